@@ -1,0 +1,215 @@
+# uploadfs: build, test, install. `make help` lists the targets.
+#
+# Variables:  BUILD=dir  where everything is built (build)
+#             SAN=asan | tsan  build under BUILD/asan or BUILD/tsan instead
+#             CC=clang   the compiler (gcc)
+#             WERROR=1   warnings are errors (set when CI is set)
+#             PREFIX, DESTDIR  where install puts things (/usr/local, none)
+#             V=1        show the commands
+
+BUILD ?= build
+PREFIX ?= /usr/local
+PYTHON ?= /usr/bin/python3
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifneq ($(CI),)
+WERROR ?= 1
+endif
+Q := $(if $(V),,@)
+
+OUT := $(BUILD)$(if $(SAN),/$(SAN))
+PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd
+
+# Evaluated once; silent where the packages are not there yet: .deps-ok speaks up then.
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wvla $(if $(filter-out 0,$(WERROR)),-Werror)
+LANG_FLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I.
+
+ifeq ($(SAN),)
+MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now
+else ifeq ($(SAN),asan)
+MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=address,undefined \
+	-fno-sanitize-recover=all
+MODE_LDFLAGS := -pie -fsanitize=address,undefined
+else ifeq ($(SAN),tsan)
+MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=thread
+MODE_LDFLAGS := -pie -fsanitize=thread
+else
+$(error SAN is asan or tsan, not "$(SAN)")
+endif
+
+CFLAGS ?=
+LDFLAGS ?=
+ALL_CFLAGS = $(LANG_FLAGS) $(WARN) $(MODE_CFLAGS) -pthread $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(MODE_LDFLAGS) -pthread $(LDFLAGS)
+
+NET_SRCS := $(sort $(wildcard net/*.c))
+SERVER_SRCS := $(filter-out net/server/main.c,$(sort $(wildcard net/server/*.c)))
+FS_SRCS := $(filter-out fs/main.c,$(sort $(wildcard fs/*.c)))
+MAIN_SRCS := $(wildcard net/server/main.c fs/main.c)
+UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
+# net/api.h in memory: linked with the unit tests that say "/* uses: fake_api */".
+FAKE_API_SRCS := $(sort $(wildcard tests/unit/fake_api*.c))
+FAKE_API_USERS := $(if $(UNIT_SRCS),$(shell grep -l '^/\* uses: fake_api \*/' $(UNIT_SRCS)))
+HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard tests/unit/*.c)))
+PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
+ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS)
+FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*.h net/server/*.h fs/*.h tests/unit/*.h))
+
+obj = $(patsubst %.c,$(OUT)/%.o,$(1))
+OBJS := $(call obj,$(ALL_SRCS))
+LIBS := $(OUT)/libfs.a $(OUT)/libserver.a $(OUT)/libnet.a
+UNIT_BINS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRCS))
+BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
+	$(if $(wildcard fs/main.c),$(OUT)/uploadfs)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY: $(OBJS)
+.PHONY: all demo test unit server-test mounted lint fmt fmt-check asan tsan unit-bins \
+	compile_commands.json deps install uninstall clean help FORCE
+
+## all: build build/uploadfs and build/uploads-server (the default)
+all: $(BINS) $(OUT)/compile_commands.json
+
+## demo: install what is missing, build, mount, copy a file in, print its File ID
+demo:
+	$(Q)sh tests/setup.sh demo
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(BUILD) tests/demo.sh
+
+## test: install what is missing, then build and run every test; the last line has the totals
+test:
+	$(Q)sh tests/setup.sh test
+	$(Q)$(PYTHON) -B tests/run.py --build $(BUILD)
+
+## unit: the C unit tests (SAN=asan or SAN=tsan to run them under a sanitizer)
+unit:
+	$(Q)$(PYTHON) -B tests/run.py --build $(BUILD) unit$(if $(SAN),-$(SAN))
+
+## server-test: the tests of uploads-server
+server-test:
+	$(Q)$(PYTHON) -B tests/run.py --build $(BUILD) server$(if $(SAN),-$(SAN))
+
+## mounted: the tests on a mounted file system (plain build; SAN=asan, SAN=tsan)
+mounted:
+	$(Q)$(PYTHON) -B tests/run.py --build $(BUILD) mounted$(if $(SAN),-$(SAN))
+
+## lint: layering, banned calls, layout, and what cppcheck and clang have to say
+lint: | $(OUT)/.deps-ok
+	$(Q)$(PYTHON) -B tests/lint.py
+
+## fmt: format the C sources in place with clang-format
+fmt:
+	$(Q)clang-format -i $(FMT_FILES)
+
+## fmt-check: say which C sources clang-format would change
+fmt-check:
+	$(Q)clang-format --dry-run -Werror $(FMT_FILES)
+
+## asan: build under build/asan with AddressSanitizer and UBSan
+asan:
+	$(Q)$(MAKE) --no-print-directory SAN=asan all unit-bins
+
+## tsan: build under build/tsan with ThreadSanitizer
+tsan:
+	$(Q)$(MAKE) --no-print-directory SAN=tsan all unit-bins
+
+## unit-bins: build the unit tests without running them
+unit-bins: $(UNIT_BINS)
+
+## compile_commands.json: write build/compile_commands.json for clangd and friends
+compile_commands.json: $(OUT)/compile_commands.json
+
+## deps: install the Debian packages that building needs (as root or with sudo)
+deps:
+	$(Q)sh tests/setup.sh build
+
+## install: put the commands under DESTDIR/PREFIX/bin, the documents under share/doc
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/uploadfs
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(wildcard README.md docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/uploadfs/
+
+## uninstall: remove what install put there
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/uploadfs $(DESTDIR)$(PREFIX)/bin/uploads-server
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/uploadfs
+
+## clean: remove the build directory
+clean:
+	rm -rf $(BUILD)
+
+## help: list the targets
+help:
+	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		awk -F '\t' '{ printf "  %-22s %s\n", $$1, $$2 }'
+
+# make print-NAME shows a variable: the tests ask for compiler and flags this way.
+print-%:
+	@printf '%s\n' '$($*)'
+
+$(OUT)/.deps-ok:
+	$(Q)sh tests/setup.sh --check build || { echo 'run: make deps' >&2; exit 1; }
+	$(Q)mkdir -p $(OUT) && touch $@
+
+# Touched when the compiler or its flags change, so that everything is built anew then.
+FLAGS_LINE = $(CC) $(LANG_FLAGS) $(MODE_CFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(ALL_LDFLAGS)
+$(OUT)/.flags: FORCE | $(OUT)/.deps-ok
+	@printf '%s\n' '$(FLAGS_LINE)' | cmp -s - $@ || printf '%s\n' '$(FLAGS_LINE)' > $@
+
+$(OUT)/%.o: %.c $(OUT)/.flags
+	@mkdir -p $(@D)
+	@echo '  CC      $@'
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# An archive is written anew, so that a module that was removed leaves it; it
+# depends on the list of its members for the same reason.
+define archive
+$(OUT)/$(1).a: $(call obj,$(2)) $(OUT)/.$(1).list
+	@echo '  AR      $$@'
+	$(Q)rm -f $$@ && ar rcs $$@ $(call obj,$(2))
+$(OUT)/.$(1).list: FORCE | $(OUT)/.deps-ok
+	@printf '%s\n' '$(2)' | cmp -s - $$@ || printf '%s\n' '$(2)' > $$@
+endef
+$(eval $(call archive,libnet,$(NET_SRCS)))
+$(eval $(call archive,libserver,$(SERVER_SRCS)))
+$(eval $(call archive,libfs,$(FS_SRCS)))
+$(eval $(call archive,libunit,$(HELPER_SRCS)))
+
+LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@
+$(OUT)/uploadfs: $(OUT)/fs/main.o $(LIBS)
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $< -Wl,--start-group $(LIBS) -Wl,--end-group $(PKG_LIBS)
+
+$(OUT)/uploads-server: $(OUT)/net/server/main.o $(OUT)/libserver.a $(OUT)/libnet.a
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $< $(OUT)/libserver.a $(OUT)/libnet.a $(PKG_LIBS)
+
+# A test may bring its own implementation of a header (net/api.h): what a test
+# or a helper defines is then not taken from the archives.
+$(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libunit.a $(LIBS)
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $< $(EXTRA_OBJS) -Wl,--start-group $(OUT)/libunit.a $(LIBS) -Wl,--end-group \
+		$(PKG_LIBS) $(CMOCKA_LIBS)
+
+FAKE_API_BINS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(FAKE_API_USERS))
+$(FAKE_API_BINS): EXTRA_OBJS := $(call obj,$(FAKE_API_SRCS))
+$(FAKE_API_BINS): $(call obj,$(FAKE_API_SRCS))
+
+$(OUT)/compile_commands.json: FORCE | $(OUT)/.deps-ok
+	@{ sep='['; for f in $(ALL_SRCS); do \
+		printf '%s\n{"directory": "%s", "file": "%s", "command": "%s"}' \
+			"$$sep" '$(CURDIR)' "$$f" "$(CC) $(ALL_CFLAGS) -c $$f"; sep=','; \
+	done; printf '\n]\n'; } > $@.new; \
+	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+-include $(OBJS:.o=.d)

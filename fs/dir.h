@@ -1,0 +1,20 @@
+/*
+ * dir: a stable snapshot of a directory for readdir. Not thread-safe; the
+ * kernel reads one open directory from one request at a time.
+ */
+#ifndef UPLOADFS_FS_DIR_H
+#define UPLOADFS_FS_DIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dir;
+
+struct dir *dir_new(void);	/* NULL: out of memory */
+void dir_free(struct dir *d);	/* NULL is a no-op */
+int dir_add(struct dir *d, const char *name, uint64_t ino, bool is_dir);	/* 0 or -ENOMEM */
+/* Entry number n, from 0. NULL behind the last. Valid until dir_free(). */
+const char *dir_entry(const struct dir *d, size_t n, uint64_t *ret_ino, bool *ret_is_dir);
+
+#endif

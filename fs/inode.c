@@ -1,0 +1,377 @@
+#include "fs/inode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/clock.h"
+
+/* A hash table of inodes chained through one of their pointers. */
+struct index {
+	struct inode **buckets;
+	size_t size, count;	/* size: a power of two */
+	size_t link;		/* offset of the chain pointer in struct inode */
+	uint64_t (*hash)(const struct inode *i);
+};
+
+struct inode_table {
+	struct index ino, name, id;
+	struct inode *root;
+	uint64_t next_ino;
+	size_t count;
+};
+
+static uint64_t mix(uint64_t h)
+{
+	h ^= h >> 33;
+	h *= 0xff51afd7ed558ccdULL;
+	h ^= h >> 33;
+	return h;
+}
+
+static uint64_t hash_string(const char *s, uint64_t h)
+{
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3ULL;
+	return mix(h);
+}
+
+static uint64_t hash_ino(const struct inode *i)
+{
+	return mix(i->ino);
+}
+
+static uint64_t hash_name(const struct inode *i)
+{
+	return hash_string(i->name, i->parent->ino * 0x9e3779b97f4a7c15ULL);
+}
+
+static uint64_t hash_id(const struct inode *i)
+{
+	return hash_string(i->file_id, 0xcbf29ce484222325ULL);
+}
+
+static struct inode **chain(const struct index *x, struct inode *i)
+{
+	return (struct inode **)((char *)i + x->link);
+}
+
+static int index_init(struct index *x, size_t link, uint64_t (*hash)(const struct inode *))
+{
+	x->size = 64;
+	x->count = 0;
+	x->link = link;
+	x->hash = hash;
+	x->buckets = calloc(x->size, sizeof(*x->buckets));
+	return x->buckets ? 0 : -ENOMEM;
+}
+
+/* Without memory for a larger table the chains grow instead. */
+static void index_grow(struct index *x)
+{
+	size_t size = x->size * 2;
+	struct inode **b = calloc(size, sizeof(*b));
+
+	if (!b)
+		return;
+	for (size_t k = 0; k < x->size; k++) {
+		struct inode *i, *next;
+
+		for (i = x->buckets[k]; i; i = next) {
+			struct inode **to = &b[x->hash(i) & (size - 1)];
+
+			next = *chain(x, i);
+			*chain(x, i) = *to;
+			*to = i;
+		}
+	}
+	free(x->buckets);
+	x->buckets = b;
+	x->size = size;
+}
+
+static void index_add(struct index *x, struct inode *i)
+{
+	struct inode **at;
+
+	if (x->count >= x->size)
+		index_grow(x);
+	at = &x->buckets[x->hash(i) & (x->size - 1)];
+	*chain(x, i) = *at;
+	*at = i;
+	x->count++;
+}
+
+static void index_del(struct index *x, struct inode *i)
+{
+	struct inode **at = &x->buckets[x->hash(i) & (x->size - 1)];
+
+	while (*at && *at != i)
+		at = chain(x, *at);
+	if (!*at)
+		return;
+	*at = *chain(x, i);
+	*chain(x, i) = NULL;
+	x->count--;
+}
+
+static void link_child(struct inode *parent, struct inode *i)
+{
+	i->parent = parent;
+	i->next = parent->child;
+	if (i->next)
+		i->next->pprev = &i->next;
+	i->pprev = &parent->child;
+	parent->child = i;
+}
+
+static void unlink_child(struct inode *i)
+{
+	*i->pprev = i->next;
+	if (i->next)
+		i->next->pprev = i->pprev;
+	i->parent = NULL;
+	i->next = NULL;
+	i->pprev = NULL;
+}
+
+static struct inode *alloc(struct inode_table *t, const char *name, enum inode_kind kind)
+{
+	struct inode *i = calloc(1, sizeof(*i));
+
+	if (!i)
+		return NULL;
+	i->name = strdup(name);
+	if (!i->name) {
+		free(i);
+		return NULL;
+	}
+	i->ino = t->next_ino++;
+	i->kind = kind;
+	i->mtime = clock_wall_ts();
+	t->count++;
+	index_add(&t->ino, i);
+	return i;
+}
+
+int inode_table_new(struct inode_table **ret)
+{
+	struct inode_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->next_ino = INODE_ROOT;
+	if (index_init(&t->ino, offsetof(struct inode, by_ino), hash_ino) ||
+	    index_init(&t->name, offsetof(struct inode, by_name), hash_name) ||
+	    index_init(&t->id, offsetof(struct inode, by_id), hash_id))
+		goto fail;
+	t->root = alloc(t, "", INODE_DIR);
+	if (!t->root)
+		goto fail;
+	t->root->fixed = true;
+	*ret = t;
+	return 0;
+fail:
+	free(t->ino.buckets);
+	free(t->name.buckets);
+	free(t->id.buckets);
+	free(t);
+	return -ENOMEM;
+}
+
+static void inode_release(struct inode *i)
+{
+	if (i->published)
+		free(i->published->upload_id);
+	free(i->published);
+	free(i->file_id);
+	free(i->name);
+	free(i);
+}
+
+static void inode_free(struct inode_table *t, struct inode *i)
+{
+	index_del(&t->ino, i);
+	if (i->file_id)
+		index_del(&t->id, i);
+	t->count--;
+	inode_release(i);
+}
+
+void inode_table_free(struct inode_table *t)
+{
+	if (!t)
+		return;
+	for (size_t k = 0; k < t->ino.size; k++) {
+		struct inode *i, *next;
+
+		for (i = t->ino.buckets[k]; i; i = next) {
+			next = i->by_ino;
+			inode_release(i);
+		}
+	}
+	free(t->ino.buckets);
+	free(t->name.buckets);
+	free(t->id.buckets);
+	free(t);
+}
+
+void inode_table_each(struct inode_table *t, void (*fn)(void *arg, struct inode *i), void *arg)
+{
+	for (size_t k = 0; k < t->ino.size; k++)
+		for (struct inode *i = t->ino.buckets[k]; i; i = i->by_ino)
+			fn(arg, i);
+}
+
+struct inode *inode_root(struct inode_table *t)
+{
+	return t->root;
+}
+
+size_t inode_count(const struct inode_table *t)
+{
+	return t->count;
+}
+
+struct inode *inode_new(struct inode_table *t, struct inode *parent, const char *name,
+			enum inode_kind kind)
+{
+	struct inode *i = alloc(t, name, kind);
+
+	if (!i)
+		return NULL;
+	i->purpose = parent->purpose;
+	i->special = parent->special;
+	link_child(parent, i);
+	index_add(&t->name, i);
+	return i;
+}
+
+struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name)
+{
+	uint64_t h = hash_string(name, parent->ino * 0x9e3779b97f4a7c15ULL);
+	struct inode *i = t->name.buckets[h & (t->name.size - 1)];
+
+	while (i && (i->parent != parent || strcmp(i->name, name)))
+		i = i->by_name;
+	return i;
+}
+
+struct inode *inode_get(struct inode_table *t, uint64_t ino)
+{
+	struct inode *i = t->ino.buckets[mix(ino) & (t->ino.size - 1)];
+
+	while (i && i->ino != ino)
+		i = i->by_ino;
+	return i;
+}
+
+struct inode *inode_by_file_id(struct inode_table *t, const char *file_id)
+{
+	uint64_t h = hash_string(file_id, 0xcbf29ce484222325ULL);
+	struct inode *i = t->id.buckets[h & (t->id.size - 1)];
+
+	while (i && strcmp(i->file_id, file_id))
+		i = i->by_id;
+	return i;
+}
+
+int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_id)
+{
+	char *d = file_id ? strdup(file_id) : NULL;
+
+	if (file_id && !d)
+		return -ENOMEM;
+	if (i->file_id)
+		index_del(&t->id, i);
+	free(i->file_id);
+	i->file_id = d;
+	if (d)
+		index_add(&t->id, i);
+	return 0;
+}
+
+static void set_purpose(struct inode *i, const char *purpose)
+{
+	i->purpose = purpose;
+	for (struct inode *c = i->child; c; c = c->next)
+		set_purpose(c, purpose);
+}
+
+int inode_move(struct inode_table *t, struct inode *i, struct inode *parent, const char *name)
+{
+	char *d = strdup(name);
+
+	if (!d)
+		return -ENOMEM;
+	if (i->parent) {
+		index_del(&t->name, i);
+		unlink_child(i);
+	}
+	free(i->name);
+	i->name = d;
+	link_child(parent, i);
+	index_add(&t->name, i);
+	if (i->purpose != parent->purpose)
+		set_purpose(i, parent->purpose);
+	return 0;
+}
+
+static void free_if_unused(struct inode_table *t, struct inode *i)
+{
+	if (i != t->root && !i->parent && !i->nlookup && !i->nref)
+		inode_free(t, i);
+}
+
+void inode_unlink(struct inode_table *t, struct inode *i)
+{
+	if (i->parent) {
+		index_del(&t->name, i);
+		unlink_child(i);
+	}
+	free_if_unused(t, i);
+}
+
+void inode_ref(struct inode *i)
+{
+	i->nref++;
+}
+
+void inode_unref(struct inode_table *t, struct inode *i)
+{
+	i->nref--;
+	free_if_unused(t, i);
+}
+
+void inode_forget(struct inode_table *t, struct inode *i, uint64_t n)
+{
+	i->nlookup -= n < i->nlookup ? n : i->nlookup;
+	free_if_unused(t, i);
+}
+
+int inode_path(const struct inode *i, char **ret)
+{
+	size_t len = 0;
+	char *s;
+
+	/* Below its purpose directory: that one has the purpose, its parent has none. */
+	for (const struct inode *at = i; at->parent && at->parent->purpose == i->purpose;
+	     at = at->parent)
+		len += strlen(at->name) + 1;
+	if (len > 65536)
+		return -ENAMETOOLONG;
+	s = malloc(len + 1);
+	if (!s)
+		return -ENOMEM;
+	s[len ? len - 1 : 0] = '\0';
+	for (const struct inode *at = i; len > 0; at = at->parent) {
+		size_t n = strlen(at->name);
+
+		len -= n + 1;
+		memcpy(s + len, at->name, n);
+		if (len > 0)
+			s[len - 1] = '/';
+	}
+	*ret = s;
+	return 0;
+}

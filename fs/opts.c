@@ -1,0 +1,222 @@
+#include "fs/opts_impl.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/api.h"
+#include "net/log.h"
+#include "net/version.h"
+
+/* At most 24 lines of 80 columns. */
+static const char help_text[] =
+	"usage: uploadfs [SOURCE] MOUNTPOINT [-f] [-d] [-o OPTION,...]\n"
+	"Makes the OpenAI Uploads API a directory: cp FILE MOUNTPOINT/fine-tune/\n"
+	"returns when the File exists; getfattr -d shows its id.\n"
+	"  SOURCE      https://HOST/v1, or local:DIR: a server of its own keeping data\n"
+	"              in DIR. Default: OPENAI_BASE_URL, else https://api.openai.com/v1\n"
+	"  MOUNTPOINT  an empty directory; fusermount3 -u MOUNTPOINT unmounts it\n"
+	"  -f          stay in the foreground      -d  the same, and print FUSE traffic\n"
+	"  -h, --help  this text                   -V, --version\n"
+	"The key is in OPENAI_API_KEY, or in a file:\n"
+	"  -o api_key_file=FILE     a file that only you can read, mode 600\n"
+	"  -o organization=ID, project=ID, allow_http, log_file=FILE, log_level=LEVEL\n"
+	"  -o purpose=P             show the directory of one purpose as the root\n"
+	"  -o close=sync|async      close() waits for the File (default), or doesn't\n"
+	"  -o parallel=N            Parts sent at once, 1 to 64 (default 4)\n"
+	"  -o part_size=SIZE        bytes of a Part, 64K to 64M (default 64M)\n"
+	"  -o state_dir=DIR         staged files and cache; default by user and MOUNTPOINT\n"
+	"  -o cache_size=SIZE (8G), staging_size=SIZE (0: what the disk has)\n"
+	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60),\n"
+	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
+	"  -o keep_old              overwriting leaves the former File where it is\n"
+	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
+	"SIZE takes K, M, G. See uploadfs(1) for the rest, errors and examples.\n";
+
+int opts_fail(const char *fmt, ...)
+{
+	char text[2048];
+	va_list ap;
+	size_t i;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	/* Arguments are shown, their control bytes not obeyed. */
+	for (i = 0; text[i]; i++) {
+		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+			text[i] = '?';
+	}
+	fprintf(stderr, "uploadfs: %s\n", text);
+	return -EINVAL;
+}
+
+void opts_wipe(char *secret)
+{
+	if (!secret)
+		return;
+	explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
+static void set_defaults(struct opts *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->part_size = API_PART_MAX;
+	o->parallel = 4;
+	o->cache_size = 8ULL << 30;
+	o->list_ttl_s = 30;
+	o->hold_timeout_s = 60;
+	o->retry_timeout_s = 120;
+	o->connect_timeout_s = 10;
+	o->idle_timeout_s = 60;
+	o->drain_timeout_s = 60;
+	o->log_level = LOG_LVL_INFO;
+	o->file_mode = 0644;
+	o->dir_mode = 0755;
+}
+
+void opts_release(struct opts *o)
+{
+	free(o->source);
+	free(o->local_dir);
+	free(o->mountpoint);
+	free(o->base_url);
+	opts_wipe(o->key);
+	free(o->key_file);
+	free(o->organization);
+	free(o->project);
+	free(o->purpose);
+	free(o->state_dir);
+	free(o->log_file);
+	free(o->fuse_opts);
+	memset(o, 0, sizeof(*o));
+}
+
+/* The command line, while it is taken apart. */
+struct args {
+	struct opts_draft draft;
+	char **argv;
+	int argc, next;
+	const char *names[2]; /* what isn't an option */
+	int count;
+	bool no_more_options; /* after "--" */
+	const char *print;    /* --help, --version */
+};
+
+/* "-fd", "-oro", "-o ro": letters up to one that takes a value. */
+static int take_letters(struct args *a, const char *letters)
+{
+	struct opts *o = a->draft.o;
+
+	for (; *letters; letters++) {
+		switch (*letters) {
+		case 'f':
+			o->foreground = true;
+			break;
+		case 'd':
+			o->foreground = true;
+			o->debug = true;
+			break;
+		case 'h':
+			a->print = help_text;
+			break;
+		case 'V':
+			a->print = "uploadfs " UPLOADFS_VERSION "\n";
+			break;
+		case 'o':
+			if (letters[1])
+				return opts_words(&a->draft, letters + 1);
+			if (a->next >= a->argc)
+				return opts_fail("-o needs options; use -o NAME=VALUE,...");
+			return opts_words(&a->draft, a->argv[a->next++]);
+		default:
+			return opts_fail("option -%c is not known; see uploadfs --help", *letters);
+		}
+	}
+	return 0;
+}
+
+static int take_arg(struct args *a, const char *arg)
+{
+	if (a->no_more_options || arg[0] != '-' || !arg[1]) {
+		if (a->count >= 2)
+			return opts_fail("there is an argument too many; use uploadfs [SOURCE] "
+					 "MOUNTPOINT, and -o for options");
+		a->names[a->count++] = arg;
+		return 0;
+	}
+	if (arg[1] != '-')
+		return take_letters(a, arg + 1);
+	if (!arg[2])
+		a->no_more_options = true;
+	else if (!strcmp(arg, "--help"))
+		return take_letters(a, "h");
+	else if (!strcmp(arg, "--version"))
+		return take_letters(a, "V");
+	else
+		return opts_fail("option --%.*s is not known; see uploadfs --help",
+				 (int)strcspn(arg + 2, "="), arg + 2);
+	return 0;
+}
+
+/* SOURCE and MOUNTPOINT out of one or two names. */
+static int take_names(struct args *a)
+{
+	struct opts *o = a->draft.o;
+	const char *last = a->count ? a->names[a->count - 1] : "";
+
+	if (a->count < 2 && (!*last || strstr(last, "://") || !strncmp(last, "local:", 6)))
+		return opts_fail(
+			"there is no MOUNTPOINT; use uploadfs [SOURCE] MOUNTPOINT, and see "
+			"uploadfs --help");
+	o->mountpoint = strdup(last);
+	if (a->count == 2)
+		o->source = strdup(a->names[0]);
+	return o->mountpoint && (a->count < 2 || o->source) ? 0 : -ENOMEM;
+}
+
+static int parse(struct args *a)
+{
+	struct opts *o = a->draft.o;
+	int rc = 0;
+
+	a->draft.env_key_rc = opts_take_env_key(&a->draft.env_key);
+	while (!rc && !a->print && a->next < a->argc)
+		rc = take_arg(a, a->argv[a->next++]);
+	if (rc || a->print)
+		return rc;
+	if (o->debug)
+		o->log_level = LOG_LVL_DEBUG;
+	rc = take_names(a);
+	return rc ? rc : opts_resolve(&a->draft);
+}
+
+enum opts_result opts_parse(int argc, char **argv, struct opts *ret)
+{
+	struct opts o;
+	struct args a = { .argv = argv, .argc = argc, .next = 1 };
+	int rc;
+
+	set_defaults(&o);
+	a.draft.o = &o;
+	buf_init(&a.draft.mount, 1 << 15);
+	rc = parse(&a);
+	if (rc == -ENOMEM || rc == -EMSGSIZE)
+		opts_fail("%s; use fewer or shorter options",
+			  rc == -ENOMEM ? "out of memory" : "the options are too long");
+	buf_release(&a.draft.mount);
+	free(a.draft.fsname);
+	opts_wipe(a.draft.env_key);
+	if (rc || a.print) {
+		opts_release(&o);
+		if (rc)
+			return OPTS_EXIT_USAGE;
+		fputs(a.print, stdout);
+		return OPTS_EXIT_OK;
+	}
+	*ret = o;
+	return OPTS_RUN;
+}

@@ -1,0 +1,48 @@
+/*
+ * opts_impl: what the files of the opts module share; nobody else includes it.
+ *
+ * opts.c takes the command line apart, opts_words.c knows the words of -o,
+ * opts_resolve.c adds environment, paths and defaults, opts_key.c the key.
+ */
+#ifndef UPLOADFS_FS_OPTS_IMPL_H
+#define UPLOADFS_FS_OPTS_IMPL_H
+
+#include "fs/opts.h"
+#include "net/buf.h"
+
+/*
+ * Prints "uploadfs: MESSAGE" to stderr, MESSAGE made of printable characters
+ * and of the form "what is wrong; what to do". Returns -EINVAL for the caller
+ * to return.
+ */
+int opts_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* What is gathered before it can be made into fuse_opts. */
+struct opts_draft {
+	struct opts *o;
+	struct buf mount; /* ",nosuid,max_read=4096": words for libfuse, in their order */
+	char *fsname;	  /* given by the user, or NULL */
+	char *env_key;	  /* from opts_take_env_key(), */
+	int env_key_rc;	  /* and what it returned */
+};
+
+/* One argument of -o: words, commas between them, "\," for one in a value. 0 or negative errno. */
+int opts_words(struct opts_draft *d, const char *text);
+/* Appends text to b with "," and "\" escaped for a list of mount options. */
+void opts_escape(struct buf *b, const char *text);
+
+/*
+ * Everything that isn't on the command line: base URL, key, absolute paths,
+ * state directory, fuse_opts. mountpoint and source are as given. 0 or negative
+ * errno after a message.
+ */
+int opts_resolve(struct opts_draft *d);
+/*
+ * The value of OPENAI_API_KEY, or NULL when there is none, in memory the caller
+ * wipes and frees. Overwritten in the environment in any case, so that
+ * /proc/PID/environ doesn't show it. 0, -EINVAL (it can't be a key), -ENOMEM.
+ */
+int opts_take_env_key(char **ret_key);
+void opts_wipe(char *secret); /* overwrites and frees it; NULL is a no-op */
+
+#endif

@@ -1,0 +1,394 @@
+/* What the command line leaves open: environment, key, paths, defaults. */
+#include "fs/opts_impl.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/url.h"
+
+#define DEFAULT_URL "https://api.openai.com/v1"
+#define LOCAL_PREFIX "local:"
+#define STATE_ROOT "/var/lib/uploadfs"
+#define STATE_NAME_MAX 96 /* bytes of the mountpoint that are seen in a state directory's name */
+
+/* An environment variable, NULL when it is unset or empty. */
+static const char *env(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+static char *join(const char *dir, const char *name)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s", strcmp(dir, "/") ? dir : "", name) < 0)
+		return NULL;
+	return path;
+}
+
+/*
+ * The absolute path, links resolved as far as it exists. Only its last
+ * components may be missing. NULL and errno when it can't be told.
+ */
+static char *absolute(const char *path)
+{
+	char *real = realpath(path, NULL), *parent, *slash, *up;
+	size_t len = strlen(path);
+
+	if (real || errno != ENOENT)
+		return real;
+	parent = strdup(path);
+	if (!parent)
+		return NULL;
+	while (len > 1 && parent[len - 1] == '/')
+		parent[--len] = '\0';
+	slash = strrchr(parent, '/');
+	if (slash)
+		*slash = '\0';
+	/* "missing/..": nobody knows where that is. */
+	if (!len || !strcmp(slash ? slash + 1 : parent, "..")) {
+		errno = ENOENT;
+	} else {
+		up = absolute(!slash ? "." : slash == parent ? "/" : parent);
+		real = up ? join(up, slash ? slash + 1 : parent) : NULL;
+		free(up);
+	}
+	free(parent);
+	return real;
+}
+
+/* Replaces *path by its absolute form; what names it in messages. */
+static int make_absolute(char **path, const char *what)
+{
+	char *abs;
+
+	if (!*path)
+		return 0;
+	abs = absolute(*path);
+	if (!abs)
+		return opts_fail("%s %s: %s; give a path that can be reached", what, *path,
+				 strerror(errno));
+	free(*path);
+	*path = abs;
+	return 0;
+}
+
+static int mountpoint_fail(const char *path, int err)
+{
+	if (err == ENOTCONN)
+		return opts_fail("mountpoint %s was left behind by a daemon that died; run "
+				 "fusermount3 -u %s",
+				 path, path);
+	if (err == ENOENT)
+		return opts_fail("mountpoint %s does not exist; create it with mkdir -p %s", path,
+				 path);
+	if (err == ENOTDIR)
+		return opts_fail("mountpoint %s is not a directory; name an empty directory", path);
+	return opts_fail("mountpoint %s: %s; name a directory that you can reach", path,
+			 strerror(err));
+}
+
+static int resolve_mountpoint(struct opts *o)
+{
+	struct stat st;
+	char *abs;
+
+	if (stat(o->mountpoint, &st))
+		return mountpoint_fail(o->mountpoint, errno);
+	if (!S_ISDIR(st.st_mode))
+		return mountpoint_fail(o->mountpoint, ENOTDIR);
+	abs = realpath(o->mountpoint, NULL);
+	if (!abs)
+		return mountpoint_fail(o->mountpoint, errno);
+	free(o->mountpoint);
+	o->mountpoint = abs;
+	if (!strcmp(abs, "/"))
+		return opts_fail("the root directory can't be the mountpoint; name an empty "
+				 "directory");
+	return 0;
+}
+
+/* What the mount hides, or would ask itself for, can't hold our own files. */
+static int check_outside(const struct opts *o, const char *path, const char *what)
+{
+	size_t len = strlen(o->mountpoint);
+
+	if (!path || strncmp(path, o->mountpoint, len) || (path[len] && path[len] != '/'))
+		return 0;
+	return opts_fail("%s %s lies under the mountpoint %s; choose a place outside of it", what,
+			 path, o->mountpoint);
+}
+
+static int resolve_paths(struct opts *o)
+{
+	int rc = resolve_mountpoint(o);
+
+	if (!rc)
+		rc = make_absolute(&o->local_dir, "local directory");
+	if (!rc)
+		rc = make_absolute(&o->state_dir, "state_dir");
+	if (!rc)
+		rc = make_absolute(&o->key_file, "api_key_file");
+	if (!rc)
+		rc = make_absolute(&o->log_file, "log_file");
+	if (!rc)
+		rc = check_outside(o, o->local_dir, "local directory");
+	if (!rc)
+		rc = check_outside(o, o->state_dir, "state_dir");
+	if (!rc)
+		rc = check_outside(o, o->key_file, "api_key_file");
+	if (!rc)
+		rc = check_outside(o, o->log_file, "log_file");
+	return rc;
+}
+
+/* Checks a base URL and takes it over without its trailing slashes. */
+static int take_url(struct opts *o, const char *url, const char *what)
+{
+	const char *why;
+	size_t len = strlen(url);
+
+	if (url_check_base(url, &why)) {
+		/* With a user, a password or a query it may hold a secret: not repeated. */
+		if (strpbrk(url, "@?#"))
+			return opts_fail("%s is refused: %s; use https://HOST/v1 and give the key "
+					 "by OPENAI_API_KEY or -o api_key_file",
+					 what, why);
+		return opts_fail("%s %s is refused: %s; use https://HOST/v1", what, url, why);
+	}
+	while (len && url[len - 1] == '/')
+		len--;
+	o->base_url = strndup(url, len);
+	if (!o->base_url)
+		return -ENOMEM;
+	if (!url_is_https(url) && !url_is_loopback(url) && !o->allow_http)
+		return opts_fail("%s %s would send the key readable over the network; use https, "
+				 "or -o allow_http if the network can be trusted",
+				 what, o->base_url);
+	return 0;
+}
+
+static bool is_http(const char *source)
+{
+	return !strncasecmp(source, "http://", 7) || !strncasecmp(source, "https://", 8);
+}
+
+/* What fstab's first field says when it says nothing. */
+static bool is_default(const char *source)
+{
+	return !*source || !strcmp(source, "none") || !strcmp(source, "uploadfs");
+}
+
+static int resolve_source(struct opts *o)
+{
+	const char *dir;
+
+	if (o->source && is_default(o->source)) {
+		free(o->source);
+		o->source = NULL;
+	}
+	if (!o->source)
+		return env("OPENAI_BASE_URL")
+			       ? take_url(o, env("OPENAI_BASE_URL"), "OPENAI_BASE_URL")
+			       : take_url(o, DEFAULT_URL, "SOURCE");
+	if (is_http(o->source))
+		return take_url(o, o->source, "SOURCE");
+	if (strncmp(o->source, LOCAL_PREFIX, strlen(LOCAL_PREFIX)))
+		return opts_fail(
+			"SOURCE %s is neither a URL nor local:DIR; use https://HOST/v1, or "
+			"local:DIR for a server of its own",
+			o->source);
+	dir = o->source + strlen(LOCAL_PREFIX);
+	if (!*dir)
+		return opts_fail("SOURCE local: names no directory; use local:DIR");
+	o->local_dir = strdup(dir);
+	return o->local_dir ? 0 : -ENOMEM;
+}
+
+static int resolve_key(struct opts_draft *d)
+{
+	struct opts *o = d->o;
+	int rc;
+
+	if (o->local_dir)
+		return 0;
+	if (o->key_file) {
+		rc = opts_read_key_file(o->key_file, &o->key);
+		if (rc == -EPERM)
+			return opts_fail("others can read the key file %s; run chmod 600 %s, and "
+					 "chown it to yourself",
+					 o->key_file, o->key_file);
+		if (rc == -EINVAL)
+			return opts_fail("the key file %s holds no key; put the key alone into its "
+					 "first line",
+					 o->key_file);
+		if (rc)
+			return opts_fail("the key file %s: %s; give one that you can read",
+					 o->key_file, strerror(-rc));
+		return 0;
+	}
+	if (d->env_key_rc == -EINVAL)
+		return opts_fail("OPENAI_API_KEY holds blanks or control bytes; set it to the key "
+				 "alone");
+	if (d->env_key_rc)
+		return d->env_key_rc;
+	o->key = d->env_key;
+	d->env_key = NULL;
+	if (!o->key && !url_is_loopback(o->base_url))
+		return opts_fail("there is no key for %s; set OPENAI_API_KEY, or use "
+				 "-o api_key_file=FILE",
+				 o->base_url);
+	return 0;
+}
+
+/* A header's value: from the option, else the environment. */
+static int resolve_header(char **value, const char *name, const char *what)
+{
+	const char *c;
+
+	if (!*value && env(name)) {
+		*value = strdup(env(name));
+		if (!*value)
+			return -ENOMEM;
+	}
+	for (c = *value ? *value : ""; *c; c++) {
+		if (*c <= ' ' || *c > '~')
+			return opts_fail("the %s holds blanks or control bytes; correct %s", what,
+					 name);
+	}
+	return 0;
+}
+
+/* FNV-1a, each text with its NUL, so that "a" "b" isn't "ab" "". */
+static uint64_t hash_text(uint64_t h, const char *text)
+{
+	do {
+		h ^= (unsigned char)*text;
+		h *= 0x100000001b3ULL;
+	} while (*text++);
+	return h;
+}
+
+/*
+ * "srv-data-1a2b3c4d": the mountpoint to be recognised by, and a hash of it
+ * and of where its Files live, so that neither a mountpoint used with two
+ * services mixes them, nor two mountpoints that are cut alike.
+ */
+static void state_name(const struct opts *o, struct buf *b)
+{
+	const char *c = o->mountpoint + 1;
+	uint64_t h = 0xcbf29ce484222325ULL;
+
+	for (; *c && b->len < STATE_NAME_MAX; c++) {
+		if (*c == '/')
+			buf_addc(b, '-');
+		else if (*c == '-' || *c == '%' || (unsigned char)*c <= ' ' || *c == 0x7f ||
+			 (*c == '.' && !b->len))
+			buf_addf(b, "%%%02X", (unsigned)(unsigned char)*c);
+		else
+			buf_addc(b, *c);
+	}
+	h = hash_text(h, o->mountpoint);
+	h = hash_text(h, o->local_dir ? o->local_dir : "");
+	h = hash_text(h, o->base_url ? o->base_url : "");
+	h = hash_text(h, o->organization ? o->organization : "");
+	h = hash_text(h, o->project ? o->project : "");
+	buf_addf(b, "-%08x", (unsigned)(h ^ h >> 32));
+}
+
+static const char *home(void)
+{
+	const char *dir = env("HOME");
+	struct passwd *pw;
+
+	if (dir && *dir == '/')
+		return dir;
+	pw = getpwuid(geteuid());
+	return pw && pw->pw_dir && *pw->pw_dir == '/' ? pw->pw_dir : NULL;
+}
+
+static int resolve_state_dir(struct opts *o)
+{
+	const char *xdg = env("XDG_STATE_HOME"), *dir = home();
+	struct buf b, name;
+	int rc;
+
+	if (o->state_dir)
+		return 0;
+	buf_init(&b, PATH_MAX);
+	buf_init(&name, 2 * STATE_NAME_MAX);
+	if (geteuid() == 0)
+		buf_adds(&b, STATE_ROOT "/");
+	else if (xdg && *xdg == '/')
+		buf_addf(&b, "%s/uploadfs/", xdg);
+	else if (dir)
+		buf_addf(&b, "%s/.local/state/uploadfs/", dir);
+	else
+		return opts_fail("there is no home directory to keep state in; use "
+				 "-o state_dir=DIR");
+	state_name(o, &name);
+	rc = name.err ? name.err : buf_adds(&b, buf_str(&name));
+	buf_release(&name);
+	if (rc) {
+		buf_release(&b);
+		return rc;
+	}
+	o->state_dir = b.data;
+	return make_absolute(&o->state_dir, "state directory");
+}
+
+static int make_fuse_opts(struct opts_draft *d)
+{
+	struct opts *o = d->o;
+	struct buf b;
+	int rc;
+
+	buf_init(&b, 1 << 16);
+	buf_adds(&b, "fsname=");
+	if (d->fsname) {
+		opts_escape(&b, d->fsname);
+	} else {
+		buf_adds(&b, o->local_dir ? LOCAL_PREFIX : "");
+		opts_escape(&b, o->local_dir ? o->local_dir : o->base_url);
+	}
+	buf_adds(&b, ",subtype=uploadfs,default_permissions");
+	buf_adds(&b, o->ro ? ",ro" : "");
+	buf_adds(&b, o->allow_other ? ",allow_other" : "");
+	rc = buf_adds(&b, buf_str(&d->mount));
+	if (rc) {
+		buf_release(&b);
+		return rc;
+	}
+	o->fuse_opts = b.data;
+	return 0;
+}
+
+int opts_resolve(struct opts_draft *d)
+{
+	struct opts *o = d->o;
+	int rc = resolve_source(o);
+
+	if (!rc)
+		rc = resolve_paths(o);
+	if (!rc)
+		rc = resolve_key(d);
+	if (!rc)
+		rc = resolve_header(&o->organization, "OPENAI_ORG_ID", "organization");
+	if (!rc)
+		rc = resolve_header(&o->project, "OPENAI_PROJECT_ID", "project");
+	if (!rc)
+		rc = resolve_state_dir(o);
+	if (!rc)
+		rc = check_outside(o, o->state_dir, "state directory");
+	return rc ? rc : make_fuse_opts(d);
+}

@@ -1,0 +1,156 @@
+/*
+ * publish: from a staged file to a File.
+ *
+ * struct publisher is one thread with a queue; struct publish is one staged
+ * file on its way. Everything that happens to a publication happens on the
+ * publisher thread, so it needs no lock; what other threads want of it is a
+ * handful of inputs behind the publisher's lock, and what they may see of it is
+ * a snapshot behind the same lock. Callbacks of net, of staging and of the
+ * hasher only post.
+ *
+ * Unless said otherwise functions may be called from any thread, do not block,
+ * and take only the publisher's lock, which is a leaf.
+ */
+#ifndef UPLOADFS_FS_PUBLISH_H
+#define UPLOADFS_FS_PUBLISH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fs/publish_state.h"
+#include "net/digest.h"
+
+struct api;
+struct hasher;
+struct publish;
+struct publisher;
+struct record;
+struct staged;
+
+struct publisher_config {
+	struct api *api;	/* borrowed until publisher_stop() */
+	struct hasher *disk;	/* borrowed: a worker on which staged data is synced */
+	unsigned parallel;	/* Parts of one file handed to the queue at once */
+	uint64_t part_size;	/* bytes; the staging area's */
+	bool keep_old;		/* leave superseded Files */
+	unsigned retry_first_s, retry_max_s;	/* delays of the background retry; 0: 30 and 600 */
+};
+
+int publisher_new(const struct publisher_config *cfg, struct publisher **ret);
+/*
+ * Waits until nothing is under way or timeout_s is over, then takes no more.
+ * Returns the number of files that are closed but not published. Blocks.
+ */
+unsigned publisher_drain(struct publisher *pr, unsigned timeout_s);
+/*
+ * Taking down: publisher_stop() joins the thread (no more calls to the API, no
+ * more callbacks), then the caller frees the API, whose last replies are kept
+ * unread, then releases its publications, then calls publisher_free().
+ */
+void publisher_stop(struct publisher *pr);
+void publisher_free(struct publisher *pr);	/* NULL is a no-op */
+struct publisher_counts {
+	unsigned active;	/* closed, not ended */
+	unsigned failed, aborted, held;
+	uint64_t completed;	/* since the start */
+};
+void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret);
+
+struct publish_result {
+	enum publish_outcome outcome;
+	int err;		/* negative errno for OUTCOME_FAILED, else 0 */
+	const char *error;	/* its text, or NULL */
+	/* for OUTCOME_COMPLETED; valid until the callback returns */
+	const char *file_id, *filename, *purpose, *md5;
+	uint64_t bytes;
+	int64_t created_at, expires_at;
+};
+
+struct publish_spec {
+	struct staged *staged;		/* referenced by the publication */
+	const char *purpose, *path;	/* copied; path is the filename too */
+	const char *hold_name;		/* filename to send under while the name is temporary, or NULL */
+	const char *superseded;		/* File id to delete once done, or NULL */
+	uint32_t mode, uid, gid;	/* for the record */
+	/*
+	 * Runs on the publisher thread each time the publication ends (it may be
+	 * reopened and end again), before its waiters are told. No locks held.
+	 */
+	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	void (*release)(void *arg);	/* once, with the last reference; any thread */
+	void *arg;
+};
+
+/* One reference for the caller; sets the staged file's hooks. NULL: out of memory (release did not run). */
+struct publish *publish_new(struct publisher *pr, const struct publish_spec *spec);
+/*
+ * Recovery: takes up a publication from its record: state, Upload and Parts as
+ * they stood. A closed one starts by itself; the staged file is sealed here.
+ */
+struct publish *publish_recover(struct publisher *pr, const struct publish_spec *spec,
+				const struct record *r);
+struct publish *publish_ref(struct publish *p);
+void publish_unref(struct publish *p);	/* NULL is a no-op; the last one calls release() */
+
+/* The size the file will have, if the guess or declaration is right; 0: not known (any more). */
+void publish_predict(struct publish *p, uint64_t size);
+/* Bytes close() must find, or the publication fails with -EIO; 0: none. */
+void publish_declare(struct publish *p, uint64_t size);
+void publish_set_mime(struct publish *p, const char *mime_type);	/* copied; NULL: by the ending */
+void publish_set_expiry(struct publish *p, uint64_t seconds);
+/* Another name; purpose and path are copied. A Upload made under the old one is given up. */
+int publish_rename(struct publish *p, const char *purpose, const char *path);
+/* One more File to delete once this one is complete. */
+int publish_supersede(struct publish *p, const char *file_id);
+void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
+
+/* The file was closed and staged_seal()ed by the caller: publish it. Ends a hold. */
+void publish_seal(struct publish *p);
+/* Closed under a temporary name: the same, but complete waits. filename: what the Upload is made
+ * with. After timeout_s it is published under the name it has. */
+int publish_hold(struct publish *p, const char *filename, unsigned timeout_s);
+/* Its writer was killed: cancel; the staged file stays. */
+void publish_abort(struct publish *p);
+/*
+ * Writing goes on after an end (completed: the new File will supersede the last
+ * one). True: the caller now unseals the staged file. False: a publication is
+ * under way; wait for its end.
+ */
+bool publish_reopen(struct publish *p);
+/* Removed or overwritten: cancel, and delete the File if it comes to exist all the same. */
+void publish_drop(struct publish *p);
+
+/* Waiting. cb runs on the publisher thread, exactly once, unless publish_wait_cancel() returns true. */
+enum publish_until {
+	UNTIL_ENDED,		/* the publication is over (or was not under way: at once) */
+	UNTIL_DURABLE		/* data and record of a sealed file are on stable storage */
+};
+struct publish_wait {
+	struct publish *p;	/* set by publish_wait(), referenced */
+	enum publish_until until;
+	void (*cb)(void *arg, int err);	/* 0, or the negative errno of the failure */
+	void *arg;
+	struct publish_wait *next;
+	bool linked;
+};
+/* w is the caller's and must live until its cb ran or it was cancelled. */
+void publish_wait(struct publish *p, struct publish_wait *w);
+/* True: cb will not run. False: it ran or is running. */
+bool publish_wait_cancel(struct publish_wait *w);
+
+/* What can be seen. Strings are copies. */
+struct publish_info {
+	const char *status;	/* one of the words of docs/semantics.md; static */
+	enum publish_outcome outcome;
+	bool under_way;		/* a close was seen and the end was not */
+	int err;
+	uint64_t upload_bytes;
+	unsigned parts_done, parts_total;
+	char upload_id[128], file_id[128], request_id[128];
+	char md5[DIGEST_HEX_SIZE];
+	char error[640];
+};
+void publish_get_info(struct publish *p, struct publish_info *ret);
+
+#endif

@@ -1,0 +1,59 @@
+#include "fs/recover.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fs/record.h"
+#include "fs/staging.h"
+#include "fs/super.h"
+#include "net/log.h"
+
+struct recovery {
+	struct staging *sg;
+	struct super *s;
+	unsigned found, damaged;
+};
+
+static void set_aside(struct recovery *rc, const char *id, int err)
+{
+	int r = staging_set_aside(rc->sg, id);
+
+	rc->damaged++;
+	log_error("staging/%s: its record can't be used (%s); set aside in staging/damaged%s", id,
+		  strerror(-err), r ? ", or rather left where it is" : "");
+}
+
+static int one(void *arg, const char *id)
+{
+	struct recovery *rc = arg;
+	struct staged *st;
+	struct record r;
+	int err;
+
+	record_init(&r);
+	err = staged_open(rc->sg, id, &r, &st);
+	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
+		return err;
+	if (err) {
+		set_aside(rc, id, err);
+		return 0;
+	}
+	err = super_adopt(rc->s, st, &r);
+	if (err == -EBADMSG || err == -EINVAL)
+		set_aside(rc, id, err);
+	else if (!err)
+		rc->found++;
+	record_release(&r);
+	return err == -ENOMEM ? err : 0;
+}
+
+int recover_all(struct staging *sg, struct super *s)
+{
+	struct recovery rc = { .sg = sg, .s = s };
+	int err = staging_scan(sg, one, &rc);
+
+	if (rc.found || rc.damaged)
+		log_info("recovered %u staged files, %u damaged ones set aside", rc.found,
+			 rc.damaged);
+	return err;
+}

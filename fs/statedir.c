@@ -1,0 +1,88 @@
+#include "fs/statedir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int make_path(const char *path)
+{
+	char *p = strdup(path), *slash;
+	int r = 0;
+
+	if (!p)
+		return -ENOMEM;
+	for (slash = strchr(p + 1, '/'); !r && slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		/* What leads there is nobody's secret; what is in it is. */
+		if (mkdir(p, 0755) < 0 && errno != EEXIST)
+			r = -errno;
+		*slash = '/';
+	}
+	if (!r && mkdir(p, 0700) < 0 && errno != EEXIST)
+		r = -errno;
+	free(p);
+	return r;
+}
+
+static int check_private(int dirfd)
+{
+	struct stat st;
+
+	if (fstat(dirfd, &st) < 0)
+		return -errno;
+	if (st.st_uid != geteuid())
+		return -EPERM;
+	if ((st.st_mode & 077) && fchmod(dirfd, 0700) < 0)
+		return -EPERM;
+	return 0;
+}
+
+static void read_pid(int fd, int *ret_pid)
+{
+	char buf[32] = { 0 };
+
+	if (pread(fd, buf, sizeof(buf) - 1, 0) > 0)
+		*ret_pid = (int)strtol(buf, NULL, 10);
+}
+
+int statedir_open(const char *path, int *ret_fd, int *ret_pid)
+{
+	char pid[32];
+	int dirfd, fd = -1, r = make_path(path);
+
+	*ret_pid = 0;
+	if (r)
+		return r;
+	dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return -errno;
+	r = check_private(dirfd);
+	if (r)
+		goto out;
+	fd = openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		r = -errno;
+		goto out;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		r = -errno;
+		read_pid(fd, ret_pid);
+		goto out;
+	}
+	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	/* Only for the message of whoever comes second. */
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, strlen(pid), 0) < 0)
+		r = -errno;
+out:
+	close(dirfd);
+	if (r && fd >= 0)
+		close(fd);
+	if (!r)
+		*ret_fd = fd;
+	return r;
+}

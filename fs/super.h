@@ -1,0 +1,153 @@
+/*
+ * super: the filesystem without FUSE.
+ *
+ * ops.c converts requests to these calls and replies; tests drive them without
+ * a mount. Calls that may have to wait for the network take a callback, which
+ * runs exactly once: before the call returns, or later on the publisher's or
+ * the network thread. Other calls block on the local disk at most. Any thread.
+ * Errors are negative errno.
+ *
+ * Lock order (take from left to right, never the other way):
+ *	super.lock -> staged file's lock -> hasher's queue
+ *	super.lock -> publisher.lock
+ *	super.lock -> listing.lock
+ *	super.lock -> cache's, fetcher's lock
+ * No lock is held across a callback, a reply, or a call of the API. The last
+ * reference of a publication is never dropped under super.lock.
+ */
+#ifndef UPLOADFS_FS_SUPER_H
+#define UPLOADFS_FS_SUPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+struct api;
+struct cache;
+struct fetcher;
+struct handle;
+struct hasher;
+struct publisher;
+struct record;
+struct staged;
+struct staging;
+struct super;
+
+struct super_config {
+	struct api *api;		/* all borrowed until super_free() */
+	struct publisher *publisher;
+	struct staging *staging;
+	struct cache *cache;
+	struct fetcher *fetcher;
+	struct hasher *disk;		/* a worker for long copies on the local disk */
+	const char *purpose;		/* one of names_purposes, or NULL for all */
+	bool close_async;
+	unsigned list_ttl_s, hold_timeout_s;
+	uint64_t cache_size;
+	uid_t uid;
+	gid_t gid;
+	mode_t file_mode, dir_mode, umask;	/* permission bits */
+};
+
+int super_new(const struct super_config *cfg, struct super **ret);
+/* After publisher_stop() and api_free(). Releases every publication. NULL is a no-op. */
+void super_free(struct super *s);
+/* The st_dev under which others see the mount; for predict. */
+void super_set_dev(struct super *s, dev_t dev);
+
+struct super_caller {
+	pid_t tid;		/* the thread, 0 when in another pid namespace */
+	uid_t uid;
+	gid_t gid;
+};
+
+struct super_entry {
+	uint64_t ino;
+	struct stat st;
+	bool settled;		/* may be cached by the kernel for a moment: not being written here */
+};
+
+typedef void super_entry_cb(void *arg, int err, const struct super_entry *e);
+typedef void super_done_cb(void *arg, int err);
+
+/* On success the inode's lookup count is one higher. */
+void super_lookup(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb, void *arg);
+void super_forget(struct super *s, uint64_t ino, uint64_t n);
+int super_getattr(struct super *s, uint64_t ino, struct super_entry *ret);
+void super_statfs(struct super *s, struct statvfs *ret);
+
+enum { SUPER_SET_MODE = 1, SUPER_SET_UID = 2, SUPER_SET_GID = 4, SUPER_SET_MTIME = 8, SUPER_SET_SIZE = 16 };
+/* h: the open handle for a size, or NULL (truncate by path: counts as opened, cut and closed). */
+void super_setattr(struct super *s, uint64_t ino, const struct stat *st, unsigned what, struct handle *h,
+		   const struct super_caller *who, super_entry_cb *cb, void *arg);
+
+/* Directories. */
+int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode, struct super_entry *ret);
+int super_rmdir(struct super *s, uint64_t parent, const char *name);
+void super_unlink(struct super *s, uint64_t parent, const char *name, super_done_cb *cb, void *arg);
+/* flags: RENAME_NOREPLACE, or 0; others -EINVAL. */
+void super_rename(struct super *s, uint64_t parent, const char *name, uint64_t new_parent,
+		  const char *new_name, unsigned flags, super_done_cb *cb, void *arg);
+
+struct dir;	/* a snapshot of a directory's entries; see dir.h */
+typedef void super_dir_cb(void *arg, int err, struct dir *d);
+void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg);
+
+/* Files. */
+typedef void super_open_cb(void *arg, int err, const struct super_entry *e, struct handle *h);
+void super_create(struct super *s, uint64_t parent, const char *name, mode_t mode, int flags,
+		  const struct super_caller *who, super_open_cb *cb, void *arg);
+void super_open(struct super *s, uint64_t ino, int flags, const struct super_caller *who,
+		super_open_cb *cb, void *arg);
+/* True when reads and writes through h shall bypass the kernel's page cache. */
+bool super_direct_io(const struct handle *h);
+/* True when what the kernel has cached of the file is still right. */
+bool super_keep_cache(const struct handle *h);
+
+/*
+ * fd: borrowed until the callback returns, holds [off, off + len); len may be
+ * less than asked at the end of the file.
+ */
+typedef void super_read_cb(void *arg, int err, int fd, uint64_t off, size_t len);
+void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, super_read_cb *cb, void *arg);
+
+/*
+ * A write: begin, put the bytes into *ret_fd at off, end with what landed.
+ * -EBUSY from begin: the file is being published; super_wait_writable() calls
+ * back when to try again.
+ */
+int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd);
+void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
+		     const struct super_caller *who, uint64_t lock_owner);
+void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, void *arg);
+int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len);
+int super_fsync(struct super *s, struct handle *h);
+
+/*
+ * A close of one descriptor. *ret_wait (NULL before) is set when the callback
+ * will come later, before it can come: it may be given to super_wait_cancel()
+ * until the callback has returned.
+ */
+struct super_wait;
+void super_flush(struct super *s, struct handle *h, const struct super_caller *who,
+		 uint64_t lock_owner, struct super_wait **ret_wait, super_done_cb *cb, void *arg);
+/* True: the callback will not run; the publication goes on. */
+bool super_wait_cancel(struct super_wait *w);
+void super_release(struct super *s, struct handle *h);
+
+/* Extended attributes. value: len bytes, not terminated; valid until the callback returns. */
+typedef void super_xattr_cb(void *arg, int err, const char *value, size_t len);
+void super_getxattr(struct super *s, uint64_t ino, const char *name, super_xattr_cb *cb, void *arg);
+/* Names with their NULs, as listxattr(2) wants them. */
+void super_listxattr(struct super *s, uint64_t ino, super_xattr_cb *cb, void *arg);
+void super_setxattr(struct super *s, uint64_t ino, const char *name, const char *value, size_t len,
+		    super_done_cb *cb, void *arg);
+
+/* Recovery: puts a staged file with its record back into the tree and takes up its publication.
+ * Consumes the reference to st. */
+int super_adopt(struct super *s, struct staged *st, const struct record *r);
+
+#endif

@@ -1,0 +1,89 @@
+/*
+ * Recovery's side of super: a staged file of an earlier daemon gets its inode
+ * back.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/record.h"
+#include "fs/super_impl.h"
+#include "net/api.h"
+
+static struct inode *dir_named(struct super *s, struct inode *at, const char *name)
+{
+	struct inode *d = inode_find(s->table, at, name);
+
+	if (d)
+		return d->kind == INODE_DIR ? d : NULL;
+	d = inode_new(s->table, at, name, INODE_DIR);
+	if (d) {
+		d->kept = true;
+		d->mode = s->cfg.dir_mode & ~s->cfg.umask;
+		d->uid = s->cfg.uid;
+		d->gid = s->cfg.gid;
+	}
+	return d;
+}
+
+/* Two staged files of one name can't be told apart by it: the later one steps aside. */
+static struct inode *file_named(struct super *s, struct inode *dir, const char *name, const char *id)
+{
+	char aside[NAMES_MAX + 1];
+
+	if (inode_find(s->table, dir, name)) {
+		names_duplicate(name, id, aside);
+		name = aside;
+	}
+	return inode_find(s->table, dir, name) ? NULL : inode_new(s->table, dir, name, INODE_FILE);
+}
+
+/* The record is our own, but may come from anywhere: its path must not lead elsewhere. */
+static struct inode *place(struct super *s, struct staged *st, const struct record *r)
+{
+	struct inode *at = inode_root(s->table);
+	char *path = strdup(r->path), *name = path, *slash;
+
+	if (s->purpose && strcmp(s->purpose, r->purpose))
+		at = NULL;	/* of a mount with another purpose= */
+	else if (!s->purpose)
+		at = dir_named(s, at, r->purpose);
+	while (at && name && (slash = strchr(name, '/')) != NULL) {
+		*slash = '\0';
+		at = names_check_new(name) ? NULL : dir_named(s, at, name);
+		name = slash + 1;
+	}
+	if (at && name && *name && names_check_new(name) == 0)
+		at = file_named(s, at, name, staged_id(st));
+	else
+		at = NULL;
+	free(path);
+	return at;
+}
+
+int super_adopt(struct super *s, struct staged *st, const struct record *r)
+{
+	struct inode *i;
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	i = names_purpose_writable(r->purpose) ? place(s, st, r) : NULL;
+	if (!i) {
+		pthread_mutex_unlock(&s->lock);
+		staged_keep(st);
+		staged_unref(st);
+		return -EINVAL;
+	}
+	i->mode = r->mode;
+	i->uid = r->uid;
+	i->gid = r->gid;
+	i->mtime = (struct timespec){ .tv_sec = r->mtime_s, .tv_nsec = r->mtime_ns };
+	i->has_mtime = r->mtime_s != 0;
+	staged_keep(st);
+	err = local_make(s, i, st, r);
+	if (err)
+		inode_unlink(s->table, i);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}

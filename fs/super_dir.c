@@ -1,0 +1,120 @@
+/*
+ * Directories: snapshot, mkdir, rmdir.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/dir.h"
+#include "fs/super_impl.h"
+#include "net/clock.h"
+
+struct opening_dir {
+	struct super *s;
+	uint64_t ino;
+	super_dir_cb *cb;
+	void *arg;
+};
+
+static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
+{
+	struct dir *d = dir_new();
+	struct inode *dir;
+	int r = d ? 0 : -ENOMEM;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, ino);
+	if (!r && !dir)
+		r = -ENOENT;
+	if (!r && dir->kind != INODE_DIR)
+		r = -ENOTDIR;
+	if (!r)
+		r = dir_add(d, ".", dir->ino, true);
+	if (!r)
+		r = dir_add(d, "..", dir->parent ? dir->parent->ino : dir->ino, true);
+	for (struct inode *i = r ? NULL : dir->child; i && !r; i = i->next)
+		if (!i->special)
+			r = dir_add(d, i->name, i->ino, i->kind == INODE_DIR);
+	pthread_mutex_unlock(&s->lock);
+	if (r)
+		dir_free(d);
+	else
+		*ret = d;
+	return r;
+}
+
+static void opendir_listed(void *arg, int err, bool known)
+{
+	struct opening_dir *o = arg;
+	struct dir *d = NULL;
+
+	/* An older listing is better than none while the service is away. */
+	if (!err || known)
+		err = snapshot(o->s, o->ino, &d);
+	o->cb(o->arg, err, d);
+	free(o);
+}
+
+void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg)
+{
+	struct opening_dir *o = malloc(sizeof(*o));
+
+	if (!o) {
+		cb(arg, -ENOMEM, NULL);
+		return;
+	}
+	*o = (struct opening_dir){ s, ino, cb, arg };
+	listing_want(s->listing, s->cfg.list_ttl_s * 1000ULL, opendir_listed, o);
+}
+
+int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
+		struct super_entry *ret)
+{
+	struct inode *dir, *d = NULL;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	r = dir ? super_check_new(s, dir, name) : -ENOENT;
+	if (!r && inode_find(s->table, dir, name))
+		r = -EEXIST;
+	if (!r && !(d = inode_new(s->table, dir, name, INODE_DIR)))
+		r = -ENOMEM;
+	if (d) {
+		d->kept = true;
+		d->mode = mode & 07777;
+		d->uid = s->cfg.uid;
+		d->gid = s->cfg.gid;
+		d->nlookup++;
+		super_fill(s, d, ret);
+		dir->mtime = clock_wall_ts();
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int super_rmdir(struct super *s, uint64_t parent, const char *name)
+{
+	struct inode *dir, *d = NULL;
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	if (dir)
+		d = inode_find(s->table, dir, name);
+	if (!d)
+		r = -ENOENT;
+	else if (d->kind != INODE_DIR)
+		r = -ENOTDIR;
+	else if (d->fixed || d->special)
+		r = -EPERM;
+	else if (d->child)
+		r = -ENOTEMPTY;
+	else {
+		inode_unlink(s->table, d);
+		dir->kept = true;
+		dir->mtime = clock_wall_ts();
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}

@@ -1,0 +1,115 @@
+/*
+ * super_impl: what the super*.c files share. Nobody else includes it.
+ */
+#ifndef UPLOADFS_FS_SUPER_IMPL_H
+#define UPLOADFS_FS_SUPER_IMPL_H
+
+#include <pthread.h>
+
+#include "fs/inode.h"
+#include "fs/listing.h"
+#include "fs/names.h"
+#include "fs/publish.h"
+#include "fs/staging.h"
+#include "fs/super.h"
+
+#define LOOKUP_AGAIN_MS 1000	/* a name that is not listed is asked for again after this time */
+#define PUBLISH_GRACE_MS 60000	/* a new File may be missing from listings for a while (api.md, U) */
+#define PREDICT_TRIES 6
+
+/* The local side of a file: its staged bytes and their publication. Under super.lock. */
+struct local {
+	struct staged *st;	/* referenced */
+	struct publish *pub;	/* referenced */
+	unsigned writers;	/* handles open for writing */
+	bool dirty;		/* written since the last close that published */
+	bool touched;		/* made or cut to nothing, and not closed since: perhaps empty */
+	bool killed;		/* a writer was killed: not to be published */
+	unsigned kills;		/* how often; see struct handle */
+	bool dropped;		/* removed: nothing is published any more */
+	unsigned predict_tries;
+	uint64_t predict_next;	/* look again once so many bytes are there */
+	uint64_t predicted;	/* 0: no prediction stands */
+	uint64_t declared;	/* by the xattr */
+};
+
+struct handle {
+	struct super *s;
+	struct handle *next, **pprev;	/* all handles, under super.lock */
+	struct inode *inode;	/* referenced (nref, nopen) */
+	int flags;		/* open(2)'s */
+	bool may_write;
+	bool direct_io;
+	bool keep_cache;
+	/* under super.lock */
+	bool wrote;		/* through this handle, since the last publishing close */
+	unsigned kills;		/* the local side's when it was opened: a later writer starts anew */
+	bool closer_killed;	/* the last close that published nothing came from a killed process */
+	struct staged *st;	/* referenced; what it reads when there is no local side any more */
+	struct fetch *fetch;	/* or what it reads from the service */
+	struct writer *writer;	/* NULL when it can't write */
+};
+
+struct super {
+	struct super_config cfg;
+	char *purpose;		/* owner of cfg.purpose */
+	dev_t dev;
+	pthread_mutex_t lock;
+	/* under lock */
+	struct inode_table *table;
+	struct inode *by_id;	/* .by-id, NULL before its first use */
+	struct listing *listing;
+	struct handle *handles;
+};
+
+/* super.c */
+void super_fill(struct super *s, struct inode *i, struct super_entry *ret);	/* under lock */
+bool super_is_purpose_writable(struct super *s, const struct inode *dir);	/* under lock */
+/* What stands between a name and an entry in dir: 0 or -EPERM, -EINVAL, -ENAMETOOLONG. Under lock. */
+int super_check_new(struct super *s, const struct inode *dir, const char *name);
+
+/* super_byid.c: true when it is a name of .by-id: cb has been or will be called */
+bool super_lookup_special(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
+			  void *arg);
+
+/* super_listing.c */
+void super_apply_listing(void *arg, uint32_t number, const struct api_file *files, size_t n);
+int super_make_purposes(struct super *s);
+void super_prune_dirs(struct super *s, struct inode *dir);	/* under lock: empty, not kept ones */
+
+/* super_local.c: the local side */
+/*
+ * Makes one for i from st, whose reference is consumed; r: its record when it
+ * was left by an earlier daemon, else NULL. Under lock. The File behind i, if
+ * any, will be superseded.
+ */
+int local_make(struct super *s, struct inode *i, struct staged *st, const struct record *r);
+/* What local_take() took out has to be given to local_release() without the lock. */
+struct local *local_take(struct super *s, struct inode *i);
+void local_release(struct super *s, struct local *l);
+/* Under lock: if nothing needs the local side any more, takes it out and hands it to the cache. */
+struct local *local_settle(struct super *s, struct inode *i);
+/* Closed: seals and publishes. Under lock. */
+void local_seal(struct super *s, struct inode *i);
+/* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
+int local_reopen(struct local *l);
+/* Removes the staged file, cancels its publication. Under lock. */
+void local_drop(struct local *l);
+void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
+void local_declare(struct super *s, struct local *l, uint64_t size);	/* under lock */
+
+/* super_content.c: content of a File as a staged file */
+/*
+ * Makes i's local side from its File's content (cut at keep bytes), unless it
+ * has one by then; calls cb. The caller holds a reference to i (nref) until cb.
+ * Takes super.lock itself; cb runs without it, on any thread.
+ */
+void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_done_cb *cb,
+			 void *arg);
+
+/* super_open.c */
+/* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */
+struct handle *handle_new(struct super *s, struct inode *i, int flags, struct writer *w /* consumed */);
+void handle_free(struct handle *h);	/* takes the lock itself */
+
+#endif

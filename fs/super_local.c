@@ -1,0 +1,274 @@
+/*
+ * The local side of a file: its staged bytes, their publication, and what
+ * becomes of both when the publication ends.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/cache.h"
+#include "fs/predict.h"
+#include "fs/record.h"
+#include "fs/super_impl.h"
+#include "net/clock.h"
+#include "net/log.h"
+
+/* Ties a publication to its inode: keeps the inode while the publication may still speak of it. */
+struct owner {
+	struct super *s;
+	struct inode *inode;	/* referenced */
+};
+
+static void owner_release(void *arg)
+{
+	struct owner *o = arg;
+
+	pthread_mutex_lock(&o->s->lock);
+	inode_unref(o->s->table, o->inode);
+	pthread_mutex_unlock(&o->s->lock);
+	free(o);
+}
+
+static int note_file(struct super *s, struct inode *i, struct publish *pub,
+		     const struct publish_result *r)
+{
+	struct published *p = calloc(1, sizeof(*p));
+	struct publish_info info;
+
+	if (!p || inode_set_file_id(s->table, i, r->file_id)) {
+		free(p);
+		return -ENOMEM;
+	}
+	publish_get_info(pub, &info);
+	memcpy(p->md5, info.md5, sizeof(p->md5));
+	p->parts = info.parts_total;
+	p->upload_id = strdup(info.upload_id);
+	if (i->published)
+		free(i->published->upload_id);
+	free(i->published);
+	i->published = p;
+	i->bytes = r->bytes;
+	i->created_at = r->created_at;
+	i->expires_at = r->expires_at;
+	i->fresh_until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
+	return 0;
+}
+
+static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
+{
+	struct owner *o = arg;
+	struct super *s = o->s;
+	struct local *out = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	if (o->inode->local && o->inode->local->pub == pub) {
+		if (r->outcome == OUTCOME_COMPLETED && note_file(s, o->inode, pub, r))
+			log_error("out of memory: %s shows under its name after the next listing",
+				  r->file_id);
+		out = local_settle(s, o->inode);
+	}
+	pthread_mutex_unlock(&s->lock);
+	local_release(s, out);
+}
+
+/* "dir/.NAME.XXXXXX" -> "dir/NAME": what to send a temporary name as. NULL when it is none, or no memory. */
+static char *name_when_renamed(const struct inode *i, const char *path)
+{
+	char target[NAMES_MAX + 1], *hold;
+	size_t dir;
+
+	if (!names_temporary(i->name, target))
+		return NULL;
+	dir = strlen(path) - strlen(i->name);
+	hold = malloc(dir + strlen(target) + 1);
+	if (!hold)
+		return NULL;
+	memcpy(hold, path, dir);
+	memcpy(hold + dir, target, strlen(target) + 1);
+	return hold;
+}
+
+int local_make(struct super *s, struct inode *i, struct staged *st, const struct record *r)
+{
+	struct local *l = calloc(1, sizeof(*l));
+	struct owner *o = calloc(1, sizeof(*o));
+	struct publish_spec spec = { .ended = on_ended, .release = owner_release };
+	char *path = NULL, *hold = NULL;
+	int err = -ENOMEM;
+
+	if (!l || !o)
+		goto fail;
+	err = inode_path(i, &path);
+	if (err)
+		goto fail;
+	hold = name_when_renamed(i, path);
+	o->s = s;
+	o->inode = i;
+	spec.arg = o;
+	spec.staged = st;
+	spec.purpose = i->purpose;
+	spec.path = path;
+	spec.hold_name = hold;
+	spec.superseded = i->file_id;
+	spec.mode = i->mode;
+	spec.uid = i->uid;
+	spec.gid = i->gid;
+	err = -ENOMEM;
+	l->pub = r ? publish_recover(s->cfg.publisher, &spec, r) :
+		     publish_new(s->cfg.publisher, &spec);
+	if (!l->pub)
+		goto fail;
+	inode_ref(i);		/* the owner's */
+	l->st = st;
+	i->local = l;
+	free(path);
+	free(hold);
+	return 0;
+fail:
+	staged_unref(st);
+	free(path);
+	free(hold);
+	free(o);
+	free(l);
+	return err;
+}
+
+struct local *local_take(struct super *s, struct inode *i)
+{
+	struct local *l = i->local;
+
+	(void)s;
+	i->local = NULL;
+	return l;
+}
+
+void local_release(struct super *s, struct local *l)
+{
+	(void)s;
+	if (!l)
+		return;
+	publish_unref(l->pub);
+	staged_unref(l->st);
+	free(l);
+}
+
+static void to_cache(struct super *s, struct inode *i)
+{
+	char path[PATH_MAX];
+
+	if (!s->cfg.cache_size || cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
+	    staged_give(i->local->st, path)) {
+		staged_discard(i->local->st);
+		return;
+	}
+	cache_added(s->cfg.cache, i->file_id, i->bytes);
+}
+
+struct local *local_settle(struct super *s, struct inode *i)
+{
+	struct publish_info info;
+	struct local *l = i->local;
+
+	if (!l || l->writers || l->dirty || l->touched)
+		return NULL;
+	if (l->dropped)
+		return i->nopen ? NULL : local_take(s, i);
+	publish_get_info(l->pub, &info);
+	if (info.under_way || info.outcome != OUTCOME_COMPLETED)
+		return NULL;
+	to_cache(s, i);
+	return local_take(s, i);
+}
+
+void local_seal(struct super *s, struct inode *i)
+{
+	struct local *l = i->local;
+	char *path, *hold;
+
+	l->dirty = l->touched = false;
+	staged_seal(l->st);
+	path = hold = NULL;
+	if (inode_path(i, &path) == 0)
+		hold = name_when_renamed(i, path);
+	if (!hold || publish_hold(l->pub, hold, s->cfg.hold_timeout_s))
+		publish_seal(l->pub);
+	free(hold);
+	free(path);
+}
+
+int local_reopen(struct local *l)
+{
+	if (!l->dropped && !publish_reopen(l->pub))
+		return -EBUSY;
+	staged_unseal(l->st);
+	l->predicted = 0;
+	l->predict_tries = PREDICT_TRIES;	/* what is there already is no copy of a source */
+	return 0;
+}
+
+void local_drop(struct local *l)
+{
+	if (l->dropped)
+		return;
+	l->dropped = true;
+	l->dirty = l->touched = false;
+	publish_drop(l->pub);
+}
+
+void local_declare(struct super *s, struct local *l, uint64_t size)
+{
+	(void)s;
+	/* One prediction for one writing: each further one would cost an Upload
+	 * that is thrown away. */
+	if (l->dropped || l->declared || l->predict_tries >= PREDICT_TRIES)
+		return;
+	l->predict_tries = PREDICT_TRIES;
+	l->predicted = size;
+	publish_predict(l->pub, size);
+}
+
+/* Under the lock: is it time to look at what the writer has open? */
+static bool may_predict(struct local *l, uint64_t end)
+{
+	if (!l || l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
+	    end < l->predict_next)
+		return false;
+	l->predict_tries++;
+	l->predict_next = l->predict_next ? l->predict_next * 4 : 1 << 20;
+	return true;
+}
+
+void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid)
+{
+	struct predict_query q = { .tid = tid, .start = start, .end = end, .own_dev = s->dev };
+	struct local *l;
+	struct staged *st;
+	uint64_t size;
+
+	pthread_mutex_lock(&s->lock);
+	l = h->inode->local;
+	if (l && l->predicted && end > l->predicted) {
+		l->predicted = 0;
+		l->predict_tries = PREDICT_TRIES;
+		publish_predict(l->pub, 0);
+	}
+	if (tid <= 0 || !may_predict(l, end)) {
+		pthread_mutex_unlock(&s->lock);
+		return;
+	}
+	st = staged_ref(l->st);
+	pthread_mutex_unlock(&s->lock);
+	q.staged_fd = staged_fd(st);
+	/* With all of it here already there is nothing to be gained. */
+	if (predict_observe(&q, &size) == 0 && size > end && size <= STAGED_SIZE_MAX) {
+		pthread_mutex_lock(&s->lock);
+		l = h->inode->local;
+		if (l && l->st == st && !l->predicted && !l->declared && !l->dropped) {
+			l->predicted = size;
+			publish_predict(l->pub, size);
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+	staged_unref(st);
+}

@@ -1,0 +1,66 @@
+/*
+ * Reading: staged bytes, cached content, or content as it arrives.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/fetch.h"
+#include "fs/super_impl.h"
+#include "net/log.h"
+
+struct reading {
+	struct super *s;
+	super_read_cb *cb;
+	void *arg;
+};
+
+static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, size_t len)
+{
+	struct reading *r = arg;
+
+	if (err)
+		log_warn("reading a File: %s", text ? text : "failed");
+	r->cb(r->arg, err, fd, off, len);
+	free(r);
+}
+
+static void read_staged(struct staged *st, uint64_t off, size_t len, super_read_cb *cb, void *arg)
+{
+	uint64_t size = staged_size(st);
+
+	if (off >= size)
+		len = 0;
+	else if (len > size - off)
+		len = size - off;
+	cb(arg, 0, staged_fd(st), off, len);
+}
+
+void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, super_read_cb *cb,
+		void *arg)
+{
+	struct staged *st = NULL;
+	struct reading *r;
+
+	pthread_mutex_lock(&s->lock);
+	if (h->inode->local)
+		st = staged_ref(h->inode->local->st);
+	else if (h->st)
+		st = staged_ref(h->st);
+	pthread_mutex_unlock(&s->lock);
+	if (st) {
+		read_staged(st, off, len, cb, arg);
+		staged_unref(st);
+		return;
+	}
+	if (!h->fetch) {
+		cb(arg, 0, -1, off, 0);
+		return;
+	}
+	r = malloc(sizeof(*r));
+	if (!r) {
+		cb(arg, -ENOMEM, -1, off, 0);
+		return;
+	}
+	*r = (struct reading){ s, cb, arg };
+	fetch_read(h->fetch, off, len, fetched, r);
+}

@@ -1,0 +1,253 @@
+/*
+ * Writing: into the staged file, and the close that publishes it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/super_impl.h"
+#include "fs/writer.h"
+#include "net/clock.h"
+
+/* The staged file h may write to now, referenced; under lock. */
+static int writable(struct handle *h, struct staged **ret)
+{
+	struct local *l = h->inode->local;
+
+	if (!h->may_write || !l)
+		return -EBADF;
+	/* A killed writer's file that somebody else opened since and writes:
+	 * theirs to finish. */
+	if (l->killed && h->kills == l->kills) {
+		if (!publish_reopen(l->pub))
+			return -EBUSY;
+		l->killed = false;
+	}
+	*ret = l->st;
+	return 0;
+}
+
+int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd)
+{
+	struct staged *st;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = writable(h, &st);
+	if (!r)
+		r = staged_write_begin(st, off, len, ret_fd);
+	if (r == -EBUSY && local_reopen(h->inode->local) == 0)
+		r = staged_write_begin(st, off, len, ret_fd);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
+		     const struct super_caller *who, uint64_t lock_owner)
+{
+	struct inode *i = h->inode;
+
+	/* The local side stays as long as a handle that may write is open. */
+	staged_write_end(i->local->st, off, len, done);
+	pthread_mutex_lock(&s->lock);
+	i->mtime = clock_wall_ts();
+	i->has_mtime = true;
+	h->wrote = true;
+	if (!i->local->dropped)
+		i->local->dirty = true;
+	pthread_mutex_unlock(&s->lock);
+	writer_note_owner(h->writer, lock_owner);
+	if (done)
+		local_predict(s, h, off, off + done, who->tid);
+}
+
+struct waiting {
+	struct publish_wait w;	/* first: what super_wait_cancel() cancels */
+	super_done_cb *cb;
+	void *arg;
+};
+
+static void waiting_over(void *arg, int err)
+{
+	struct waiting *w = arg;
+
+	w->cb(w->arg, err);
+	free(w);
+}
+
+static struct waiting *waiting_new(enum publish_until until, super_done_cb *cb, void *arg)
+{
+	struct waiting *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->w.until = until;
+	w->w.cb = waiting_over;
+	w->w.arg = w;
+	w->cb = cb;
+	w->arg = arg;
+	return w;
+}
+
+bool super_wait_cancel(struct super_wait *sw)
+{
+	struct waiting *w = (struct waiting *)sw;
+
+	if (!publish_wait_cancel(&w->w))
+		return false;
+	free(w);
+	return true;
+}
+
+static void writable_again(void *arg, int err)
+{
+	struct waiting *w = arg;
+
+	(void)err;	/* the outcome is for those who closed it */
+	w->cb(w->arg, 0);
+	free(w);
+}
+
+void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, void *arg)
+{
+	struct waiting *w = waiting_new(UNTIL_ENDED, cb, arg);
+
+	if (!w) {
+		cb(arg, -ENOMEM);
+		return;
+	}
+	w->w.cb = writable_again;
+	pthread_mutex_lock(&s->lock);
+	publish_wait(h->inode->local->pub, &w->w);
+	pthread_mutex_unlock(&s->lock);
+}
+
+int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len)
+{
+	struct staged *st;
+	struct local *l;
+	uint64_t before;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = writable(h, &st);
+	pthread_mutex_unlock(&s->lock);
+	if (r)
+		return r;
+	before = staged_size(st);
+	r = staged_fallocate(st, mode, off, len);
+	if (r == -EBUSY) {
+		pthread_mutex_lock(&s->lock);
+		r = local_reopen(h->inode->local);
+		pthread_mutex_unlock(&s->lock);
+		if (r == 0)
+			r = staged_fallocate(st, mode, off, len);
+	}
+	if (r)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	l = h->inode->local;
+	h->wrote = true;
+	if (!l->dropped)
+		l->dirty = true;
+	/* rsync --preallocate keeps the size and asks for a byte less than it
+	 * will write: that is no declaration. */
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > before)
+		local_declare(s, l, off + len);
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+int super_fsync(struct super *s, struct handle *h)
+{
+	struct staged *st;
+
+	pthread_mutex_lock(&s->lock);
+	st = h->inode->local ? staged_ref(h->inode->local->st) : NULL;
+	pthread_mutex_unlock(&s->lock);
+	if (!st)
+		return 0;
+	int r = staged_sync(st);
+
+	staged_unref(st);
+	return r;
+}
+
+/* ---- close ---- */
+
+enum close_kind {
+	CLOSE_NOTHING,		/* publishes nothing, 0 or a sticky error */
+	CLOSE_JOINS,		/* waits for what another close began */
+	CLOSE_ENDS		/* ends the writing */
+};
+
+/* Is close() over when the bytes are safe here, before the File exists? Under lock. */
+static bool closes_early(struct super *s, const struct inode *i)
+{
+	char target[NAMES_MAX + 1];
+
+	return s->cfg.close_async || names_temporary(i->name, target);
+}
+
+/* Under lock. */
+static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
+{
+	struct local *l = h->inode->local;
+	struct publish_info info;
+
+	*ret_err = 0;
+	if (!l || l->dropped || !opener)
+		return CLOSE_NOTHING;
+	if (l->dirty) {
+		if (!l->killed)
+			return CLOSE_ENDS;
+		/* Half of it is by a writer that was killed. */
+		*ret_err = -EIO;
+		return CLOSE_NOTHING;
+	}
+	publish_get_info(l->pub, &info);
+	if (info.under_way)
+		return CLOSE_JOINS;
+	/* A second close of what could not be published still says so. */
+	if (info.outcome == OUTCOME_FAILED && !l->touched)
+		*ret_err = info.err;
+	return CLOSE_NOTHING;
+}
+
+void super_flush(struct super *s, struct handle *h, const struct super_caller *who,
+		 uint64_t lock_owner, struct super_wait **ret_wait, super_done_cb *cb, void *arg)
+{
+	struct waiting *w = NULL;
+	enum close_kind kind;
+	bool opener;
+	int err = 0;
+
+	if (!h->may_write) {
+		cb(arg, 0);
+		return;
+	}
+	opener = writer_is_opener(h->writer, who->tid, lock_owner);
+	h->closer_killed = h->wrote && writer_fate(h->writer, who->tid) == WRITER_KILLED;
+	if (h->closer_killed) {
+		cb(arg, 0);
+		return;
+	}
+	pthread_mutex_lock(&s->lock);
+	kind = judge_close(h, opener, &err);
+	if (kind != CLOSE_NOTHING) {
+		w = waiting_new(closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED, cb, arg);
+		err = w ? 0 : -ENOMEM;
+	}
+	if (w) {
+		*ret_wait = (struct super_wait *)w;
+		if (kind == CLOSE_ENDS) {
+			h->wrote = false;
+			local_seal(s, h->inode);
+		}
+		publish_wait(h->inode->local->pub, &w->w);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (kind == CLOSE_NOTHING || err)
+		cb(arg, err);
+}

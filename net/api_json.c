@@ -1,0 +1,334 @@
+#include "net/api_json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "net/log.h"
+
+#define TIME_MAX 253402300799LL		/* the end of the year 9999 */
+#define FOREIGN_TEXT_MAX 300		/* of an error body that is not the API's */
+
+/* ---- requests ---- */
+
+void api_json_put_create(struct buf *out, const struct api_upload_spec *spec)
+{
+	struct json_writer w;
+
+	json_w_init(&w, out);
+	json_w_object(&w, NULL);
+	json_w_str(&w, "filename", spec->filename);
+	json_w_str(&w, "purpose", spec->purpose);
+	json_w_u64(&w, "bytes", spec->bytes);
+	json_w_str(&w, "mime_type", spec->mime_type);
+	if (spec->expires_after_s) {
+		json_w_object(&w, "expires_after");
+		json_w_str(&w, "anchor", "created_at");
+		json_w_u64(&w, "seconds", spec->expires_after_s);
+		json_w_end_object(&w);
+	}
+	json_w_end_object(&w);
+}
+
+void api_json_put_complete(struct buf *out, const char *const *part_ids, size_t part_count,
+			   const char *md5_hex)
+{
+	struct json_writer w;
+	size_t i;
+
+	json_w_init(&w, out);
+	json_w_object(&w, NULL);
+	json_w_array(&w, "part_ids");
+	for (i = 0; i < part_count; i++)
+		json_w_str(&w, NULL, part_ids[i]);
+	json_w_end_array(&w);
+	if (md5_hex)
+		json_w_str(&w, "md5", md5_hex);
+	json_w_end_object(&w);
+}
+
+/* ---- replies ---- */
+
+static bool get_time(const struct json *obj, const char *key, int64_t dflt, int64_t *ret)
+{
+	const struct json *j = json_get(obj, key);
+	int64_t value;
+
+	if (!j || json_is_null(j)) {
+		*ret = dflt;
+		return dflt >= 0;
+	}
+	if (json_i64(j, &value) || value < 0 || value > TIME_MAX)
+		return false;
+	*ret = value;
+	return true;
+}
+
+static const char *get_id(const struct json *obj, const char *key)
+{
+	const char *id = json_get_str(obj, key);
+
+	return id && api_id_valid(id) ? id : NULL;
+}
+
+const char *api_json_file(const struct json *j, struct api_file *ret)
+{
+	const struct json *bytes = json_get(j, "bytes");
+	struct api_file f = { .bytes = 0 };
+
+	if (!json_is_object(j))
+		return "the File is no object";
+	f.id = get_id(j, "id");
+	if (!f.id)
+		return "the File has no valid id";
+	f.filename = json_get_str(j, "filename");
+	if (!f.filename || strlen(f.filename) > API_FILENAME_MAX)
+		return "the File has no valid filename";
+	f.purpose = get_id(j, "purpose");
+	if (!f.purpose)
+		return "the File has no valid purpose";
+	/* Azure sends null while it does not know. */
+	if (bytes && !json_is_null(bytes) && json_u64(bytes, &f.bytes))
+		return "the File has no valid byte count";
+	if (!get_time(j, "created_at", -1, &f.created_at) ||
+	    !get_time(j, "expires_at", 0, &f.expires_at))
+		return "the File has no valid times";
+	*ret = f;
+	return NULL;
+}
+
+static enum api_upload_status upload_status(const char *s)
+{
+	static const char *const names[] = { "pending", "completed", "cancelled", "expired" };
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(s, names[i]))
+			return (enum api_upload_status)i;
+	}
+	return API_UPLOAD_OTHER;
+}
+
+const char *api_json_upload(const struct json *j, struct api_upload *ret)
+{
+	const struct json *file = json_get(j, "file");
+	struct api_upload up = { .has_file = false };
+	const char *status, *why;
+
+	if (!json_is_object(j))
+		return "the Upload is no object";
+	up.id = get_id(j, "id");
+	if (!up.id)
+		return "the Upload has no valid id";
+	status = json_get_str(j, "status");
+	if (!status)
+		return "the Upload has no status";
+	up.status = upload_status(status);
+	if (json_u64(json_get(j, "bytes"), &up.bytes))
+		return "the Upload has no valid byte count";
+	if (!get_time(j, "created_at", -1, &up.created_at) ||
+	    !get_time(j, "expires_at", up.created_at + API_UPLOAD_TTL_S, &up.expires_at))
+		return "the Upload has no valid times";
+	if (file && !json_is_null(file)) {
+		why = api_json_file(file, &up.file);
+		if (why)
+			return why;
+		up.has_file = true;
+	}
+	*ret = up;
+	return NULL;
+}
+
+const char *api_json_part(const struct json *j, struct api_part *ret)
+{
+	struct api_part part;
+
+	if (!json_is_object(j))
+		return "the Part is no object";
+	part.id = get_id(j, "id");
+	part.upload_id = get_id(j, "upload_id");
+	if (!part.id || !part.upload_id)
+		return "the Part has no valid ids";
+	*ret = part;
+	return NULL;
+}
+
+const char *api_json_deleted(const struct json *j, const char *id)
+{
+	const char *got = json_get_str(j, "id");
+
+	if (!got || strcmp(got, id))
+		return "the reply names another File";
+	if (!json_bool(json_get(j, "deleted"), false))
+		return "the reply does not say that the File was deleted";
+	return NULL;
+}
+
+/* Where the next page starts: last_id, else the last entry, checked or not. "" when neither. */
+static const char *page_last_id(const struct json *j, const struct json *last)
+{
+	const char *id = get_id(j, "last_id");
+
+	if (!id)
+		id = get_id(last, "id");
+	return id ? id : "";
+}
+
+const char *api_json_page(const struct json *j, const char *after, struct api_file_page *ret)
+{
+	const struct json *data = json_get(j, "data"), *m, *last = NULL;
+	struct api_file_page page = { .count = 0 };
+	struct api_file *files;
+	size_t n = json_len(data);
+
+	if (!json_is_object(j) || !json_is_array(data))
+		return "the list has no data";
+	files = calloc(n ? n : 1, sizeof(*files));
+	if (!files)
+		return "out of memory for a list";
+	for (m = json_first(data); m; m = json_next(m)) {
+		last = m;
+		if (api_json_file(m, &files[page.count]))
+			page.skipped++;
+		else
+			page.count++;
+	}
+	page.files = files;
+	page.has_more = json_bool(json_get(j, "has_more"), false);
+	page.last_id = page_last_id(j, last);
+	if (page.has_more && (!*page.last_id || !strcmp(page.last_id, after))) {
+		free(files);
+		return "the list claims more but names no place to go on";
+	}
+	*ret = page;
+	return NULL;
+}
+
+/* ---- errors ---- */
+
+/* Ends s before a multibyte character that was cut in two. */
+static void trim_utf8(char *s)
+{
+	size_t len = strlen(s), at = len, need;
+
+	while (at && len - at < 3 && ((unsigned char)s[at - 1] & 0xc0) == 0x80)
+		at--;
+	if (!at || (unsigned char)s[at - 1] < 0xc0)
+		return;
+	at--;
+	need = (unsigned char)s[at] >= 0xf0 ? 4 : (unsigned char)s[at] >= 0xe0 ? 3 : 2;
+	if (len - at < need)
+		s[at] = '\0';
+}
+
+/* Copies with control bytes escaped; cuts where the room ends. */
+static void one_line(char *dst, size_t size, const char *src)
+{
+	size_t at = 0;
+
+	for (; *src; src++) {
+		unsigned char c = (unsigned char)*src;
+		bool c1 = c == 0xc2 && (unsigned char)src[1] >= 0x80 && (unsigned char)src[1] < 0xa0;
+		bool plain = c >= 0x20 && c != 0x7f && !c1;
+
+		if (size - at <= (plain ? 1U : 4U))
+			break;
+		if (c == '\n' || c == '\r' || c == '\t')
+			dst[at++] = ' ';
+		else if (plain)
+			dst[at++] = (char)c;
+		else
+			at += (size_t)snprintf(dst + at, 5, "\\x%02x", c1 ? (unsigned char)*++src : c);
+	}
+	dst[at] = '\0';
+	trim_utf8(dst);
+}
+
+/* Whole before it is cut: half a secret would not be recognised. */
+void api_clean(char *dst, size_t size, const char *src)
+{
+	size_t room = strlen(src) * 3 + 16;
+	char *redacted = malloc(room);
+
+	if (!redacted) {
+		dst[0] = '\0';
+		return;
+	}
+	log_redact(redacted, room, src);
+	one_line(dst, size, redacted);
+	free(redacted);
+}
+
+/* error.code is a string in the API, a number in some servers. */
+static void get_word(const struct json *obj, const char *key, char *dst, size_t size)
+{
+	const struct json *j = json_get(obj, key);
+	uint64_t number;
+
+	if (json_is_string(j))
+		api_clean(dst, size, json_str(j));
+	else if (!json_u64(j, &number))
+		snprintf(dst, size, "%llu", (unsigned long long)number);
+}
+
+static bool error_from_json(const struct json *root, struct api_error *err)
+{
+	const struct json *e = json_get(root, "error");
+	const char *text;
+
+	if (json_is_object(e)) {
+		text = json_get_str(e, "message");
+		get_word(e, "code", err->code, sizeof(err->code));
+		get_word(e, "type", err->type, sizeof(err->type));
+	} else {
+		text = json_str(e);
+		if (!text)
+			text = json_get_str(root, "message");
+		if (!text)
+			text = json_get_str(root, "detail");
+	}
+	if (text)
+		api_clean(err->message, sizeof(err->message), text);
+	return text || err->code[0] || err->type[0];
+}
+
+/* The title of an HTML page says more than its first line. */
+static void error_from_text(const char *body, size_t len, struct api_error *err)
+{
+	char text[FOREIGN_TEXT_MAX + 1], *copy;
+	const char *at, *title;
+	size_t n;
+
+	copy = strndup(body, len);
+	if (!copy)
+		return;
+	at = copy + strspn(copy, " \t\r\n");
+	title = *at == '<' ? strcasestr(at, "<title>") : NULL;
+	if (title)
+		at = title + strlen("<title>") + strspn(title + strlen("<title>"), " \t\r\n");
+	n = strcspn(at, title ? "<\r\n" : "\r\n");
+	if (n > FOREIGN_TEXT_MAX)
+		n = FOREIGN_TEXT_MAX;
+	memcpy(text, at, n);
+	text[n] = '\0';
+	api_clean(err->message, sizeof(err->message), text);
+	free(copy);
+}
+
+void api_json_error(const char *body, size_t len, struct api_error *err)
+{
+	struct json *root;
+	bool known = false;
+
+	err->code[0] = err->type[0] = err->message[0] = '\0';
+	if (!json_parse(body, len, &root)) {
+		known = error_from_json(root, err);
+		json_free(root);
+	}
+	if (!known)
+		error_from_text(body, len, err);
+	if (!err->message[0])
+		api_clean(err->message, sizeof(err->message), "the reply says no more");
+}

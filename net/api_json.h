@@ -1,0 +1,44 @@
+/*
+ * api_json: API objects <-> JSON. Pure, any thread, one document per thread.
+ *
+ * The readers check a reply as net/api.h promises and fill in *ret, whose
+ * strings belong to the document. They return NULL, or, leaving *ret alone, a
+ * few constant words that say what is wrong.
+ */
+#ifndef UPLOADFS_NET_API_JSON_H
+#define UPLOADFS_NET_API_JSON_H
+
+#include "net/api.h"
+#include "net/buf.h"
+#include "net/json.h"
+
+/* Request bodies; errors are sticky in out. */
+void api_json_put_create(struct buf *out, const struct api_upload_spec *spec);
+void api_json_put_complete(struct buf *out, const char *const *part_ids, size_t part_count,
+			   const char *md5_hex);
+
+const char *api_json_upload(const struct json *j, struct api_upload *ret);
+const char *api_json_part(const struct json *j, struct api_part *ret);
+const char *api_json_file(const struct json *j, struct api_file *ret);
+/*
+ * ret->files is allocated; release it with free(). Entries that fail the checks
+ * are skipped and counted. after: what this page was asked with, or "": a page
+ * that would have the next one start at the same place again is refused.
+ */
+const char *api_json_page(const struct json *j, const char *after, struct api_file_page *ret);
+const char *api_json_deleted(const struct json *j, const char *id);
+
+/*
+ * Fills in code, type and message from the body of a reply outside 2xx: the
+ * API's JSON, JSON with error as a string, or anything else (the title of an
+ * HTML page, or the first line). The rest of *err stays.
+ */
+void api_json_error(const char *body, size_t len, struct api_error *err);
+
+/*
+ * Copies foreign text for people to read: secrets redacted, control bytes
+ * escaped, one line, cut at a character to at most size - 1 bytes.
+ */
+void api_clean(char *dst, size_t size, const char *src);
+
+#endif

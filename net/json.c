@@ -1,0 +1,390 @@
+#include "net/json.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define JSON_INT_MAX 9007199254740992.0	/* 2^53: beyond it a double skips integers */
+
+/* struct json is never defined: a pointer to it is a pointer to a cJSON node. */
+static const cJSON *node(const struct json *j)
+{
+	return (const cJSON *)(const void *)j;
+}
+
+static const struct json *wrap(const cJSON *item)
+{
+	return (const struct json *)(const void *)item;
+}
+
+struct json_scan {
+	size_t depth, nodes;
+	size_t nuls;		/* escaped NULs */
+};
+
+/* Passes over a string, at being behind its opening quote. 0 or -EINVAL. */
+static int json_scan_string(const char *text, size_t len, size_t *at, struct json_scan *scan)
+{
+	size_t i;
+
+	for (i = *at; i < len && text[i] != '"'; i++) {
+		/* cJSON would take raw control bytes, and end the string at a NUL. */
+		if ((unsigned char)text[i] < 0x20)
+			return -EINVAL;
+		if (text[i] != '\\')
+			continue;
+		if (len - i >= 6 && !memcmp(text + i, "\\u0000", 6))
+			scan->nuls++;
+		i++;
+	}
+	if (i >= len)
+		return -EINVAL;
+	*at = i + 1;
+	return 0;
+}
+
+/* Bounds the work and the memory that the parser will need, before it starts. */
+static int json_scan(const char *text, size_t len, struct json_scan *scan)
+{
+	size_t at = 0;
+	int rc;
+
+	while (at < len) {
+		char c = text[at++];
+
+		if (c == '"') {
+			rc = json_scan_string(text, len, &at, scan);
+			if (rc)
+				return rc;
+		} else if (c == '[' || c == '{') {
+			scan->nodes++;
+			if (++scan->depth > JSON_DEPTH_MAX)
+				return -EMSGSIZE;
+		} else if (c == ']' || c == '}') {
+			if (!scan->depth--)
+				return -EINVAL;
+		} else if (c == ',') {
+			scan->nodes++;
+		} else if (!c) {
+			return -EINVAL;
+		}
+		if (scan->nodes > JSON_NODES_MAX)
+			return -EMSGSIZE;
+	}
+	return 0;
+}
+
+/* A copy of text in which each escaped NUL has become U+2400; freed by the caller. */
+static char *json_without_nuls(const char *text, size_t len)
+{
+	char *copy = malloc(len);
+	size_t i;
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, text, len);
+	for (i = 0; i + 1 < len; i++) {
+		/* Outside of strings a backslash is an error anyway. */
+		if (copy[i] != '\\')
+			continue;
+		if (len - i >= 6 && !memcmp(copy + i, "\\u0000", 6))
+			memcpy(copy + i, "\\u2400", 6);
+		i++;
+	}
+	return copy;
+}
+
+static bool json_only_space(const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		if (!strchr(" \t\r\n", s[i]) || !s[i])
+			return false;
+	}
+	return true;
+}
+
+int json_parse(const char *text, size_t len, struct json **ret)
+{
+	struct json_scan scan = { 0, 0, 0 };
+	const char *end = NULL;
+	char *copy = NULL;
+	cJSON *root;
+	int rc;
+
+	rc = json_scan(text, len, &scan);
+	if (rc)
+		return rc;
+	if (scan.nuls) {
+		copy = json_without_nuls(text, len);
+		if (!copy)
+			return -ENOMEM;
+		text = copy;
+	}
+	root = cJSON_ParseWithLengthOpts(text, len, &end, 0);
+	if (!root || !json_only_space(end, len - (size_t)(end - text))) {
+		cJSON_Delete(root);
+		rc = -EINVAL;
+		goto out;
+	}
+	*ret = (struct json *)(void *)root;
+out:
+	free(copy);
+	return rc;
+}
+
+void json_free(struct json *root)
+{
+	cJSON_Delete((cJSON *)(void *)root);
+}
+
+bool json_is_object(const struct json *j)
+{
+	return j && cJSON_IsObject(node(j));
+}
+
+bool json_is_array(const struct json *j)
+{
+	return j && cJSON_IsArray(node(j));
+}
+
+bool json_is_string(const struct json *j)
+{
+	return j && cJSON_IsString(node(j)) && node(j)->valuestring;
+}
+
+bool json_is_number(const struct json *j)
+{
+	return j && cJSON_IsNumber(node(j));
+}
+
+bool json_is_bool(const struct json *j)
+{
+	return j && cJSON_IsBool(node(j));
+}
+
+bool json_is_null(const struct json *j)
+{
+	return j && cJSON_IsNull(node(j));
+}
+
+const struct json *json_get(const struct json *obj, const char *key)
+{
+	if (!json_is_object(obj))
+		return NULL;
+	return wrap(cJSON_GetObjectItemCaseSensitive(node(obj), key));
+}
+
+const struct json *json_first(const struct json *arr_or_obj)
+{
+	if (!json_is_object(arr_or_obj) && !json_is_array(arr_or_obj))
+		return NULL;
+	return wrap(node(arr_or_obj)->child);
+}
+
+const struct json *json_next(const struct json *member)
+{
+	return wrap(node(member)->next);
+}
+
+size_t json_len(const struct json *arr_or_obj)
+{
+	const struct json *m;
+	size_t n = 0;
+
+	for (m = json_first(arr_or_obj); m; m = json_next(m))
+		n++;
+	return n;
+}
+
+const char *json_key(const struct json *member)
+{
+	return node(member)->string;
+}
+
+const char *json_str(const struct json *j)
+{
+	return json_is_string(j) ? node(j)->valuestring : NULL;
+}
+
+bool json_bool(const struct json *j, bool dflt)
+{
+	return json_is_bool(j) ? cJSON_IsTrue(node(j)) : dflt;
+}
+
+double json_num(const struct json *j, double dflt)
+{
+	return json_is_number(j) ? node(j)->valuedouble : dflt;
+}
+
+int json_i64(const struct json *j, int64_t *ret)
+{
+	double d;
+
+	if (!json_is_number(j))
+		return -EINVAL;
+	d = node(j)->valuedouble;
+	if (!(d >= -JSON_INT_MAX && d <= JSON_INT_MAX) || d != floor(d))
+		return -EINVAL;
+	*ret = (int64_t)d;
+	return 0;
+}
+
+int json_u64(const struct json *j, uint64_t *ret)
+{
+	int64_t value = 0;
+
+	if (json_i64(j, &value) || value < 0)
+		return -EINVAL;
+	*ret = (uint64_t)value;
+	return 0;
+}
+
+const char *json_get_str(const struct json *obj, const char *key)
+{
+	return json_str(json_get(obj, key));
+}
+
+/* Length of the UTF-8 sequence at s, or 0 when it is not one. */
+static size_t utf8_len(const char *s)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t len, i;
+
+	if (p[0] < 0x80)
+		return 1;
+	len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	for (i = 1; i < len; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	/* Overlong forms, surrogates, and what lies beyond U+10FFFF. */
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90))
+		return 0;
+	return len;
+}
+
+static void json_w_quoted(struct buf *out, const char *s)
+{
+	size_t len;
+
+	buf_addc(out, '"');
+	for (; *s; s += len) {
+		len = utf8_len(s);
+		if (!len) {
+			buf_adds(out, "\xef\xbf\xbd");
+			len = 1;
+		} else if (*s == '"' || *s == '\\') {
+			buf_addc(out, '\\');
+			buf_addc(out, *s);
+		} else if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+			buf_addf(out, "\\u%04x", (unsigned)*s);
+		} else {
+			buf_add(out, s, len);
+		}
+	}
+	buf_addc(out, '"');
+}
+
+/* Comma and key; every value starts here. */
+static void json_w_lead(struct json_writer *w, const char *key)
+{
+	if (w->need_comma)
+		buf_addc(w->out, ',');
+	if (key) {
+		json_w_quoted(w->out, key);
+		buf_addc(w->out, ':');
+	}
+	w->need_comma = true;
+}
+
+void json_w_init(struct json_writer *w, struct buf *out)
+{
+	w->out = out;
+	w->need_comma = false;
+}
+
+void json_w_object(struct json_writer *w, const char *key)
+{
+	json_w_lead(w, key);
+	buf_addc(w->out, '{');
+	w->need_comma = false;
+}
+
+void json_w_array(struct json_writer *w, const char *key)
+{
+	json_w_lead(w, key);
+	buf_addc(w->out, '[');
+	w->need_comma = false;
+}
+
+void json_w_end_object(struct json_writer *w)
+{
+	buf_addc(w->out, '}');
+	w->need_comma = true;
+}
+
+void json_w_end_array(struct json_writer *w)
+{
+	buf_addc(w->out, ']');
+	w->need_comma = true;
+}
+
+void json_w_str(struct json_writer *w, const char *key, const char *value)
+{
+	json_w_lead(w, key);
+	if (value)
+		json_w_quoted(w->out, value);
+	else
+		buf_adds(w->out, "null");
+}
+
+void json_w_u64(struct json_writer *w, const char *key, uint64_t value)
+{
+	json_w_lead(w, key);
+	buf_addf(w->out, "%llu", (unsigned long long)value);
+}
+
+void json_w_i64(struct json_writer *w, const char *key, int64_t value)
+{
+	json_w_lead(w, key);
+	buf_addf(w->out, "%lld", (long long)value);
+}
+
+void json_w_num(struct json_writer *w, const char *key, double value)
+{
+	char text[40], *comma;
+
+	json_w_lead(w, key);
+	if (!isfinite(value)) {
+		buf_adds(w->out, "null");
+		return;
+	}
+	/* 0.1 and not 0.10000000000000001, when that reads back the same. */
+	snprintf(text, sizeof(text), "%.15g", value);
+	if (strtod(text, NULL) != value)
+		snprintf(text, sizeof(text), "%.17g", value);
+	comma = strchr(text, ',');	/* the decimal point of some locales */
+	if (comma)
+		*comma = '.';
+	buf_adds(w->out, text);
+}
+
+void json_w_bool(struct json_writer *w, const char *key, bool value)
+{
+	json_w_lead(w, key);
+	buf_adds(w->out, value ? "true" : "false");
+}
+
+void json_w_null(struct json_writer *w, const char *key)
+{
+	json_w_lead(w, key);
+	buf_adds(w->out, "null");
+}

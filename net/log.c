@@ -1,0 +1,293 @@
+#include "net/log.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_SECRETS 8
+#define LOG_SECRET_MIN 6
+#define LOG_MARK "[redacted]"
+/* Longest replacement against its shortest match: "sk-X" becomes LOG_MARK. */
+#define LOG_REDACT_GROWTH 3
+
+enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
+
+static atomic_int log_level_now = LOG_LVL_INFO;
+
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+/* The rest is protected by log_lock. */
+static enum log_target log_target;
+static int log_fd = -1;			/* for LOG_TO_FILE */
+static char *log_ident;			/* syslog keeps the pointer */
+static char *log_secrets[LOG_SECRETS];
+static unsigned log_secret_next;	/* the oldest, which is replaced first */
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&log_level_now, (int)level);
+}
+
+enum log_level log_get_level(void)
+{
+	return (enum log_level)atomic_load(&log_level_now);
+}
+
+/* Needs log_lock. */
+static void log_leave_target(void)
+{
+	if (log_target == LOG_TO_SYSLOG)
+		closelog();
+	if (log_fd >= 0)
+		close(log_fd);
+	log_fd = -1;
+	free(log_ident);
+	log_ident = NULL;
+	log_target = LOG_TO_STDERR;
+}
+
+void log_to_stderr(void)
+{
+	pthread_mutex_lock(&log_lock);
+	log_leave_target();
+	pthread_mutex_unlock(&log_lock);
+}
+
+void log_to_syslog(const char *ident)
+{
+	pthread_mutex_lock(&log_lock);
+	log_leave_target();
+	log_ident = strdup(ident);
+	openlog(log_ident, LOG_PID, LOG_DAEMON);
+	log_target = LOG_TO_SYSLOG;
+	pthread_mutex_unlock(&log_lock);
+}
+
+int log_to_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+
+	if (fd < 0)
+		return -errno;
+	pthread_mutex_lock(&log_lock);
+	log_leave_target();
+	log_fd = fd;
+	log_target = LOG_TO_FILE;
+	pthread_mutex_unlock(&log_lock);
+	return 0;
+}
+
+void log_secret(const char *secret)
+{
+	unsigned i;
+	char *copy;
+
+	if (!secret || strlen(secret) < LOG_SECRET_MIN)
+		return;
+	pthread_mutex_lock(&log_lock);
+	for (i = 0; i < LOG_SECRETS; i++) {
+		if (log_secrets[i] && !strcmp(log_secrets[i], secret))
+			goto out;
+	}
+	copy = strdup(secret);
+	if (!copy)
+		goto out;
+	free(log_secrets[log_secret_next]);
+	log_secrets[log_secret_next] = copy;
+	log_secret_next = (log_secret_next + 1) % LOG_SECRETS;
+out:
+	pthread_mutex_unlock(&log_lock);
+}
+
+/* Bytes that keys are made of; '*' because the service masks keys in its own messages. */
+static size_t log_token_len(const char *s)
+{
+	size_t n = 0;
+
+	while (isalnum((unsigned char)s[n]) || (s[n] && strchr("-_.*~+/=", s[n])))
+		n++;
+	return n;
+}
+
+/*
+ * How many bytes at src are secret, and how many before them are kept as they
+ * are. first: src starts a word. Needs log_lock.
+ */
+static size_t log_match(const char *src, bool first, size_t *ret_keep)
+{
+	size_t best = 0, len;
+	unsigned i;
+
+	*ret_keep = 0;
+	for (i = 0; i < LOG_SECRETS; i++) {
+		len = log_secrets[i] ? strlen(log_secrets[i]) : 0;
+		if (len > best && !strncmp(src, log_secrets[i], len))
+			best = len;
+	}
+	if (best)
+		return best;
+	if (!first)
+		return 0;
+	if (!strncasecmp(src, "Bearer ", 7)) {
+		len = log_token_len(src + 7);
+		*ret_keep = len ? 7 : 0;
+		return len;
+	}
+	if (!strncmp(src, "sk-", 3) && log_token_len(src + 3))
+		return log_token_len(src);
+	return 0;
+}
+
+static void log_put(char *dst, size_t size, size_t *at, const char *src, size_t len)
+{
+	if (*at >= size - 1)
+		return;
+	if (len > size - 1 - *at)
+		len = size - 1 - *at;
+	memcpy(dst + *at, src, len);
+	*at += len;
+}
+
+void log_redact(char *dst, size_t size, const char *src)
+{
+	size_t at = 0, keep, len;
+	bool first = true;
+
+	if (!size)
+		return;
+	pthread_mutex_lock(&log_lock);
+	while (*src && at < size - 1) {
+		len = log_match(src, first, &keep);
+		if (len) {
+			log_put(dst, size, &at, src, keep);
+			log_put(dst, size, &at, LOG_MARK, strlen(LOG_MARK));
+			src += keep + len;
+			first = false;
+			continue;
+		}
+		first = !isalnum((unsigned char)*src);
+		log_put(dst, size, &at, src, 1);
+		src++;
+	}
+	pthread_mutex_unlock(&log_lock);
+	dst[at] = '\0';
+}
+
+/* Control bytes, and the C1 controls in UTF-8, as \xNN; the result is freed by the caller. */
+static char *log_escape(const char *s)
+{
+	char *out = malloc(strlen(s) * 4 + 1);
+	unsigned char c, next;
+	size_t at = 0;
+
+	if (!out)
+		return NULL;
+	for (; *s; s++) {
+		c = (unsigned char)*s;
+		next = (unsigned char)s[1];
+		if (c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0)) {
+			snprintf(out + at, 5, "\\x%02x", c);
+			at += 4;
+			if (c == 0xc2) {
+				snprintf(out + at, 5, "\\x%02x", next);
+				at += 4;
+				s++;
+			}
+			continue;
+		}
+		out[at++] = (char)c;
+	}
+	out[at] = '\0';
+	return out;
+}
+
+static char *log_format(const char *fmt, va_list ap)
+{
+	char *raw = NULL, *clean = NULL, *out = NULL;
+	size_t size;
+
+	/* Whole before it is redacted: a secret cut in two would not be recognised. */
+	if (vasprintf(&raw, fmt, ap) < 0)
+		return NULL;
+	size = strlen(raw) * LOG_REDACT_GROWTH + sizeof(LOG_MARK);
+	clean = malloc(size);
+	if (clean) {
+		log_redact(clean, size, raw);
+		out = log_escape(clean);
+	}
+	free(clean);
+	free(raw);
+	return out;
+}
+
+static void log_write(int fd, const char *line, size_t len)
+{
+	ssize_t n;
+
+	while (len) {
+		n = write(fd, line, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		line += n;
+		len -= (size_t)n;
+	}
+}
+
+/* Needs log_lock. */
+static void log_emit(enum log_level level, const char *text)
+{
+	static const char *const names[] = { "error", "warning", "info", "debug" };
+	static const int prios[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+	char stamp[32] = "", *line;
+	struct timespec ts;
+	struct tm tm;
+	int len;
+
+	if (log_target == LOG_TO_SYSLOG) {
+		syslog(prios[level], "%s", text);
+		return;
+	}
+	if (log_target == LOG_TO_FILE) {
+		/* Not net/clock: a log line tells when it really was written. */
+		clock_gettime(CLOCK_REALTIME, &ts);
+		gmtime_r(&ts.tv_sec, &tm);
+		strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ ", &tm);
+	}
+	len = asprintf(&line, "%s%s: %s: %s\n", stamp, program_invocation_short_name, names[level],
+		       text);
+	if (len < 0)
+		return;
+	/* One write for one line, so that lines of several processes do not mix. */
+	log_write(log_target == LOG_TO_FILE ? log_fd : STDERR_FILENO, line, (size_t)len);
+	free(line);
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+	int saved = errno;
+	va_list ap;
+	char *text;
+
+	if ((int)level > atomic_load(&log_level_now))
+		return;
+	va_start(ap, fmt);
+	text = log_format(fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&log_lock);
+	log_emit(level, text ? text : "out of memory for a log line");
+	pthread_mutex_unlock(&log_lock);
+	free(text);
+	errno = saved;
+}

@@ -1,0 +1,27 @@
+/*
+ * ahead: the MD5 of an Upload, computed while its Parts still arrive.
+ *
+ * The order of the Parts is decided only at complete. A thread guesses that it
+ * will be the order in which their requests began, and hashes finished Parts in
+ * that order, keeping the digest after each. At complete the longest common
+ * beginning of guess and truth is used, and the rest is hashed then: a wrong
+ * guess costs time, never correctness.
+ */
+#ifndef UPLOADFS_NET_SERVER_AHEAD_H
+#define UPLOADFS_NET_SERVER_AHEAD_H
+
+#include "net/digest.h"
+#include "net/server/state.h"
+
+/* Starts and ends (after state_stop()) the thread. Negative errno. */
+int ahead_start(struct state *st);
+void ahead_join(struct state *st);
+
+/*
+ * The MD5 of the bytes of f, whose Parts belong to up. up is busy; the lock is
+ * not held. Blocks while it reads. 0, -ECANCELED (stopping), or negative errno.
+ */
+int ahead_digest(struct state *st, struct upload *up, const struct file *f,
+		 char ret_hex[DIGEST_HEX_SIZE]);
+
+#endif

@@ -1,0 +1,219 @@
+/* content: GET /files/{id}/content, streamed from the Parts. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "net/log.h"
+#include "net/server/files.h"
+#include "net/server/request.h"
+#include "net/server/store.h"
+
+#define BLOCK (128u << 10)
+
+/* Belongs to its response; outlives the request by a little. */
+struct download {
+	struct state *st;
+	struct request *rq;  /* valid while the reply is sent */
+	struct file *f;	     /* a reference: the data stays when the File is deleted */
+	uint64_t start, len; /* of the File */
+	size_t part;	     /* the one that fd reads, if fd is not -1 */
+	uint64_t part_start; /* where it begins in the File */
+	int fd;
+};
+
+static void download_free(void *arg)
+{
+	struct download *d = arg;
+
+	if (d->fd >= 0)
+		close(d->fd);
+	file_unref(d->st, d->f);
+	free(d);
+}
+
+/* Opens the Part that holds offset at. Reading goes forward only. */
+static int seek_part(struct download *d, uint64_t at)
+{
+	const struct file_part *parts = d->f->parts;
+
+	if (d->fd >= 0 && at - d->part_start < parts[d->part].bytes)
+		return 0;
+	if (d->fd >= 0)
+		close(d->fd);
+	d->fd = -1;
+	while (d->part < d->f->part_count && at - d->part_start >= parts[d->part].bytes)
+		d->part_start += parts[d->part++].bytes;
+	if (d->part == d->f->part_count)
+		return -ERANGE;
+	return store_part_open(d->st->store, d->f->data, parts[d->part].id, &d->fd);
+}
+
+static ssize_t read_some(struct download *d, uint64_t at, char *out, size_t max)
+{
+	ssize_t n;
+	int err = seek_part(d, at);
+
+	if (err)
+		return err;
+	if (max > d->part_start + d->f->parts[d->part].bytes - at)
+		max = (size_t)(d->part_start + d->f->parts[d->part].bytes - at);
+	n = pread(d->fd, out, max, (off_t)(at - d->part_start));
+	return n < 0 ? -errno : n == 0 ? -EIO : n;
+}
+
+static bool cut_here(const struct download *d, uint64_t pos)
+{
+	const struct fault *fault = d->rq->fault;
+
+	if (!fault || fault->action != FAULT_TRUNCATE ||
+	    pos < (fault->after_bytes == FAULT_HALF ? d->len / 2 : fault->after_bytes))
+		return false;
+	d->rq->struck = true;
+	return true;
+}
+
+static ssize_t download_read(void *cls, uint64_t pos, char *out, size_t max)
+{
+	struct download *d = cls;
+	ssize_t n;
+
+	if (cut_here(d, pos) || strike_during(d->rq, pos, d->len))
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (max > d->len - pos)
+		max = (size_t)(d->len - pos);
+	/* The middle of a small File is not to be jumped over. */
+	if (d->rq->fault && !d->rq->struck && max > d->len / 4 + 1)
+		max = (size_t)(d->len / 4 + 1);
+	n = read_some(d, d->start + pos, out, max);
+	if (n < 0) {
+		log_error("content of %s: %s", d->f->id, strerror((int)-n));
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	}
+	if (pace_bytes(&d->rq->conn->pace, PACE_OUT, (size_t)n))
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	d->rq->entry.bytes += (uint64_t)n;
+	return n;
+}
+
+static const char *take_number(const char *p, uint64_t *ret, bool *found)
+{
+	char *end;
+
+	*found = *p >= '0' && *p <= '9';
+	if (!*found)
+		return p;
+	errno = 0;
+	*ret = strtoull(p, &end, 10);
+	if (errno)
+		*ret = UINT64_MAX;
+	return end;
+}
+
+/*
+ * One range of bytes. 0, -ENOENT (no range to honour: none, several, or another
+ * unit), -ERANGE (nothing of it lies in the File).
+ */
+static int parse_range(const char *header, uint64_t size, uint64_t *ret_start, uint64_t *ret_len)
+{
+	static const char unit[] = "bytes=";
+	uint64_t first = 0, last = UINT64_MAX;
+	bool has_first, has_last;
+	const char *p;
+
+	if (!header || strncasecmp(header, unit, strlen(unit)))
+		return -ENOENT;
+	p = take_number(header + strlen(unit), &first, &has_first);
+	if (*p != '-')
+		return -ENOENT;
+	p = take_number(p + 1, &last, &has_last);
+	if (*p || (!has_first && !has_last) || (has_first && has_last && last < first))
+		return -ENOENT;
+	if (!has_first) {
+		if (!last || !size)
+			return -ERANGE;
+		first = last < size ? size - last : 0;
+		last = UINT64_MAX;
+	}
+	if (first >= size)
+		return -ERANGE;
+	if (last >= size)
+		last = size - 1;
+	*ret_start = first;
+	*ret_len = last - first + 1;
+	return 0;
+}
+
+/* Decides on 200 or 206 and what is sent. */
+static int choose_range(struct request *rq, struct download *d)
+{
+	bool ignore = rq->fault && rq->fault->action == FAULT_NO_RANGE;
+	int err;
+
+	d->len = d->f->bytes;
+	if (ignore) {
+		rq->struck = true;
+		return 0;
+	}
+	err = parse_range(request_header(rq, "Range"), d->f->bytes, &d->start, &d->len);
+	if (err == -ERANGE)
+		return refuse(&rq->refusal, 416, NULL, NULL,
+			      "The range does not lie in the File of %" PRIu64 " bytes.",
+			      d->f->bytes);
+	if (!err)
+		rq->status = MHD_HTTP_PARTIAL_CONTENT;
+	return 0;
+}
+
+static void add_headers(struct request *rq, const struct download *d)
+{
+	bool ignore = rq->fault && rq->fault->action == FAULT_NO_RANGE;
+	char range[100];
+
+	MHD_add_response_header(rq->response, "Content-Type", "application/octet-stream");
+	MHD_add_response_header(rq->response, "Content-Disposition", "attachment");
+	if (!ignore)
+		MHD_add_response_header(rq->response, "Accept-Ranges", "bytes");
+	if (rq->status != MHD_HTTP_PARTIAL_CONTENT)
+		return;
+	snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, d->start,
+		 d->start + d->len - 1, d->f->bytes);
+	MHD_add_response_header(rq->response, "Content-Range", range);
+}
+
+static int content_finish(struct request *rq)
+{
+	struct download *d = calloc(1, sizeof(*d));
+	int err = -EPROTO;
+
+	if (!d)
+		return -ENOMEM;
+	d->st = rq->srv->state;
+	d->rq = rq;
+	d->fd = -1;
+	d->f = file_get(d->st, rq->route.id, &rq->refusal);
+	if (!d->f)
+		goto fail;
+	if (!purpose_readable(d->f->purpose)) {
+		refuse(&rq->refusal, 400, NULL, NULL,
+		       "Not allowed to download files of purpose: %.100s", d->f->purpose);
+		goto fail;
+	}
+	if (choose_range(rq, d))
+		goto fail;
+	err = -ENOMEM;
+	rq->response =
+		MHD_create_response_from_callback(d->len, BLOCK, download_read, d, download_free);
+	if (!rq->response)
+		goto fail;
+	add_headers(rq, d);
+	return 0;
+fail:
+	download_free(d);
+	return err;
+}
+
+const struct endpoint ep_content = { .finish = content_finish };

@@ -1,0 +1,69 @@
+/*
+ * faults: rules that make the server misbehave, for tests.
+ *
+ * The format of the file is described in docs/fault-rules.md. It is read anew
+ * at each request; a file that is missing has no rules, one that can't be
+ * parsed leaves the former rules in force, after a log line. Counters start
+ * anew when the content changes. Any thread; blocks on the disk.
+ */
+#ifndef UPLOADFS_NET_SERVER_FAULTS_H
+#define UPLOADFS_NET_SERVER_FAULTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/server/route.h"
+
+enum fault_action {
+	FAULT_STATUS,
+	FAULT_RESET,
+	FAULT_STALL,
+	FAULT_DROP,
+	FAULT_TRUNCATE,
+	FAULT_INVALID_JSON,
+	FAULT_WRONG_ID,
+	FAULT_WRONG_BYTES,
+	FAULT_WRONG_STATUS,
+	FAULT_DELAY,
+	FAULT_NO_RANGE,
+	FAULT_ACTIONS
+};
+
+enum fault_when { FAULT_BEFORE, FAULT_DURING, FAULT_AFTER };
+
+#define FAULT_HALF UINT64_MAX /* after_bytes: half of the body */
+
+struct fault_header {
+	char *name, *value;
+};
+
+struct fault {
+	enum fault_action action;
+	enum fault_when when;
+	int status;		      /* FAULT_STATUS */
+	struct fault_header *headers; /* added to the reply */
+	size_t header_count;
+	char *body;		     /* FAULT_STATUS: instead of an error object; or NULL */
+	char *code, *message, *type; /* of the error object; or NULL */
+	uint64_t after_bytes;
+	uint64_t ms; /* FAULT_STALL (UINT64_MAX: for ever), FAULT_DELAY */
+	char *value; /* FAULT_WRONG_ID, _STATUS; or NULL */
+	bool has_bytes;
+	uint64_t bytes; /* FAULT_WRONG_BYTES */
+};
+
+struct faults;
+
+/* path: copied; NULL: no rules, ever. 0, -EINVAL (there is a file, but it is wrong), -ENOMEM. */
+int faults_open(const char *path, struct faults **ret);
+void faults_close(struct faults *f); /* NULL is a no-op */
+/*
+ * Counts the request with each rule that matches it, and gives the first rule
+ * whose turn it is, copied, or NULL. filename may be NULL. fault_free() it.
+ */
+struct fault *faults_pick(struct faults *f, enum op op, const char *path, const char *filename);
+void fault_free(struct fault *fault);		   /* NULL is a no-op */
+const char *fault_name(const struct fault *fault); /* of its action; NULL for NULL */
+
+#endif

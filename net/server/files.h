@@ -1,0 +1,39 @@
+/*
+ * files: the index of Files.
+ *
+ * Any thread; all block on the disk but file_get() and file_page(). A File is
+ * counted: its data stays until the last reference is given back, also when it
+ * was deleted meanwhile. Errors as in refusal.h.
+ */
+#ifndef UPLOADFS_NET_SERVER_FILES_H
+#define UPLOADFS_NET_SERVER_FILES_H
+
+#include "net/server/refusal.h"
+#include "net/server/state.h"
+
+struct file_query {
+	const char *purpose, *after; /* NULL: none */
+	size_t limit;		     /* 1 … 10000 */
+	bool desc;		     /* newest first */
+};
+
+/*
+ * Makes f exist: durable on disk, then in the index. Returns with one reference
+ * for the caller; on error f is still the caller's alone. Negative errno.
+ */
+int file_commit(struct state *st, struct file *f);
+/* A reference to a File that exists and is not expired; NULL and a refusal (404) otherwise. */
+struct file *file_get(struct state *st, const char *id, struct refusal *r);
+void file_unref(struct state *st, struct file *f); /* NULL is a no-op */
+int file_delete(struct state *st, const char *id, struct refusal *r);
+/* Writes a page as the API's list object. */
+int file_page(struct state *st, const struct file_query *q, const struct lie *lie,
+	      struct refusal *r, struct buf *out);
+
+/* ---- for state.c ---- */
+
+int file_adopt(struct state *st, struct file *f); /* a File as found on disk; takes it */
+void file_sort(struct state *st);		  /* once, after the last file_adopt() */
+void file_expire(struct state *st);		  /* removes what has expired */
+
+#endif

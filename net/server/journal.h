@@ -1,0 +1,29 @@
+/*
+ * journal: one JSON line for each request, for tests.
+ *
+ * Lines are appended with one write each, so that they never mix. A line is
+ * there before the last byte of its reply leaves; that of a content, or of a
+ * request that got no reply, when it has ended. Any thread; blocks on the disk.
+ */
+#ifndef UPLOADFS_NET_SERVER_JOURNAL_H
+#define UPLOADFS_NET_SERVER_JOURNAL_H
+
+#include <stdint.h>
+
+struct journal_entry {
+	uint64_t t_start_ms, t_first_ms, t_end_ms; /* monotonic; t_first_ms 0: no body */
+	const char *op;				   /* NULL: no such operation */
+	const char *method, *path;
+	int status;					 /* 0: no reply was sent */
+	const char *upload_id, *part_id, *file_id, *md5; /* "": null */
+	uint64_t bytes;					 /* payload received, or sent for content */
+	const char *fault;				 /* the action that was applied, or NULL */
+	unsigned conn;					 /* number of the connection, from 1 */
+};
+
+/* Opens for appending, 0600. Negative errno. */
+int journal_open(const char *path, int *ret_fd);
+/* fd -1: no journal. */
+void journal_write(int fd, const struct journal_entry *e);
+
+#endif

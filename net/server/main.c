@@ -1,0 +1,281 @@
+/* main: build/uploads-server, the local server as a program. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "net/buf.h"
+#include "net/log.h"
+#include "net/server/list.h"
+#include "net/server/server.h"
+
+#ifndef VERSION
+#define VERSION "0.1"
+#endif
+
+#define LIST_MAX (1u << 30)
+
+static const char usage_text[] =
+	"Usage: uploads-server --dir DIR [option…]\n"
+	"Serves the Uploads and Files API from a directory.\n"
+	"\n"
+	"  --dir DIR               where everything is kept (created when missing)\n"
+	"  --listen ADDR:PORT      default 127.0.0.1:0; port 0 takes any free one\n"
+	"  --upload-ttl SECONDS    lifetime of a pending Upload, default 3600\n"
+	"  --latency MS            wait before each reply\n"
+	"  --rate BYTES_PER_SECOND of each connection, each way; suffixes K M G\n"
+	"  --faults FILE           fault rules, see docs/fault-rules.md\n"
+	"  --journal FILE          append one JSON line per request\n"
+	"  --log FILE              append log lines there instead of stderr\n"
+	"  --quiet                 log errors only\n"
+	"  --list                  print what DIR holds as JSON, and exit\n"
+	"  --help, --version\n"
+	"\n"
+	"A key in OPENAI_API_KEY is then asked of every request; without one the\n"
+	"server listens on loopback addresses only. Once it serves it prints\n"
+	"\"listening on URL\" to stdout. SIGTERM and SIGINT end it.\n";
+
+struct config {
+	struct server_opts opts;
+	char listen[128];
+	const char *log;
+	bool quiet, list;
+};
+
+static int bad(const char *option, const char *value)
+{
+	fprintf(stderr, "uploads-server: bad value for --%s: %s\n", option, value);
+	return -EINVAL;
+}
+
+/* A number, with a suffix when scale is set. */
+static int parse_number(const char *text, bool scale, uint64_t max, uint64_t *ret)
+{
+	static const char suffixes[] = "KMG";
+	const char *hit;
+	uint64_t n;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno)
+		return -errno;
+	hit = scale && *end ? strchr(suffixes, *end) : NULL;
+	if (hit) {
+		unsigned shift = 10 * (unsigned)(hit - suffixes + 1);
+
+		if (n > UINT64_MAX >> shift)
+			return -ERANGE;
+		n <<= shift;
+		end++;
+	}
+	if (*end || n > max)
+		return -EINVAL;
+	*ret = n;
+	return 0;
+}
+
+/* ADDR:PORT, [ADDR]:PORT, :PORT or ADDR. */
+static int parse_listen(const char *text, struct config *cfg)
+{
+	char *addr = cfg->listen, *port;
+	uint64_t n = 0;
+
+	if (strlen(text) >= sizeof(cfg->listen))
+		return -EINVAL;
+	snprintf(cfg->listen, sizeof(cfg->listen), "%s", text);
+	port = strrchr(addr, ':');
+	if (*addr == '[') {
+		char *end = strchr(++addr, ']');
+
+		if (!end || (end[1] && end[1] != ':'))
+			return -EINVAL;
+		port = end[1] ? end + 1 : NULL;
+		*end = '\0';
+	}
+	if (port) {
+		*port++ = '\0';
+		if (parse_number(port, false, UINT16_MAX, &n))
+			return -EINVAL;
+	}
+	cfg->opts.listen_addr = *addr ? addr : NULL;
+	cfg->opts.port = (uint16_t)n;
+	return 0;
+}
+
+enum {
+	OPT_DIR = 256,
+	OPT_LISTEN,
+	OPT_TTL,
+	OPT_LATENCY,
+	OPT_RATE,
+	OPT_FAULTS,
+	OPT_JOURNAL,
+	OPT_LOG,
+	OPT_QUIET,
+	OPT_LIST,
+	OPT_HELP,
+	OPT_VERSION
+};
+
+static const struct option long_options[] = {
+	{ "dir", required_argument, NULL, OPT_DIR },
+	{ "listen", required_argument, NULL, OPT_LISTEN },
+	{ "upload-ttl", required_argument, NULL, OPT_TTL },
+	{ "latency", required_argument, NULL, OPT_LATENCY },
+	{ "rate", required_argument, NULL, OPT_RATE },
+	{ "faults", required_argument, NULL, OPT_FAULTS },
+	{ "journal", required_argument, NULL, OPT_JOURNAL },
+	{ "log", required_argument, NULL, OPT_LOG },
+	{ "quiet", no_argument, NULL, OPT_QUIET },
+	{ "list", no_argument, NULL, OPT_LIST },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int take_number(struct config *cfg, int opt, const char *name)
+{
+	uint64_t max = opt == OPT_RATE ? 1ULL << 50 : opt == OPT_TTL ? 1u << 30 : 3600000, n;
+
+	if (parse_number(optarg, opt == OPT_RATE, max, &n) || (opt != OPT_LATENCY && !n))
+		return bad(name, optarg);
+	if (opt == OPT_RATE)
+		cfg->opts.rate = n;
+	else if (opt == OPT_TTL)
+		cfg->opts.upload_ttl_s = (unsigned)n;
+	else
+		cfg->opts.latency_ms = (unsigned)n;
+	return 0;
+}
+
+static int take_option(struct config *cfg, int opt, const char *name)
+{
+	switch (opt) {
+	case OPT_DIR:
+		cfg->opts.dir = optarg;
+		return 0;
+	case OPT_LISTEN:
+		return parse_listen(optarg, cfg) ? bad(name, optarg) : 0;
+	case OPT_FAULTS:
+		cfg->opts.faults = optarg;
+		return 0;
+	case OPT_JOURNAL:
+		cfg->opts.journal = optarg;
+		return 0;
+	case OPT_LOG:
+		cfg->log = optarg;
+		return 0;
+	case OPT_QUIET:
+		cfg->quiet = true;
+		return 0;
+	case OPT_LIST:
+		cfg->list = true;
+		return 0;
+	default:
+		return take_number(cfg, opt, name);
+	}
+}
+
+/* 0, 1 (asked for help or version: done), or negative errno. */
+static int parse_args(int argc, char **argv, struct config *cfg)
+{
+	int opt, index = 0, err = 0;
+
+	while (!err && (opt = getopt_long(argc, argv, "h", long_options, &index)) != -1) {
+		if (opt == '?')
+			return -EINVAL;
+		if (opt == OPT_HELP || opt == 'h') {
+			fputs(usage_text, stdout);
+			return 1;
+		}
+		if (opt == OPT_VERSION) {
+			puts("uploads-server " VERSION);
+			return 1;
+		}
+		err = take_option(cfg, opt, long_options[index].name);
+	}
+	if (err)
+		return err;
+	if (!cfg->opts.dir || optind < argc) {
+		fputs(usage_text, stderr);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int print_list(const char *dir)
+{
+	struct buf out;
+	int err;
+
+	buf_init(&out, LIST_MAX);
+	err = list_directory(dir, &out);
+	if (!err && (puts(buf_str(&out)) < 0 || fflush(stdout)))
+		err = -EIO;
+	buf_release(&out);
+	if (err)
+		fprintf(stderr, "uploads-server: cannot list %s: %s\n", dir, strerror(-err));
+	return err;
+}
+
+/* A connection takes up to two descriptors. */
+static void raise_limits(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim))
+		return;
+	lim.rlim_cur = lim.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &lim);
+}
+
+static int serve(const struct config *cfg)
+{
+	struct server *srv;
+	sigset_t ends;
+	int err, sig;
+
+	/* Blocked before any thread starts, so that only sigwait() sees them. */
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	raise_limits();
+	err = server_start(&cfg->opts, &srv);
+	if (err)
+		return err;
+	printf("listening on %s\n", server_url(srv));
+	fflush(stdout);
+	sigwait(&ends, &sig);
+	server_stop(srv);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct config cfg = { 0 };
+	int err = parse_args(argc, argv, &cfg);
+
+	if (err)
+		return err > 0 ? 0 : 2;
+	if (cfg.list)
+		return print_list(cfg.opts.dir) ? 1 : 0;
+	if (cfg.quiet)
+		log_set_level(LOG_LVL_ERROR);
+	err = cfg.log ? log_to_file(cfg.log) : 0;
+	if (err) {
+		fprintf(stderr, "uploads-server: cannot log to %s: %s\n", cfg.log, strerror(-err));
+		return 1;
+	}
+	cfg.opts.key = getenv("OPENAI_API_KEY");
+	return serve(&cfg) ? 1 : 0;
+}

@@ -1,0 +1,45 @@
+/* refusal: see refusal.h. */
+#include "net/server/refusal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "net/json.h"
+
+int refuse(struct refusal *r, int status, const char *param, const char *code, const char *fmt, ...)
+{
+	va_list ap;
+
+	r->status = status;
+	snprintf(r->param, sizeof(r->param), "%s", param ? param : "");
+	snprintf(r->code, sizeof(r->code), "%s", code ? code : "");
+	va_start(ap, fmt);
+	vsnprintf(r->message, sizeof(r->message), fmt, ap);
+	va_end(ap);
+	return -EPROTO;
+}
+
+void refusal_from_errno(struct refusal *r, int err)
+{
+	int status = err == -ENOSPC || err == -EDQUOT ? 507 : 500;
+
+	refuse(r, status, NULL, NULL, "The server could not process the request: %s",
+	       strerror(-err));
+}
+
+void refusal_json(struct buf *out, const struct refusal *r)
+{
+	struct json_writer w;
+
+	json_w_init(&w, out);
+	json_w_object(&w, NULL);
+	json_w_object(&w, "error");
+	json_w_str(&w, "message", r->message);
+	json_w_str(&w, "type", r->status >= 500 ? "server_error" : "invalid_request_error");
+	json_w_str(&w, "param", *r->param ? r->param : NULL);
+	json_w_str(&w, "code", *r->code ? r->code : NULL);
+	json_w_end_object(&w);
+	json_w_end_object(&w);
+}

@@ -1,0 +1,229 @@
+/* reply: how a request is answered, truthfully or as a fault rule wants it. */
+#include "net/server/request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "net/server/model.h"
+
+/* A reset, not an orderly end: what connecting to nowhere does to a TCP socket. */
+static void conn_reset(const struct conn *conn)
+{
+	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
+
+	(void)connect(conn->sock, &nowhere, sizeof(nowhere));
+}
+
+/* Reset and stall, wherever they are meant to happen. */
+static int strike(struct request *rq)
+{
+	rq->struck = true;
+	if (rq->fault->action == FAULT_RESET) {
+		conn_reset(rq->conn);
+		return -ECONNRESET;
+	}
+	if (rq->fault->action == FAULT_STALL)
+		return pace_wait(&rq->conn->pace, rq->conn->sock, rq->fault->ms);
+	return 0;
+}
+
+static bool due(const struct request *rq, enum fault_when when)
+{
+	return rq->fault && !rq->struck && rq->fault->when == when &&
+	       (rq->fault->action == FAULT_RESET || rq->fault->action == FAULT_STALL);
+}
+
+static void refuse_by_rule(struct request *rq)
+{
+	const struct fault *fault = rq->fault;
+
+	rq->struck = true;
+	rq->refused = true;
+	refuse(&rq->refusal, fault->status, NULL, fault->code, "%s",
+	       fault->message ? fault->message : "A fault rule refused this request.");
+}
+
+int strike_before(struct request *rq)
+{
+	const struct fault *fault = rq->fault;
+
+	if (!fault)
+		return 0;
+	if (fault->action == FAULT_STATUS && fault->when != FAULT_AFTER) {
+		refuse_by_rule(rq);
+		return 0;
+	}
+	/* A small body is in one piece: there is no middle to wait for. */
+	if (due(rq, FAULT_BEFORE) || (rq->route.op == OP_CREATE && due(rq, FAULT_DURING)))
+		return strike(rq);
+	return 0;
+}
+
+int strike_during(struct request *rq, uint64_t done, uint64_t total)
+{
+	uint64_t at;
+
+	if (!due(rq, FAULT_DURING))
+		return 0;
+	at = rq->fault->after_bytes == FAULT_HALF ? total / 2 : rq->fault->after_bytes;
+	return done < at ? 0 : strike(rq);
+}
+
+int strike_after(struct request *rq)
+{
+	const struct fault *fault = rq->fault;
+
+	if (!fault || rq->struck)
+		return 0;
+	if (due(rq, FAULT_AFTER))
+		return strike(rq);
+	if (fault->action == FAULT_STATUS)
+		refuse_by_rule(rq);
+	if (fault->action == FAULT_DROP)
+		rq->struck = true;
+	if (fault->action == FAULT_DELAY) {
+		rq->struck = true;
+		return pace_wait(&rq->conn->pace, rq->conn->sock, fault->ms);
+	}
+	return fault->action == FAULT_DROP ? -ECONNABORTED : 0;
+}
+
+static const char *other_id(enum op op)
+{
+	switch (op) {
+	case OP_CREATE:
+	case OP_COMPLETE:
+	case OP_CANCEL:
+		return ID_UPLOAD "00000000000000000000000000000000";
+	case OP_PART:
+		return ID_PART "00000000000000000000000000000000";
+	default:
+		return ID_FILE "00000000000000000000000000000000";
+	}
+}
+
+static const char *other_status(enum op op)
+{
+	if (op == OP_CREATE)
+		return "completed";
+	return op == OP_COMPLETE || op == OP_CANCEL ? "pending" : "error";
+}
+
+struct lie request_lie(struct request *rq)
+{
+	struct fault *fault = rq->fault;
+	struct lie lie = { 0 };
+
+	if (!fault)
+		return lie;
+	switch (fault->action) {
+	case FAULT_WRONG_ID:
+		lie.id = fault->value ? fault->value : other_id(rq->route.op);
+		break;
+	case FAULT_WRONG_STATUS:
+		lie.status = fault->value ? fault->value : other_status(rq->route.op);
+		break;
+	case FAULT_WRONG_BYTES:
+		if (!fault->has_bytes)
+			fault->bytes = 1;
+		lie.bytes = &fault->bytes;
+		break;
+	default:
+		return lie;
+	}
+	rq->struck = true;
+	return lie;
+}
+
+/* A failing request's body, and what a rule wants in its place. */
+static void shape_body(struct request *rq)
+{
+	const struct fault *fault = rq->fault;
+
+	if (rq->refused) {
+		buf_reset(&rq->reply);
+		rq->status = rq->refusal.status;
+		refusal_json(&rq->reply, &rq->refusal);
+	}
+	if (!fault)
+		return;
+	if (fault->action == FAULT_STATUS && rq->struck && fault->body) {
+		buf_reset(&rq->reply);
+		buf_adds(&rq->reply, fault->body);
+	}
+	if (fault->action == FAULT_INVALID_JSON) {
+		rq->struck = true;
+		rq->reply.len /= 2;
+		if (fault->body) {
+			buf_reset(&rq->reply);
+			buf_adds(&rq->reply, fault->body);
+		}
+	}
+}
+
+/* Hands out half of the reply, then gives up. */
+static ssize_t read_half(void *cls, uint64_t pos, char *out, size_t max)
+{
+	const struct request *rq = cls;
+	size_t half = rq->reply.len / 2;
+
+	if (pos >= half)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (max > half - pos)
+		max = half - pos;
+	memcpy(out, rq->reply.data + pos, max);
+	return (ssize_t)max;
+}
+
+static struct MHD_Response *make_response(struct request *rq)
+{
+	struct MHD_Response *response;
+	struct buf *b = &rq->reply;
+
+	if (rq->fault && rq->fault->action == FAULT_TRUNCATE) {
+		rq->struck = true;
+		response = MHD_create_response_from_callback(b->len, 4096, read_half, rq, NULL);
+	} else {
+		response = MHD_create_response_from_buffer(b->len, (void *)b->data,
+							   MHD_RESPMEM_PERSISTENT);
+	}
+	if (response)
+		MHD_add_response_header(response, "Content-Type", "application/json");
+	return response;
+}
+
+static void add_headers(struct request *rq)
+{
+	const struct fault *fault = rq->fault;
+	size_t i;
+
+	MHD_add_response_header(rq->response, "x-request-id", rq->id);
+	if (rq->refused && rq->refusal.status == 405)
+		MHD_add_response_header(rq->response, "Allow", rq->route.allow);
+	for (i = 0; fault && rq->struck && i < fault->header_count; i++)
+		MHD_add_response_header(rq->response, fault->headers[i].name,
+					fault->headers[i].value);
+}
+
+enum MHD_Result reply_send(struct request *rq)
+{
+	bool streamed = rq->response && !rq->refused;
+
+	if (!streamed) {
+		if (rq->response)
+			MHD_destroy_response(rq->response);
+		shape_body(rq);
+		if (pace_bytes(&rq->conn->pace, PACE_OUT, rq->reply.len))
+			rq->reply.err = -ECANCELED;
+		rq->response = rq->reply.err ? NULL : make_response(rq);
+	}
+	if (!rq->response)
+		return MHD_NO;
+	add_headers(rq);
+	rq->entry.status = rq->status;
+	if (!streamed)
+		request_journal(rq);
+	return MHD_queue_response(rq->mhd, (unsigned)rq->status, rq->response);
+}

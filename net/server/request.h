@@ -1,0 +1,111 @@
+/*
+ * request: one HTTP request from its header to its reply. Internal to net/server.
+ *
+ * Each connection has a thread of its own, on which all of this runs; it may
+ * block as long as it likes without disturbing others.
+ */
+#ifndef UPLOADFS_NET_SERVER_REQUEST_H
+#define UPLOADFS_NET_SERVER_REQUEST_H
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/server/faults.h"
+#include "net/server/journal.h"
+#include "net/server/pace.h"
+#include "net/server/refusal.h"
+#include "net/server/route.h"
+#include "net/server/state.h"
+
+#define REQUEST_BODY_MAX (1u << 20) /* of a JSON or form body */
+#define REQUEST_PATH_MAX 1024
+
+struct server {
+	struct store *store;
+	struct state *state;
+	struct faults *faults;
+	struct MHD_Daemon *daemon;
+	char *key; /* NULL: any */
+	unsigned latency_ms;
+	uint64_t rate;
+	int journal_fd; /* -1: none */
+	int stop_fd;	/* eventfd, readable when the server stops */
+	pthread_t janitor;
+	atomic_uint conns; /* counted since the start */
+	char url[96];
+};
+
+struct conn {
+	struct pace pace;
+	unsigned number; /* from 1 */
+	int sock;
+};
+
+struct request;
+
+/* What an operation does. Each may be NULL, and returns as in refusal.h. */
+struct endpoint {
+	int (*begin)(struct request *rq); /* the header is there */
+	/* Some of the body. NULL: it is collected in rq->body. */
+	int (*data)(struct request *rq, const char *data, size_t len);
+	/* The body is whole: do the work, and write rq->reply or set rq->response. */
+	int (*finish)(struct request *rq);
+	void (*release)(struct request *rq); /* frees rq->own; always called after begin */
+};
+
+struct request {
+	struct server *srv;
+	struct conn *conn;
+	struct MHD_Connection *mhd;
+	const struct endpoint *ep; /* NULL: there is none */
+	struct route route;
+	char method[16], path[REQUEST_PATH_MAX], id[ID_SIZE];
+	struct fault *fault; /* the rule whose turn it is, or NULL */
+	bool refused;	     /* refusal says why; the rest of the body is read and dropped */
+	struct refusal refusal;
+	uint64_t received; /* bytes of the body, as they came over the wire */
+	uint64_t expected; /* Content-Length, or 0 */
+	struct buf body;
+	void *own; /* the endpoint's */
+	int status;
+	struct buf reply;	       /* JSON; lives until the request is over */
+	struct MHD_Response *response; /* instead of reply: content, streamed */
+	bool struck;		       /* the fault of this request has been applied */
+	bool begun, journaled;
+	struct journal_entry entry;
+	char upload_id[ROUTE_ID_SIZE], part_id[ID_SIZE], file_id[ROUTE_ID_SIZE], md5[40];
+};
+
+/* For libmicrohttpd. */
+enum MHD_Result request_handler(void *cls, struct MHD_Connection *mhd, const char *url,
+				const char *method, const char *version, const char *data,
+				size_t *size, void **con_cls);
+void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
+		       enum MHD_RequestTerminationCode why);
+
+/* A header of the request, or NULL. */
+const char *request_header(const struct request *rq, const char *name);
+const char *request_query(const struct request *rq, const char *name);
+/* What a wrong_… rule wants said; all NULL when none is on. Valid as long as rq. */
+struct lie request_lie(struct request *rq);
+
+/*
+ * The steps of a fault rule. 0: go on; negative: cut the connection without a
+ * reply. Each knows when it is meant.
+ */
+int strike_before(struct request *rq); /* before the work; may refuse the request */
+int strike_during(struct request *rq, uint64_t done, uint64_t total); /* in the middle of a body */
+int strike_after(struct request *rq); /* after the work, before the reply */
+
+/* Makes the reply from rq->refusal, rq->response or rq->reply, and queues it. */
+enum MHD_Result reply_send(struct request *rq);
+/* Writes the journal's line, once. */
+void request_journal(struct request *rq);
+
+/* One per operation: ep_uploads.c, ep_files.c, content.c */
+extern const struct endpoint ep_create, ep_part, ep_complete, ep_cancel;
+extern const struct endpoint ep_list, ep_get, ep_delete, ep_content, ep_upload_file;
+
+#endif

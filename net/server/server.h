@@ -1,0 +1,39 @@
+/*
+ * server: the Uploads and Files API on libmicrohttpd, storing in a directory.
+ *
+ * The same code runs as build/uploads-server and inside `uploadfs local:DIR`.
+ * Start after any fork: it starts threads of its own. It keeps no globals, never
+ * exits the process and handles no signals; the embedding process should ignore
+ * SIGPIPE. Several servers may run in one process, each in its own directory.
+ */
+#ifndef UPLOADFS_NET_SERVER_SERVER_H
+#define UPLOADFS_NET_SERVER_SERVER_H
+
+#include <stdint.h>
+
+struct server_opts {
+	const char *dir;	 /* where it stores; created 0700 when missing */
+	const char *listen_addr; /* NULL: 127.0.0.1 */
+	uint16_t port;		 /* 0: any free one */
+	const char *key;	 /* NULL or "": any key is accepted */
+	unsigned upload_ttl_s;	 /* 0: 3600 */
+	unsigned latency_ms;	 /* added before each reply */
+	uint64_t rate;		 /* bytes a second and connection, both ways; 0: no limit */
+	const char *faults;	 /* a JSON file of fault rules, or NULL */
+	const char *journal;	 /* one JSON line per request is appended here, or NULL */
+};
+
+struct server;
+
+/*
+ * 0, or negative errno after a log line that says why: -EBUSY (another server
+ * has the directory), -EACCES (not a loopback address, and no key), -EINVAL (bad
+ * address or fault rules), -EADDRINUSE, … Strings are copied. Blocks on the disk.
+ */
+int server_start(const struct server_opts *opts, struct server **ret);
+/* "http://127.0.0.1:PORT/v1"; valid until server_stop(). */
+const char *server_url(const struct server *srv);
+/* Stops accepting, cuts what is under way, joins its threads. NULL is a no-op. */
+void server_stop(struct server *srv);
+
+#endif

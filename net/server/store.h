@@ -1,0 +1,68 @@
+/*
+ * store: the directory in which the server keeps everything.
+ *
+ *	DIR/lock		held (flock) by the one server that writes here
+ *	DIR/uploads/ID.json	one record per Upload
+ *	DIR/files/ID.json	one record per File; it lists its Parts
+ *	DIR/data/OWNER/PART	the bytes of a Part. OWNER is the Upload, or the File
+ *				itself when it came by POST /files
+ *	…/NAME.tmp		being written; swept at the next start
+ *
+ * A record is replaced atomically. The record of a File is the moment at which
+ * it exists: nothing else needs to be undone or redone after a crash. Names are
+ * made from ids of id_new() only, never from a request. Directories are 0700,
+ * files 0600. All functions block on the disk and may be called from any
+ * thread; calls for one id must not overlap unless stated.
+ */
+#ifndef UPLOADFS_NET_SERVER_STORE_H
+#define UPLOADFS_NET_SERVER_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "net/buf.h"
+
+enum store_kind { STORE_UPLOADS, STORE_FILES };
+
+struct store;
+
+/*
+ * write: create what is missing, take the lock (-EBUSY: another server has it).
+ * Without write nothing is changed. Negative errno.
+ */
+int store_open(const char *dir, bool write, struct store **ret);
+void store_close(struct store *st); /* NULL is a no-op */
+
+/* Replaces a record; durable: on stable storage when it returns. */
+int store_record_write(struct store *st, enum store_kind kind, const char *id,
+		       const struct buf *text, bool durable);
+int store_record_remove(struct store *st, enum store_kind kind, const char *id);
+/*
+ * Calls cb for each record, in no order, with the id its name carries. Stops at
+ * the first non-zero return of cb and returns it; a record that can't be read
+ * ends it too, after a log line.
+ */
+typedef int store_record_cb(void *arg, const char *id, const char *text, size_t len);
+int store_record_each(struct store *st, enum store_kind kind, store_record_cb *cb, void *arg);
+
+int store_data_make(struct store *st, const char *owner);
+void store_data_remove(struct store *st, const char *owner); /* with all in it; may be missing */
+/* Removes what was being written when the server died. */
+void store_data_sweep(struct store *st, const char *owner);
+typedef int store_data_cb(void *arg, const char *owner);
+int store_data_each(struct store *st, store_data_cb *cb, void *arg);
+
+/* A new Part, invisible to store_part_each() until committed. The caller closes the fd. */
+int store_part_create(struct store *st, const char *owner, const char *id, int *ret_fd);
+int store_part_commit(struct store *st, const char *owner, const char *id);
+void store_part_remove(struct store *st, const char *owner, const char *id, bool committed);
+int store_part_open(struct store *st, const char *owner, const char *id, int *ret_fd);
+/* Waits until a Part, and its name, are on stable storage. */
+int store_part_sync(struct store *st, const char *owner, const char *id);
+int store_owner_sync(struct store *st, const char *owner);
+typedef int store_part_cb(void *arg, const char *id, uint64_t bytes, struct timespec mtime);
+int store_part_each(struct store *st, const char *owner, store_part_cb *cb, void *arg);
+
+#endif

@@ -1,0 +1,476 @@
+/* uploads: see uploads.h. */
+#include "net/server/uploads.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "net/clock.h"
+#include "net/digest.h"
+#include "net/log.h"
+#include "net/server/ahead.h"
+#include "net/server/files.h"
+#include "net/server/store.h"
+
+#define RECORD_MAX (1u << 20)
+
+/* Room for one more; NULL when out of memory, and the array is as it was. */
+static void *grow(void *array, size_t *room, size_t count, size_t size)
+{
+	size_t want = *room ? *room * 2 : 8;
+	void *next;
+
+	if (count < *room)
+		return array;
+	next = realloc(array, want * size);
+	if (next)
+		*room = want;
+	return next;
+}
+
+static int save(struct state *st, const struct upload *up)
+{
+	struct buf text;
+	int err;
+
+	buf_init(&text, RECORD_MAX);
+	upload_record(&text, up);
+	err = store_record_write(st->store, STORE_UPLOADS, up->id, &text, false);
+	buf_release(&text);
+	return err;
+}
+
+int upload_index(struct state *st, struct upload *up)
+{
+	struct upload **pending;
+	int err;
+
+	pending = grow(st->pending, &st->pending_room, st->pending_count, sizeof(*pending));
+	if (!pending)
+		return -ENOMEM;
+	st->pending = pending;
+	err = idmap_put(&st->uploads, up->id, up);
+	if (!err && up->status == UPLOAD_PENDING)
+		st->pending[st->pending_count++] = up;
+	return err;
+}
+
+static int upload_fill(struct state *st, const struct upload_spec *spec, struct upload *up)
+{
+	int err = id_new(ID_UPLOAD, up->id);
+
+	up->filename = strdup(spec->filename);
+	up->purpose = strdup(spec->purpose);
+	up->mime_type = strdup(spec->mime_type);
+	up->bytes = spec->bytes;
+	up->expires_after_s = spec->expires_after_s;
+	up->created_at = clock_wall_s();
+	up->expires_at = up->created_at + st->ttl_s;
+	if (!up->filename || !up->purpose || !up->mime_type)
+		return -ENOMEM;
+	return err;
+}
+
+int upload_create(struct state *st, const struct upload_spec *spec, struct upload **ret)
+{
+	struct upload *up = calloc(1, sizeof(*up));
+	int err;
+
+	if (!up)
+		return -ENOMEM;
+	err = upload_fill(st, spec, up);
+	if (err)
+		goto fail;
+	err = store_data_make(st->store, up->id);
+	if (err)
+		goto fail;
+	err = save(st, up);
+	if (err)
+		goto fail_data;
+	pthread_mutex_lock(&st->lock);
+	err = upload_index(st, up);
+	pthread_mutex_unlock(&st->lock);
+	if (err)
+		goto fail_record;
+	*ret = up;
+	return 0;
+fail_record:
+	store_record_remove(st->store, STORE_UPLOADS, up->id);
+fail_data:
+	store_data_remove(st->store, up->id);
+fail:
+	upload_free(up);
+	return err;
+}
+
+struct upload *upload_find(struct state *st, const char *id)
+{
+	struct upload *up;
+
+	pthread_mutex_lock(&st->lock);
+	up = idmap_get(&st->uploads, id);
+	pthread_mutex_unlock(&st->lock);
+	return up;
+}
+
+static int not_found(struct refusal *r, const char *id)
+{
+	return refuse(r, 404, "upload_id", NULL, "No such Upload object: %.100s", id);
+}
+
+/* With the lock held: waits until nobody works on the Upload, then it must be pending. */
+static int await_pending(struct state *st, struct upload *up, struct refusal *r)
+{
+	while (up->busy && !atomic_load(&st->stopping))
+		pthread_cond_wait(&st->changed, &st->lock);
+	if (up->busy)
+		return -ECANCELED;
+	if (up->status == UPLOAD_EXPIRED ||
+	    (up->status == UPLOAD_PENDING && clock_wall_s() >= up->expires_at))
+		return refuse(r, 400, NULL, NULL, "Upload %s has expired.", up->id);
+	if (up->status != UPLOAD_PENDING)
+		return refuse(r, 400, NULL, NULL, "Upload %s is already %s.", up->id,
+			      upload_status_name(up->status));
+	return 0;
+}
+
+static int add_part(struct upload *up, const char *id, struct part **ret)
+{
+	struct part *part, **parts;
+
+	parts = grow(up->parts, &up->part_room, up->part_count, sizeof(*parts));
+	if (!parts)
+		return -ENOMEM;
+	up->parts = parts;
+	part = calloc(1, sizeof(*part));
+	if (!part)
+		return -ENOMEM;
+	snprintf(part->id, sizeof(part->id), "%s", id);
+	up->parts[up->part_count++] = part;
+	*ret = part;
+	return 0;
+}
+
+int upload_adopt_part(struct upload *up, const char *id, uint64_t bytes)
+{
+	struct part *part;
+	int err = add_part(up, id, &part);
+
+	if (err)
+		return err;
+	part->bytes = bytes;
+	part->finished = true;
+	return 0;
+}
+
+static void forget_part(struct upload *up, struct part *part)
+{
+	size_t i;
+
+	for (i = 0; i < up->part_count && up->parts[i] != part; i++)
+		;
+	if (i < up->part_count) {
+		up->part_count--;
+		memmove(up->parts + i, up->parts + i + 1,
+			(up->part_count - i) * sizeof(*up->parts));
+	}
+	part_free(part);
+}
+
+/* With the lock held. */
+static int part_begin(struct state *st, struct upload *up, struct refusal *r, struct receipt *rc)
+{
+	char id[ID_SIZE];
+	int err = await_pending(st, up, r);
+
+	if (err)
+		return err;
+	if (up->part_count >= SERVER_PARTS_MAX)
+		return refuse(r, 400, NULL, NULL, "Upload %s has too many Parts.", up->id);
+	err = id_new(ID_PART, id);
+	if (!err)
+		err = add_part(up, id, &rc->part);
+	if (err)
+		return err;
+	err = sink_open(&rc->sink, st->store, up->id, id, SERVER_PART_MAX);
+	if (err)
+		forget_part(up, rc->part);
+	return err;
+}
+
+int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r,
+		      struct receipt *ret)
+{
+	struct receipt rc = { .st = st };
+	int err;
+
+	pthread_mutex_lock(&st->lock);
+	rc.up = idmap_get(&st->uploads, upload_id);
+	err = rc.up ? part_begin(st, rc.up, r, &rc) : not_found(r, upload_id);
+	pthread_mutex_unlock(&st->lock);
+	if (!err)
+		*ret = rc;
+	return err;
+}
+
+int upload_part_finish(struct receipt *rc, struct refusal *r)
+{
+	struct state *st = rc->st;
+	int err;
+
+	pthread_mutex_lock(&st->lock);
+	err = await_pending(st, rc->up, r);
+	if (!err)
+		err = sink_commit(&rc->sink);
+	if (!err) {
+		rc->part->bytes = rc->sink.bytes;
+		rc->part->finished = true;
+		rc->part = NULL;
+		pthread_cond_broadcast(&st->changed);
+	}
+	pthread_mutex_unlock(&st->lock);
+	if (err)
+		upload_part_abort(rc);
+	return err;
+}
+
+void upload_part_abort(struct receipt *rc)
+{
+	if (!rc->part)
+		return;
+	sink_abort(&rc->sink);
+	pthread_mutex_lock(&rc->st->lock);
+	forget_part(rc->up, rc->part);
+	pthread_mutex_unlock(&rc->st->lock);
+	rc->part = NULL;
+}
+
+void upload_drop_parts(struct upload *up)
+{
+	size_t i, kept = 0;
+
+	if (up->hashing || up->status == UPLOAD_PENDING)
+		return;
+	for (i = 0; i < up->part_count; i++) {
+		/* One that still arrives belongs to its request. */
+		if (up->parts[i]->finished)
+			part_free(up->parts[i]);
+		else
+			up->parts[kept++] = up->parts[i];
+	}
+	up->part_count = kept;
+	up->hashed = 0;
+}
+
+void upload_end(struct state *st, struct upload *up, enum upload_status status)
+{
+	size_t i;
+
+	for (i = 0; i < st->pending_count; i++) {
+		if (st->pending[i] == up) {
+			st->pending[i] = st->pending[--st->pending_count];
+			break;
+		}
+	}
+	up->status = status;
+	up->busy = false;
+	upload_drop_parts(up);
+	pthread_cond_broadcast(&st->changed);
+}
+
+static void release_busy(struct state *st, struct upload *up)
+{
+	pthread_mutex_lock(&st->lock);
+	up->busy = false;
+	pthread_cond_broadcast(&st->changed);
+	pthread_mutex_unlock(&st->lock);
+}
+
+/* Finds the Upload, waits for it and marks it busy. */
+static int acquire(struct state *st, const char *id, struct refusal *r, struct upload **ret)
+{
+	struct upload *up;
+	int err;
+
+	pthread_mutex_lock(&st->lock);
+	up = idmap_get(&st->uploads, id);
+	err = up ? await_pending(st, up, r) : not_found(r, id);
+	if (!err) {
+		up->busy = true;
+		*ret = up;
+	}
+	pthread_mutex_unlock(&st->lock);
+	return err;
+}
+
+int upload_cancel(struct state *st, const char *id, struct refusal *r, struct upload **ret)
+{
+	struct upload *up;
+	int err = acquire(st, id, r, &up);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&st->lock);
+	upload_end(st, up, UPLOAD_CANCELLED);
+	pthread_mutex_unlock(&st->lock);
+	/* Ended is ended: no request changes the record from here on. */
+	err = save(st, up);
+	store_data_remove(st->store, up->id);
+	if (!err)
+		*ret = up;
+	return err;
+}
+
+/* The listed Parts, in order, into f->parts. The Upload is busy, the lock held. */
+static int resolve_parts(const struct upload *up, const struct complete_spec *spec,
+			 struct refusal *r, struct file *f)
+{
+	struct idmap known = { 0 }, seen = { 0 };
+	const struct part *part;
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < up->part_count && !err; i++) {
+		if (up->parts[i]->finished)
+			err = idmap_put(&known, up->parts[i]->id, up->parts[i]);
+	}
+	for (i = 0; i < spec->part_count && !err; i++) {
+		part = idmap_get(&known, spec->part_ids[i]);
+		if (!part) {
+			err = refuse(r, 400, "part_ids", NULL, "No such Part in Upload %s: %.100s",
+				     up->id, spec->part_ids[i]);
+			break;
+		}
+		err = idmap_put(&seen, part->id, f);
+		if (err == -EEXIST)
+			err = refuse(r, 400, "part_ids", NULL, "Part %s is listed twice.",
+				     part->id);
+		snprintf(f->parts[i].id, ID_SIZE, "%s", part->id);
+		f->parts[i].bytes = part->bytes;
+		f->bytes += part->bytes;
+	}
+	idmap_release(&known);
+	idmap_release(&seen);
+	return err;
+}
+
+static int check_md5(struct state *st, struct upload *up, const struct file *f, const char *md5,
+		     struct refusal *r)
+{
+	char hex[DIGEST_HEX_SIZE];
+	int err = ahead_digest(st, up, f, hex);
+
+	if (err || !strcasecmp(hex, md5))
+		return err;
+	return refuse(r, 400, "md5", NULL,
+		      "The md5 checksum of the uploaded bytes is %s, not the one given.", hex);
+}
+
+static int sync_parts(struct store *store, const struct file *f)
+{
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < f->part_count && !err; i++)
+		err = store_part_sync(store, f->data, f->parts[i].id);
+	return err ? err : store_owner_sync(store, f->data);
+}
+
+/* Makes the File of an Upload that is busy, in memory only. */
+static int make_file(struct state *st, struct upload *up, const struct complete_spec *spec,
+		     struct refusal *r, struct file **ret)
+{
+	struct file *f = file_new(up->filename, up->purpose, spec->part_count);
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	snprintf(f->data, sizeof(f->data), "%s", up->id);
+	snprintf(f->upload_id, sizeof(f->upload_id), "%s", up->id);
+	f->created_at = up->created_at;
+	if (up->expires_after_s)
+		f->expires_at = up->created_at + (int64_t)up->expires_after_s;
+	pthread_mutex_lock(&st->lock);
+	err = resolve_parts(up, spec, r, f);
+	pthread_mutex_unlock(&st->lock);
+	if (!err && f->bytes != up->bytes)
+		err = refuse(r, 400, NULL, NULL,
+			     "The Parts hold %llu bytes, but the Upload was created with %llu.",
+			     (unsigned long long)f->bytes, (unsigned long long)up->bytes);
+	if (!err && spec->md5)
+		err = check_md5(st, up, f, spec->md5, r);
+	if (!err)
+		err = sync_parts(st->store, f);
+	if (!err)
+		err = id_new(ID_FILE, f->id);
+	if (err)
+		file_free(f);
+	else
+		*ret = f;
+	return err;
+}
+
+struct unlisted_walk {
+	struct store *store;
+	const struct file *f;
+	struct idmap listed;
+};
+
+static int remove_unlisted(void *arg, const char *id, uint64_t bytes, struct timespec mtime)
+{
+	struct unlisted_walk *walk = arg;
+
+	(void)bytes;
+	(void)mtime;
+	if (!idmap_get(&walk->listed, id))
+		store_part_remove(walk->store, walk->f->data, id, true);
+	return 0;
+}
+
+void upload_remove_unlisted(struct store *store, const struct file *f)
+{
+	struct unlisted_walk walk = { .store = store, .f = f };
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < f->part_count && !err; i++)
+		err = idmap_put(&walk.listed, f->parts[i].id, &f->parts[i]);
+	if (!err)
+		store_part_each(store, f->data, remove_unlisted, &walk);
+	idmap_release(&walk.listed);
+}
+
+int upload_complete(struct state *st, const char *id, const struct complete_spec *spec,
+		    struct refusal *r, struct upload **ret_up, struct file **ret_file)
+{
+	struct upload *up;
+	struct file *f;
+	int err = acquire(st, id, r, &up);
+
+	if (err)
+		return err;
+	err = make_file(st, up, spec, r, &f);
+	if (err)
+		goto fail;
+	err = file_commit(st, f);
+	if (err)
+		goto fail_file;
+	pthread_mutex_lock(&st->lock);
+	snprintf(up->file_id, sizeof(up->file_id), "%s", f->id);
+	upload_end(st, up, UPLOAD_COMPLETED);
+	pthread_mutex_unlock(&st->lock);
+	/* In this order: a record that still says pending makes the next start tidy up. */
+	upload_remove_unlisted(st->store, f);
+	if (save(st, up))
+		log_warn("record of %s not updated; the next start will", up->id);
+	*ret_up = up;
+	*ret_file = f;
+	return 0;
+fail_file:
+	file_free(f);
+fail:
+	release_busy(st, up);
+	return err;
+}

@@ -1,0 +1,24 @@
+/*
+ * url: the few questions about a URL that decide where the key may go.
+ *
+ * Pure, any thread. The grammar is narrower than RFC 3986 on purpose: what is
+ * read in only one way cannot be read differently by curl. A URL outside of it
+ * has no host here: it is refused, is not loopback, and shares no origin.
+ */
+#ifndef UPLOADFS_NET_URL_H
+#define UPLOADFS_NET_URL_H
+
+#include <stdbool.h>
+
+#include "net/buf.h"
+
+/* http or https with a host, no user, query or fragment: 0, else -EINVAL and why in *ret_why. */
+int url_check_base(const char *url, const char **ret_why);
+bool url_is_https(const char *url);
+bool url_is_loopback(const char *url);	/* 127.0.0.0/8, [::1], localhost */
+/* Scheme, host and port; a default port equals none. */
+bool url_same_origin(const char *a, const char *b);
+/* Appends text with all but unreserved characters percent-encoded. */
+void url_encode(struct buf *b, const char *text);
+
+#endif

@@ -1,0 +1,73 @@
+"""What can't become a File is refused at the call that shows it."""
+import os
+
+import pytest
+
+from harness import GIB, assert_published, python, run, xattr
+
+LIMIT = 8 * GIB
+
+# Each prints the errno's name of a call that would pass 8 GiB.
+CALLS = {
+    "ftruncate": "os.ftruncate(f, LIMIT + 1)",
+    "pwrite": "os.pwrite(f, b'xx', LIMIT - 1)",
+    "pwrite beyond": "os.pwrite(f, b'x', LIMIT + 5)",
+    "posix_fallocate": "os.posix_fallocate(f, LIMIT, 1)",
+    "truncate": "os.truncate(sys.argv[1], LIMIT + 1)",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_beyond_8_gib(world, server, mount, call):
+    """EFBIG at once; what was written stays good and is published."""
+    dest = mount.path("batch", "f")
+    out = python(f"""
+import errno, os, sys
+LIMIT = {LIMIT}
+f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
+os.write(f, b"small")
+try:
+    done = {CALLS[call]}
+    print("no error", done)
+except OSError as exc:
+    print(errno.errorcode[exc.errno])
+os.close(f)
+""", dest).stdout
+    # A write that starts below the limit may also be cut short there.
+    assert out == "EFBIG\n" or (call == "pwrite" and out == "no error 1\n")
+    if out == "EFBIG\n":
+        small = world.path("small")
+        with open(small, "wb") as f:
+            f.write(b"small")
+        assert_published(server, dest, small)
+
+
+def test_truncate_command(mount):
+    result = run(["truncate", "-s", str(LIMIT + 1), mount.path("batch", "f")], check=False)
+    assert result.returncode == 1 and "File too large" in result.stderr
+    assert os.path.getsize(mount.path("batch", "f")) == 0
+
+
+def test_writing_into_the_root(mount):
+    """A root that shows purposes takes no files."""
+    result = run(["cp", "/etc/hostname", mount.path("f")], check=False)
+    assert result.returncode == 1 and "Operation not permitted" in result.stderr
+
+
+def test_statfs(mount):
+    """df works, and knows about the disk behind the staging area."""
+    stat = os.statvfs(mount.mnt)
+    assert stat.f_blocks > 0 and 0 < stat.f_bavail <= stat.f_blocks
+    assert stat.f_namemax == 255
+
+
+def test_staging_full(world, server):
+    """ENOSPC at the write, no File, and the mount goes on working."""
+    mount = world.mount(server, staging_size="4M")
+    mount.may_fail = True
+    result = run(["dd", "if=/dev/zero", "of=" + mount.path("batch", "f"), "bs=64K", "count=200"],
+                 check=False)
+    assert result.returncode == 1 and "No space left on device" in result.stderr
+    run(["rm", mount.path("batch", "f")])
+    run(["cp", "/etc/services", mount.path("batch", "g")])
+    assert xattr(mount.path("batch", "g"), "status") == "completed"

@@ -1,0 +1,66 @@
+"""Many closes at once, and memory that does not grow with the file."""
+import os
+import subprocess
+
+import pytest
+
+from harness import (GIB, MIB, SLOW, assert_nothing_pending, make_file, md5, run, wait_until, xattr)
+
+CLOSERS = 32
+
+
+@pytest.mark.tsan
+def test_ls_while_32_files_close(world, server, mount):
+    """ls and stat answer while not one of the 32 closes has."""
+    source = make_file(world.path("source"), MIB + 1)
+    server.faults([{"op": "complete", "nth": 1, "times": 0, "action": "delay",
+                    "ms": 10000 * SLOW}])
+    names = [f"f{i:02}.jsonl" for i in range(CLOSERS)]
+    copies = [subprocess.Popen(["cp", source, mount.path("batch", x)]) for x in names]
+    try:
+        def all_closing():
+            return all(os.path.exists(mount.path("batch", x)) and
+                       xattr(mount.path("batch", x), "status") == "publishing" for x in names)
+
+        wait_until(all_closing, "all files are closing")
+        assert run(["ls", mount.path("batch")]).stdout.split() == names
+        assert set(run(["ls", mount.mnt]).stdout.split()) >= {"batch", "fine-tune"}
+        stat = run(["stat", "-c", "%n %s", *[mount.path("batch", x) for x in names]]).stdout
+        assert stat.splitlines() == [f"{mount.path('batch', x)} {MIB + 1}" for x in names]
+        assert len(run(["ls", "-l", mount.path("batch")]).stdout.splitlines()) == CLOSERS + 1
+        # No clock is needed to say that this was at once: nobody's close was answered before it.
+        assert [x.poll() for x in copies] == [None] * CLOSERS
+        assert server.journal(op="complete") == []
+        server.faults([])
+        assert [x.wait(timeout=60 * SLOW) for x in copies] == [0] * CLOSERS
+    finally:
+        for copy in copies:
+            copy.kill() if copy.poll() is None else None
+            copy.wait()
+    assert sorted(x["filename"] for x in server.files()) == names
+    want = md5(source)
+    assert {xattr(mount.path("batch", x), "md5") for x in names} == {want}
+    assert_nothing_pending(server)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("tool", ["cp", "cat"])
+def test_memory_with_2_gib(world, tool):
+    """By a size that is observed (cp streams), and one that is not known (a pipe)."""
+    server = world.server()
+    mount = world.mount(server, part_size=None)
+    source = world.path("big")
+    with open(source, "wb") as f:
+        f.truncate(2 * GIB)
+        for i in range(0, 2 * GIB, 16 * MIB):
+            f.seek(i)
+            f.write(b"%d" % i)
+    dest = mount.path("batch", "big")
+    if tool == "cp":
+        run(["cp", "--sparse=never", source, dest], timeout=110)
+    else:
+        run(["bash", "-c", 'cat "$1" | cat > "$2"', "bash", source, dest], timeout=110)
+    assert mount.memory("VmHWM") < 64 * MIB
+    assert (xattr(dest, "parts"), xattr(dest, "md5")) == ("32/32", md5(source))
+    assert [x["bytes"] for x in server.files()] == [2 * GIB]
+    assert_nothing_pending(server)

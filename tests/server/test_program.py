@@ -1,0 +1,240 @@
+"""The program: options, key, addresses, what it prints; and requests that fit nowhere."""
+import json
+import pathlib
+import re
+import signal
+import subprocess
+
+import pytest
+
+from conftest import ROOT, command, environment
+
+KEY = "sk-test-0123456789abcdef"
+
+
+def run(*args, key=None):
+    return subprocess.run(command(*args), env=environment(key), capture_output=True, text=True,
+                          timeout=20)
+
+
+def test_help_and_version():
+    done = run("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for option in ("--dir", "--listen", "--upload-ttl", "--latency", "--rate", "--faults",
+                   "--journal", "--log", "--quiet", "--list", "--version"):
+        assert option in done.stdout
+    done = run("--version")
+    assert done.returncode == 0 and done.stdout.startswith("uploads-server ")
+
+
+@pytest.mark.parametrize("args", [
+    [], ["--dir"], ["--nonsense"], ["--dir", "{}", "more"], ["--dir", "{}", "--rate", "fast"],
+    ["--dir", "{}", "--rate", "0"], ["--dir", "{}", "--rate", "1X"],
+    ["--dir", "{}", "--latency", "-1"], ["--dir", "{}", "--upload-ttl", "0"],
+    ["--dir", "{}", "--upload-ttl", "1K"], ["--dir", "{}", "--listen", "127.0.0.1:99999"],
+    ["--dir", "{}", "--listen", "127.0.0.1:x"], ["--dir", "{}", "--listen", "[::1"],
+])
+def test_bad_arguments(tmp_path, args):
+    done = run(*[a.format(tmp_path / "d") for a in args])
+    assert done.returncode == 2
+    assert done.stdout == "" and done.stderr
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("args, said", [
+    (["--listen", "example.invalid:0"], "not an IP address"),
+    (["--listen", "0.0.0.0:0"], "without a key"),
+    (["--listen", "[::]:0"], "without a key"),
+    (["--listen", "192.0.2.1:0"], "without a key"),
+    (["--faults", "{bad}"], "fault rules"),
+    (["--journal", "{dir}/no/such/dir"], "journal"),
+    (["--log", "{dir}/no/such/dir"], "log"),
+])
+def test_cannot_start(tmp_path, args, said):
+    bad = tmp_path / "bad.json"
+    bad.write_text("{")
+    args = [a.replace("{bad}", str(bad)).replace("{dir}", str(tmp_path)) for a in args]
+    done = run("--dir", tmp_path / "d", *args)
+    assert done.returncode == 1
+    assert done.stdout == "" and said in done.stderr
+
+
+def test_port_in_use(server, tmp_path):
+    done = run("--dir", tmp_path / "d", "--listen", f"127.0.0.1:{server.port}")
+    assert done.returncode == 1
+    assert "cannot listen" in done.stderr
+
+
+def test_directory_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "no" / "such"):
+        done = run("--dir", path)
+        assert done.returncode == 1 and str(path) in done.stderr
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_ends_in_order(server, sig):
+    process, server.process = server.process, None
+    process.send_signal(sig)
+    try:
+        assert process.wait(20) == 0
+        assert process.stdout.read() == ""
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+def test_other_loopback_addresses(tmp_path):
+    for listen, shown in (("127.0.0.5:0", "127.0.0.5:"), ("localhost:0", "127.0.0.1:"),
+                          ("[::1]:0", "[::1]:"), (":0", "127.0.0.1:")):
+        if listen.startswith("[") and not has_ipv6():
+            continue
+        process = subprocess.Popen(command("--dir", tmp_path / "d", "--listen", listen),
+                                   env=environment(), stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout.readline().startswith(f"listening on http://{shown}")
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def has_ipv6():
+    """Some containers have none; then there is no such address to listen on."""
+    path = pathlib.Path("/proc/net/if_inet6")
+    return path.exists() and "00000000000000000000000000000001" in path.read_text()
+
+
+def test_list_of_nothing(tmp_path):
+    done = run("--dir", tmp_path / "none", "--list")
+    assert done.returncode == 1 and "cannot list" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_list_beside_a_running_server(server):
+    file = server.publish(b"one", b"two!", filename="ü")
+    pending = server.create(9, "later", "batch").json["id"]
+    part = server.part(pending, b"123").json["id"]
+    listed = server.list()
+    done = next(u for u in listed["uploads"] if u["status"] == "completed")
+    open_ = next(u for u in listed["uploads"] if u["status"] == "pending")
+    assert done["file_id"] == file["id"] and done["filename"] == "ü"
+    assert (open_["id"], open_["filename"], open_["purpose"]) == (pending, "later", "batch")
+    assert open_["bytes"] == 9 and open_["file_id"] is None
+    assert open_["parts"] == [{"id": part, "bytes": 3}]
+    assert [f["id"] for f in listed["files"]] == [file["id"]]
+    assert [p["bytes"] for p in listed["files"][0]["parts"]] == [3, 4]
+    assert listed["files"][0]["upload_id"] == done["id"]
+
+
+# ---- the key ----
+
+@pytest.mark.parametrize("auth", [None, "", "Bearer", "Bearer ", "Bearer x", f"Bearer {KEY}x",
+                                  f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY])
+def test_wrong_key(make_server, auth):
+    server = make_server(key=KEY)
+    server.key = None
+    headers = {} if auth is None else {"Authorization": auth}
+    for method, path in (("GET", "/files"), ("POST", "/uploads"), ("GET", "/nowhere")):
+        reply = server.request(method, path, headers=headers)
+        assert reply.status == 401
+        assert reply.error["code"] == "invalid_api_key"
+        assert reply.error["type"] == "invalid_request_error"
+        assert "sk-" not in reply.body.decode()
+    assert "sk-" not in server.journal_file.read_text()
+    assert not server.log_file.exists() or "sk-" not in server.log_file.read_text()
+
+
+def test_right_key(make_server):
+    server = make_server(key=KEY)
+    assert server.content(server.publish(b"data")["id"]).body == b"data"
+    reply = server.request("GET", "/files", headers={"Authorization": f"bearer {KEY}"})
+    assert reply.status == 200
+    for path in server.base.rglob("*"):
+        assert path.is_dir() or KEY.encode() not in path.read_bytes()
+
+
+def test_no_key_accepts_any(server):
+    assert server.request("GET", "/files", headers={"Authorization": "Bearer x"}).status == 200
+
+
+def test_a_key_opens_other_addresses(tmp_path):
+    process = subprocess.Popen(command("--dir", tmp_path / "d", "--listen", "0.0.0.0:0"),
+                               env=environment(KEY), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline().startswith("listening on http://0.0.0.0:")
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+# ---- requests that fit nowhere ----
+
+@pytest.mark.parametrize("path", ["", "/", "/uploads/", "/uploads/x", "/uploads/x/y",
+                                  "/uploads/x/parts/y", "/files/", "/files/x/y",
+                                  "/files/x/content/", "/models", "/files/../files"])
+def test_unknown_path(server, path):
+    reply = server.request("GET" if "files" in path else "POST", path)
+    assert reply.status == 404
+    assert reply.error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("method, path, allow", [
+    ("GET", "/uploads", "POST"), ("DELETE", "/files", "GET, POST"),
+    ("GET", "/uploads/x/parts", "POST"), ("PUT", "/uploads/x/complete", "POST"),
+    ("GET", "/uploads/x/cancel", "POST"), ("POST", "/files/x", "GET, DELETE"),
+    ("POST", "/files/x/content", "GET"), ("PATCH", "/files", "GET, POST"),
+    ("OPTIONS", "/files", "GET, POST"),
+])
+def test_method_not_allowed(server, method, path, allow):
+    reply = server.request(method, path)
+    assert reply.status == 405
+    assert reply.headers["Allow"] == allow
+    assert reply.error["type"] == "invalid_request_error"
+
+
+def test_no_conflict_is_ever_answered():
+    """Official clients retry a 409."""
+    for source in (ROOT / "net" / "server").glob("*.c"):
+        assert not re.search(r"\b409\b|HTTP_CONFLICT", source.read_text()), source
+
+
+def test_unknown_path_with_a_body_keeps_the_connection_sound(server):
+    connection = server.connect()
+    try:
+        for _ in range(3):
+            reply = server.request("POST", "/nowhere", b"x" * 300000, connection=connection)
+            assert reply.status == 404
+        assert server.request("GET", "/files", connection=connection).status == 200
+    finally:
+        connection.close()
+    assert len({e["conn"] for e in server.journal()}) == 1
+
+
+@pytest.mark.parametrize("garbage", ids=range(5), argvalues=[b"\0\1\2\3\r\n\r\n", b"GET\r\n\r\n", b"GET /v1/files\r\n" * 50,
+                                     b"POST /v1/uploads HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+                                     b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100000])
+def test_garbage(server, garbage):
+    with server.socket() as sock:
+        try:
+            sock.sendall(garbage)
+            sock.shutdown(1)
+            while sock.recv(65536):
+                pass
+        except ConnectionError:
+            pass
+    assert server.request("GET", "/files").status == 200
+
+
+def test_replies_are_json_with_an_id(server):
+    for reply in (server.request("GET", "/files"), server.request("GET", "/x"),
+                  server.request("GET", "/files/x"), server.request("POST", "/files/x"),
+                  server.create(1, purpose="x")):
+        assert reply.headers["Content-Type"] == "application/json"
+        assert reply.headers["x-request-id"].startswith("req_")
+        assert json.loads(reply.body)

@@ -1,0 +1,136 @@
+#!/bin/sh
+# Installs the Debian packages that are missing, and only those.
+#
+#   tests/setup.sh build   what compiling needs
+#   tests/setup.sh demo    that, and what tests/demo.sh uses
+#   tests/setup.sh test    that, and what the tests use
+#   tests/setup.sh --check SET   installs nothing: says what is missing, exits 1
+#
+# Each need is tested by what it gives (a command, a pkg-config module, a file),
+# so nothing is asked of the network, and no package manager is needed, where
+# all of it is there. Needs root or sudo otherwise. Plain sh: a fresh machine
+# may have no compiler and no Python.
+set -eu
+
+check=
+if [ "${1:-}" = --check ]; then
+	check=1
+	shift
+fi
+set=${1:-}
+case $set in
+build | demo | test) ;;
+*)
+	echo "usage: tests/setup.sh [--check] build|demo|test" >&2
+	exit 2
+	;;
+esac
+
+missing=
+
+# need PACKAGE COMMAND...: PACKAGE is missing when COMMAND fails
+need() {
+	package=$1
+	shift
+	"$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+has() {
+	command -v "$1"
+}
+
+look() {
+	need gcc has gcc
+	need libc6-dev test -e /usr/include/stdlib.h
+	need binutils has ar
+	need pkg-config has pkg-config
+	need libfuse3-dev pkg-config --exists fuse3
+	need libcurl4-openssl-dev pkg-config --exists libcurl
+	need libcjson-dev pkg-config --exists libcjson
+	need libssl-dev pkg-config --exists libcrypto
+	need libmicrohttpd-dev pkg-config --exists libmicrohttpd
+	need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
+	[ "$set" = build ] && return
+	need bash has bash
+	need fuse3 has fusermount3
+	need attr has getfattr
+	need diffutils has cmp
+	[ "$set" = demo ] && return
+	need python3 has /usr/bin/python3
+	need python3-pytest /usr/bin/python3 -c 'import pytest'
+	need libcmocka-dev pkg-config --exists cmocka
+	need clang has clang
+	need clang-format has clang-format
+	need cppcheck has cppcheck
+	need rsync has rsync
+	need util-linux has setarch
+}
+
+problem=
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+# apt-get is long-winded: only what failed is worth reading.
+quietly() {
+	log=$(mktemp)
+	if as_root env DEBIAN_FRONTEND=noninteractive "$@" >"$log" 2>&1 </dev/null; then
+		rm -f "$log"
+		return 0
+	fi
+	problem=$(cat "$log")
+	rm -f "$log"
+	return 1
+}
+
+install() {
+	quietly apt-get install -y -q --no-install-recommends "$@"
+}
+
+look || true
+if [ -n "$missing" ]; then
+	if [ -n "$check" ]; then
+		echo "missing packages:$missing" >&2
+		exit 1
+	fi
+	if ! command -v apt-get >/dev/null 2>&1; then
+		echo "setup: not a Debian system; install what is called on Debian:$missing" >&2
+		exit 1
+	fi
+	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null 2>&1; then
+		echo "setup: neither root nor sudo here; as root, install:$missing" >&2
+		exit 1
+	fi
+	echo "setup: installing$missing"
+	# The package lists of a fresh machine are empty or old: ask for them only then.
+	# shellcheck disable=SC2086
+	if ! install $missing; then
+		# shellcheck disable=SC2086
+		if ! { quietly apt-get update -q && install $missing; }; then
+			printf '%s\n' "$problem" >&2
+			exit 1
+		fi
+	fi
+	missing=
+	look || true
+	if [ -n "$missing" ]; then
+		echo "setup: still missing after the installation:$missing" >&2
+		exit 1
+	fi
+fi
+[ -n "$check" ] && exit 0
+[ "$set" = build ] && exit 0
+
+# Mounting needs the device; a container may have the module but not the node.
+if [ ! -e /dev/fuse ]; then
+	as_root modprobe fuse >/dev/null 2>&1 || true
+	[ -e /dev/fuse ] || as_root mknod -m 666 /dev/fuse c 10 229 >/dev/null 2>&1 || true
+fi
+if [ ! -e /dev/fuse ]; then
+	echo "setup: there is no /dev/fuse here, so nothing can be mounted" >&2
+	exit 1
+fi

@@ -1,0 +1,79 @@
+"""The Makefile's targets, beside those that all the other tests go through."""
+import json
+import os
+import re
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("UPLOADFS_BUILD_TOP") or os.path.join(ROOT, "build")
+
+
+def make(*args, env=None):
+    return subprocess.run(["make", "-s", "--no-print-directory", "BUILD=" + BUILD, *args],
+                          cwd=ROOT, env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, check=True, timeout=300).stdout
+
+
+def test_help_lists_every_target():
+    with open(os.path.join(ROOT, "Makefile"), encoding="utf-8") as f:
+        text = f.read().replace("\\\n", " ")
+    targets = set(re.search(r"^\.PHONY:(.*)$", text, re.M).group(1).split()) - {"FORCE"}
+    listed = {line.split()[0] for line in make("help").splitlines()}
+    assert listed == targets
+    assert {"all", "demo", "test", "help", "install", "clean", "fmt", "fmt-check", "lint", "asan",
+            "tsan"} <= listed
+
+
+def test_install_and_uninstall(tmp_path):
+    make("install", "DESTDIR=" + str(tmp_path), "PREFIX=/opt/x")
+    bin_dir = tmp_path / "opt/x/bin"
+    assert sorted(os.listdir(bin_dir)) == ["uploadfs", "uploads-server"]
+    for name in os.listdir(bin_dir):
+        out = subprocess.run([str(bin_dir / name), "--version"], stdout=subprocess.PIPE, text=True,
+                             check=True).stdout
+        assert re.search(r"\d", out)
+    make("uninstall", "DESTDIR=" + str(tmp_path), "PREFIX=/opt/x")
+    assert [files for _, _, files in os.walk(tmp_path) if files] == []
+
+
+def test_compile_commands():
+    make("compile_commands.json")
+    with open(os.path.join(BUILD, "compile_commands.json"), encoding="utf-8") as f:
+        entries = json.load(f)
+    assert {"net/api_uploads.c", "fs/main.c", "net/server/main.c"} <= {x["file"] for x in entries}
+    assert all(x["directory"] == ROOT and "-std=gnu11" in x["command"] for x in entries)
+
+
+def test_warnings_are_errors_in_ci():
+    assert "-Werror" in make("print-WARN", env={"CI": "true"}).split()
+    assert "-Werror" in make("print-WARN", "WERROR=1").split()
+    assert "-Werror" not in make("print-WARN", env={"CI": ""}).split()
+
+
+def test_hardening():
+    """A position-independent executable with all relocations read-only."""
+    for name in ("uploadfs", "uploads-server"):
+        out = subprocess.run(["readelf", "-hld", os.path.join(BUILD, name)],
+                             stdout=subprocess.PIPE, text=True, check=True).stdout
+        assert re.search(r"Type:\s+DYN", out) and "GNU_RELRO" in out
+        assert re.search(r"BIND_NOW|FLAGS.*NOW", out)
+
+
+def test_setup_says_what_is_missing(tmp_path):
+    """Where nothing is installed, the check names packages; it installs none."""
+    sh = {"PATH": str(tmp_path)}
+    for name in ("env", "id"):
+        os.symlink("/usr/bin/" + name, tmp_path / name)
+    result = subprocess.run(["/bin/sh", os.path.join(ROOT, "tests/setup.sh"), "--check", "test"],
+                            env=sh, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            check=False)
+    assert result.returncode == 1
+    for package in ("gcc", "pkg-config", "libfuse3-dev", "libcmocka-dev", "rsync"):
+        assert package in result.stderr.split()
+
+
+def test_setup_is_a_no_op_here():
+    """All is there now, so nothing is asked of the network: apt-get is never called."""
+    result = subprocess.run(["sh", "-x", os.path.join(ROOT, "tests/setup.sh"), "test"],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
+    assert "apt-get" not in result.stderr and result.stdout == ""

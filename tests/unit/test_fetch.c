@@ -1,0 +1,908 @@
+/* uses: fake_api */
+/* fetch: what is asked of the service, when reads are answered, and what failures do. */
+#include <dirent.h>
+#include <errno.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/cache.h"
+#include "fs/fetch.h"
+#include "tests/unit/fake_api.h"
+
+#define MIB (1ULL << 20)
+#define DEADLINE_S 60
+
+static char dir[64];
+static struct api *api;
+static struct cache *cache;
+static struct fetcher *fetcher;
+static char id[API_ID_MAX + 1];
+
+static void start(uint64_t cache_size)
+{
+	assert_int_equal(cache_open(dir, cache_size, &cache), 0);
+	api = fake_api_new();
+	assert_int_equal(fetcher_new(api, cache, &fetcher), 0);
+}
+
+static void stop(void)
+{
+	api_free(api);
+	api = NULL;
+	fetcher_free(fetcher);
+	fetcher = NULL;
+	cache_close(cache);
+	cache = NULL;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	snprintf(dir, sizeof(dir), "/tmp/test_fetch.XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	start(1ULL << 40);
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	stop();
+	return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A read and what became of it. */
+struct reading {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	unsigned answers; /* under lock, like the rest */
+	int err;
+	char text[256];
+	uint64_t off;
+	size_t len;
+	bool right; /* the bytes are those of the pattern */
+};
+
+static bool pattern_at(int fd, uint64_t off, size_t len)
+{
+	unsigned char *got = malloc(65536), *want = malloc(65536);
+	bool right = got && want;
+	size_t n;
+
+	while (right && len) {
+		n = len < 65536 ? len : 65536;
+		fake_api_pattern(off, want, n);
+		right = pread(fd, got, n, (off_t)off) == (ssize_t)n && !memcmp(got, want, n);
+		off += n;
+		len -= n;
+	}
+	free(got);
+	free(want);
+	return right;
+}
+
+static void reading_done(void *arg, int err, const char *text, int fd, uint64_t off, size_t len)
+{
+	struct reading *r = arg;
+	bool right = !err && (!len || pattern_at(fd, off, len));
+
+	pthread_mutex_lock(&r->lock);
+	r->answers++;
+	r->err = err;
+	r->off = off;
+	r->len = len;
+	r->right = right;
+	snprintf(r->text, sizeof(r->text), "%s", text);
+	pthread_cond_broadcast(&r->cond);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void read_start(struct reading *r, struct fetch *ft, uint64_t off, size_t len)
+{
+	memset(r, 0, sizeof(*r));
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_cond_init(&r->cond, NULL);
+	fetch_read(ft, off, len, reading_done, r);
+}
+
+static unsigned answers(struct reading *r)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&r->lock);
+	n = r->answers;
+	pthread_mutex_unlock(&r->lock);
+	return n;
+}
+
+/* Waits for the answer; there is exactly one. */
+static int read_end(struct reading *r)
+{
+	struct timespec until;
+	int rc = 0, err;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += DEADLINE_S;
+	pthread_mutex_lock(&r->lock);
+	while (!r->answers && !rc)
+		rc = pthread_cond_clockwait(&r->cond, &r->lock, CLOCK_MONOTONIC, &until);
+	err = r->err;
+	pthread_mutex_unlock(&r->lock);
+	assert_int_equal(answers(r), 1);
+	return err;
+}
+
+static void read_ok(struct fetch *ft, uint64_t off, size_t len)
+{
+	struct reading r;
+
+	read_start(&r, ft, off, len);
+	assert_int_equal(read_end(&r), 0);
+	assert_int_equal(r.off, off);
+	assert_int_equal(r.len, len);
+	assert_true(r.right);
+}
+
+static int read_fails(struct fetch *ft, uint64_t off, size_t len, char text[256])
+{
+	struct reading r;
+	int err;
+
+	read_start(&r, ft, off, len);
+	err = read_end(&r);
+	assert_true(err < 0);
+	assert_int_equal(r.len, 0);
+	assert_true(r.text[0] != '\0');
+	if (text)
+		memcpy(text, r.text, sizeof(r.text));
+	return err;
+}
+
+static struct fetch *open_pattern(uint64_t bytes)
+{
+	struct fetch *ft = NULL;
+
+	fake_api_add_pattern(api, "f", "batch", bytes, id);
+	assert_int_equal(fetch_open(fetcher, id, bytes, &ft), 0);
+	return ft;
+}
+
+static struct fake_call content_call(unsigned nth)
+{
+	struct fake_call c;
+
+	assert_true(fake_api_call(api, FAKE_CONTENT, nth, &c));
+	return c;
+}
+
+static unsigned contents(void)
+{
+	return fake_api_calls(api, FAKE_CONTENT);
+}
+
+static unsigned temporaries(void)
+{
+	struct dirent *de;
+	char path[96];
+	unsigned n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/.fetch", dir);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((de = readdir(d)) != NULL)
+		n += de->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static void test_sequential(void **state)
+{
+	const uint64_t bytes = 40 * MIB + 12345;
+	struct fetch *ft = open_pattern(bytes);
+	struct fake_call c;
+	uint64_t off;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(contents(), 0); /* nothing that no reader asked for */
+	for (off = 0; off < bytes; off += n) {
+		n = bytes - off < 131072 ? (size_t)(bytes - off) : 131072;
+		read_ok(ft, off, n);
+	}
+	assert_int_equal(contents(), 1);
+	c = content_call(0);
+	assert_string_equal(c.id, id);
+	assert_int_equal(c.offset, 0);
+	assert_true(c.len == UINT64_MAX);
+	assert_true(fake_api_wait_idle(api));
+	fetch_close(ft);
+	assert_int_equal(temporaries(), 0);
+	assert_int_equal(cache_used(cache), bytes);
+	/* From now on it is local. */
+	assert_int_equal(fetch_open(fetcher, id, bytes, &ft), 0);
+	read_ok(ft, 20 * MIB, 100000);
+	fetch_close(ft);
+	assert_int_equal(contents(), 1);
+}
+
+static void test_handed_on_as_it_comes(void **state)
+{
+	struct fetch *ft;
+	struct reading ahead, last;
+
+	(void)state;
+	fake_api_gate(api, MIB);
+	ft = open_pattern(4 * MIB);
+	read_ok(ft, 0, 65536);
+	read_ok(ft, MIB - 1, 1);
+	read_start(&ahead, ft, MIB - 1, 2);
+	read_start(&last, ft, 4 * MIB - 10, 10);
+	read_ok(ft, 1000, 65536);
+	assert_int_equal(answers(&ahead), 0);
+	fake_api_gate(api, 2 * MIB);
+	assert_int_equal(read_end(&ahead), 0);
+	assert_true(ahead.right);
+	assert_int_equal(answers(&last), 0);
+	fake_api_gate(api, 4 * MIB);
+	assert_int_equal(read_end(&last), 0);
+	assert_true(last.right);
+	assert_int_equal(contents(), 1);
+	fetch_close(ft);
+}
+
+static void test_shared(void **state)
+{
+	struct fetch *a, *b, *other;
+	struct reading r[20];
+	unsigned i;
+
+	(void)state;
+	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
+	a = open_pattern(2 * MIB);
+	assert_int_equal(fetch_open(fetcher, id, 2 * MIB, &b), 0);
+	assert_ptr_equal(a, b);
+	for (i = 0; i < 20; i++)
+		read_start(&r[i], i % 2 ? a : b, i * 100000, 100000);
+	assert_int_equal(contents(), 1);
+	fake_api_release(api, FAKE_CONTENT);
+	for (i = 0; i < 20; i++) {
+		assert_int_equal(read_end(&r[i]), 0);
+		assert_true(r[i].right);
+	}
+	fetch_close(a);
+	read_ok(b, 0, 2 * MIB);
+	other = open_pattern(MIB);
+	assert_ptr_not_equal(other, b);
+	fetch_close(b);
+	fetch_close(other);
+	fetch_close(NULL);
+	assert_int_equal(contents(), 1);
+}
+
+static void test_bounds(void **state)
+{
+	struct fetch *ft = open_pattern(1000), *empty = open_pattern(0);
+	struct reading r;
+
+	(void)state;
+	read_start(&r, ft, 1000, 10);
+	assert_int_equal(read_end(&r), 0);
+	assert_int_equal(r.len, 0);
+	read_start(&r, ft, UINT64_MAX, SIZE_MAX);
+	assert_int_equal(read_end(&r), 0);
+	assert_int_equal(r.len, 0);
+	read_start(&r, ft, 5, 0);
+	assert_int_equal(read_end(&r), 0);
+	assert_int_equal(r.len, 0);
+	assert_int_equal(contents(), 0);
+	read_start(&r, ft, 990, SIZE_MAX);
+	assert_int_equal(read_end(&r), 0);
+	assert_int_equal(r.len, 10);
+	assert_true(r.right);
+	read_start(&r, empty, 0, 10);
+	assert_int_equal(read_end(&r), 0);
+	assert_int_equal(r.len, 0);
+	memset(&r, 0, sizeof(r));
+	pthread_mutex_init(&r.lock, NULL);
+	pthread_cond_init(&r.cond, NULL);
+	fetch_all(ft, reading_done, &r);
+	assert_int_equal(read_end(&r), 0);
+	assert_int_equal(r.len, 1000);
+	assert_true(r.right);
+	fetch_close(empty);
+	fetch_close(ft);
+}
+
+/* A read far ahead of the stream does not wait for all that lies before. */
+static void test_far(void **state)
+{
+	const uint64_t bytes = 100 * MIB + 77;
+	struct fake_call c;
+	struct fetch *ft;
+	struct reading r;
+
+	(void)state;
+	fake_api_gate(api, MIB);
+	ft = open_pattern(bytes);
+	read_ok(ft, 0, 4096);
+	read_start(&r, ft, 5 * MIB, 4096); /* not far: waits */
+	assert_int_equal(contents(), 1);
+	read_ok(ft, 60 * MIB + 5000, 100000);
+	assert_int_equal(contents(), 2);
+	c = content_call(1);
+	assert_int_equal(c.offset, 60 * MIB);
+	assert_int_equal(c.len, 9 * MIB); /* to the end of its MiB, and 8 ahead */
+	read_ok(ft, 62 * MIB, MIB);
+	assert_int_equal(contents(), 2);
+	/* The end: not beyond the File. */
+	read_ok(ft, bytes - 100, 100);
+	c = content_call(2);
+	assert_int_equal(c.offset, 99 * MIB);
+	assert_int_equal(c.len, MIB + 77);
+	assert_int_equal(contents(), 3);
+	assert_int_equal(answers(&r), 0);
+	fake_api_gate(api, bytes);
+	assert_int_equal(read_end(&r), 0);
+	read_ok(ft, 0, (size_t)bytes);
+	fetch_close(ft);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(contents(), 3);
+	assert_int_equal(cache_used(cache), bytes);
+	assert_int_equal(temporaries(), 0);
+}
+
+/* A first read far in: nothing before it is fetched; one that goes on there gets more. */
+static void test_tail(void **state)
+{
+	const uint64_t bytes = 1000 * MIB;
+	static const uint64_t ends[] = { 509, 526, 559, 624, 689 };
+	struct fake_call c;
+	struct fetch *ft = open_pattern(bytes);
+	uint64_t off;
+	unsigned i;
+
+	(void)state;
+	for (off = 500 * MIB; off < 680 * MIB; off += MIB)
+		read_ok(ft, off, MIB);
+	assert_int_equal(contents(), 5);
+	for (i = 0; i < 5; i++) {
+		c = content_call(i);
+		assert_int_equal(c.offset, (i ? ends[i - 1] : 500) * MIB);
+		assert_int_equal(c.offset + c.len, ends[i] * MIB);
+	}
+	read_ok(ft, 100 * MIB, 10); /* elsewhere: small again */
+	c = content_call(5);
+	assert_int_equal(c.offset, 100 * MIB);
+	assert_int_equal(c.len, 9 * MIB);
+	fetch_close(ft);
+	assert_int_equal(temporaries(), 0);
+	assert_int_equal(cache_used(cache), 0);
+}
+
+/* What is there already is left out, and all of it makes a whole. */
+static void test_gaps(void **state)
+{
+	const uint64_t bytes = 64 * MIB;
+	struct fetch *ft = open_pattern(bytes);
+	struct fake_call c;
+
+	(void)state;
+	read_ok(ft, 16 * MIB, 10);
+	read_ok(ft, 40 * MIB, 10);
+	assert_true(fake_api_wait_idle(api)); /* Range is known to be honoured */
+	read_ok(ft, 15 * MIB, 9 * MIB);	      /* the gap before the first stretch */
+	c = content_call(2);
+	assert_int_equal(c.offset, 15 * MIB);
+	assert_int_equal(c.len, MIB);
+	read_ok(ft, 0, 10);
+	c = content_call(3);
+	assert_int_equal(c.offset, 0);
+	assert_int_equal(c.len, 15 * MIB);
+	read_ok(ft, 0, bytes);
+	c = content_call(4);
+	assert_int_equal(c.offset, 25 * MIB);
+	assert_int_equal(c.len, 15 * MIB);
+	c = content_call(5);
+	assert_int_equal(c.offset, 49 * MIB);
+	assert_true(c.len == UINT64_MAX);
+	assert_int_equal(contents(), 6);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), bytes);
+}
+
+static void test_at_most_four(void **state)
+{
+	struct fetch *ft = open_pattern(1000 * MIB);
+	struct reading r[12];
+	unsigned i;
+
+	(void)state;
+	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
+	for (i = 0; i < 12; i++)
+		read_start(&r[i], ft, i * 50 * MIB, 4096);
+	assert_int_equal(contents(), 4);
+	fake_api_release(api, FAKE_CONTENT);
+	for (i = 0; i < 12; i++) {
+		assert_int_equal(read_end(&r[i]), 0);
+		assert_true(r[i].right);
+	}
+	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 4);
+	fetch_close(ft);
+	assert_true(fake_api_wait_idle(api));
+}
+
+/* Four stretches that go on ahead of their readers do not keep a fifth reader waiting. */
+static void test_make_way(void **state)
+{
+	struct fake_content how = { .quota = MIB };
+	struct fetch *ft = open_pattern(1000 * MIB);
+	struct fake_call c;
+	struct reading wanted;
+	unsigned i, cancelled = 0;
+
+	(void)state;
+	fake_api_content(api, &how);
+	for (i = 1; i <= 4; i++)
+		read_ok(ft, i * 100 * MIB, 4096);
+	read_start(&wanted, ft, 302 * MIB, 4096); /* the third has a reader */
+	assert_int_equal(contents(), 4);
+	read_ok(ft, 500 * MIB, 4096);
+	assert_int_equal(contents(), 5);
+	for (i = 0; i < 4; i++) {
+		c = content_call(i);
+		cancelled += c.cancelled;
+		assert_false(c.cancelled && c.offset == 300 * MIB);
+	}
+	assert_int_equal(cancelled, 1);
+	how.quota = 0;
+	fake_api_content(api, &how);
+	assert_int_equal(read_end(&wanted), 0);
+	assert_true(wanted.right);
+	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 4);
+	fetch_close(ft);
+}
+
+static void test_range_ignored(void **state)
+{
+	struct fake_content how = { .ignore_range = true, .chunk = 256 << 10 };
+	const uint64_t bytes = 48 * MIB;
+	struct fetch *ft;
+
+	(void)state;
+	fake_api_content(api, &how);
+	/* With a stream before it. */
+	ft = open_pattern(bytes);
+	read_ok(ft, 0, 10);
+	read_ok(ft, 40 * MIB, 10);
+	read_ok(ft, 0, bytes);
+	fetch_close(ft);
+	assert_true(fake_api_wait_idle(api));
+	assert_true(contents() <= 2);
+	assert_int_equal(cache_used(cache), bytes);
+	/* Learned from the first stretch: then there is one stream and no more. */
+	stop();
+	start(0);
+	fake_api_content(api, &how);
+	ft = open_pattern(bytes);
+	read_ok(ft, 20 * MIB, 10);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(contents(), 1);
+	read_ok(ft, 47 * MIB, 10);
+	read_ok(ft, 35 * MIB, 10);
+	read_ok(ft, bytes - 1, 1);
+	assert_int_equal(contents(), 2);
+	assert_int_equal(content_call(1).offset, 0);
+	read_ok(ft, 0, bytes);
+	fetch_close(ft);
+	assert_int_equal(contents(), 2);
+}
+
+/* Stretches that are overtaken again and again before they bring a byte: no more of them. */
+static void test_overtaken(void **state)
+{
+	struct fake_content how = { .ignore_range = true, .gated = true, .gate = MIB };
+	struct fetch *ft;
+	struct reading r;
+	unsigned i;
+
+	(void)state;
+	fake_api_content(api, &how);
+	ft = open_pattern(100 * MIB);
+	read_ok(ft, 0, 10);
+	for (i = 1; i <= 3; i++) {
+		/* The stretch is held back, so that the stream is quicker for sure. */
+		fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
+		read_start(&r, ft, i * 25 * MIB, 10);
+		assert_int_equal(contents(), 1 + i);
+		fake_api_gate(api, i * 25 * MIB + 10 * MIB);
+		assert_int_equal(read_end(&r), 0);
+		assert_true(r.right);
+		assert_true(fake_api_wait_done(api, FAKE_CONTENT, i));
+		assert_true(content_call(i).cancelled);
+	}
+	read_start(&r, ft, 99 * MIB, 10);
+	assert_int_equal(contents(), 4);
+	fake_api_release(api, FAKE_CONTENT);
+	fake_api_gate(api, 100 * MIB);
+	assert_int_equal(read_end(&r), 0);
+	assert_int_equal(contents(), 4);
+	fetch_close(ft);
+}
+
+static void test_range_refused(void **state)
+{
+	struct fake_content how = { .refuse_range = true };
+	struct fetch *ft;
+
+	(void)state;
+	fake_api_content(api, &how);
+	ft = open_pattern(32 * MIB);
+	read_ok(ft, 30 * MIB, 10);
+	assert_int_equal(contents(), 2);
+	assert_int_equal(content_call(1).offset, 0);
+	read_ok(ft, 0, 32 * MIB);
+	assert_int_equal(contents(), 2);
+	fetch_close(ft);
+}
+
+static void test_refused(void **state)
+{
+	struct fake_content how = { .refuse = true };
+	struct fetch *ft;
+	char text[256];
+
+	(void)state;
+	fake_api_content(api, &how);
+	ft = open_pattern(32 * MIB);
+	assert_int_equal(read_fails(ft, 0, 10, text), -EACCES);
+	assert_non_null(strstr(text, "Not allowed to download files of purpose: batch"));
+	assert_int_equal(read_fails(ft, 30 * MIB, 10, text), -EACCES);
+	/* Tried anew each time, and it may have become right. */
+	how.refuse = false;
+	fake_api_content(api, &how);
+	read_ok(ft, 0, 32 * MIB);
+	fetch_close(ft);
+	assert_int_equal(fetch_open(fetcher, "file-none", 5, &ft), 0);
+	assert_int_equal(read_fails(ft, 0, 5, text), -ENOENT);
+	fetch_close(ft);
+	assert_int_equal(temporaries(), 0);
+}
+
+/* A download that broke goes on from where it broke. */
+static void test_cut(void **state)
+{
+	struct fake_content how = { .cut = 3 * MIB + 5 };
+	const uint64_t bytes = 6 * MIB;
+	struct fetch *ft;
+	struct reading r[3];
+	unsigned i;
+
+	(void)state;
+	fake_api_content(api, &how);
+	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
+	ft = open_pattern(bytes);
+	read_start(&r[0], ft, 3 * MIB, 5);
+	read_start(&r[1], ft, 3 * MIB, 6);
+	read_start(&r[2], ft, 5 * MIB, 6);
+	fake_api_release(api, FAKE_CONTENT);
+	assert_int_equal(read_end(&r[0]), 0);
+	assert_true(r[0].right);
+	for (i = 1; i < 3; i++) {
+		assert_int_equal(read_end(&r[i]), -EHOSTUNREACH);
+		assert_non_null(strstr(r[i].text, "the connection broke"));
+	}
+	assert_int_equal(contents(), 1);
+	read_ok(ft, 0, 3 * MIB + 5); /* local */
+	assert_int_equal(contents(), 1);
+	read_ok(ft, 0, bytes);
+	assert_int_equal(contents(), 2);
+	assert_int_equal(content_call(1).offset, 3 * MIB + 5);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), bytes);
+}
+
+/* A failed stretch fails its reader, not that of the stream. */
+static void test_stretch_fails(void **state)
+{
+	struct api_error err = fake_api_error(API_ERR_HTTP, 503, "", "overloaded");
+	struct fetch *ft;
+	struct reading r;
+
+	(void)state;
+	fake_api_gate(api, MIB);
+	ft = open_pattern(64 * MIB);
+	read_start(&r, ft, 2 * MIB, 10);
+	fake_api_fail(api, FAKE_CONTENT, 1, 1, &err);
+	assert_int_equal(read_fails(ft, 50 * MIB, 10, NULL), -EIO);
+	assert_int_equal(answers(&r), 0);
+	read_ok(ft, 50 * MIB, 10);
+	fake_api_gate(api, 64 * MIB);
+	assert_int_equal(read_end(&r), 0);
+	read_ok(ft, 0, 64 * MIB);
+	fetch_close(ft);
+}
+
+/* The end of the File is shown only once its length is known to be right. */
+static void test_wrong_length(void **state)
+{
+	struct fake_content how = { .length = 3 * MIB };
+	struct fetch *ft;
+	struct reading last;
+	char text[256];
+
+	(void)state;
+	fake_api_content(api, &how);
+	ft = open_pattern(4 * MIB);
+	read_ok(ft, 0, 3 * MIB);
+	assert_int_equal(read_fails(ft, 3 * MIB, 1, text), -EIO);
+	assert_int_equal(read_fails(ft, 0, 4 * MIB, text), -EIO);
+	fetch_close(ft);
+	how.length = 4 * MIB + 1;
+	fake_api_content(api, &how);
+	ft = open_pattern(4 * MIB);
+	read_ok(ft, 0, 4 * MIB - 1);
+	assert_int_equal(read_fails(ft, 4 * MIB - 1, 1, text), -EIO);
+	assert_non_null(strstr(text, "longer"));
+	fetch_close(ft);
+	/* Right, but its end is still to come. */
+	memset(&how, 0, sizeof(how));
+	how.length = 4 * MIB + 1;
+	how.gated = true;
+	how.gate = 4 * MIB;
+	fake_api_content(api, &how);
+	ft = open_pattern(4 * MIB);
+	read_ok(ft, 0, 4 * MIB - 1);
+	read_start(&last, ft, 4 * MIB - 1, 1);
+	assert_int_equal(answers(&last), 0);
+	how.gate = 4 * MIB + 1;
+	fake_api_content(api, &how);
+	assert_int_equal(read_end(&last), -EIO);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), 0);
+	assert_int_equal(temporaries(), 0);
+}
+
+static void test_last_close_cancels(void **state)
+{
+	struct fetch *ft, *again;
+	struct reading r;
+
+	(void)state;
+	fake_api_gate(api, MIB);
+	ft = open_pattern(4 * MIB);
+	read_ok(ft, 0, 10);
+	assert_int_equal(fetch_open(fetcher, id, 4 * MIB, &again), 0);
+	fetch_close(again); /* not the last */
+	read_ok(ft, MIB - 10, 10);
+	assert_int_equal(fake_api_calls(api, FAKE_CONTENT), 1);
+	assert_int_equal(temporaries(), 1);
+	read_start(&r, ft, 2 * MIB, 10);
+	fetch_close(ft);
+	assert_int_equal(read_end(&r), -EINTR);
+	assert_true(fake_api_wait_done(api, FAKE_CONTENT, 1));
+	assert_true(content_call(0).cancelled);
+	assert_int_equal(temporaries(), 0);
+	assert_int_equal(cache_used(cache), 0);
+	/* The next open begins anew. */
+	fake_api_gate(api, 4 * MIB);
+	assert_int_equal(fetch_open(fetcher, id, 4 * MIB, &ft), 0);
+	read_ok(ft, 0, 4 * MIB);
+	fetch_close(ft);
+	assert_int_equal(contents(), 2);
+	assert_int_equal(content_call(1).offset, 0);
+}
+
+static void test_api_ends(void **state)
+{
+	struct fetch *ft;
+	struct reading r, far;
+
+	(void)state;
+	fake_api_gate(api, MIB);
+	ft = open_pattern(64 * MIB);
+	read_start(&r, ft, 2 * MIB, 10);
+	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
+	read_start(&far, ft, 50 * MIB, 10);
+	api_free(api);
+	assert_int_equal(answers(&r), 1);
+	assert_int_equal(answers(&far), 1);
+	assert_true(read_end(&r) < 0);
+	assert_true(read_end(&far) < 0);
+	/* Still open: goes with the fetcher. */
+	fetcher_free(fetcher);
+	fetcher_free(NULL);
+	assert_int_equal(temporaries(), 0);
+	api = fake_api_new();
+	assert_int_equal(fetcher_new(api, cache, &fetcher), 0);
+}
+
+static void test_not_kept(void **state)
+{
+	struct fetch *ft;
+
+	(void)state;
+	stop();
+	start(0);
+	ft = open_pattern(4 * MIB);
+	read_ok(ft, 0, 4 * MIB);
+	read_ok(ft, 0, 4 * MIB);
+	assert_int_equal(contents(), 1);
+	fetch_close(ft);
+	assert_int_equal(temporaries(), 0);
+	assert_int_equal(fetch_open(fetcher, id, 4 * MIB, &ft), 0);
+	read_ok(ft, 0, 10);
+	assert_int_equal(contents(), 2);
+	fetch_close(ft);
+}
+
+static void test_no_room(void **state)
+{
+	struct fetch *ft = open_pattern(1000);
+	char path[96];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/.fetch", dir);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(read_fails(ft, 0, 10, NULL), -ENOENT);
+	assert_int_equal(contents(), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	fetch_close(ft);
+}
+
+/* A reader's callback may read on and close, on whatever thread it runs. */
+struct chain {
+	struct reading end;
+	struct fetch *ft;
+	unsigned left;
+};
+
+static void chain_next(void *arg, int err, const char *text, int fd, uint64_t off, size_t len)
+{
+	struct chain *ch = arg;
+
+	if (err || !pattern_at(fd, off, len) || !--ch->left) {
+		fetch_close(ch->ft);
+		reading_done(&ch->end, err, text, -1, off, 0);
+		return;
+	}
+	fetch_read(ch->ft, off + len, 100000, chain_next, ch);
+}
+
+static void test_from_callbacks(void **state)
+{
+	struct chain ch;
+
+	(void)state;
+	memset(&ch, 0, sizeof(ch));
+	pthread_mutex_init(&ch.end.lock, NULL);
+	pthread_cond_init(&ch.end.cond, NULL);
+	ch.left = 20;
+	ch.ft = open_pattern(4 * MIB);
+	fetch_read(ch.ft, 0, 100000, chain_next, &ch);
+	assert_int_equal(read_end(&ch.end), 0);
+	assert_int_equal(ch.left, 0);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(temporaries(), 0);
+}
+
+#define HAMMER_THREADS 4
+#define HAMMER_FILES 3
+#define HAMMER_STEPS 40
+#define HAMMER_BYTES (20 * MIB + 999)
+
+static char hammer_ids[HAMMER_FILES][API_ID_MAX + 1];
+
+/* Four reads at once, now and then closed without waiting. Returns how much was wrong. */
+static unsigned hammer_step(unsigned *seed)
+{
+	bool early = rand_r(seed) % 4 == 0;
+	unsigned i, wrong = 0;
+	struct reading r[4];
+	struct fetch *ft;
+
+	if (fetch_open(fetcher, hammer_ids[rand_r(seed) % HAMMER_FILES], HAMMER_BYTES, &ft))
+		return 1;
+	for (i = 0; i < 4; i++)
+		read_start(&r[i], ft, (uint64_t)rand_r(seed) % HAMMER_BYTES,
+			   (size_t)rand_r(seed) % 100000 + 1);
+	if (early)
+		fetch_close(ft);
+	for (i = 0; i < 4; i++) {
+		pthread_mutex_lock(&r[i].lock);
+		while (!r[i].answers)
+			pthread_cond_wait(&r[i].cond, &r[i].lock);
+		if (r[i].err)
+			wrong += !(early && r[i].err == -EINTR) && r[i].err != -EHOSTUNREACH;
+		else
+			wrong += !r[i].right;
+		pthread_mutex_unlock(&r[i].lock);
+	}
+	if (!early)
+		fetch_close(ft);
+	return wrong;
+}
+
+static void *hammer(void *arg)
+{
+	unsigned *seed = arg, wrong = 0, i;
+
+	for (i = 0; i < HAMMER_STEPS; i++)
+		wrong += hammer_step(seed);
+	*seed = wrong;
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct api_error err = fake_api_error(API_ERR_CONNECT, 0, "", "the connection broke");
+	pthread_t t[HAMMER_THREADS];
+	unsigned seeds[HAMMER_THREADS], i;
+
+	(void)state;
+	for (i = 0; i < HAMMER_FILES; i++)
+		fake_api_add_pattern(api, "f", "batch", HAMMER_BYTES, hammer_ids[i]);
+	for (i = 1; i < 20; i++)
+		fake_api_fail(api, FAKE_CONTENT, i * 10, 1, &err);
+	for (i = 0; i < HAMMER_THREADS; i++) {
+		seeds[i] = i + 1;
+		assert_int_equal(pthread_create(&t[i], NULL, hammer, &seeds[i]), 0);
+	}
+	for (i = 0; i < HAMMER_THREADS; i++) {
+		pthread_join(t[i], NULL);
+		assert_int_equal(seeds[i], 0);
+	}
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(temporaries(), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_sequential, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_handed_on_as_it_comes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shared, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_far, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tail, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_gaps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_at_most_four, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_make_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_range_ignored, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_overtaken, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_range_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stretch_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wrong_length, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_last_close_cancels, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_api_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_from_callbacks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,256 @@
+/* hasher: turns, running again, removal, many threads. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fs/hasher.h"
+#include "tests/unit/stage_area.h"
+
+struct job {
+	struct hash_job job;
+	atomic_uint runs, left; /* left: runs that still say that there is more */
+	atomic_bool inside, block, overlap;
+	struct job *other; /* whose runs are noted at the end */
+	unsigned other_runs;
+};
+
+static bool run(struct hash_job *hj)
+{
+	struct job *j = (struct job *)hj;
+	bool more = false;
+
+	if (atomic_exchange(&j->inside, true))
+		atomic_store(&j->overlap, true);
+	atomic_fetch_add(&j->runs, 1);
+	while (atomic_load(&j->block))
+		;
+	if (atomic_load(&j->left)) {
+		atomic_fetch_sub(&j->left, 1);
+		more = true;
+	}
+	if (!more && j->other)
+		j->other_runs = atomic_load(&j->other->runs);
+	atomic_store(&j->inside, false);
+	return more;
+}
+
+static void job_init(struct job *j, unsigned more)
+{
+	memset(j, 0, sizeof(*j));
+	j->job.run = run;
+	atomic_init(&j->left, more);
+}
+
+struct want {
+	struct job *job;
+	unsigned runs;
+};
+
+static bool has_run(void *arg)
+{
+	struct want *w = arg;
+
+	return atomic_load(&w->job->runs) >= w->runs;
+}
+
+static void wait_runs(struct job *j, unsigned runs)
+{
+	struct want w = { j, runs };
+
+	stage_wait(has_run, &w);
+}
+
+static void test_arguments(void **state)
+{
+	struct hasher *h = NULL;
+
+	(void)state;
+	assert_int_equal(hasher_new(0, &h), -EINVAL);
+	assert_int_equal(hasher_new(9, &h), -EINVAL);
+	assert_null(h);
+	hasher_free(NULL);
+	assert_int_equal(hasher_new(8, &h), 0);
+	hasher_free(h);
+}
+
+static void test_turns(void **state)
+{
+	struct job a, b, gate;
+	struct hasher *h;
+
+	(void)state;
+	assert_int_equal(hasher_new(1, &h), 0);
+	job_init(&gate, 0);
+	atomic_store(&gate.block, true);
+	job_init(&a, 100);
+	job_init(&b, 100);
+	a.other = &b;
+	hasher_queue(h, &gate.job);
+	wait_runs(&gate, 1);
+	hasher_queue(h, &a.job);
+	hasher_queue(h, &a.job);
+	hasher_queue(h, &b.job);
+	atomic_store(&gate.block, false);
+	wait_runs(&b, 101);
+	hasher_remove(h, &a.job);
+	hasher_remove(h, &b.job);
+	/* One after the other: when a ended, b was one run behind. Queued twice is queued once. */
+	assert_int_equal(atomic_load(&a.runs), 101);
+	assert_int_equal(a.other_runs, 100);
+	hasher_remove(h, &gate.job);
+	hasher_free(h);
+}
+
+static void test_again(void **state)
+{
+	struct hasher *h;
+	struct job j;
+
+	(void)state;
+	assert_int_equal(hasher_new(2, &h), 0);
+	job_init(&j, 0);
+	atomic_store(&j.block, true);
+	hasher_queue(h, &j.job);
+	wait_runs(&j, 1);
+	/* It may have looked already at what it is queued for now. */
+	hasher_queue(h, &j.job);
+	hasher_queue(h, &j.job);
+	atomic_store(&j.block, false);
+	wait_runs(&j, 2);
+	hasher_remove(h, &j.job);
+	assert_int_equal(atomic_load(&j.runs), 2);
+	assert_false(atomic_load(&j.overlap));
+	/* A removed job can be queued anew. */
+	hasher_queue(h, &j.job);
+	wait_runs(&j, 3);
+	hasher_remove(h, &j.job);
+	hasher_free(h);
+}
+
+/* Removed while it would run for ever, and while it waits behind another. */
+static void test_remove(void **state)
+{
+	struct job forever, behind, third;
+	struct hasher *h;
+	unsigned runs;
+
+	(void)state;
+	assert_int_equal(hasher_new(1, &h), 0);
+	job_init(&forever, UINT32_MAX);
+	job_init(&behind, 0);
+	job_init(&third, 0);
+	atomic_store(&forever.block, true);
+	hasher_queue(h, &forever.job);
+	wait_runs(&forever, 1);
+	hasher_queue(h, &behind.job);
+	hasher_queue(h, &third.job);
+	hasher_remove(h, &behind.job);
+	hasher_queue(h, &behind.job);
+	hasher_remove(h, &third.job);
+	hasher_remove(h, &behind.job);
+	atomic_store(&forever.block, false);
+	hasher_remove(h, &forever.job);
+	runs = atomic_load(&forever.runs);
+	/* The queue is whole: what comes after runs. */
+	hasher_queue(h, &third.job);
+	wait_runs(&third, 1);
+	assert_int_equal(atomic_load(&forever.runs), runs);
+	assert_int_equal(atomic_load(&behind.runs), 0);
+	hasher_remove(h, &third.job);
+	hasher_free(h);
+}
+
+static void test_free_with_work(void **state)
+{
+	struct hasher *h;
+	struct job j[20];
+	size_t i;
+
+	(void)state;
+	assert_int_equal(hasher_new(3, &h), 0);
+	for (i = 0; i < 20; i++) {
+		job_init(&j[i], UINT32_MAX);
+		hasher_queue(h, &j[i].job);
+	}
+	wait_runs(&j[19], 1);
+	hasher_free(h);
+	for (i = 0; i < 20; i++) {
+		assert_false(atomic_load(&j[i].inside));
+		assert_false(atomic_load(&j[i].overlap));
+	}
+}
+
+struct hammer {
+	struct hasher *h;
+	struct job *jobs;
+	unsigned seed;
+};
+
+static void *hammer(void *arg)
+{
+	struct hammer *m = arg;
+	struct job own;
+	unsigned i;
+
+	for (i = 0; i < 3000; i++) {
+		hasher_queue(m->h, &m->jobs[rand_r(&m->seed) % 8].job);
+		if (i % 4)
+			continue;
+		/* A job on this stack is gone after remove, so a late run would show. */
+		job_init(&own, 3);
+		hasher_queue(m->h, &own.job);
+		hasher_remove(m->h, &own.job);
+		if (atomic_load(&own.inside))
+			return arg;
+	}
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct hammer m[4];
+	struct job jobs[8];
+	pthread_t t[4];
+	struct hasher *h;
+	void *bad;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(hasher_new(4, &h), 0);
+	for (i = 0; i < 8; i++)
+		job_init(&jobs[i], 500);
+	for (i = 0; i < 4; i++) {
+		m[i] = (struct hammer){ h, jobs, (unsigned)i + 1 };
+		assert_int_equal(pthread_create(&t[i], NULL, hammer, &m[i]), 0);
+	}
+	for (i = 0; i < 4; i++) {
+		pthread_join(t[i], &bad);
+		assert_null(bad);
+	}
+	for (i = 0; i < 8; i++)
+		wait_runs(&jobs[i], 501);
+	for (i = 0; i < 8; i++) {
+		hasher_remove(h, &jobs[i].job);
+		assert_int_equal(atomic_load(&jobs[i].left), 0);
+		assert_false(atomic_load(&jobs[i].overlap));
+	}
+	hasher_free(h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_arguments),      cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_again),	       cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_free_with_work), cmocka_unit_test(test_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

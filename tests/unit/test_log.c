@@ -1,0 +1,181 @@
+/* log: no secret and no forged line leaves it. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "net/log.h"
+
+static char path[64];
+
+static int setup(void **state)
+{
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "/tmp/test_log.XXXXXX");
+	fd = mkstemp(path);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	unlink(path);
+	return log_to_file(path);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	log_to_stderr();
+	log_set_level(LOG_LVL_INFO);
+	return unlink(path);
+}
+
+/* What the log file holds now; the caller frees it. */
+static char *slurp(void)
+{
+	char *text = calloc(1, 1 << 16);
+	int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	assert_non_null(text);
+	assert_true(fd >= 0);
+	n = read(fd, text, (1 << 16) - 1);
+	assert_true(n >= 0);
+	close(fd);
+	return text;
+}
+
+static unsigned count_lines(const char *s)
+{
+	unsigned n = 0;
+
+	for (; *s; s++)
+		n += *s == '\n';
+	return n;
+}
+
+static void check_redact(const char *src, const char *want)
+{
+	char out[256];
+
+	log_redact(out, sizeof(out), src);
+	assert_string_equal(out, want);
+}
+
+static void test_redact(void **state)
+{
+	char small[8];
+
+	(void)state;
+	log_secret(NULL);
+	log_secret("abc");
+	log_secret("hunter2-key");
+	check_redact("abc is too short", "abc is too short");
+	check_redact("key=hunter2-key.", "key=[redacted].");
+	check_redact("xhunter2-keyhunter2-key", "x[redacted][redacted]");
+	check_redact("Authorization: Bearer a.b-c", "Authorization: Bearer [redacted]");
+	check_redact("authorization: bearer a.b-c d", "authorization: bearer [redacted] d");
+	check_redact("provided: sk-proj-Ab12****xyz, see", "provided: [redacted], see");
+	check_redact("the task-list and disk-x", "the task-list and disk-x");
+	check_redact("Bearer ", "Bearer ");
+	check_redact("sk-", "sk-");
+	log_redact(small, sizeof(small), "hunter2-key");
+	assert_string_equal(small, "[redact");
+	small[0] = 'x';
+	log_redact(small, 0, "y");
+	assert_int_equal(small[0], 'x');
+}
+
+static void test_many_secrets(void **state)
+{
+	char secret[32];
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 9; i++) {
+		snprintf(secret, sizeof(secret), "secret-number-%u", i);
+		log_secret(secret);
+	}
+	/* A key that is replaced again and again: the newest are known. */
+	for (i = 1; i < 9; i++) {
+		snprintf(secret, sizeof(secret), "secret-number-%u", i);
+		check_redact(secret, "[redacted]");
+	}
+	log_secret("secret-number");
+	check_redact("secret-number-8", "[redacted]");
+}
+
+static void test_line(void **state)
+{
+	struct stat st;
+	char *text;
+
+	(void)state;
+	log_secret("hunter2-key");
+	log_error("a\nb\r\x1b[2J\x7f\xc2\x9b hunter2-key %s", "\xc3\xa4");
+	log_debug("not at this level");
+	log_set_level(LOG_LVL_DEBUG);
+	assert_int_equal(log_get_level(), LOG_LVL_DEBUG);
+	log_debug("second");
+	text = slurp();
+	assert_int_equal(count_lines(text), 2);
+	assert_non_null(strstr(text, "error: a\\x0ab\\x0d\\x1b[2J\\x7f\\xc2\\x9b [redacted] \xc3\xa4\n"));
+	assert_non_null(strstr(text, "debug: second\n"));
+	assert_null(strstr(text, "hunter2"));
+	assert_null(strstr(text, "not at this level"));
+	free(text);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void test_long_line(void **state)
+{
+	char *big = malloc(20001), *text;
+
+	(void)state;
+	assert_non_null(big);
+	memset(big, 'x', 20000);
+	memcpy(big + 19980, "hunter2-key", 11);
+	big[20000] = '\0';
+	log_secret("hunter2-key");
+	log_info("%s", big);
+	text = slurp();
+	assert_int_equal(count_lines(text), 1);
+	assert_null(strstr(text, "hunter"));
+	assert_non_null(strstr(text, "x[redacted]x"));
+	free(text);
+	free(big);
+}
+
+static void test_bad_file(void **state)
+{
+	char *text;
+
+	(void)state;
+	assert_true(log_to_file("/nonexistent/dir/log") < 0);
+	log_warn("still here");
+	text = slurp();
+	assert_non_null(strstr(text, "warning: still here\n"));
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_redact),
+		cmocka_unit_test(test_many_secrets),
+		cmocka_unit_test_setup_teardown(test_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_file, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

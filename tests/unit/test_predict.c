@@ -1,0 +1,378 @@
+/* predict: what real processes have open, against what may be concluded from it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/predict.h"
+
+#define SIZE 100000		/* bytes of the source */
+#define DONE 40000		/* bytes written so far */
+
+static char dir[] = "/tmp/test_predict.XXXXXX";
+static char source[64], other[64], empty[64], staged[64];
+static int staged_fd;
+static pid_t writer;
+static int to_writer = -1;
+
+static void fill(const char *path, size_t size, unsigned seed)
+{
+	FILE *f = fopen(path, "we");
+	size_t i;
+
+	assert_non_null(f);
+	for (i = 0; i < size; i++)
+		assert_true(putc((int)((i * 2654435761u + seed) >> 7 & 0xff), f) != EOF);
+	assert_int_equal(fclose(f), 0);
+}
+
+static int setup_all(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(source, sizeof(source), "%s/source", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	snprintf(empty, sizeof(empty), "%s/empty", dir);
+	snprintf(staged, sizeof(staged), "%s/staged", dir);
+	fill(source, SIZE, 1);
+	fill(other, SIZE, 2);
+	fill(empty, 0, 0);
+	fill(staged, DONE, 1);
+	staged_fd = open(staged, O_RDWR | O_CLOEXEC);
+	return staged_fd < 0 ? -1 : 0;
+}
+
+static int teardown_all(void **state)
+{
+	(void)state;
+	close(staged_fd);
+	unlink(source);
+	unlink(other);
+	unlink(empty);
+	unlink(staged);
+	return rmdir(dir);
+}
+
+static void writer_end(void)
+{
+	if (writer <= 0)
+		return;
+	close(to_writer);
+	kill(writer, SIGKILL);
+	waitpid(writer, NULL, 0);
+	writer = 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	writer_end();
+	return 0;
+}
+
+/* One file that the writer has open. */
+struct opened {
+	const char *path;
+	int flags;
+	off_t pos;
+};
+
+static void open_as_told(const struct opened *files, size_t n)
+{
+	size_t i;
+	int fd;
+
+	for (i = 0; i < n; i++) {
+		fd = open(files[i].path, files[i].flags, 0600);
+		if (fd < 0 || (files[i].pos && lseek(fd, files[i].pos, SEEK_SET) < 0))
+			_exit(99);
+	}
+}
+
+/* Starts a process with exactly these files open beside two pipes and /dev/null. */
+static void writer_start(const struct opened *files, size_t n)
+{
+	int up[2], down[2], null;
+	char c;
+
+	assert_int_equal(pipe2(up, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(down, O_CLOEXEC), 0);
+	writer = fork();
+	assert_true(writer >= 0);
+	if (!writer) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		null = open("/dev/null", O_RDWR);
+		if (dup2(null, 0) < 0 || dup2(up[1], 1) < 0 || dup2(down[0], 2) < 0)
+			_exit(98);
+		close_range(3, ~0u, 0);
+		open_as_told(files, n);
+		if (write(1, "", 1) != 1)
+			_exit(97);
+		_exit(read(2, &c, 1) < 0);
+	}
+	close(up[1]);
+	close(down[0]);
+	to_writer = down[1];
+	assert_int_equal(read(up[0], &c, 1), 1);
+	close(up[0]);
+}
+
+static int observe(uint64_t end, dev_t own_dev, uint64_t *ret_size)
+{
+	struct predict_query q = { .tid = writer, .staged_fd = staged_fd, .end = end,
+				   .own_dev = own_dev };
+
+	return predict_observe(&q, ret_size);
+}
+
+static void check(const struct opened *files, size_t n, uint64_t end, int rc)
+{
+	uint64_t size = 4711;
+
+	writer_start(files, n);
+	assert_int_equal(observe(end, 1, &size), rc);
+	assert_int_equal(size, rc ? 4711 : SIZE);
+	writer_end();
+}
+
+#define CHECK(files, end, rc) check(files, sizeof(files) / sizeof((files)[0]), end, rc)
+
+/* cp, dd, cat: the position of the source is where our file ends. */
+static void test_position(void **state)
+{
+	const struct opened at_end[] = { { source, O_RDONLY, DONE } };
+	const struct opened whole[] = { { source, O_RDONLY, SIZE } };
+	const struct opened update[] = { { source, O_RDWR, DONE } };
+	const struct opened beyond[] = { { source, O_RDONLY, SIZE + 10 } };
+
+	(void)state;
+	CHECK(at_end, DONE, 0);
+	CHECK(whole, SIZE, 0);
+	CHECK(update, DONE, 0);
+	CHECK(at_end, DONE - 1, -ENOENT);
+	CHECK(at_end, DONE + 1, -ENOENT);
+	CHECK(at_end, 0, -ENOENT);
+	CHECK(beyond, SIZE + 10, -ENOENT);	/* the size would be below what is there */
+}
+
+/* sendfile and the like: the position stays 0, the bytes tell. */
+static void test_bytes(void **state)
+{
+	const struct opened same[] = { { source, O_RDONLY, 0 } };
+	const struct opened different[] = { { other, O_RDONLY, 0 } };
+	const struct opened moved[] = { { source, O_RDONLY, 5 } };
+
+	(void)state;
+	CHECK(same, DONE, 0);
+	CHECK(same, 1, 0);
+	CHECK(same, 4096, 0);
+	CHECK(same, 4097, 0);
+	CHECK(different, DONE, -ENOENT);
+	CHECK(moved, DONE, -ENOENT);
+	/* We don't have so many bytes to compare. */
+	CHECK(same, DONE + 1, -ENOENT);
+}
+
+/* A source that begins like ours and goes on otherwise. */
+static void test_bytes_at_end(void **state)
+{
+	const struct opened same[] = { { source, O_RDONLY, 0 } };
+	char was, changed;
+
+	(void)state;
+	assert_int_equal(pread(staged_fd, &was, 1, DONE - 100), 1);
+	changed = (char)~was;
+	assert_int_equal(pwrite(staged_fd, &changed, 1, DONE - 100), 1);
+	CHECK(same, DONE, -ENOENT);
+	assert_int_equal(pwrite(staged_fd, &was, 1, DONE - 100), 1);
+	CHECK(same, DONE, 0);
+}
+
+static void test_exactly_one(void **state)
+{
+	const struct opened none[] = { { "/dev/zero", O_RDONLY, 0 } };
+	const struct opened two[] = { { source, O_RDONLY, DONE }, { other, O_RDONLY, 0 } };
+	const struct opened beside[] = {
+		{ "/dev/zero", O_RDONLY, 0 },	{ "/tmp", O_RDONLY | O_DIRECTORY, 0 },
+		{ other, O_WRONLY, DONE },	{ other, O_PATH, 0 },
+		{ empty, O_RDONLY, 0 },		{ other, O_RDWR | O_APPEND, 0 },
+		{ "/proc/self/status", O_RDONLY, 10 }, { source, O_RDONLY, DONE },
+	};
+
+	(void)state;
+	CHECK(none, DONE, -ENOENT);
+	CHECK(two, DONE, -ENOENT);
+	CHECK(beside, DONE, 0);
+}
+
+static void test_not_a_source(void **state)
+{
+	const struct opened empty_one[] = { { empty, O_RDONLY, 0 } };
+	const struct opened pseudo[] = { { "/proc/self/status", O_RDONLY, 100 } };
+	const struct opened sysfs[] = { { "/proc/sys/kernel/ostype", O_RDONLY, 0 } };
+	const struct opened path[] = { { source, O_PATH, 0 } };
+	const struct opened append[] = { { source, O_RDWR | O_APPEND, DONE } };
+	const struct opened output[] = { { source, O_WRONLY, DONE } };
+
+	(void)state;
+	CHECK(empty_one, DONE, -ENOENT);
+	CHECK(pseudo, 100, -ENOENT);
+	CHECK(sysfs, 6, -ENOENT);
+	CHECK(path, DONE, -ENOENT);
+	CHECK(append, DONE, -ENOENT);
+	CHECK(output, DONE, -ENOENT);
+}
+
+/* A file on our own mount is no source, least of all the one that is being written. */
+static void test_own_mount(void **state)
+{
+	const struct opened at_end[] = { { source, O_RDWR, DONE } };
+	uint64_t size = 0;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(stat(source, &st), 0);
+	writer_start(at_end, 1);
+	assert_int_equal(observe(DONE, st.st_dev, &size), -ENOENT);
+	assert_int_equal(observe(DONE, st.st_dev + 1, &size), 0);
+	/* The mount isn't known: a local disk can't be it. */
+	assert_int_equal(observe(DONE, 0, &size), 0);
+	assert_int_equal(size, SIZE);
+}
+
+/* The source grows or shrinks: the size of this moment is told. */
+static void test_size_of_now(void **state)
+{
+	const struct opened at_end[] = { { source, O_RDONLY, DONE } };
+	uint64_t size = 0;
+
+	(void)state;
+	writer_start(at_end, 1);
+	assert_int_equal(truncate(source, DONE), 0);
+	assert_int_equal(observe(DONE, 1, &size), 0);
+	assert_int_equal(size, DONE);
+	assert_int_equal(truncate(source, DONE - 1), 0);
+	assert_int_equal(observe(DONE, 1, &size), -ENOENT);
+	fill(source, SIZE, 1);
+	assert_int_equal(observe(DONE, 1, &size), 0);
+	assert_int_equal(size, SIZE);
+}
+
+/* A removed source is still read, and its size is known. */
+static void test_removed(void **state)
+{
+	const struct opened at_start[] = { { source, O_RDONLY, 0 } };
+	uint64_t size = 0;
+
+	(void)state;
+	writer_start(at_start, 1);
+	assert_int_equal(unlink(source), 0);
+	assert_int_equal(observe(DONE, 1, &size), 0);
+	assert_int_equal(size, SIZE);
+	fill(source, SIZE, 1);
+}
+
+static void test_many_files(void **state)
+{
+	struct opened files[300];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 300; i++)
+		files[i] = (struct opened){ "/dev/null", O_RDONLY, 0 };
+	files[0] = (struct opened){ source, O_RDONLY, DONE };
+	check(files, 200, DONE, 0);
+	check(files, 300, DONE, -ENOENT);
+}
+
+static void test_nobody(void **state)
+{
+	const struct opened at_end[] = { { source, O_RDONLY, DONE } };
+	uint64_t size = 4711;
+	pid_t gone;
+
+	(void)state;
+	writer_start(at_end, 1);
+	gone = writer;
+	writer_end();
+	writer = gone;
+	assert_int_equal(observe(DONE, 1, &size), -ENOENT);
+	writer = 0;
+	assert_int_equal(observe(DONE, 1, &size), -ENOENT);
+	assert_int_equal(size, 4711);
+}
+
+/* Looked at by a user who may not. */
+static void test_no_access(void **state)
+{
+	const struct opened at_end[] = { { source, O_RDONLY, DONE } };
+	uint64_t size;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	writer_start(at_end, 1);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		/* Without root, init's files are as much out of reach. */
+		if (geteuid() == 0 && (setgid(65534) || setuid(65534)))
+			_exit(2);
+		if (geteuid() != 65534)
+			writer = 1;
+		_exit(observe(DONE, 1, &size) == -EACCES ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* No descriptor of ours is left behind. */
+static void test_leaves_nothing(void **state)
+{
+	const struct opened same[] = { { source, O_RDONLY, 0 } };
+	uint64_t size;
+	int before, after, i;
+
+	(void)state;
+	writer_start(same, 1);
+	before = dup(0);
+	close(before);
+	for (i = 0; i < 50; i++)
+		assert_int_equal(observe(DONE, 1, &size), 0);
+	after = dup(0);
+	close(after);
+	assert_int_equal(before, after);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_position, teardown),
+		cmocka_unit_test_teardown(test_bytes, teardown),
+		cmocka_unit_test_teardown(test_bytes_at_end, teardown),
+		cmocka_unit_test_teardown(test_exactly_one, teardown),
+		cmocka_unit_test_teardown(test_not_a_source, teardown),
+		cmocka_unit_test_teardown(test_own_mount, teardown),
+		cmocka_unit_test_teardown(test_size_of_now, teardown),
+		cmocka_unit_test_teardown(test_removed, teardown),
+		cmocka_unit_test_teardown(test_many_files, teardown),
+		cmocka_unit_test_teardown(test_nobody, teardown),
+		cmocka_unit_test_teardown(test_no_access, teardown),
+		cmocka_unit_test_teardown(test_leaves_nothing, teardown),
+	};
+
+	return cmocka_run_group_tests_name("predict", tests, setup_all, teardown_all);
+}

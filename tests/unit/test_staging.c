@@ -1,0 +1,495 @@
+/* staging: the area on disk, life of a staged file, space, damage, what is left of it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/record.h"
+#include "fs/staging_impl.h"
+#include "tests/unit/stage_area.h"
+
+#define PART (64 << 10)
+
+/* Not to be released: its strings are literals. */
+static struct record make_record(enum record_state state, uint64_t size)
+{
+	struct record r;
+
+	record_init(&r);
+	r.state = state;
+	r.purpose = (char *)(uintptr_t) "batch";
+	r.path = (char *)(uintptr_t) "dir/x.jsonl";
+	r.size = size;
+	r.part_size = PART;
+	return r;
+}
+
+static void save(struct staged *st, enum record_state state, uint64_t size)
+{
+	struct record r = make_record(state, size);
+
+	assert_int_equal(staged_save_record(st, &r, true), 0);
+}
+
+static uint64_t used(struct stage_area *a)
+{
+	struct staging_space sp;
+
+	assert_int_equal(staging_get_space(a->sg, &sp), 0);
+	assert_true(sp.disk_size >= sp.disk_free && sp.disk_size > 0);
+	return sp.used;
+}
+
+static unsigned files(struct stage_area *a)
+{
+	struct staging_space sp;
+
+	assert_int_equal(staging_get_space(a->sg, &sp), 0);
+	return sp.files;
+}
+
+static void damage(const struct stage_area *a, const char *id, const char *ending, const char *text)
+{
+	char path[160];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s%s", a->staging, id, ending);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void test_life(void **state)
+{
+	struct stage_area a;
+	struct staged *st, *other;
+	struct stat sb;
+	char id[32];
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staging_part_size(a.sg), PART);
+	assert_int_equal(stat(a.staging, &sb), 0);
+	assert_int_equal(sb.st_mode & 07777, 0700);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	assert_int_equal(staged_create(a.sg, &other), 0);
+	assert_string_not_equal(staged_id(st), staged_id(other));
+	snprintf(id, sizeof(id), "%s", staged_id(st));
+	assert_int_equal(strspn(id, "0123456789abcdef"), 16);
+	assert_int_equal(fstat(staged_fd(st), &sb), 0);
+	assert_int_equal(sb.st_mode & 07777, 0600);
+	save(st, RECORD_WRITING, 0);
+	stage_fill(st, 0, 1000, 1);
+	assert_int_equal(used(&a), 1000);
+	assert_int_equal(files(&a), 2);
+	assert_int_equal(staged_sync(st), 0);
+	assert_ptr_equal(staged_ref(st), st);
+	staged_unref(st);
+	assert_true(stage_exists(&a, id, ".data") && stage_exists(&a, id, ".rec"));
+	staged_unref(st);
+	assert_false(stage_exists(&a, id, ".data") || stage_exists(&a, id, ".rec"));
+	assert_int_equal(used(&a), 0);
+	assert_int_equal(files(&a), 1);
+	staged_unref(other);
+	staged_unref(NULL);
+	staging_close(NULL);
+	stage_area_close(&a);
+}
+
+static void save_plain(struct stage_area *a, const char *id, struct record r)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), "%s.rec", id);
+	assert_int_equal(record_save(a->sg->dirfd, name, &r, false), 0);
+}
+
+static int collect(void *arg, const char *id)
+{
+	char *all = arg;
+
+	snprintf(all + strlen(all), 400 - strlen(all), "%s ", id);
+	return 0;
+}
+
+static int stop_at_once(void *arg, const char *id)
+{
+	(void)id;
+	++*(int *)arg;
+	return -EINTR;
+}
+
+static void test_keep_and_open(void **state)
+{
+	char id[32], all[400] = "", hex[DIGEST_HEX_SIZE], want[DIGEST_HEX_SIZE];
+	struct stage_area a;
+	struct staged *st;
+	struct record r;
+	int calls = 0;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(st));
+	stage_fill(st, 0, 3 * PART / 2, 1);
+	stage_check_md5(st);
+	assert_int_equal(staged_md5(st, want), 0);
+	save(st, RECORD_SEALED, 3 * PART / 2);
+	staged_discard(st);
+	staged_keep(st);
+	staged_unref(st);
+	assert_int_equal(used(&a), 0);
+	stage_area_reopen(&a);
+	assert_int_equal(staging_scan(a.sg, collect, all), 0);
+	assert_int_equal(strlen(all), 17);
+	assert_memory_equal(all, id, 16);
+	assert_int_equal(staging_scan(a.sg, stop_at_once, &calls), -EINTR);
+	assert_int_equal(calls, 1);
+
+	assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+	assert_string_equal(staged_id(st), id);
+	assert_int_equal(r.state, RECORD_SEALED);
+	assert_string_equal(r.path, "dir/x.jsonl");
+	record_release(&r);
+	assert_int_equal(staged_size(st), 3 * PART / 2);
+	assert_int_equal(staged_contiguous(st), 3 * PART / 2);
+	assert_int_equal(used(&a), 3 * PART / 2);
+	stage_check_md5(st);
+	assert_int_equal(staged_md5(st, hex), 0);
+	assert_string_equal(hex, want);
+	staged_unseal(st);
+	/* Parts that this daemon never wrote have versions too. */
+	assert_int_equal(staged_truncate(st, PART / 2), 0);
+	assert_int_equal(staged_part_version(st, 0), 1);
+	assert_int_equal(staged_part_version(st, 1), 1);
+	stage_check_md5(st);
+	/* Smaller parts than those it was written with. */
+	staged_unref(st);
+	save_plain(&a, id, make_record(RECORD_SEALED, PART / 2));
+	a.cfg.part_size = 100;
+	stage_area_reopen(&a);
+	assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+	record_release(&r);
+	assert_int_equal(staged_truncate(st, 10), 0);
+	assert_int_equal(staged_part_version(st, PART / 200 - 1), 1);
+	/* What was opened stays, unless told otherwise. */
+	staged_unref(st);
+	assert_true(stage_exists(&a, id, ".data") && stage_exists(&a, id, ".rec"));
+	stage_area_close(&a);
+}
+
+static void check_open(struct stage_area *a, const char *id, int want)
+{
+	struct staged *st = NULL;
+	struct record r;
+
+	assert_int_equal(staged_open(a->sg, id, &r, &st), want);
+	if (!want) {
+		record_release(&r);
+		staged_unref(st);
+	} else {
+		assert_null(st);
+		assert_int_equal(files(a), 0);
+	}
+}
+
+static void test_open_damaged(void **state)
+{
+	static const char no_such[] = "0123456789abcdef";
+	struct stage_area a;
+	struct staged *st;
+	char id[32];
+	int i;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(st));
+	stage_fill(st, 0, 100, 1);
+	save(st, RECORD_SEALED, 100);
+	staged_keep(st);
+	staged_unref(st);
+	check_open(&a, no_such, -ENOENT);
+	check_open(&a, "../../etc/passwd", -EINVAL);
+	check_open(&a, "0123456789abcdeF", -EINVAL);
+	check_open(&a, "", -EINVAL);
+	check_open(&a, id, 0);
+	/* Less data than its record knows of: lost by the disk if it was closed, else truncated. */
+	damage(&a, id, ".data", "fifty");
+	check_open(&a, id, -EBADMSG);
+	for (i = RECORD_WRITING; i <= RECORD_EMPTY; i++) {
+		bool open = i == RECORD_WRITING || i == RECORD_ABORTED || i == RECORD_EMPTY;
+
+		save_plain(&a, id, make_record((enum record_state)i, 100));
+		check_open(&a, id, open ? 0 : -EBADMSG);
+	}
+	damage(&a, id, ".rec", "uploadfs-record 1\n");
+	check_open(&a, id, -EBADMSG);
+	assert_int_equal(staging_set_aside(a.sg, id), 0);
+	check_open(&a, id, -ENOENT);
+	snprintf(a.staging + strlen(a.staging), 20, "/damaged");
+	assert_true(stage_exists(&a, id, ".data") && stage_exists(&a, id, ".rec"));
+	a.staging[strlen(a.staging) - strlen("/damaged")] = '\0';
+	assert_int_equal(staging_set_aside(a.sg, id), -ENOENT);
+	assert_int_equal(staging_set_aside(a.sg, "../x"), -EINVAL);
+	/* Only half of it is there. */
+	damage(&a, no_such, ".rec", "x");
+	assert_int_equal(staging_set_aside(a.sg, no_such), 0);
+	assert_false(stage_exists(&a, no_such, ".rec"));
+	stage_area_close(&a);
+}
+
+static void test_sweep(void **state)
+{
+	static const char whole[] = "00000000000000aa", bare[] = "00000000000000bb";
+	static const char empty[] = "00000000000000cc";
+	struct stage_area a;
+	struct staging *second = NULL;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	damage(&a, whole, ".data", "text");
+	damage(&a, whole, ".rec", "text");
+	damage(&a, whole, ".rec.tmp", "torn");
+	damage(&a, bare, ".data", "text");
+	damage(&a, empty, ".data", "");
+	damage(&a, "README", "", "not ours");
+	assert_int_equal(staging_open(&a.cfg, &second), -EBUSY);
+	assert_null(second);
+	assert_true(stage_exists(&a, whole, ".rec.tmp"));
+	stage_area_reopen(&a);
+	assert_true(stage_exists(&a, whole, ".data") && stage_exists(&a, whole, ".rec"));
+	assert_true(stage_exists(&a, "README", ""));
+	assert_false(stage_exists(&a, whole, ".rec.tmp"));
+	assert_false(stage_exists(&a, bare, ".data") || stage_exists(&a, empty, ".data"));
+	assert_true(stage_exists(&a, "damaged/00000000000000bb", ".data"));
+	assert_false(stage_exists(&a, "damaged/00000000000000cc", ".data"));
+	stage_area_close(&a);
+}
+
+static void test_bad_config(void **state)
+{
+	struct staging_config cfg;
+	struct staging *sg = NULL;
+	struct stage_area a;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	cfg = a.cfg;
+	cfg.part_size = 0;
+	assert_int_equal(staging_open(&cfg, &sg), -EINVAL);
+	cfg = a.cfg;
+	cfg.hasher = NULL;
+	assert_int_equal(staging_open(&cfg, &sg), -EINVAL);
+	cfg = a.cfg;
+	cfg.dir = "/nonexistent/for/sure";
+	assert_int_equal(staging_open(&cfg, &sg), -ENOENT);
+	cfg.dir = "/dev/null";
+	assert_int_equal(staging_open(&cfg, &sg), -ENOTDIR);
+	assert_null(sg);
+	stage_area_close(&a);
+}
+
+static void test_size_max(void **state)
+{
+	struct stage_area a;
+	struct staged *s, *t;
+	int fd;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	a.cfg.size_max = 10000;
+	stage_area_reopen(&a);
+	assert_int_equal(staged_create(a.sg, &s), 0);
+	assert_int_equal(staged_create(a.sg, &t), 0);
+	stage_fill(s, 0, 6000, 1);
+	assert_int_equal(staged_write_begin(t, 0, 4001, &fd), -ENOSPC);
+	assert_int_equal(staged_truncate(t, 4001), -ENOSPC);
+	assert_int_equal(staged_fallocate(t, 0, 0, 4001), -ENOSPC);
+	assert_int_equal(staged_size(t), 0);
+	/* What a write under way has taken is taken; a short one gives back. */
+	assert_int_equal(staged_write_begin(t, 0, 4000, &fd), 0);
+	assert_int_equal(staged_write_begin(s, 6000, 1, &fd), -ENOSPC);
+	assert_int_equal(staged_write_begin(t, 1000, 3000, &fd), 0);
+	staged_write_end(t, 0, 4000, 0);
+	assert_int_equal(used(&a), 10000);
+	staged_write_end(t, 1000, 3000, 0);
+	assert_int_equal(used(&a), 6000);
+	stage_fill(t, 0, 4000, 2);
+	/* Rewriting takes nothing. */
+	stage_fill(s, 0, 6000, 3);
+	assert_int_equal(staged_write_begin(s, 5999, 2, &fd), -ENOSPC);
+	assert_int_equal(staged_truncate(t, 100), 0);
+	assert_int_equal(used(&a), 6100);
+	stage_fill(s, 6000, 3900, 4);
+	assert_int_equal(used(&a), 10000);
+	staged_unref(s);
+	assert_int_equal(used(&a), 100);
+	/* A failing operation leaves the count alone. */
+	assert_int_equal(staged_truncate(t, UINT64_MAX), -EFBIG);
+	assert_int_equal(used(&a), 100);
+	staged_unref(t);
+	assert_int_equal(used(&a), 0);
+	stage_area_close(&a);
+}
+
+/* More is to be left free than there is: only what is there already can be written. */
+static void test_reserve(void **state)
+{
+	struct stage_area a;
+	struct staged *st;
+	struct record r;
+	char id[32];
+	int fd;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(st));
+	stage_fill(st, 0, 1000, 1);
+	save(st, RECORD_WRITING, 0);
+	staged_keep(st);
+	staged_unref(st);
+	a.cfg.reserve = 1ULL << 60;
+	stage_area_reopen(&a);
+	assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+	record_release(&r);
+	assert_int_equal(staged_write_begin(st, 1000, 1, &fd), -ENOSPC);
+	assert_int_equal(staged_write_begin(st, 999, 2, &fd), -ENOSPC);
+	assert_int_equal(staged_truncate(st, 1001), -ENOSPC);
+	assert_int_equal(staged_fallocate(st, FALLOC_FL_KEEP_SIZE, 1000, 1), -ENOSPC);
+	stage_fill(st, 0, 1000, 2);
+	assert_int_equal(staged_truncate(st, 500), 0);
+	assert_int_equal(used(&a), 500);
+	staged_unref(st);
+	/* A reserve that can be kept lets everything pass, also past many questions. */
+	a.cfg.reserve = 4096;
+	stage_area_reopen(&a);
+	assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+	record_release(&r);
+	assert_int_equal(staged_truncate(st, 70 << 20), 0);
+	stage_fill(st, 70 << 20, 1 << 20, 1);
+	stage_fill(st, 0, 1 << 20, 1);
+	staged_unref(st);
+	stage_area_close(&a);
+}
+
+static void test_give(void **state)
+{
+	char id[32], path[160], hex[DIGEST_HEX_SIZE];
+	struct record r = make_record(RECORD_COMPLETED, 1000);
+	struct stage_area a;
+	struct staged *st;
+	struct stat sb;
+	int fd;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(st));
+	stage_fill(st, 0, 1000, 1);
+	save(st, RECORD_COMPLETED, 1000);
+	snprintf(path, sizeof(path), "%s/no/such", a.dir);
+	assert_int_equal(staged_give(st, path), -ENOENT);
+	snprintf(path, sizeof(path), "%s/given", a.dir);
+	assert_int_equal(staged_write_begin(st, 0, 1, &fd), 0);
+	assert_int_equal(staged_give(st, path), -EBUSY);
+	staged_write_end(st, 0, 1, 0);
+	assert_true(stage_exists(&a, id, ".data") && stage_exists(&a, id, ".rec"));
+	assert_int_equal(used(&a), 1000);
+
+	assert_int_equal(staged_give(st, path), 0);
+	assert_false(stage_exists(&a, id, ".data") || stage_exists(&a, id, ".rec"));
+	assert_int_equal(used(&a), 0);
+	assert_int_equal(files(&a), 0);
+	/* The bytes are another's: readable, never to be changed, not to be removed. */
+	assert_int_equal(staged_write_begin(st, 0, 1, &fd), -EBUSY);
+	assert_int_equal(staged_truncate(st, 1), -EBUSY);
+	assert_int_equal(staged_fallocate(st, 0, 0, 2000), -EBUSY);
+	assert_int_equal(staged_save_record(st, &r, false), -ESTALE);
+	assert_int_equal(staged_give(st, path), -ESTALE);
+	stage_check_md5(st);
+	assert_int_equal(staged_md5(st, hex), 0);
+	staged_unseal(st);
+	assert_int_equal(staged_write_begin(st, 0, 1, &fd), -EBUSY);
+	staged_discard(st);
+	staged_unref(st);
+	assert_int_equal(stat(path, &sb), 0);
+	assert_int_equal(sb.st_size, 1000);
+	assert_int_equal(used(&a), 0);
+	assert_int_equal(files(&a), 0);
+	stage_area_close(&a);
+}
+
+struct saver {
+	struct staged *st;
+	uint64_t size;
+	int rc;
+};
+
+static void *save_often(void *arg)
+{
+	struct saver *s = arg;
+	struct record r = make_record(RECORD_WRITING, s->size);
+	int i;
+
+	for (i = 0; i < 300 && !s->rc; i++)
+		s->rc = staged_save_record(s->st, &r, false);
+	return NULL;
+}
+
+/* Two threads save at once: neither fails, and a whole record stands. */
+static void test_concurrent_saves(void **state)
+{
+	struct saver s[2];
+	pthread_t t[2];
+	struct stage_area a;
+	struct staged *st;
+	struct record r;
+	char name[40];
+	int i;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	for (i = 0; i < 2; i++) {
+		s[i] = (struct saver){ st, (uint64_t)i + 7, 0 };
+		assert_int_equal(pthread_create(&t[i], NULL, save_often, &s[i]), 0);
+	}
+	for (i = 0; i < 2; i++) {
+		pthread_join(t[i], NULL);
+		assert_int_equal(s[i].rc, 0);
+	}
+	snprintf(name, sizeof(name), "%s.rec", staged_id(st));
+	assert_int_equal(record_load(a.sg->dirfd, name, &r), 0);
+	assert_true(r.size == 7 || r.size == 8);
+	record_release(&r);
+	staged_unref(st);
+	stage_area_close(&a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_keep_and_open),
+		cmocka_unit_test(test_open_damaged),
+		cmocka_unit_test(test_sweep),
+		cmocka_unit_test(test_bad_config),
+		cmocka_unit_test(test_size_max),
+		cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_give),
+		cmocka_unit_test(test_concurrent_saves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
