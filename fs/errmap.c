@@ -79,7 +79,7 @@ static const char *hint_http(const struct api_error *err, enum errmap_call call)
 	case 401:
 		return "check the key: OPENAI_API_KEY or -o api_key_file";
 	case 403:
-		return "the key may not do this: check its permissions, its project and your region";
+		return "the key may not do this: check its permissions, project and region";
 	case 404:
 		if (call == ERRMAP_WRITE)
 			return "write the file again for a new Upload; if that fails too, check "

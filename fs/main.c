@@ -12,7 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs/cache.h"
@@ -298,6 +298,24 @@ out:
 	return r;
 }
 
+/* mountinfo writes blanks and backslashes as \ooo. In place. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		unsigned c;
+
+		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1 && c < 256) {
+			*to++ = (char)c;
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
 /* st_dev of the mount, without asking the mount itself. */
 static void learn_dev(struct daemon *d)
 {
@@ -306,10 +324,13 @@ static void learn_dev(struct daemon *d)
 	unsigned major, minor;
 	size_t size = 0;
 
-	while (f && getline(&line, &size, f) > 0)
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major, &minor, path) == 3 &&
-		    !strcmp(path, d->opts.mountpoint))
-			super_set_dev(d->super, (dev_t)((major << 8) | minor));
+	while (f && getline(&line, &size, f) > 0) {
+		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major, &minor, path) != 3)
+			continue;
+		unescape(path);
+		if (!strcmp(path, d->opts.mountpoint))
+			super_set_dev(d->super, makedev(major, minor));
+	}
 	free(line);
 	if (f)
 		fclose(f);

@@ -125,7 +125,7 @@ static void id_mark(const char *file_id, char ret[ID_MAX + 2])
 	size_t i;
 
 	ret[0] = '~';
-	for (i = 0; file_id[i] && i < ID_MAX; i++) {
+	for (i = 0; i < ID_MAX && file_id[i]; i++) {
 		ret[i + 1] = file_id[i];
 		if (!is_alnum((unsigned char)file_id[i]) && !strchr("._-", file_id[i]))
 			ret[i + 1] = '_';

@@ -15,9 +15,9 @@
 
 #include "net/buf.h"
 
-#define NAMES_MAX 255		/* bytes of one entry's name */
-#define NAMES_DEPTH_MAX 64	/* directories of one File's path; deeper '/' are encoded */
-#define NAMES_PATH_MAX 3072	/* bytes of the whole path; what is longer is cut */
+#define NAMES_MAX 255	    /* bytes of one entry's name */
+#define NAMES_DEPTH_MAX 64  /* directories of one File's path; deeper '/' are encoded */
+#define NAMES_PATH_MAX 3072 /* bytes of the whole path; what is longer is cut */
 
 /*
  * The path below its purpose directory under which a File is shown: components

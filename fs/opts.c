@@ -27,7 +27,7 @@ static const char help_text[] =
 	"  -o close=sync|async      close() waits for the File (default), or doesn't\n"
 	"  -o parallel=N            Parts sent at once, 1 to 64 (default 4)\n"
 	"  -o part_size=SIZE        bytes of a Part, 64K to 64M (default 64M)\n"
-	"  -o state_dir=DIR         staged files and cache; default by user and MOUNTPOINT\n"
+	"  -o state_dir=DIR         staged files and cache; one for each mountpoint\n"
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (0: what the disk has)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60),\n"
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"

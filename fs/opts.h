@@ -11,49 +11,49 @@
 #include <sys/types.h>
 
 struct opts {
-	char *source;		/* base URL, or NULL for OPENAI_BASE_URL, else the service's own */
-	char *local_dir;	/* of local:DIR, absolute; NULL: none */
-	char *mountpoint;	/* absolute, without links */
-	char *base_url;		/* resolved; NULL with local_dir */
-	char *key;		/* NULL: none. Never printed */
-	char *key_file;		/* absolute, or NULL */
-	char *organization, *project;	/* or NULL */
-	char *purpose;		/* NULL: all */
-	char *state_dir;	/* absolute; default see opts.c */
-	uint64_t part_size;	/* bytes; 64 KiB .. 64 MiB, default 64 MiB */
-	unsigned parallel;	/* 1..64, default 4 */
-	uint64_t cache_size;	/* bytes, default 8 GiB; 0: nothing is kept */
-	uint64_t staging_size;	/* bytes; 0: the disk decides */
-	bool close_async;	/* close=async; default close=sync */
+	char *source;	  /* base URL, or NULL for OPENAI_BASE_URL, else the service's own */
+	char *local_dir;  /* of local:DIR, absolute; NULL: none */
+	char *mountpoint; /* absolute, without links */
+	char *base_url;	  /* resolved; NULL with local_dir */
+	char *key;	  /* NULL: none. Never printed */
+	char *key_file;	  /* absolute, or NULL */
+	char *organization, *project; /* or NULL */
+	char *purpose;		      /* NULL: all */
+	char *state_dir;	      /* absolute; default see opts.c */
+	uint64_t part_size;	      /* bytes; 64 KiB .. 64 MiB, default 64 MiB */
+	unsigned parallel;	      /* 1..64, default 4 */
+	uint64_t cache_size;	      /* bytes, default 8 GiB; 0: nothing is kept */
+	uint64_t staging_size;	      /* bytes; 0: the disk decides */
+	bool close_async;	      /* close=async; default close=sync */
 	bool keep_old;
 	bool allow_http;
-	unsigned list_ttl_s;	/* default 30 */
-	unsigned hold_timeout_s;	/* default 60 */
-	unsigned retry_timeout_s;	/* default 120 */
-	unsigned connect_timeout_s;	/* default 10 */
-	unsigned idle_timeout_s;	/* default 60 */
-	unsigned drain_timeout_s;	/* default 60: at the end, for what is under way */
-	bool foreground;	/* -f, -d */
-	bool debug;		/* -d */
-	int log_level;		/* enum log_level */
-	char *log_file;		/* absolute, or NULL */
+	unsigned list_ttl_s;	    /* default 30 */
+	unsigned hold_timeout_s;    /* default 60 */
+	unsigned retry_timeout_s;   /* default 120 */
+	unsigned connect_timeout_s; /* default 10 */
+	unsigned idle_timeout_s;    /* default 60 */
+	unsigned drain_timeout_s;   /* default 60: at the end, for what is under way */
+	bool foreground;	    /* -f, -d */
+	bool debug;		    /* -d */
+	int log_level;		    /* enum log_level */
+	char *log_file;		    /* absolute, or NULL */
 	bool ro, allow_other;
 	bool has_uid, has_gid, has_umask;
 	uid_t uid;
 	gid_t gid;
-	mode_t umask, file_mode, dir_mode;	/* file_mode default 0644, dir_mode 0755, before umask */
-	char *fuse_opts;	/* what is handed to libfuse's mount: "fsname=…,subtype=uploadfs,…" */
+	mode_t umask, file_mode, dir_mode; /* file_mode default 0644, dir_mode 0755, before umask */
+	char *fuse_opts; /* what is handed to libfuse's mount: "fsname=…,subtype=uploadfs,…" */
 };
 
 enum opts_result {
-	OPTS_RUN,		/* mount */
-	OPTS_EXIT_OK,		/* --help, --version: printed to stdout */
-	OPTS_EXIT_USAGE		/* an error was printed to stderr, naming what to do */
+	OPTS_RUN,	/* mount */
+	OPTS_EXIT_OK,	/* --help, --version: printed to stdout */
+	OPTS_EXIT_USAGE /* an error was printed to stderr, naming what to do */
 };
 
 /* Parses; reads the environment and the key file. On OPTS_RUN the caller releases ret. */
 enum opts_result opts_parse(int argc, char **argv, struct opts *ret);
-void opts_release(struct opts *o);	/* wipes the key */
+void opts_release(struct opts *o); /* wipes the key */
 
 /*
  * Reads a key file: regular, owned by us or root, no access for group and

@@ -17,11 +17,11 @@
 #include <sys/types.h>
 
 struct predict_query {
-	pid_t tid;		/* the writing thread, as FUSE names it */
-	int staged_fd;		/* our bytes so far */
-	uint64_t start;		/* where the write that has just landed began, in bytes */
-	uint64_t end;		/* and ended */
-	dev_t own_dev;		/* st_dev of the mount; 0: not known, then only local disks count */
+	pid_t tid;	/* the writing thread, as FUSE names it */
+	int staged_fd;	/* our bytes so far */
+	uint64_t start; /* where the write that has just landed began, in bytes */
+	uint64_t end;	/* and ended */
+	dev_t own_dev;	/* st_dev of the mount; 0: not known, then only local disks count */
 };
 
 /*

@@ -220,7 +220,7 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 {
 	struct waiting *w = NULL;
 	enum close_kind kind;
-	bool opener;
+	bool opener, killed;
 	int err = 0;
 
 	if (!h->may_write) {
@@ -228,13 +228,10 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 		return;
 	}
 	opener = writer_is_opener(h->writer, who->tid, lock_owner);
-	h->closer_killed = h->wrote && writer_fate(h->writer, who->tid) == WRITER_KILLED;
-	if (h->closer_killed) {
-		cb(arg, 0);
-		return;
-	}
+	killed = writer_fate(h->writer, who->tid) == WRITER_KILLED;
 	pthread_mutex_lock(&s->lock);
-	kind = judge_close(h, opener, &err);
+	h->closer_killed = killed && h->wrote;
+	kind = h->closer_killed ? CLOSE_NOTHING : judge_close(h, opener, &err);
 	if (kind != CLOSE_NOTHING) {
 		w = waiting_new(closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED, cb, arg);
 		err = w ? 0 : -ENOMEM;

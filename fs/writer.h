@@ -19,9 +19,12 @@
 
 struct writer;
 
-/* tid 0 (a process in another pid namespace): a writer that is known by its lock owner only. NULL: no memory. */
+/*
+ * The process of thread tid opens now. tid 0 (a process in another pid
+ * namespace): a writer that is known by its lock owner only. NULL: no memory.
+ */
 struct writer *writer_new(pid_t tid);
-void writer_free(struct writer *w);	/* NULL is a no-op */
+void writer_free(struct writer *w); /* NULL is a no-op */
 
 /* The lock owner of a write or flush through the handle; the first one is remembered. */
 void writer_note_owner(struct writer *w, uint64_t lock_owner);
@@ -34,9 +37,9 @@ void writer_note_owner(struct writer *w, uint64_t lock_owner);
 bool writer_is_opener(struct writer *w, pid_t tid, uint64_t lock_owner);
 
 enum writer_fate {
-	WRITER_ALIVE,		/* an ordinary close() */
-	WRITER_EXITED,		/* closes because it exits, with any exit code */
-	WRITER_KILLED		/* closes because a signal ends it (also abort(), OOM kill) */
+	WRITER_ALIVE,  /* an ordinary close() */
+	WRITER_EXITED, /* closes because it exits, with any exit code */
+	WRITER_KILLED  /* closes because a signal ends it (also abort(), OOM kill) */
 };
 /*
  * What the close by closing_tid means: WRITER_KILLED when that thread, or the

@@ -12,11 +12,11 @@
 #include "net/url.h"
 
 /* Time-outs, in idle_timeout_s; with its default of 60 s in brackets. */
-#define API_REPLY_IDLES 2	/* any reply but that of a complete (2 minutes) */
-#define API_COMPLETE_IDLES 10	/* a complete: the server reads up to 8 GiB to hash it (10 minutes) */
-#define API_CALL_IDLES 12	/* a call as a whole (12 minutes) */
-#define API_BODY_IDLES 60	/* a part or content as a whole, but not below API_BODY_MIN_S (1 hour) */
-#define API_BODY_MIN_S 3600	/* as long as an Upload lives */
+#define API_REPLY_IDLES 2     /* any reply but that of a complete (2 minutes) */
+#define API_COMPLETE_IDLES 10 /* a complete: the server reads up to 8 GiB to hash it (10 minutes) */
+#define API_CALL_IDLES 12     /* a call as a whole (12 minutes) */
+#define API_BODY_IDLES 60 /* a part or content as a whole, but not below API_BODY_MIN_S (1 hour) */
+#define API_BODY_MIN_S 3600 /* as long as an Upload lives */
 
 #define API_CONNECT_TIMEOUT_S 10
 #define API_IDLE_TIMEOUT_S 60
@@ -24,12 +24,12 @@
 
 struct api {
 	struct hq *q;
-	char *base;			/* without a slash at its end */
-	char *organization, *project;	/* whole headers, or NULL */
-	bool key_may_go;		/* https, loopback, or allow_http */
+	char *base;		      /* without a slash at its end */
+	char *organization, *project; /* whole headers, or NULL */
+	bool key_may_go;	      /* https, loopback, or allow_http */
 	unsigned idle_s;
 	pthread_mutex_t lock;
-	char *key;			/* by lock; NULL: none */
+	char *key; /* by lock; NULL: none */
 };
 
 /* ---- one attempt ---- */
@@ -104,8 +104,8 @@ static int api_prepare(struct hq_job *job, struct http_request *rq)
 		req->headers[n++] = req->range;
 	if (req->method == HTTP_POST && !req->has_part)
 		/* Without a name a body is called form-urlencoded by curl, even if it is empty. */
-		req->headers[n++] = req->body.len ? "Content-Type: application/json" :
-						    "Content-Type:";
+		req->headers[n++] =
+			req->body.len ? "Content-Type: application/json" : "Content-Type:";
 	req->headers[n] = NULL;
 	rq->method = req->method;
 	rq->url = req->url;
@@ -190,8 +190,8 @@ static void judge_reply(struct api_req *req, const struct http_result *res, stru
 	struct json *root = NULL;
 	const char *why;
 
-	why = json_parse(res->body, res->body_len, &root) ? "it is not JSON" :
-							    req->ops->take(req, root);
+	why = json_parse(res->body, res->body_len, &root) ? "it is not JSON"
+							  : req->ops->take(req, root);
 	json_free(req->reply);
 	req->reply = root;
 	if (!why) {
@@ -391,10 +391,11 @@ int api_new(const struct api_config *cfg, struct api **ret)
 	struct hq_config hc = {
 		.user_agent = cfg->user_agent,
 		.parallel = cfg->parallel ? cfg->parallel : 1,
-		.connect_timeout_s = cfg->connect_timeout_s ? cfg->connect_timeout_s :
-							      API_CONNECT_TIMEOUT_S,
-		.retry_timeout_ms = (cfg->retry_timeout_s ? cfg->retry_timeout_s :
-							    API_RETRY_TIMEOUT_S) * 1000ULL,
+		.connect_timeout_s =
+			cfg->connect_timeout_s ? cfg->connect_timeout_s : API_CONNECT_TIMEOUT_S,
+		.retry_timeout_ms =
+			(cfg->retry_timeout_s ? cfg->retry_timeout_s : API_RETRY_TIMEOUT_S) *
+			1000ULL,
 	};
 	struct api *api;
 	size_t len;
@@ -408,8 +409,8 @@ int api_new(const struct api_config *cfg, struct api **ret)
 		return -ENOMEM;
 	pthread_mutex_init(&api->lock, NULL);
 	api->idle_s = cfg->idle_timeout_s ? cfg->idle_timeout_s : API_IDLE_TIMEOUT_S;
-	api->key_may_go = cfg->allow_http || url_is_https(cfg->base_url) ||
-			  url_is_loopback(cfg->base_url);
+	api->key_may_go =
+		cfg->allow_http || url_is_https(cfg->base_url) || url_is_loopback(cfg->base_url);
 	len = strlen(cfg->base_url);
 	while (len && cfg->base_url[len - 1] == '/')
 		len--;

@@ -14,7 +14,16 @@
  *
  * Replies are hostile input: bounded in size, of the expected type, ids made of
  * [A-Za-z0-9._-] only, not starting with '.', at most API_ID_MAX bytes, numbers
- * in range. A 2xx reply that fails a check is API_ERR_BAD_REPLY.
+ * in range. A 2xx reply that fails a check is API_ERR_BAD_REPLY; what may be
+ * done twice without harm (all but complete, cancel and delete) is asked for
+ * again before that, twice.
+ *
+ * No call hangs for ever. Besides connect_timeout_s, and counted for each
+ * attempt: no byte moved while a request or a reply is on its way,
+ * idle_timeout_s; no answer to a request that was sent whole, twice that, and
+ * ten times that for a complete, since the server may read 8 GiB to hash them;
+ * a call as a whole, twelve times; a part or content as a whole, sixty times
+ * and at least an hour, as long as an Upload lives.
  */
 #ifndef UPLOADFS_NET_API_H
 #define UPLOADFS_NET_API_H
@@ -24,75 +33,81 @@
 #include <stdint.h>
 
 #define API_ID_MAX 127
-#define API_PART_MAX (64ULL << 20)	/* bytes of payload in a Part (D: 64 MB; S: the SDK sends 64 MiB) */
-#define API_UPLOAD_MAX (8ULL << 30)	/* bytes of an Upload (D) */
-#define API_UPLOAD_TTL_S 3600		/* an Upload expires after this time (D, R) */
-#define API_FILENAME_MAX 16384		/* longest filename taken from a reply, in bytes */
+/* Bytes of payload in a Part (D: 64 MB; S: the SDK sends 64 MiB). */
+#define API_PART_MAX (64ULL << 20)
+#define API_UPLOAD_MAX (8ULL << 30) /* bytes of an Upload (D) */
+#define API_UPLOAD_TTL_S 3600	    /* an Upload expires after this time (D, R) */
+#define API_FILENAME_MAX 16384	    /* longest filename taken from a reply, in bytes */
 
 struct api;
 struct api_req;
 
 struct api_config {
-	const char *base_url;	/* "https://host/v1", with or without a trailing slash */
-	const char *key;	/* NULL or "": no Authorization header */
-	const char *organization, *project;	/* NULL or "": no header */
+	const char *base_url; /* "https://host/v1", with or without a trailing slash */
+	const char *key;      /* NULL or "": no Authorization header */
+	const char *organization, *project; /* NULL or "": no header */
 	const char *user_agent;
-	bool allow_http;	/* send the key over plain http to other hosts than loopback */
-	unsigned parallel;	/* Parts under way at once, >= 1 */
-	unsigned connect_timeout_s;	/* 0: 10 */
-	unsigned idle_timeout_s;	/* no byte moved either way for so long: cut and retried; 0: 60 */
-	unsigned retry_timeout_s;	/* a request is retried until this long after its first failure; 0: 120 */
+	bool allow_http;	    /* send the key over plain http to other hosts than loopback */
+	unsigned parallel;	    /* Parts under way at once, >= 1 */
+	unsigned connect_timeout_s; /* 0: 10 */
+	unsigned idle_timeout_s;    /* no byte moved for so long: cut and retried; 0: 60 */
+	unsigned retry_timeout_s;   /* retried until so long after the first failure; 0: 120 */
 };
 
 enum api_err_kind {
 	API_OK = 0,
-	API_ERR_HTTP,		/* the server answered with a status outside 2xx */
-	API_ERR_CONNECT,	/* cannot resolve, connect, or the connection broke */
-	API_ERR_TLS,		/* the certificate or the handshake */
-	API_ERR_TIMEOUT,	/* connect, idle or total time-out */
-	API_ERR_BAD_REPLY,	/* 2xx, but not what was asked for */
-	API_ERR_LOCAL,		/* reading the body or writing the content failed: local_errno */
-	API_ERR_CANCELLED,	/* api_req_cancel() or api_free() */
-	API_ERR_CONFIG		/* refused before anything was sent, e.g. the key over plain http */
+	API_ERR_HTTP,	   /* the server answered with a status outside 2xx */
+	API_ERR_CONNECT,   /* cannot resolve, connect, or the connection broke */
+	API_ERR_TLS,	   /* the certificate or the handshake */
+	API_ERR_TIMEOUT,   /* connect, idle or total time-out */
+	API_ERR_BAD_REPLY, /* 2xx, but not what was asked for */
+	API_ERR_LOCAL,	   /* reading the body or writing the content failed: local_errno */
+	API_ERR_CANCELLED, /* api_req_cancel() or api_free() */
+	API_ERR_CONFIG	   /* refused before anything was sent, e.g. the key over plain http */
 };
 
 struct api_error {
 	enum api_err_kind kind;
-	int http_status;	/* 0 when there was no reply */
-	int local_errno;	/* negative errno for API_ERR_LOCAL, else 0 */
-	unsigned attempts;	/* times the request was sent */
+	int http_status;   /* 0 when there was no reply */
+	int local_errno;   /* negative errno for API_ERR_LOCAL, else 0 */
+	unsigned attempts; /* times the request was sent */
 	/*
 	 * An attempt before the last one, or the last, was sent whole but its
-	 * reply was lost: the server may have done the work.
+	 * reply was lost or garbled: the server may have done the work. For a
+	 * create and a complete also after a 5xx, 408 or 409, which a proxy may
+	 * have answered. May be set with API_OK.
 	 */
 	bool maybe_applied;
-	char code[64];		/* error.code of the API, or "" */
-	char type[64];		/* error.type, or "" */
-	char message[512];	/* error.message, or our own words; secrets redacted; one line */
-	char request_id[128];	/* x-request-id, or "" */
+	char code[64];	      /* error.code of the API, or "" */
+	char type[64];	      /* error.type, or "" */
+	char message[512];    /* error.message, or our own words; secrets redacted; one line */
+	char request_id[128]; /* x-request-id, or "" */
 };
 
 enum api_upload_status {
-	API_UPLOAD_PENDING, API_UPLOAD_COMPLETED, API_UPLOAD_CANCELLED, API_UPLOAD_EXPIRED,
+	API_UPLOAD_PENDING,
+	API_UPLOAD_COMPLETED,
+	API_UPLOAD_CANCELLED,
+	API_UPLOAD_EXPIRED,
 	API_UPLOAD_OTHER
 };
 
 struct api_file {
 	const char *id;
-	const char *filename;	/* any bytes but NUL; may be empty */
-	const char *purpose;
-	uint64_t bytes;
-	int64_t created_at;	/* seconds since the epoch */
-	int64_t expires_at;	/* 0: never */
+	const char *filename; /* any bytes but NUL; may be empty */
+	const char *purpose;  /* of the form of an id: it can be a file name */
+	uint64_t bytes;	      /* 0 when the service does not know yet (Azure: null) */
+	int64_t created_at;   /* seconds since the epoch */
+	int64_t expires_at;   /* 0: never */
 };
 
 struct api_upload {
 	const char *id;
 	enum api_upload_status status;
 	uint64_t bytes;
-	int64_t created_at, expires_at;	/* seconds since the epoch */
+	int64_t created_at, expires_at; /* seconds since the epoch */
 	bool has_file;
-	struct api_file file;	/* when has_file */
+	struct api_file file; /* when has_file */
 };
 
 struct api_part {
@@ -103,7 +118,7 @@ struct api_part {
 struct api_upload_spec {
 	const char *filename, *purpose, *mime_type;
 	uint64_t bytes;
-	uint64_t expires_after_s;	/* lifetime of the File; 0: no limit */
+	uint64_t expires_after_s; /* lifetime of the File; 0: no limit */
 };
 
 /* In each callback: err->kind == API_OK and the object, or an error and NULL. */
@@ -112,11 +127,22 @@ typedef void api_part_cb(void *arg, const struct api_error *err, const struct ap
 typedef void api_file_cb(void *arg, const struct api_error *err, const struct api_file *file);
 typedef void api_done_cb(void *arg, const struct api_error *err);
 
-/* 0, -EINVAL (bad URL; a log line says why), -ENOMEM or another negative errno. Starts the network thread. */
+/*
+ * 0, -EINVAL (bad URL, control characters in the key or another header; a log
+ * line says why), -ENOMEM or another negative errno. Starts the network thread.
+ * parallel 0 is 1. No proxy is used for loopback, else curl's environment.
+ */
 int api_new(const struct api_config *cfg, struct api **ret);
-/* Fails what is under way with API_ERR_CANCELLED, runs the callbacks, joins the thread. NULL is a no-op. */
+/*
+ * Fails what is under way with API_ERR_CANCELLED, runs the callbacks, joins the
+ * thread. Calls that those callbacks start fail the same way. References to
+ * requests outlive it. NULL is a no-op.
+ */
 void api_free(struct api *api);
-/* Replaces the key for requests sent from now on. Any thread. 0 or -ENOMEM. */
+/*
+ * Replaces the key for requests sent from now on, retries included. NULL or "":
+ * none. Any thread. 0, -EINVAL (control characters) or -ENOMEM.
+ */
 int api_set_key(struct api *api, const char *key);
 
 /*
@@ -130,7 +156,8 @@ void api_req_unref(struct api_req *req);
 
 /*
  * Each call below returns a referenced request, or NULL when out of memory
- * (the callback does not run then). ret may be ignored with api_req_unref().
+ * (the callback does not run then). An id that is none is API_ERR_CONFIG. What is
+ * returned may be ignored with api_req_unref().
  */
 
 /* POST /uploads. Checked: status pending, bytes as asked. */
@@ -150,31 +177,33 @@ struct api_part_body {
 	uint64_t len;
 	uint64_t fairness;
 };
-struct api_req *api_part_add(struct api *api, const char *upload_id, const struct api_part_body *body,
-			     api_part_cb *cb, void *arg);
+struct api_req *api_part_add(struct api *api, const char *upload_id,
+			     const struct api_part_body *body, api_part_cb *cb, void *arg);
 
 /*
  * POST /uploads/{id}/complete. md5_hex may be NULL. Checked: the id, status
  * completed, a File with an id, file.bytes == bytes.
  */
-struct api_req *api_upload_complete(struct api *api, const char *upload_id, const char *const *part_ids,
-				    size_t part_count, const char *md5_hex, uint64_t bytes,
-				    api_upload_cb *cb, void *arg);
+struct api_req *api_upload_complete(struct api *api, const char *upload_id,
+				    const char *const *part_ids, size_t part_count,
+				    const char *md5_hex, uint64_t bytes, api_upload_cb *cb,
+				    void *arg);
 
 /* POST /uploads/{id}/cancel */
-struct api_req *api_upload_cancel(struct api *api, const char *upload_id, api_upload_cb *cb, void *arg);
+struct api_req *api_upload_cancel(struct api *api, const char *upload_id, api_upload_cb *cb,
+				  void *arg);
 
 /* GET /files: one page. after, purpose: NULL for none. limit: 1..10000. desc: newest first. */
 struct api_file_page {
 	const struct api_file *files;
 	size_t count;
-	size_t skipped;		/* entries that failed the checks and were left out */
+	size_t skipped; /* entries that failed the checks and were left out */
 	bool has_more;
-	const char *last_id;	/* what to pass as after; "" when none */
+	const char *last_id; /* what to pass as after; "" when none */
 };
 typedef void api_page_cb(void *arg, const struct api_error *err, const struct api_file_page *page);
-struct api_req *api_file_list(struct api *api, const char *purpose, const char *after, unsigned limit,
-			      bool desc, api_page_cb *cb, void *arg);
+struct api_req *api_file_list(struct api *api, const char *purpose, const char *after,
+			      unsigned limit, bool desc, api_page_cb *cb, void *arg);
 
 /* GET /files/{id}. Checked: the id. */
 struct api_req *api_file_get(struct api *api, const char *file_id, api_file_cb *cb, void *arg);
@@ -190,19 +219,21 @@ struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_c
  * errno that ends the call with API_ERR_LOCAL. A reply cut short is asked for
  * again from where it broke, within the retry policy; more bytes than asked for
  * are never handed on. Redirects are followed without the key when they leave
- * the host. ranged tells done whether the server honoured Range.
+ * the host (name or port), at most five, never from https to http. ranged tells
+ * done whether the server honoured Range. An offset at or behind the end is no
+ * error: nothing comes; the caller knows the File's size. len 0 is API_ERR_CONFIG.
  */
 typedef int api_data_cb(void *arg, uint64_t offset, const void *data, size_t len);
 typedef void api_content_cb(void *arg, const struct api_error *err, bool ranged);
-struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t offset, uint64_t len,
-				 api_data_cb *data, api_content_cb *done, void *arg);
+struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t offset,
+				 uint64_t len, api_data_cb *data, api_content_cb *done, void *arg);
 
 /*
  * POST /files is not used to publish; a mount sends everything through Uploads.
  */
 
 /* Helpers, pure, any thread. */
-const char *api_mime_type(const char *filename);	/* by its ending; never NULL */
+const char *api_mime_type(const char *filename); /* by its ending; never NULL */
 bool api_id_valid(const char *id);
 /* "HTTP 429 rate_limit_exceeded: text (request req_1)", at most size - 1 bytes, one line. */
 void api_error_text(const struct api_error *err, char *buf, size_t size);

@@ -13,8 +13,8 @@
 #include "net/http_queue.h"
 #include "net/json.h"
 
-#define API_REPLY_MAX (1U << 20)	/* one object */
-#define API_LIST_MAX (64U << 20)	/* a page of 10000 Files */
+#define API_REPLY_MAX (1U << 20) /* one object */
+#define API_LIST_MAX (64U << 20) /* a page of 10000 Files */
 #define API_GARBLED_RETRIES 2
 
 /* The time-outs of a kind of request, as multiples of idle_timeout_s; see api_set_limits(). */
@@ -29,25 +29,25 @@ struct api_call_ops {
 	void (*release)(struct api_req *req);
 	/* Adds to the request of an attempt. NULL: nothing. */
 	void (*prepare)(struct api_req *req, struct http_request *rq);
-	/* In place of the common treatment of a 2xx reply, or of any reply it likes: true if it did. */
+	/* In place of the common treatment of a reply; true if it did, false to leave it. */
 	bool (*judge)(struct api_req *req, const struct http_result *res, struct hq_verdict *v);
 };
 
 struct api_req {
 	struct hq_job job;
-	struct api *api;		/* not after the end: api_free() does not wait for references */
+	struct api *api; /* not after the end: api_free() does not wait for references */
 	const struct api_call_ops *ops;
 	enum http_method method;
 	enum api_limits limits;
-	bool lasting;			/* a 5xx may come from a proxy after the work was done, and matters */
-	bool again_if_garbled;		/* doing it twice is harmless */
+	bool lasting; /* a 5xx may come from a proxy after the work was done, and matters */
+	bool again_if_garbled; /* doing it twice is harmless */
 	size_t reply_max;
-	char *path;			/* behind the base URL; NULL: refusal says why */
+	char *path; /* behind the base URL; NULL: refusal says why */
 	const char *refusal;
-	struct buf body;		/* JSON of a POST */
+	struct buf body; /* JSON of a POST */
 	struct http_part part;
 	bool has_part;
-	char range[48];			/* a header, or "" */
+	char range[48]; /* a header, or "" */
 	struct json *reply;
 	struct api_error err;
 	/* For one attempt: */

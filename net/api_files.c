@@ -10,7 +10,7 @@
 
 struct file_call {
 	struct api_req req;
-	char *id;		/* the File's; of a list: after */
+	char *id; /* the File's; of a list: after */
 	struct api_file file;
 	struct api_file_page page;
 	api_file_cb *file_cb;
@@ -168,14 +168,14 @@ struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_c
 
 struct content_call {
 	struct api_req req;
-	uint64_t end;		/* asked for up to here, exclusive; UINT64_MAX: all */
-	uint64_t pos;		/* next byte to hand on */
+	uint64_t end; /* asked for up to here, exclusive; UINT64_MAX: all */
+	uint64_t pos; /* next byte to hand on */
 	/* Of the attempt under way: */
-	uint64_t from;		/* pos when it began */
-	uint64_t at;		/* where the next byte that comes lies in the File */
+	uint64_t from; /* pos when it began */
+	uint64_t at;   /* where the next byte that comes lies in the File */
 	bool begun, ranged;
-	int64_t size;		/* of the File; -1: unknown */
-	const char *bad;	/* what is wrong with the reply */
+	int64_t size;	 /* of the File; -1: unknown */
+	const char *bad; /* what is wrong with the reply */
 	api_data_cb *data;
 	api_content_cb *done;
 	void *arg;
@@ -256,7 +256,7 @@ static uint64_t content_end(const struct content_call *c)
 	if (c->size >= 0 && (uint64_t)c->size < c->end)
 		return (uint64_t)c->size;
 	if (c->end == UINT64_MAX || (!c->ranged && c->size < 0))
-		return c->pos;		/* nobody said: what came is all */
+		return c->pos; /* nobody said: what came is all */
 	return c->end;
 }
 

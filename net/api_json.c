@@ -8,8 +8,8 @@
 
 #include "net/log.h"
 
-#define TIME_MAX 253402300799LL		/* the end of the year 9999 */
-#define FOREIGN_TEXT_MAX 300		/* of an error body that is not the API's */
+#define TIME_MAX 253402300799LL /* the end of the year 9999 */
+#define FOREIGN_TEXT_MAX 300	/* of an error body that is not the API's */
 
 /* ---- requests ---- */
 
@@ -230,7 +230,8 @@ static void one_line(char *dst, size_t size, const char *src)
 
 	for (; *src; src++) {
 		unsigned char c = (unsigned char)*src;
-		bool c1 = c == 0xc2 && (unsigned char)src[1] >= 0x80 && (unsigned char)src[1] < 0xa0;
+		bool c1 =
+			c == 0xc2 && (unsigned char)src[1] >= 0x80 && (unsigned char)src[1] < 0xa0;
 		bool plain = c >= 0x20 && c != 0x7f && !c1;
 
 		if (size - at <= (plain ? 1U : 4U))
@@ -240,7 +241,8 @@ static void one_line(char *dst, size_t size, const char *src)
 		else if (plain)
 			dst[at++] = (char)c;
 		else
-			at += (size_t)snprintf(dst + at, 5, "\\x%02x", c1 ? (unsigned char)*++src : c);
+			at += (size_t)snprintf(dst + at, 5, "\\x%02x",
+					       c1 ? (unsigned char)*++src : c);
 	}
 	dst[at] = '\0';
 	trim_utf8(dst);

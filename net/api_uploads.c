@@ -7,7 +7,7 @@
 
 struct upload_call {
 	struct api_req req;
-	char *id;			/* the Upload's; NULL for a create */
+	char *id; /* the Upload's; NULL for a create */
 	uint64_t bytes;
 	struct api_upload up;
 	struct api_part part;
@@ -117,8 +117,8 @@ static const struct api_call_ops part_ops = {
 struct api_req *api_part_add(struct api *api, const char *upload_id,
 			     const struct api_part_body *body, api_part_cb *cb, void *arg)
 {
-	struct upload_call *c = upload_call_new(api, &part_ops, HQ_PART, body->fairness, upload_id,
-						"/parts");
+	struct upload_call *c =
+		upload_call_new(api, &part_ops, HQ_PART, body->fairness, upload_id, "/parts");
 
 	if (!c)
 		return NULL;
@@ -169,8 +169,8 @@ struct api_req *api_upload_complete(struct api *api, const char *upload_id,
 				    const char *md5_hex, uint64_t bytes, api_upload_cb *cb,
 				    void *arg)
 {
-	struct upload_call *c = upload_call_new(api, &complete_ops, HQ_CALL, 0, upload_id,
-						"/complete");
+	struct upload_call *c =
+		upload_call_new(api, &complete_ops, HQ_CALL, 0, upload_id, "/complete");
 
 	if (!c)
 		return NULL;
@@ -206,8 +206,8 @@ static const struct api_call_ops cancel_ops = {
 struct api_req *api_upload_cancel(struct api *api, const char *upload_id, api_upload_cb *cb,
 				  void *arg)
 {
-	struct upload_call *c = upload_call_new(api, &cancel_ops, HQ_URGENT, 0, upload_id,
-						"/cancel");
+	struct upload_call *c =
+		upload_call_new(api, &cancel_ops, HQ_URGENT, 0, upload_id, "/cancel");
 
 	if (!c)
 		return NULL;

@@ -13,16 +13,16 @@
 #include <stddef.h>
 
 struct buf {
-	char *data;	/* always NUL-terminated once len > 0 or after any append */
-	size_t len;	/* bytes in use, without the terminating NUL */
-	size_t size;	/* bytes allocated */
-	size_t max;	/* upper bound of len, in bytes */
-	int err;	/* first error of any append: 0, -ENOMEM or -EMSGSIZE; sticky */
+	char *data;  /* always NUL-terminated once len > 0 or after any append */
+	size_t len;  /* bytes in use, without the terminating NUL */
+	size_t size; /* bytes allocated */
+	size_t max;  /* upper bound of len, in bytes */
+	int err;     /* first error of any append: 0, -ENOMEM or -EMSGSIZE; sticky */
 };
 
 void buf_init(struct buf *b, size_t max);
-void buf_release(struct buf *b);		/* frees the data; the struct is empty again */
-void buf_reset(struct buf *b);			/* len = 0 and err = 0, memory kept */
+void buf_release(struct buf *b); /* frees the data; the struct is empty again */
+void buf_reset(struct buf *b);	 /* len = 0 and err = 0, memory kept */
 
 /* Appends; each returns 0 or the sticky error. On error the content is unchanged. */
 int buf_add(struct buf *b, const void *data, size_t len);

@@ -10,14 +10,14 @@
 
 #include <stddef.h>
 
-#define DIGEST_HEX_SIZE 33	/* 32 lower-case hex digits and NUL */
+#define DIGEST_HEX_SIZE 33 /* 32 lower-case hex digits and NUL */
 
 struct digest;
 
-struct digest *digest_new(void);			/* NULL: out of memory */
-struct digest *digest_copy(const struct digest *d);	/* NULL: out of memory */
-void digest_free(struct digest *d);			/* NULL is a no-op */
-int digest_update(struct digest *d, const void *data, size_t len);	/* 0 or -EIO */
+struct digest *digest_new(void);				   /* NULL: out of memory */
+struct digest *digest_copy(const struct digest *d);		   /* NULL: out of memory */
+void digest_free(struct digest *d);				   /* NULL is a no-op */
+int digest_update(struct digest *d, const void *data, size_t len); /* 0 or -EIO */
 /* The digest of what was fed so far; d itself can be fed further. 0, -ENOMEM or -EIO. */
 int digest_hex(const struct digest *d, char ret_hex[DIGEST_HEX_SIZE]);
 

@@ -14,9 +14,9 @@
 #include "net/clock.h"
 #include "net/url.h"
 
-#define HTTP_UPLOAD_BUFFER (512L << 10)	/* of a part; a call keeps curl's 64 KiB */
+#define HTTP_UPLOAD_BUFFER (512L << 10) /* of a part; a call keeps curl's 64 KiB */
 #define HTTP_DATA_BUFFER (256L << 10)	/* of a streamed reply */
-#define HTTP_ERROR_BODY_MAX (64U << 10)	/* of a reply outside 2xx; what lies behind is dropped */
+#define HTTP_ERROR_BODY_MAX (64U << 10) /* of a reply outside 2xx; what lies behind is dropped */
 #define HTTP_HEADERS_MAX (256U << 10)
 #define HTTP_HOPS_MAX 5
 #define HTTP_WATCH_MS 500
@@ -29,14 +29,14 @@ struct http {
 	pthread_t thread;
 	struct http_config cfg;
 	char *user_agent;
-	bool stopped;			/* the thread was joined */
+	bool stopped; /* the thread was joined */
 	atomic_ullong sent, received;
 
 	pthread_mutex_t lock;
-	struct http_tasks tasks;	/* by lock */
-	bool stopping, closed;		/* by lock; closed: tasks are refused */
+	struct http_tasks tasks; /* by lock */
+	bool stopping, closed;	 /* by lock; closed: tasks are refused */
 
-	struct http_xfers xfers;	/* network thread only, as all below */
+	struct http_xfers xfers; /* network thread only, as all below */
 	uint64_t watch_at;
 };
 
@@ -45,10 +45,10 @@ struct http_xfer {
 	struct http *http;
 	CURL *easy;
 	curl_mime *mime;
-	struct curl_slist *plain, *all;	/* headers without and with the secret ones */
+	struct curl_slist *plain, *all; /* headers without and with the secret ones */
 	char *url;			/* the first, to which the secret ones go */
 	struct http_part part;
-	uint64_t part_at;		/* next byte of the part to hand out */
+	uint64_t part_at; /* next byte of the part to hand out */
 	uint64_t body_len;
 	http_done_cb *done;
 	http_data_cb *data;
@@ -57,8 +57,8 @@ struct http_xfer {
 	struct buf reply;
 	size_t reply_max;
 	uint64_t idle_ms, reply_ms;
-	uint64_t moved, moved_at;	/* bytes both ways; when that last changed */
-	uint64_t up, down;		/* what http->sent and received know of */
+	uint64_t moved, moved_at; /* bytes both ways; when that last changed */
+	uint64_t up, down;	  /* what http->sent and received know of */
 	size_t header_bytes;
 	unsigned sends, hops;
 	int local_errno;
@@ -285,8 +285,8 @@ int http_start(struct http *h, const struct http_request *rq, struct http_xfer *
 	x->reply_ms = rq->reply_timeout_s * 1000ULL;
 	x->reply_max = rq->reply_max;
 	http_head_init(&x->head);
-	buf_init(&x->reply, rq->reply_max > HTTP_ERROR_BODY_MAX ? rq->reply_max :
-								  HTTP_ERROR_BODY_MAX);
+	buf_init(&x->reply,
+		 rq->reply_max > HTTP_ERROR_BODY_MAX ? rq->reply_max : HTTP_ERROR_BODY_MAX);
 	x->url = strdup(rq->url);
 	x->easy = curl_easy_init();
 	if (!x->url || !x->easy)
@@ -383,7 +383,7 @@ static enum http_fail classify(const struct http_xfer *x, CURLcode code)
 		return HTTP_FAIL_VERIFY;
 	case CURLE_OUT_OF_MEMORY:
 		return HTTP_FAIL_LOCAL;
-	case CURLE_UNSUPPORTED_PROTOCOL:	/* also a reply that is no HTTP */
+	case CURLE_UNSUPPORTED_PROTOCOL: /* also a reply that is no HTTP */
 	case CURLE_URL_MALFORMAT:
 		return x->sends ? HTTP_FAIL_BROKEN : HTTP_FAIL_REFUSED;
 	default:
@@ -402,8 +402,9 @@ static void fill_result(struct http_xfer *x, CURLcode code, struct http_result *
 	res->stale = x->stale;
 	res->body = buf_str(&x->reply);
 	res->body_len = x->reply.len;
-	res->text = x->stale ? "the kept connection broke" :
-		    x->error[0] ? x->error : curl_easy_strerror(code);
+	res->text = x->stale	  ? "the kept connection broke"
+		    : x->error[0] ? x->error
+				  : curl_easy_strerror(code);
 	if (res->fail == HTTP_REPLIED)
 		res->text = "";
 }
@@ -415,10 +416,10 @@ static bool follow(struct http_xfer *x, CURLcode code)
 	bool going = false;
 
 	curl_easy_getinfo(x->easy, CURLINFO_REDIRECT_URL, &next);
-	if (code || !x->follow || !x->get || x->head.status < 300 || x->head.status > 399 || !next ||
-	    x->hops >= HTTP_HOPS_MAX || (url_is_https(x->url) && !url_is_https(next)))
+	if (code || !x->follow || !x->get || x->head.status < 300 || x->head.status > 399 ||
+	    !next || x->hops >= HTTP_HOPS_MAX || (url_is_https(x->url) && !url_is_https(next)))
 		return false;
-	copy = strdup(next);	/* curl's own goes away with the old state */
+	copy = strdup(next); /* curl's own goes away with the old state */
 	if (!copy)
 		return false;
 	curl_multi_remove_handle(x->http->multi, x->easy);
@@ -541,7 +542,7 @@ static void *http_thread(void *arg)
 		next = next <= now ? 0 : next - now > 60000 ? 60000 : next - now;
 		/* A post in the meantime makes this return at once. */
 		if (curl_multi_poll(h->multi, NULL, 0, (int)next, NULL))
-			usleep(10000);	/* out of memory or fds: do not spin */
+			usleep(10000); /* out of memory or fds: do not spin */
 	}
 }
 

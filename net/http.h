@@ -33,8 +33,8 @@ struct http;
 struct http_xfer;
 
 struct http_config {
-	const char *user_agent;		/* NULL: none */
-	unsigned max_connections;	/* idle connections kept for reuse */
+	const char *user_agent;	  /* NULL: none */
+	unsigned max_connections; /* idle connections kept for reuse */
 	unsigned connect_timeout_s;
 	/*
 	 * Called on the network thread at each turn of its loop. Returns the
@@ -73,7 +73,7 @@ enum http_method { HTTP_GET, HTTP_POST, HTTP_DELETE };
 /* A multipart/form-data body with one field, of len bytes of fd from offset. */
 struct http_part {
 	const char *field, *filename;
-	int fd;			/* open and unchanged until the transfer ends */
+	int fd; /* open and unchanged until the transfer ends */
 	uint64_t offset, len;
 };
 
@@ -85,26 +85,26 @@ struct http_part {
 typedef int http_data_cb(void *arg, const struct http_head *head, const void *data, size_t len);
 
 enum http_fail {
-	HTTP_REPLIED,		/* a whole reply, whatever its status */
-	HTTP_FAIL_CONNECT,	/* nothing was sent: cannot resolve or connect */
-	HTTP_FAIL_BROKEN,	/* the connection broke, or the reply is no HTTP */
-	HTTP_FAIL_TLS,		/* the handshake failed: may pass */
-	HTTP_FAIL_VERIFY,	/* the certificate is not good: will not pass */
+	HTTP_REPLIED,	   /* a whole reply, whatever its status */
+	HTTP_FAIL_CONNECT, /* nothing was sent: cannot resolve or connect */
+	HTTP_FAIL_BROKEN,  /* the connection broke, or the reply is no HTTP */
+	HTTP_FAIL_TLS,	   /* the handshake failed: may pass */
+	HTTP_FAIL_VERIFY,  /* the certificate is not good: will not pass */
 	HTTP_FAIL_TIMEOUT,
-	HTTP_FAIL_TOO_BIG,	/* a 2xx reply longer than reply_max */
-	HTTP_FAIL_LOCAL,	/* local_errno: reading the part, the data callback, out of memory */
-	HTTP_FAIL_REFUSED	/* curl does not take the request (URL, protocol) */
+	HTTP_FAIL_TOO_BIG, /* a 2xx reply longer than reply_max */
+	HTTP_FAIL_LOCAL,   /* local_errno: reading the part, the data callback, out of memory */
+	HTTP_FAIL_REFUSED  /* curl does not take the request (URL, protocol) */
 };
 
 struct http_result {
 	enum http_fail fail;
 	int local_errno;
 	struct http_head head;
-	bool sent_whole;		/* the peer may have seen the whole request */
-	bool stale;			/* failed on a kept connection before any reply: try again at once */
-	const char *body;		/* what was collected; NUL-terminated */
+	bool sent_whole;  /* the peer may have seen the whole request */
+	bool stale;	  /* failed on a kept connection before any reply: try again at once */
+	const char *body; /* what was collected; NUL-terminated */
 	size_t body_len;
-	const char *text;		/* words for a failure, one line; "" when HTTP_REPLIED */
+	const char *text; /* words for a failure, one line; "" when HTTP_REPLIED */
 };
 /* Pointers in res live until it returns. Never called from inside http_start(). */
 typedef void http_done_cb(void *arg, const struct http_result *res);
@@ -112,22 +112,22 @@ typedef void http_done_cb(void *arg, const struct http_result *res);
 struct http_request {
 	enum http_method method;
 	const char *url;
-	const char *const *headers;		/* "Name: value", ends with NULL; may be NULL */
-	const char *const *auth_headers;	/* the same, sent only to the origin of url */
-	const char *body;			/* of a POST without part; must live until the end */
+	const char *const *headers;	 /* "Name: value", ends with NULL; may be NULL */
+	const char *const *auth_headers; /* the same, sent only to the origin of url */
+	const char *body;		 /* of a POST without part; must live until the end */
 	size_t body_len;
-	const struct http_part *part;		/* or NULL; copied, but for the fd */
-	size_t reply_max;			/* bytes collected of a 2xx body */
-	http_data_cb *data;			/* NULL: collect */
-	bool follow;				/* redirects of a GET, never from https to http */
+	const struct http_part *part; /* or NULL; copied, but for the fd */
+	size_t reply_max;	      /* bytes collected of a 2xx body */
+	http_data_cb *data;	      /* NULL: collect */
+	bool follow;		      /* redirects of a GET, never from https to http */
 	unsigned idle_timeout_s, reply_timeout_s, total_timeout_s;
 	http_done_cb *done;
-	void *arg;				/* for data and done */
+	void *arg; /* for data and done */
 };
 
 /* Starts a transfer; strings are copied. 0, -ENOMEM or -EINVAL. */
 int http_start(struct http *h, const struct http_request *rq, struct http_xfer **ret);
-/* Ends a transfer without calling done. Returns whether the peer may have seen the whole request. */
+/* Ends a transfer without calling done. Whether the peer may have seen the whole request. */
 bool http_abort(struct http_xfer *x);
 
 /* Any thread; what moved so far, transfers under way included (up to a second late). */

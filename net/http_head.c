@@ -8,7 +8,7 @@
 #include "net/backoff.h"
 #include "net/clock.h"
 
-#define HEAD_VALUE_MAX 255	/* no value that interests us is longer */
+#define HEAD_VALUE_MAX 255 /* no value that interests us is longer */
 
 void http_head_init(struct http_head *head)
 {

@@ -9,10 +9,10 @@
 
 struct http_head {
 	int status;		/* 0: no reply yet */
-	int64_t content_length;	/* -1: unknown */
+	int64_t content_length; /* -1: unknown */
 	/* Content-Range: first byte and size of the whole; -1: none, or unknown. */
 	int64_t range_first, range_total;
-	int64_t retry_after_ms;	/* retry-after-ms or Retry-After; -1: neither */
+	int64_t retry_after_ms; /* retry-after-ms or Retry-After; -1: neither */
 	int should_retry;	/* x-should-retry: 1, 0, or -1 when there is none */
 	char request_id[128];	/* x-request-id or "" */
 };

@@ -7,7 +7,7 @@
 #include "net/clock.h"
 #include "net/digest.h"
 
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 struct hq {
 	struct http *http;
@@ -19,8 +19,8 @@ struct hq {
 	struct hq_turns waiting[HQ_CLASSES];
 	struct hq_list running[HQ_CLASSES];
 	unsigned running_count[HQ_CLASSES];
-	struct hq_list delayed;		/* by due_ms */
-	uint64_t hold_until;		/* nothing but HQ_URGENT is sent before */
+	struct hq_list delayed; /* by due_ms */
+	uint64_t hold_until;	/* nothing but HQ_URGENT is sent before */
 	uint32_t seed;
 	bool stopping;
 	struct http_task stop_task;
@@ -66,7 +66,8 @@ static void turns_insert(struct hq_turns *t, struct hq_job *job)
 {
 	struct hq_job *before;
 
-	TAILQ_FOREACH_REVERSE(before, &t->jobs, hq_list, link) {
+	TAILQ_FOREACH_REVERSE(before, &t->jobs, hq_list, link)
+	{
 		if (before->turn <= job->turn) {
 			TAILQ_INSERT_AFTER(&t->jobs, before, job, link);
 			return;
@@ -80,7 +81,8 @@ void hq_turns_add(struct hq_turns *t, struct hq_job *job)
 	const struct hq_job *like;
 
 	job->turn = t->now;
-	TAILQ_FOREACH_REVERSE(like, &t->jobs, hq_list, link) {
+	TAILQ_FOREACH_REVERSE(like, &t->jobs, hq_list, link)
+	{
 		if (like->fairness == job->fairness) {
 			job->turn = like->turn + 1;
 			break;
@@ -156,7 +158,8 @@ static void delay_job(struct hq_job *job, uint64_t due_ms)
 
 	job->state = HQ_DELAYED;
 	job->due_ms = due_ms;
-	TAILQ_FOREACH(after, &job->q->delayed, link) {
+	TAILQ_FOREACH(after, &job->q->delayed, link)
+	{
 		if (after->due_ms > due_ms) {
 			TAILQ_INSERT_BEFORE(after, job, link);
 			return;
@@ -338,7 +341,7 @@ void hq_job_init(struct hq_job *job, struct hq *q, const struct hq_ops *ops, enu
 
 bool hq_submit(struct hq_job *job)
 {
-	atomic_fetch_add(&job->refs, 1);	/* the queue's, until the end */
+	atomic_fetch_add(&job->refs, 1); /* the queue's, until the end */
 	if (http_post(job->q->http, &job->submit_task))
 		return true;
 	hq_job_unref(job);
@@ -349,7 +352,7 @@ void hq_cancel(struct hq_job *job)
 {
 	if (atomic_load(&job->ended) || atomic_exchange(&job->cancelled, true))
 		return;
-	atomic_fetch_add(&job->refs, 1);	/* the task's */
+	atomic_fetch_add(&job->refs, 1); /* the task's */
 	if (!http_post(job->q->http, &job->cancel_task))
 		hq_job_unref(job);
 }
@@ -370,7 +373,7 @@ int hq_new(const struct hq_config *cfg, struct hq **ret)
 	if (!q)
 		return -ENOMEM;
 	q->cfg = *cfg;
-	q->cfg.user_agent = NULL;	/* the caller's; http has a copy */
+	q->cfg.user_agent = NULL; /* the caller's; http has a copy */
 	atomic_init(&q->refs, 1);
 	TAILQ_INIT(&q->delayed);
 	for (c = 0; c < HQ_CLASSES; c++) {

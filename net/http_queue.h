@@ -41,11 +41,11 @@ struct hq_verdict {
 	bool throttled;		/* 429: everything waits */
 	bool progressed;	/* got further than before: time and number of retries start anew */
 	unsigned max_retries;	/* 0: no limit but time */
-	int64_t retry_after_ms;	/* what the server asked for, or -1 */
+	int64_t retry_after_ms; /* what the server asked for, or -1 */
 };
 
 struct hq_ops {
-	/* Fills in *rq but for done and arg; what it points to must live until judge() or done(). */
+	/* Fills in *rq but for done and arg; what it points to lives until judge() or done(). */
 	int (*prepare)(struct hq_job *job, struct http_request *rq);
 	/* Looks at the outcome of an attempt; keeps what done() will need. */
 	void (*judge)(struct hq_job *job, const struct http_result *res, struct hq_verdict *ret);
@@ -55,7 +55,7 @@ struct hq_ops {
 	 * the peer may have seen the whole request.
 	 */
 	void (*done)(struct hq_job *job, int err, bool sent);
-	void (*release)(struct hq_job *job);	/* the last reference is gone: free it */
+	void (*release)(struct hq_job *job); /* the last reference is gone: free it */
 };
 
 /* Embedded in the caller's request. Fields are the queue's but for reading attempts in ops. */
@@ -64,15 +64,15 @@ struct hq_job {
 	const struct hq_ops *ops;
 	enum hq_class class;
 	uint64_t fairness;
-	unsigned attempts;		/* times it was sent */
+	unsigned attempts; /* times it was sent */
 	atomic_uint refs;
 	atomic_bool cancelled, ended;
 	struct http_task submit_task, cancel_task;
 	enum { HQ_NEW, HQ_WAITING, HQ_DELAYED, HQ_RUNNING, HQ_ENDED } state;
-	TAILQ_ENTRY(hq_job) link;	/* in the list of its state */
-	struct http_xfer *xfer;		/* while HQ_RUNNING */
-	uint64_t turn;			/* while HQ_WAITING: see struct hq_turns */
-	uint64_t due_ms;		/* while HQ_DELAYED */
+	TAILQ_ENTRY(hq_job) link; /* in the list of its state */
+	struct http_xfer *xfer;	  /* while HQ_RUNNING */
+	uint64_t turn;		  /* while HQ_WAITING: see struct hq_turns */
+	uint64_t due_ms;	  /* while HQ_DELAYED */
 	uint64_t first_failure_ms;
 	unsigned retries;
 };
@@ -125,13 +125,13 @@ bool hq_in_time(unsigned retries, uint64_t first_failure_ms, uint64_t then_ms, u
  */
 TAILQ_HEAD(hq_list, hq_job);
 struct hq_turns {
-	struct hq_list jobs;	/* sorted by turn */
-	uint64_t now;		/* turn of the job that was taken last */
+	struct hq_list jobs; /* sorted by turn */
+	uint64_t now;	     /* turn of the job that was taken last */
 };
 void hq_turns_init(struct hq_turns *t);
 void hq_turns_add(struct hq_turns *t, struct hq_job *job);
-void hq_turns_add_again(struct hq_turns *t, struct hq_job *job);	/* a retry: before its like */
-struct hq_job *hq_turns_take(struct hq_turns *t);			/* NULL: none waits */
+void hq_turns_add_again(struct hq_turns *t, struct hq_job *job); /* a retry: before its like */
+struct hq_job *hq_turns_take(struct hq_turns *t);		 /* NULL: none waits */
 void hq_turns_remove(struct hq_turns *t, struct hq_job *job);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JSON_INT_MAX 9007199254740992.0	/* 2^53: beyond it a double skips integers */
+#define JSON_INT_MAX 9007199254740992.0 /* 2^53: beyond it a double skips integers */
 
 /* struct json is never defined: a pointer to it is a pointer to a cJSON node. */
 static const cJSON *node(const struct json *j)
@@ -22,7 +22,7 @@ static const struct json *wrap(const cJSON *item)
 
 struct json_scan {
 	size_t depth, nodes;
-	size_t nuls;		/* escaped NULs */
+	size_t nuls; /* escaped NULs */
 };
 
 /* Passes over a string, at being behind its opening quote. 0 or -EINVAL. */
@@ -371,7 +371,7 @@ void json_w_num(struct json_writer *w, const char *key, double value)
 	snprintf(text, sizeof(text), "%.15g", value);
 	if (strtod(text, NULL) != value)
 		snprintf(text, sizeof(text), "%.17g", value);
-	comma = strchr(text, ',');	/* the decimal point of some locales */
+	comma = strchr(text, ','); /* the decimal point of some locales */
 	if (comma)
 		*comma = '.';
 	buf_adds(w->out, text);

@@ -18,37 +18,42 @@
 #include "net/buf.h"
 
 #define JSON_DEPTH_MAX 64
-#define JSON_NODES_MAX (1U << 20)	/* members in a document: a parsed one takes about 80 bytes each */
+#define JSON_NODES_MAX \
+	(1U << 20) /* members in a document: a parsed one takes about 80 bytes each */
 
 struct json;
 
-/* 0, -EINVAL (not JSON, or anything but white space behind it), -EMSGSIZE (too deep or too many members), -ENOMEM. */
+/*
+ * 0, -EINVAL (not JSON, or anything but white space behind it), -EMSGSIZE (too
+ * deep or too many members), -ENOMEM.
+ */
 int json_parse(const char *text, size_t len, struct json **ret);
-void json_free(struct json *root);	/* NULL is a no-op */
+void json_free(struct json *root); /* NULL is a no-op */
 
-bool json_is_object(const struct json *j);	/* all predicates: false for NULL */
+bool json_is_object(const struct json *j); /* all predicates: false for NULL */
 bool json_is_array(const struct json *j);
 bool json_is_string(const struct json *j);
 bool json_is_number(const struct json *j);
 bool json_is_bool(const struct json *j);
 bool json_is_null(const struct json *j);
 
-const struct json *json_get(const struct json *obj, const char *key);	/* NULL: none; case-sensitive */
-size_t json_len(const struct json *arr_or_obj);				/* members */
+const struct json *json_get(const struct json *obj,
+			    const char *key);	/* NULL: none; case-sensitive */
+size_t json_len(const struct json *arr_or_obj); /* members */
 /* Iteration over members in order: json_first(), then json_next() until NULL; O(1) each. */
 const struct json *json_first(const struct json *arr_or_obj);
 const struct json *json_next(const struct json *member);
-const char *json_key(const struct json *member);			/* NULL in an array */
+const char *json_key(const struct json *member); /* NULL in an array */
 
-const char *json_str(const struct json *j);		/* NULL unless a string */
+const char *json_str(const struct json *j); /* NULL unless a string */
 bool json_bool(const struct json *j, bool dflt);
 double json_num(const struct json *j, double dflt);
 /* An integer in [0, 2^53] without a fraction: 0 and *ret, else -EINVAL. */
 int json_u64(const struct json *j, uint64_t *ret);
-int json_i64(const struct json *j, int64_t *ret);	/* the same for [-2^53, 2^53] */
+int json_i64(const struct json *j, int64_t *ret); /* the same for [-2^53, 2^53] */
 
 /* Shorthands for members. */
-const char *json_get_str(const struct json *obj, const char *key);	/* NULL: none or no string */
+const char *json_get_str(const struct json *obj, const char *key); /* NULL: none or no string */
 
 /*
  * Writer: appends to a buf; commas are placed by the writer. Errors are sticky
@@ -64,7 +69,7 @@ void json_w_object(struct json_writer *w, const char *key);
 void json_w_array(struct json_writer *w, const char *key);
 void json_w_end_object(struct json_writer *w);
 void json_w_end_array(struct json_writer *w);
-void json_w_str(struct json_writer *w, const char *key, const char *value);	/* NULL: null */
+void json_w_str(struct json_writer *w, const char *key, const char *value); /* NULL: null */
 void json_w_u64(struct json_writer *w, const char *key, uint64_t value);
 void json_w_i64(struct json_writer *w, const char *key, int64_t value);
 void json_w_num(struct json_writer *w, const char *key, double value);

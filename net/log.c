@@ -28,10 +28,10 @@ static atomic_int log_level_now = LOG_LVL_INFO;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 /* The rest is protected by log_lock. */
 static enum log_target log_target;
-static int log_fd = -1;			/* for LOG_TO_FILE */
-static char *log_ident;			/* syslog keeps the pointer */
+static int log_fd = -1; /* for LOG_TO_FILE */
+static char *log_ident; /* syslog keeps the pointer */
 static char *log_secrets[LOG_SECRETS];
-static unsigned log_secret_next;	/* the oldest, which is replaced first */
+static unsigned log_secret_next; /* the oldest, which is replaced first */
 
 void log_set_level(enum log_level level)
 {

@@ -14,7 +14,7 @@
 
 enum log_level { LOG_LVL_ERROR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL_DEBUG };
 
-void log_set_level(enum log_level level);	/* default LOG_LVL_INFO */
+void log_set_level(enum log_level level); /* default LOG_LVL_INFO */
 enum log_level log_get_level(void);
 
 /* Where lines go: stderr (default), or syslog under that identity (copied by the callee). */

@@ -8,13 +8,13 @@
 #include <string.h>
 #include <strings.h>
 
-#define URL_HOST_MAX 255	/* of a DNS name, RFC 1035 */
+#define URL_HOST_MAX 255 /* of a DNS name, RFC 1035 */
 
 struct url {
 	bool https;
-	char host[URL_HOST_MAX + 1];	/* an IPv6 address without its brackets */
+	char host[URL_HOST_MAX + 1]; /* an IPv6 address without its brackets */
 	unsigned port;
-	const char *rest;		/* from the path on */
+	const char *rest; /* from the path on */
 };
 
 bool url_is_https(const char *url)
@@ -24,8 +24,8 @@ bool url_is_https(const char *url)
 
 static bool host_char(char c, bool v6)
 {
-	return v6 ? isxdigit((unsigned char)c) || c == ':' || c == '.' :
-		    isalnum((unsigned char)c) || c == '-' || c == '.' || c == '_';
+	return v6 ? isxdigit((unsigned char)c) || c == ':' || c == '.'
+		  : isalnum((unsigned char)c) || c == '-' || c == '.' || c == '_';
 }
 
 /* The digits of a port; -EINVAL unless they make a number in 1..65535. */

@@ -15,7 +15,7 @@
 /* http or https with a host, no user, query or fragment: 0, else -EINVAL and why in *ret_why. */
 int url_check_base(const char *url, const char **ret_why);
 bool url_is_https(const char *url);
-bool url_is_loopback(const char *url);	/* 127.0.0.0/8, [::1], localhost */
+bool url_is_loopback(const char *url); /* 127.0.0.0/8, [::1], localhost */
 /* Scheme, host and port; a default port equals none. */
 bool url_same_origin(const char *a, const char *b);
 /* Appends text with all but unreserved characters percent-encoded. */

@@ -238,7 +238,7 @@ STAGES = {
     "mounted": (stage_pytest, {"folder": "mount"}),
     "mounted-plain": (stage_pytest, {"folder": "mount", "select": "plain"}),
     "mounted-asan": (stage_pytest, {"folder": "mount", "san": "asan", "select": "not plain"}),
-    "mounted-tsan": (stage_pytest, {"folder": "mount", "san": "tsan", "select": "tsan"}),
+    "mounted-tsan": (stage_pytest, {"folder": "mount", "san": "tsan", "select": "not plain"}),
 }
 ALL_STAGES = ["build", "build-asan", "build-tsan", "lint", "fmt-check", "tools", "unit",
               "unit-asan", "unit-tsan", "server", "server-asan", "server-tsan", "mounted-asan",

@@ -95,7 +95,7 @@ void part_free(struct part *part);   /* NULL is a no-op */
 /* The File that an Upload becomes; parts: room for count of them, zeroed. NULL: out of memory. */
 struct file *file_new(const char *filename, const char *purpose, size_t count);
 
-/* API objects. key: NULL for the top level. file: NULL unless completed. lie: NULL for the truth. */
+/* API objects. key: NULL for the top level; file: unless completed; lie: for the truth. */
 void upload_json(struct json_writer *w, const struct upload *up, enum upload_status status,
 		 const struct file *file, const struct lie *lie);
 void file_json(struct json_writer *w, const char *key, const struct file *f, const struct lie *lie);

@@ -357,8 +357,8 @@ class World:
     def note_stacks(self, process):
         """The stacks of a process that does not do what it should, for the report."""
         try:
-            out = subprocess.run(["gdb", "-p", str(process.pid), "-batch", "-ex",
-                                  "thread apply all bt 12"], stdout=subprocess.PIPE,
+            out = subprocess.run(["gdb", "-nx", "-p", str(process.pid), "-batch",
+                                  "-ex", "thread apply all bt 12"], stdout=subprocess.PIPE,
                                  stderr=subprocess.DEVNULL, timeout=60, text=True, check=False)
             with open(process.log_path, "a", encoding="utf-8") as log:
                 log.write("\n--- stacks\n" + out.stdout[-8000:])

@@ -7,10 +7,10 @@ from harness import GIB, assert_published, python, run, xattr
 
 LIMIT = 8 * GIB
 
-# Each prints the errno's name of a call that would pass 8 GiB.
+# Calls that would pass 8 GiB.
 CALLS = {
     "ftruncate": "os.ftruncate(f, LIMIT + 1)",
-    "pwrite": "os.pwrite(f, b'xx', LIMIT - 1)",
+    "pwrite at the limit": "os.pwrite(f, b'x', LIMIT)",
     "pwrite beyond": "os.pwrite(f, b'x', LIMIT + 5)",
     "posix_fallocate": "os.posix_fallocate(f, LIMIT, 1)",
     "truncate": "os.truncate(sys.argv[1], LIMIT + 1)",
@@ -33,13 +33,28 @@ except OSError as exc:
     print(errno.errorcode[exc.errno])
 os.close(f)
 """, dest).stdout
-    # A write that starts below the limit may also be cut short there.
-    assert out == "EFBIG\n" or (call == "pwrite" and out == "no error 1\n")
-    if out == "EFBIG\n":
-        small = world.path("small")
-        with open(small, "wb") as f:
-            f.write(b"small")
-        assert_published(server, dest, small)
+    assert out == "EFBIG\n"
+    small = world.path("small")
+    with open(small, "wb") as f:
+        f.write(b"small")
+    assert_published(server, dest, small)
+
+
+def test_write_across_8_gib(server, mount):
+    """What starts below the limit is cut short there, as write(2) has it, or refused whole."""
+    out = python(f"""
+import errno, os, sys
+LIMIT = {LIMIT}
+f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
+try:
+    print(os.pwrite(f, b"xx", LIMIT - 1), os.fstat(f).st_size - LIMIT)
+except OSError as exc:
+    print(errno.errorcode[exc.errno])
+os.ftruncate(f, 0)      # or 8 GiB would be sent
+os.close(f)
+""", mount.path("batch", "f")).stdout
+    assert out in ("1 0\n", "EFBIG\n")
+    assert server.files() == []
 
 
 def test_truncate_command(mount):

@@ -15,23 +15,23 @@
 #include "net/buf.h"
 
 struct api_wait {
-	bool done;			/* read it with api_wait_done() */
-	unsigned calls;			/* of the callback */
+	bool done;	/* read it with api_wait_done() */
+	unsigned calls; /* of the callback */
 	struct api_error err;
-	char id[API_ID_MAX + 1];	/* of the Upload, Part or File */
-	char file_id[API_ID_MAX + 1];	/* of a completed Upload */
+	char id[API_ID_MAX + 1];      /* of the Upload, Part or File */
+	char file_id[API_ID_MAX + 1]; /* of a completed Upload */
 	char last_id[API_ID_MAX + 1];
 	char filename[256];
 	enum api_upload_status status;
 	uint64_t bytes;
 	size_t count, skipped;
 	bool has_more, ranged;
-	struct buf data;		/* of content */
-	uint64_t next;			/* offset that content must come at */
-	bool gap;			/* content came at another */
-	int data_result;		/* what the data callback returns */
+	struct buf data; /* of content */
+	uint64_t next;	 /* offset that content must come at */
+	bool gap;	 /* content came at another */
+	int data_result; /* what the data callback returns */
 	struct api_req *req;
-	struct api_req *cancel_in_data;	/* cancelled by the data callback */
+	struct api_req *cancel_in_data; /* cancelled by the data callback */
 };
 
 void api_wait_init(struct api_wait *w);

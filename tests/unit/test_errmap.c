@@ -17,7 +17,7 @@ struct row {
 	enum api_err_kind kind;
 	int status, local;
 	const char *code, *message;
-	enum errmap_call call;	/* or ALL */
+	enum errmap_call call; /* or ALL */
 	int want;
 };
 
@@ -117,7 +117,8 @@ static void test_all_statuses(void **state)
 
 static void test_quota_by_type(void **state)
 {
-	struct api_error e = { .kind = API_ERR_HTTP, .http_status = 429,
+	struct api_error e = { .kind = API_ERR_HTTP,
+			       .http_status = 429,
 			       .type = "insufficient_quota" };
 
 	(void)state;
@@ -136,8 +137,11 @@ static void says(const struct api_error *e, enum errmap_call call, const char *p
 
 static void test_text(void **state)
 {
-	struct api_error e = { .kind = API_ERR_HTTP, .http_status = 401, .attempts = 1,
-			       .code = "invalid_api_key", .message = "Incorrect API key provided",
+	struct api_error e = { .kind = API_ERR_HTTP,
+			       .http_status = 401,
+			       .attempts = 1,
+			       .code = "invalid_api_key",
+			       .message = "Incorrect API key provided",
 			       .request_id = "req_7" };
 	char text[1024];
 
@@ -155,7 +159,8 @@ static void test_text(void **state)
 	says(&e, ERRMAP_LIST, "base URL");
 	says(&e, ERRMAP_WRITE, "new Upload");
 	says(&e, ERRMAP_READ, "removed elsewhere");
-	e = (struct api_error){ .kind = API_ERR_HTTP, .http_status = 400,
+	e = (struct api_error){ .kind = API_ERR_HTTP,
+				.http_status = 400,
 				.message = "Not allowed to download files of purpose: evals" };
 	says(&e, ERRMAP_READ, "purpose: evals; the service hands out no Files of this purpose");
 	e = (struct api_error){ .kind = API_ERR_CONFIG };

@@ -151,12 +151,9 @@ static void test_again_and_remove(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_statuses),
-		cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_time),
-		cmocka_unit_test(test_turns),
-		cmocka_unit_test(test_late_comer),
-		cmocka_unit_test(test_again_and_remove),
+		cmocka_unit_test(test_statuses),   cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_time),	   cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_late_comer), cmocka_unit_test(test_again_and_remove),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

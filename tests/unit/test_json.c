@@ -29,10 +29,14 @@ static int parse(const char *text, struct json **ret)
 static void test_refused(void **state)
 {
 	static const char *const bad[] = {
-		"", " ", "{", "[", "\"", "\"a", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}", "[1,]",
-		"[1 2]", "tru", "nul", "1 2", "{}x", "{} {}", "]", "}", "[}", "{\"a\":1]", "'a'",
-		"\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"a\nb\"", "\"\x01\"", "+1", "-", ".", "{a:1}",
-		"<html>", "\\u0000", "\"\\", "\"\\u000", "NaN",
+		"",	     " ",	 "{",	    "[",	 "\"",
+		"\"a",	     "{\"a\"",	 "{\"a\":", "{\"a\":1",	 "{\"a\":1,}",
+		"[1,]",	     "[1 2]",	 "tru",	    "nul",	 "1 2",
+		"{}x",	     "{} {}",	 "]",	    "}",	 "[}",
+		"{\"a\":1]", "'a'",	 "\"\\x\"", "\"\\u12\"", "\"\\ud800\"",
+		"\"a\nb\"",  "\"\x01\"", "+1",	    "-",	 ".",
+		"{a:1}",     "<html>",	 "\\u0000", "\"\\",	 "\"\\u000",
+		"NaN",
 	};
 	struct json *j = (struct json *)bad;
 	size_t i;
@@ -91,7 +95,8 @@ static void test_reader(void **state)
 	struct json *j;
 
 	(void)state;
-	assert_int_equal(parse(" {\"a\":1,\"A\":\"x\",\"l\":[true,null,2.5],\"o\":{},\"a\":7} \n", &j), 0);
+	assert_int_equal(
+		parse(" {\"a\":1,\"A\":\"x\",\"l\":[true,null,2.5],\"o\":{},\"a\":7} \n", &j), 0);
 	assert_true(json_is_object(j));
 	assert_int_equal(json_len(j), 5);
 	assert_true(json_num(json_get(j, "a"), -1) == 1);
@@ -132,7 +137,8 @@ static void check_str(const char *text, const char *want)
 static void test_strings(void **state)
 {
 	(void)state;
-	check_str("\"a\\u0000b\"", "a\xe2\x90\x80" "b");
+	check_str("\"a\\u0000b\"", "a\xe2\x90\x80"
+				   "b");
 	check_str("\"\\\\u0000\"", "\\u0000");
 	check_str("\"\\\\\\u0000\"", "\\\xe2\x90\x80");
 	check_str("\"\\u00e4\\ud83d\\ude00\\/\\n\"", "\xc3\xa4\xf0\x9f\x98\x80/\n");
@@ -141,8 +147,8 @@ static void test_strings(void **state)
 
 static void test_ints(void **state)
 {
-	static const char *const no[] = { "-1", "1.5", "1e300", "9007199254740994", "\"1\"", "true",
-					  "null", "[]" };
+	static const char *const no[] = { "-1",	   "1.5",  "1e300", "9007199254740994",
+					  "\"1\"", "true", "null",  "[]" };
 	struct json *j;
 	uint64_t u = 42;
 	int64_t i = 42;
@@ -195,11 +201,12 @@ static void test_writer(void **state)
 	json_w_null(&w, "z");
 	json_w_end_object(&w);
 	assert_int_equal(b.err, 0);
-	assert_string_equal(buf_str(&b),
-			    "{\"s\":\"q\\\"\\\\\\u000a\\u0001\\u007f \xc3\xa4 "
-			    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
-			    "\"none\":null,\"l\":[18446744073709551615,-9223372036854775808,{},0.1,null,"
-			    "0.33333333333333331],\"b\\\"\":true,\"z\":null}");
+	assert_string_equal(
+		buf_str(&b),
+		"{\"s\":\"q\\\"\\\\\\u000a\\u0001\\u007f \xc3\xa4 "
+		"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
+		"\"none\":null,\"l\":[18446744073709551615,-9223372036854775808,{},0.1,null,"
+		"0.33333333333333331],\"b\\\"\":true,\"z\":null}");
 	assert_int_equal(json_parse(b.data, b.len, &j), 0);
 	json_free(j);
 	buf_release(&b);
@@ -214,8 +221,9 @@ static void test_writer(void **state)
 /* Every prefix and every single-byte change of a document: no crash, no read past the end. */
 static void test_mutations(void **state)
 {
-	static const char doc[] = "{\"id\":\"file-1\",\"b\":[1.5e3,-2,true,null,\"\\u00e4\\u0000\"],"
-				  "\"n\":{\"x\":\"\\ud83d\\ude00\"}}";
+	static const char doc[] =
+		"{\"id\":\"file-1\",\"b\":[1.5e3,-2,true,null,\"\\u00e4\\u0000\"],"
+		"\"n\":{\"x\":\"\\ud83d\\ude00\"}}";
 	const size_t len = sizeof(doc) - 1;
 	unsigned taken = 0, c;
 	struct json *j;
@@ -247,14 +255,10 @@ static void test_mutations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_depth),
-		cmocka_unit_test(test_nodes),
-		cmocka_unit_test(test_reader),
-		cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_ints),
-		cmocka_unit_test(test_writer),
-		cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_nodes),	cmocka_unit_test(test_reader),
+		cmocka_unit_test(test_strings), cmocka_unit_test(test_ints),
+		cmocka_unit_test(test_writer),	cmocka_unit_test(test_mutations),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

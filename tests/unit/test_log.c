@@ -127,7 +127,8 @@ static void test_line(void **state)
 	log_debug("second");
 	text = slurp();
 	assert_int_equal(count_lines(text), 2);
-	assert_non_null(strstr(text, "error: a\\x0ab\\x0d\\x1b[2J\\x7f\\xc2\\x9b [redacted] \xc3\xa4\n"));
+	assert_non_null(
+		strstr(text, "error: a\\x0ab\\x0d\\x1b[2J\\x7f\\xc2\\x9b [redacted] \xc3\xa4\n"));
 	assert_non_null(strstr(text, "debug: second\n"));
 	assert_null(strstr(text, "hunter2"));
 	assert_null(strstr(text, "not at this level"));

@@ -38,8 +38,10 @@ static void test_ordinary(void **state)
 	shows(".hidden", ".hidden");
 	shows("...", "...");
 	shows("a/.by-id", "a/.by-id");
-	shows("gr\xc3\xbc\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x98\x80",
-	      "gr\xc3\xbc\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x98\x80");
+	shows("gr\xc3\xbc\xc3\x9f"
+	      "e \xe2\x82\xac \xf0\x9f\x98\x80",
+	      "gr\xc3\xbc\xc3\x9f"
+	      "e \xe2\x82\xac \xf0\x9f\x98\x80");
 }
 
 static void test_hostile(void **state)
@@ -77,14 +79,14 @@ static void test_not_utf8(void **state)
 	shows("\xc3", "%C3");
 	shows("\xc3/\xbc", "%C3/%BC");
 	shows("\xe2\x82", "%E2%82");
-	shows("\xc0\xaf", "%C0%AF");			/* overlong '/' */
-	shows("\xc0\xae\xc0\xae", "%C0%AE%C0%AE");	/* overlong ".." */
+	shows("\xc0\xaf", "%C0%AF");		   /* overlong '/' */
+	shows("\xc0\xae\xc0\xae", "%C0%AE%C0%AE"); /* overlong ".." */
 	shows("\xe0\x80\xaf", "%E0%80%AF");
 	shows("\xf0\x80\x80\xaf", "%F0%80%80%AF");
-	shows("\xed\xa0\x80", "%ED%A0%80");		/* surrogate */
-	shows("\xf4\x90\x80\x80", "%F4%90%80%80");	/* above U+10FFFF */
+	shows("\xed\xa0\x80", "%ED%A0%80");	   /* surrogate */
+	shows("\xf4\x90\x80\x80", "%F4%90%80%80"); /* above U+10FFFF */
 	shows("\xf8\x88\x80\x80\x80", "%F8%88%80%80%80");
-	shows("\xc2\x85", "%C2%85");			/* C1: next line */
+	shows("\xc2\x85", "%C2%85"); /* C1: next line */
 	shows("\xc2\xa0", "\xc2\xa0");
 }
 
@@ -207,16 +209,27 @@ static void test_duplicate(void **state)
 	assert_string_equal(ret, "a.txt~" ID);
 	repeat(in, "\xc3\xbc", 127, "");
 	names_duplicate(in, ID, ret);
-	repeat(want, "\xc3\xbc", 121, "~" ID);	/* 255 - 12 = 243 = 121 * 2 + 1 */
+	repeat(want, "\xc3\xbc", 121, "~" ID); /* 255 - 12 = 243 = 121 * 2 + 1 */
 	assert_string_equal(ret, want);
 }
 
 static void test_temporary(void **state)
 {
-	static const char *const no[] = { "",	       ".",	    "..",	 ".a",
-					  "a.bcdefg",  ".a.bcdef",  ".a.bcdefgh", ".a.bcde-g",
-					  ".a_bcdefg", "..bcdefg",  "...abcdef",  "....abcdef",
-					  ".a.bcd\xc3\xbc" "e", NULL };
+	static const char *const no[] = { "",
+					  ".",
+					  "..",
+					  ".a",
+					  "a.bcdefg",
+					  ".a.bcdef",
+					  ".a.bcdefgh",
+					  ".a.bcde-g",
+					  ".a_bcdefg",
+					  "..bcdefg",
+					  "...abcdef",
+					  "....abcdef",
+					  ".a.bcd\xc3\xbc"
+					  "e",
+					  NULL };
 	char ret[NAMES_MAX + 1] = "kept", in[300], want[300];
 	size_t i;
 
@@ -315,7 +328,8 @@ static uint32_t rng(uint32_t below)
 /* Bytes that are likely to hurt more often than others. */
 static void random_name(char *out, size_t len)
 {
-	static const char hot[] = "/./../%\x01\x7f\xc3\xbc\xf0\x9f\x98\x80\xc0\xaf" "ax~";
+	static const char hot[] = "/./../%\x01\x7f\xc3\xbc\xf0\x9f\x98\x80\xc0\xaf"
+				  "ax~";
 	size_t i;
 
 	for (i = 0; i < len; i++) {

@@ -18,8 +18,8 @@
 
 #include "fs/predict.h"
 
-#define SIZE 100000		/* bytes of the source */
-#define DONE 40000		/* bytes written so far */
+#define SIZE 100000 /* bytes of the source */
+#define DONE 40000  /* bytes written so far */
 
 static char dir[] = "/tmp/test_predict.XXXXXX";
 static char source[64], other[64], empty[64], staged[64];
@@ -132,8 +132,9 @@ static void writer_start(const struct opened *files, size_t n)
 
 static int observe(uint64_t end, dev_t own_dev, uint64_t *ret_size)
 {
-	struct predict_query q = { .tid = writer, .staged_fd = staged_fd, .end = end,
-				   .own_dev = own_dev };
+	struct predict_query q = {
+		.tid = writer, .staged_fd = staged_fd, .end = end, .own_dev = own_dev
+	};
 
 	return predict_observe(&q, ret_size);
 }
@@ -165,7 +166,7 @@ static void test_position(void **state)
 	CHECK(at_end, DONE - 1, -ENOENT);
 	CHECK(at_end, DONE + 1, -ENOENT);
 	CHECK(at_end, 0, -ENOENT);
-	CHECK(beyond, SIZE + 10, -ENOENT);	/* the size would be below what is there */
+	CHECK(beyond, SIZE + 10, -ENOENT); /* the size would be below what is there */
 }
 
 /* sendfile and the like: the position stays 0, the bytes tell. */
@@ -206,10 +207,14 @@ static void test_exactly_one(void **state)
 	const struct opened none[] = { { "/dev/zero", O_RDONLY, 0 } };
 	const struct opened two[] = { { source, O_RDONLY, DONE }, { other, O_RDONLY, 0 } };
 	const struct opened beside[] = {
-		{ "/dev/zero", O_RDONLY, 0 },	{ "/tmp", O_RDONLY | O_DIRECTORY, 0 },
-		{ other, O_WRONLY, DONE },	{ other, O_PATH, 0 },
-		{ empty, O_RDONLY, 0 },		{ other, O_RDWR | O_APPEND, 0 },
-		{ "/proc/self/status", O_RDONLY, 10 }, { source, O_RDONLY, DONE },
+		{ "/dev/zero", O_RDONLY, 0 },
+		{ "/tmp", O_RDONLY | O_DIRECTORY, 0 },
+		{ other, O_WRONLY, DONE },
+		{ other, O_PATH, 0 },
+		{ empty, O_RDONLY, 0 },
+		{ other, O_RDWR | O_APPEND, 0 },
+		{ "/proc/self/status", O_RDONLY, 10 },
+		{ source, O_RDONLY, DONE },
 	};
 
 	(void)state;
@@ -329,10 +334,10 @@ static void test_no_access(void **state)
 	assert_true(pid >= 0);
 	if (!pid) {
 		/* Without root, init's files are as much out of reach. */
-		if (geteuid() == 0 && (setgid(65534) || setuid(65534)))
-			_exit(2);
-		if (geteuid() != 65534)
+		if (geteuid() != 0)
 			writer = 1;
+		else if (setgid(65534) || setuid(65534))
+			_exit(2);
 		_exit(observe(DONE, 1, &size) == -EACCES ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);

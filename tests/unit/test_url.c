@@ -14,13 +14,30 @@ static void test_base(void **state)
 {
 	static const char *const good[] = {
 		"https://api.openai.com/v1", "https://api.openai.com/v1/", "HTTPS://a_b-c.d",
-		"http://127.0.0.1:8080/v1", "http://[::1]:80/v1", "http://localhost",
+		"http://127.0.0.1:8080/v1",  "http://[::1]:80/v1",	   "http://localhost",
 	};
 	static const char *const bad[] = {
-		"", "api.openai.com", "ftp://a/b", "https://", "https:///v1", "https://a:/v1",
-		"https://a:0/", "https://a:70000/", "https://a:12x/", "https://u:p@a/", "https://u@a/v1",
-		"https://a/v1?x=1", "https://a/#f", "https://a/v 1", "https://a/\r\nX: y", "https://[::1",
-		"https://[::1]x/", "https://a\\b/", "https://%31/", "https://\xc3\xa4/", "sk-key",
+		"",
+		"api.openai.com",
+		"ftp://a/b",
+		"https://",
+		"https:///v1",
+		"https://a:/v1",
+		"https://a:0/",
+		"https://a:70000/",
+		"https://a:12x/",
+		"https://u:p@a/",
+		"https://u@a/v1",
+		"https://a/v1?x=1",
+		"https://a/#f",
+		"https://a/v 1",
+		"https://a/\r\nX: y",
+		"https://[::1",
+		"https://[::1]x/",
+		"https://a\\b/",
+		"https://%31/",
+		"https://\xc3\xa4/",
+		"sk-key",
 	};
 	const char *why = NULL;
 	size_t i;
@@ -41,14 +58,22 @@ static void test_base(void **state)
 static void test_loopback(void **state)
 {
 	static const char *const yes[] = {
-		"http://127.0.0.1/", "http://127.255.1.2:80", "http://localhost:1/x", "http://LOCALHOST",
-		"http://[::1]/", "https://[0:0:0:0:0:0:0:1]:5/",
+		"http://127.0.0.1/", "http://127.255.1.2:80", "http://localhost:1/x",
+		"http://LOCALHOST",  "http://[::1]/",	      "https://[0:0:0:0:0:0:0:1]:5/",
 	};
 	static const char *const no[] = {
-		"http://128.0.0.1/", "http://localhost.evil.com/", "http://127.0.0.1.evil.com/",
-		"http://127.0.0.1@evil.com/", "http://evil.com/127.0.0.1", "http://[::2]/",
-		"http://evil.com#@127.0.0.1/", "http://evil.com\\@127.0.0.1/", "http://0.0.0.0/",
-		"http://[::ffff:8.8.8.8]/", "file:///127.0.0.1", "",
+		"http://128.0.0.1/",
+		"http://localhost.evil.com/",
+		"http://127.0.0.1.evil.com/",
+		"http://127.0.0.1@evil.com/",
+		"http://evil.com/127.0.0.1",
+		"http://[::2]/",
+		"http://evil.com#@127.0.0.1/",
+		"http://evil.com\\@127.0.0.1/",
+		"http://0.0.0.0/",
+		"http://[::ffff:8.8.8.8]/",
+		"file:///127.0.0.1",
+		"",
 	};
 	size_t i;
 
@@ -130,9 +155,14 @@ static void test_head(void **state)
 static void test_head_range(void **state)
 {
 	static const char *const bad[] = {
-		"Content-Range: bytes 9-5/100", "Content-Range: bytes -5-9/100", "Content-Range: bytes 5",
-		"Content-Range: items 0-1/2", "Content-Range: bytes 5-x/100", "Content-Range:",
-		"Content-Range: bytes 99999999999999999999-99999999999999999999/1", "Content-Range",
+		"Content-Range: bytes 9-5/100",
+		"Content-Range: bytes -5-9/100",
+		"Content-Range: bytes 5",
+		"Content-Range: items 0-1/2",
+		"Content-Range: bytes 5-x/100",
+		"Content-Range:",
+		"Content-Range: bytes 99999999999999999999-99999999999999999999/1",
+		"Content-Range",
 	};
 	struct http_head h;
 	size_t i;
@@ -156,12 +186,9 @@ static void test_head_range(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_base),
-		cmocka_unit_test(test_loopback),
-		cmocka_unit_test(test_origin),
-		cmocka_unit_test(test_encode),
-		cmocka_unit_test(test_head),
-		cmocka_unit_test(test_head_range),
+		cmocka_unit_test(test_base),   cmocka_unit_test(test_loopback),
+		cmocka_unit_test(test_origin), cmocka_unit_test(test_encode),
+		cmocka_unit_test(test_head),   cmocka_unit_test(test_head_range),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

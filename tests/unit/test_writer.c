@@ -31,7 +31,7 @@ struct child {
 	bool reaped;
 };
 
-static struct child child;	/* one at a time; teardown ends what is left */
+static struct child child; /* one at a time; teardown ends what is left */
 
 struct child_end {
 	int in, out;
@@ -72,7 +72,7 @@ static void child_start(void (*act)(const struct child_end *))
 	if (!child.pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (int sig = 1; sig < NSIG; sig++)
-			signal(sig, SIG_DFL);	/* cmocka's handlers among them */
+			signal(sig, SIG_DFL); /* cmocka's handlers among them */
 		setrlimit(RLIMIT_CORE, &no_core);
 		close(up[0]);
 		close(down[1]);
@@ -217,7 +217,9 @@ static void test_exit(void **state)
 
 static void test_signals(void **state)
 {
-	static const int signals[] = { SIGKILL, SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU, SIGSEGV };
+	static const int signals[] = {
+		SIGKILL, SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU, SIGSEGV
+	};
 	size_t i;
 
 	(void)state;
