@@ -314,6 +314,16 @@ static int set_publish(struct super *s, struct inode *i, const char *v, struct s
 	return 1;
 }
 
+static bool is_settable(const char *name)
+{
+	static const char *const names[] = { "size", "mime_type", "expires_after", "publish" };
+
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+		if (!strcmp(name, names[k]))
+			return true;
+	return false;
+}
+
 /* Under lock. 0: done; 1: t's callback will come; negative errno. */
 static int set(struct super *s, struct inode *i, const char *name, const char *v, struct setting *t)
 {
@@ -321,6 +331,8 @@ static int set(struct super *s, struct inode *i, const char *name, const char *v
 	uint64_t n;
 	int r = 0;
 
+	if (!is_settable(name))
+		return -EOPNOTSUPP;
 	if (!l || l->dropped)
 		return -EPERM;	/* a File can't be changed any more */
 	if (!strcmp(name, "publish"))
@@ -337,14 +349,13 @@ static int set(struct super *s, struct inode *i, const char *name, const char *v
 		if (!strchr(v, '/') || strlen(v) > 127)
 			return -EINVAL;
 		publish_set_mime(l->pub, v);
-	} else if (!strcmp(name, "expires_after")) {
+	} else {
+		/* expires_after, within what the API allows (D) */
 		r = parse_u64(v, 2592000, &n);
 		if (!r && n < 3600)
 			r = -EINVAL;
 		if (!r)
 			publish_set_expiry(l->pub, n);
-	} else {
-		return -EOPNOTSUPP;
 	}
 	return r;
 }
