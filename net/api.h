@@ -168,7 +168,7 @@ struct api_req *api_upload_create(struct api *api, const struct api_upload_spec 
  * POST /uploads/{id}/parts with len bytes of fd from offset, read with pread()
  * on the network thread as they leave; read anew for each retry. fairness: any
  * number that names the file: Parts of different files take turns. filename is
- * sent on the field (the service refuses a part without one).
+ * sent on the field (the service refuses a part without one), by the offset.
  * Fewer bytes in fd than len: API_ERR_LOCAL with -EIO.
  */
 struct api_part_body {

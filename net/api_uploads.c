@@ -1,4 +1,5 @@
 /* POST /uploads, its parts, complete and cancel. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ struct upload_call {
 	struct api_part part;
 	api_upload_cb *upload_cb;
 	api_part_cb *part_cb;
+	char part_name[32];
 	void *arg;
 };
 
@@ -128,9 +130,12 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 	/* A Part too many is not listed at the complete. */
 	c->req.again_if_garbled = true;
 	c->req.has_part = true;
+	/* In the order of the bytes: a server may hash ahead by it. */
+	snprintf(c->part_name, sizeof(c->part_name), "part-%012llu",
+		 (unsigned long long)body->offset);
 	c->req.part = (struct http_part){
 		.field = "data",
-		.filename = "part",
+		.filename = c->part_name,
 		.fd = body->fd,
 		.offset = body->offset,
 		.len = body->len,

@@ -62,7 +62,7 @@ struct http_xfer {
 	size_t header_bytes;
 	unsigned sends, hops;
 	int local_errno;
-	bool get, follow, stale, timed_out, too_big, enough;
+	bool get, follow, kept, stale, timed_out, too_big, enough;
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -142,6 +142,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 static int on_send(void *arg, char *remote, char *local, int remote_port, int local_port)
 {
 	struct http_xfer *x = arg;
+	long connects = 0;
 
 	(void)remote, (void)local, (void)remote_port, (void)local_port;
 	/*
@@ -153,6 +154,8 @@ static int on_send(void *arg, char *remote, char *local, int remote_port, int lo
 		x->stale = true;
 		return CURL_PREREQFUNC_ABORT;
 	}
+	curl_easy_getinfo(x->easy, CURLINFO_NUM_CONNECTS, &connects);
+	x->kept = !connects;
 	x->moved_at = clock_mono_ms();
 	return CURL_PREREQFUNC_OK;
 }
@@ -335,6 +338,16 @@ static bool sent_whole(const struct http_xfer *x)
 	return x->sends > 1 || (x->sends && x->up >= x->body_len);
 }
 
+/*
+ * May the peer have seen it whole? When a kept connection breaks, curl makes a
+ * new one to send again. If that fails, on_send() is not called a second time,
+ * and neither the error nor the counters tell of the request that did go out.
+ */
+static bool maybe_sent(const struct http_xfer *x)
+{
+	return sent_whole(x) || (x->sends && x->kept && x->head.status < 100);
+}
+
 static void unlink_xfer(struct http_xfer *x)
 {
 	curl_multi_remove_handle(x->http->multi, x->easy);
@@ -346,7 +359,7 @@ bool http_abort(struct http_xfer *x)
 	bool whole;
 
 	count_bytes(x);
-	whole = sent_whole(x);
+	whole = maybe_sent(x);
 	unlink_xfer(x);
 	xfer_free(x);
 	return whole;
@@ -369,7 +382,7 @@ static enum http_fail classify(const struct http_xfer *x, CURLcode code)
 	case CURLE_COULDNT_RESOLVE_PROXY:
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_INTERFACE_FAILED:
-		return HTTP_FAIL_CONNECT;
+		return x->sends ? HTTP_FAIL_BROKEN : HTTP_FAIL_CONNECT;
 	case CURLE_OPERATION_TIMEDOUT:
 		return HTTP_FAIL_TIMEOUT;
 	case CURLE_SSL_CONNECT_ERROR:
@@ -398,7 +411,7 @@ static void fill_result(struct http_xfer *x, CURLcode code, struct http_result *
 	if (res->fail == HTTP_FAIL_LOCAL)
 		res->local_errno = x->local_errno ? x->local_errno : -ENOMEM;
 	res->head = x->head;
-	res->sent_whole = sent_whole(x);
+	res->sent_whole = maybe_sent(x);
 	res->stale = x->stale;
 	res->body = buf_str(&x->reply);
 	res->body_len = x->reply.len;

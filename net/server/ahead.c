@@ -54,8 +54,12 @@ static struct upload *pick(struct state *st)
 
 	for (i = 0; i < st->pending_count; i++) {
 		struct upload *up = st->pending[i];
+		const struct part *next;
 
-		if (!up->busy && up->hashed < up->part_count && up->parts[up->hashed]->finished)
+		if (up->busy || up->hashed == up->part_count)
+			continue;
+		next = up->parts[up->hashed];
+		if (next->finished && next->ordered)
 			return up;
 	}
 	return NULL;

@@ -96,6 +96,8 @@ static ssize_t download_read(void *cls, uint64_t pos, char *out, size_t max)
 	if (pace_bytes(&d->rq->conn->pace, PACE_OUT, (size_t)n))
 		return MHD_CONTENT_READER_END_WITH_ERROR;
 	d->rq->entry.bytes += (uint64_t)n;
+	if (pos + (uint64_t)n == d->len)
+		request_journal(d->rq);
 	return n;
 }
 

@@ -180,11 +180,13 @@ static int part_field(void *arg, const char *name, const char *filename)
 	struct request *rq = arg;
 	struct part_request *pr = rq->own;
 
-	(void)filename; /* the real service wants one; some examples send none */
+	/* The real service wants a filename; some examples send none. */
 	pr->in_data = !strcmp(name, "data");
 	if (pr->in_data && pr->seen)
 		return refuse(&rq->refusal, 400, "data", NULL, "The field 'data' comes twice.");
 	pr->seen |= pr->in_data;
+	if (pr->in_data)
+		upload_part_name(&pr->receipt, filename ? filename : "");
 	return 0;
 }
 

@@ -2,8 +2,8 @@
  * journal: one JSON line for each request, for tests.
  *
  * Lines are appended with one write each, so that they never mix. A line is
- * there before the last byte of its reply leaves; that of a content, or of a
- * request that got no reply, when it has ended. Any thread; blocks on the disk.
+ * there before the last byte of its reply leaves; that of a request whose reply
+ * was not sent whole, when it has ended. Any thread; blocks on the disk.
  */
 #ifndef UPLOADFS_NET_SERVER_JOURNAL_H
 #define UPLOADFS_NET_SERVER_JOURNAL_H

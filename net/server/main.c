@@ -13,10 +13,8 @@
 #include "net/log.h"
 #include "net/server/list.h"
 #include "net/server/server.h"
+#include "net/version.h"
 
-#ifndef VERSION
-#define VERSION "0.1"
-#endif
 
 #define LIST_MAX (1u << 30)
 
@@ -197,7 +195,7 @@ static int parse_args(int argc, char **argv, struct config *cfg)
 			return 1;
 		}
 		if (opt == OPT_VERSION) {
-			puts("uploads-server " VERSION);
+			puts("uploads-server " UPLOADFS_VERSION);
 			return 1;
 		}
 		err = take_option(cfg, opt, long_options[index].name);

@@ -35,6 +35,9 @@ struct part {
 	char id[ID_SIZE];
 	uint64_t bytes;
 	bool finished;	      /* all of it is on disk under its final name */
+	bool named;	      /* name is known, be it "" */
+	bool ordered;	      /* its place among the Parts is no toss-up (ahead.h) */
+	char name[64];	      /* the field's filename, perhaps cut; orders the guess */
 	struct digest *after; /* MD5 of the Upload up to and with this Part, or NULL (ahead.h) */
 };
 
@@ -47,7 +50,7 @@ struct upload {
 	/* ---- state.lock ---- */
 	enum upload_status status;
 	char file_id[ID_SIZE]; /* "" until completed */
-	struct part **parts;   /* in the order in which their requests began */
+	struct part **parts;   /* in the guessed order: ahead.h */
 	size_t part_count, part_room;
 	size_t hashed; /* parts[0 … hashed) have .after */
 	bool busy;     /* a complete or cancel is under way: others wait */

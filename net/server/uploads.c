@@ -215,6 +215,43 @@ int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r
 	return err;
 }
 
+/* With the lock held: takes part out of the guessed order and puts it where its name belongs. */
+static void reorder(struct upload *up, struct part *part)
+{
+	/* What is hashed already, or just now, stays where it is. */
+	size_t floor = up->hashed + up->hashing, i, at = up->part_count;
+
+	for (i = 0; i < up->part_count && up->parts[i] != part; i++)
+		;
+	memmove(up->parts + i, up->parts + i + 1, (up->part_count - i - 1) * sizeof(*up->parts));
+	while (--at > floor && strcmp(up->parts[at - 1]->name, part->name) > 0)
+		up->parts[at] = up->parts[at - 1];
+	up->parts[at] = part;
+}
+
+void upload_part_name(struct receipt *rc, const char *filename)
+{
+	struct upload *up = rc->up;
+	struct part *part = rc->part;
+	size_t i;
+
+	pthread_mutex_lock(&rc->st->lock);
+	snprintf(part->name, sizeof(part->name), "%s", filename);
+	part->ordered = true;
+	for (i = 0; i < up->part_count; i++) {
+		struct part *other = up->parts[i];
+
+		if (other == part || other->finished || !other->named ||
+		    strcmp(other->name, part->name))
+			continue;
+		other->ordered = false;
+		part->ordered = false;
+	}
+	part->named = true;
+	reorder(up, part);
+	pthread_mutex_unlock(&rc->st->lock);
+}
+
 int upload_part_finish(struct receipt *rc, struct refusal *r)
 {
 	struct state *st = rc->st;

@@ -30,6 +30,8 @@ struct receipt {
 };
 int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r,
 		      struct receipt *ret);
+/* The filename of the field ("" for none), before its bytes: it tells where the Part belongs. */
+void upload_part_name(struct receipt *rc, const char *filename);
 /* Makes the Part visible. On error it is aborted. */
 int upload_part_finish(struct receipt *rc, struct refusal *r);
 void upload_part_abort(struct receipt *rc); /* no-op when it is not begun or was finished */

@@ -147,9 +147,9 @@ static void test_file(void **state)
 		"{\"id\":\"f\",\"filename\":1,\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
 		"{\"id\":\"f\",\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
 		"{\"id\":\".f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"../e\",\"bytes\":1,\"created_at\":1}",
+		"{\"id\":\"f\",\"filename\":\"\",\"purpose\":\"/e\",\"bytes\":1,\"created_at\":1}",
 		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":\"\",\"created_at\":1}",
+		"{\"id\":\"f\",\"filename\":\"\",\"purpose\":\"p\",\"bytes\":[],\"created_at\":1}",
 		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":1}",
 	};
 	struct api_file f = { .id = "untouched" };

@@ -16,6 +16,8 @@
 #define TYPE "multipart/form-data; boundary=bnd"
 #define HEAD(name) "Content-Disposition: form-data; name=\"" name "\"\r\n\r\n"
 
+#define DISPOSITION "Content-Disposition: form-data; "
+
 /* What the parser says, written down: <name|filename>data</> */
 static int on_begin(void *arg, const char *name, const char *filename)
 {
@@ -137,8 +139,7 @@ static void test_malformed(void **state)
 		"--bnd\r\nX: y\r\n\r\nx\r\n--bnd--",
 		"--bnd\r\nContent-Disposition: form-data\r\n\r\nx\r\n--bnd--",
 		"--bnd\r\nContent-Disposition: form-data; name=\"d\r\n\r\nx\r\n--bnd--",
-		"--bnd\r\nContent-Disposition: form-data; name=a\r\n"
-		"Content-Disposition: form-data; name=b\r\n\r\nx\r\n--bnd--",
+		"--bnd\r\n" DISPOSITION "name=a\r\n" DISPOSITION "name=b\r\n\r\nx\r\n--bnd--",
 	};
 	size_t i;
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,6 +32,7 @@ static int setup(void **state)
 
 static int dial(const struct server *srv)
 {
+	static const struct timeval limit = { .tv_sec = 20 };
 	struct sockaddr_in addr = { .sin_family = AF_INET };
 	unsigned port;
 	int fd;
@@ -40,6 +42,7 @@ static int dial(const struct server *srv)
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	return fd;
 }
@@ -71,10 +74,10 @@ static struct server *start(const char *name, const char *key)
 
 static void test_two_at_once(void **state)
 {
-	static const char create[] =
-		"POST /v1/uploads HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-		"Content-Length: 71\r\n\r\n"
-		"{\"filename\":\"a\",\"purpose\":\"batch\",\"bytes\":1,\"mime_type\":\"text/plain\"} ";
+	static const char create[] = "POST /v1/uploads HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+				     "Content-Length: 69\r\n\r\n"
+				     "{\"filename\":\"a\",\"purpose\":\"batch\","
+				     "\"bytes\":1,\"mime_type\":\"text/plain\"}";
 	struct server *a = start("a", NULL), *b = start("b", "secret-key");
 	char reply[4096];
 
