@@ -60,6 +60,7 @@ FAKE_API_USERS := $(if $(UNIT_SRCS),$(shell grep -l '^/\* uses: fake_api \*/' $(
 HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard tests/unit/*.c)))
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS)
+MAN_PAGES := $(sort $(wildcard docs/*.1))
 FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*.h net/server/*.h fs/*.h tests/unit/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
@@ -132,15 +133,18 @@ compile_commands.json: $(OUT)/compile_commands.json
 deps:
 	$(Q)sh tests/setup.sh build
 
-## install: put the commands under DESTDIR/PREFIX/bin, the documents under share/doc
+## install: put commands, man pages and documents under DESTDIR/PREFIX/{bin,share/man,share/doc}
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/uploadfs
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/doc/uploadfs
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(MAN_PAGES) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(wildcard README.md docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/uploadfs/
 
 ## uninstall: remove what install put there
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/uploadfs $(DESTDIR)$(PREFIX)/bin/uploads-server
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(MAN_PAGES)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/uploadfs
 
 ## clean: remove the build directory

@@ -39,6 +39,7 @@ struct inode {
 	bool kept : 1;		/* a directory made here: stays when it becomes empty */
 	bool special : 1;	/* not listed, not writable: .by-id and what is in it */
 	bool has_mtime : 1;	/* set by a user; else created_at counts */
+	bool stale_pages : 1;	/* what the kernel has cached of it may be from before the File */
 	uint32_t mode;		/* permission bits */
 	uint32_t uid, gid;
 	struct timespec mtime;

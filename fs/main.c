@@ -31,8 +31,9 @@
 #include "net/server/server.h"
 #include "net/version.h"
 
-#define DISK_RESERVE (256ULL << 20)	/* bytes left free on the staging disk */
 #define FUSE_THREADS 8
+#define LOCK_WAIT_MS 5000	/* for the daemon of an earlier mount to end */
+#define RETRY_DELAY_MAX_S 600	/* between two background tries */
 
 struct daemon {
 	struct opts opts;
@@ -196,7 +197,7 @@ static int start_api(struct daemon *d)
 
 static int take_state_dir(struct daemon *d)
 {
-	int pid, r = statedir_open(d->opts.state_dir, &d->lock_fd, &pid);
+	int pid, r = statedir_open(d->opts.state_dir, LOCK_WAIT_MS, &d->lock_fd, &pid);
 
 	if (r == -EWOULDBLOCK)
 		log_error("%s is in use by another uploadfs (pid %d); unmount that one, or give this one a "
@@ -219,7 +220,7 @@ static int start_storage(struct daemon *d)
 	const struct opts *o = &d->opts;
 	char *staging = below_state_dir(d, "staging"), *cache = below_state_dir(d, "cache");
 	struct staging_config sc = { .dir = staging, .part_size = o->part_size,
-				     .size_max = o->staging_size, .reserve = DISK_RESERVE };
+				     .size_max = o->staging_size, .reserve = o->staging_reserve };
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	int r = staging && cache ? 0 : -ENOMEM;
 
@@ -241,7 +242,9 @@ static int start_super(struct daemon *d)
 {
 	const struct opts *o = &d->opts;
 	struct publisher_config pc = { .api = d->api, .disk = d->disk, .parallel = o->parallel,
-				       .part_size = o->part_size, .keep_old = o->keep_old };
+				       .part_size = o->part_size, .keep_old = o->keep_old,
+				       .retry_first_s = o->retry_delay_s,
+				       .retry_max_s = RETRY_DELAY_MAX_S };
 	struct super_config sc = {
 		.api = d->api,
 		.staging = d->staging,

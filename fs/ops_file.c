@@ -155,6 +155,8 @@ static void write_late(void *arg, int err)
 	} else {
 		n = r;
 	}
+	if (n < 0)
+		super_write_failed(w->s, w->h, w->off, (int)n);
 	reply_write(w->req, n);
 	free(w);
 }
@@ -199,6 +201,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 		return;
 	}
 	if (r) {
+		super_write_failed(s, ops_handle(fi), (uint64_t)off, r);
 		fuse_reply_err(req, -r);
 		return;
 	}
@@ -208,6 +211,8 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	n = fuse_buf_copy(&out, in, FUSE_BUF_SPLICE_MOVE);
 	super_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
 			fi->lock_owner);
+	if (n < 0)
+		super_write_failed(s, ops_handle(fi), (uint64_t)off, (int)n);
 	reply_write(req, n);
 }
 

@@ -28,8 +28,8 @@ static const char help_text[] =
 	"  -o parallel=N            Parts sent at once, 1 to 64 (default 4)\n"
 	"  -o part_size=SIZE        bytes of a Part, 64K to 64M (default 64M)\n"
 	"  -o state_dir=DIR         staged files and cache; one for each mountpoint\n"
-	"  -o cache_size=SIZE (8G), staging_size=SIZE (0: what the disk has)\n"
-	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60),\n"
+	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
+	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
 	"  -o keep_old              overwriting leaves the former File where it is\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
@@ -73,6 +73,8 @@ static void set_defaults(struct opts *o)
 	o->connect_timeout_s = 10;
 	o->idle_timeout_s = 60;
 	o->drain_timeout_s = 60;
+	o->retry_delay_s = 30;
+	o->staging_reserve = 256ULL << 20;
 	o->log_level = LOG_LVL_INFO;
 	o->file_mode = 0644;
 	o->dir_mode = 0755;

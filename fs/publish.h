@@ -39,14 +39,16 @@ struct publisher_config {
 
 int publisher_new(const struct publisher_config *cfg, struct publisher **ret);
 /*
- * Waits until nothing is under way or timeout_s is over, then takes no more.
- * Returns the number of files that are closed but not published. Blocks.
+ * Waits until nothing is under way (held files do not count) or timeout_s is
+ * over. Returns the number of files that are closed but not published. Blocks.
  */
 unsigned publisher_drain(struct publisher *pr, unsigned timeout_s);
 /*
- * Taking down: publisher_stop() joins the thread (no more calls to the API, no
- * more callbacks), then the caller frees the API, whose last replies are kept
- * unread, then releases its publications, then calls publisher_free().
+ * Taking down: publisher_stop() joins the thread (no more calls to the API) and
+ * tells those who still wait -EINTR, on the calling thread; who comes later is
+ * not told any more. Then the caller frees the API, whose last replies are kept
+ * unread, and the disk worker, then releases its publications, then calls
+ * publisher_free(). Each publication holds its staged file until its release.
  */
 void publisher_stop(struct publisher *pr);
 void publisher_free(struct publisher *pr);	/* NULL is a no-op */
@@ -70,19 +72,24 @@ struct publish_result {
 struct publish_spec {
 	struct staged *staged;		/* referenced by the publication */
 	const char *purpose, *path;	/* copied; path is the filename too */
-	const char *hold_name;		/* filename to send under while the name is temporary, or NULL */
+	const char *hold_name;		/* what to send it under while the name is temporary */
 	const char *superseded;		/* File id to delete once done, or NULL */
 	uint32_t mode, uid, gid;	/* for the record */
 	/*
 	 * Runs on the publisher thread each time the publication ends (it may be
 	 * reopened and end again), before its waiters are told. No locks held.
+	 * publish_get_info() called from within it shows the end; to everybody
+	 * else the publication is under way until it has returned.
 	 */
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
 	void (*release)(void *arg);	/* once, with the last reference; any thread */
 	void *arg;
 };
 
-/* One reference for the caller; sets the staged file's hooks. NULL: out of memory (release did not run). */
+/*
+ * One reference for the caller; sets the staged file's hooks. NULL: out of
+ * memory (release did not run).
+ */
 struct publish *publish_new(struct publisher *pr, const struct publish_spec *spec);
 /*
  * Recovery: takes up a publication from its record: state, Upload and Parts as
@@ -97,7 +104,8 @@ void publish_unref(struct publish *p);	/* NULL is a no-op; the last one calls re
 void publish_predict(struct publish *p, uint64_t size);
 /* Bytes close() must find, or the publication fails with -EIO; 0: none. */
 void publish_declare(struct publish *p, uint64_t size);
-void publish_set_mime(struct publish *p, const char *mime_type);	/* copied; NULL: by the ending */
+/* Copied; NULL: by the ending. */
+void publish_set_mime(struct publish *p, const char *mime_type);
 void publish_set_expiry(struct publish *p, uint64_t seconds);
 /* Another name; purpose and path are copied. A Upload made under the old one is given up. */
 int publish_rename(struct publish *p, const char *purpose, const char *path);
@@ -105,7 +113,7 @@ int publish_rename(struct publish *p, const char *purpose, const char *path);
 int publish_supersede(struct publish *p, const char *file_id);
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
-/* The file was closed and staged_seal()ed by the caller: publish it. Ends a hold. */
+/* The file was closed and staged_seal()ed by the caller: publish it under its name. Ends a hold. */
 void publish_seal(struct publish *p);
 /* Closed under a temporary name: the same, but complete waits. filename: what the Upload is made
  * with. After timeout_s it is published under the name it has. */
@@ -114,14 +122,22 @@ int publish_hold(struct publish *p, const char *filename, unsigned timeout_s);
 void publish_abort(struct publish *p);
 /*
  * Writing goes on after an end (completed: the new File will supersede the last
- * one). True: the caller now unseals the staged file. False: a publication is
- * under way; wait for its end.
+ * one), or while it is held and durable. True: the caller now unseals the staged
+ * file; its record says already that it is being written (this blocks on the
+ * local disk). False: a publication is under way; wait for its end.
  */
 bool publish_reopen(struct publish *p);
-/* Removed or overwritten: cancel, and delete the File if it comes to exist all the same. */
+/*
+ * Removed or overwritten: cancel, and delete the File if it comes to exist all
+ * the same. Data and record go from the disk; the staged file's fd stays good.
+ * A File that was there before, its own or one to supersede, is left alone.
+ */
 void publish_drop(struct publish *p);
 
-/* Waiting. cb runs on the publisher thread, exactly once, unless publish_wait_cancel() returns true. */
+/*
+ * Waiting. cb runs on the publisher thread (or that of publisher_stop()),
+ * exactly once, unless publish_wait_cancel() returns true.
+ */
 enum publish_until {
 	UNTIL_ENDED,		/* the publication is over (or was not under way: at once) */
 	UNTIL_DURABLE		/* data and record of a sealed file are on stable storage */

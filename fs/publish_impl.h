@@ -26,7 +26,7 @@ struct event {
 	enum event_kind kind;
 	unsigned epoch;		/* of the Upload it belongs to; older ones are ignored */
 	uint32_t index, version;	/* of a Part */
-	int err;		/* EV_SYNCED */
+	int err;		/* EV_SYNCED; version tells of which sync */
 	struct api_error api_err;
 	char id[API_ID_MAX + 1];	/* Upload, Part or File id */
 	uint64_t bytes;
@@ -41,6 +41,7 @@ struct publish_inputs {
 	char **superseded;
 	size_t superseded_count;
 	uint64_t hold_deadline_ms;
+	unsigned renames;	/* how often publish_rename() was called */
 	uint32_t mode, uid, gid;
 };
 
@@ -73,6 +74,8 @@ struct publish {
 	struct publish_wait *waits;
 	struct publish_info info;
 	bool durable_done;
+	int durable_err;	/* what those who wait for durability are told */
+	bool telling;		/* ended() runs: to it, on the thread, the end is known */
 
 	/* the publisher thread's own from here on */
 	enum publish_phase phase;
@@ -80,8 +83,9 @@ struct publish {
 	struct publish_inputs now;	/* copy of in; strings of its own */
 	unsigned epoch;
 	char upload_id[API_ID_MAX + 1];
-	char *upload_filename, *upload_purpose;	/* what it was created with */
-	uint64_t upload_bytes;
+	char *upload_filename, *upload_purpose, *upload_mime;	/* what it was created with */
+	uint64_t upload_bytes, upload_expiry;
+	unsigned upload_renames;	/* now.renames at that time */
 	int64_t upload_created_at;	/* the server's clock */
 	int64_t upload_created_wall;	/* ours, seconds */
 	uint64_t upload_deadline_ms;	/* ours, monotonic; 0: none */
@@ -89,9 +93,13 @@ struct publish {
 	struct part *parts;
 	uint32_t part_count;
 	unsigned sending;
-	bool stream_failed, complete_unknown, synced, syncing;
+	bool stream_failed, complete_unknown, synced;
+	bool syncing;		/* sync_job is queued or runs, and has a reference */
+	uint32_t sync_started;	/* sync_round when it was queued */
+	uint32_t sync_round;	/* a sync of an earlier one says nothing about the bytes now */
 	bool stale_unknown;	/* the complete in doubt was of bytes that were rewritten since */
 	bool recorded;		/* the first record was written */
+	bool removed;		/* dropped: nothing of it is on disk any more */
 	enum after_lookup after_lookup;
 	unsigned restarts, bad_replies, lookups, retries;
 	struct api_error first_err;	/* what is reported if a probe finds the Upload alive */
@@ -104,7 +112,6 @@ struct publish {
 	uint64_t lookup_due_ms, retry_due_ms;
 	uint64_t sealed_ms;
 	struct hash_job sync_job;
-	int sync_err;		/* the job's, until it has ended */
 };
 
 struct publisher {
@@ -115,37 +122,75 @@ struct publisher {
 	pthread_cond_t idle;	/* for publisher_drain() */
 	struct publish *run_head, **run_tail;
 	struct publish *all;
-	bool stop, draining, stepping;
+	bool stop, stepping;
 	unsigned side_calls;	/* cancels nobody waits for */
 	uint64_t completed;
 };
 
 /* publish.c */
 void publish_post(struct publish *p, struct event *ev);	/* takes ev; NULL: a mere wake-up */
-void publish_finish(struct publish *p, enum publish_outcome outcome);	/* to PHASE_ENDED: snapshot, owner, waiters */
-void publish_snapshot(struct publish *p);
-void publish_tell_durable(struct publish *p, int err);
+void publish_queue_locked(struct publish *p);		/* a wake-up, under publisher.lock */
 void publish_side_call(struct publisher *pr, int delta);
+
+/* publish_inputs.c */
 bool publish_begin_retry(struct publish *p);	/* false: writing went on in the meantime */
-void publish_end_hold(struct publish *p);
-bool publish_wants_durable(struct publish *p);
+/* False: it was renamed, held or written anew meanwhile. */
+bool publish_end_hold(struct publish *p);
 void publish_superseded_gone(struct publish *p, const char *file_id);
+/* publish_reopen() came and was not looked at yet. */
+bool publish_reopening(struct publish *p);
+int publish_copy_inputs(struct publish *p, struct publish_inputs *dst);
+int publish_inputs_supersede(struct publish_inputs *in, const char *file_id);
 int publish_inputs_copy(struct publish_inputs *dst, const struct publish_inputs *src);
 void publish_inputs_release(struct publish_inputs *in);
 
+/* publish_watch.c */
+/* To PHASE_ENDED: snapshot, owner. The waiters are told after the step. */
+void publish_finish(struct publish *p, enum publish_outcome outcome);
+void publish_snapshot(struct publish *p);
+bool publish_wants_durable(struct publish *p);
+void publish_tell_durable(struct publish *p, int err);
+void publish_tell_waiters(struct publish *p);	/* those whose wait is over */
+void publish_tell_stopped(struct publish *p);	/* all: -EINTR */
+
 /* publish_steps.c */
 void publish_step(struct publish *p);			/* until there is nothing more to do now */
-void publish_handle(struct publish *p, const struct event *ev);
-void publish_forget_upload(struct publish *p);
-void publish_release_steps(struct publish *p);
 const char *publish_filename(const struct publish *p);	/* wanted now */
 bool publish_sealed(const struct publish *p);
+
+/* publish_actions.c: one for each publish_action that does more than change the phase */
+void publish_act_create(struct publish *p, uint64_t size);
+void publish_act_send(struct publish *p);
+void publish_act_complete(struct publish *p);
+void publish_act_probe(struct publish *p);
+void publish_act_sync(struct publish *p);
+void publish_act_cleanup(struct publish *p);
+void publish_act_end(struct publish *p, enum publish_outcome outcome);
+void publish_act_reopen(struct publish *p);
+void publish_cancel_upload(struct publish *p);	/* if there is one; to PHASE_IDLE */
+void publish_cancel_by_id(struct publish *p, const char *upload_id);
+bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed);
+const char *publish_mime_type(const struct publish *p);
+void publish_forget_upload(struct publish *p);	/* without a word to the server */
+void publish_release_steps(struct publish *p);
+/* Takes the sync back, waiting if it runs, and its reference. Publisher thread, or after it. */
+void publish_end_sync(struct publish *p);
+
+/* publish_replies.c */
+void publish_handle(struct publish *p, const struct event *ev);
+void publish_note_error(struct publish *p, int err, const char *text, const char *request_id);
+void publish_fail_errno(struct publish *p, int err, const char *what);
+/* These cancel the Upload; before the close they only mean that nothing streams until then. */
+void publish_fail_local(struct publish *p, int err, const char *what);
+void publish_fail_memory(struct publish *p);
+void publish_fail(struct publish *p, int err, const char *text, const char *request_id);
 
 /* publish_lookup.c: looks for the File; EV_LOOKED_UP with its id, or "" when it isn't there */
 void publish_start_lookup(struct publish *p);
 
 /* publish_record.c */
 int publish_save_record(struct publish *p, bool durable);
+void publish_save_writing(struct publish *p);	/* any thread */
 int publish_load_record(struct publish *p, const struct record *r);
 
 #endif

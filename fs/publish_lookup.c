@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fs/publish_impl.h"
+#include "net/clock.h"
 #include "net/log.h"
 
 #define LOOKUP_PAGE 1000
@@ -127,7 +128,7 @@ void publish_start_lookup(struct publish *p)
 	struct api_req *req;
 
 	if (!l) {
-		p->lookup_due_ms = 1;	/* again at the next look */
+		p->lookup_due_ms = clock_mono_ms() + 200;
 		return;
 	}
 	req = api_file_list(p->pr->cfg.api, p->upload_purpose, NULL, LOOKUP_PAGE, true, on_page, l);

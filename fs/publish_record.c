@@ -14,26 +14,25 @@
 
 static enum record_state state_now(const struct publish *p)
 {
-	if (p->phase == PHASE_ENDED) {
-		switch (p->outcome) {
-		case OUTCOME_COMPLETED:
-			return RECORD_COMPLETED;
-		case OUTCOME_EMPTY:
-			return RECORD_EMPTY;
-		case OUTCOME_ABORTED:
-			return RECORD_ABORTED;
-		default:
-			return RECORD_FAILED;
-		}
-	}
-	if (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING)
+	bool ended = p->phase == PHASE_ENDED;
+
+	if (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING ||
+	    (ended && p->outcome == OUTCOME_COMPLETED))
 		return RECORD_COMPLETED;
-	if (p->phase == PHASE_COMPLETING || p->phase == PHASE_LOOKUP || p->complete_unknown)
+	if (ended && p->outcome == OUTCOME_EMPTY)
+		return RECORD_EMPTY;
+	if (p->phase == PHASE_COMPLETING || p->phase == PHASE_LOOKUP)
 		return RECORD_COMPLETING;
-	if (p->now.aborted)
+	if (p->now.aborted || (ended && p->outcome == OUTCOME_ABORTED))
 		return RECORD_ABORTED;
-	if (!publish_sealed(p))
+	/* Closed, but the record must not be more durable than the data: after a
+	 * power loss there may be zeros where bytes were. */
+	if (!publish_sealed(p) || !p->synced)
 		return RECORD_WRITING;
+	if (p->complete_unknown)
+		return RECORD_COMPLETING;
+	if (ended)
+		return RECORD_FAILED;
 	return p->now.held ? RECORD_HELD : RECORD_SEALED;
 }
 
@@ -62,7 +61,7 @@ int publish_save_record(struct publish *p, bool durable)
 	if (p->now.dropped)
 		return 0;
 	record_init(&r);
-	r.state = state_now(p);
+	r.state = publish_reopening(p) ? RECORD_WRITING : state_now(p);
 	r.purpose = p->now.purpose;
 	r.path = p->now.path;
 	r.filename = p->upload_filename;
@@ -74,6 +73,7 @@ int publish_save_record(struct publish *p, bool durable)
 	r.upload_id = p->upload_id[0] ? p->upload_id : NULL;
 	r.upload_bytes = p->upload_bytes;
 	r.upload_created = p->upload_created_wall;
+	r.upload_created_at = p->upload_created_at;
 	r.md5 = p->md5[0] ? p->md5 : NULL;
 	r.file_id = p->file_id[0] ? p->file_id : NULL;
 	r.superseded = p->now.superseded;
@@ -94,6 +94,35 @@ int publish_save_record(struct publish *p, bool durable)
 	return err;
 }
 
+/* From the inputs alone: what else there is belongs to the thread, which writes the whole soon. */
+void publish_save_writing(struct publish *p)
+{
+	struct publish_inputs in = { 0 };
+	struct record r;
+	int err = publish_copy_inputs(p, &in);
+
+	record_init(&r);
+	r.state = RECORD_WRITING;
+	r.purpose = in.purpose;
+	r.path = in.path;
+	r.mime_type = in.mime;
+	r.size = staged_size(p->staged);
+	r.part_size = p->pr->cfg.part_size;
+	r.expires_after = in.expires_after;
+	r.superseded = in.superseded;
+	r.superseded_count = in.superseded_count;
+	r.mode = in.mode;
+	r.uid = in.uid;
+	r.gid = in.gid;
+	r.created_s = clock_wall_s();
+	if (!err)
+		err = staged_save_record(p->staged, &r, false);
+	if (err && err != -ESTALE)
+		log_warn("%s/%s: its record could not be written: %s", in.purpose ? in.purpose : "",
+			 in.path ? in.path : "", strerror(-err));
+	publish_inputs_release(&in);
+}
+
 static int copy(char **dst, const char *src)
 {
 	if (!src)
@@ -110,66 +139,77 @@ static bool copy_id(char *dst, const char *src)
 	return true;
 }
 
+static int load_parts(struct publish *p, const struct record *r)
+{
+	p->part_count = publish_part_count(r->upload_bytes, r->part_size);
+	p->parts = calloc(p->part_count + 1, sizeof(*p->parts));
+	if (!p->parts)
+		return -ENOMEM;
+	for (size_t i = 0; i < r->part_count; i++) {
+		uint32_t index = r->parts[i].index;
+
+		if (index >= p->part_count || p->parts[index].id || !api_id_valid(r->parts[i].id))
+			continue;
+		if (copy(&p->parts[index].id, r->parts[i].id))
+			return -ENOMEM;
+		p->parts[index].state = PART_SENT;
+		p->parts[index].version = staged_part_version(p->staged, index);
+	}
+	return 0;
+}
+
 /* Takes up the Upload and its Parts, if they can still be of use. */
 static int load_upload(struct publish *p, const struct record *r)
 {
+	const char *name = r->filename ? r->filename : r->path;
 	uint64_t now = clock_mono_ms();
 	int64_t age = clock_wall_s() - r->upload_created;
 
 	p->upload_bytes = r->upload_bytes;
 	p->upload_created_wall = r->upload_created;
-	p->upload_created_at = r->upload_created;
-	if (copy(&p->upload_filename, r->filename ? r->filename : r->path) ||
-	    copy(&p->upload_purpose, r->purpose))
+	p->upload_created_at = r->upload_created_at ? r->upload_created_at : r->upload_created;
+	p->upload_expiry = r->expires_after;
+	if (copy(&p->upload_filename, name) || copy(&p->upload_purpose, r->purpose) ||
+	    copy(&p->upload_mime, r->mime_type ? r->mime_type : api_mime_type(name)))
 		return -ENOMEM;
 	if (!copy_id(p->upload_id, r->upload_id))
 		return 0;
-	p->part_count = publish_part_count(r->upload_bytes, r->part_size);
-	p->parts = calloc(p->part_count + 1, sizeof(*p->parts));
-	if (!p->parts)
-		return -ENOMEM;
 	p->phase = PHASE_OPEN;
-	if (age < 0 || age >= API_UPLOAD_TTL_S || r->part_size != p->pr->cfg.part_size)
+	if (age < 0 || age >= API_UPLOAD_TTL_S || r->part_size != p->pr->cfg.part_size ||
+	    r->upload_bytes > STAGED_SIZE_MAX) {
 		p->upload_deadline_ms = 1;	/* long ago: cancel it, make a new one */
-	else
-		p->upload_deadline_ms = now + (uint64_t)(API_UPLOAD_TTL_S - age) * 1000;
-	for (size_t i = 0; i < r->part_count; i++) {
-		struct part *part = &p->parts[r->parts[i].index];
-
-		if (r->parts[i].index >= p->part_count || !api_id_valid(r->parts[i].id))
-			continue;
-		if (copy(&part->id, r->parts[i].id))
-			return -ENOMEM;
-		part->state = PART_SENT;
-		part->version = staged_part_version(p->staged, r->parts[i].index);
+		return 0;
 	}
-	return 0;
+	p->upload_deadline_ms = now + (uint64_t)(API_UPLOAD_TTL_S - age) * 1000;
+	return load_parts(p, r);
 }
 
 static void load_state(struct publish *p, const struct record *r)
 {
+	/* Without a File id the File can only be looked for. */
+	bool found = r->state == RECORD_COMPLETED && copy_id(p->file_id, r->file_id);
+
 	switch (r->state) {
 	case RECORD_WRITING:
 	case RECORD_ABORTED:
 		p->in.aborted = true;
 		break;
 	case RECORD_COMPLETING:
-		p->complete_unknown = true;
+	case RECORD_COMPLETED:
+		p->complete_unknown = !found;
+		if (found)
+			p->phase = PHASE_CLEANUP;
 		/* fall through */
 	case RECORD_HELD:	/* its rename did not come in that life: published as it is named */
 	case RECORD_SEALED:
 	case RECORD_FAILED:
-		p->in.sealed = true;
-		p->info.under_way = true;
-		break;
-	case RECORD_COMPLETED:
-		p->in.sealed = true;
-		p->info.under_way = true;
-		p->phase = PHASE_CLEANUP;
-		break;
 	case RECORD_EMPTY:
 		p->in.sealed = true;
+		/* Of one that was never closed a declaration went with its writer. */
+		p->in.declared = r->declared;
 		p->info.under_way = true;
+		free(p->in.hold_name);
+		p->in.hold_name = NULL;
 		break;
 	}
 }
@@ -180,14 +220,12 @@ int publish_load_record(struct publish *p, const struct record *r)
 
 	if (err)
 		return err;
-	if (r->state == RECORD_COMPLETED && !copy_id(p->file_id, r->file_id))
-		return -EBADMSG;
-	p->in.declared = 0;	/* a declaration is for the writer of its time */
+	p->file_created_at = p->upload_created_at;
 	p->in.expires_after = r->expires_after;
 	err = copy(&p->in.mime, r->mime_type);
 	for (size_t i = 0; !err && i < r->superseded_count; i++)
 		if (api_id_valid(r->superseded[i]))
-			err = publish_supersede(p, r->superseded[i]);
+			err = publish_inputs_supersede(&p->in, r->superseded[i]);
 	if (r->md5 && strlen(r->md5) < sizeof(p->md5))
 		memcpy(p->md5, r->md5, strlen(r->md5) + 1);
 	if (err)
@@ -195,6 +233,8 @@ int publish_load_record(struct publish *p, const struct record *r)
 	p->err = r->err;
 	if (r->error)
 		snprintf(p->error, sizeof(p->error), "%s", r->error);
+	if (r->request_id)
+		snprintf(p->request_id, sizeof(p->request_id), "%s", r->request_id);
 	load_state(p, r);
 	p->recorded = true;
 	return 0;

@@ -7,16 +7,18 @@ uint32_t publish_part_count(uint64_t size, uint64_t part_size)
 
 static enum publish_action next_idle(const struct publish_view *v)
 {
+	/* Removed, but its File may exist: then it has to go, too. */
 	if (v->dropped)
-		return ACT_END_DROPPED;
+		return v->complete_unknown ? ACT_LOOKUP : ACT_END_DROPPED;
 	if (v->aborted)
 		return ACT_END_ABORTED;
 	if (v->sealed && !v->synced && !v->syncing)
 		return ACT_SYNC;
+	/* A new Upload would hide what is known of the one in doubt. */
+	if (v->complete_unknown)
+		return v->sealed && !v->held ? ACT_LOOKUP : ACT_WAIT;
 	if (v->sealed && v->size == 0)
 		return v->held || !v->synced ? ACT_WAIT : ACT_END_EMPTY;
-	if (v->complete_unknown && v->sealed && !v->held)
-		return ACT_LOOKUP;
 	/* A stream that failed is not taken up again before the close: the
 	 * writer would not hear of it, and the bytes are safe where they are. */
 	if (v->stream_failed && (!v->sealed || v->held))

@@ -44,12 +44,11 @@ struct publish_view {
 	bool mismatch;		/* the Upload's size, name or purpose is not what is wanted */
 	bool expired;		/* the Upload's time is over */
 	bool complete_unknown;	/* an earlier complete may have been done */
-	bool file_exists;	/* complete succeeded */
 	bool synced;		/* the staged data is on stable storage */
 	bool syncing;		/* on its way there */
 	unsigned ready;		/* Parts that may leave now */
 	unsigned sending;	/* Parts under way */
-	unsigned missing;	/* Parts not there yet, or no longer right; those under way included */
+	unsigned missing;	/* Parts not there yet, no longer right, or under way */
 	bool slot;		/* one more Part may be handed to the queue */
 	bool md5_known;
 	int md5_err;		/* negative errno: reading the staged file failed */
@@ -65,7 +64,7 @@ enum publish_action {
 	ACT_LOOKUP,		/* look for the File of a complete that may have been done */
 	ACT_FAIL_READ,		/* end: the staged file can't be read (md5_err) */
 	ACT_REOPEN,		/* leave PHASE_ENDED for PHASE_IDLE or PHASE_OPEN: try again */
-	ACT_CLEANUP,		/* delete what the new File supersedes, or the File itself when dropped */
+	ACT_CLEANUP,		/* delete what the File supersedes; when dropped, the File */
 	ACT_END_EMPTY, ACT_END_ABORTED, ACT_END_DROPPED
 };
 

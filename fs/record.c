@@ -44,6 +44,7 @@ static const struct field {
 	{ FIELD(upload_id, F_STRING, false) },
 	{ FIELD(upload_bytes, F_UNSIGNED64, false) },
 	{ FIELD(upload_created, F_SIGNED64, false) },
+	{ FIELD(upload_created_at, F_SIGNED64, false) },
 	{ FIELD(md5, F_STRING, false) },
 	{ FIELD(file_id, F_STRING, false) },
 	{ FIELD(err, F_INT, false) },

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 enum record_state {
-	RECORD_WRITING,	   /* not closed: comes back as aborted */
+	RECORD_WRITING,	   /* not closed, or not yet on stable storage: comes back as aborted */
 	RECORD_HELD,	   /* closed under a temporary name, waits for its rename */
 	RECORD_SEALED,	   /* closed: to be published */
 	RECORD_COMPLETING, /* complete was asked: the File may exist */
@@ -46,6 +46,7 @@ struct record {
 	char *upload_id;	   /* NULL: no Upload */
 	uint64_t upload_bytes;	   /* what the Upload was created with */
 	int64_t upload_created;	   /* our clock, seconds since the epoch */
+	int64_t upload_created_at; /* the server's; 0: not known */
 	struct record_part *parts; /* Parts that arrived and are still right */
 	size_t part_count;
 	char *md5;	   /* NULL: not known yet */

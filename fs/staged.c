@@ -179,20 +179,24 @@ struct staged *staged_ref(struct staged *st)
 	return st;
 }
 
-void staged_unref(struct staged *st)
+static void remove_names(struct staged *st)
 {
 	char name[STAGED_NAME_SIZE];
 
+	/* Data first: data that no record speaks of would be set aside, not removed. */
+	staging_name(name, st->id, STAGED_DATA);
+	unlinkat(st->sg->dirfd, name, 0);
+	staging_name(name, st->id, STAGED_RECORD);
+	unlinkat(st->sg->dirfd, name, 0);
+}
+
+void staged_unref(struct staged *st)
+{
 	if (!st || atomic_fetch_sub_explicit(&st->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	staged_hash_release(st);
-	if (st->fate == STAGED_DISCARD) {
-		/* Data first: data that no record speaks of would be set aside, not removed. */
-		staging_name(name, st->id, STAGED_DATA);
-		unlinkat(st->sg->dirfd, name, 0);
-		staging_name(name, st->id, STAGED_RECORD);
-		unlinkat(st->sg->dirfd, name, 0);
-	}
+	if (st->fate == STAGED_DISCARD && !st->removed)
+		remove_names(st);
 	close(st->fd);
 	staging_release(st->sg, st->charged);
 	if (st->fate != STAGED_GIVEN)
@@ -257,12 +261,28 @@ int staged_sync(struct staged *st)
 	return fdatasync(st->fd) ? -errno : 0;
 }
 
-static bool given(struct staged *st)
+int staged_sync_record(struct staged *st)
+{
+	char name[STAGED_NAME_SIZE];
+	int fd, rc = 0;
+
+	staging_name(name, st->id, STAGED_RECORD);
+	pthread_mutex_lock(&st->record_lock);
+	fd = openat(st->sg->dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) || fsync(st->sg->dirfd))
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+static bool nameless(struct staged *st)
 {
 	bool ret;
 
 	pthread_mutex_lock(&st->lock);
-	ret = st->fate == STAGED_GIVEN;
+	ret = st->fate == STAGED_GIVEN || st->removed;
 	pthread_mutex_unlock(&st->lock);
 	return ret;
 }
@@ -275,7 +295,7 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable)
 	staging_name(name, st->id, STAGED_RECORD);
 	pthread_mutex_lock(&st->record_lock);
 	/* fate becomes GIVEN under this lock only. */
-	rc = given(st) ? -ESTALE : record_save(st->sg->dirfd, name, r, durable);
+	rc = nameless(st) ? -ESTALE : record_save(st->sg->dirfd, name, r, durable);
 	pthread_mutex_unlock(&st->record_lock);
 	return rc;
 }
@@ -298,13 +318,26 @@ void staged_keep(struct staged *st)
 	set_fate(st, STAGED_KEEP);
 }
 
+void staged_remove(struct staged *st)
+{
+	pthread_mutex_lock(&st->record_lock);
+	pthread_mutex_lock(&st->lock);
+	if (st->fate != STAGED_GIVEN && !st->removed) {
+		st->fate = STAGED_DISCARD;
+		st->removed = true;
+		remove_names(st);
+	}
+	pthread_mutex_unlock(&st->lock);
+	pthread_mutex_unlock(&st->record_lock);
+}
+
 /* Under both locks. */
 static int move_out(struct staged *st, const char *path)
 {
 	char data[STAGED_NAME_SIZE], rec[STAGED_NAME_SIZE];
 	int dirfd = st->sg->dirfd, rc;
 
-	if (st->fate == STAGED_GIVEN)
+	if (st->fate == STAGED_GIVEN || st->removed)
 		return -ESTALE;
 	if (st->writers)
 		return -EBUSY;

@@ -156,6 +156,8 @@ void staged_set_hooks(struct staged *st, const struct staged_hooks *hooks);
 
 /* Data to stable storage (fdatasync). 0 or negative errno. */
 int staged_sync(struct staged *st);
+/* The record as it stands, and both names. 0, -ENOENT (there is none) or another negative errno. */
+int staged_sync_record(struct staged *st);
 /* Saves the record; see record_save(). One at a time. -ESTALE after staged_give(). */
 int staged_save_record(struct staged *st, const struct record *r, bool durable);
 
@@ -165,6 +167,12 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable);
  */
 void staged_discard(struct staged *st); /* data and record are removed */
 void staged_keep(struct staged *st);	/* both stay, for the next mount */
+/*
+ * As staged_discard(), but the files go now: for what nobody may find again,
+ * should the daemon die. The fd stays good, also for writing. Records saved
+ * from now on are -ESTALE.
+ */
+void staged_remove(struct staged *st);
 /*
  * Now: renames the data file to path (same file system) and removes the
  * record; the fd stays valid. The bytes are another's from now on: they are no

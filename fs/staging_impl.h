@@ -69,6 +69,7 @@ struct staged {
 	pthread_mutex_t lock; /* of all that follows */
 	pthread_cond_t hooks_idle;
 	enum staged_fate fate; /* changed under both locks */
+	bool removed;	       /* the same; the names are gone from the disk */
 	uint64_t size;
 	uint64_t charged; /* bytes taken from the area: size, or more while writes are under way */
 	struct extents written;

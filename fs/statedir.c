@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static int make_path(const char *path)
@@ -50,7 +51,22 @@ static void read_pid(int fd, int *ret_pid)
 		*ret_pid = (int)strtol(buf, NULL, 10);
 }
 
-int statedir_open(const char *path, int *ret_fd, int *ret_pid)
+/* An unmount returns before its daemon has drained: then the lock is free in a moment. */
+static int lock_patiently(int fd, unsigned wait_ms)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+
+	for (;;) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK || wait_ms < 50)
+			return -errno;
+		wait_ms -= 50;
+		nanosleep(&pause, NULL);
+	}
+}
+
+int statedir_open(const char *path, unsigned wait_ms, int *ret_fd, int *ret_pid)
 {
 	char pid[32];
 	int dirfd, fd = -1, r = make_path(path);
@@ -69,8 +85,8 @@ int statedir_open(const char *path, int *ret_fd, int *ret_pid)
 		r = -errno;
 		goto out;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		r = -errno;
+	r = lock_patiently(fd, wait_ms);
+	if (r) {
 		read_pid(fd, ret_pid);
 		goto out;
 	}

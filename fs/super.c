@@ -100,6 +100,9 @@ int super_check_new(struct super *s, const struct inode *dir, const char *name)
 {
 	if (dir->kind != INODE_DIR)
 		return -ENOTDIR;
+	/* Gone with its last File, though somebody still stands in it. */
+	if (!dir->parent && dir != inode_root(s->table))
+		return -ENOENT;
 	if (!super_is_purpose_writable(s, dir))
 		return -EPERM;
 	if (dir == inode_root(s->table) && (!strcmp(name, ".by-id") || !strcmp(name, ".uploadfs")))
@@ -236,8 +239,6 @@ static bool never_listed(struct super *s, uint64_t parent, const char *name)
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
-
-
 
 void super_lookup(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb, void *arg)
 {

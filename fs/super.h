@@ -122,6 +122,11 @@ void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, sup
 int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd);
 void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
 		     const struct super_caller *who, uint64_t lock_owner);
+/*
+ * A write was refused, or none of it landed: until those bytes are written, or
+ * the file is made anew, a close publishes nothing and returns err.
+ */
+void super_write_failed(struct super *s, struct handle *h, uint64_t off, int err);
 void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, void *arg);
 int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len);
 int super_fsync(struct super *s, struct handle *h);

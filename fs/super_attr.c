@@ -28,18 +28,39 @@ static void set_plain(struct inode *i, const struct stat *st, unsigned what)
 
 static int truncate_local(struct super *s, struct handle *h, uint64_t size)
 {
+	struct staged *st = NULL;
 	struct local *l;
 	uint64_t before;
 	int r;
 
+	/* Cutting to nothing needs no content, so it works for what may not be read, too. */
+	if (size == 0 && (r = staged_create(s->cfg.staging, &st)) != 0)
+		return r;
 	pthread_mutex_lock(&s->lock);
+	if (!h->inode->local && st) {
+		r = local_make(s, h->inode, st, NULL);
+		st = NULL;
+		if (r) {
+			pthread_mutex_unlock(&s->lock);
+			return r;
+		}
+	}
 	l = h->inode->local;
+	if (!l) {
+		pthread_mutex_unlock(&s->lock);
+		return -EBUSY;	/* its File's content has to come first */
+	}
 	before = staged_size(l->st);
 	r = staged_truncate(l->st, size);
 	if (r == -EBUSY && local_reopen(l) == 0)
 		r = staged_truncate(l->st, size);
 	if (r == 0) {
 		h->wrote = true;
+		h->writer_killed = h->writer_killed && size > 0;
+		l->pristine = false;
+		/* Bytes that are missing behind its end are not missed. */
+		if (size <= l->spoilt_at)
+			l->spoilt = 0;
 		if (!l->dropped)
 			l->dirty = true;
 		h->inode->mtime = clock_wall_ts();
@@ -52,6 +73,7 @@ static int truncate_local(struct super *s, struct handle *h, uint64_t size)
 		}
 	}
 	pthread_mutex_unlock(&s->lock);
+	staged_unref(st);
 	return r;
 }
 

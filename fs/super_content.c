@@ -36,6 +36,8 @@ static void end(struct staging_in *in, int err)
 	if (!err && !in->inode->local) {
 		err = local_make(s, in->inode, in->st, NULL);
 		in->st = NULL;
+		if (!err)
+			in->inode->local->pristine = true;
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(in->st);

@@ -16,6 +16,7 @@
 #define LOOKUP_AGAIN_MS 1000	/* a name that is not listed is asked for again after this time */
 #define PUBLISH_GRACE_MS 60000	/* a new File may be missing from listings for a while (api.md, U) */
 #define PREDICT_TRIES 6
+#define GONE_BUCKETS 256
 
 /* The local side of a file: its staged bytes and their publication. Under super.lock. */
 struct local {
@@ -23,9 +24,13 @@ struct local {
 	struct publish *pub;	/* referenced */
 	unsigned writers;	/* handles open for writing */
 	bool dirty;		/* written since the last close that published */
+	unsigned seals;		/* how often it was closed: tells whether one came in between */
+	bool pristine;		/* the File's content, and nobody has changed it yet */
 	bool touched;		/* made or cut to nothing, and not closed since: perhaps empty */
 	bool killed;		/* a writer was killed: not to be published */
 	unsigned kills;		/* how often; see struct handle */
+	int spoilt;		/* negative errno of a write that failed and was not made good; or 0 */
+	uint64_t spoilt_at;	/* where, in bytes */
 	bool dropped;		/* removed: nothing is published any more */
 	unsigned predict_tries;
 	uint64_t predict_next;	/* look again once so many bytes are there */
@@ -45,6 +50,9 @@ struct handle {
 	bool wrote;		/* through this handle, since the last publishing close */
 	unsigned kills;		/* the local side's when it was opened: a later writer starts anew */
 	bool closer_killed;	/* the last close that published nothing came from a killed process */
+	bool writer_killed;	/* one that had written was killed, whoever closes after it */
+	uint64_t last_owner;	/* lock owner of the last write, 0: not told */
+	pid_t last_tid;		/* the thread that made it */
 	struct staged *st;	/* referenced; what it reads when there is no local side any more */
 	struct fetch *fetch;	/* or what it reads from the service */
 	struct writer *writer;	/* NULL when it can't write */
@@ -57,9 +65,10 @@ struct super {
 	pthread_mutex_t lock;
 	/* under lock */
 	struct inode_table *table;
-	struct inode *by_id;	/* .by-id, NULL before its first use */
 	struct listing *listing;
 	struct handle *handles;
+	struct staging_in *stagings;	/* super_content.c: content on its way */
+	struct gone *gone[GONE_BUCKETS];	/* super_listing.c */
 };
 
 /* super.c */
@@ -75,7 +84,12 @@ bool super_lookup_special(struct super *s, uint64_t parent, const char *name, su
 /* super_listing.c */
 void super_apply_listing(void *arg, uint32_t number, const struct api_file *files, size_t n);
 int super_make_purposes(struct super *s);
-void super_prune_dirs(struct super *s, struct inode *dir);	/* under lock: empty, not kept ones */
+/*
+ * A File that was deleted or superseded here: a listing that was on its way at
+ * that time must not bring it back. Under lock; without memory it may.
+ */
+void super_note_gone(struct super *s, const char *file_id);
+void super_forget_gone(struct super *s);	/* all of them */
 
 /* super_local.c: the local side */
 /*
@@ -93,6 +107,8 @@ struct local *local_settle(struct super *s, struct inode *i);
 void local_seal(struct super *s, struct inode *i);
 /* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
 int local_reopen(struct local *l);
+/* Under lock: something was changed, or is about to be. */
+void local_changed(struct local *l);
 /* Removes the staged file, cancels its publication. Under lock. */
 void local_drop(struct local *l);
 void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
@@ -106,6 +122,15 @@ void local_declare(struct super *s, struct local *l, uint64_t size);	/* under lo
  */
 void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_done_cb *cb,
 			 void *arg);
+/* Ends what is left of them with -EINTR; after the disk workers have ended. */
+void super_end_stagings(struct super *s);
+
+/* super_write.c */
+/*
+ * Under lock: 0 when h may write to its local side now, but for the seal; a
+ * killed writer's file that was opened since is taken over. -EBADF, -EBUSY.
+ */
+int handle_writable(struct handle *h);
 
 /* super_open.c */
 /* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */

@@ -186,17 +186,6 @@ out:
 	buf_release(&path);
 }
 
-void super_prune_dirs(struct super *s, struct inode *dir)
-{
-	while (dir && dir->kind == INODE_DIR && !dir->child && !dir->fixed && !dir->kept &&
-	       dir->parent) {
-		struct inode *up = dir->parent;
-
-		inode_unlink(s->table, dir);
-		dir = up;
-	}
-}
-
 /* Removes the Files that the listing did not name. */
 static void sweep(struct super *s, struct inode *dir, uint32_t number, uint64_t now)
 {

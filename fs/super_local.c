@@ -114,13 +114,18 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 	spec.mode = i->mode;
 	spec.uid = i->uid;
 	spec.gid = i->gid;
-	err = -ENOMEM;
+	errno = ENOMEM;
 	l->pub = r ? publish_recover(s->cfg.publisher, &spec, r) :
 		     publish_new(s->cfg.publisher, &spec);
-	if (!l->pub)
+	if (!l->pub) {
+		err = -errno;
 		goto fail;
+	}
 	inode_ref(i);		/* the owner's */
 	l->st = st;
+	/* Those who opened the File before it had a local side. */
+	for (const struct handle *h = s->handles; h; h = h->next)
+		l->writers += h->inode == i && h->may_write;
 	i->local = l;
 	free(path);
 	free(hold);
@@ -186,7 +191,7 @@ void local_seal(struct super *s, struct inode *i)
 	struct local *l = i->local;
 	char *path, *hold;
 
-	l->dirty = l->touched = false;
+	l->dirty = l->touched = l->pristine = false;
 	staged_seal(l->st);
 	path = hold = NULL;
 	if (inode_path(i, &path) == 0)
@@ -212,7 +217,7 @@ void local_drop(struct local *l)
 	if (l->dropped)
 		return;
 	l->dropped = true;
-	l->dirty = l->touched = false;
+	l->dirty = l->touched = l->pristine = false;
 	publish_drop(l->pub);
 }
 

@@ -76,12 +76,11 @@ bool super_keep_cache(const struct handle *h)
 
 /* ---- open ---- */
 
-/* An open that may have to wait: for a publication to end, or for content to come. */
+/* An open that may have to wait for a publication to end. */
 struct opening {
 	struct publish_wait w;	/* first */
 	struct super *s;
 	uint64_t ino;
-	struct inode *inode;	/* referenced while content is fetched */
 	int flags;
 	struct super_caller who;
 	super_open_cb *cb;
@@ -94,20 +93,6 @@ static void open_again(void *arg, int err)
 
 	(void)err;	/* how the former publication ended does not matter to an overwriter */
 	super_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
-	free(o);
-}
-
-static void open_staged(void *arg, int err)
-{
-	struct opening *o = arg;
-
-	pthread_mutex_lock(&o->s->lock);
-	inode_unref(o->s->table, o->inode);
-	pthread_mutex_unlock(&o->s->lock);
-	if (err)
-		o->cb(o->arg, err, NULL, NULL);
-	else
-		super_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
 	free(o);
 }
 
@@ -133,6 +118,7 @@ static int cut_local(struct local *l)
 	if (r)
 		return r;
 	l->killed = false;
+	l->spoilt = 0;
 	l->touched = true;
 	l->dirty = false;
 	/* All new bytes: they may be a copy of something again. */
@@ -142,7 +128,7 @@ static int cut_local(struct local *l)
 	return 0;
 }
 
-enum open_step { OPEN_NOW, OPEN_WAIT, OPEN_CONTENT };
+enum open_step { OPEN_NOW, OPEN_WAIT };
 
 /*
  * Makes i ready for a writer. st: a new staged file, taken over (set to NULL)
@@ -166,10 +152,9 @@ static int open_writing(struct super *s, struct inode *i, int flags, struct stag
 		}
 		return r;
 	}
-	if (!(flags & O_TRUNC) && i->bytes > 0) {
-		*ret = OPEN_CONTENT;
+	/* The content comes with the first write: touch(1) needs none. */
+	if (!(flags & O_TRUNC))
 		return 0;
-	}
 	r = local_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r == 0)
@@ -223,9 +208,6 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 		o->w.cb = open_again;
 		o->w.arg = o;
 		publish_wait(i->local->pub, &o->w);
-	} else if (!r) {
-		o->inode = i;
-		inode_ref(i);
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(st);
@@ -233,12 +215,8 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 		writer_free(w);
 	if (!r && step == OPEN_WAIT)
 		return;
-	if (!r && step == OPEN_CONTENT) {
-		super_stage_content(s, i, UINT64_MAX, open_staged, o);
-		return;
-	}
 	free(o);
-	if (!r && !w)
+	if (!r && (flags & O_ACCMODE) != O_WRONLY)
 		r = open_reading(s, h);
 	if (r && h)
 		handle_free(h);
@@ -306,17 +284,30 @@ void super_create(struct super *s, uint64_t parent, const char *name, mode_t mod
 void super_release(struct super *s, struct handle *h)
 {
 	struct inode *i = h->inode;
-	struct local *l, *out = NULL;
+	struct local *l, *out = NULL, *pristine = NULL;
 	bool killed = false;
 
 	/* Nobody closed it properly since it wrote: how did its opener end? */
 	if (h->may_write && h->wrote)
-		killed = h->closer_killed || writer_fate(h->writer, 0) == WRITER_KILLED;
+		killed = h->closer_killed || h->writer_killed || writer_fate(h->writer, 0) == WRITER_KILLED;
 	pthread_mutex_lock(&s->lock);
 	l = i->local;
 	if (l && h->may_write) {
 		l->writers--;
+		if (l->writers == 0 && l->pristine) {
+			/* Fetched for a writer that changed nothing: the File stands. */
+			local_drop(l);
+			pristine = local_take(s, i);
+			l = NULL;
+		}
+	}
+	if (l && h->may_write) {
 		if (killed && !l->dropped) {
+			l->killed = true;
+			l->kills++;
+		}
+		if (l->writers == 0 && !l->dropped && l->spoilt) {
+			l->spoilt = 0;
 			l->killed = true;
 			l->kills++;
 		}
@@ -335,5 +326,6 @@ void super_release(struct super *s, struct handle *h)
 	i->nopen++;
 	pthread_mutex_unlock(&s->lock);
 	local_release(s, out);
+	local_release(s, pristine);
 	handle_free(h);
 }

@@ -15,8 +15,10 @@ static int writable(struct handle *h, struct staged **ret)
 {
 	struct local *l = h->inode->local;
 
-	if (!h->may_write || !l)
+	if (!h->may_write)
 		return -EBADF;
+	if (!l)
+		return -EBUSY;	/* its File's content has to come first */
 	/* A killed writer's file that somebody else opened since and writes:
 	 * theirs to finish. */
 	if (l->killed && h->kills == l->kills) {
@@ -37,7 +39,7 @@ int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t 
 	r = writable(h, &st);
 	if (!r)
 		r = staged_write_begin(st, off, len, ret_fd);
-	if (r == -EBUSY && local_reopen(h->inode->local) == 0)
+	if (r == -EBUSY && h->inode->local && local_reopen(h->inode->local) == 0)
 		r = staged_write_begin(st, off, len, ret_fd);
 	pthread_mutex_unlock(&s->lock);
 	return r;
@@ -54,12 +56,33 @@ void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t l
 	i->mtime = clock_wall_ts();
 	i->has_mtime = true;
 	h->wrote = true;
+	h->last_owner = lock_owner;
+	h->last_tid = who->tid;
 	if (!i->local->dropped)
 		i->local->dirty = true;
+	i->local->pristine = false;
+	/* The bytes that failed before are there now. */
+	if (done && off <= i->local->spoilt_at && i->local->spoilt_at < off + done)
+		i->local->spoilt = 0;
 	pthread_mutex_unlock(&s->lock);
 	writer_note_owner(h->writer, lock_owner);
 	if (done)
 		local_predict(s, h, off, off + done, who->tid);
+}
+
+void super_write_failed(struct super *s, struct handle *h, uint64_t off, int err)
+{
+	struct local *l;
+
+	pthread_mutex_lock(&s->lock);
+	l = h->inode->local;
+	if (l && !l->dropped && h->may_write) {
+		h->wrote = true;
+		l->dirty = true;
+		l->spoilt = err;
+		l->spoilt_at = off;
+	}
+	pthread_mutex_unlock(&s->lock);
 }
 
 struct waiting {
@@ -109,9 +132,19 @@ static void writable_again(void *arg, int err)
 	free(w);
 }
 
+/* A handle keeps its inode, so no further reference is needed until the callback. */
+static void content_staged(void *arg, int err)
+{
+	struct waiting *w = arg;
+
+	w->cb(w->arg, err);
+	free(w);
+}
+
 void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, void *arg)
 {
 	struct waiting *w = waiting_new(UNTIL_ENDED, cb, arg);
+	bool has_local;
 
 	if (!w) {
 		cb(arg, -ENOMEM);
@@ -119,8 +152,12 @@ void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, v
 	}
 	w->w.cb = writable_again;
 	pthread_mutex_lock(&s->lock);
-	publish_wait(h->inode->local->pub, &w->w);
+	has_local = h->inode->local != NULL;
+	if (has_local)
+		publish_wait(h->inode->local->pub, &w->w);
 	pthread_mutex_unlock(&s->lock);
+	if (!has_local)
+		super_stage_content(s, h->inode, UINT64_MAX, content_staged, w);
 }
 
 int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len)
@@ -149,6 +186,7 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 	pthread_mutex_lock(&s->lock);
 	l = h->inode->local;
 	h->wrote = true;
+	l->pristine = false;
 	if (!l->dropped)
 		l->dirty = true;
 	/* rsync --preallocate keeps the size and asks for a byte less than it
@@ -162,16 +200,19 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 int super_fsync(struct super *s, struct handle *h)
 {
 	struct staged *st;
+	int r;
 
 	pthread_mutex_lock(&s->lock);
 	st = h->inode->local ? staged_ref(h->inode->local->st) : NULL;
 	pthread_mutex_unlock(&s->lock);
 	if (!st)
 		return 0;
-	int r = staged_sync(st);
-
+	r = staged_sync(st);
+	if (!r)
+		r = staged_sync_record(st);
 	staged_unref(st);
-	return r;
+	/* Removed, or a File by now: then the record has done its duty. */
+	return r == -ENOENT ? 0 : r;
 }
 
 /* ---- close ---- */
@@ -199,6 +240,11 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 	*ret_err = 0;
 	if (!l || l->dropped || !opener)
 		return CLOSE_NOTHING;
+	if (l->spoilt) {
+		/* Bytes are missing: what is there is no File. */
+		*ret_err = l->spoilt;
+		return CLOSE_NOTHING;
+	}
 	if (l->dirty) {
 		if (!l->killed)
 			return CLOSE_ENDS;
@@ -231,7 +277,15 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 	killed = writer_fate(h->writer, who->tid) == WRITER_KILLED;
 	pthread_mutex_lock(&s->lock);
 	h->closer_killed = killed && h->wrote;
-	kind = h->closer_killed ? CLOSE_NOTHING : judge_close(h, opener, &err);
+	/* A shell goes on after its child was killed: the file is half-written all
+	 * the same. One that only inherited the descriptor means nothing. */
+	if (h->closer_killed && (h->last_owner ? h->last_owner == lock_owner : h->last_tid == who->tid))
+		h->writer_killed = true;
+	kind = CLOSE_NOTHING;
+	if (!h->closer_killed && !h->writer_killed)
+		kind = judge_close(h, opener, &err);
+	else if (!h->closer_killed && opener)
+		err = -EIO;
 	if (kind != CLOSE_NOTHING) {
 		w = waiting_new(closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED, cb, arg);
 		err = w ? 0 : -ENOMEM;

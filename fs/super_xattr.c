@@ -305,6 +305,7 @@ static int set_publish(struct super *s, struct inode *i, const char *v, struct s
 	if (strcmp(v, "1"))
 		return -EINVAL;
 	l->killed = l->dirty = l->touched = false;
+	l->spoilt = 0;
 	l->declared = 0;
 	publish_declare(l->pub, 0);
 	staged_seal(l->st);

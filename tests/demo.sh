@@ -38,8 +38,13 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+bold= plain=
+if [ -t 1 ]; then
+	bold=$'\033[1m' plain=$'\033[0m'
+fi
+
 say() {
-	printf '\n\033[1m%s\033[0m\n' "$*"
+	printf '\n%s%s%s\n' "$bold" "$*" "$plain"
 }
 
 # show COMMAND...: prints it as a person would type it, and runs it

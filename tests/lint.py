@@ -19,7 +19,9 @@ OWNERS = [
     (r"openssl/.*", r"net/digest\.c", "OpenSSL"),
     (r"curl/.*", r"net/http\.c", "curl"),
     (r"microhttpd\.h", r"net/server/[^/]*\.[ch]", "libmicrohttpd"),
-    (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h", r"fs/(ops[a-z_]*|main)\.c", "FUSE"),
+    # What includes these has FUSE, too.
+    (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h|fs/ops[a-z_]*\.h",
+     r"fs/ops[a-z_]*\.[ch]|fs/main\.c", "FUSE"),
 ]
 
 # Each with what to use instead.

@@ -30,7 +30,7 @@ import sanitizer  # noqa: E402
 
 CPUS = min(os.cpu_count() or 1, 4)
 BUILD_TIMEOUT = 600
-UNIT_TIMEOUT = 240
+UNIT_TIMEOUT = 180
 PYTEST_TIMEOUT = 900
 NOTHING_SELECTED = 5  # pytest's exit code when -m leaves no test of a file
 
@@ -54,6 +54,8 @@ class Run:
 
     def __init__(self, build):
         self.build = build
+        self.running = set()
+        self.stopping = False
         self.logs = os.path.join(ROOT, build, "test-logs")
         os.makedirs(self.logs, exist_ok=True)
         # Short: the longest path of a test must fit.
@@ -72,21 +74,37 @@ class Run:
 
     def command(self, argv, timeout, env=None, log=None):
         """(exit code or None after a time-out, output). Ends the whole process group."""
+        if self.stopping:
+            return None, "interrupted"
         proc = subprocess.Popen(argv, cwd=ROOT, env=env or self.env, start_new_session=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
+        self.running.add(proc.pid)
         try:
             out, _ = proc.communicate(timeout=timeout)
             code = proc.returncode
+            stacks = ""
         except subprocess.TimeoutExpired:
+            stacks = "\n--- stacks when the time was up\n" + stacks_of(proc.pid)
             os.killpg(proc.pid, signal.SIGKILL)
             out, _ = proc.communicate()
             code = None
-        text = out.decode("utf-8", "replace")
+        self.running.discard(proc.pid)
+        text = out.decode("utf-8", "replace") + stacks
         if log:
             with open(os.path.join(self.logs, log + ".log"), "w", encoding="utf-8") as f:
                 f.write(text)
         return code, text
+
+    def interrupt(self, signum, _frame):
+        """SIGINT and SIGTERM: ends what runs; main() then cleans up."""
+        self.stopping = True
+        for pid in list(self.running):
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        sys.exit(128 + signum)
 
     def leftovers(self):
         """Removes mounts, processes and files that the stage left; says which there were."""
@@ -110,6 +128,16 @@ class Run:
             path = os.path.join(self.tmp, name)
             shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.unlink(path)
         return found
+
+
+def stacks_of(pid):
+    """Where its threads are, when there is a gdb to ask."""
+    try:
+        return subprocess.run(["gdb", "-nx", "-p", str(pid), "-batch", "-ex",
+                               "thread apply all bt 12"], stdout=subprocess.PIPE, timeout=60,
+                              stderr=subprocess.DEVNULL, text=True, check=False).stdout[-8000:]
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
 
 
 def stage_build(run, res, name, san=""):
@@ -293,6 +321,8 @@ def main():
     if unknown:
         parser.error(f"no such stage: {unknown[0]}; there are: {' '.join(STAGES)}")
     run = Run(args.build)
+    signal.signal(signal.SIGINT, run.interrupt)
+    signal.signal(signal.SIGTERM, run.interrupt)
     start = time.monotonic()
     try:
         results = [(x, run_stage(run, x)) for x in with_builds(args.stages or ALL_STAGES)]

@@ -448,12 +448,22 @@ class FrozenCopy:
                     info = f"/proc/{self.proc.pid}/fdinfo/{found[0]}" if found else None
                 elif self._position(info) >= at:
                     self.proc.send_signal(signal.SIGSTOP)
-                    wait_until(lambda: proc_state(self.proc.pid) in ("T", "Z", ""), "cp stops")
-                    self.read = self._position(info)
-                    return self.read < size
+                    break
             except (FileNotFoundError, ProcessLookupError):
                 pass
-        return False
+        return self._frozen(info, size)
+
+    def _frozen(self, info, size):
+        """Whether it is stopped short of its source's end. In close() it can't be stopped."""
+        def settled():
+            try:
+                self.read = self._position(info) if info else size
+            except (FileNotFoundError, ProcessLookupError):
+                self.read = size
+            return self.read >= size or proc_state(self.proc.pid) == "T"
+
+        wait_until(settled, "cp stops")
+        return self.read < size
 
     @staticmethod
     def _position(info):

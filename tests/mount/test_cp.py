@@ -49,7 +49,6 @@ def test_200_mib_in_64_mib_parts(world):
     assert shown == file_id
 
 
-@pytest.mark.tsan
 def test_small_file_and_getfattr(server, mount, source):
     """Six parts, all the attributes of a completed file."""
     dest = mount.path("batch", "in.jsonl")
@@ -79,7 +78,6 @@ def test_every_purpose(server, mount, source):
     assert_nothing_pending(server)
 
 
-@pytest.mark.tsan
 def test_read_on_another_mount(world, server, mount, source):
     """A completed File, read where nothing is cached: whole, and from the middle."""
     run(["cp", source, mount.path("batch", "in.jsonl")])
@@ -105,7 +103,6 @@ def test_not_downloadable(world, server, mount, source):
     assert result.returncode == 1 and "Permission denied" in result.stderr
 
 
-@pytest.mark.tsan
 def test_eight_at_once(server, mount, source):
     """Eight cp at once: each its own File, whole."""
     script = 'for i in 1 2 3 4 5 6 7 8; do cp "$1" "$2/f$i.jsonl" & pids="$pids $!"; done;' \

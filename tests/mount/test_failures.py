@@ -135,7 +135,6 @@ PASSING = {
 }
 
 
-@pytest.mark.tsan
 @pytest.mark.parametrize("case", PASSING)
 def test_passing_fault(world, server, source, case):
     mount = world.mount(server, retry_timeout="20")

@@ -3,37 +3,56 @@ import os
 
 import pytest
 
-from harness import GIB, assert_published, python, run, xattr
+from harness import GIB, assert_published, python, run, wait_until, xattr
 
 LIMIT = 8 * GIB
 
-# Calls that would pass 8 GiB.
-CALLS = {
-    "ftruncate": "os.ftruncate(f, LIMIT + 1)",
+# Calls that would pass 8 GiB: refused bytes are missing from the file, a refused size is not.
+WRITES = {
     "pwrite at the limit": "os.pwrite(f, b'x', LIMIT)",
     "pwrite beyond": "os.pwrite(f, b'x', LIMIT + 5)",
+}
+CALLS = {
+    "ftruncate": "os.ftruncate(f, LIMIT + 1)",
     "posix_fallocate": "os.posix_fallocate(f, LIMIT, 1)",
     "truncate": "os.truncate(sys.argv[1], LIMIT + 1)",
 }
+
+
+def call_and_close(dest, call):
+    """The names of the errnos of the call and of the close."""
+    return python(f"""
+import errno, os, sys
+LIMIT = {LIMIT}
+f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
+os.write(f, b"small")
+def attempt(fn):
+    try:
+        fn()
+        return "0"
+    except OSError as exc:
+        return errno.errorcode[exc.errno]
+print(attempt(lambda: {call}), attempt(lambda: os.close(f)))
+""", dest).stdout
+
+
+@pytest.mark.parametrize("call", WRITES)
+def test_write_beyond_8_gib(server, mount, call):
+    """EFBIG at once, and again at the close: a file that lacks bytes is no File."""
+    dest = mount.path("batch", "f")
+    assert call_and_close(dest, WRITES[call]) == "EFBIG EFBIG\n"
+    wait_until(lambda: xattr(dest, "status") == "aborted", "the file to be given up")
+    assert server.files() == [] and open(dest, "rb").read() == b"small"
+    with open(dest, "wb") as f:
+        f.write(b"anew")
+    assert [f["bytes"] for f in server.files()] == [4]
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_beyond_8_gib(world, server, mount, call):
     """EFBIG at once; what was written stays good and is published."""
     dest = mount.path("batch", "f")
-    out = python(f"""
-import errno, os, sys
-LIMIT = {LIMIT}
-f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
-os.write(f, b"small")
-try:
-    done = {CALLS[call]}
-    print("no error", done)
-except OSError as exc:
-    print(errno.errorcode[exc.errno])
-os.close(f)
-""", dest).stdout
-    assert out == "EFBIG\n"
+    assert call_and_close(dest, CALLS[call]) == "EFBIG 0\n"
     small = world.path("small")
     with open(small, "wb") as f:
         f.write(b"small")

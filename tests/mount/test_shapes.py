@@ -103,7 +103,6 @@ os.close(f)
 }
 
 
-@pytest.mark.tsan
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shape(world, server, mount, shape):
     script, parts = SHAPES[shape]

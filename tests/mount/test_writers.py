@@ -244,7 +244,6 @@ def test_fallocate_command(server, mount, source):
     assert_published(server, dest, source)
 
 
-@pytest.mark.tsan
 def test_late_write(world, server, mount):
     """Bytes written after a close that published make a new File of the whole."""
     dest = mount.path("batch", "log.jsonl")

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +26,8 @@
 #define DEADLINE_S 60
 
 static char dir[64];
+/* A test that failed has left its frame, and with it the readings that still wait. */
+static atomic_bool over;
 static struct api *api;
 static struct cache *cache;
 static struct fetcher *fetcher;
@@ -53,6 +56,7 @@ static int setup(void **state)
 	snprintf(dir, sizeof(dir), "/tmp/test_fetch.XXXXXX");
 	if (!mkdtemp(dir))
 		return -1;
+	over = false;
 	start(1ULL << 40);
 	return 0;
 }
@@ -68,6 +72,7 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 static int teardown(void **state)
 {
 	(void)state;
+	over = true;
 	stop();
 	return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -107,6 +112,8 @@ static void reading_done(void *arg, int err, const char *text, int fd, uint64_t 
 	struct reading *r = arg;
 	bool right = !err && (!len || pattern_at(fd, off, len));
 
+	if (over)
+		return;
 	pthread_mutex_lock(&r->lock);
 	r->answers++;
 	r->err = err;
@@ -466,14 +473,14 @@ static void test_make_way(void **state)
 	fake_api_content(api, &how);
 	for (i = 1; i <= 4; i++)
 		read_ok(ft, i * 100 * MIB, 4096);
-	read_start(&wanted, ft, 302 * MIB, 4096); /* the third has a reader */
+	read_start(&wanted, ft, 102 * MIB, 4096); /* the first has a reader */
 	assert_int_equal(contents(), 4);
 	read_ok(ft, 500 * MIB, 4096);
 	assert_int_equal(contents(), 5);
 	for (i = 0; i < 4; i++) {
 		c = content_call(i);
 		cancelled += c.cancelled;
-		assert_false(c.cancelled && c.offset == 300 * MIB);
+		assert_false(c.cancelled && c.offset == 100 * MIB);
 	}
 	assert_int_equal(cancelled, 1);
 	how.quota = 0;
@@ -782,6 +789,8 @@ static void chain_next(void *arg, int err, const char *text, int fd, uint64_t of
 {
 	struct chain *ch = arg;
 
+	if (over)
+		return;
 	if (err || !pattern_at(fd, off, len) || !--ch->left) {
 		fetch_close(ch->ft);
 		reading_done(&ch->end, err, text, -1, off, 0);

@@ -1,0 +1,480 @@
+/*
+ * What a publication asks for: the calls to the API with their callbacks, the
+ * sync, the ends. On the publisher thread, but the callbacks of net and of the
+ * disk worker, which only post.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/publish_impl.h"
+#include "fs/staging.h"
+#include "net/clock.h"
+#include "net/log.h"
+
+/* What a call to the API carries along until its callback. */
+struct call {
+	struct publish *p;	/* referenced */
+	enum event_kind kind;
+	unsigned epoch;
+	uint32_t index, version;
+	char file_id[API_ID_MAX + 1];
+};
+const char *publish_mime_type(const struct publish *p)
+{
+	return p->now.mime ? p->now.mime : api_mime_type(publish_filename(p));
+}
+
+/* ---- callbacks: net thread ---- */
+
+static struct call *call_new(struct publish *p, enum event_kind kind)
+{
+	struct call *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->p = publish_ref(p);
+	c->kind = kind;
+	c->epoch = p->epoch;
+	return c;
+}
+
+static void call_free(struct call *c)
+{
+	publish_unref(c->p);
+	free(c);
+}
+
+static struct event *event_new(enum event_kind kind, const struct api_error *err)
+{
+	struct event *ev = calloc(1, sizeof(*ev));
+
+	if (!ev) {
+		/* Without its reply a publication would wait for ever. */
+		log_error("out of memory");
+		abort();
+	}
+	ev->kind = kind;
+	if (err)
+		ev->api_err = *err;
+	return ev;
+}
+
+static void post_reply(struct call *c, struct event *ev)
+{
+	ev->epoch = c->epoch;
+	ev->index = c->index;
+	ev->version = c->version;
+	publish_post(c->p, ev);
+	call_free(c);
+}
+
+static void on_upload(void *arg, const struct api_error *err, const struct api_upload *up)
+{
+	struct call *c = arg;
+	struct event *ev = event_new(c->kind, err);
+
+	if (up && c->kind == EV_COMPLETED) {
+		snprintf(ev->id, sizeof(ev->id), "%s", up->file.id);
+		ev->bytes = up->file.bytes;
+		ev->created_at = up->file.created_at;
+		ev->expires_at = up->file.expires_at;
+	} else if (up) {
+		snprintf(ev->id, sizeof(ev->id), "%s", up->id);
+		ev->bytes = up->bytes;
+		ev->created_at = up->created_at;
+		ev->expires_at = up->expires_at;
+	}
+	post_reply(c, ev);
+}
+
+static void on_part(void *arg, const struct api_error *err, const struct api_part *part)
+{
+	struct event *ev = event_new(EV_PART, err);
+
+	if (part)
+		snprintf(ev->id, sizeof(ev->id), "%s", part->id);
+	post_reply(arg, ev);
+}
+
+static void on_deleted(void *arg, const struct api_error *err)
+{
+	struct call *c = arg;
+	struct event *ev = event_new(EV_DELETED, err);
+
+	memcpy(ev->id, c->file_id, sizeof(ev->id));
+	post_reply(c, ev);
+}
+
+/* A cancel that nobody waits for; only publisher_drain() does. */
+static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
+{
+	struct call *c = arg;
+
+	(void)up;
+	if (err->kind != API_OK)
+		log_debug("cancel of an Upload: HTTP %d %s", err->http_status, err->message);
+	publish_side_call(c->p->pr, -1);
+	call_free(c);
+}
+
+/* ---- the Upload ---- */
+
+static void drop_parts(struct publish *p)
+{
+	for (uint32_t i = 0; i < p->part_count; i++) {
+		if (p->parts[i].req) {
+			api_req_cancel(p->parts[i].req);
+			api_req_unref(p->parts[i].req);
+		}
+		free(p->parts[i].id);
+	}
+	free(p->parts);
+	p->parts = NULL;
+	p->part_count = 0;
+	p->sending = 0;
+}
+
+/* What it was created with stays known: a lookup may need it. */
+void publish_forget_upload(struct publish *p)
+{
+	drop_parts(p);
+	/* Not cancelled: it may have been done already, and then its reply names
+	 * the Upload that has to be cancelled (see publish_handle()). */
+	api_req_unref(p->create_req);
+	p->create_req = NULL;
+	p->upload_id[0] = '\0';
+	p->upload_deadline_ms = 0;
+	p->epoch++;
+}
+
+void publish_release_steps(struct publish *p)
+{
+	drop_parts(p);
+	api_req_unref(p->create_req);
+	free(p->upload_filename);
+	free(p->upload_purpose);
+	free(p->upload_mime);
+}
+
+void publish_cancel_by_id(struct publish *p, const char *upload_id)
+{
+	struct call *c = call_new(p, EV_PROBED);
+	struct api_req *req;
+
+	if (!c)
+		return;		/* it expires by itself */
+	publish_side_call(p->pr, 1);
+	req = api_upload_cancel(p->pr->cfg.api, upload_id, on_side_cancel, c);
+	if (!req) {
+		publish_side_call(p->pr, -1);
+		call_free(c);
+	}
+	api_req_unref(req);
+}
+
+void publish_cancel_upload(struct publish *p)
+{
+	/* With a File it was completed, and nothing is left to cancel. */
+	if (p->upload_id[0] && !p->file_id[0])
+		publish_cancel_by_id(p, p->upload_id);
+	publish_forget_upload(p);
+	p->phase = PHASE_IDLE;
+}
+
+/* ---- actions ---- */
+
+void publish_act_create(struct publish *p, uint64_t size)
+{
+	struct api_upload_spec spec = { 0 };
+	struct call *c = call_new(p, EV_CREATED);
+	char *name = strdup(publish_filename(p)), *purpose = strdup(p->now.purpose);
+	char *mime = strdup(publish_mime_type(p));
+
+	if (!c || !name || !purpose || !mime)
+		goto fail;
+	free(p->upload_filename);
+	free(p->upload_purpose);
+	free(p->upload_mime);
+	p->upload_filename = name;
+	p->upload_purpose = purpose;
+	p->upload_mime = mime;
+	p->upload_bytes = size;
+	p->upload_expiry = p->now.expires_after;
+	p->upload_renames = p->now.renames;
+	p->upload_created_wall = clock_wall_s();
+	p->upload_deadline_ms = clock_mono_ms();
+	spec.filename = name;
+	spec.purpose = purpose;
+	spec.mime_type = mime;
+	spec.bytes = size;
+	spec.expires_after_s = p->upload_expiry;
+	p->create_req = api_upload_create(p->pr->cfg.api, &spec, on_upload, c);
+	if (!p->create_req) {
+		call_free(c);
+		publish_fail_memory(p);
+		return;
+	}
+	p->phase = PHASE_CREATING;
+	return;
+fail:
+	if (c)
+		call_free(c);
+	free(name);
+	free(purpose);
+	free(mime);
+	publish_fail_memory(p);
+}
+
+static uint64_t part_start(const struct publish *p, uint32_t i)
+{
+	return i * p->pr->cfg.part_size;
+}
+
+static uint64_t part_end(const struct publish *p, uint32_t i)
+{
+	uint64_t end = part_start(p, i) + p->pr->cfg.part_size;
+
+	return end < p->upload_bytes ? end : p->upload_bytes;
+}
+
+bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed)
+{
+	return p->parts[i].state == PART_NONE &&
+	       (sealed || staged_covered(p->staged, part_start(p, i), part_end(p, i)));
+}
+
+void publish_act_send(struct publish *p)
+{
+	struct api_part_body body = { .fd = staged_fd(p->staged), .fairness = (uintptr_t)p };
+	bool sealed = publish_sealed(p);
+	struct call *c;
+	uint32_t i = 0;
+
+	while (i < p->part_count && !publish_part_is_ready(p, i, sealed))
+		i++;
+	if (i == p->part_count)
+		return;
+	c = call_new(p, EV_PART);
+	if (!c) {
+		publish_fail_memory(p);
+		return;
+	}
+	body.offset = part_start(p, i);
+	body.len = part_end(p, i) - body.offset;
+	c->index = i;
+	/* The version before any byte is read: whatever changes from here on shows. */
+	c->version = staged_part_version(p->staged, i);
+	p->parts[i].req = api_part_add(p->pr->cfg.api, p->upload_id, &body, on_part, c);
+	if (!p->parts[i].req) {
+		call_free(c);
+		publish_fail_memory(p);
+		return;
+	}
+	p->parts[i].state = PART_SENDING;
+	p->sending++;
+}
+
+void publish_act_complete(struct publish *p)
+{
+	const char **ids = malloc(p->part_count * sizeof(*ids));
+	struct call *c = call_new(p, EV_COMPLETED);
+	struct api_req *req = NULL;
+	int r;
+
+	if (!ids || !c)
+		goto out;
+	for (uint32_t i = 0; i < p->part_count; i++)
+		ids[i] = p->parts[i].id;
+	p->phase = PHASE_COMPLETING;
+	/* From here on the File may exist, whatever becomes of us. */
+	r = publish_save_record(p, true);
+	if (r) {
+		p->phase = PHASE_OPEN;
+		free(ids);
+		call_free(c);
+		publish_fail_local(p, r, "writing the record before complete");
+		return;
+	}
+	req = api_upload_complete(p->pr->cfg.api, p->upload_id, ids, p->part_count, p->md5,
+				  p->upload_bytes, on_upload, c);
+out:
+	free(ids);
+	if (!req) {
+		if (c)
+			call_free(c);
+		p->phase = PHASE_OPEN;
+		publish_fail_memory(p);
+	}
+	api_req_unref(req);
+}
+
+void publish_act_probe(struct publish *p)
+{
+	struct call *c = call_new(p, EV_PROBED);
+	struct api_req *req = NULL;
+
+	/* Parts that are still on their way would only be refused, too. */
+	for (uint32_t i = 0; i < p->part_count; i++)
+		api_req_cancel(p->parts[i].req);
+	p->phase = PHASE_PROBING;
+	if (c)
+		req = api_upload_cancel(p->pr->cfg.api, p->upload_id, on_upload, c);
+	if (!req) {
+		if (c)
+			call_free(c);
+		p->phase = PHASE_OPEN;
+		publish_fail_memory(p);
+	}
+	api_req_unref(req);
+}
+
+static bool run_sync(struct hash_job *job)
+{
+	struct publish *p = (struct publish *)((char *)job - offsetof(struct publish, sync_job));
+	struct event *ev = event_new(EV_SYNCED, NULL);
+
+	ev->version = p->sync_started;
+	ev->err = staged_sync(p->staged);
+	publish_post(p, ev);
+	return false;
+}
+
+/* Also for a job that the worker never came to: so the reference is not its own to give back. */
+void publish_end_sync(struct publish *p)
+{
+	if (!p->syncing)
+		return;
+	hasher_remove(p->pr->cfg.disk, &p->sync_job);
+	p->syncing = false;
+	publish_unref(p);
+}
+
+void publish_act_sync(struct publish *p)
+{
+	p->syncing = true;
+	publish_ref(p);		/* until publish_end_sync() */
+	p->sync_started = p->sync_round;
+	p->sync_job.run = run_sync;
+	hasher_queue(p->pr->cfg.disk, &p->sync_job);
+}
+
+void publish_act_end(struct publish *p, enum publish_outcome outcome)
+{
+	bool was_closed = outcome == OUTCOME_ABORTED && p->now.sealed;
+
+	/* Who closed it before must not be told that there is a File. */
+	publish_note_error(p, was_closed ? -EIO : 0,
+		   was_closed ? "not published: another writer was killed before its close" : "",
+		   "");
+	p->phase = PHASE_ENDED;
+	p->outcome = outcome;
+	publish_save_record(p, outcome == OUTCOME_EMPTY);
+	publish_finish(p, outcome);
+}
+
+static void end_completed(struct publish *p)
+{
+	uint64_t ms = clock_mono_ms() - p->sealed_ms;
+
+	p->err = 0;
+	p->error[0] = '\0';
+	p->complete_unknown = false;
+	p->retries = 0;
+	if (p->now.dropped) {
+		publish_act_end(p, OUTCOME_DROPPED);
+		return;
+	}
+	log_info("%s/%s: published as %s, %llu bytes in %u parts, md5 %s, %llu ms after the close",
+		 p->upload_purpose, p->upload_filename, p->file_id,
+		 (unsigned long long)p->upload_bytes, p->part_count, p->md5,
+		 (unsigned long long)ms);
+	publish_finish(p, OUTCOME_COMPLETED);
+}
+
+/* A rename came after the Upload was made, and too late to give it up. */
+static bool renamed_meanwhile(const struct publish *p)
+{
+	return !p->now.dropped && p->now.renames != p->upload_renames &&
+	       (strcmp(p->upload_filename, publish_filename(p)) != 0 ||
+		strcmp(p->upload_purpose, p->now.purpose) != 0);
+}
+
+static void send_anew(struct publish *p)
+{
+	if (publish_supersede(p, p->file_id))
+		log_error("out of memory: %s stays as %s", p->file_id, p->upload_filename);
+	p->file_id[0] = '\0';
+	publish_forget_upload(p);
+	p->phase = PHASE_IDLE;
+}
+
+/* One File to delete at a time; the reply brings us back here. */
+void publish_act_cleanup(struct publish *p)
+{
+	const char *id = NULL;
+	struct call *c;
+	struct api_req *req;
+
+	if (renamed_meanwhile(p)) {
+		send_anew(p);
+		return;
+	}
+	if (p->now.dropped && p->file_id[0])
+		id = p->file_id;
+	else if (p->now.superseded_count && !p->pr->cfg.keep_old)
+		id = p->now.superseded[0];
+	if (!id) {
+		publish_save_record(p, false);
+		end_completed(p);
+		return;
+	}
+	c = call_new(p, EV_DELETED);
+	if (!c) {
+		end_completed(p);
+		return;
+	}
+	snprintf(c->file_id, sizeof(c->file_id), "%s", id);
+	p->phase = PHASE_DELETING;
+	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
+	if (!req) {
+		call_free(c);
+		end_completed(p);
+	}
+	api_req_unref(req);
+}
+
+/* A read error sticks to the seal. Nobody writes: the retry has taken the publication. */
+static void forget_read_error(struct publish *p)
+{
+	char hex[DIGEST_HEX_SIZE];
+	int r = staged_md5(p->staged, hex);
+
+	if (r && r != -EAGAIN && publish_sealed(p)) {
+		staged_unseal(p->staged);
+		staged_seal(p->staged);
+	}
+}
+
+void publish_act_reopen(struct publish *p)
+{
+	bool retry = p->now.retry && !p->now.dropped && !p->now.aborted;
+
+	p->now.retry = false;
+	/* Somebody began to write it anew: that is seen at the next look. */
+	if (retry && !publish_begin_retry(p))
+		return;
+	if (retry)
+		forget_read_error(p);
+	/* An aborted one may have been written on without a word to us. */
+	if (p->outcome != OUTCOME_FAILED) {
+		p->synced = false;
+		p->sync_round++;
+	}
+	p->outcome = OUTCOME_NONE;
+	p->restarts = p->bad_replies = p->lookups = 0;
+	p->stream_failed = false;
+	p->retry_due_ms = 0;
+	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+}

@@ -1,0 +1,330 @@
+/*
+ * The replies to what a publication asked for, and what it means when they are
+ * errors. On the publisher thread.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/errmap.h"
+#include "fs/publish_impl.h"
+#include "fs/staging.h"
+#include "net/clock.h"
+#include "net/log.h"
+
+/* ---- failing ---- */
+
+void publish_note_error(struct publish *p, int err, const char *text, const char *request_id)
+{
+	p->err = err;
+	snprintf(p->error, sizeof(p->error), "%s", text);
+	snprintf(p->request_id, sizeof(p->request_id), "%s", request_id);
+}
+
+void publish_fail(struct publish *p, int err, const char *text, const char *request_id)
+{
+	uint64_t delay = p->pr->cfg.retry_first_s;
+
+	publish_note_error(p, err, text, request_id);
+	for (unsigned i = 0; i < p->retries && delay < p->pr->cfg.retry_max_s; i++)
+		delay *= 2;
+	if (delay > p->pr->cfg.retry_max_s)
+		delay = p->pr->cfg.retry_max_s;
+	p->retry_due_ms = clock_mono_ms() + delay * 1000;
+	p->retries++;
+	log_error("%s/%s: not published: %s; the bytes are kept, next try in %llu s",
+		  p->now.purpose, p->now.path, text, (unsigned long long)delay);
+	p->phase = PHASE_ENDED;
+	p->outcome = OUTCOME_FAILED;
+	publish_save_record(p, true);
+	publish_finish(p, OUTCOME_FAILED);
+}
+
+/* Before the close a failure only means that nothing streams until then. */
+static bool stream_fails(struct publish *p, const char *text)
+{
+	if (p->now.sealed && !p->now.held)
+		return false;
+	log_info("%s/%s: sending while it is written failed (%s); it will be sent at the close",
+		 p->now.purpose, p->now.path, text);
+	p->stream_failed = true;
+	publish_cancel_upload(p);
+	return true;
+}
+
+static void fail_api(struct publish *p, const struct api_error *err)
+{
+	char text[sizeof(p->error)];
+
+	errmap_text(err, ERRMAP_WRITE, text, sizeof(text));
+	if (stream_fails(p, text))
+		return;
+	/* Parts on a server that can't be reached may be of use when it can;
+	 * anything else is given up at once, so that no Upload stays pending. */
+	if (err->kind != API_ERR_CONNECT)
+		publish_cancel_upload(p);
+	publish_fail(p, errmap(err, ERRMAP_WRITE), text, err->request_id);
+}
+
+void publish_fail_errno(struct publish *p, int err, const char *what)
+{
+	char text[sizeof(p->error)];
+
+	snprintf(text, sizeof(text), "%s: %s", what, strerror(-err));
+	publish_fail(p, err, text, "");
+}
+
+void publish_fail_local(struct publish *p, int err, const char *what)
+{
+	if (stream_fails(p, what))
+		return;
+	publish_cancel_upload(p);
+	publish_fail_errno(p, err, what);
+}
+
+void publish_fail_memory(struct publish *p)
+{
+	publish_fail_local(p, -ENOMEM, "starting a request");
+}
+
+/* Refused for what we sent or for the Upload's state; not for who we are or how busy they are. */
+static bool is_refusal(const struct api_error *err)
+{
+	int s = err->http_status;
+
+	if (err->kind != API_ERR_HTTP || s < 400 || s >= 500)
+		return false;
+	return s != 401 && s != 403 && s != 408 && s != 409 && s != 429;
+}
+
+/* ---- replies ---- */
+
+static void handle_created(struct publish *p, const struct event *ev)
+{
+	uint64_t ttl_ms = API_UPLOAD_TTL_S * 1000ULL;
+
+	api_req_unref(p->create_req);
+	p->create_req = NULL;
+	p->phase = PHASE_IDLE;
+	if (ev->api_err.kind != API_OK) {
+		/* A reply that can't be read may hide an Upload; it expires by itself. */
+		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
+		    ++p->bad_replies >= PUBLISH_BAD_REPLIES_MAX)
+			fail_api(p, &ev->api_err);
+		return;
+	}
+	p->part_count = publish_part_count(p->upload_bytes, p->pr->cfg.part_size);
+	p->parts = calloc(p->part_count, sizeof(*p->parts));
+	memcpy(p->upload_id, ev->id, sizeof(p->upload_id));
+	p->phase = PHASE_OPEN;
+	if (!p->parts) {
+		p->part_count = 0;
+		publish_fail_memory(p);
+		return;
+	}
+	p->upload_created_at = ev->created_at;
+	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400)
+		ttl_ms = (uint64_t)(ev->expires_at - ev->created_at) * 1000;
+	p->upload_deadline_ms += ttl_ms;	/* counted from before create was sent */
+	publish_save_record(p, false);
+}
+
+static void refused(struct publish *p, const struct api_error *err, bool maybe_complete)
+{
+	p->first_err = *err;
+	if (maybe_complete) {
+		p->complete_unknown = true;
+		p->after_lookup = is_refusal(err) ? LOOKUP_THEN_PROBE : LOOKUP_THEN_FAIL;
+		p->phase = PHASE_LOOKUP;
+		p->lookups = 0;
+		p->lookup_due_ms = clock_mono_ms();
+	} else if (is_refusal(err)) {
+		publish_act_probe(p);
+	} else {
+		fail_api(p, err);
+	}
+}
+
+static void handle_part(struct publish *p, const struct event *ev)
+{
+	struct part *part;
+
+	if (ev->index >= p->part_count)
+		return;
+	part = &p->parts[ev->index];
+	api_req_unref(part->req);
+	part->req = NULL;
+	part->state = PART_NONE;
+	p->sending--;
+	if (p->phase != PHASE_OPEN)
+		return;		/* being probed: the Upload goes anyway */
+	if (ev->api_err.kind != API_OK) {
+		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
+		    ++p->bad_replies >= PUBLISH_BAD_REPLIES_MAX)
+			refused(p, &ev->api_err, false);
+		return;
+	}
+	/* What was rewritten while it left is seen by its version at the close. */
+	free(part->id);
+	part->id = strdup(ev->id);
+	if (!part->id)
+		return;
+	part->version = ev->version;
+	part->state = PART_SENT;
+	publish_save_record(p, false);
+}
+
+static void file_exists(struct publish *p, const struct event *ev)
+{
+	memcpy(p->file_id, ev->id, sizeof(p->file_id));
+	p->file_created_at = ev->created_at;
+	p->file_expires_at = ev->expires_at;
+	p->complete_unknown = false;
+	p->phase = PHASE_CLEANUP;
+	publish_save_record(p, false);
+}
+
+static void handle_completed(struct publish *p, const struct event *ev)
+{
+	const struct api_error *err = &ev->api_err;
+
+	p->phase = PHASE_OPEN;
+	if (err->kind == API_OK) {
+		file_exists(p, ev);
+		return;
+	}
+	refused(p, err,
+		err->maybe_applied || err->kind == API_ERR_BAD_REPLY || p->complete_unknown);
+}
+
+/*
+ * The Upload was refused something. If it could still be cancelled it was
+ * alive, and the refusal was meant.
+ */
+static void handle_probed(struct publish *p, const struct event *ev)
+{
+	bool alive = ev->api_err.kind == API_OK, dead = is_refusal(&ev->api_err);
+
+	publish_forget_upload(p);
+	p->phase = PHASE_IDLE;
+	if (alive || !dead || ++p->restarts > PUBLISH_RESTARTS_MAX) {
+		fail_api(p, &p->first_err);
+		return;
+	}
+	log_info("%s/%s: the Upload is gone, a new one is made", p->now.purpose, p->now.path);
+	if (!p->now.sealed)
+		p->stream_failed = true;	/* each byte twice at the most */
+}
+
+/* For a dropped one: a File that cannot be found cannot be deleted either. */
+static void give_up_lookup(struct publish *p)
+{
+	p->complete_unknown = p->stale_unknown = false;
+	publish_cancel_upload(p);
+}
+
+static void handle_looked_up(struct publish *p, const struct event *ev)
+{
+	if (p->phase != PHASE_LOOKUP)
+		return;
+	if (ev->api_err.kind != API_OK) {
+		p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+		if (p->now.dropped)
+			give_up_lookup(p);
+		else
+			fail_api(p, &ev->api_err);
+		return;
+	}
+	if (ev->id[0] && (!p->stale_unknown || p->now.dropped)) {
+		log_info("%s/%s: complete's reply was lost, but the File is there",
+			 p->upload_purpose, p->upload_filename);
+		file_exists(p, ev);
+		return;
+	}
+	if (!ev->id[0] && ++p->lookups < PUBLISH_LOOKUPS_MAX) {
+		p->lookup_due_ms = clock_mono_ms() + (250ULL << p->lookups);
+		return;
+	}
+	if (ev->id[0])
+		publish_supersede(p, ev->id);
+	/* Without a plain answer to complete it may yet be done: then the next
+	 * try has to look again. */
+	if (p->after_lookup != LOOKUP_THEN_FAIL || ev->id[0])
+		p->complete_unknown = p->stale_unknown = false;
+	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+	if (p->now.dropped)
+		give_up_lookup(p);
+	else if (p->after_lookup == LOOKUP_THEN_ANEW)
+		publish_cancel_upload(p);
+	else if (p->after_lookup == LOOKUP_THEN_PROBE && p->upload_id[0])
+		publish_act_probe(p);
+	else
+		fail_api(p, &p->first_err);
+}
+
+static void handle_deleted(struct publish *p, const struct event *ev)
+{
+	const struct api_error *err = &ev->api_err;
+
+	if (p->phase != PHASE_DELETING)
+		return;
+	if (err->kind != API_OK && err->http_status != 404)
+		log_warn("%s/%s: the File it replaces, %s, could not be deleted: HTTP %d %s",
+			 p->now.purpose, p->now.path, ev->id, err->http_status, err->message);
+	publish_superseded_gone(p, ev->id);
+	if (!strcmp(ev->id, p->file_id))
+		p->file_id[0] = '\0';
+	p->phase = PHASE_CLEANUP;
+}
+
+static void handle_synced(struct publish *p, const struct event *ev)
+{
+	publish_end_sync(p);
+	/* A file that was reopened meanwhile is synced again at its next close. */
+	if (ev->version != p->sync_round)
+		return;
+	p->synced = ev->err == 0;
+	if (p->synced) {
+		publish_save_record(p, false);
+	} else if (p->phase != PHASE_ENDED) {
+		/* Not as when sending fails: also a held file has to tell now. */
+		publish_cancel_upload(p);
+		publish_fail_errno(p, ev->err, "syncing the staged file");
+	}
+}
+
+void publish_handle(struct publish *p, const struct event *ev)
+{
+	if (ev->kind == EV_SYNCED) {
+		handle_synced(p, ev);
+		return;
+	}
+	if (ev->epoch != p->epoch) {
+		if (ev->kind == EV_CREATED && ev->api_err.kind == API_OK)
+			publish_cancel_by_id(p, ev->id);
+		return;
+	}
+	switch (ev->kind) {
+	case EV_CREATED:
+		handle_created(p, ev);
+		break;
+	case EV_PART:
+		handle_part(p, ev);
+		break;
+	case EV_COMPLETED:
+		handle_completed(p, ev);
+		break;
+	case EV_PROBED:
+		handle_probed(p, ev);
+		break;
+	case EV_LOOKED_UP:
+		handle_looked_up(p, ev);
+		break;
+	case EV_DELETED:
+		handle_deleted(p, ev);
+		break;
+	default:
+		break;
+	}
+}

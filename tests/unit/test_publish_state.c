@@ -1,0 +1,411 @@
+/* publish_next(): each rule by itself, and all combinations against the invariants. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "fs/publish_state.h"
+
+/* An open Upload of which all is there: only complete is left to ask for. */
+static const struct publish_view whole = {
+	.phase = PHASE_OPEN,
+	.sealed = true,
+	.size_known = true,
+	.size = 100,
+	.synced = true,
+	.slot = true,
+	.md5_known = true,
+};
+
+/* The same before there is an Upload. */
+static struct publish_view idle(void)
+{
+	struct publish_view v = whole;
+
+	v.phase = PHASE_IDLE;
+	return v;
+}
+
+static struct publish_view ended(enum publish_outcome outcome)
+{
+	struct publish_view v = whole;
+
+	v.phase = PHASE_ENDED;
+	v.outcome = outcome;
+	return v;
+}
+
+static void test_part_count(void **state)
+{
+	(void)state;
+	assert_int_equal(publish_part_count(0, 64), 0);
+	assert_int_equal(publish_part_count(1, 64), 1);
+	assert_int_equal(publish_part_count(64, 64), 1);
+	assert_int_equal(publish_part_count(65, 64), 2);
+	assert_int_equal(publish_part_count(8ULL << 30, 64ULL << 20), 128);
+	assert_int_equal(publish_part_count((8ULL << 30) - 1, 64ULL << 20), 128);
+}
+
+static void test_create(void **state)
+{
+	struct publish_view v = { .phase = PHASE_IDLE };
+
+	(void)state;
+	assert_int_equal(publish_next(&v), ACT_WAIT);	/* size not known */
+	v.size_known = true;
+	v.size = 5;
+	assert_int_equal(publish_next(&v), ACT_CREATE);	/* a prediction is enough */
+	v.size = 0;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v = idle();
+	assert_int_equal(publish_next(&v), ACT_CREATE);
+	v.held = true;
+	assert_int_equal(publish_next(&v), ACT_CREATE);	/* Parts may go out while it is held */
+}
+
+static void test_create_after_stream_failed(void **state)
+{
+	struct publish_view v = idle();
+
+	(void)state;
+	v.stream_failed = true;
+	assert_int_equal(publish_next(&v), ACT_CREATE);
+	v.held = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.held = v.sealed = false;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+}
+
+static void test_sync_first(void **state)
+{
+	struct publish_view v = idle();
+
+	(void)state;
+	v.synced = false;
+	assert_int_equal(publish_next(&v), ACT_SYNC);
+	v.syncing = true;
+	assert_int_equal(publish_next(&v), ACT_CREATE);	/* meanwhile */
+	v = whole;
+	v.synced = false;
+	assert_int_equal(publish_next(&v), ACT_SYNC);
+	v.syncing = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.ready = v.missing = 1;
+	assert_int_equal(publish_next(&v), ACT_SEND);
+	v.sealed = false;
+	v.syncing = false;
+	assert_int_equal(publish_next(&v), ACT_SEND);
+}
+
+static void test_empty(void **state)
+{
+	struct publish_view v = idle();
+
+	(void)state;
+	v.size = 0;
+	assert_int_equal(publish_next(&v), ACT_END_EMPTY);
+	v.held = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.held = false;
+	v.synced = false;
+	v.syncing = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	/* An Upload of a declared size is given up first. */
+	v = whole;
+	v.size = 0;
+	v.mismatch = true;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+}
+
+static void test_send_and_complete(void **state)
+{
+	struct publish_view v = whole;
+
+	(void)state;
+	assert_int_equal(publish_next(&v), ACT_COMPLETE);
+	v.ready = v.missing = 2;
+	assert_int_equal(publish_next(&v), ACT_SEND);
+	v.slot = false;
+	v.sending = 2;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v = whole;
+	v.sending = 1;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v = whole;
+	v.missing = 1;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v = whole;
+	v.held = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v = whole;
+	v.sealed = false;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v = whole;
+	v.md5_known = false;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.md5_err = -EIO;
+	assert_int_equal(publish_next(&v), ACT_FAIL_READ);
+}
+
+static void test_cancel(void **state)
+{
+	struct publish_view v = whole;
+
+	(void)state;
+	v.mismatch = true;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+	v = whole;
+	v.expired = true;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+	v = whole;
+	v.sealed = v.size_known = false;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+	v = whole;
+	v.aborted = true;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+	v.phase = PHASE_IDLE;
+	assert_int_equal(publish_next(&v), ACT_END_ABORTED);
+	v = whole;
+	v.dropped = true;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+	v.phase = PHASE_IDLE;
+	assert_int_equal(publish_next(&v), ACT_END_DROPPED);
+}
+
+static void test_complete_in_doubt(void **state)
+{
+	struct publish_view v = whole;
+
+	(void)state;
+	v.complete_unknown = true;
+	assert_int_equal(publish_next(&v), ACT_COMPLETE);	/* the same Upload: no harm */
+	v.expired = true;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+	v.expired = false;
+	v.mismatch = true;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+	v = idle();
+	v.complete_unknown = true;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+	v.held = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.held = v.sealed = false;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	/* Emptied or removed since: the File in doubt has to be found all the same. */
+	v = idle();
+	v.complete_unknown = true;
+	v.size = 0;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+	v.dropped = true;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+}
+
+static void test_ended(void **state)
+{
+	struct publish_view v = ended(OUTCOME_FAILED);
+
+	(void)state;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.retry = true;
+	assert_int_equal(publish_next(&v), ACT_REOPEN);
+	v = ended(OUTCOME_ABORTED);
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.retry = true;
+	assert_int_equal(publish_next(&v), ACT_REOPEN);
+	v = ended(OUTCOME_COMPLETED);
+	v.retry = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v = ended(OUTCOME_FAILED);
+	v.aborted = true;
+	assert_int_equal(publish_next(&v), ACT_REOPEN);
+	v = ended(OUTCOME_ABORTED);
+	v.aborted = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.dropped = true;
+	assert_int_equal(publish_next(&v), ACT_REOPEN);
+	v = ended(OUTCOME_DROPPED);
+	v.dropped = v.retry = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+}
+
+static void test_waits_for_replies(void **state)
+{
+	static const enum publish_phase phases[] = { PHASE_CREATING, PHASE_COMPLETING,
+						     PHASE_LOOKUP, PHASE_PROBING, PHASE_DELETING };
+	struct publish_view v = whole;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+		v.phase = phases[i];
+		v.dropped = i & 1;
+		assert_int_equal(publish_next(&v), ACT_WAIT);
+	}
+	v.phase = PHASE_CLEANUP;
+	assert_int_equal(publish_next(&v), ACT_CLEANUP);
+}
+
+/* ---- all combinations ---- */
+
+#define FLAGS 15
+#define MUST(cond)                                                                              \
+	do {                                                                                    \
+		if (!(cond))                                                                    \
+			fail_msg("%s: phase %d flags %#x action %d", #cond, (int)v->phase,      \
+				 flags, (int)a);                                                \
+	} while (0)
+
+static bool fits_phase(const struct publish_view *v, enum publish_action a)
+{
+	switch (a) {
+	case ACT_WAIT:
+		return true;
+	case ACT_CREATE:
+	case ACT_END_EMPTY:
+	case ACT_END_ABORTED:
+	case ACT_END_DROPPED:
+		return v->phase == PHASE_IDLE;
+	case ACT_SEND:
+	case ACT_COMPLETE:
+	case ACT_CANCEL:
+	case ACT_FAIL_READ:
+		return v->phase == PHASE_OPEN;
+	case ACT_SYNC:
+	case ACT_LOOKUP:
+		return v->phase == PHASE_IDLE || v->phase == PHASE_OPEN;
+	case ACT_REOPEN:
+		return v->phase == PHASE_ENDED;
+	case ACT_CLEANUP:
+		return v->phase == PHASE_CLEANUP;
+	}
+	return false;
+}
+
+static void check_complete(const struct publish_view *v, enum publish_action a, unsigned flags)
+{
+	MUST(v->sealed && v->synced && !v->held);
+	MUST(!v->missing && !v->sending && !v->ready);
+	MUST(v->md5_known && !v->md5_err);
+	MUST(!v->mismatch && !v->expired && v->size_known);
+}
+
+static void check(const struct publish_view *v, unsigned flags)
+{
+	enum publish_action a = publish_next(v);
+	bool unwanted = v->dropped || v->aborted;
+
+	MUST(fits_phase(v, a));
+	if (a == ACT_COMPLETE)
+		check_complete(v, a, flags);
+	if (a == ACT_CREATE) {
+		MUST(!v->complete_unknown && v->size_known && v->size > 0);
+		MUST(!v->stream_failed || (v->sealed && !v->held));
+	}
+	if (a == ACT_SEND)
+		MUST(v->ready && v->slot && !v->mismatch && !v->expired && v->size_known);
+	if (unwanted)
+		MUST(a != ACT_CREATE && a != ACT_SEND && a != ACT_COMPLETE && a != ACT_SYNC);
+	if (a == ACT_SYNC)
+		MUST(v->sealed && !v->synced && !v->syncing);
+	if (a == ACT_LOOKUP)
+		MUST(v->complete_unknown);
+	if (a == ACT_END_DROPPED)
+		MUST(v->dropped && !v->complete_unknown);
+	if (a == ACT_END_EMPTY)
+		MUST(v->sealed && v->synced && v->size == 0 && !v->held && !v->complete_unknown);
+	if (a == ACT_END_ABORTED)
+		MUST(v->aborted && !v->dropped);
+	if (a == ACT_FAIL_READ)
+		MUST(v->md5_err && v->sealed && !v->held);
+	/* With nothing in the way it goes on: no state that waits for nobody. */
+	if (v->phase == PHASE_OPEN && !unwanted && v->sealed && !v->held && v->synced &&
+	    !v->missing && !v->sending && v->md5_known)
+		MUST(a != ACT_WAIT);
+	if (v->phase == PHASE_IDLE && v->sealed && v->synced && !v->held)
+		MUST(a != ACT_WAIT);
+	if ((v->phase == PHASE_IDLE || v->phase == PHASE_OPEN) && unwanted)
+		MUST(a != ACT_WAIT);
+}
+
+/* The step that follows must not ask for the same again: publish_step() would not end. */
+static void check_ends(const struct publish_view *from, unsigned flags)
+{
+	const struct publish_view *v = from;
+	struct publish_view after = *from;
+	enum publish_action a = publish_next(from);
+
+	if (a == ACT_SYNC)
+		after.syncing = true;
+	else if (a == ACT_CANCEL)
+		after.phase = PHASE_IDLE;
+	else if (a == ACT_LOOKUP)
+		after.phase = PHASE_LOOKUP;
+	else if (a == ACT_REOPEN) {
+		after.phase = PHASE_IDLE;
+		after.retry = false;
+	} else {
+		return;
+	}
+	MUST(publish_next(&after) != a);
+}
+
+static void test_all_combinations(void **state)
+{
+	struct publish_view view, *v = &view;
+
+	(void)state;
+	for (unsigned phase = PHASE_IDLE; phase <= PHASE_ENDED; phase++) {
+		for (unsigned flags = 0; flags < 1U << FLAGS; flags++) {
+			for (unsigned k = 0; k < 12; k++) {
+				*v = (struct publish_view){
+					.phase = (enum publish_phase)phase,
+					.dropped = flags & 1,
+					.aborted = flags & 2,
+					.sealed = flags & 4,
+					.held = flags & 8,
+					.retry = flags & 16,
+					.size_known = (flags & 32) || (flags & 4),
+					.size = (flags & 64) ? 10 : 0,
+					.stream_failed = flags & 128,
+					.mismatch = flags & 256,
+					.expired = flags & 512,
+					.complete_unknown = flags & 1024,
+					.synced = (flags & 2048) && !(flags & 4096),
+					.syncing = flags & 4096,
+					.slot = flags & 8192,
+					.md5_known = flags & 16384,
+					.md5_err = k >= 6 && !(flags & 16384) ? -EIO : 0,
+					.ready = k % 6 == 1 || k % 6 == 3,
+					.sending = k % 6 == 2 || k % 6 == 3,
+				};
+				v->missing = v->ready + v->sending + (k % 6 == 4);
+				if (phase == PHASE_ENDED)
+					v->outcome = OUTCOME_COMPLETED + k % 5;
+				check(v, flags);
+				check_ends(v, flags);
+			}
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_part_count),
+		cmocka_unit_test(test_create),
+		cmocka_unit_test(test_create_after_stream_failed),
+		cmocka_unit_test(test_sync_first),
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_send_and_complete),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_complete_in_doubt),
+		cmocka_unit_test(test_ended),
+		cmocka_unit_test(test_waits_for_replies),
+		cmocka_unit_test(test_all_combinations),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
