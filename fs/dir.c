@@ -13,6 +13,7 @@ struct entry {
 };
 
 struct dir {
+	struct dir *next, **pprev;	/* the caller's list, when linked */
 	struct entry *v;
 	size_t n, cap;
 	char *names;
@@ -28,9 +29,23 @@ void dir_free(struct dir *d)
 {
 	if (!d)
 		return;
+	if (d->pprev) {
+		*d->pprev = d->next;
+		if (d->next)
+			d->next->pprev = d->pprev;
+	}
 	free(d->v);
 	free(d->names);
 	free(d);
+}
+
+void dir_link(struct dir *d, struct dir **list)
+{
+	d->next = *list;
+	if (d->next)
+		d->next->pprev = &d->next;
+	d->pprev = list;
+	*list = d;
 }
 
 int dir_add(struct dir *d, const char *name, uint64_t ino, bool is_dir)

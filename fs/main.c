@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,9 @@ struct daemon {
 	bool mounted;
 	pthread_t main_thread, signal_thread;
 	bool has_signal_thread;
+	atomic_bool unmounted;	/* the loop has ended: the signal thread has nothing to finish */
+	bool drained;		/* by the signal thread, before it ended the loop */
+	pthread_mutex_t key_lock;	/* opts.key, after the start */
 };
 
 static int fail(const char *what, int err)
@@ -238,13 +242,49 @@ static int start_storage(struct daemon *d)
 	return r;
 }
 
+/* True: the key file holds another key than the one in use, and that is in use now. Any thread. */
+static bool read_key_again(void *arg)
+{
+	struct daemon *d = arg;
+	char *key = NULL;
+	bool changed = false;
+	int r;
+
+	if (!d->opts.key_file)
+		return false;
+	r = opts_read_key_file(d->opts.key_file, &key);
+	if (r) {
+		log_error("%s: %s; the key in use stays", d->opts.key_file, strerror(-r));
+		return false;
+	}
+	log_secret(key);
+	pthread_mutex_lock(&d->key_lock);
+	if (!d->opts.key || strcmp(key, d->opts.key)) {
+		changed = api_set_key(d->api, key) == 0;
+		if (changed) {
+			char *old = d->opts.key;
+
+			d->opts.key = key;
+			key = old;
+			log_info("the key was read again");
+		}
+	}
+	pthread_mutex_unlock(&d->key_lock);
+	if (key)
+		explicit_bzero(key, strlen(key));
+	free(key);
+	return changed;
+}
+
 static int start_super(struct daemon *d)
 {
 	const struct opts *o = &d->opts;
 	struct publisher_config pc = { .api = d->api, .disk = d->disk, .parallel = o->parallel,
 				       .part_size = o->part_size, .keep_old = o->keep_old,
 				       .retry_first_s = o->retry_delay_s,
-				       .retry_max_s = RETRY_DELAY_MAX_S };
+				       .retry_max_s = RETRY_DELAY_MAX_S,
+				       .renew_key = read_key_again,
+				       .renew_key_arg = d };
 	struct super_config sc = {
 		.api = d->api,
 		.staging = d->staging,
@@ -346,25 +386,6 @@ static void nothing(int sig)
 	(void)sig;
 }
 
-static void read_key_again(struct daemon *d)
-{
-	char *key;
-	int r;
-
-	if (!d->opts.key_file)
-		return;
-	r = opts_read_key_file(d->opts.key_file, &key);
-	if (r) {
-		log_error("%s: %s; the key in use stays", d->opts.key_file, strerror(-r));
-		return;
-	}
-	log_secret(key);
-	api_set_key(d->api, key);
-	explicit_bzero(key, strlen(key));
-	free(key);
-	log_info("read the key again");
-}
-
 static void *signals_main(void *arg)
 {
 	struct daemon *d = arg;
@@ -380,9 +401,13 @@ static void *signals_main(void *arg)
 			read_key_again(d);
 			continue;
 		}
+		if (atomic_load(&d->unmounted))
+			break;
 		/* Finish what is under way while requests are still answered. */
 		log_info("signal %d: finishing", sig);
+		super_close_doors(d->super);
 		publisher_drain(d->publisher, d->opts.drain_timeout_s);
+		d->drained = true;
 		fuse_session_exit(d->session);
 		/* libfuse's loop waits on a semaphore that only a signal interrupts. */
 		pthread_kill(d->main_thread, SIGUSR2);
@@ -437,16 +462,18 @@ static unsigned stop(struct daemon *d)
 	unsigned left = 0;
 
 	if (d->has_signal_thread) {
+		atomic_store(&d->unmounted, true);
 		pthread_kill(d->signal_thread, SIGTERM);
 		pthread_join(d->signal_thread, NULL);
 	}
-	if (d->mounted)
-		fuse_session_unmount(d->session);
 	if (d->publisher) {
-		left = publisher_drain(d->publisher, d->opts.drain_timeout_s);
+		left = publisher_drain(d->publisher, d->drained ? 0 : d->opts.drain_timeout_s);
+		/* Answers who still waits; the others are answered by api_free(). */
 		publisher_stop(d->publisher);
 	}
 	api_free(d->api);
+	if (d->mounted)
+		fuse_session_unmount(d->session);
 	hasher_free(d->disk);
 	super_free(d->super);
 	fetcher_free(d->fetcher);
@@ -464,7 +491,8 @@ static unsigned stop(struct daemon *d)
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { .ready_fd = -1, .lock_fd = -1 };
+	struct daemon d = { .ready_fd = -1, .lock_fd = -1,
+			    .key_lock = PTHREAD_MUTEX_INITIALIZER };
 	unsigned left;
 	int r;
 

@@ -176,6 +176,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 /* A request that needs more than its fuse_req_t when the answer comes. */
 struct parked {
 	fuse_req_t req;
+	struct super *s;
 	struct fuse_file_info fi;
 	size_t size;
 };
@@ -189,6 +190,7 @@ static struct parked *park(fuse_req_t req, const struct fuse_file_info *fi, size
 		return NULL;
 	}
 	p->req = req;
+	p->s = ops_super(req);
 	if (fi)
 		p->fi = *fi;
 	p->size = size;
@@ -203,7 +205,7 @@ static void opendir_done(void *arg, int err, struct dir *d)
 	if (err)
 		fuse_reply_err(p->req, -err);
 	else if (fuse_reply_open(p->req, &p->fi))
-		dir_free(d);	/* the caller was interrupted: no releasedir comes */
+		super_closedir(p->s, d);	/* the caller is gone: no releasedir comes */
 	free(p);
 }
 
@@ -246,7 +248,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	dir_free((struct dir *)(uintptr_t)fi->fh);
+	super_closedir(ops_super(req), (struct dir *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 

@@ -34,6 +34,9 @@ struct publisher_config {
 	unsigned parallel;	/* Parts of one file handed to the queue at once */
 	uint64_t part_size;	/* bytes; the staging area's */
 	bool keep_old;		/* leave superseded Files */
+	/* After a 401: true when there is another key now, and the request may be sent again. Or NULL. */
+	bool (*renew_key)(void *arg);
+	void *renew_key_arg;
 	unsigned retry_first_s, retry_max_s;	/* delays of the background retry; 0: 30 and 600 */
 };
 

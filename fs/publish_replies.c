@@ -55,8 +55,12 @@ static bool stream_fails(struct publish *p, const char *text)
 
 static void fail_api(struct publish *p, const struct api_error *err)
 {
+	const struct publisher_config *cfg = &p->pr->cfg;
 	char text[sizeof(p->error)];
 
+	/* Then the phase is one from which the same step is taken again. */
+	if (err->http_status == 401 && cfg->renew_key && cfg->renew_key(cfg->renew_key_arg))
+		return;
 	errmap_text(err, ERRMAP_WRITE, text, sizeof(text));
 	if (stream_fails(p, text))
 		return;

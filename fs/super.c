@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/cache.h"
+#include "fs/dir.h"
 #include "fs/super_impl.h"
 #include "net/clock.h"
 
@@ -71,6 +71,8 @@ void super_free(struct super *s)
 	/* Handles the kernel did not close: the mount was torn away from under them. */
 	while (s->handles)
 		handle_free(s->handles);
+	while (s->dirs)
+		dir_free(s->dirs);
 	all.cap = inode_count(s->table);
 	all.v = calloc(all.cap, sizeof(struct local *));
 	if (all.v)
@@ -83,6 +85,11 @@ void super_free(struct super *s)
 	pthread_mutex_destroy(&s->lock);
 	free(s->purpose);
 	free(s);
+}
+
+void super_close_doors(struct super *s)
+{
+	atomic_store(&s->closing, true);
 }
 
 void super_set_dev(struct super *s, dev_t dev)

@@ -55,6 +55,8 @@ struct super_config {
 int super_new(const struct super_config *cfg, struct super **ret);
 /* After publisher_stop() and api_free(). Releases every publication. NULL is a no-op. */
 void super_free(struct super *s);
+/* No more writers are let in (EROFS); what is open goes on. */
+void super_close_doors(struct super *s);
 /* The st_dev under which others see the mount; for predict. */
 void super_set_dev(struct super *s, dev_t dev);
 
@@ -95,6 +97,7 @@ void super_rename(struct super *s, uint64_t parent, const char *name, uint64_t n
 struct dir;	/* a snapshot of a directory's entries; see dir.h */
 typedef void super_dir_cb(void *arg, int err, struct dir *d);
 void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg);
+void super_closedir(struct super *s, struct dir *d);
 
 /* Files. */
 typedef void super_open_cb(void *arg, int err, const struct super_entry *e, struct handle *h);

@@ -65,6 +65,7 @@ static struct inode *place(struct super *s, struct staged *st, const struct reco
 int super_adopt(struct super *s, struct staged *st, const struct record *r)
 {
 	struct inode *i;
+	struct stat sb;
 	int err;
 
 	pthread_mutex_lock(&s->lock);
@@ -79,7 +80,9 @@ int super_adopt(struct super *s, struct staged *st, const struct record *r)
 	i->uid = r->uid;
 	i->gid = r->gid;
 	i->mtime = (struct timespec){ .tv_sec = r->mtime_s, .tv_nsec = r->mtime_ns };
-	i->has_mtime = r->mtime_s != 0;
+	if (r->mtime_s == 0 && fstat(staged_fd(st), &sb) == 0)
+		i->mtime = sb.st_mtim;
+	i->has_mtime = true;
 	staged_keep(st);
 	err = local_make(s, i, st, r);
 	if (err)

@@ -35,12 +35,21 @@ static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
 	for (struct inode *i = r ? NULL : dir->child; i && !r; i = i->next)
 		if (!i->special)
 			r = dir_add(d, i->name, i->ino, i->kind == INODE_DIR);
+	if (!r)
+		dir_link(d, &s->dirs);
 	pthread_mutex_unlock(&s->lock);
 	if (r)
 		dir_free(d);
 	else
 		*ret = d;
 	return r;
+}
+
+void super_closedir(struct super *s, struct dir *d)
+{
+	pthread_mutex_lock(&s->lock);
+	dir_free(d);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void opendir_listed(void *arg, int err, bool known)

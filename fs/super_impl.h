@@ -5,6 +5,7 @@
 #define UPLOADFS_FS_SUPER_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "fs/inode.h"
 #include "fs/listing.h"
@@ -16,6 +17,7 @@
 #define LOOKUP_AGAIN_MS 1000	/* a name that is not listed is asked for again after this time */
 #define PUBLISH_GRACE_MS 60000	/* a new File may be missing from listings for a while (api.md, U) */
 #define PREDICT_TRIES 6
+#define ASYNC_MAX 1024	/* files under way at once before a close waits in spite of close=async */
 #define GONE_BUCKETS 256
 
 /* The local side of a file: its staged bytes and their publication. Under super.lock. */
@@ -62,11 +64,13 @@ struct super {
 	struct super_config cfg;
 	char *purpose;		/* owner of cfg.purpose */
 	dev_t dev;
+	atomic_bool closing;		/* no more writers */
 	pthread_mutex_t lock;
 	/* under lock */
 	struct inode_table *table;
 	struct listing *listing;
 	struct handle *handles;
+	struct dir *dirs;		/* open directories */
 	struct staging_in *stagings;	/* super_content.c: content on its way */
 	struct gone *gone[GONE_BUCKETS];	/* super_listing.c */
 };

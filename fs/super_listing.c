@@ -125,6 +125,18 @@ static struct inode *dir_for(struct super *s, struct inode *at, char *path, char
 	return at;
 }
 
+/* Listed before the reply to its complete came: it has its entry already. If
+ * it is somebody else's after all, the next listing shows it. */
+static bool is_being_completed(const struct inode *other, const struct api_file *f)
+{
+	struct publish_info info;
+
+	if (!other->local || other->local->dropped)
+		return false;
+	publish_get_info(other->local->pub, &info);
+	return info.under_way && info.upload_bytes == f->bytes;
+}
+
 static void show(struct super *s, const struct api_file *f, uint32_t number)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id), *dir, *other;
@@ -143,6 +155,8 @@ static void show(struct super *s, const struct api_file *f, uint32_t number)
 	other = inode_find(s->table, dir, name);
 	if (other == i && i)
 		goto out;	/* has the plain name already */
+	if (!i && other && is_being_completed(other, f))
+		goto out;
 	if (other) {
 		names_duplicate(name, f->id, plain);
 		/* Files come newest first, so whoever has the plain name is newer;

@@ -185,6 +185,10 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 	struct inode *i;
 	int r = 0;
 
+	if (wants_write(flags) && atomic_load(&s->closing)) {
+		cb(arg, -EROFS, NULL, NULL);
+		return;
+	}
 	if (wants_write(flags)) {
 		w = writer_new(who->tid);
 		o = opening_new(s, ino, flags, who, cb, arg);
@@ -234,8 +238,10 @@ void super_create(struct super *s, uint64_t parent, const char *name, mode_t mod
 	struct inode *dir, *i = NULL;
 	struct super_entry e;
 	uint64_t existing = 0;
-	int r = w ? staged_create(s->cfg.staging, &st) : -ENOMEM;
+	int r = !w ? -ENOMEM : atomic_load(&s->closing) ? -EROFS : 0;
 
+	if (!r)
+		r = staged_create(s->cfg.staging, &st);
 	pthread_mutex_lock(&s->lock);
 	dir = inode_get(s->table, parent);
 	if (!r && !dir)

@@ -227,8 +227,15 @@ enum close_kind {
 static bool closes_early(struct super *s, const struct inode *i)
 {
 	char target[NAMES_MAX + 1];
+	struct publisher_counts counts;
 
-	return s->cfg.close_async || names_temporary(i->name, target);
+	if (names_temporary(i->name, target))
+		return true;
+	if (!s->cfg.close_async)
+		return false;
+	/* Beyond that a closer waits for its own file: so the line can't grow without bound. */
+	publisher_get_counts(s->cfg.publisher, &counts);
+	return counts.active < ASYNC_MAX;
 }
 
 /* Under lock. */
