@@ -98,6 +98,8 @@ struct publish {
 	uint32_t sync_started;	/* sync_round when it was queued */
 	uint32_t sync_round;	/* a sync of an earlier one says nothing about the bytes now */
 	bool stale_unknown;	/* the complete in doubt was of bytes that were rewritten since */
+	bool complete_refused;	/* what is being probed is a refused complete */
+	char md5_then[DIGEST_HEX_SIZE];	/* of the bytes when they were written, "" when not known */
 	bool recorded;		/* the first record was written */
 	bool removed;		/* dropped: nothing of it is on disk any more */
 	enum after_lookup after_lookup;
@@ -179,6 +181,8 @@ void publish_end_sync(struct publish *p);
 /* publish_replies.c */
 void publish_handle(struct publish *p, const struct event *ev);
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id);
+void publish_verified(struct publish *p);	/* in PHASE_VERIFYING: has the hasher come to the end? */
+void publish_fail_damaged(struct publish *p);
 void publish_fail_errno(struct publish *p, int err, const char *what);
 /* These cancel the Upload; before the close they only mean that nothing streams until then. */
 void publish_fail_local(struct publish *p, int err, const char *what);

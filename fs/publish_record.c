@@ -226,8 +226,10 @@ int publish_load_record(struct publish *p, const struct record *r)
 	for (size_t i = 0; !err && i < r->superseded_count; i++)
 		if (api_id_valid(r->superseded[i]))
 			err = publish_inputs_supersede(&p->in, r->superseded[i]);
-	if (r->md5 && strlen(r->md5) < sizeof(p->md5))
-		memcpy(p->md5, r->md5, strlen(r->md5) + 1);
+	/* Of what was not closed it says nothing: somebody may go on writing. */
+	if (r->md5 && strlen(r->md5) < sizeof(p->md5) && r->state != RECORD_WRITING &&
+	    r->state != RECORD_ABORTED)
+		memcpy(p->md5_then, r->md5, strlen(r->md5) + 1);
 	if (err)
 		return err;
 	p->err = r->err;

@@ -161,6 +161,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	part->req = NULL;
 	part->state = PART_NONE;
 	p->sending--;
+	p->complete_refused = false;
 	if (p->phase != PHASE_OPEN)
 		return;		/* being probed: the Upload goes anyway */
 	if (ev->api_err.kind != API_OK) {
@@ -194,6 +195,7 @@ static void handle_completed(struct publish *p, const struct event *ev)
 	const struct api_error *err = &ev->api_err;
 
 	p->phase = PHASE_OPEN;
+	p->complete_refused = true;
 	if (err->kind == API_OK) {
 		file_exists(p, ev);
 		return;
@@ -206,12 +208,50 @@ static void handle_completed(struct publish *p, const struct event *ev)
  * The Upload was refused something. If it could still be cancelled it was
  * alive, and the refusal was meant.
  */
+/*
+ * What the server hashed is not what we hashed, or it refuses for another
+ * reason. Either way the bytes on disk have to be those that were written.
+ */
+static void verify(struct publish *p)
+{
+	p->phase = PHASE_VERIFYING;
+	staged_rehash(p->staged);
+}
+
+void publish_verified(struct publish *p)
+{
+	char now[DIGEST_HEX_SIZE];
+	int r = staged_md5(p->staged, now);
+
+	if (r == -EAGAIN)
+		return;
+	p->phase = PHASE_IDLE;
+	if (r)
+		publish_fail_local(p, r, "reading the staged file");
+	else if (strcmp(now, p->md5_then))
+		publish_fail_damaged(p);
+	else
+		fail_api(p, &p->first_err);
+}
+
+void publish_fail_damaged(struct publish *p)
+{
+	publish_cancel_upload(p);
+	publish_fail(p, -EIO,
+		     "the staged file on disk is not what was written; check the disk, remove the file "
+		     "and copy it again", "");
+}
+
 static void handle_probed(struct publish *p, const struct event *ev)
 {
 	bool alive = ev->api_err.kind == API_OK, dead = is_refusal(&ev->api_err);
 
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
+	if (alive && p->complete_refused && publish_sealed(p) && p->md5_then[0]) {
+		verify(p);
+		return;
+	}
 	if (alive || !dead || ++p->restarts > PUBLISH_RESTARTS_MAX) {
 		fail_api(p, &p->first_err);
 		return;

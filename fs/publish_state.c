@@ -76,6 +76,7 @@ enum publish_action publish_next(const struct publish_view *v)
 	case PHASE_LOOKUP:
 	case PHASE_PROBING:
 	case PHASE_DELETING:
+	case PHASE_VERIFYING:
 		/* A reply is on its way; it decides what phase comes next. */
 		return ACT_WAIT;
 	}

@@ -18,6 +18,7 @@ enum publish_phase {
 	PHASE_COMPLETING,	/* complete was asked */
 	PHASE_LOOKUP,		/* complete's outcome is unknown: looking for the File */
 	PHASE_PROBING,		/* refused: is it us, or is the Upload dead? cancel tells */
+	PHASE_VERIFYING,	/* complete was refused: is the staged file still what was written? */
 	PHASE_CLEANUP,		/* the File exists: what it supersedes has to go */
 	PHASE_DELETING,		/* one of those is being deleted */
 	PHASE_ENDED		/* see the outcome */

@@ -80,6 +80,11 @@ static void make_view(struct publish *p, struct publish_view *v)
 	}
 	if (v->sealed) {
 		r = staged_md5(p->staged, p->md5);
+		/* Once known it stays, until somebody writes: else the disk has changed it. */
+		if (r == 0 && !p->md5_then[0])
+			memcpy(p->md5_then, p->md5, sizeof(p->md5_then));
+		if (r == 0 && strcmp(p->md5, p->md5_then))
+			r = -EBADMSG;
 		v->md5_known = r == 0;
 		v->md5_err = r == -EAGAIN ? 0 : r;
 	}
@@ -124,7 +129,10 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 		p->lookup_due_ms = clock_mono_ms();
 		break;
 	case ACT_FAIL_READ:
-		publish_fail_local(p, v->md5_err, "reading the staged file");
+		if (v->md5_err == -EBADMSG)
+			publish_fail_damaged(p);
+		else
+			publish_fail_local(p, v->md5_err, "reading the staged file");
 		break;
 	case ACT_REOPEN:
 		publish_act_reopen(p);
@@ -164,7 +172,7 @@ static void start_over(struct publish *p)
 	p->sync_round++;
 	p->restarts = p->bad_replies = p->lookups = p->retries = 0;
 	p->retry_due_ms = p->sealed_ms = 0;
-	p->md5[0] = '\0';
+	p->md5[0] = p->md5_then[0] = '\0';
 	publish_note_error(p, 0, "", "");
 	publish_save_record(p, false);
 }
@@ -255,6 +263,8 @@ void publish_step(struct publish *p)
 		p->recorded = true;
 		publish_save_record(p, false);
 	}
+	if (p->phase == PHASE_VERIFYING)
+		publish_verified(p);
 	if (p->now.sealed && !p->sealed_ms)
 		p->sealed_ms = clock_mono_ms();
 	check_timers(p);

@@ -87,6 +87,15 @@ void staged_hash_touch(struct staged *st, uint64_t off)
 	}
 }
 
+void staged_rehash(struct staged *st)
+{
+	pthread_mutex_lock(&st->lock);
+	staged_hash_touch(st, 0);
+	staged_hash_sealed(st);
+	staged_hash_wake(st);
+	pthread_mutex_unlock(&st->lock);
+}
+
 /* The snapshot at pos, or NULL: then pos is 0 or cur is set. */
 static struct digest *snapshot_at_pos(const struct staged_hash *h)
 {

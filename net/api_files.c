@@ -157,7 +157,6 @@ struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_c
 	c->done_cb = cb;
 	c->arg = arg;
 	c->req.method = HTTP_DELETE;
-	/* Done twice, the second answer would be 404: the caller could not tell. */
 	c->req.again_if_garbled = false;
 	if (c->id)
 		api_call_path(&c->req, "/files/", file_id, "");

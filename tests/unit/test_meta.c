@@ -229,7 +229,7 @@ static void test_round_trip(void **state)
 		assert_true(is(m, "file-2", 3));
 		assert_false(has(m, "gone"));
 		assert_true(meta_get(m, "stray", &a));
-		assert_true(a.mode == 1 && !a.has_mtime);
+		assert_true(a.mode == 1 && !a.has_mtime && !a.mtime_s && !a.mtime_ns);
 		assert_true(meta_get(m, "most", &a));
 		assert_true(a.mode == UINT32_MAX && a.uid == UINT32_MAX && a.gid == UINT32_MAX);
 		assert_true(a.mtime_s == INT64_MAX && a.mtime_ns == UINT32_MAX);
@@ -258,6 +258,33 @@ static void test_same_again_writes_nothing(void **state)
 	assert_int_equal(size_of(path), size);
 	assert_int_equal(set(m, "x", 2), 0);
 	assert_true(size_of(path) > size);
+	meta_close(m);
+}
+
+/* A change of one field alone is a change. */
+static void test_each_field(void **state)
+{
+	const struct meta_attr base = { 1, 2, 3, true, 4, 5 };
+	struct meta_attr v[6] = { base, base, base, base, base, base }, a;
+	struct meta *m = reopen(NULL);
+	unsigned i;
+
+	(void)state;
+	v[0].mode = v[1].uid = v[2].gid = v[4].mtime_ns = 9;
+	v[3].mtime_s = 9;
+	v[5].has_mtime = false;
+	for (i = 0; i < 6; i++) {
+		assert_int_equal(meta_set(m, "x", &base), 0);
+		assert_int_equal(meta_set(m, "x", &v[i]), 0);
+		m = reopen(m);
+		assert_true(meta_get(m, "x", &a));
+		assert_int_equal(a.mode, v[i].mode);
+		assert_int_equal(a.uid, v[i].uid);
+		assert_int_equal(a.gid, v[i].gid);
+		assert_int_equal(a.has_mtime, v[i].has_mtime);
+		assert_true(!a.has_mtime || a.mtime_s == v[i].mtime_s);
+		assert_true(!a.has_mtime || a.mtime_ns == v[i].mtime_ns);
+	}
 	meta_close(m);
 }
 
@@ -983,6 +1010,7 @@ static void test_open_refused(void **state)
 {
 	struct meta *m = (struct meta *)(uintptr_t)1;
 	uid_t uid = geteuid();
+	struct stat st;
 	char none[80];
 	int rc;
 
@@ -1011,6 +1039,8 @@ static void test_open_refused(void **state)
 	assert_int_equal(chmod(path, 0644), 0);
 	m = reopen(NULL);
 	meta_close(m);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(chmod(dir, 0700), 0);
 }
 
@@ -1164,6 +1194,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_round_trip),
 		TEST(test_same_again_writes_nothing),
+		TEST(test_each_field),
 		TEST(test_kill),
 		TEST(test_damage_at_every_byte),
 		TEST(test_torn_at_every_byte),
