@@ -10,6 +10,7 @@
 #include "net/log.h"
 
 #define PAGE_LIMIT 10000
+#define FAILED_AGAIN_MS 1000	/* after a failure the next fetch waits so long */
 #define FILES_MAX 10000000	/* more would be a server that pages for ever */
 
 struct waiter {
@@ -25,6 +26,8 @@ struct listing {
 	struct waiter *waiters;
 	bool fetching, known;
 	uint64_t fetched_ms;	/* when the last good fetch began, monotonic */
+	uint64_t failed_ms;	/* when the last one failed, if it did */
+	int failed;		/* with which negative errno; 0: it did not */
 	/* of the fetch under way, network thread only */
 	uint64_t began_ms;
 	uint32_t number;
@@ -100,7 +103,10 @@ static void finish(struct listing *l, int err)
 	if (!err) {
 		l->known = true;
 		l->fetched_ms = l->began_ms;
+	} else {
+		l->failed_ms = clock_mono_ms();
 	}
+	l->failed = err;
 	known = l->known;
 	l->fetching = false;
 	w = l->waiters;
@@ -155,20 +161,23 @@ void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *
 {
 	struct waiter *w = malloc(sizeof(*w));
 	bool start = false, fresh, known;
+	int failed;
 
 	pthread_mutex_lock(&l->lock);
 	known = l->known;
 	fresh = known && clock_mono_ms() - l->fetched_ms <= max_age_ms;
-	if (!fresh && w) {
+	/* A fetch that fails takes its time: not once for each who asks. */
+	failed = !fresh && clock_mono_ms() - l->failed_ms <= FAILED_AGAIN_MS ? l->failed : 0;
+	if (!fresh && !failed && w) {
 		*w = (struct waiter){ l->waiters, cb, arg };
 		l->waiters = w;
 		start = !l->fetching;
 		l->fetching = true;
 	}
 	pthread_mutex_unlock(&l->lock);
-	if (fresh || !w) {
+	if (fresh || failed || !w) {
 		free(w);
-		cb(arg, fresh ? 0 : -ENOMEM, known);
+		cb(arg, fresh ? 0 : failed ? failed : -ENOMEM, known);
 		return;
 	}
 	if (start) {

@@ -292,6 +292,7 @@ static int start_super(struct daemon *d)
 		.disk = d->disk,
 		.purpose = o->purpose,
 		.close_async = o->close_async,
+		.keep_old = o->keep_old,
 		.list_ttl_s = o->list_ttl_s,
 		.hold_timeout_s = o->hold_timeout_s,
 		.cache_size = o->cache_size,
@@ -386,6 +387,24 @@ static void nothing(int sig)
 	(void)sig;
 }
 
+static void finish(struct daemon *d, int sig)
+{
+	static const struct timespec moment = { .tv_nsec = 20000000 };
+
+	/* Finish what is under way while requests are still answered. */
+	log_info("signal %d: finishing", sig);
+	super_close_doors(d->super);
+	publisher_drain(d->publisher, d->opts.drain_timeout_s);
+	d->drained = true;
+	fuse_session_exit(d->session);
+	/* libfuse's loop waits on a semaphore that only a signal interrupts, and
+	 * only one that finds it waiting. */
+	while (!atomic_load(&d->unmounted)) {
+		pthread_kill(d->main_thread, SIGUSR2);
+		nanosleep(&moment, NULL);
+	}
+}
+
 static void *signals_main(void *arg)
 {
 	struct daemon *d = arg;
@@ -401,16 +420,8 @@ static void *signals_main(void *arg)
 			read_key_again(d);
 			continue;
 		}
-		if (atomic_load(&d->unmounted))
-			break;
-		/* Finish what is under way while requests are still answered. */
-		log_info("signal %d: finishing", sig);
-		super_close_doors(d->super);
-		publisher_drain(d->publisher, d->opts.drain_timeout_s);
-		d->drained = true;
-		fuse_session_exit(d->session);
-		/* libfuse's loop waits on a semaphore that only a signal interrupts. */
-		pthread_kill(d->main_thread, SIGUSR2);
+		if (!atomic_load(&d->unmounted))
+			finish(d, sig);
 		break;
 	}
 	return NULL;
@@ -456,10 +467,10 @@ static int serve(struct daemon *d)
 	return r < 0 ? r : 0;
 }
 
-/* Returns the number of files that could not be published. */
-static unsigned stop(struct daemon *d)
+/* Returns whether all that was written is published. */
+static bool stop(struct daemon *d)
 {
-	unsigned left = 0;
+	unsigned left = 0, unclosed = 0;
 
 	if (d->has_signal_thread) {
 		atomic_store(&d->unmounted, true);
@@ -468,6 +479,7 @@ static unsigned stop(struct daemon *d)
 	}
 	if (d->publisher) {
 		left = publisher_drain(d->publisher, d->drained ? 0 : d->opts.drain_timeout_s);
+		unclosed = super_count_unclosed(d->super);
 		/* Answers who still waits; the others are answered by api_free(). */
 		publisher_stop(d->publisher);
 	}
@@ -486,14 +498,20 @@ static unsigned stop(struct daemon *d)
 	server_stop(d->server);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
-	return left;
+	if (left)
+		log_error("%u file(s) could not be published; they are kept in %s and tried again at the "
+			  "next mount", left, d->opts.state_dir);
+	if (unclosed)
+		log_error("%u file(s) were still being written; what was written is kept, and at the next "
+			  "mount they are there as aborted", unclosed);
+	return !left && !unclosed;
 }
 
 int main(int argc, char **argv)
 {
 	struct daemon d = { .ready_fd = -1, .lock_fd = -1,
 			    .key_lock = PTHREAD_MUTEX_INITIALIZER };
-	unsigned left;
+	bool all;
 	int r;
 
 	switch (opts_parse(argc, argv, &d.opts)) {
@@ -526,10 +544,7 @@ int main(int argc, char **argv)
 	}
 	if (!r)
 		r = serve(&d);
-	left = stop(&d);
-	if (left)
-		log_error("%u file(s) could not be published; they are kept in %s and tried again at the "
-			  "next mount", left, d.opts.state_dir);
+	all = stop(&d);
 	opts_release(&d.opts);
-	return r || left ? 1 : 0;
+	return r || !all ? 1 : 0;
 }

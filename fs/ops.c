@@ -69,14 +69,19 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 static void entry_done(void *arg, int err, const struct super_entry *e)
 {
+	struct super *s = ops_super(arg);
 	struct fuse_entry_param p;
+	uint64_t ino;
 
 	if (err) {
 		fuse_reply_err(arg, -err);
 		return;
 	}
+	ino = e->ino;
 	ops_entry(e, &p);
-	fuse_reply_entry(arg, &p);
+	/* The caller is gone: the kernel does not count this lookup. */
+	if (fuse_reply_entry(arg, &p) == -ENOENT)
+		super_forget(s, ino, 1);
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)

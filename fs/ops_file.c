@@ -239,7 +239,7 @@ static void interrupted(fuse_req_t req, void *arg)
 {
 	struct closing *c = arg;
 
-	if (!c->wait || !writer_fatal_signal(c->tid) || !super_wait_cancel(c->wait))
+	if (!writer_fatal_signal(c->tid) || !super_wait_cancel(c->wait))
 		return;
 	fuse_reply_err(req, EINTR);
 	free(c);
@@ -249,16 +249,17 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct super_caller who = ops_caller(req);
 	struct closing *c = calloc(1, sizeof(*c));
+	struct super_wait *wait = c ? super_wait_new(ops_super(req)) : NULL;
 
 	(void)ino;
-	if (!c) {
+	if (!wait) {
+		free(c);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	c->req = req;
-	c->tid = who.tid;
+	*c = (struct closing){ req, who.tid, wait };
 	fuse_req_interrupt_func(req, interrupted, c);
-	super_flush(ops_super(req), ops_handle(fi), &who, fi->lock_owner, &c->wait, flush_done, c);
+	super_flush(ops_super(req), ops_handle(fi), &who, fi->lock_owner, wait, flush_done, c);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -68,6 +68,7 @@ void super_free(struct super *s)
 
 	if (!s)
 		return;
+	super_end_stagings(s);
 	/* Handles the kernel did not close: the mount was torn away from under them. */
 	while (s->handles)
 		handle_free(s->handles);
@@ -81,6 +82,7 @@ void super_free(struct super *s)
 		local_release(s, all.v[k]);
 	free(all.v);
 	inode_table_free(s->table);
+	super_forget_gone(s);
 	listing_free(s->listing);
 	pthread_mutex_destroy(&s->lock);
 	free(s->purpose);
@@ -90,6 +92,25 @@ void super_free(struct super *s)
 void super_close_doors(struct super *s)
 {
 	atomic_store(&s->closing, true);
+}
+
+static void count_unclosed(void *arg, struct inode *i)
+{
+	unsigned *n = arg;
+
+	*n += i->local && !i->local->dropped && i->local->writers && i->local->dirty;
+}
+
+unsigned super_count_unclosed(struct super *s)
+{
+	unsigned n = 0;
+
+	if (!s)
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	inode_table_each(s->table, count_unclosed, &n);
+	pthread_mutex_unlock(&s->lock);
+	return n;
 }
 
 void super_set_dev(struct super *s, dev_t dev)

@@ -44,7 +44,7 @@ struct super_config {
 	struct fetcher *fetcher;
 	struct hasher *disk;		/* a worker for long copies on the local disk */
 	const char *purpose;		/* one of names_purposes, or NULL for all */
-	bool close_async;
+	bool close_async, keep_old;
 	unsigned list_ttl_s, hold_timeout_s;
 	uint64_t cache_size;
 	uid_t uid;
@@ -57,6 +57,8 @@ int super_new(const struct super_config *cfg, struct super **ret);
 void super_free(struct super *s);
 /* No more writers are let in (EROFS); what is open goes on. */
 void super_close_doors(struct super *s);
+/* How many files were written to and not closed since. */
+unsigned super_count_unclosed(struct super *s);	/* NULL: 0 */
 /* The st_dev under which others see the mount; for predict. */
 void super_set_dev(struct super *s, dev_t dev);
 
@@ -135,14 +137,16 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 int super_fsync(struct super *s, struct handle *h);
 
 /*
- * A close of one descriptor. *ret_wait (NULL before) is set when the callback
- * will come later, before it can come: it may be given to super_wait_cancel()
- * until the callback has returned.
+ * A close of one descriptor. w, from super_wait_new() (NULL: out of memory), is
+ * consumed; it may be given to super_wait_cancel() until the callback has
+ * returned, from before the call on.
  */
 struct super_wait;
+struct super_wait *super_wait_new(struct super *s);
 void super_flush(struct super *s, struct handle *h, const struct super_caller *who,
-		 uint64_t lock_owner, struct super_wait **ret_wait, super_done_cb *cb, void *arg);
-/* True: the callback will not run; the publication goes on. */
+		 uint64_t lock_owner, struct super_wait *w, super_done_cb *cb, void *arg);
+/* True: the callback will not run, and w is gone; the publication goes on. False: it comes,
+ * with -EINTR when it would have waited and does not yet. */
 bool super_wait_cancel(struct super_wait *w);
 void super_release(struct super *s, struct handle *h);
 

@@ -37,19 +37,16 @@ static int truncate_local(struct super *s, struct handle *h, uint64_t size)
 	if (size == 0 && (r = staged_create(s->cfg.staging, &st)) != 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
+	r = 0;
 	if (!h->inode->local && st) {
 		r = local_make(s, h->inode, st, NULL);
 		st = NULL;
-		if (r) {
-			pthread_mutex_unlock(&s->lock);
-			return r;
-		}
 	}
 	l = h->inode->local;
-	if (!l) {
-		pthread_mutex_unlock(&s->lock);
-		return -EBUSY;	/* its File's content has to come first */
-	}
+	if (!r)
+		r = handle_writable(h);
+	if (r)
+		goto out;
 	before = staged_size(l->st);
 	r = staged_truncate(l->st, size);
 	if (r == -EBUSY && local_reopen(l) == 0)
@@ -57,12 +54,10 @@ static int truncate_local(struct super *s, struct handle *h, uint64_t size)
 	if (r == 0) {
 		h->wrote = true;
 		h->writer_killed = h->writer_killed && size > 0;
-		l->pristine = false;
 		/* Bytes that are missing behind its end are not missed. */
 		if (size <= l->spoilt_at)
 			l->spoilt = 0;
-		if (!l->dropped)
-			l->dirty = true;
+		local_changed(l);
 		h->inode->mtime = clock_wall_ts();
 		h->inode->has_mtime = true;
 		if (size > before)
@@ -72,6 +67,7 @@ static int truncate_local(struct super *s, struct handle *h, uint64_t size)
 			publish_predict(l->pub, 0);
 		}
 	}
+out:
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(st);
 	return r;
@@ -84,7 +80,6 @@ struct cutting {
 	struct handle *h;	/* of ours when by_path, else the caller's */
 	bool by_path;
 	int err;
-	struct super_wait *wait;
 	struct super_caller who;
 	super_entry_cb *cb;
 	void *arg;
@@ -111,6 +106,7 @@ static void cut_closed(void *arg, int err)
 static void cut_now(void *arg, int err)
 {
 	struct cutting *c = arg;
+	struct super_wait *wait;
 
 	if (!err)
 		err = truncate_local(c->s, c->h, c->size);
@@ -123,7 +119,11 @@ static void cut_now(void *arg, int err)
 		return;
 	}
 	c->err = err;
-	super_flush(c->s, c->h, &c->who, 0, &c->wait, cut_closed, c);
+	wait = super_wait_new(c->s);
+	if (wait)
+		super_flush(c->s, c->h, &c->who, 0, wait, cut_closed, c);
+	else
+		cut_closed(c, -ENOMEM);	/* its release closes it */
 }
 
 static void cut_opened(void *arg, int err, const struct super_entry *e, struct handle *h)

@@ -16,6 +16,7 @@
 
 struct staging_in {
 	struct hash_job job;	/* first */
+	struct staging_in *next, **pprev;	/* all of them, under super.lock */
 	struct super *s;
 	struct inode *inode;	/* referenced by the caller of super_stage_content() */
 	struct fetch *fetch;
@@ -32,12 +33,15 @@ static void end(struct staging_in *in, int err)
 	struct super *s = in->s;
 
 	pthread_mutex_lock(&s->lock);
+	*in->pprev = in->next;
+	if (in->next)
+		in->next->pprev = in->pprev;
 	/* Somebody else may have been quicker, or made it anew. */
 	if (!err && !in->inode->local) {
 		err = local_make(s, in->inode, in->st, NULL);
 		in->st = NULL;
 		if (!err)
-			in->inode->local->pristine = true;
+			in->inode->local->pristine = !in->inode->local->dropped;
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(in->st);
@@ -119,20 +123,33 @@ void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_
 	struct staging_in *in = calloc(1, sizeof(*in));
 	char *id;
 	uint64_t bytes;
+	bool gone;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	id = i->file_id ? strdup(i->file_id) : NULL;
+	gone = !i->file_id;
+	id = gone ? NULL : strdup(i->file_id);
 	bytes = i->bytes;
+	if (in && id) {
+		in->next = s->stagings;
+		if (in->next)
+			in->next->pprev = &in->next;
+		in->pprev = &s->stagings;
+		s->stagings = in;
+	}
 	pthread_mutex_unlock(&s->lock);
 	if (!in || !id) {
 		free(in);
 		free(id);
-		cb(arg, -ENOMEM);
+		cb(arg, gone ? -ESTALE : -ENOMEM);
 		return;
 	}
-	*in = (struct staging_in){ .s = s, .inode = i, .fd = -1, .cb = cb, .arg = arg,
-				   .size = keep < bytes ? keep : bytes };
+	in->s = s;
+	in->inode = i;
+	in->fd = -1;
+	in->cb = cb;
+	in->arg = arg;
+	in->size = keep < bytes ? keep : bytes;
 	r = staged_create(s->cfg.staging, &in->st);
 	if (!r)
 		r = fetch_open(s->cfg.fetcher, id, bytes, &in->fetch);
@@ -141,4 +158,11 @@ void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_
 		end(in, r);
 	else
 		fetch_all(in->fetch, have_all, in);
+}
+
+void super_end_stagings(struct super *s)
+{
+	/* Jobs that the disk workers left in their queue when they ended. */
+	while (s->stagings)
+		end(s->stagings, -EINTR);
 }

@@ -38,6 +38,8 @@ struct local {
 	uint64_t predict_next;	/* look again once so many bytes are there */
 	uint64_t predicted;	/* 0: no prediction stands */
 	uint64_t declared;	/* by the xattr */
+	char **olds;		/* Files of entries it was renamed onto: go with it, or before */
+	size_t olds_count;
 };
 
 struct handle {
@@ -113,6 +115,8 @@ void local_seal(struct super *s, struct inode *i);
 int local_reopen(struct local *l);
 /* Under lock: something was changed, or is about to be. */
 void local_changed(struct local *l);
+/* Under lock: one more File to go once this one is there, or when it is removed. 0 or -ENOMEM. */
+int local_supersede(struct local *l, const char *file_id);
 /* Removes the staged file, cancels its publication. Under lock. */
 void local_drop(struct local *l);
 void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
@@ -135,6 +139,9 @@ void super_end_stagings(struct super *s);
  * killed writer's file that was opened since is taken over. -EBADF, -EBUSY.
  */
 int handle_writable(struct handle *h);
+
+/* super_names.c: deletes a File nobody asked for; what comes of it is logged. Not under lock. */
+void super_delete_unwanted(struct super *s, const char *file_id);
 
 /* super_open.c */
 /* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */

@@ -10,6 +10,8 @@
 #include "net/clock.h"
 #include "net/log.h"
 
+#define PURPOSES_MAX 1000	/* known and unknown ones */
+
 static struct inode *make_dir(struct super *s, struct inode *parent, const char *name)
 {
 	struct inode *d = inode_new(s->table, parent, name, INODE_DIR);
@@ -30,13 +32,16 @@ static const char *intern(const char *purpose)
 		struct word *next;
 		char s[];
 	} *words;
+	static unsigned count;
 	struct word *w;
 	size_t len = strlen(purpose);
 
 	pthread_mutex_lock(&lock);
 	for (w = words; w && strcmp(w->s, purpose); w = w->next)
 		;
-	if (!w && (w = malloc(sizeof(*w) + len + 1)) != NULL) {
+	/* A service with thousands of purposes would be a confused one, and this list a slow one. */
+	if (!w && count < PURPOSES_MAX && (w = malloc(sizeof(*w) + len + 1)) != NULL) {
+		count++;
 		memcpy(w->s, purpose, len + 1);
 		w->next = words;
 		words = w;
@@ -125,6 +130,67 @@ static struct inode *dir_for(struct super *s, struct inode *at, char *path, char
 	return at;
 }
 
+/* ---- Files that are gone, though a listing may still name them ---- */
+
+struct gone {
+	struct gone *next;
+	uint64_t until_ms;
+	char file_id[];
+};
+
+static struct gone **gone_bucket(struct super *s, const char *file_id)
+{
+	uint32_t h = 2166136261U;
+
+	for (; *file_id; file_id++)
+		h = (h ^ (unsigned char)*file_id) * 16777619U;
+	return &s->gone[h % GONE_BUCKETS];
+}
+
+void super_note_gone(struct super *s, const char *file_id)
+{
+	struct gone **at = gone_bucket(s, file_id), *g;
+	size_t size = strlen(file_id) + 1;
+
+	g = malloc(sizeof(*g) + size);
+	if (!g)
+		return;
+	memcpy(g->file_id, file_id, size);
+	g->until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
+	g->next = *at;
+	*at = g;
+}
+
+static void forget_gone(struct super *s, uint64_t now)
+{
+	for (size_t k = 0; k < GONE_BUCKETS; k++) {
+		struct gone **at = &s->gone[k], *g;
+
+		while ((g = *at) != NULL) {
+			if (g->until_ms > now) {
+				at = &g->next;
+				continue;
+			}
+			*at = g->next;
+			free(g);
+		}
+	}
+}
+
+void super_forget_gone(struct super *s)
+{
+	forget_gone(s, UINT64_MAX);
+}
+
+static bool is_gone(struct super *s, const char *file_id)
+{
+	const struct gone *g = *gone_bucket(s, file_id);
+
+	while (g && strcmp(g->file_id, file_id))
+		g = g->next;
+	return g != NULL;
+}
+
 /* Listed before the reply to its complete came: it has its entry already. If
  * it is somebody else's after all, the next listing shows it. */
 static bool is_being_completed(const struct inode *other, const struct api_file *f)
@@ -134,6 +200,8 @@ static bool is_being_completed(const struct inode *other, const struct api_file 
 	if (!other->local || other->local->dropped)
 		return false;
 	publish_get_info(other->local->pub, &info);
+	if (info.file_id[0])
+		return !strcmp(info.file_id, f->id);
 	return info.under_way && info.upload_bytes == f->bytes;
 }
 
@@ -145,6 +213,8 @@ static void show(struct super *s, const struct api_file *f, uint32_t number)
 
 	if (i && (i->local || i->special))
 		return;		/* its place is decided here, not there */
+	if (is_gone(s, f->id))
+		return;
 	buf_init(&path, NAMES_PATH_MAX + NAMES_MAX + 16);
 	dir = purpose_dir(s, f->purpose);
 	if (!dir || names_path(f->filename, f->id, &path))
@@ -224,6 +294,7 @@ void super_apply_listing(void *arg, uint32_t number, const struct api_file *file
 	struct super *s = arg;
 
 	pthread_mutex_lock(&s->lock);
+	forget_gone(s, clock_mono_ms());
 	for (size_t k = 0; k < n; k++) {
 		struct inode *i = inode_by_file_id(s->table, files[k].id);
 

@@ -11,6 +11,7 @@
 #include "fs/predict.h"
 #include "fs/record.h"
 #include "fs/super_impl.h"
+#include "net/api.h"
 #include "net/clock.h"
 #include "net/log.h"
 
@@ -30,12 +31,33 @@ static void owner_release(void *arg)
 	free(o);
 }
 
+static void free_olds(struct local *l)
+{
+	while (l->olds_count)
+		free(l->olds[--l->olds_count]);
+}
+
+/* A listing that came between the service's making the File and our hearing of it. */
+static void forget_listed(struct super *s, const char *file_id)
+{
+	struct inode *i = inode_by_file_id(s->table, file_id);
+
+	if (!i || i->local)
+		return;
+	inode_ref(i);
+	inode_set_file_id(s->table, i, NULL);
+	inode_unlink(s->table, i);
+	inode_unref(s->table, i);
+}
+
 static int note_file(struct super *s, struct inode *i, struct publish *pub,
 		     const struct publish_result *r)
 {
 	struct published *p = calloc(1, sizeof(*p));
 	struct publish_info info;
 
+	if (i->file_id && strcmp(i->file_id, r->file_id) && !s->cfg.keep_old)
+		super_note_gone(s, i->file_id);
 	if (!p || inode_set_file_id(s->table, i, r->file_id)) {
 		free(p);
 		return -ENOMEM;
@@ -55,21 +77,41 @@ static int note_file(struct super *s, struct inode *i, struct publish *pub,
 	return 0;
 }
 
+/* The publisher has deleted them: neither an entry nor a listing on its way knows. Under lock. */
+static void forget_olds(struct super *s, struct local *l)
+{
+	for (size_t k = 0; k < l->olds_count && !s->cfg.keep_old; k++) {
+		super_note_gone(s, l->olds[k]);
+		forget_listed(s, l->olds[k]);
+	}
+	free_olds(l);
+}
+
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
 {
 	struct owner *o = arg;
 	struct super *s = o->s;
-	struct local *out = NULL;
+	struct local *l, *out = NULL;
+	bool wanted;
 
 	pthread_mutex_lock(&s->lock);
-	if (o->inode->local && o->inode->local->pub == pub) {
-		if (r->outcome == OUTCOME_COMPLETED && note_file(s, o->inode, pub, r))
+	l = o->inode->local;
+	wanted = l && l->pub == pub && !l->dropped;
+	if (r->outcome == OUTCOME_COMPLETED && wanted)
+		forget_olds(s, l);
+	if (l && l->pub == pub) {
+		if (r->outcome == OUTCOME_COMPLETED && wanted)
+			forget_listed(s, r->file_id);
+		if (r->outcome == OUTCOME_COMPLETED && wanted && note_file(s, o->inode, pub, r))
 			log_error("out of memory: %s shows under its name after the next listing",
 				  r->file_id);
 		out = local_settle(s, o->inode);
 	}
 	pthread_mutex_unlock(&s->lock);
 	local_release(s, out);
+	/* Removed between the service's making it and our hearing of it. */
+	if (r->outcome == OUTCOME_COMPLETED && !wanted)
+		super_delete_unwanted(s, r->file_id);
 }
 
 /* "dir/.NAME.XXXXXX" -> "dir/NAME": what to send a temporary name as. NULL when it is none, or no memory. */
@@ -78,7 +120,8 @@ static char *name_when_renamed(const struct inode *i, const char *path)
 	char target[NAMES_MAX + 1], *hold;
 	size_t dir;
 
-	if (!names_temporary(i->name, target))
+	/* The path of what was removed is empty. */
+	if (!i->parent || !names_temporary(i->name, target))
 		return NULL;
 	dir = strlen(path) - strlen(i->name);
 	hold = malloc(dir + strlen(target) + 1);
@@ -87,6 +130,20 @@ static char *name_when_renamed(const struct inode *i, const char *path)
 	memcpy(hold, path, dir);
 	memcpy(hold + dir, target, strlen(target) + 1);
 	return hold;
+}
+
+static int keep_old(struct local *l, const char *file_id)
+{
+	char **grown = realloc(l->olds, (l->olds_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	l->olds = grown;
+	grown[l->olds_count] = strdup(file_id);
+	if (!grown[l->olds_count])
+		return -ENOMEM;
+	l->olds_count++;
+	return 0;
 }
 
 int local_make(struct super *s, struct inode *i, struct staged *st, const struct record *r)
@@ -121,12 +178,19 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 		err = -errno;
 		goto fail;
 	}
+	/* Without memory they are left, as with keep_old. */
+	for (size_t k = 0; r && k < r->superseded_count; k++)
+		if (api_id_valid(r->superseded[k]))
+			keep_old(l, r->superseded[k]);
 	inode_ref(i);		/* the owner's */
 	l->st = st;
 	/* Those who opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
 	i->local = l;
+	/* Removed meanwhile: whoever has it open may go on, for nobody else. */
+	if (!i->parent)
+		local_drop(l);
 	free(path);
 	free(hold);
 	return 0;
@@ -155,6 +219,8 @@ void local_release(struct super *s, struct local *l)
 		return;
 	publish_unref(l->pub);
 	staged_unref(l->st);
+	free_olds(l);
+	free(l->olds);
 	free(l);
 }
 
@@ -162,12 +228,24 @@ static void to_cache(struct super *s, struct inode *i)
 {
 	char path[PATH_MAX];
 
-	if (!s->cfg.cache_size || cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
+	if (!s->cfg.cache_size || !i->file_id || cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
 	    staged_give(i->local->st, path)) {
 		staged_discard(i->local->st);
 		return;
 	}
 	cache_added(s->cfg.cache, i->file_id, i->bytes);
+}
+
+/* Who has it open reads on from these bytes, whatever it read from before. Under lock. */
+static void leave_to_readers(struct super *s, struct inode *i)
+{
+	for (struct handle *h = i->nopen ? s->handles : NULL; h; h = h->next) {
+		if (h->inode != i || h->st == i->local->st)
+			continue;
+		staged_unref(h->st);
+		h->st = staged_ref(i->local->st);
+	}
+	i->stale_pages = true;
 }
 
 struct local *local_settle(struct super *s, struct inode *i)
@@ -179,9 +257,16 @@ struct local *local_settle(struct super *s, struct inode *i)
 		return NULL;
 	if (l->dropped)
 		return i->nopen ? NULL : local_take(s, i);
+	if (l->pristine) {
+		/* Fetched to be changed, and not changed: the File stands. */
+		leave_to_readers(s, i);
+		local_drop(l);
+		return local_take(s, i);
+	}
 	publish_get_info(l->pub, &info);
 	if (info.under_way || info.outcome != OUTCOME_COMPLETED)
 		return NULL;
+	leave_to_readers(s, i);
 	to_cache(s, i);
 	return local_take(s, i);
 }
@@ -189,9 +274,15 @@ struct local *local_settle(struct super *s, struct inode *i)
 void local_seal(struct super *s, struct inode *i)
 {
 	struct local *l = i->local;
+	struct publish_info info;
 	char *path, *hold;
 
+	/* What has ended ends once more only when it was reopened. */
+	publish_get_info(l->pub, &info);
+	if (info.outcome == OUTCOME_COMPLETED || info.outcome == OUTCOME_EMPTY)
+		publish_reopen(l->pub);
 	l->dirty = l->touched = l->pristine = false;
+	l->seals++;
 	staged_seal(l->st);
 	path = hold = NULL;
 	if (inode_path(i, &path) == 0)
@@ -202,14 +293,29 @@ void local_seal(struct super *s, struct inode *i)
 	free(path);
 }
 
+void local_changed(struct local *l)
+{
+	l->pristine = false;
+	l->dirty = !l->dropped;
+}
+
 int local_reopen(struct local *l)
 {
 	if (!l->dropped && !publish_reopen(l->pub))
 		return -EBUSY;
 	staged_unseal(l->st);
+	/* Whatever comes of it, the next close has to bring it to an end again. */
+	local_changed(l);
 	l->predicted = 0;
 	l->predict_tries = PREDICT_TRIES;	/* what is there already is no copy of a source */
 	return 0;
+}
+
+int local_supersede(struct local *l, const char *file_id)
+{
+	int r = publish_supersede(l->pub, file_id);
+
+	return r ? r : keep_old(l, file_id);
 }
 
 void local_drop(struct local *l)

@@ -19,7 +19,9 @@
 struct removing {
 	struct super *s;
 	struct inode *inode;	/* referenced */
-	char *file_id;
+	char *own;		/* the File its entry stood for, or NULL */
+	char **ids;		/* Files to delete, the last one first */
+	size_t count;
 	super_done_cb *cb;
 	void *arg;
 };
@@ -41,38 +43,108 @@ static struct local *detach(struct super *s, struct inode *i)
 	return out;
 }
 
+static void delete_next(struct super *s, struct removing *d);
+
+/* Takes over id. */
+static int add_id(struct removing *d, char *id)
+{
+	char **grown = id ? realloc(d->ids, (d->count + 1) * sizeof(*grown)) : NULL;
+
+	if (!grown) {
+		free(id);
+		return -ENOMEM;
+	}
+	d->ids = grown;
+	grown[d->count++] = id;
+	return 0;
+}
+
+static void removing_free(struct removing *d)
+{
+	if (!d)
+		return;
+	while (d->count)
+		free(d->ids[--d->count]);
+	free(d->ids);
+	free(d->own);
+	free(d);
+}
+
+/*
+ * All its Files are gone, and so is the entry; but for the File of a close that
+ * came to its end meanwhile: the name stands for that one now. True: it is next.
+ * Under lock.
+ */
+static bool replaced_meanwhile(struct removing *d)
+{
+	const struct inode *i = d->inode;
+	char *own;
+
+	if (!i->parent || !i->file_id || (d->own && !strcmp(i->file_id, d->own)))
+		return false;
+	own = strdup(i->file_id);
+	if (!own || add_id(d, strdup(i->file_id))) {
+		free(own);
+		return false;
+	}
+	free(d->own);
+	d->own = own;
+	return true;
+}
+
+/* Under lock. */
+static struct local *removed(struct super *s, struct removing *d)
+{
+	struct inode *i = d->inode;
+	struct local *out;
+
+	/* Somebody else was quicker: by its name or by a listing. */
+	if (!i->parent && !i->file_id)
+		return NULL;
+	out = detach(s, i);
+	inode_set_file_id(s->table, i, NULL);
+	return out;
+}
+
 static void on_deleted(void *arg, const struct api_error *err)
 {
 	struct removing *d = arg;
 	struct super *s = d->s;
 	struct local *out = NULL;
-	char text[640];
+	char text[640], *id = d->ids[--d->count];
 	int r = errmap(err, ERRMAP_DELETE);
+	bool more;
 
 	if (r == -ENOENT)
 		r = 0;		/* another host was quicker */
 	if (r) {
 		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
-		log_error("removing %s: %s", d->file_id, text);
+		log_error("removing %s: %s", id, text);
+	} else {
+		cache_remove(s->cfg.cache, id);
 	}
 	pthread_mutex_lock(&s->lock);
-	if (!r && d->inode->file_id && !strcmp(d->inode->file_id, d->file_id)) {
-		out = detach(s, d->inode);
-		inode_set_file_id(s->table, d->inode, NULL);
-	}
-	inode_unref(s->table, d->inode);
-	pthread_mutex_unlock(&s->lock);
-	local_release(s, out);
 	if (!r)
-		cache_remove(s->cfg.cache, d->file_id);
+		super_note_gone(s, id);
+	more = !r && (d->count || replaced_meanwhile(d));
+	if (!r && !more)
+		out = removed(s, d);
+	if (!more)
+		inode_unref(s->table, d->inode);
+	pthread_mutex_unlock(&s->lock);
+	free(id);
+	local_release(s, out);
+	if (more) {
+		delete_next(s, d);
+		return;
+	}
 	d->cb(d->arg, r);
-	free(d->file_id);
-	free(d);
+	removing_free(d);
 }
 
-static void delete_file(struct super *s, struct removing *d)
+static void delete_next(struct super *s, struct removing *d)
 {
-	struct api_req *req = api_file_delete(s->cfg.api, d->file_id, on_deleted, d);
+	struct api_req *req = api_file_delete(s->cfg.api, d->ids[d->count - 1], on_deleted, d);
 
 	if (!req) {
 		struct api_error none = { .kind = API_ERR_LOCAL, .local_errno = -ENOMEM };
@@ -80,6 +152,20 @@ static void delete_file(struct super *s, struct removing *d)
 		on_deleted(d, &none);
 	}
 	api_req_unref(req);
+}
+
+/* Under lock: what has to be deleted for i to be gone. */
+static int collect_files(struct super *s, struct removing *d, const struct inode *i)
+{
+	int r = 0;
+
+	for (size_t k = 0; i->local && !s->cfg.keep_old && !r && k < i->local->olds_count; k++)
+		r = add_id(d, strdup(i->local->olds[k]));
+	if (!r && i->file_id) {
+		d->own = strdup(i->file_id);
+		r = d->own ? add_id(d, strdup(i->file_id)) : -ENOMEM;
+	}
+	return r;
 }
 
 void super_unlink(struct super *s, uint64_t parent, const char *name, super_done_cb *cb, void *arg)
@@ -97,23 +183,58 @@ void super_unlink(struct super *s, uint64_t parent, const char *name, super_done
 		r = dir && dir->special ? -EPERM : -ENOENT;
 	else if (!r && i->kind == INODE_DIR)
 		r = -EISDIR;
-	if (!r && i->file_id) {
+	if (!r)
+		r = collect_files(s, d, i);
+	if (!r && d->count) {
 		/* Its File, and with it the local side, if there is one. */
-		*d = (struct removing){ s, i, strdup(i->file_id), cb, arg };
-		r = d->file_id ? 1 : -ENOMEM;
-		if (r == 1)
-			inode_ref(i);
+		d->s = s;
+		d->inode = i;
+		d->cb = cb;
+		d->arg = arg;
+		inode_ref(i);
+		r = 1;
 	} else if (!r) {
 		out = detach(s, i);
 	}
 	pthread_mutex_unlock(&s->lock);
 	local_release(s, out);
 	if (r == 1) {
-		delete_file(s, d);
+		delete_next(s, d);
 		return;
 	}
-	free(d);
+	removing_free(d);
 	cb(arg, r);
+}
+
+/* arg: its id, as a string of its own. */
+static void on_unwanted_deleted(void *arg, const struct api_error *err)
+{
+	char text[640], *file_id = arg;
+	int r = errmap(err, ERRMAP_DELETE);
+
+	if (r && r != -ENOENT) {
+		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
+		log_error("removing %s, whose file was removed before it was there: %s", file_id,
+			  text);
+	}
+	free(file_id);
+}
+
+void super_delete_unwanted(struct super *s, const char *file_id)
+{
+	char *id = strdup(file_id);
+	struct api_req *req = NULL;
+
+	if (id)
+		req = api_file_delete(s->cfg.api, file_id, on_unwanted_deleted, id);
+	if (!req) {
+		log_error("out of memory: %s is not removed", file_id);
+		free(id);
+	}
+	api_req_unref(req);
+	pthread_mutex_lock(&s->lock);
+	super_note_gone(s, file_id);
+	pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- rename ---- */
@@ -133,10 +254,15 @@ struct renaming {
 
 static void rename_end(struct renaming *n, int err)
 {
+	struct local *out = NULL;
+
 	if (n->inode) {
 		pthread_mutex_lock(&n->s->lock);
+		/* What was fetched for nothing. */
+		out = local_settle(n->s, n->inode);
 		inode_unref(n->s->table, n->inode);
 		pthread_mutex_unlock(&n->s->lock);
+		local_release(n->s, out);
 	}
 	n->cb(n->arg, err);
 	free(n->new_name);
@@ -147,8 +273,10 @@ static void rename_step(struct renaming *n);
 
 static void rename_again(void *arg, int err)
 {
-	(void)err;
-	rename_step(arg);
+	if (err == -EINTR)
+		rename_end(arg, err);	/* nothing will be published any more */
+	else
+		rename_step(arg);
 }
 
 static void rename_staged(void *arg, int err)
@@ -159,6 +287,27 @@ static void rename_staged(void *arg, int err)
 		rename_step(arg);
 }
 
+/* Under lock: the old name back, for the entry and for what is tried again in the background. */
+static void move_back(struct super *s, struct renaming *n, struct inode *dir)
+{
+	char *path;
+
+	if (inode_move(s->table, n->inode, dir, n->name) || !n->inode->local ||
+	    inode_path(n->inode, &path))
+		return;
+	publish_rename(n->inode->local->pub, n->inode->purpose, path);
+	free(path);
+}
+
+/* Under lock: is the staged file nothing but a copy of the File, which nobody is about to change? */
+static bool only_a_copy(const struct local *l)
+{
+	struct publish_info info;
+
+	publish_get_info(l->pub, &info);
+	return !l->writers && !l->dirty && !l->touched && !info.under_way;
+}
+
 /* What was a File under its old name still is one: the entry goes back there. */
 static void rename_published(void *arg, int err)
 {
@@ -167,14 +316,16 @@ static void rename_published(void *arg, int err)
 	struct inode *dir;
 	struct local *out = NULL;
 
-	if (err && n->was_file) {
+	if (err && err != -EINTR && n->was_file) {
 		pthread_mutex_lock(&s->lock);
 		dir = inode_get(s->table, n->parent);
-		if (dir && n->inode->local && n->inode->parent &&
-		    !inode_find(s->table, dir, n->name)) {
-			local_drop(n->inode->local);
-			out = local_take(s, n->inode);
-			inode_move(s->table, n->inode, dir, n->name);
+		if (dir && (dir->parent || dir == inode_root(s->table)) && n->inode->local &&
+		    n->inode->parent && !inode_find(s->table, dir, n->name)) {
+			if (only_a_copy(n->inode->local)) {
+				local_drop(n->inode->local);
+				out = local_take(s, n->inode);
+			}
+			move_back(s, n, dir);
 		}
 		pthread_mutex_unlock(&s->lock);
 		local_release(s, out);
@@ -243,8 +394,11 @@ static int rename_dir(struct super *s, struct inode *i, struct inode *other, str
 /* The entry that is replaced goes; its File will be superseded. Under lock. */
 static int replace(struct super *s, struct local *l, struct inode *other, struct local **ret_out)
 {
-	int r = other->file_id ? publish_supersede(l->pub, other->file_id) : 0;
+	int r = other->file_id ? local_supersede(l, other->file_id) : 0;
 
+	/* What that one would have replaced has waited for this one, then. */
+	for (size_t k = 0; other->local && !r && k < other->local->olds_count; k++)
+		r = local_supersede(l, other->local->olds[k]);
 	if (!r)
 		*ret_out = detach(s, other);
 	return r;
@@ -278,9 +432,10 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 	if (info.outcome == OUTCOME_COMPLETED && i->file_id) {
 		/* Published, and still open somewhere: once more, under the new name. */
 		n->was_file = true;
-		if (local_reopen(l))
-			return -EBUSY;
-		l->dirty = true;
+		if (local_reopen(l)) {
+			*ret = RENAME_WAIT;
+			return 0;
+		}
 	}
 	if (other && (r = replace(s, l, other, ret_out)) != 0)
 		return r;
@@ -295,8 +450,6 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 	if (r)
 		return r;
 	if (held || n->was_file) {
-		if (n->was_file && l->writers == 0)
-			l->dirty = true;
 		local_seal(s, i);
 		*ret = RENAME_PUBLISH;
 	}
@@ -331,23 +484,30 @@ static void rename_step(struct renaming *n)
 	enum rename_next next = RENAME_DONE;
 	struct super *s = n->s;
 	struct inode *i = NULL, *other = NULL, *dir = NULL;
+	char held[NAMES_MAX + 1];
 	struct local *out = NULL;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
 	r = rename_check(s, n, &i, &other, &dir);
+	/* Another one by now, of which nothing is known yet. */
+	if (!r && n->inode && n->inode != i)
+		n->was_file = false;
 	if (!r && i != other) {
 		if (i->kind == INODE_DIR)
 			r = rename_dir(s, i, other, dir, n->new_name);
 		else
 			r = rename_file(s, n, i, other, dir, &out, &next);
 	}
-	if (!r && next != RENAME_DONE && !n->inode) {
+	if (!r && next != RENAME_DONE && n->inode != i) {
+		if (n->inode)
+			inode_unref(s->table, n->inode);
 		n->inode = i;
 		inode_ref(i);
 	}
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
-		n->w.until = UNTIL_ENDED;
+		/* To one temporary name from another: it goes on being held. */
+		n->w.until = names_temporary(i->name, held) ? UNTIL_DURABLE : UNTIL_ENDED;
 		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
 		n->w.arg = n;
 		publish_wait(i->local->pub, &n->w);

@@ -42,7 +42,8 @@ struct handle *handle_new(struct super *s, struct inode *i, int flags, struct wr
 		i->local->writers += h->may_write;
 	} else {
 		/* A File never changes: what the kernel has of it stays right. */
-		h->keep_cache = true;
+		h->keep_cache = !i->stale_pages;
+		i->stale_pages = false;
 	}
 	return h;
 }
@@ -91,16 +92,22 @@ static void open_again(void *arg, int err)
 {
 	struct opening *o = arg;
 
-	(void)err;	/* how the former publication ended does not matter to an overwriter */
-	super_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
+	/* How the former publication ended does not matter to an overwriter; but
+	 * -EINTR: no other one will be. */
+	if (err == -EINTR)
+		o->cb(o->arg, err, NULL, NULL);
+	else
+		super_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
 	free(o);
 }
 
-static int open_reading(struct super *s, struct handle *h)
+/* What a handle without local bytes reads: id is freed. */
+static int open_reading(struct super *s, struct handle *h, char *id, uint64_t bytes)
 {
-	if (h->st || !h->inode->file_id)
-		return 0;
-	return fetch_open(s->cfg.fetcher, h->inode->file_id, h->inode->bytes, &h->fetch);
+	int r = id ? fetch_open(s->cfg.fetcher, id, bytes, &h->fetch) : 0;
+
+	free(id);
+	return r;
 }
 
 /* O_TRUNC on a file with a local side. Under lock. 0 or -EBUSY. */
@@ -119,8 +126,8 @@ static int cut_local(struct local *l)
 		return r;
 	l->killed = false;
 	l->spoilt = 0;
-	l->touched = true;
-	l->dirty = false;
+	l->touched = !l->dropped;
+	l->dirty = l->pristine = false;
 	/* All new bytes: they may be a copy of something again. */
 	l->predicted = l->predict_next = 0;
 	l->predict_tries = 0;
@@ -155,6 +162,9 @@ static int open_writing(struct super *s, struct inode *i, int flags, struct stag
 	/* The content comes with the first write: touch(1) needs none. */
 	if (!(flags & O_TRUNC))
 		return 0;
+	/* Removed, and opened once more through /proc/PID/fd: it has no name to publish under. */
+	if (!i->parent)
+		return -ESTALE;
 	r = local_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r == 0)
@@ -183,6 +193,8 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 	struct handle *h = NULL;
 	struct opening *o = NULL;
 	struct inode *i;
+	char *id = NULL;
+	uint64_t bytes = 0;
 	int r = 0;
 
 	if (wants_write(flags) && atomic_load(&s->closing)) {
@@ -207,6 +219,11 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 		r = h ? 0 : -ENOMEM;
 		if (h)
 			super_fill(s, i, &e);
+		if (h && !h->st && i->file_id && (flags & O_ACCMODE) != O_WRONLY) {
+			id = strdup(i->file_id);
+			bytes = i->bytes;
+			r = id ? 0 : -ENOMEM;
+		}
 	} else if (!r && step == OPEN_WAIT) {
 		o->w.until = UNTIL_ENDED;
 		o->w.cb = open_again;
@@ -220,14 +237,47 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 	if (!r && step == OPEN_WAIT)
 		return;
 	free(o);
-	if (!r && (flags & O_ACCMODE) != O_WRONLY)
-		r = open_reading(s, h);
+	if (!r)
+		r = open_reading(s, h, id, bytes);
 	if (r && h)
-		handle_free(h);
+		super_release(s, h);
 	cb(arg, r, r ? NULL : &e, r ? NULL : h);
 }
 
 /* ---- create ---- */
+
+/* A name that came to be since the kernel looked: opened, not made. */
+struct creating {
+	struct super *s;
+	uint64_t ino;
+	super_open_cb *cb;
+	void *arg;
+};
+
+static void create_opened(void *arg, int err, const struct super_entry *e, struct handle *h)
+{
+	struct creating *c = arg;
+
+	/* The kernel counts a lookup only when it hears of success. */
+	if (err)
+		super_forget(c->s, c->ino, 1);
+	c->cb(c->arg, err, e, h);
+	free(c);
+}
+
+static void create_existing(struct super *s, uint64_t ino, int flags,
+			    const struct super_caller *who, super_open_cb *cb, void *arg)
+{
+	struct creating *c = malloc(sizeof(*c));
+
+	if (!c) {
+		super_forget(s, ino, 1);
+		cb(arg, -ENOMEM, NULL, NULL);
+		return;
+	}
+	*c = (struct creating){ s, ino, cb, arg };
+	super_open(s, ino, flags & ~(O_CREAT | O_EXCL), who, create_opened, c);
+}
 
 void super_create(struct super *s, uint64_t parent, const char *name, mode_t mode, int flags,
 		  const struct super_caller *who, super_open_cb *cb, void *arg)
@@ -280,7 +330,7 @@ void super_create(struct super *s, uint64_t parent, const char *name, mode_t mod
 	if (!h)
 		writer_free(w);
 	if (!r && existing)
-		super_open(s, existing, flags | O_TRUNC, who, cb, arg);
+		create_existing(s, existing, flags, who, cb, arg);
 	else
 		cb(arg, r, r ? NULL : &e, r ? NULL : h);
 }
@@ -290,7 +340,7 @@ void super_create(struct super *s, uint64_t parent, const char *name, mode_t mod
 void super_release(struct super *s, struct handle *h)
 {
 	struct inode *i = h->inode;
-	struct local *l, *out = NULL, *pristine = NULL;
+	struct local *l, *out = NULL;
 	bool killed = false;
 
 	/* Nobody closed it properly since it wrote: how did its opener end? */
@@ -300,14 +350,6 @@ void super_release(struct super *s, struct handle *h)
 	l = i->local;
 	if (l && h->may_write) {
 		l->writers--;
-		if (l->writers == 0 && l->pristine) {
-			/* Fetched for a writer that changed nothing: the File stands. */
-			local_drop(l);
-			pristine = local_take(s, i);
-			l = NULL;
-		}
-	}
-	if (l && h->may_write) {
 		if (killed && !l->dropped) {
 			l->killed = true;
 			l->kills++;
@@ -332,6 +374,5 @@ void super_release(struct super *s, struct handle *h)
 	i->nopen++;
 	pthread_mutex_unlock(&s->lock);
 	local_release(s, out);
-	local_release(s, pristine);
 	handle_free(h);
 }

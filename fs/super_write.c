@@ -10,8 +10,7 @@
 #include "fs/writer.h"
 #include "net/clock.h"
 
-/* The staged file h may write to now, referenced; under lock. */
-static int writable(struct handle *h, struct staged **ret)
+int handle_writable(struct handle *h)
 {
 	struct local *l = h->inode->local;
 
@@ -26,21 +25,28 @@ static int writable(struct handle *h, struct staged **ret)
 			return -EBUSY;
 		l->killed = false;
 	}
-	*ret = l->st;
 	return 0;
 }
 
 int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd)
 {
-	struct staged *st;
+	struct local *l;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	r = writable(h, &st);
-	if (!r)
-		r = staged_write_begin(st, off, len, ret_fd);
-	if (r == -EBUSY && h->inode->local && local_reopen(h->inode->local) == 0)
-		r = staged_write_begin(st, off, len, ret_fd);
+	l = h->inode->local;
+	r = handle_writable(h);
+	if (!r) {
+		r = staged_write_begin(l->st, off, len, ret_fd);
+		if (r == -EBUSY && local_reopen(l) == 0)
+			r = staged_write_begin(l->st, off, len, ret_fd);
+	}
+	/* Now, not when it ends: a close that comes in between waits for these
+	 * bytes and publishes them. */
+	if (!r) {
+		h->wrote = true;
+		local_changed(l);
+	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
@@ -55,17 +61,13 @@ void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t l
 	pthread_mutex_lock(&s->lock);
 	i->mtime = clock_wall_ts();
 	i->has_mtime = true;
-	h->wrote = true;
 	h->last_owner = lock_owner;
 	h->last_tid = who->tid;
-	if (!i->local->dropped)
-		i->local->dirty = true;
-	i->local->pristine = false;
 	/* The bytes that failed before are there now. */
 	if (done && off <= i->local->spoilt_at && i->local->spoilt_at < off + done)
 		i->local->spoilt = 0;
-	pthread_mutex_unlock(&s->lock);
 	writer_note_owner(h->writer, lock_owner);
+	pthread_mutex_unlock(&s->lock);
 	if (done)
 		local_predict(s, h, off, off + done, who->tid);
 }
@@ -87,6 +89,8 @@ void super_write_failed(struct super *s, struct handle *h, uint64_t off, int err
 
 struct waiting {
 	struct publish_wait w;	/* first: what super_wait_cancel() cancels */
+	struct super *s;
+	bool cancelled;		/* before it waited; under super.lock */
 	super_done_cb *cb;
 	void *arg;
 };
@@ -113,11 +117,25 @@ static struct waiting *waiting_new(enum publish_until until, super_done_cb *cb, 
 	return w;
 }
 
+struct super_wait *super_wait_new(struct super *s)
+{
+	struct waiting *w = waiting_new(UNTIL_ENDED, NULL, NULL);
+
+	if (w)
+		w->s = s;
+	return (struct super_wait *)w;
+}
+
 bool super_wait_cancel(struct super_wait *sw)
 {
 	struct waiting *w = (struct waiting *)sw;
+	bool waits;
 
-	if (!publish_wait_cancel(&w->w))
+	pthread_mutex_lock(&w->s->lock);
+	waits = w->w.p != NULL;
+	w->cancelled = true;
+	pthread_mutex_unlock(&w->s->lock);
+	if (!waits || !publish_wait_cancel(&w->w))
 		return false;
 	free(w);
 	return true;
@@ -127,8 +145,8 @@ static void writable_again(void *arg, int err)
 {
 	struct waiting *w = arg;
 
-	(void)err;	/* the outcome is for those who closed it */
-	w->cb(w->arg, 0);
+	/* The outcome is for those who closed it; but -EINTR: nothing will be published any more. */
+	w->cb(w->arg, err == -EINTR ? err : 0);
 	free(w);
 }
 
@@ -162,33 +180,37 @@ void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, v
 
 int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len)
 {
-	struct staged *st;
+	unsigned seals = 0;
 	struct local *l;
 	uint64_t before;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	r = writable(h, &st);
+	l = h->inode->local;
+	r = handle_writable(h);
+	if (!r)
+		seals = l->seals;
 	pthread_mutex_unlock(&s->lock);
 	if (r)
 		return r;
-	before = staged_size(st);
-	r = staged_fallocate(st, mode, off, len);
+	/* The local side stays as long as a handle that may write is open. */
+	before = staged_size(l->st);
+	r = staged_fallocate(l->st, mode, off, len);
 	if (r == -EBUSY) {
 		pthread_mutex_lock(&s->lock);
-		r = local_reopen(h->inode->local);
+		r = local_reopen(l);
+		seals = l->seals;
 		pthread_mutex_unlock(&s->lock);
 		if (r == 0)
-			r = staged_fallocate(st, mode, off, len);
+			r = staged_fallocate(l->st, mode, off, len);
 	}
 	if (r)
 		return r;
 	pthread_mutex_lock(&s->lock);
-	l = h->inode->local;
 	h->wrote = true;
-	l->pristine = false;
-	if (!l->dropped)
-		l->dirty = true;
+	/* Closed since: then it is in what that close publishes. */
+	if (l->seals == seals)
+		local_changed(l);
 	/* rsync --preallocate keeps the size and asks for a byte less than it
 	 * will write: that is no declaration. */
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > before)
@@ -269,15 +291,16 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 }
 
 void super_flush(struct super *s, struct handle *h, const struct super_caller *who,
-		 uint64_t lock_owner, struct super_wait **ret_wait, super_done_cb *cb, void *arg)
+		 uint64_t lock_owner, struct super_wait *wait, super_done_cb *cb, void *arg)
 {
-	struct waiting *w = NULL;
+	struct waiting *w = (struct waiting *)wait;
 	enum close_kind kind;
 	bool opener, killed;
 	int err = 0;
 
 	if (!h->may_write) {
 		cb(arg, 0);
+		free(w);
 		return;
 	}
 	opener = writer_is_opener(h->writer, who->tid, lock_owner);
@@ -293,19 +316,23 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 		kind = judge_close(h, opener, &err);
 	else if (!h->closer_killed && opener)
 		err = -EIO;
-	if (kind != CLOSE_NOTHING) {
-		w = waiting_new(closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED, cb, arg);
-		err = w ? 0 : -ENOMEM;
+	if (kind == CLOSE_ENDS) {
+		h->wrote = false;
+		local_seal(s, h->inode);
 	}
-	if (w) {
-		*ret_wait = (struct super_wait *)w;
-		if (kind == CLOSE_ENDS) {
-			h->wrote = false;
-			local_seal(s, h->inode);
-		}
+	if (kind != CLOSE_NOTHING && w->cancelled) {
+		kind = CLOSE_NOTHING;
+		err = -EINTR;
+	}
+	if (kind != CLOSE_NOTHING) {
+		w->w.until = closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED;
+		w->cb = cb;
+		w->arg = arg;
 		publish_wait(h->inode->local->pub, &w->w);
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (kind == CLOSE_NOTHING || err)
+	if (kind == CLOSE_NOTHING) {
 		cb(arg, err);
+		free(w);
+	}
 }

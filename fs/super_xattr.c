@@ -301,16 +301,23 @@ static void set_over(void *arg, int err)
 static int set_publish(struct super *s, struct inode *i, const char *v, struct setting *t)
 {
 	struct local *l = i->local;
+	struct publish_info info;
 
 	if (strcmp(v, "1"))
 		return -EINVAL;
-	l->killed = l->dirty = l->touched = false;
+	t->w.until = s->cfg.close_async ? UNTIL_DURABLE : UNTIL_ENDED;
+	publish_get_info(l->pub, &info);
+	if (info.outcome == OUTCOME_COMPLETED || (info.under_way && strcmp(info.status, "held"))) {
+		publish_wait(l->pub, &t->w);	/* is done, or being done */
+		return 1;
+	}
+	l->killed = l->dirty = l->touched = l->pristine = false;
+	l->seals++;
 	l->spoilt = 0;
 	l->declared = 0;
 	publish_declare(l->pub, 0);
 	staged_seal(l->st);
 	publish_seal(l->pub);
-	t->w.until = s->cfg.close_async ? UNTIL_DURABLE : UNTIL_ENDED;
 	publish_wait(l->pub, &t->w);
 	return 1;
 }

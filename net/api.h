@@ -15,7 +15,7 @@
  * Replies are hostile input: bounded in size, of the expected type, ids made of
  * [A-Za-z0-9._-] only, not starting with '.', at most API_ID_MAX bytes, numbers
  * in range. A 2xx reply that fails a check is API_ERR_BAD_REPLY; what may be
- * done twice without harm (all but complete, cancel and delete) is asked for
+ * done twice without harm (all but complete and cancel) is asked for
  * again before that, twice.
  *
  * No call hangs for ever. Besides connect_timeout_s, and counted for each
@@ -208,7 +208,10 @@ struct api_req *api_file_list(struct api *api, const char *purpose, const char *
 /* GET /files/{id}. Checked: the id. */
 struct api_req *api_file_get(struct api *api, const char *file_id, api_file_cb *cb, void *arg);
 
-/* DELETE /files/{id}. Checked: the id, deleted true. */
+/*
+ * DELETE /files/{id}. Checked: the id, deleted true. A 404 after a try whose
+ * reply was lost or garbled is success: the File is gone.
+ */
 struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_cb *cb, void *arg);
 
 /*

@@ -135,6 +135,16 @@ static const char *delete_take(struct api_req *req, const struct json *reply)
 	return api_json_deleted(reply, ((struct file_call *)req)->id);
 }
 
+/* An earlier try may have done it: then there is nothing left to find, as was asked for. */
+static bool delete_judge(struct api_req *req, const struct http_result *res, struct hq_verdict *v)
+{
+	(void)v;
+	if (res->fail != HTTP_REPLIED || res->head.status != 404 || !req->err.maybe_applied)
+		return false;
+	req->err.kind = API_OK;
+	return true;
+}
+
 static void delete_finish(struct api_req *req)
 {
 	struct file_call *c = (struct file_call *)req;
@@ -146,6 +156,7 @@ static const struct api_call_ops delete_ops = {
 	.take = delete_take,
 	.finish = delete_finish,
 	.release = file_release,
+	.judge = delete_judge,
 };
 
 struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_cb *cb, void *arg)
@@ -157,7 +168,6 @@ struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_c
 	c->done_cb = cb;
 	c->arg = arg;
 	c->req.method = HTTP_DELETE;
-	c->req.again_if_garbled = false;
 	if (c->id)
 		api_call_path(&c->req, "/files/", file_id, "");
 	return api_call_submit(&c->req);

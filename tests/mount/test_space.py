@@ -128,6 +128,22 @@ def test_reserve(disk, world, server, small):
     run(["rm", mount.path("batch", "big")])
 
 
+def test_no_reserve(disk, world, server, small):
+    """Filled to the last byte by the mount itself: a write that is cut short, then ENOSPC."""
+    mount = start(world, disk, server, staging_reserve="0")
+    before, big, after = [mount.path("batch", x) for x in ("before", "big", "after")]
+    run(["cp", small, before])
+    assert fill(big) == ("ENOSPC", "ENOSPC\n")
+    assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize < 65536
+    run(["cmp", small, before])
+    assert len(read(big)) == os.path.getsize(big) > DISK // 2
+    run(["rm", big])
+    run(["cp", small, after])
+    assert sorted(x["filename"] for x in server.files()) == ["after", "before"]
+    assert xattr(after, "md5") == md5(small)
+    assert_nothing_pending(server)
+
+
 def test_limit(world, server, small):
     """staging_size= is reached long before the disk is full."""
     assert_full_and_well(server, world.mount(server, staging_size="16M", cache_size="0"), small)

@@ -574,6 +574,40 @@ static void test_garbled(void **state)
 	assert_int_equal(w.err.kind, API_ERR_BAD_REPLY);
 }
 
+/* A File that is gone at the second try was deleted by the first. */
+static void test_delete_twice(void **state)
+{
+	static const char *const actions[] = { "drop", "truncate", "invalid_json", "wrong_id",
+					       "wrong_status" };
+	char rules[64];
+	struct api_wait p, w;
+	unsigned i;
+
+	(void)state;
+	free(stage(10));
+	for (i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+		set_faults("[]");
+		publish(&p, "batch", 10);
+		snprintf(rules, sizeof(rules), "[{\"op\":\"delete\",\"action\":\"%s\"}]",
+			 actions[i]);
+		set_faults(rules);
+		api_wait_init(&w);
+		assert_true(
+			api_wait_for(&w, api_file_delete(api, p.file_id, api_wait_done_cb, &w)));
+		assert_ok(&w);
+		assert_int_equal(w.err.attempts, 2);
+		assert_true(w.err.maybe_applied);
+		list(&w, "batch", NULL, 10);
+		assert_int_equal(w.count, 0);
+		/* Nobody has tried this one before. */
+		api_wait_init(&w);
+		assert_true(
+			api_wait_for(&w, api_file_delete(api, p.file_id, api_wait_done_cb, &w)));
+		assert_int_equal(w.err.http_status, 404);
+		assert_int_equal(w.err.kind, API_ERR_HTTP);
+	}
+}
+
 static void test_cut_download(void **state)
 {
 	static const char *const rules[] = {
@@ -813,6 +847,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lost_complete, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbled, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_delete_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cut_download, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stall, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_connection, setup, teardown),

@@ -274,6 +274,9 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_FAIL_READ:
 		return v->phase == PHASE_OPEN;
 	case ACT_SYNC:
+		/* Beside a reply that is awaited, too: a closer may wait for the disk alone. */
+		return v->phase == PHASE_IDLE || v->phase == PHASE_OPEN ||
+		       v->phase == PHASE_CREATING || v->phase == PHASE_PROBING;
 	case ACT_LOOKUP:
 		return v->phase == PHASE_IDLE || v->phase == PHASE_OPEN;
 	case ACT_REOPEN:
