@@ -8,12 +8,12 @@
  * cost two allocations and no pointer each. */
 struct entry {
 	uint64_t ino;
-	uint32_t name;	/* offset in names */
+	uint32_t name; /* offset in names */
 	bool is_dir;
 };
 
 struct dir {
-	struct dir *next, **pprev;	/* the caller's list, when linked */
+	struct dir *next, **pprev; /* the caller's list, when linked */
 	struct entry *v;
 	size_t n, cap;
 	char *names;

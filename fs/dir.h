@@ -11,11 +11,11 @@
 
 struct dir;
 
-struct dir *dir_new(void);	/* NULL: out of memory */
-void dir_free(struct dir *d);	/* NULL is a no-op; takes it off its list */
+struct dir *dir_new(void);    /* NULL: out of memory */
+void dir_free(struct dir *d); /* NULL is a no-op; takes it off its list */
 /* Puts d on a list of the caller's, so that what nobody closes can be freed at the end. */
 void dir_link(struct dir *d, struct dir **list);
-int dir_add(struct dir *d, const char *name, uint64_t ino, bool is_dir);	/* 0 or -ENOMEM */
+int dir_add(struct dir *d, const char *name, uint64_t ino, bool is_dir); /* 0 or -ENOMEM */
 /* Entry number n, from 0. NULL behind the last. Valid until dir_free(). */
 const char *dir_entry(const struct dir *d, size_t n, uint64_t *ret_ino, bool *ret_is_dir);
 

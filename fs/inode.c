@@ -9,8 +9,8 @@
 /* A hash table of inodes chained through one of their pointers. */
 struct index {
 	struct inode **buckets;
-	size_t size, count;	/* size: a power of two */
-	size_t link;		/* offset of the chain pointer in struct inode */
+	size_t size, count; /* size: a power of two */
+	size_t link;	    /* offset of the chain pointer in struct inode */
 	uint64_t (*hash)(const struct inode *i);
 };
 

@@ -17,9 +17,9 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define INODE_ROOT 1	/* the number of the root directory */
+#define INODE_ROOT 1 /* the number of the root directory */
 
-struct local;		/* super's: the staged file behind an inode */
+struct local; /* super's: the staged file behind an inode */
 
 enum inode_kind { INODE_DIR, INODE_FILE };
 
@@ -35,34 +35,34 @@ struct inode {
 	uint64_t nlookup;
 	uint32_t nref;
 	enum inode_kind kind : 8;
-	bool fixed : 1;		/* root and purpose directories: can't be removed or renamed */
-	bool kept : 1;		/* a directory made here: stays when it becomes empty */
-	bool special : 1;	/* not listed, not writable: .by-id and what is in it */
-	bool has_mtime : 1;	/* set by a user; else created_at counts */
-	bool stale_pages : 1;	/* what the kernel has cached of it may be from before the File */
-	uint32_t mode;		/* permission bits */
+	bool fixed : 1;	      /* root and purpose directories: can't be removed or renamed */
+	bool kept : 1;	      /* a directory made here: stays when it becomes empty */
+	bool special : 1;     /* not listed, not writable: .by-id and what is in it */
+	bool has_mtime : 1;   /* set by a user; else created_at counts */
+	bool stale_pages : 1; /* what the kernel has cached of it may be from before the File */
+	uint32_t mode;	      /* permission bits */
 	uint32_t uid, gid;
 	struct timespec mtime;
 	char *name;
-	struct inode *parent;	/* NULL: the root, or no longer linked */
+	struct inode *parent;			/* NULL: the root, or no longer linked */
 	struct inode *child, *next, **pprev;	/* of a directory; siblings */
-	struct inode *by_ino, *by_name, *by_id;	/* hash chains */
-	const char *purpose;	/* shared by all below one purpose directory; NULL at the root */
+	struct inode *by_ino, *by_name, *by_id; /* hash chains */
+	const char *purpose; /* shared by all below one purpose directory; NULL at the root */
 	/* a file */
-	struct local *local;	/* staged file, or NULL */
-	char *file_id;		/* the File, or NULL */
-	struct published *published;	/* when we published it, else NULL */
+	struct local *local;	     /* staged file, or NULL */
+	char *file_id;		     /* the File, or NULL */
+	struct published *published; /* when we published it, else NULL */
 	uint64_t bytes;
 	int64_t created_at, expires_at;
-	uint32_t seen;		/* number of the listing that named it last */
-	uint32_t nopen;		/* handles open on it */
-	uint64_t fresh_until_ms;	/* monotonic: a listing without it proves nothing before */
+	uint32_t seen;		 /* number of the listing that named it last */
+	uint32_t nopen;		 /* handles open on it */
+	uint64_t fresh_until_ms; /* monotonic: a listing without it proves nothing before */
 };
 
 struct inode_table;
 
 int inode_table_new(struct inode_table **ret);
-void inode_table_free(struct inode_table *t);	/* with all inodes; NULL is a no-op */
+void inode_table_free(struct inode_table *t); /* with all inodes; NULL is a no-op */
 struct inode *inode_root(struct inode_table *t);
 size_t inode_count(const struct inode_table *t);
 
@@ -70,7 +70,7 @@ size_t inode_count(const struct inode_table *t);
 struct inode *inode_new(struct inode_table *t, struct inode *parent, const char *name,
 			enum inode_kind kind);
 struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name);
-struct inode *inode_get(struct inode_table *t, uint64_t ino);	/* NULL: none */
+struct inode *inode_get(struct inode_table *t, uint64_t ino); /* NULL: none */
 struct inode *inode_by_file_id(struct inode_table *t, const char *file_id);
 /* Sets, changes or clears (NULL) the File behind it; id is copied. 0 or -ENOMEM. */
 int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_id);
@@ -79,11 +79,13 @@ int inode_move(struct inode_table *t, struct inode *i, struct inode *parent, con
 /* Takes it out of its directory; it is freed once nobody needs it, perhaps now. */
 void inode_unlink(struct inode_table *t, struct inode *i);
 
-void inode_ref(struct inode *i);			/* nref + 1 */
-void inode_unref(struct inode_table *t, struct inode *i);	/* may free it */
+void inode_ref(struct inode *i);			  /* nref + 1 */
+void inode_unref(struct inode_table *t, struct inode *i); /* may free it */
 void inode_forget(struct inode_table *t, struct inode *i, uint64_t n);
 
-/* The path below its purpose directory, "a/b/c", or below the root for purpose NULL; "" for those themselves.
+/*
+ * The path below its purpose directory, "a/b/c", or below the root for purpose
+ * NULL; "" for those themselves.
  * 0, -ENOMEM, -ENAMETOOLONG. The caller frees. */
 int inode_path(const struct inode *i, char **ret);
 

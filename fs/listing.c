@@ -10,8 +10,8 @@
 #include "net/log.h"
 
 #define PAGE_LIMIT 10000
-#define FAILED_AGAIN_MS 1000	/* after a failure the next fetch waits so long */
-#define FILES_MAX 10000000	/* more would be a server that pages for ever */
+#define FAILED_AGAIN_MS 1000 /* after a failure the next fetch waits so long */
+#define FILES_MAX 10000000   /* more would be a server that pages for ever */
 
 struct waiter {
 	struct waiter *next;
@@ -25,9 +25,9 @@ struct listing {
 	/* under lock */
 	struct waiter *waiters;
 	bool fetching, known;
-	uint64_t fetched_ms;	/* when the last good fetch began, monotonic */
-	uint64_t failed_ms;	/* when the last one failed, if it did */
-	int failed;		/* with which negative errno; 0: it did not */
+	uint64_t fetched_ms; /* when the last good fetch began, monotonic */
+	uint64_t failed_ms;  /* when the last one failed, if it did */
+	int failed;	     /* with which negative errno; 0: it did not */
 	/* of the fetch under way, network thread only */
 	uint64_t began_ms;
 	uint32_t number;
@@ -123,9 +123,9 @@ static void on_page(void *arg, const struct api_error *err, const struct api_fil
 
 static void next_page(struct listing *l)
 {
-	struct api_req *req = api_file_list(l->cfg.api, l->cfg.purpose,
-					    l->last_id[0] ? l->last_id : NULL, PAGE_LIMIT, true,
-					    on_page, l);
+	struct api_req *req =
+		api_file_list(l->cfg.api, l->cfg.purpose, l->last_id[0] ? l->last_id : NULL,
+			      PAGE_LIMIT, true, on_page, l);
 
 	if (!req)
 		finish(l, -ENOMEM);

@@ -18,14 +18,14 @@ struct listing;
 
 struct listing_config {
 	struct api *api;
-	const char *purpose;	/* NULL: all; borrowed */
+	const char *purpose; /* NULL: all; borrowed */
 	/* number counts the fetches; files[0] is the newest. Strings live until it returns. */
 	void (*apply)(void *arg, uint32_t number, const struct api_file *files, size_t n);
 	void *arg;
 };
 
 int listing_new(const struct listing_config *cfg, struct listing **ret);
-void listing_free(struct listing *l);	/* after api_free(); NULL is a no-op */
+void listing_free(struct listing *l); /* after api_free(); NULL is a no-op */
 
 /*
  * Calls cb once a listing no older than max_age_ms was applied: at once, or

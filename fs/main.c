@@ -33,13 +33,14 @@
 #include "net/version.h"
 
 #define FUSE_THREADS 8
-#define LOCK_WAIT_MS 5000	/* for the daemon of an earlier mount to end */
-#define RETRY_DELAY_MAX_S 600	/* between two background tries */
+#define LOCK_WAIT_MS 5000     /* for the daemon of an earlier mount to end */
+#define RETRY_DELAY_MAX_S 600 /* between two background tries */
 
 struct daemon {
 	struct opts opts;
-	int ready_fd;		/* tells the parent that the mount answers; -1: told, or nobody waits */
-	int lock_fd;		/* holds the lock of the state directory */
+	/* tells the parent that the mount answers; -1: told, or nobody waits */
+	int ready_fd;
+	int lock_fd; /* holds the lock of the state directory */
 	struct server *server;
 	struct api *api;
 	struct hasher *md5, *disk;
@@ -53,9 +54,9 @@ struct daemon {
 	bool mounted;
 	pthread_t main_thread, signal_thread;
 	bool has_signal_thread;
-	atomic_bool unmounted;	/* the loop has ended: the signal thread has nothing to finish */
-	bool drained;		/* by the signal thread, before it ended the loop */
-	pthread_mutex_t key_lock;	/* opts.key, after the start */
+	atomic_bool unmounted;	  /* the loop has ended: the signal thread has nothing to finish */
+	bool drained;		  /* by the signal thread, before it ended the loop */
+	pthread_mutex_t key_lock; /* opts.key, after the start */
 };
 
 static int fail(const char *what, int err)
@@ -112,7 +113,7 @@ static int daemonise(void)
 		do
 			n = read(fds[0], &c, 1);
 		while (n < 0 && errno == EINTR);
-		_exit(n == 1 ? 0 : 1);	/* the child has printed why */
+		_exit(n == 1 ? 0 : 1); /* the child has printed why */
 	}
 	close(fds[0]);
 	setsid();
@@ -204,11 +205,13 @@ static int take_state_dir(struct daemon *d)
 	int pid, r = statedir_open(d->opts.state_dir, LOCK_WAIT_MS, &d->lock_fd, &pid);
 
 	if (r == -EWOULDBLOCK)
-		log_error("%s is in use by another uploadfs (pid %d); unmount that one, or give this one a "
-			  "state_dir of its own", d->opts.state_dir, pid);
+		log_error("%s is in use by another uploadfs (pid %d); unmount that one, or give "
+			  "this one a "
+			  "state_dir of its own",
+			  d->opts.state_dir, pid);
 	else if (r)
-		log_error("state directory %s: %s; choose another with -o state_dir=", d->opts.state_dir,
-			  strerror(-r));
+		log_error("state directory %s: %s; choose another with -o state_dir=",
+			  d->opts.state_dir, strerror(-r));
 	return r;
 }
 
@@ -223,8 +226,10 @@ static int start_storage(struct daemon *d)
 {
 	const struct opts *o = &d->opts;
 	char *staging = below_state_dir(d, "staging"), *cache = below_state_dir(d, "cache");
-	struct staging_config sc = { .dir = staging, .part_size = o->part_size,
-				     .size_max = o->staging_size, .reserve = o->staging_reserve };
+	struct staging_config sc = { .dir = staging,
+				     .part_size = o->part_size,
+				     .size_max = o->staging_size,
+				     .reserve = o->staging_reserve };
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	int r = staging && cache ? 0 : -ENOMEM;
 
@@ -279,8 +284,11 @@ static bool read_key_again(void *arg)
 static int start_super(struct daemon *d)
 {
 	const struct opts *o = &d->opts;
-	struct publisher_config pc = { .api = d->api, .disk = d->disk, .parallel = o->parallel,
-				       .part_size = o->part_size, .keep_old = o->keep_old,
+	struct publisher_config pc = { .api = d->api,
+				       .disk = d->disk,
+				       .parallel = o->parallel,
+				       .part_size = o->part_size,
+				       .keep_old = o->keep_old,
 				       .retry_first_s = o->retry_delay_s,
 				       .retry_max_s = RETRY_DELAY_MAX_S,
 				       .renew_key = read_key_again,
@@ -321,7 +329,8 @@ static int start_mount(struct daemon *d)
 	int r = -ENOMEM;
 
 	d->ops = (struct ops_context){ d->super, tell_ready, d };
-	if (fuse_opt_add_arg(&args, "uploadfs") || fuse_opt_add_arg(&args, "-o") || fuse_opt_add_arg(&args, d->opts.fuse_opts) ||
+	if (fuse_opt_add_arg(&args, "uploadfs") || fuse_opt_add_arg(&args, "-o") ||
+	    fuse_opt_add_arg(&args, d->opts.fuse_opts) ||
 	    (d->opts.debug && fuse_opt_add_arg(&args, "-d")))
 		goto out;
 	d->session = fuse_session_new(&args, &ops_table, sizeof(ops_table), &d->ops);
@@ -499,18 +508,21 @@ static bool stop(struct daemon *d)
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
 	if (left)
-		log_error("%u file(s) could not be published; they are kept in %s and tried again at the "
-			  "next mount", left, d->opts.state_dir);
+		log_error("%u file(s) could not be published; they are kept in %s and tried "
+			  "again at the "
+			  "next mount",
+			  left, d->opts.state_dir);
 	if (unclosed)
-		log_error("%u file(s) were still being written; what was written is kept, and at the next "
-			  "mount they are there as aborted", unclosed);
+		log_error("%u file(s) were still being written; what was written is kept, and at "
+			  "the next "
+			  "mount they are there as aborted",
+			  unclosed);
 	return !left && !unclosed;
 }
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { .ready_fd = -1, .lock_fd = -1,
-			    .key_lock = PTHREAD_MUTEX_INITIALIZER };
+	struct daemon d = { .ready_fd = -1, .lock_fd = -1, .key_lock = PTHREAD_MUTEX_INITIALIZER };
 	bool all;
 	int r;
 

@@ -73,7 +73,7 @@ static void entry_done(void *arg, int err, const struct super_entry *e)
 	struct fuse_entry_param p;
 	uint64_t ino;
 
-	if (err) {
+	if (err || !e) {
 		fuse_reply_err(arg, -err);
 		return;
 	}
@@ -210,7 +210,7 @@ static void opendir_done(void *arg, int err, struct dir *d)
 	if (err)
 		fuse_reply_err(p->req, -err);
 	else if (fuse_reply_open(p->req, &p->fi))
-		super_closedir(p->s, d);	/* the caller is gone: no releasedir comes */
+		super_closedir(p->s, d); /* the caller is gone: no releasedir comes */
 	free(p);
 }
 

@@ -14,7 +14,7 @@ struct super;
 
 struct ops_context {
 	struct super *super;
-	void (*ready)(void *arg);	/* once the kernel has said hello */
+	void (*ready)(void *arg); /* once the kernel has said hello */
 	void *arg;
 };
 

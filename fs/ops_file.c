@@ -172,8 +172,9 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*w = (struct late_write){ req, ops_super(req), ops_handle(fi), ops_caller(req), off,
-				  fi->lock_owner, len };
+	*w = (struct late_write){
+		req, ops_super(req), ops_handle(fi), ops_caller(req), off, fi->lock_owner, len
+	};
 	out.buf[0].mem = w->data;
 	n = fuse_buf_copy(&out, in, 0);
 	if (n != (ssize_t)len) {

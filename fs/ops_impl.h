@@ -8,7 +8,7 @@
 void ops_entry(const struct super_entry *e, struct fuse_entry_param *ret);
 struct super_caller ops_caller(fuse_req_t req);
 struct super *ops_super(fuse_req_t req);
-void ops_done(void *arg, int err);	/* arg: the fuse_req_t; a super_done_cb */
+void ops_done(void *arg, int err); /* arg: the fuse_req_t; a super_done_cb */
 
 static inline struct handle *ops_handle(const struct fuse_file_info *fi)
 {

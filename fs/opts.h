@@ -24,7 +24,7 @@ struct opts {
 	unsigned parallel;	      /* 1..64, default 4 */
 	uint64_t cache_size;	      /* bytes, default 8 GiB; 0: nothing is kept */
 	uint64_t staging_size;	      /* bytes; 0: the disk decides */
-	uint64_t staging_reserve;   /* bytes left free on its disk, default 256 MiB */
+	uint64_t staging_reserve;     /* bytes left free on its disk, default 256 MiB */
 	bool close_async;	      /* close=async; default close=sync */
 	bool keep_old;
 	bool allow_http;
@@ -33,12 +33,13 @@ struct opts {
 	unsigned retry_timeout_s;   /* default 120 */
 	unsigned connect_timeout_s; /* default 10 */
 	unsigned idle_timeout_s;    /* default 60 */
-	unsigned retry_delay_s;	   /* default 30: before the first background retry; doubled each time */
-	unsigned drain_timeout_s;   /* default 60: at the end, for what is under way */
-	bool foreground;	    /* -f, -d */
-	bool debug;		    /* -d */
-	int log_level;		    /* enum log_level */
-	char *log_file;		    /* absolute, or NULL */
+	/* default 30: before the first background retry; doubled each time */
+	unsigned retry_delay_s;
+	unsigned drain_timeout_s; /* default 60: at the end, for what is under way */
+	bool foreground;	  /* -f, -d */
+	bool debug;		  /* -d */
+	int log_level;		  /* enum log_level */
+	char *log_file;		  /* absolute, or NULL */
 	bool ro, allow_other;
 	bool has_uid, has_gid, has_umask;
 	uid_t uid;

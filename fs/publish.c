@@ -240,8 +240,8 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += timeout_s;
 	pthread_mutex_lock(&pr->lock);
-	while (r == 0 && (count_under_way_locked(pr) || pr->side_calls || pr->run_head ||
-			  pr->stepping))
+	while (r == 0 &&
+	       (count_under_way_locked(pr) || pr->side_calls || pr->run_head || pr->stepping))
 		r = pthread_cond_timedwait(&pr->idle, &pr->lock, &ts);
 	left = count_unpublished_locked(pr);
 	pthread_mutex_unlock(&pr->lock);
@@ -257,7 +257,7 @@ static struct publish *next_unfinished(struct publisher *pr)
 	for (p = pr->all; p && !p->syncing && !p->waits; p = p->all_next)
 		;
 	if (p)
-		publish_ref(p);		/* each of the two has one: it is alive */
+		publish_ref(p); /* each of the two has one: it is alive */
 	pthread_mutex_unlock(&pr->lock);
 	return p;
 }

@@ -29,15 +29,18 @@ struct record;
 struct staged;
 
 struct publisher_config {
-	struct api *api;	/* borrowed until publisher_stop() */
-	struct hasher *disk;	/* borrowed: a worker on which staged data is synced */
-	unsigned parallel;	/* Parts of one file handed to the queue at once */
-	uint64_t part_size;	/* bytes; the staging area's */
-	bool keep_old;		/* leave superseded Files */
-	/* After a 401: true when there is another key now, and the request may be sent again. Or NULL. */
+	struct api *api;     /* borrowed until publisher_stop() */
+	struct hasher *disk; /* borrowed: a worker on which staged data is synced */
+	unsigned parallel;   /* Parts of one file handed to the queue at once */
+	uint64_t part_size;  /* bytes; the staging area's */
+	bool keep_old;	     /* leave superseded Files */
+	/*
+	 * After a 401: true when there is another key now, and the request may be sent again. Or
+	 * NULL.
+	 */
 	bool (*renew_key)(void *arg);
 	void *renew_key_arg;
-	unsigned retry_first_s, retry_max_s;	/* delays of the background retry; 0: 30 and 600 */
+	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
 };
 
 int publisher_new(const struct publisher_config *cfg, struct publisher **ret);
@@ -54,18 +57,18 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s);
  * publisher_free(). Each publication holds its staged file until its release.
  */
 void publisher_stop(struct publisher *pr);
-void publisher_free(struct publisher *pr);	/* NULL is a no-op */
+void publisher_free(struct publisher *pr); /* NULL is a no-op */
 struct publisher_counts {
-	unsigned active;	/* closed, not ended */
+	unsigned active; /* closed, not ended */
 	unsigned failed, aborted, held;
-	uint64_t completed;	/* since the start */
+	uint64_t completed; /* since the start */
 };
 void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret);
 
 struct publish_result {
 	enum publish_outcome outcome;
-	int err;		/* negative errno for OUTCOME_FAILED, else 0 */
-	const char *error;	/* its text, or NULL */
+	int err;	   /* negative errno for OUTCOME_FAILED, else 0 */
+	const char *error; /* its text, or NULL */
 	/* for OUTCOME_COMPLETED; valid until the callback returns */
 	const char *file_id, *filename, *purpose, *md5;
 	uint64_t bytes;
@@ -73,11 +76,11 @@ struct publish_result {
 };
 
 struct publish_spec {
-	struct staged *staged;		/* referenced by the publication */
-	const char *purpose, *path;	/* copied; path is the filename too */
-	const char *hold_name;		/* what to send it under while the name is temporary */
-	const char *superseded;		/* File id to delete once done, or NULL */
-	uint32_t mode, uid, gid;	/* for the record */
+	struct staged *staged;	    /* referenced by the publication */
+	const char *purpose, *path; /* copied; path is the filename too */
+	const char *hold_name;	    /* what to send it under while the name is temporary */
+	const char *superseded;	    /* File id to delete once done, or NULL */
+	uint32_t mode, uid, gid;    /* for the record */
 	/*
 	 * Runs on the publisher thread each time the publication ends (it may be
 	 * reopened and end again), before its waiters are told. No locks held.
@@ -85,7 +88,7 @@ struct publish_spec {
 	 * else the publication is under way until it has returned.
 	 */
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
-	void (*release)(void *arg);	/* once, with the last reference; any thread */
+	void (*release)(void *arg); /* once, with the last reference; any thread */
 	void *arg;
 };
 
@@ -101,7 +104,7 @@ struct publish *publish_new(struct publisher *pr, const struct publish_spec *spe
 struct publish *publish_recover(struct publisher *pr, const struct publish_spec *spec,
 				const struct record *r);
 struct publish *publish_ref(struct publish *p);
-void publish_unref(struct publish *p);	/* NULL is a no-op; the last one calls release() */
+void publish_unref(struct publish *p); /* NULL is a no-op; the last one calls release() */
 
 /* The size the file will have, if the guess or declaration is right; 0: not known (any more). */
 void publish_predict(struct publish *p, uint64_t size);
@@ -142,13 +145,13 @@ void publish_drop(struct publish *p);
  * exactly once, unless publish_wait_cancel() returns true.
  */
 enum publish_until {
-	UNTIL_ENDED,		/* the publication is over (or was not under way: at once) */
-	UNTIL_DURABLE		/* data and record of a sealed file are on stable storage */
+	UNTIL_ENDED,  /* the publication is over (or was not under way: at once) */
+	UNTIL_DURABLE /* data and record of a sealed file are on stable storage */
 };
 struct publish_wait {
-	struct publish *p;	/* set by publish_wait(), referenced */
+	struct publish *p; /* set by publish_wait(), referenced */
 	enum publish_until until;
-	void (*cb)(void *arg, int err);	/* 0, or the negative errno of the failure */
+	void (*cb)(void *arg, int err); /* 0, or the negative errno of the failure */
 	void *arg;
 	struct publish_wait *next;
 	bool linked;
@@ -160,9 +163,9 @@ bool publish_wait_cancel(struct publish_wait *w);
 
 /* What can be seen. Strings are copies. */
 struct publish_info {
-	const char *status;	/* one of the words of docs/semantics.md; static */
+	const char *status; /* one of the words of docs/semantics.md; static */
 	enum publish_outcome outcome;
-	bool under_way;		/* a close was seen and the end was not */
+	bool under_way; /* a close was seen and the end was not */
 	int err;
 	uint64_t upload_bytes;
 	unsigned parts_done, parts_total;

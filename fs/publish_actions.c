@@ -15,7 +15,7 @@
 
 /* What a call to the API carries along until its callback. */
 struct call {
-	struct publish *p;	/* referenced */
+	struct publish *p; /* referenced */
 	enum event_kind kind;
 	unsigned epoch;
 	uint32_t index, version;
@@ -164,7 +164,7 @@ void publish_cancel_by_id(struct publish *p, const char *upload_id)
 	struct api_req *req;
 
 	if (!c)
-		return;		/* it expires by itself */
+		return; /* it expires by itself */
 	publish_side_call(p->pr, 1);
 	req = api_upload_cancel(p->pr->cfg.api, upload_id, on_side_cancel, c);
 	if (!req) {
@@ -354,7 +354,7 @@ void publish_end_sync(struct publish *p)
 void publish_act_sync(struct publish *p)
 {
 	p->syncing = true;
-	publish_ref(p);		/* until publish_end_sync() */
+	publish_ref(p); /* until publish_end_sync() */
 	p->sync_started = p->sync_round;
 	p->sync_job.run = run_sync;
 	hasher_queue(p->pr->cfg.disk, &p->sync_job);
@@ -365,9 +365,9 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 	bool was_closed = outcome == OUTCOME_ABORTED && p->now.sealed;
 
 	/* Who closed it before must not be told that there is a File. */
-	publish_note_error(p, was_closed ? -EIO : 0,
-		   was_closed ? "not published: another writer was killed before its close" : "",
-		   "");
+	publish_note_error(
+		p, was_closed ? -EIO : 0,
+		was_closed ? "not published: another writer was killed before its close" : "", "");
 	p->phase = PHASE_ENDED;
 	p->outcome = outcome;
 	publish_save_record(p, outcome == OUTCOME_EMPTY);

@@ -12,23 +12,29 @@
 #include "fs/publish.h"
 #include "net/api.h"
 
-#define PUBLISH_RESTARTS_MAX 3	/* new Uploads for one close, beside those that expired */
-#define PUBLISH_BAD_REPLIES_MAX 3	/* replies that fail the checks before it is an error */
-#define PUBLISH_LOOKUPS_MAX 4	/* a new File may be "not found" for a moment (api.md, U) */
+#define PUBLISH_RESTARTS_MAX 3	  /* new Uploads for one close, beside those that expired */
+#define PUBLISH_BAD_REPLIES_MAX 3 /* replies that fail the checks before it is an error */
+#define PUBLISH_LOOKUPS_MAX 4	  /* a new File may be "not found" for a moment (api.md, U) */
 
 enum event_kind {
-	EV_CREATED, EV_PART, EV_COMPLETED, EV_PROBED, EV_LOOKED_UP, EV_DELETED, EV_SYNCED
+	EV_CREATED,
+	EV_PART,
+	EV_COMPLETED,
+	EV_PROBED,
+	EV_LOOKED_UP,
+	EV_DELETED,
+	EV_SYNCED
 };
 
 /* A reply on its way from the network thread to the publisher. */
 struct event {
 	struct event *next;
 	enum event_kind kind;
-	unsigned epoch;		/* of the Upload it belongs to; older ones are ignored */
-	uint32_t index, version;	/* of a Part */
-	int err;		/* EV_SYNCED; version tells of which sync */
+	unsigned epoch;		 /* of the Upload it belongs to; older ones are ignored */
+	uint32_t index, version; /* of a Part */
+	int err;		 /* EV_SYNCED; version tells of which sync */
 	struct api_error api_err;
-	char id[API_ID_MAX + 1];	/* Upload, Part or File id */
+	char id[API_ID_MAX + 1]; /* Upload, Part or File id */
 	uint64_t bytes;
 	int64_t created_at, expires_at;
 };
@@ -37,11 +43,11 @@ struct event {
 struct publish_inputs {
 	uint64_t predicted, declared, expires_after;
 	bool sealed, held, dropped, aborted, retry, reopen, changed;
-	char *purpose, *path, *hold_name, *mime;	/* owned */
+	char *purpose, *path, *hold_name, *mime; /* owned */
 	char **superseded;
 	size_t superseded_count;
 	uint64_t hold_deadline_ms;
-	unsigned renames;	/* how often publish_rename() was called */
+	unsigned renames; /* how often publish_rename() was called */
 	uint32_t mode, uid, gid;
 };
 
@@ -52,9 +58,9 @@ enum part_state { PART_NONE, PART_SENDING, PART_SENT };
 
 struct part {
 	enum part_state state;
-	uint32_t version;	/* of the staged bytes when it was sent */
+	uint32_t version; /* of the staged bytes when it was sent */
 	char *id;
-	struct api_req *req;	/* while PART_SENDING */
+	struct api_req *req; /* while PART_SENDING */
 };
 
 struct publish {
@@ -68,49 +74,49 @@ struct publish {
 	/* under publisher.lock */
 	struct publish_inputs in;
 	struct event *events, **events_tail;
-	struct publish *run_next;	/* run queue */
+	struct publish *run_next; /* run queue */
 	bool run_queued;
 	struct publish *all_prev, *all_next;
 	struct publish_wait *waits;
 	struct publish_info info;
 	bool durable_done;
-	int durable_err;	/* what those who wait for durability are told */
-	bool telling;		/* ended() runs: to it, on the thread, the end is known */
+	int durable_err; /* what those who wait for durability are told */
+	bool telling;	 /* ended() runs: to it, on the thread, the end is known */
 
 	/* the publisher thread's own from here on */
 	enum publish_phase phase;
 	enum publish_outcome outcome;
-	struct publish_inputs now;	/* copy of in; strings of its own */
+	struct publish_inputs now; /* copy of in; strings of its own */
 	unsigned epoch;
 	char upload_id[API_ID_MAX + 1];
-	char *upload_filename, *upload_purpose, *upload_mime;	/* what it was created with */
+	char *upload_filename, *upload_purpose, *upload_mime; /* what it was created with */
 	uint64_t upload_bytes, upload_expiry;
-	unsigned upload_renames;	/* now.renames at that time */
-	int64_t upload_created_at;	/* the server's clock */
-	int64_t upload_created_wall;	/* ours, seconds */
-	uint64_t upload_deadline_ms;	/* ours, monotonic; 0: none */
+	unsigned upload_renames;     /* now.renames at that time */
+	int64_t upload_created_at;   /* the server's clock */
+	int64_t upload_created_wall; /* ours, seconds */
+	uint64_t upload_deadline_ms; /* ours, monotonic; 0: none */
 	struct api_req *create_req;
 	struct part *parts;
 	uint32_t part_count;
 	unsigned sending;
 	bool stream_failed, complete_unknown, synced;
-	bool syncing;		/* sync_job is queued or runs, and has a reference */
-	uint32_t sync_started;	/* sync_round when it was queued */
-	uint32_t sync_round;	/* a sync of an earlier one says nothing about the bytes now */
-	bool stale_unknown;	/* the complete in doubt was of bytes that were rewritten since */
-	bool complete_refused;	/* what is being probed is a refused complete */
-	char md5_then[DIGEST_HEX_SIZE];	/* of the bytes when they were written, "" when not known */
-	bool recorded;		/* the first record was written */
-	bool removed;		/* dropped: nothing of it is on disk any more */
+	bool syncing;	       /* sync_job is queued or runs, and has a reference */
+	uint32_t sync_started; /* sync_round when it was queued */
+	uint32_t sync_round;   /* a sync of an earlier one says nothing about the bytes now */
+	bool stale_unknown;    /* the complete in doubt was of bytes that were rewritten since */
+	bool complete_refused; /* what is being probed is a refused complete */
+	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written, "" when not known */
+	bool recorded;			/* the first record was written */
+	bool removed;			/* dropped: nothing of it is on disk any more */
 	enum after_lookup after_lookup;
 	unsigned restarts, bad_replies, lookups, retries;
-	struct api_error first_err;	/* what is reported if a probe finds the Upload alive */
+	struct api_error first_err; /* what is reported if a probe finds the Upload alive */
 	char md5[DIGEST_HEX_SIZE];
 	char file_id[API_ID_MAX + 1];
 	int64_t file_created_at, file_expires_at;
 	int err;
 	char error[640], request_id[128];
-	uint64_t wake_ms;	/* monotonic; 0: none */
+	uint64_t wake_ms; /* monotonic; 0: none */
 	uint64_t lookup_due_ms, retry_due_ms;
 	uint64_t sealed_ms;
 	struct hash_job sync_job;
@@ -119,23 +125,23 @@ struct publish {
 struct publisher {
 	struct publisher_config cfg;
 	pthread_t thread;
-	pthread_mutex_t lock;	/* a leaf */
-	pthread_cond_t wake;	/* for the thread: CLOCK_MONOTONIC */
-	pthread_cond_t idle;	/* for publisher_drain() */
+	pthread_mutex_t lock; /* a leaf */
+	pthread_cond_t wake;  /* for the thread: CLOCK_MONOTONIC */
+	pthread_cond_t idle;  /* for publisher_drain() */
 	struct publish *run_head, **run_tail;
 	struct publish *all;
 	bool stop, stepping;
-	unsigned side_calls;	/* cancels nobody waits for */
+	unsigned side_calls; /* cancels nobody waits for */
 	uint64_t completed;
 };
 
 /* publish.c */
-void publish_post(struct publish *p, struct event *ev);	/* takes ev; NULL: a mere wake-up */
+void publish_post(struct publish *p, struct event *ev); /* takes ev; NULL: a mere wake-up */
 void publish_queue_locked(struct publish *p);		/* a wake-up, under publisher.lock */
 void publish_side_call(struct publisher *pr, int delta);
 
 /* publish_inputs.c */
-bool publish_begin_retry(struct publish *p);	/* false: writing went on in the meantime */
+bool publish_begin_retry(struct publish *p); /* false: writing went on in the meantime */
 /* False: it was renamed, held or written anew meanwhile. */
 bool publish_end_hold(struct publish *p);
 void publish_superseded_gone(struct publish *p, const char *file_id);
@@ -152,12 +158,12 @@ void publish_finish(struct publish *p, enum publish_outcome outcome);
 void publish_snapshot(struct publish *p);
 bool publish_wants_durable(struct publish *p);
 void publish_tell_durable(struct publish *p, int err);
-void publish_tell_waiters(struct publish *p);	/* those whose wait is over */
-void publish_tell_stopped(struct publish *p);	/* all: -EINTR */
+void publish_tell_waiters(struct publish *p); /* those whose wait is over */
+void publish_tell_stopped(struct publish *p); /* all: -EINTR */
 
 /* publish_steps.c */
-void publish_step(struct publish *p);			/* until there is nothing more to do now */
-const char *publish_filename(const struct publish *p);	/* wanted now */
+void publish_step(struct publish *p);		       /* until there is nothing more to do now */
+const char *publish_filename(const struct publish *p); /* wanted now */
 bool publish_sealed(const struct publish *p);
 
 /* publish_actions.c: one for each publish_action that does more than change the phase */
@@ -169,11 +175,11 @@ void publish_act_sync(struct publish *p);
 void publish_act_cleanup(struct publish *p);
 void publish_act_end(struct publish *p, enum publish_outcome outcome);
 void publish_act_reopen(struct publish *p);
-void publish_cancel_upload(struct publish *p);	/* if there is one; to PHASE_IDLE */
+void publish_cancel_upload(struct publish *p); /* if there is one; to PHASE_IDLE */
 void publish_cancel_by_id(struct publish *p, const char *upload_id);
 bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed);
 const char *publish_mime_type(const struct publish *p);
-void publish_forget_upload(struct publish *p);	/* without a word to the server */
+void publish_forget_upload(struct publish *p); /* without a word to the server */
 void publish_release_steps(struct publish *p);
 /* Takes the sync back, waiting if it runs, and its reference. Publisher thread, or after it. */
 void publish_end_sync(struct publish *p);
@@ -181,7 +187,8 @@ void publish_end_sync(struct publish *p);
 /* publish_replies.c */
 void publish_handle(struct publish *p, const struct event *ev);
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id);
-void publish_verified(struct publish *p);	/* in PHASE_VERIFYING: has the hasher come to the end? */
+/* in PHASE_VERIFYING: has the hasher come to the end? */
+void publish_verified(struct publish *p);
 void publish_fail_damaged(struct publish *p);
 void publish_fail_errno(struct publish *p, int err, const char *what);
 /* These cancel the Upload; before the close they only mean that nothing streams until then. */
@@ -194,7 +201,7 @@ void publish_start_lookup(struct publish *p);
 
 /* publish_record.c */
 int publish_save_record(struct publish *p, bool durable);
-void publish_save_writing(struct publish *p);	/* any thread */
+void publish_save_writing(struct publish *p); /* any thread */
 int publish_load_record(struct publish *p, const struct record *r);
 
 #endif

@@ -60,14 +60,14 @@ int publish_inputs_copy(struct publish_inputs *dst, const struct publish_inputs 
 }
 
 /* Every setter: change the inputs under the lock, then let the thread look. */
-#define WITH_INPUTS(p, ...)                            \
-	do {                                           \
-		pthread_mutex_lock(&(p)->pr->lock);    \
-		struct publish_inputs *in = &(p)->in;  \
-		(void)in;                              \
-		__VA_ARGS__;                           \
-		publish_queue_locked(p);               \
-		pthread_mutex_unlock(&(p)->pr->lock);  \
+#define WITH_INPUTS(p, ...)                           \
+	do {                                          \
+		pthread_mutex_lock(&(p)->pr->lock);   \
+		struct publish_inputs *in = &(p)->in; \
+		(void)in;                             \
+		__VA_ARGS__;                          \
+		publish_queue_locked(p);              \
+		pthread_mutex_unlock(&(p)->pr->lock); \
 	} while (0)
 
 void publish_predict(struct publish *p, uint64_t size)
@@ -272,8 +272,7 @@ void publish_superseded_gone(struct publish *p, const char *file_id)
 			if (strcmp(both[k]->superseded[i], file_id))
 				continue;
 			free(both[k]->superseded[i]);
-			both[k]->superseded[i] =
-				both[k]->superseded[--both[k]->superseded_count];
+			both[k]->superseded[i] = both[k]->superseded[--both[k]->superseded_count];
 			break;
 		}
 	}

@@ -12,16 +12,16 @@
 
 #define LOOKUP_PAGE 1000
 #define LOOKUP_PAGES_MAX 20
-#define LOOKUP_SLACK_S 5	/* created_at may be that of the Upload or of the complete */
+#define LOOKUP_SLACK_S 5 /* created_at may be that of the Upload or of the complete */
 
 struct lookup {
-	struct publish *p;	/* referenced */
+	struct publish *p; /* referenced */
 	struct api *api;
 	unsigned epoch, pages;
 	char *filename, *purpose;
 	uint64_t bytes;
 	int64_t not_before;
-	char **exclude;		/* Files that we know to be others */
+	char **exclude; /* Files that we know to be others */
 	size_t exclude_count;
 };
 

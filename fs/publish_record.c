@@ -44,8 +44,7 @@ static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
 	for (uint32_t i = 0; v && i < p->part_count; i++) {
 		const struct part *part = &p->parts[i];
 
-		if (part->state != PART_SENT ||
-		    part->version != staged_part_version(p->staged, i))
+		if (part->state != PART_SENT || part->version != staged_part_version(p->staged, i))
 			continue;
 		v[*ret_n].index = i;
 		v[(*ret_n)++].id = part->id;
@@ -55,7 +54,7 @@ static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
 
 int publish_save_record(struct publish *p, bool durable)
 {
-	struct record r;	/* borrows all its strings */
+	struct record r; /* borrows all its strings */
 	int err;
 
 	if (p->now.dropped)
@@ -177,7 +176,7 @@ static int load_upload(struct publish *p, const struct record *r)
 	p->phase = PHASE_OPEN;
 	if (age < 0 || age >= API_UPLOAD_TTL_S || r->part_size != p->pr->cfg.part_size ||
 	    r->upload_bytes > STAGED_SIZE_MAX) {
-		p->upload_deadline_ms = 1;	/* long ago: cancel it, make a new one */
+		p->upload_deadline_ms = 1; /* long ago: cancel it, make a new one */
 		return 0;
 	}
 	p->upload_deadline_ms = now + (uint64_t)(API_UPLOAD_TTL_S - age) * 1000;
@@ -200,7 +199,7 @@ static void load_state(struct publish *p, const struct record *r)
 		if (found)
 			p->phase = PHASE_CLEANUP;
 		/* fall through */
-	case RECORD_HELD:	/* its rename did not come in that life: published as it is named */
+	case RECORD_HELD: /* its rename did not come in that life: published as it is named */
 	case RECORD_SEALED:
 	case RECORD_FAILED:
 	case RECORD_EMPTY:

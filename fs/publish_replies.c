@@ -130,7 +130,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 	p->upload_created_at = ev->created_at;
 	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400)
 		ttl_ms = (uint64_t)(ev->expires_at - ev->created_at) * 1000;
-	p->upload_deadline_ms += ttl_ms;	/* counted from before create was sent */
+	p->upload_deadline_ms += ttl_ms; /* counted from before create was sent */
 	publish_save_record(p, false);
 }
 
@@ -163,7 +163,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	p->sending--;
 	p->complete_refused = false;
 	if (p->phase != PHASE_OPEN)
-		return;		/* being probed: the Upload goes anyway */
+		return; /* being probed: the Upload goes anyway */
 	if (ev->api_err.kind != API_OK) {
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
 		    ++p->bad_replies >= PUBLISH_BAD_REPLIES_MAX)
@@ -237,9 +237,11 @@ void publish_verified(struct publish *p)
 void publish_fail_damaged(struct publish *p)
 {
 	publish_cancel_upload(p);
-	publish_fail(p, -EIO,
-		     "the staged file on disk is not what was written; check the disk, remove the file "
-		     "and copy it again", "");
+	publish_fail(
+		p, -EIO,
+		"the staged file on disk is not what was written; check the disk, remove the file "
+		"and copy it again",
+		"");
 }
 
 static void handle_probed(struct publish *p, const struct event *ev)
@@ -258,7 +260,7 @@ static void handle_probed(struct publish *p, const struct event *ev)
 	}
 	log_info("%s/%s: the Upload is gone, a new one is made", p->now.purpose, p->now.path);
 	if (!p->now.sealed)
-		p->stream_failed = true;	/* each byte twice at the most */
+		p->stream_failed = true; /* each byte twice at the most */
 }
 
 /* For a dropped one: a File that cannot be found cannot be deleted either. */

@@ -74,9 +74,9 @@ enum publish_action publish_next(const struct publish_view *v)
 	case PHASE_CREATING:
 	case PHASE_PROBING:
 		/* The reply decides what comes next, but a closer may wait for the disk alone. */
-		return v->sealed && !v->synced && !v->syncing && !v->dropped && !v->aborted ?
-			       ACT_SYNC :
-			       ACT_WAIT;
+		return v->sealed && !v->synced && !v->syncing && !v->dropped && !v->aborted
+			       ? ACT_SYNC
+			       : ACT_WAIT;
 	case PHASE_COMPLETING:
 	case PHASE_LOOKUP:
 	case PHASE_DELETING:

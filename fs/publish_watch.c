@@ -72,7 +72,7 @@ void publish_tell_waiters(struct publish *p)
 	pthread_mutex_unlock(&p->pr->lock);
 	while ((w = over) != NULL) {
 		over = w->next;
-		w->cb(w->arg, err);	/* may free w */
+		w->cb(w->arg, err); /* may free w */
 		publish_unref(p);
 	}
 }

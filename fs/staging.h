@@ -135,7 +135,10 @@ uint32_t staged_part_version(struct staged *st, uint32_t index);
  */
 int staged_md5(struct staged *st, char ret_hex[DIGEST_HEX_SIZE]);
 
-/* Hashes a sealed file again from its first byte: is what is on disk still what was written? on_digest tells. */
+/*
+ * Hashes a sealed file again from its first byte: is what is on disk still what was written?
+ * on_digest tells.
+ */
 void staged_rehash(struct staged *st);
 
 /*

@@ -8,8 +8,8 @@
 /*
  * Makes path and what leads to it (0700), and takes the lock. *ret_fd holds the
  * lock until it is closed. -EWOULDBLOCK: another daemon has it and did not give
- * it up within wait_ms milliseconds; its pid, when known, is in *ret_pid. -EPERM: somebody else's directory, or open to others
- * and not to be mended.
+ * it up within wait_ms milliseconds; its pid, when known, is in *ret_pid.
+ * -EPERM: somebody else's directory, or open to others and not to be mended.
  */
 int statedir_open(const char *path, unsigned wait_ms, int *ret_fd, int *ret_pid);
 

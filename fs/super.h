@@ -37,19 +37,19 @@ struct staging;
 struct super;
 
 struct super_config {
-	struct api *api;		/* all borrowed until super_free() */
+	struct api *api; /* all borrowed until super_free() */
 	struct publisher *publisher;
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
-	struct hasher *disk;		/* a worker for long copies on the local disk */
-	const char *purpose;		/* one of names_purposes, or NULL for all */
+	struct hasher *disk; /* a worker for long copies on the local disk */
+	const char *purpose; /* one of names_purposes, or NULL for all */
 	bool close_async, keep_old;
 	unsigned list_ttl_s, hold_timeout_s;
 	uint64_t cache_size;
 	uid_t uid;
 	gid_t gid;
-	mode_t file_mode, dir_mode, umask;	/* permission bits */
+	mode_t file_mode, dir_mode, umask; /* permission bits */
 };
 
 int super_new(const struct super_config *cfg, struct super **ret);
@@ -58,12 +58,12 @@ void super_free(struct super *s);
 /* No more writers are let in (EROFS); what is open goes on. */
 void super_close_doors(struct super *s);
 /* How many files were written to and not closed since. */
-unsigned super_count_unclosed(struct super *s);	/* NULL: 0 */
+unsigned super_count_unclosed(struct super *s); /* NULL: 0 */
 /* The st_dev under which others see the mount; for predict. */
 void super_set_dev(struct super *s, dev_t dev);
 
 struct super_caller {
-	pid_t tid;		/* the thread, 0 when in another pid namespace */
+	pid_t tid; /* the thread, 0 when in another pid namespace */
 	uid_t uid;
 	gid_t gid;
 };
@@ -71,32 +71,41 @@ struct super_caller {
 struct super_entry {
 	uint64_t ino;
 	struct stat st;
-	bool settled;		/* may be cached by the kernel for a moment: not being written here */
+	/* may be cached by the kernel for a moment: not being written here */
+	bool settled;
 };
 
 typedef void super_entry_cb(void *arg, int err, const struct super_entry *e);
 typedef void super_done_cb(void *arg, int err);
 
 /* On success the inode's lookup count is one higher. */
-void super_lookup(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb, void *arg);
+void super_lookup(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
+		  void *arg);
 void super_forget(struct super *s, uint64_t ino, uint64_t n);
 int super_getattr(struct super *s, uint64_t ino, struct super_entry *ret);
 void super_statfs(struct super *s, struct statvfs *ret);
 
-enum { SUPER_SET_MODE = 1, SUPER_SET_UID = 2, SUPER_SET_GID = 4, SUPER_SET_MTIME = 8, SUPER_SET_SIZE = 16 };
+enum {
+	SUPER_SET_MODE = 1,
+	SUPER_SET_UID = 2,
+	SUPER_SET_GID = 4,
+	SUPER_SET_MTIME = 8,
+	SUPER_SET_SIZE = 16
+};
 /* h: the open handle for a size, or NULL (truncate by path: counts as opened, cut and closed). */
-void super_setattr(struct super *s, uint64_t ino, const struct stat *st, unsigned what, struct handle *h,
-		   const struct super_caller *who, super_entry_cb *cb, void *arg);
+void super_setattr(struct super *s, uint64_t ino, const struct stat *st, unsigned what,
+		   struct handle *h, const struct super_caller *who, super_entry_cb *cb, void *arg);
 
 /* Directories. */
-int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode, struct super_entry *ret);
+int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
+		struct super_entry *ret);
 int super_rmdir(struct super *s, uint64_t parent, const char *name);
 void super_unlink(struct super *s, uint64_t parent, const char *name, super_done_cb *cb, void *arg);
 /* flags: RENAME_NOREPLACE, or 0; others -EINVAL. */
 void super_rename(struct super *s, uint64_t parent, const char *name, uint64_t new_parent,
 		  const char *new_name, unsigned flags, super_done_cb *cb, void *arg);
 
-struct dir;	/* a snapshot of a directory's entries; see dir.h */
+struct dir; /* a snapshot of a directory's entries; see dir.h */
 typedef void super_dir_cb(void *arg, int err, struct dir *d);
 void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg);
 void super_closedir(struct super *s, struct dir *d);
@@ -117,7 +126,8 @@ bool super_keep_cache(const struct handle *h);
  * less than asked at the end of the file.
  */
 typedef void super_read_cb(void *arg, int err, int fd, uint64_t off, size_t len);
-void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, super_read_cb *cb, void *arg);
+void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, super_read_cb *cb,
+		void *arg);
 
 /*
  * A write: begin, put the bytes into *ret_fd at off, end with what landed.

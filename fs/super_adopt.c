@@ -28,7 +28,8 @@ static struct inode *dir_named(struct super *s, struct inode *at, const char *na
 }
 
 /* Two staged files of one name can't be told apart by it: the later one steps aside. */
-static struct inode *file_named(struct super *s, struct inode *dir, const char *name, const char *id)
+static struct inode *file_named(struct super *s, struct inode *dir, const char *name,
+				const char *id)
 {
 	char aside[NAMES_MAX + 1];
 
@@ -46,7 +47,7 @@ static struct inode *place(struct super *s, struct staged *st, const struct reco
 	char *path = strdup(r->path), *name = path, *slash;
 
 	if (s->purpose && strcmp(s->purpose, r->purpose))
-		at = NULL;	/* of a mount with another purpose= */
+		at = NULL; /* of a mount with another purpose= */
 	else if (!s->purpose)
 		at = dir_named(s, at, r->purpose);
 	while (at && name && (slash = strchr(name, '/')) != NULL) {

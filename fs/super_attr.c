@@ -77,7 +77,7 @@ out:
 struct cutting {
 	struct super *s;
 	uint64_t ino, size;
-	struct handle *h;	/* of ours when by_path, else the caller's */
+	struct handle *h; /* of ours when by_path, else the caller's */
 	bool by_path;
 	int err;
 	struct super_caller who;
@@ -123,7 +123,7 @@ static void cut_now(void *arg, int err)
 	if (wait)
 		super_flush(c->s, c->h, &c->who, 0, wait, cut_closed, c);
 	else
-		cut_closed(c, -ENOMEM);	/* its release closes it */
+		cut_closed(c, -ENOMEM); /* its release closes it */
 }
 
 static void cut_opened(void *arg, int err, const struct super_entry *e, struct handle *h)
@@ -171,8 +171,14 @@ void super_setattr(struct super *s, uint64_t ino, const struct stat *st, unsigne
 		cb(arg, -ENOMEM, NULL);
 		return;
 	}
-	*c = (struct cutting){ .s = s, .ino = ino, .size = (uint64_t)st->st_size, .h = h,
-			       .by_path = !h || !h->may_write, .who = *who, .cb = cb, .arg = arg };
+	*c = (struct cutting){ .s = s,
+			       .ino = ino,
+			       .size = (uint64_t)st->st_size,
+			       .h = h,
+			       .by_path = !h || !h->may_write,
+			       .who = *who,
+			       .cb = cb,
+			       .arg = arg };
 	if (!c->by_path)
 		cut_now(c, 0);
 	else

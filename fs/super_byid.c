@@ -34,7 +34,10 @@ static struct inode *make_dir_by_id(struct super *s)
 	return d;
 }
 
-/* An inode for a File that no directory shows: linked nowhere, it lives while the kernel knows it. */
+/*
+ * An inode for a File that no directory shows: linked nowhere, it lives while the kernel knows
+ * it.
+ */
 static struct inode *make_file(struct super *s, const struct api_file *f)
 {
 	struct inode *d = make_dir_by_id(s), *i;
@@ -43,7 +46,7 @@ static struct inode *make_file(struct super *s, const struct api_file *f)
 	if (!i)
 		return NULL;
 	i->special = false;
-	i->nref++;	/* through the unlinking */
+	i->nref++; /* through the unlinking */
 	inode_unlink(s->table, i);
 	if (inode_set_file_id(s->table, i, f->id)) {
 		inode_unref(s->table, i);
@@ -68,7 +71,7 @@ static void on_file(void *arg, const struct api_error *err, const struct api_fil
 	int r = errmap(err, ERRMAP_READ);
 
 	if (r == -EINVAL)
-		r = -ENOENT;	/* what is no id is no name here */
+		r = -ENOENT; /* what is no id is no name here */
 	pthread_mutex_lock(&s->lock);
 	if (file) {
 		i = inode_by_file_id(s->table, file->id);
@@ -102,7 +105,7 @@ static void ask(struct super *s, const char *id, super_entry_cb *cb, void *arg)
 }
 
 bool super_lookup_special(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
-			 void *arg)
+			  void *arg)
 {
 	struct super_entry e;
 	struct inode *dir, *i = NULL;

@@ -12,16 +12,16 @@
 #include "fs/super_impl.h"
 #include "net/log.h"
 
-#define COPY_STEP (32ULL << 20)	/* bytes a worker copies before it looks at other work */
+#define COPY_STEP (32ULL << 20) /* bytes a worker copies before it looks at other work */
 
 struct staging_in {
-	struct hash_job job;	/* first */
-	struct staging_in *next, **pprev;	/* all of them, under super.lock */
+	struct hash_job job;		  /* first */
+	struct staging_in *next, **pprev; /* all of them, under super.lock */
 	struct super *s;
-	struct inode *inode;	/* referenced by the caller of super_stage_content() */
+	struct inode *inode; /* referenced by the caller of super_stage_content() */
 	struct fetch *fetch;
 	struct staged *st;
-	int fd;			/* of the whole content */
+	int fd; /* of the whole content */
 	uint64_t size, done;
 	int err;
 	super_done_cb *cb;
@@ -63,7 +63,7 @@ static int copy_range(int from, int to, uint64_t off, uint64_t len)
 		if (n < 0)
 			return -errno;
 		if (n == 0)
-			return -EIO;	/* shorter than it was said to be */
+			return -EIO; /* shorter than it was said to be */
 		off += (uint64_t)n;
 		len -= (uint64_t)n;
 	}

@@ -14,73 +14,80 @@
 #include "fs/staging.h"
 #include "fs/super.h"
 
-#define LOOKUP_AGAIN_MS 1000	/* a name that is not listed is asked for again after this time */
-#define PUBLISH_GRACE_MS 60000	/* a new File may be missing from listings for a while (api.md, U) */
+#define LOOKUP_AGAIN_MS 1000 /* a name that is not listed is asked for again after this time */
+/* a new File may be missing from listings for a while (api.md, U) */
+#define PUBLISH_GRACE_MS 60000
 #define PREDICT_TRIES 6
-#define ASYNC_MAX 1024	/* files under way at once before a close waits in spite of close=async */
+#define ASYNC_MAX 1024 /* files under way at once before a close waits in spite of close=async */
 #define GONE_BUCKETS 256
 
 /* The local side of a file: its staged bytes and their publication. Under super.lock. */
 struct local {
-	struct staged *st;	/* referenced */
-	struct publish *pub;	/* referenced */
-	unsigned writers;	/* handles open for writing */
-	bool dirty;		/* written since the last close that published */
-	unsigned seals;		/* how often it was closed: tells whether one came in between */
-	bool pristine;		/* the File's content, and nobody has changed it yet */
-	bool touched;		/* made or cut to nothing, and not closed since: perhaps empty */
-	bool killed;		/* a writer was killed: not to be published */
-	unsigned kills;		/* how often; see struct handle */
-	int spoilt;		/* negative errno of a write that failed and was not made good; or 0 */
-	uint64_t spoilt_at;	/* where, in bytes */
-	bool dropped;		/* removed: nothing is published any more */
+	struct staged *st;   /* referenced */
+	struct publish *pub; /* referenced */
+	unsigned writers;    /* handles open for writing */
+	bool dirty;	     /* written since the last close that published */
+	unsigned seals;	     /* how often it was closed: tells whether one came in between */
+	bool pristine;	     /* the File's content, and nobody has changed it yet */
+	bool touched;	     /* made or cut to nothing, and not closed since: perhaps empty */
+	bool killed;	     /* a writer was killed: not to be published */
+	unsigned kills;	     /* how often; see struct handle */
+	/* negative errno of a write that failed and was not made good; or 0 */
+	int spoilt;
+	uint64_t spoilt_at; /* where, in bytes */
+	bool dropped;	    /* removed: nothing is published any more */
 	unsigned predict_tries;
-	uint64_t predict_next;	/* look again once so many bytes are there */
-	uint64_t predicted;	/* 0: no prediction stands */
-	uint64_t declared;	/* by the xattr */
-	char **olds;		/* Files of entries it was renamed onto: go with it, or before */
+	uint64_t predict_next; /* look again once so many bytes are there */
+	uint64_t predicted;    /* 0: no prediction stands */
+	uint64_t declared;     /* by the xattr */
+	char **olds;	       /* Files of entries it was renamed onto: go with it, or before */
 	size_t olds_count;
 };
 
 struct handle {
 	struct super *s;
-	struct handle *next, **pprev;	/* all handles, under super.lock */
-	struct inode *inode;	/* referenced (nref, nopen) */
-	int flags;		/* open(2)'s */
+	struct handle *next, **pprev; /* all handles, under super.lock */
+	struct inode *inode;	      /* referenced (nref, nopen) */
+	int flags;		      /* open(2)'s */
 	bool may_write;
 	bool direct_io;
 	bool keep_cache;
 	/* under super.lock */
-	bool wrote;		/* through this handle, since the last publishing close */
-	unsigned kills;		/* the local side's when it was opened: a later writer starts anew */
-	bool closer_killed;	/* the last close that published nothing came from a killed process */
-	bool writer_killed;	/* one that had written was killed, whoever closes after it */
-	uint64_t last_owner;	/* lock owner of the last write, 0: not told */
-	pid_t last_tid;		/* the thread that made it */
-	struct staged *st;	/* referenced; what it reads when there is no local side any more */
-	struct fetch *fetch;	/* or what it reads from the service */
-	struct writer *writer;	/* NULL when it can't write */
+	bool wrote; /* through this handle, since the last publishing close */
+	/* the local side's when it was opened: a later writer starts anew */
+	unsigned kills;
+	/* the last close that published nothing came from a killed process */
+	bool closer_killed;
+	bool writer_killed;    /* one that had written was killed, whoever closes after it */
+	uint64_t last_owner;   /* lock owner of the last write, 0: not told */
+	pid_t last_tid;	       /* the thread that made it */
+	struct staged *st;     /* referenced; what it reads when there is no local side any more */
+	struct fetch *fetch;   /* or what it reads from the service */
+	struct writer *writer; /* NULL when it can't write */
 };
 
 struct super {
 	struct super_config cfg;
-	char *purpose;		/* owner of cfg.purpose */
+	char *purpose; /* owner of cfg.purpose */
 	dev_t dev;
-	atomic_bool closing;		/* no more writers */
+	atomic_bool closing; /* no more writers */
 	pthread_mutex_t lock;
 	/* under lock */
 	struct inode_table *table;
 	struct listing *listing;
 	struct handle *handles;
-	struct dir *dirs;		/* open directories */
-	struct staging_in *stagings;	/* super_content.c: content on its way */
-	struct gone *gone[GONE_BUCKETS];	/* super_listing.c */
+	struct dir *dirs;		 /* open directories */
+	struct staging_in *stagings;	 /* super_content.c: content on its way */
+	struct gone *gone[GONE_BUCKETS]; /* super_listing.c */
 };
 
 /* super.c */
-void super_fill(struct super *s, struct inode *i, struct super_entry *ret);	/* under lock */
-bool super_is_purpose_writable(struct super *s, const struct inode *dir);	/* under lock */
-/* What stands between a name and an entry in dir: 0 or -EPERM, -EINVAL, -ENAMETOOLONG. Under lock. */
+void super_fill(struct super *s, struct inode *i, struct super_entry *ret); /* under lock */
+bool super_is_purpose_writable(struct super *s, const struct inode *dir);   /* under lock */
+/*
+ * What stands between a name and an entry in dir: 0 or -EPERM, -EINVAL, -ENAMETOOLONG. Under
+ * lock.
+ */
 int super_check_new(struct super *s, const struct inode *dir, const char *name);
 
 /* super_byid.c: true when it is a name of .by-id: cb has been or will be called */
@@ -95,7 +102,7 @@ int super_make_purposes(struct super *s);
  * that time must not bring it back. Under lock; without memory it may.
  */
 void super_note_gone(struct super *s, const char *file_id);
-void super_forget_gone(struct super *s);	/* all of them */
+void super_forget_gone(struct super *s); /* all of them */
 
 /* super_local.c: the local side */
 /*
@@ -120,7 +127,7 @@ int local_supersede(struct local *l, const char *file_id);
 /* Removes the staged file, cancels its publication. Under lock. */
 void local_drop(struct local *l);
 void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
-void local_declare(struct super *s, struct local *l, uint64_t size);	/* under lock */
+void local_declare(struct super *s, struct local *l, uint64_t size); /* under lock */
 
 /* super_content.c: content of a File as a staged file */
 /*
@@ -145,7 +152,8 @@ void super_delete_unwanted(struct super *s, const char *file_id);
 
 /* super_open.c */
 /* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */
-struct handle *handle_new(struct super *s, struct inode *i, int flags, struct writer *w /* consumed */);
-void handle_free(struct handle *h);	/* takes the lock itself */
+struct handle *handle_new(struct super *s, struct inode *i, int flags,
+			  struct writer *w /* consumed */);
+void handle_free(struct handle *h); /* takes the lock itself */
 
 #endif

@@ -10,7 +10,7 @@
 #include "net/clock.h"
 #include "net/log.h"
 
-#define PURPOSES_MAX 1000	/* known and unknown ones */
+#define PURPOSES_MAX 1000 /* known and unknown ones */
 
 static struct inode *make_dir(struct super *s, struct inode *parent, const char *name)
 {
@@ -31,7 +31,7 @@ static const char *intern(const char *purpose)
 	static struct word {
 		struct word *next;
 		char s[];
-	} *words;
+	} * words;
 	static unsigned count;
 	struct word *w;
 	size_t len = strlen(purpose);
@@ -39,7 +39,9 @@ static const char *intern(const char *purpose)
 	pthread_mutex_lock(&lock);
 	for (w = words; w && strcmp(w->s, purpose); w = w->next)
 		;
-	/* A service with thousands of purposes would be a confused one, and this list a slow one. */
+	/*
+	 * A service with thousands of purposes would be a confused one, and this list a slow one.
+	 */
 	if (!w && count < PURPOSES_MAX && (w = malloc(sizeof(*w) + len + 1)) != NULL) {
 		count++;
 		memcpy(w->s, purpose, len + 1);
@@ -116,8 +118,7 @@ static struct inode *dir_for(struct super *s, struct inode *at, char *path, char
 			if (d->local || !d->file_id)
 				return NULL;
 			names_duplicate(d->name, d->file_id, aside);
-			if (inode_find(s->table, at, aside) ||
-			    inode_move(s->table, d, at, aside))
+			if (inode_find(s->table, at, aside) || inode_move(s->table, d, at, aside))
 				return NULL;
 			d = NULL;
 		}
@@ -212,7 +213,7 @@ static void show(struct super *s, const struct api_file *f, uint32_t number)
 	struct buf path;
 
 	if (i && (i->local || i->special))
-		return;		/* its place is decided here, not there */
+		return; /* its place is decided here, not there */
 	if (is_gone(s, f->id))
 		return;
 	buf_init(&path, NAMES_PATH_MAX + NAMES_MAX + 16);
@@ -224,7 +225,7 @@ static void show(struct super *s, const struct api_file *f, uint32_t number)
 		goto out;
 	other = inode_find(s->table, dir, name);
 	if (other == i && i)
-		goto out;	/* has the plain name already */
+		goto out; /* has the plain name already */
 	if (!i && other && is_being_completed(other, f))
 		goto out;
 	if (other) {

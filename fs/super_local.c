@@ -18,7 +18,7 @@
 /* Ties a publication to its inode: keeps the inode while the publication may still speak of it. */
 struct owner {
 	struct super *s;
-	struct inode *inode;	/* referenced */
+	struct inode *inode; /* referenced */
 };
 
 static void owner_release(void *arg)
@@ -114,7 +114,10 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		super_delete_unwanted(s, r->file_id);
 }
 
-/* "dir/.NAME.XXXXXX" -> "dir/NAME": what to send a temporary name as. NULL when it is none, or no memory. */
+/*
+ * "dir/.NAME.XXXXXX" -> "dir/NAME": what to send a temporary name as. NULL when it is none, or no
+ * memory.
+ */
 static char *name_when_renamed(const struct inode *i, const char *path)
 {
 	char target[NAMES_MAX + 1], *hold;
@@ -172,8 +175,8 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 	spec.uid = i->uid;
 	spec.gid = i->gid;
 	errno = ENOMEM;
-	l->pub = r ? publish_recover(s->cfg.publisher, &spec, r) :
-		     publish_new(s->cfg.publisher, &spec);
+	l->pub = r ? publish_recover(s->cfg.publisher, &spec, r)
+		   : publish_new(s->cfg.publisher, &spec);
 	if (!l->pub) {
 		err = -errno;
 		goto fail;
@@ -182,7 +185,7 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 	for (size_t k = 0; r && k < r->superseded_count; k++)
 		if (api_id_valid(r->superseded[k]))
 			keep_old(l, r->superseded[k]);
-	inode_ref(i);		/* the owner's */
+	inode_ref(i); /* the owner's */
 	l->st = st;
 	/* Those who opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
@@ -228,7 +231,8 @@ static void to_cache(struct super *s, struct inode *i)
 {
 	char path[PATH_MAX];
 
-	if (!s->cfg.cache_size || !i->file_id || cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
+	if (!s->cfg.cache_size || !i->file_id ||
+	    cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
 	    staged_give(i->local->st, path)) {
 		staged_discard(i->local->st);
 		return;
@@ -307,7 +311,7 @@ int local_reopen(struct local *l)
 	/* Whatever comes of it, the next close has to bring it to an end again. */
 	local_changed(l);
 	l->predicted = 0;
-	l->predict_tries = PREDICT_TRIES;	/* what is there already is no copy of a source */
+	l->predict_tries = PREDICT_TRIES; /* what is there already is no copy of a source */
 	return 0;
 }
 
@@ -342,7 +346,7 @@ void local_declare(struct super *s, struct local *l, uint64_t size)
 /* Under the lock: is it time to look at what the writer has open? */
 static bool may_predict(struct local *l, uint64_t end)
 {
-	if (!l || l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
+	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
 	    end < l->predict_next)
 		return false;
 	l->predict_tries++;
@@ -364,7 +368,7 @@ void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t e
 		l->predict_tries = PREDICT_TRIES;
 		publish_predict(l->pub, 0);
 	}
-	if (tid <= 0 || !may_predict(l, end)) {
+	if (tid <= 0 || !l || !may_predict(l, end)) {
 		pthread_mutex_unlock(&s->lock);
 		return;
 	}

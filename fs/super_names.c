@@ -12,15 +12,15 @@
 #include "net/clock.h"
 #include "net/log.h"
 
-#define RENAME_NOREPLACE_FLAG 1U	/* as in linux/fs.h */
+#define RENAME_NOREPLACE_FLAG 1U /* as in linux/fs.h */
 
 /* ---- unlink ---- */
 
 struct removing {
 	struct super *s;
-	struct inode *inode;	/* referenced */
-	char *own;		/* the File its entry stood for, or NULL */
-	char **ids;		/* Files to delete, the last one first */
+	struct inode *inode; /* referenced */
+	char *own;	     /* the File its entry stood for, or NULL */
+	char **ids;	     /* Files to delete, the last one first */
 	size_t count;
 	super_done_cb *cb;
 	void *arg;
@@ -116,7 +116,7 @@ static void on_deleted(void *arg, const struct api_error *err)
 	bool more;
 
 	if (r == -ENOENT)
-		r = 0;		/* another host was quicker */
+		r = 0; /* another host was quicker */
 	if (r) {
 		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
 		log_error("removing %s: %s", id, text);
@@ -240,12 +240,12 @@ void super_delete_unwanted(struct super *s, const char *file_id)
 /* ---- rename ---- */
 
 struct renaming {
-	struct publish_wait w;	/* first */
+	struct publish_wait w; /* first */
 	struct super *s;
 	uint64_t parent, new_parent;
 	unsigned flags;
-	struct inode *inode;	/* referenced from the moment it was moved, or is being staged */
-	bool was_file;		/* a published File: on failure it goes back where it was */
+	struct inode *inode; /* referenced from the moment it was moved, or is being staged */
+	bool was_file;	     /* a published File: on failure it goes back where it was */
 	super_done_cb *cb;
 	void *arg;
 	char *new_name;
@@ -274,7 +274,7 @@ static void rename_step(struct renaming *n);
 static void rename_again(void *arg, int err)
 {
 	if (err == -EINTR)
-		rename_end(arg, err);	/* nothing will be published any more */
+		rename_end(arg, err); /* nothing will be published any more */
 	else
 		rename_step(arg);
 }
@@ -299,7 +299,9 @@ static void move_back(struct super *s, struct renaming *n, struct inode *dir)
 	free(path);
 }
 
-/* Under lock: is the staged file nothing but a copy of the File, which nobody is about to change? */
+/*
+ * Under lock: is the staged file nothing but a copy of the File, which nobody is about to change?
+ */
 static bool only_a_copy(const struct local *l)
 {
 	struct publish_info info;

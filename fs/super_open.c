@@ -79,7 +79,7 @@ bool super_keep_cache(const struct handle *h)
 
 /* An open that may have to wait for a publication to end. */
 struct opening {
-	struct publish_wait w;	/* first */
+	struct publish_wait w; /* first */
 	struct super *s;
 	uint64_t ino;
 	int flags;
@@ -178,8 +178,9 @@ static struct opening *opening_new(struct super *s, uint64_t ino, int flags,
 	struct opening *o = calloc(1, sizeof(*o));
 
 	if (o)
-		*o = (struct opening){ .s = s, .ino = ino, .flags = flags, .who = *who, .cb = cb,
-				       .arg = arg };
+		*o = (struct opening){
+			.s = s, .ino = ino, .flags = flags, .who = *who, .cb = cb, .arg = arg
+		};
 	return o;
 }
 
@@ -345,7 +346,8 @@ void super_release(struct super *s, struct handle *h)
 
 	/* Nobody closed it properly since it wrote: how did its opener end? */
 	if (h->may_write && h->wrote)
-		killed = h->closer_killed || h->writer_killed || writer_fate(h->writer, 0) == WRITER_KILLED;
+		killed = h->closer_killed || h->writer_killed ||
+			 writer_fate(h->writer, 0) == WRITER_KILLED;
 	pthread_mutex_lock(&s->lock);
 	l = i->local;
 	if (l && h->may_write) {

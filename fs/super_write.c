@@ -17,7 +17,7 @@ int handle_writable(struct handle *h)
 	if (!h->may_write)
 		return -EBADF;
 	if (!l)
-		return -EBUSY;	/* its File's content has to come first */
+		return -EBUSY; /* its File's content has to come first */
 	/* A killed writer's file that somebody else opened since and writes:
 	 * theirs to finish. */
 	if (l->killed && h->kills == l->kills) {
@@ -88,9 +88,9 @@ void super_write_failed(struct super *s, struct handle *h, uint64_t off, int err
 }
 
 struct waiting {
-	struct publish_wait w;	/* first: what super_wait_cancel() cancels */
+	struct publish_wait w; /* first: what super_wait_cancel() cancels */
 	struct super *s;
-	bool cancelled;		/* before it waited; under super.lock */
+	bool cancelled; /* before it waited; under super.lock */
 	super_done_cb *cb;
 	void *arg;
 };
@@ -145,7 +145,9 @@ static void writable_again(void *arg, int err)
 {
 	struct waiting *w = arg;
 
-	/* The outcome is for those who closed it; but -EINTR: nothing will be published any more. */
+	/*
+	 * The outcome is for those who closed it; but -EINTR: nothing will be published any more.
+	 */
 	w->cb(w->arg, err == -EINTR ? err : 0);
 	free(w);
 }
@@ -240,9 +242,9 @@ int super_fsync(struct super *s, struct handle *h)
 /* ---- close ---- */
 
 enum close_kind {
-	CLOSE_NOTHING,		/* publishes nothing, 0 or a sticky error */
-	CLOSE_JOINS,		/* waits for what another close began */
-	CLOSE_ENDS		/* ends the writing */
+	CLOSE_NOTHING, /* publishes nothing, 0 or a sticky error */
+	CLOSE_JOINS,   /* waits for what another close began */
+	CLOSE_ENDS     /* ends the writing */
 };
 
 /* Is close() over when the bytes are safe here, before the File exists? Under lock. */
@@ -309,7 +311,8 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 	h->closer_killed = killed && h->wrote;
 	/* A shell goes on after its child was killed: the file is half-written all
 	 * the same. One that only inherited the descriptor means nothing. */
-	if (h->closer_killed && (h->last_owner ? h->last_owner == lock_owner : h->last_tid == who->tid))
+	if (h->closer_killed &&
+	    (h->last_owner ? h->last_owner == lock_owner : h->last_tid == who->tid))
 		h->writer_killed = true;
 	kind = CLOSE_NOTHING;
 	if (!h->closer_killed && !h->writer_killed)

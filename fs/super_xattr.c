@@ -64,7 +64,7 @@ static int gather(const struct inode *i, struct facts *f)
 	return 0;
 }
 
-typedef int value_fn(const struct facts *f, char *buf, size_t size);	/* length, 0: no value */
+typedef int value_fn(const struct facts *f, char *buf, size_t size); /* length, 0: no value */
 
 static int text(char *buf, size_t size, const char *s)
 {
@@ -144,19 +144,25 @@ static const struct {
 	const char *name;
 	value_fn *value;
 } attributes[] = {
-	{ "file_id", value_file_id },	{ "upload_id", value_upload_id },
-	{ "status", value_status },	{ "bytes", value_bytes },
-	{ "md5", value_md5 },		{ "parts", value_parts },
-	{ "filename", value_filename }, { "purpose", value_purpose },
-	{ "mime_type", value_mime },	{ "created_at", value_created },
-	{ "expires_at", value_expires }, { "error", value_error },
+	{ "file_id", value_file_id },
+	{ "upload_id", value_upload_id },
+	{ "status", value_status },
+	{ "bytes", value_bytes },
+	{ "md5", value_md5 },
+	{ "parts", value_parts },
+	{ "filename", value_filename },
+	{ "purpose", value_purpose },
+	{ "mime_type", value_mime },
+	{ "created_at", value_created },
+	{ "expires_at", value_expires },
+	{ "error", value_error },
 	{ "request_id", value_request_id },
 };
 
 #define ATTRIBUTES (sizeof(attributes) / sizeof(attributes[0]))
 
 struct asking {
-	struct publish_wait w;	/* first */
+	struct publish_wait w; /* first */
 	struct super *s;
 	uint64_t ino;
 	super_xattr_cb *cb;
@@ -195,7 +201,7 @@ static void answer_later(void *arg, int err)
 {
 	struct asking *a = arg;
 
-	(void)err;	/* then there is no File, and so no value */
+	(void)err; /* then there is no File, and so no value */
 	answer(a->s, a->ino, a->which, a->cb, a->arg);
 	free(a);
 }
@@ -211,7 +217,11 @@ static bool wait_for_end(struct super *s, uint64_t ino, unsigned which, super_xa
 
 	if (!a)
 		return false;
-	*a = (struct asking){ .s = s, .ino = ino, .cb = cb, .arg = arg, .which = which,
+	*a = (struct asking){ .s = s,
+			      .ino = ino,
+			      .cb = cb,
+			      .arg = arg,
+			      .which = which,
 			      .w = { .until = UNTIL_ENDED, .cb = answer_later, .arg = a } };
 	pthread_mutex_lock(&s->lock);
 	i = inode_get(s->table, ino);
@@ -263,7 +273,8 @@ void super_listxattr(struct super *s, uint64_t ino, super_xattr_cb *cb, void *ar
 	for (size_t k = 0; k < ATTRIBUTES; k++)
 		if (attributes[k].value(&f, value, sizeof(value)) > 0)
 			len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", PREFIX,
-						attributes[k].name) + 1;
+						attributes[k].name) +
+			       1;
 	free(f.path);
 	cb(arg, 0, names, len);
 }
@@ -284,7 +295,7 @@ static int parse_u64(const char *s, uint64_t max, uint64_t *ret)
 }
 
 struct setting {
-	struct publish_wait w;	/* first */
+	struct publish_wait w; /* first */
 	super_done_cb *cb;
 	void *arg;
 };
@@ -308,7 +319,7 @@ static int set_publish(struct super *s, struct inode *i, const char *v, struct s
 	t->w.until = s->cfg.close_async ? UNTIL_DURABLE : UNTIL_ENDED;
 	publish_get_info(l->pub, &info);
 	if (info.outcome == OUTCOME_COMPLETED || (info.under_way && strcmp(info.status, "held"))) {
-		publish_wait(l->pub, &t->w);	/* is done, or being done */
+		publish_wait(l->pub, &t->w); /* is done, or being done */
 		return 1;
 	}
 	l->killed = l->dirty = l->touched = l->pristine = false;
@@ -342,7 +353,7 @@ static int set(struct super *s, struct inode *i, const char *name, const char *v
 	if (!is_settable(name))
 		return -EOPNOTSUPP;
 	if (!l || l->dropped)
-		return -EPERM;	/* a File can't be changed any more */
+		return -EPERM; /* a File can't be changed any more */
 	if (!strcmp(name, "publish"))
 		return set_publish(s, i, v, t);
 	if (!strcmp(name, "size")) {
@@ -397,7 +408,9 @@ void super_setxattr(struct super *s, uint64_t ino, const char *name, const char 
 	t->w.arg = t;
 	pthread_mutex_lock(&s->lock);
 	i = inode_get(s->table, ino);
-	r = !i ? -ENOENT : i->kind != INODE_FILE ? -EOPNOTSUPP : set(s, i, name + strlen(PREFIX), v, t);
+	r = !i			    ? -ENOENT
+	    : i->kind != INODE_FILE ? -EOPNOTSUPP
+				    : set(s, i, name + strlen(PREFIX), v, t);
 	pthread_mutex_unlock(&s->lock);
 	if (r <= 0) {
 		free(t);

@@ -15,7 +15,6 @@
 #include "net/server/server.h"
 #include "net/version.h"
 
-
 #define LIST_MAX (1u << 30)
 
 static const char usage_text[] =

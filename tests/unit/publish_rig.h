@@ -17,8 +17,8 @@ struct rig {
 	struct hasher *disk;
 	struct publisher *pr;
 	struct publisher_config cfg;
-	bool hurry;		/* the clock runs while rig_wait() polls */
-	atomic_uint made, released;	/* publications */
+	bool hurry;		    /* the clock runs while rig_wait() polls */
+	atomic_uint made, released; /* publications */
 };
 
 /* A staged file and its publication, as the file system has it. */
@@ -27,8 +27,8 @@ struct pub {
 	struct staged *st;
 	struct publish *p;
 	atomic_uint ends;
-	atomic_int outcome, err;	/* of the last end */
-	char file_id[API_ID_MAX + 1];	/* of the last completed one; read when ends tells */
+	atomic_int outcome, err;      /* of the last end */
+	char file_id[API_ID_MAX + 1]; /* of the last completed one; read when ends tells */
 };
 
 /* A waiter and what it was told. */

@@ -554,10 +554,10 @@ static void test_abort_after_the_close(void **state)
 
 struct drop_case {
 	const char *name;
-	enum fake_op op;	/* held when the drop comes */
+	enum fake_op op; /* held when the drop comes */
 	enum fake_hold how;
-	bool lost;		/* complete's reply was lost before */
-	bool refuse_part;	/* so that the Upload is probed */
+	bool lost;	  /* complete's reply was lost before */
+	bool refuse_part; /* so that the Upload is probed */
 	bool superseded;
 };
 
@@ -606,7 +606,8 @@ static void drop_in(const struct drop_case *c)
 	told_err(&t);
 	pub_wait_ends(&f, 1);
 	assert_int_equal(pub_info(&f).outcome == OUTCOME_DROPPED ||
-			 atomic_load(&f.outcome) == OUTCOME_DROPPED, true);
+				 atomic_load(&f.outcome) == OUTCOME_DROPPED,
+			 true);
 	assert_false(stage_exists(&g.area, id, ".data"));
 	assert_false(stage_exists(&g.area, id, ".rec"));
 	check_pending(0);
@@ -672,7 +673,7 @@ static void test_waiters(void **state)
 
 	(void)state;
 	pub_new(&g, &f, "a", NULL, NULL);
-	pub_wait(&f, &now, UNTIL_ENDED);	/* nothing is under way */
+	pub_wait(&f, &now, UNTIL_ENDED); /* nothing is under way */
 	assert_int_equal(told_err(&now), 0);
 	fake_api_hold(g.api, FAKE_COMPLETE, FAKE_HOLD_WORK);
 	stage_fill(f.st, 0, 10, 1);
@@ -685,7 +686,7 @@ static void test_waiters(void **state)
 	assert_true(fake_api_wait_calls(g.api, FAKE_COMPLETE, 1));
 	assert_true(publish_wait_cancel(&cancelled.w));
 	assert_false(publish_wait_cancel(&cancelled.w));
-	pub_wait(&f, &durable, UNTIL_DURABLE);	/* still is */
+	pub_wait(&f, &durable, UNTIL_DURABLE); /* still is */
 	assert_int_equal(told_err(&durable), 0);
 	assert_int_equal(atomic_load(&later.calls), 0);
 	fake_api_release(g.api, FAKE_COMPLETE);

@@ -81,7 +81,7 @@ struct error_case {
 	int status;
 	const char *code;
 	int err;
-	bool kept;	/* the Upload may be of use later */
+	bool kept; /* the Upload may be of use later */
 };
 
 static const struct error_case error_cases[] = {
@@ -185,7 +185,7 @@ static void test_genuine_refusal_ends(void **state)
 	fake_api_fail_clear(g.api);
 	assert_int_equal(pub_close(&f), 0);
 	check_one_file(&f, "a");
-	rig_close(&g, pubs, 1);	/* with what the deaf server would not cancel */
+	rig_close(&g, pubs, 1); /* with what the deaf server would not cancel */
 }
 
 static void test_bad_replies_now_and_then(void **state)
@@ -342,7 +342,7 @@ static void test_in_doubt_then_retry(void **state)
 	(void)state;
 	fail_in_doubt(&f, &lost);
 	pub_load_record(&f, &r);
-	assert_int_equal(r.state, RECORD_COMPLETING);	/* also for the next daemon */
+	assert_int_equal(r.state, RECORD_COMPLETING); /* also for the next daemon */
 	record_release(&r);
 	assert_int_equal(pub_close(&f), 0);
 	check_one_file(&f, "a");
@@ -613,7 +613,7 @@ static void test_drop_after_failure(void **state)
 	pub_new(&g, &f, "a", NULL, NULL);
 	stage_fill(f.st, 0, 100, 1);
 	assert_int_equal(pub_close(&f), -EHOSTUNREACH);
-	check_pending(1);	/* its Parts may be of use yet */
+	check_pending(1); /* its Parts may be of use yet */
 	publish_drop(f.p);
 	pub_wait_ends(&f, 2);
 	assert_int_equal(atomic_load(&f.outcome), OUTCOME_DROPPED);
@@ -651,7 +651,7 @@ static void test_sync_fails(void **state)
 	pub_new(&g, &f, "a", NULL, NULL);
 	stage_fill(f.st, 0, 100, 1);
 	good = break_disk(&f);
-	assert_int_equal(pub_close(&f), -EINVAL);	/* what fdatasync() says of /dev/null */
+	assert_int_equal(pub_close(&f), -EINVAL); /* what fdatasync() says of /dev/null */
 	assert_non_null(strstr(pub_info(&f).error, "syncing"));
 	mend_disk(&f, good);
 	fake_api_release(g.api, FAKE_CREATE);
@@ -1016,12 +1016,12 @@ static void test_recover_odd_records(void **state)
 	record_init(&r);
 	r.state = RECORD_SEALED;
 	r.upload_bytes = 100;
-	recover_odd(&f, "b", &r);	/* no part size */
+	recover_odd(&f, "b", &r); /* no part size */
 	r.part_size = RIG_PART;
 	r.upload_bytes = UINT64_MAX;
 	recover_odd(&f, "c", &r);
 	r.upload_bytes = 100;
-	recover_odd(&f, "d", &r);	/* Parts twice, and beyond the end */
+	recover_odd(&f, "d", &r); /* Parts twice, and beyond the end */
 	assert_int_equal(fake_api_files(g.api), 4);
 	/* Completed as what? It has to be looked for. */
 	r.state = RECORD_COMPLETED;

@@ -55,16 +55,16 @@ static void test_create(void **state)
 	struct publish_view v = { .phase = PHASE_IDLE };
 
 	(void)state;
-	assert_int_equal(publish_next(&v), ACT_WAIT);	/* size not known */
+	assert_int_equal(publish_next(&v), ACT_WAIT); /* size not known */
 	v.size_known = true;
 	v.size = 5;
-	assert_int_equal(publish_next(&v), ACT_CREATE);	/* a prediction is enough */
+	assert_int_equal(publish_next(&v), ACT_CREATE); /* a prediction is enough */
 	v.size = 0;
 	assert_int_equal(publish_next(&v), ACT_WAIT);
 	v = idle();
 	assert_int_equal(publish_next(&v), ACT_CREATE);
 	v.held = true;
-	assert_int_equal(publish_next(&v), ACT_CREATE);	/* Parts may go out while it is held */
+	assert_int_equal(publish_next(&v), ACT_CREATE); /* Parts may go out while it is held */
 }
 
 static void test_create_after_stream_failed(void **state)
@@ -88,7 +88,7 @@ static void test_sync_first(void **state)
 	v.synced = false;
 	assert_int_equal(publish_next(&v), ACT_SYNC);
 	v.syncing = true;
-	assert_int_equal(publish_next(&v), ACT_CREATE);	/* meanwhile */
+	assert_int_equal(publish_next(&v), ACT_CREATE); /* meanwhile */
 	v = whole;
 	v.synced = false;
 	assert_int_equal(publish_next(&v), ACT_SYNC);
@@ -182,7 +182,7 @@ static void test_complete_in_doubt(void **state)
 
 	(void)state;
 	v.complete_unknown = true;
-	assert_int_equal(publish_next(&v), ACT_COMPLETE);	/* the same Upload: no harm */
+	assert_int_equal(publish_next(&v), ACT_COMPLETE); /* the same Upload: no harm */
 	v.expired = true;
 	assert_int_equal(publish_next(&v), ACT_LOOKUP);
 	v.expired = false;
@@ -234,8 +234,8 @@ static void test_ended(void **state)
 
 static void test_waits_for_replies(void **state)
 {
-	static const enum publish_phase phases[] = { PHASE_CREATING, PHASE_COMPLETING,
-						     PHASE_LOOKUP, PHASE_PROBING, PHASE_DELETING };
+	static const enum publish_phase phases[] = { PHASE_CREATING, PHASE_COMPLETING, PHASE_LOOKUP,
+						     PHASE_PROBING, PHASE_DELETING };
 	struct publish_view v = whole;
 
 	(void)state;
@@ -251,11 +251,11 @@ static void test_waits_for_replies(void **state)
 /* ---- all combinations ---- */
 
 #define FLAGS 15
-#define MUST(cond)                                                                              \
-	do {                                                                                    \
-		if (!(cond))                                                                    \
-			fail_msg("%s: phase %d flags %#x action %d", #cond, (int)v->phase,      \
-				 flags, (int)a);                                                \
+#define MUST(cond)                                                                                \
+	do {                                                                                      \
+		if (!(cond))                                                                      \
+			fail_msg("%s: phase %d flags %#x action %d", #cond, (int)v->phase, flags, \
+				 (int)a);                                                         \
 	} while (0)
 
 static bool fits_phase(const struct publish_view *v, enum publish_action a)
