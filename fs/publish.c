@@ -335,6 +335,7 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 	atomic_init(&p->refs, 1);
 	p->events_tail = &p->events;
 	p->ended = spec->ended;
+	p->deleted = spec->deleted;
 	p->release = spec->release;
 	p->arg = spec->arg;
 	p->info.status = "writing";

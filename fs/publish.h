@@ -88,6 +88,8 @@ struct publish_spec {
 	 * else the publication is under way until it has returned.
 	 */
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	/* The same thread, no locks held: a File that it superseded, or its own, is no more. */
+	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg); /* once, with the last reference; any thread */
 	void *arg;
 };

@@ -68,6 +68,7 @@ struct publish {
 	atomic_uint refs;
 	struct staged *staged;
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg);
 	void *arg;
 

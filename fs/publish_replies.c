@@ -318,6 +318,8 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 	if (err->kind != API_OK && err->http_status != 404)
 		log_warn("%s/%s: the File it replaces, %s, could not be deleted: HTTP %d %s",
 			 p->now.purpose, p->now.path, ev->id, err->http_status, err->message);
+	else if (p->deleted)
+		p->deleted(p->arg, ev->id);
 	publish_superseded_gone(p, ev->id);
 	if (!strcmp(ev->id, p->file_id))
 		p->file_id[0] = '\0';

@@ -56,8 +56,6 @@ static int note_file(struct super *s, struct inode *i, struct publish *pub,
 	struct published *p = calloc(1, sizeof(*p));
 	struct publish_info info;
 
-	if (i->file_id && strcmp(i->file_id, r->file_id) && !s->cfg.keep_old)
-		super_note_gone(s, i->file_id);
 	if (!p || inode_set_file_id(s->table, i, r->file_id)) {
 		free(p);
 		return -ENOMEM;
@@ -77,14 +75,16 @@ static int note_file(struct super *s, struct inode *i, struct publish *pub,
 	return 0;
 }
 
-/* The publisher has deleted them: neither an entry nor a listing on its way knows. Under lock. */
-static void forget_olds(struct super *s, struct local *l)
+
+/* Neither an entry nor a listing on its way knows. */
+static void on_deleted(void *arg, const char *file_id)
 {
-	for (size_t k = 0; k < l->olds_count && !s->cfg.keep_old; k++) {
-		super_note_gone(s, l->olds[k]);
-		forget_listed(s, l->olds[k]);
-	}
-	free_olds(l);
+	struct owner *o = arg;
+
+	pthread_mutex_lock(&o->s->lock);
+	super_note_gone(o->s, file_id);
+	forget_listed(o->s, file_id);
+	pthread_mutex_unlock(&o->s->lock);
 }
 
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
@@ -98,7 +98,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 	l = o->inode->local;
 	wanted = l && l->pub == pub && !l->dropped;
 	if (r->outcome == OUTCOME_COMPLETED && wanted)
-		forget_olds(s, l);
+		free_olds(l);
 	if (l && l->pub == pub) {
 		if (r->outcome == OUTCOME_COMPLETED && wanted)
 			forget_listed(s, r->file_id);
@@ -153,7 +153,7 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 {
 	struct local *l = calloc(1, sizeof(*l));
 	struct owner *o = calloc(1, sizeof(*o));
-	struct publish_spec spec = { .ended = on_ended, .release = owner_release };
+	struct publish_spec spec = { .ended = on_ended, .deleted = on_deleted, .release = owner_release };
 	char *path = NULL, *hold = NULL;
 	int err = -ENOMEM;
 

@@ -33,7 +33,7 @@ static struct file_call *file_call_new(struct api *api, const struct api_call_op
 {
 	struct file_call *c;
 
-	c = (struct file_call *)api_call_new(api, sizeof(*c), ops, HQ_CALL, 0);
+	c = (struct file_call *)api_call_new(api, sizeof(*c), ops, HQ_ASK, 0);
 	if (!c)
 		return NULL;
 	c->req.again_if_garbled = true;

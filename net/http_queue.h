@@ -1,9 +1,10 @@
 /*
  * http_queue: which request is sent when, and whether again.
  *
- * Concurrency: Parts have a cap of their own (parallel), so do calls, content
- * and urgent calls (HQ_CALLS each): a list never waits behind a part or a
- * download. Only Parts are long and many, so only they need turns: Parts of
+ * Concurrency: Parts have a cap of their own (parallel), so do calls that
+ * publish, asking (list, get, delete: somebody waits at a terminal), content and
+ * urgent calls (HQ_CALLS each): a list never waits behind a part, a download, or
+ * a hundred creates that the server does not answer. Only Parts are long and many, so only they need turns: Parts of
  * different files (fairness) alternate, those of one file go in order.
  *
  * Retries: a failed request gives its place to others while it waits for its
@@ -32,7 +33,7 @@
 struct hq;
 struct hq_job;
 
-enum hq_class { HQ_PART, HQ_CALL, HQ_CONTENT, HQ_URGENT, HQ_CLASSES };
+enum hq_class { HQ_PART, HQ_CALL, HQ_ASK, HQ_CONTENT, HQ_URGENT, HQ_CLASSES };
 
 /* What judge() makes of an attempt. */
 struct hq_verdict {

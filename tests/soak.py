@@ -1,0 +1,155 @@
+#!/usr/bin/python3
+"""Daemons that die at random points, for a given time; see tests/mount/crash.py.
+
+Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N]
+
+Each run is made from a seed: its writers, their sizes, the server's latency and
+passing faults, when the daemon is killed, and whether the next one is, too.
+What must hold then is what test_crash.py checks. A run that fails prints its
+seed; --seed does that one run again (as far as threads allow). UPLOADFS_BUILD
+names the build directory; SOAK_SECONDS is the default of --seconds (600).
+"""
+import argparse
+import concurrent.futures
+import itertools
+import os
+import random
+import sys
+import threading
+import time
+
+TESTS = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [TESTS, os.path.join(TESTS, "mount")]
+import crash  # noqa: E402
+import harness  # noqa: E402
+from crash import PART  # noqa: E402
+
+FAILURES_MAX = 5
+STATUS = [{"action": "status", "status": x} for x in (500, 503, 429, 408)]
+FAULTS = STATUS + [{"action": "reset", "when": x} for x in ("before", "during", "after")] + [
+    {"action": x} for x in ("drop", "truncate", "invalid_json")]
+KINDS = (crash.Cp, crash.Dd, crash.Unknown, crash.Shrunk, crash.Open, crash.Held)
+
+
+class World(harness.World):
+    """One run's; the watchdog of its Life is enough."""
+
+    def __init__(self):
+        super().__init__()
+        self.watchdog.cancel()
+        self.numbers = itertools.count(1)
+
+    def next_number(self):
+        return next(self.numbers)   # several threads ask
+
+
+def make_writer(world, rng, name):
+    kind = rng.choice(KINDS)
+    size = rng.choice([1, rng.randrange(1, PART), PART, rng.randrange(PART, 7 * PART)])
+    source = harness.make_file(world.path("source-" + name), size)
+    if issubclass(kind, crash.Cp):
+        return kind(name, source)
+    with open(source, "rb") as f:
+        data = f.read()
+    if kind is crash.Open:
+        return kind(name, data, rng.randrange(size + 1))
+    return kind(name, data)
+
+
+def make_faults(rng):
+    """A few that pass. Not for cancel: a cancel that fails ends nothing, and is not told."""
+    return [{"op": rng.choice(["create", "part", "complete", "list"]),
+             "nth": rng.randrange(1, 12), "times": rng.randrange(1, 3), **rng.choice(FAULTS)}
+            for _ in range(rng.choice([0, 0, 1, 2, 4]))]
+
+
+def write_all(rng, life, writers):
+    """Side by side, and the death in between when it does not come by itself."""
+    timer = threading.Timer(rng.uniform(0.01, 1.0), life.mount.kill)
+    if not life.mount.at:
+        timer.start()
+    with concurrent.futures.ThreadPoolExecutor(len(writers)) as pool:
+        for done in [pool.submit(x.write, life.mount) for x in writers]:
+            done.result()
+    lived = life.unmount(writers) if life.mount.alive() else False
+    timer.cancel()
+    return lived
+
+
+def live_and_die(seed):
+    """One run. AssertionError, with the story, when something does not hold."""
+    rng = random.Random(seed)
+    world = World()
+    life = None
+    writers = []
+    try:
+        server = world.server("--latency", str(rng.choice([0, 0, 0, 5, 30])))
+        server.faults(make_faults(rng))
+        writers = [make_writer(world, rng, f"f{x}") for x in range(rng.randrange(1, 6))]
+        at = rng.choice([0, rng.randrange(1, 30), rng.randrange(1, 100)])
+        life = crash.Life(world, server, at, rng.choice(["before", "after"]),
+                          close_async=rng.random() < 0.4, parallel=str(rng.randrange(1, 5)))
+        life.strict = False
+        lived = write_all(rng, life, writers)
+        if not lived and rng.random() < 0.4:
+            life.crash_again(rng.randrange(1, 25), rng.choice(["before", "after"]),
+                             rng.uniform(0.05, 1.5))
+        server.faults([])
+        life.remount()
+        life.check(writers)
+        life.mount.umount()
+    except (AssertionError, OSError) as exc:
+        log = life.mount.log()[-6000:] if life else ""
+        steps = crash.step_of(life.mount) if life else ""
+        raise AssertionError(f"seed {seed}: {exc}\n--- it died at: {steps}\n"
+                             f"--- the daemons\n{log}") from exc
+    finally:
+        for writer in writers:
+            if getattr(writer, "fd", -1) >= 0:
+                crash.close_quietly(writer.fd)
+        if life:
+            life.end()
+        world.close()
+
+
+def soak(seconds, at_a_time=4, first=None):
+    """(runs, stories of those that failed)."""
+    seeds = itertools.count(first if first is not None else random.randrange(10 ** 9))
+    end = time.monotonic() + seconds
+    runs, failures = 0, []
+    with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
+        under_way = set()
+        while True:
+            while len(under_way) < at_a_time and time.monotonic() < end and \
+                    len(failures) < FAILURES_MAX:
+                under_way.add(pool.submit(live_and_die, next(seeds)))
+            if not under_way:
+                return runs, failures
+            over, under_way = concurrent.futures.wait(
+                under_way, return_when=concurrent.futures.FIRST_COMPLETED)
+            runs += len(over)
+            failures += [str(x.exception()) for x in over if x.exception()]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float,
+                        default=float(os.environ.get("SOAK_SECONDS") or 600))
+    parser.add_argument("--seed", type=int, help="only the run with this seed")
+    parser.add_argument("--at-a-time", type=int, default=4)
+    args = parser.parse_args()
+    if args.seed is not None:
+        live_and_die(args.seed)
+        print(f"seed {args.seed}: all is well")
+        return 0
+    first = random.randrange(10 ** 9)
+    print(f"for {args.seconds:.0f} s, seeds from {first}", flush=True)
+    runs, failures = soak(args.seconds, args.at_a_time, first)
+    for story in failures:
+        print(story)
+    print(f"{runs} runs, {len(failures)} failed")
+    return 1 if failures or not runs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
