@@ -19,6 +19,7 @@
 #include "fs/cache.h"
 #include "fs/fetch.h"
 #include "fs/hasher.h"
+#include "fs/meta.h"
 #include "fs/ops.h"
 #include "fs/opts.h"
 #include "fs/publish.h"
@@ -47,6 +48,7 @@ struct daemon {
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
+	struct meta *meta;
 	struct publisher *publisher;
 	struct super *super;
 	struct ops_context ops;
@@ -231,7 +233,8 @@ static int start_storage(struct daemon *d)
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	int r = staging && cache ? 0 : -ENOMEM;
+	char *meta = below_state_dir(d, "meta");
+	int r = staging && cache && meta ? 0 : -ENOMEM;
 
 	if (!r)
 		r = hasher_new(cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores, &d->md5);
@@ -242,6 +245,9 @@ static int start_storage(struct daemon *d)
 		fail(staging, r);
 	if (!r && (r = cache_open(cache, o->cache_size, &d->cache)) != 0)
 		fail(cache, r);
+	if (!r && (r = meta_open(meta, &d->meta)) != 0)
+		fail(meta, r);
+	free(meta);
 	free(staging);
 	free(cache);
 	return r;
@@ -315,6 +321,7 @@ static int start_super(struct daemon *d)
 	if (!r)
 		r = publisher_new(&pc, &d->publisher);
 	sc.fetcher = d->fetcher;
+	sc.meta = d->meta;
 	sc.publisher = d->publisher;
 	if (!r)
 		r = super_new(&sc, &d->super);
@@ -499,6 +506,7 @@ static bool stop(struct daemon *d)
 	super_free(d->super);
 	fetcher_free(d->fetcher);
 	publisher_free(d->publisher);
+	meta_close(d->meta);
 	cache_close(d->cache);
 	staging_close(d->staging);
 	hasher_free(d->md5);

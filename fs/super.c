@@ -35,6 +35,7 @@ int super_new(const struct super_config *cfg, struct super **ret)
 	r = listing_new(&lc, &s->listing);
 	if (r)
 		goto fail_table;
+	super_load_dirs(s);
 	*ret = s;
 	return 0;
 fail_table:

@@ -29,6 +29,7 @@ struct api;
 struct cache;
 struct fetcher;
 struct handle;
+struct meta;
 struct hasher;
 struct publisher;
 struct record;
@@ -42,6 +43,7 @@ struct super_config {
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
+	struct meta *meta;   /* or NULL: nothing is remembered */
 	struct hasher *disk; /* a worker for long copies on the local disk */
 	const char *purpose; /* one of names_purposes, or NULL for all */
 	bool close_async, keep_old;

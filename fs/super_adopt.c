@@ -40,25 +40,48 @@ static struct inode *file_named(struct super *s, struct inode *dir, const char *
 	return inode_find(s->table, dir, name) ? NULL : inode_new(s->table, dir, name, INODE_FILE);
 }
 
-/* The record is our own, but may come from anywhere: its path must not lead elsewhere. */
-static struct inode *place(struct super *s, struct staged *st, const struct record *r)
+/*
+ * A record is our own, but may come from anywhere: its path must not lead
+ * elsewhere. The directory of path; *ret_name: its last component.
+ */
+static struct inode *walk(struct super *s, const char *purpose, char *path, char **ret_name)
 {
 	struct inode *at = inode_root(s->table);
-	char *path = strdup(r->path), *name = path, *slash;
+	char *name = path, *slash;
 
-	if (s->purpose && strcmp(s->purpose, r->purpose))
-		at = NULL; /* of a mount with another purpose= */
-	else if (!s->purpose)
-		at = dir_named(s, at, r->purpose);
-	while (at && name && (slash = strchr(name, '/')) != NULL) {
+	if (s->purpose && strcmp(s->purpose, purpose))
+		return NULL; /* of a mount with another purpose= */
+	if (!names_purpose_writable(purpose))
+		return NULL;
+	if (!s->purpose)
+		at = dir_named(s, at, purpose);
+	while (at && (slash = strchr(name, '/')) != NULL) {
 		*slash = '\0';
 		at = names_check_new(name) ? NULL : dir_named(s, at, name);
 		name = slash + 1;
 	}
-	if (at && name && *name && names_check_new(name) == 0)
+	*ret_name = name;
+	return at && names_check_new(name) == 0 ? at : NULL;
+}
+
+struct inode *super_dir_for_path(struct super *s, const char *purpose, const char *path)
+{
+	char *copy = strdup(path), *name;
+	struct inode *at = copy ? walk(s, purpose, copy, &name) : NULL;
+
+	if (at)
+		at = dir_named(s, at, name);
+	free(copy);
+	return at;
+}
+
+static struct inode *place(struct super *s, struct staged *st, const struct record *r)
+{
+	char *path = strdup(r->path), *name;
+	struct inode *at = path ? walk(s, r->purpose, path, &name) : NULL;
+
+	if (at)
 		at = file_named(s, at, name, staged_id(st));
-	else
-		at = NULL;
 	free(path);
 	return at;
 }
@@ -70,7 +93,7 @@ int super_adopt(struct super *s, struct staged *st, const struct record *r)
 	int err;
 
 	pthread_mutex_lock(&s->lock);
-	i = names_purpose_writable(r->purpose) ? place(s, st, r) : NULL;
+	i = place(s, st, r);
 	if (!i) {
 		pthread_mutex_unlock(&s->lock);
 		staged_keep(st);

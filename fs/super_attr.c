@@ -10,7 +10,7 @@
 #include "net/clock.h"
 
 /* Under lock. */
-static void set_plain(struct inode *i, const struct stat *st, unsigned what)
+static void set_plain(struct super *s, struct inode *i, const struct stat *st, unsigned what)
 {
 	if (what & SUPER_SET_MODE)
 		i->mode = st->st_mode & 07777;
@@ -24,6 +24,9 @@ static void set_plain(struct inode *i, const struct stat *st, unsigned what)
 	}
 	if (i->local && (what & (SUPER_SET_MODE | SUPER_SET_UID | SUPER_SET_GID)))
 		publish_set_owner(i->local->pub, i->mode, i->uid, i->gid);
+	/* Of what is being written it is remembered once it is a File. */
+	if (what & ~(unsigned)SUPER_SET_SIZE && (!i->local || !i->local->dirty))
+		super_remember(s, i);
 }
 
 static int truncate_local(struct super *s, struct handle *h, uint64_t size)
@@ -154,7 +157,7 @@ void super_setattr(struct super *s, uint64_t ino, const struct stat *st, unsigne
 	else if ((what & SUPER_SET_SIZE) && i->kind == INODE_DIR)
 		r = -EISDIR;
 	else
-		set_plain(i, st, what);
+		set_plain(s, i, st, what);
 	if (!r && !(what & SUPER_SET_SIZE))
 		super_fill(s, i, &e);
 	pthread_mutex_unlock(&s->lock);

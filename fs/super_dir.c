@@ -90,10 +90,10 @@ int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
 	if (!r && !(d = inode_new(s->table, dir, name, INODE_DIR)))
 		r = -ENOMEM;
 	if (d) {
-		d->kept = true;
 		d->mode = mode & 07777;
 		d->uid = s->cfg.uid;
 		d->gid = s->cfg.gid;
+		super_keep_dir(s, d);
 		d->nlookup++;
 		super_fill(s, d, ret);
 		dir->mtime = clock_wall_ts();
@@ -120,8 +120,9 @@ int super_rmdir(struct super *s, uint64_t parent, const char *name)
 	else if (d->child)
 		r = -ENOTEMPTY;
 	else {
+		super_forget_dir(s, d);
 		inode_unlink(s->table, d);
-		dir->kept = true;
+		super_keep_dir(s, dir);
 		dir->mtime = clock_wall_ts();
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -94,6 +94,19 @@ int super_check_new(struct super *s, const struct inode *dir, const char *name);
 bool super_lookup_special(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
 			  void *arg);
 
+/* super_meta.c; under lock */
+void super_recall(struct super *s, struct inode *i);   /* what was set on its File */
+void super_remember(struct super *s, struct inode *i); /* a File's attributes, or a directory */
+void super_forget_file(struct super *s, const char *file_id);
+void super_forget_dir(struct super *s, struct inode *dir); /* and those below it */
+void super_remember_tree(struct super *s, struct inode *dir);
+/* From now on dir stays when it becomes empty, also over a remount. */
+void super_keep_dir(struct super *s, struct inode *dir);
+void super_load_dirs(struct super *s);
+
+/* super_adopt.c: the directory purpose/path, made as needed; NULL: no such purpose here, or no memory */
+struct inode *super_dir_for_path(struct super *s, const char *purpose, const char *path);
+
 /* super_listing.c */
 void super_apply_listing(void *arg, uint32_t number, const struct api_file *files, size_t n);
 int super_make_purposes(struct super *s);

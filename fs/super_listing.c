@@ -153,6 +153,7 @@ void super_note_gone(struct super *s, const char *file_id)
 	struct gone **at = gone_bucket(s, file_id), *g;
 	size_t size = strlen(file_id) + 1;
 
+	super_forget_file(s, file_id);
 	g = malloc(sizeof(*g) + size);
 	if (!g)
 		return;
@@ -267,6 +268,7 @@ static void show(struct super *s, const struct api_file *f, uint32_t number)
 	i->created_at = f->created_at;
 	i->expires_at = f->expires_at;
 	i->seen = number;
+	super_recall(s, i);
 out:
 	buf_release(&path);
 }

@@ -72,9 +72,9 @@ static int note_file(struct super *s, struct inode *i, struct publish *pub,
 	i->created_at = r->created_at;
 	i->expires_at = r->expires_at;
 	i->fresh_until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
+	super_remember(s, i);
 	return 0;
 }
-
 
 /* Neither an entry nor a listing on its way knows. */
 static void on_deleted(void *arg, const char *file_id)
@@ -135,7 +135,7 @@ static char *name_when_renamed(const struct inode *i, const char *path)
 	return hold;
 }
 
-static int keep_old(struct local *l, const char *file_id)
+static int note_old(struct local *l, const char *file_id)
 {
 	char **grown = realloc(l->olds, (l->olds_count + 1) * sizeof(*grown));
 
@@ -153,7 +153,9 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 {
 	struct local *l = calloc(1, sizeof(*l));
 	struct owner *o = calloc(1, sizeof(*o));
-	struct publish_spec spec = { .ended = on_ended, .deleted = on_deleted, .release = owner_release };
+	struct publish_spec spec = { .ended = on_ended,
+				     .deleted = on_deleted,
+				     .release = owner_release };
 	char *path = NULL, *hold = NULL;
 	int err = -ENOMEM;
 
@@ -184,7 +186,7 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 	/* Without memory they are left, as with keep_old. */
 	for (size_t k = 0; r && k < r->superseded_count; k++)
 		if (api_id_valid(r->superseded[k]))
-			keep_old(l, r->superseded[k]);
+			note_old(l, r->superseded[k]);
 	inode_ref(i); /* the owner's */
 	l->st = st;
 	/* Those who opened the File before it had a local side. */
@@ -319,7 +321,7 @@ int local_supersede(struct local *l, const char *file_id)
 {
 	int r = publish_supersede(l->pub, file_id);
 
-	return r ? r : keep_old(l, file_id);
+	return r ? r : note_old(l, file_id);
 }
 
 void local_drop(struct local *l)

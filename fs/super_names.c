@@ -33,7 +33,7 @@ static struct local *detach(struct super *s, struct inode *i)
 	struct local *out;
 
 	if (dir) {
-		dir->kept = true;
+		super_keep_dir(s, dir);
 		dir->mtime = clock_wall_ts();
 	}
 	if (i->local)
@@ -386,8 +386,10 @@ static int rename_dir(struct super *s, struct inode *i, struct inode *other, str
 		return -EXDEV;
 	if (other)
 		inode_unlink(s->table, other);
-	i->parent->kept = true;
+	super_keep_dir(s, i->parent);
+	super_forget_dir(s, i);
 	r = inode_move(s->table, i, dir, name);
+	super_remember_tree(s, i);
 	if (!r)
 		tell_new_paths(i);
 	return r;
@@ -441,7 +443,7 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 	}
 	if (other && (r = replace(s, l, other, ret_out)) != 0)
 		return r;
-	i->parent->kept = true;
+	super_keep_dir(s, i->parent);
 	r = inode_move(s->table, i, dir, n->new_name);
 	if (!r)
 		r = inode_path(i, &path);

@@ -94,6 +94,7 @@ class Record:
         self.state = next(v for k, v in lines if k == "state")
         self.path = next(v for k, v in lines if k == "path")
         self.upload_id = next((v for k, v in lines if k == "upload_id"), None)
+        self.size = int(next(v for k, v in lines if k == "size"))
         self.upload_bytes = int(next((v for k, v in lines if k == "upload_bytes"), 0))
         self.parts = sorted(int(v.split(" ")[0]) for k, v in lines if k == "part")
 
@@ -303,7 +304,7 @@ class Life:
         # The world need not look after it any more.
         self.world.processes.remove(mount)
 
-    def unmount(self, writers):
+    def unmount(self, writers, codes=(0,)):
         """In order, with every writer closed; True when it lived through that as well."""
         for writer in writers:
             if isinstance(writer, Open):
@@ -316,7 +317,7 @@ class Life:
             self.mount.wait()
         if self.mount.crashed():
             return False
-        assert self.mount.proc.poll() == 0, \
+        assert self.mount.proc.poll() in codes, \
             f"uploadfs exited with {self.mount.proc.poll()}:\n{self.mount.log()[-5000:]}"
         return True
 
@@ -475,7 +476,9 @@ class Life:
             upload = self.before.get(rec.upload_id)
             if rec.state not in ("sealed", "completing", "completed", "failed") or not upload:
                 continue
-            if upload["status"] not in ("pending", "completed"):
+            # One of another size or name is of no use.
+            if upload["status"] not in ("pending", "completed") or \
+                    rec.upload_bytes != rec.size or upload["filename"] != rec.path:
                 continue
             anew = [x for x in after
                     if x["filename"] == upload["filename"] and x["id"] not in self.before]

@@ -1,0 +1,63 @@
+"""Modes, times and directories: kept by File id, also over a remount."""
+import os
+
+from harness import make_file, run
+
+
+def make_tree(world):
+    """Nested directories with names as users have them."""
+    top = world.path("tree")
+    for i, name in enumerate(["plain.txt", "with blank.jsonl", ".hidden", "ünïcode-日本.json",
+                              "deep/er/still.md", "deep/" + "n" * 250, "empty dir/", "deep/x/"]):
+        path = os.path.join(top, name)
+        os.makedirs(path if name.endswith("/") else os.path.dirname(path), exist_ok=True)
+        if not name.endswith("/"):
+            make_file(path, 1000 + i)
+            os.chmod(path, 0o640 if i % 2 else 0o604)
+            os.utime(path, ns=(10**18, 10**18 + i * 10**9))
+    os.utime(os.path.join(top, "deep"), (5 * 10**8, 5 * 10**8))
+    return top
+
+
+def sync(top, mount, *flags):
+    """What rsync -a says it did."""
+    return run(["rsync", "-a", "-i", *flags, top + "/", mount.path("batch", "t") + "/"]).stdout
+
+
+def test_second_rsync_sends_nothing(world, server, mount):
+    """Nor after a remount; --delete removes what was removed; both trees are the same."""
+    top = make_tree(world)
+    assert "plain.txt" in sync(top, mount)
+    files = server.files()
+    assert len(files) == 6 and not [f for f in files if f["filename"].endswith("/")]
+    assert sync(top, mount) == ""
+    run(["diff", "-r", top, mount.path("batch", "t")])
+    mount.umount()
+    mount.remount()
+    assert sync(top, mount) == ""
+    assert server.files() == files
+    run(["diff", "-r", top, mount.path("batch", "t")])
+    os.unlink(os.path.join(top, ".hidden"))
+    assert "*deleting   .hidden" in sync(top, mount, "--delete")
+    assert len(server.files()) == 5
+    assert sync(top, mount, "--delete") == ""
+
+
+def test_kept_over_a_remount(world, mount):
+    """chmod and utimens of a File; mkdir, rmdir and mv of directories."""
+    path = mount.path("batch", "f")
+    source = world.path("source")
+    make_file(source, 10)
+    run(["cp", source, path])
+    os.chmod(path, 0o600)
+    os.utime(path, (1234567890, 1234567890))
+    for name in ("a/b/c", "gone", "old/inner"):
+        os.makedirs(mount.path("evals", name))
+    os.rmdir(mount.path("evals", "gone"))
+    os.rename(mount.path("evals", "old"), mount.path("evals", "new"))
+    mount.umount()
+    mount.remount()
+    assert os.stat(path).st_mode & 0o777 == 0o600 and os.stat(path).st_mtime == 1234567890
+    assert sorted(os.listdir(mount.path("evals"))) == ["a", "new"]
+    assert os.listdir(mount.path("evals", "a", "b")) == ["c"]
+    assert os.listdir(mount.path("evals", "new")) == ["inner"]
