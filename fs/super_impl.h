@@ -104,7 +104,10 @@ void super_remember_tree(struct super *s, struct inode *dir);
 void super_keep_dir(struct super *s, struct inode *dir);
 void super_load_dirs(struct super *s);
 
-/* super_adopt.c: the directory purpose/path, made as needed; NULL: no such purpose here, or no memory */
+/*
+ * super_adopt.c: the directory purpose/path, made as needed; NULL: no such purpose here, or no
+ * memory
+ */
 struct inode *super_dir_for_path(struct super *s, const char *purpose, const char *path);
 
 /* super_listing.c */

@@ -4,8 +4,9 @@
  * Concurrency: Parts have a cap of their own (parallel), so do calls that
  * publish, asking (list, get, delete: somebody waits at a terminal), content and
  * urgent calls (HQ_CALLS each): a list never waits behind a part, a download, or
- * a hundred creates that the server does not answer. Only Parts are long and many, so only they need turns: Parts of
- * different files (fairness) alternate, those of one file go in order.
+ * a hundred creates that the server does not answer. Only Parts are long and
+ * many, so only they need turns: Parts of different files (fairness) alternate,
+ * those of one file go in order.
  *
  * Retries: a failed request gives its place to others while it waits for its
  * delay, then goes before what has not been sent yet of its file. It is tried
