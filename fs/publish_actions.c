@@ -19,8 +19,9 @@ struct call {
 	enum event_kind kind;
 	unsigned epoch;
 	uint32_t index, version;
-	char file_id[API_ID_MAX + 1];
+	char file_id[API_ID_MAX + 1]; /* or the Upload's, of a cancel nobody waits for */
 };
+
 const char *publish_mime_type(const struct publish *p)
 {
 	return p->now.mime ? p->now.mime : api_mime_type(publish_filename(p));
@@ -111,10 +112,13 @@ static void on_deleted(void *arg, const struct api_error *err)
 static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
 {
 	struct call *c = arg;
+	struct event *ev = event_new(EV_ABANDONED, err);
 
 	(void)up;
 	if (err->kind != API_OK)
 		log_debug("cancel of an Upload: HTTP %d %s", err->http_status, err->message);
+	memcpy(ev->id, c->file_id, sizeof(ev->id));
+	publish_post(c->p, ev);
 	publish_side_call(c->p->pr, -1);
 	call_free(c);
 }
@@ -156,6 +160,37 @@ void publish_release_steps(struct publish *p)
 	free(p->upload_filename);
 	free(p->upload_purpose);
 	free(p->upload_mime);
+	for (size_t i = 0; i < p->abandoned_count; i++)
+		free(p->abandoned[i]);
+	free(p->abandoned);
+}
+
+/* Without memory for it a crash before the cancel leaves the Upload to expire by itself. */
+static void remember_abandoned(struct publish *p, const char *upload_id)
+{
+	char **v = realloc(p->abandoned, (p->abandoned_count + 1) * sizeof(*v));
+	char *id = strdup(upload_id);
+
+	if (v)
+		p->abandoned = v;
+	if (v && id)
+		v[p->abandoned_count++] = id;
+	else
+		free(id);
+}
+
+/* An answer of any kind: it is cancelled, or was dead before. */
+void publish_abandoned_gone(struct publish *p, const struct event *ev)
+{
+	if (ev->api_err.kind != API_OK && ev->api_err.kind != API_ERR_HTTP)
+		return;
+	for (size_t i = 0; i < p->abandoned_count; i++) {
+		if (strcmp(p->abandoned[i], ev->id))
+			continue;
+		free(p->abandoned[i]);
+		p->abandoned[i] = p->abandoned[--p->abandoned_count];
+		return;
+	}
 }
 
 void publish_cancel_by_id(struct publish *p, const char *upload_id)
@@ -165,6 +200,8 @@ void publish_cancel_by_id(struct publish *p, const char *upload_id)
 
 	if (!c)
 		return; /* it expires by itself */
+	snprintf(c->file_id, sizeof(c->file_id), "%s", upload_id);
+	remember_abandoned(p, upload_id);
 	publish_side_call(p->pr, 1);
 	req = api_upload_cancel(p->pr->cfg.api, upload_id, on_side_cancel, c);
 	if (!req) {
@@ -172,6 +209,18 @@ void publish_cancel_by_id(struct publish *p, const char *upload_id)
 		call_free(c);
 	}
 	api_req_unref(req);
+}
+
+void publish_cancel_abandoned(struct publish *p)
+{
+	while (p->abandoned_before > 0) {
+		/* Noted anew by the call. */
+		char *id = p->abandoned[--p->abandoned_before];
+
+		p->abandoned[p->abandoned_before] = p->abandoned[--p->abandoned_count];
+		publish_cancel_by_id(p, id);
+		free(id);
+	}
 }
 
 void publish_cancel_upload(struct publish *p)

@@ -23,7 +23,8 @@ enum event_kind {
 	EV_PROBED,
 	EV_LOOKED_UP,
 	EV_DELETED,
-	EV_SYNCED
+	EV_SYNCED,
+	EV_ABANDONED /* the cancel of an Upload that was given up was answered */
 };
 
 /* A reply on its way from the network thread to the publisher. */
@@ -111,6 +112,9 @@ struct publish {
 	bool removed;			/* dropped: nothing of it is on disk any more */
 	enum after_lookup after_lookup;
 	unsigned restarts, bad_replies, lookups, retries;
+	char **abandoned; /* Uploads given up, until their cancel was answered: for the record */
+	size_t abandoned_count;
+	size_t abandoned_before;    /* the first so many are an earlier daemon's, to be asked for */
 	struct api_error first_err; /* what is reported if a probe finds the Upload alive */
 	char md5[DIGEST_HEX_SIZE];
 	char file_id[API_ID_MAX + 1];
@@ -178,6 +182,8 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome);
 void publish_act_reopen(struct publish *p);
 void publish_cancel_upload(struct publish *p); /* if there is one; to PHASE_IDLE */
 void publish_cancel_by_id(struct publish *p, const char *upload_id);
+void publish_cancel_abandoned(struct publish *p); /* those of abandoned_before */
+void publish_abandoned_gone(struct publish *p, const struct event *ev);
 bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed);
 const char *publish_mime_type(const struct publish *p);
 void publish_forget_upload(struct publish *p); /* without a word to the server */

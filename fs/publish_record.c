@@ -77,6 +77,8 @@ int publish_save_record(struct publish *p, bool durable)
 	r.file_id = p->file_id[0] ? p->file_id : NULL;
 	r.superseded = p->now.superseded;
 	r.superseded_count = p->now.superseded_count;
+	r.abandoned = p->abandoned;
+	r.abandoned_count = p->abandoned_count;
 	r.err = p->err;
 	r.error = p->error[0] ? p->error : NULL;
 	r.request_id = p->request_id[0] ? p->request_id : NULL;
@@ -213,6 +215,22 @@ static void load_state(struct publish *p, const struct record *r)
 	}
 }
 
+static int load_abandoned(struct publish *p, const struct record *r)
+{
+	p->abandoned = calloc(r->abandoned_count + 1, sizeof(*p->abandoned));
+	if (!p->abandoned)
+		return -ENOMEM;
+	for (size_t i = 0; i < r->abandoned_count; i++) {
+		if (!api_id_valid(r->abandoned[i]))
+			continue;
+		if (copy(&p->abandoned[p->abandoned_count], r->abandoned[i]))
+			return -ENOMEM;
+		p->abandoned_count++;
+	}
+	p->abandoned_before = p->abandoned_count;
+	return 0;
+}
+
 int publish_load_record(struct publish *p, const struct record *r)
 {
 	int err = load_upload(p, r);
@@ -229,6 +247,8 @@ int publish_load_record(struct publish *p, const struct record *r)
 	if (r->md5 && strlen(r->md5) < sizeof(p->md5) && r->state != RECORD_WRITING &&
 	    r->state != RECORD_ABORTED)
 		memcpy(p->md5_then, r->md5, strlen(r->md5) + 1);
+	if (!err)
+		err = load_abandoned(p, r);
 	if (err)
 		return err;
 	p->err = r->err;

@@ -348,6 +348,10 @@ void publish_handle(struct publish *p, const struct event *ev)
 		handle_synced(p, ev);
 		return;
 	}
+	if (ev->kind == EV_ABANDONED) {
+		publish_abandoned_gone(p, ev);
+		return;
+	}
 	if (ev->epoch != p->epoch) {
 		if (ev->kind == EV_CREATED && ev->api_err.kind == API_OK)
 			publish_cancel_by_id(p, ev->id);

@@ -257,6 +257,7 @@ void publish_step(struct publish *p)
 		staged_remove(p->staged);
 		p->removed = true;
 	}
+	publish_cancel_abandoned(p);
 	if (p->now.reopen)
 		start_over(p);
 	if (!p->recorded || p->now.changed) {

@@ -25,7 +25,7 @@ static const char *const state_names[] = {
 
 enum field_kind { F_STRING, F_UNSIGNED64, F_UNSIGNED32, F_SIGNED64, F_INT };
 
-/* The keys that stand once. "state", "part" and "superseded" are handled apart. */
+/* The keys that stand once. "state", "part", "superseded" and "abandoned" are handled apart. */
 static const struct field {
 	const char *key;
 	size_t offset;
@@ -78,6 +78,9 @@ void record_release(struct record *r)
 	for (i = 0; i < r->superseded_count; i++)
 		free(r->superseded[i]);
 	free(r->superseded);
+	for (i = 0; i < r->abandoned_count; i++)
+		free(r->abandoned[i]);
+	free(r->abandoned);
 	record_init(r);
 }
 
@@ -162,6 +165,8 @@ static int format_record(const struct record *r, struct buf *b)
 	}
 	for (i = 0; i < r->superseded_count; i++)
 		put_string(b, "superseded", r->superseded[i]);
+	for (i = 0; i < r->abandoned_count; i++)
+		put_string(b, "abandoned", r->abandoned[i]);
 	if (b->err)
 		return b->err;
 	return format_seal(b->data, b->len, b);
@@ -360,17 +365,18 @@ static int parse_part(char *value, struct record *r)
 	return rc;
 }
 
-static int parse_superseded(const char *value, struct record *r)
+/* One more of a list of ids. */
+static int parse_listed(const char *value, char ***list, size_t *count)
 {
-	char **ids = grow(r->superseded, r->superseded_count, sizeof(*ids));
+	char **ids = grow(*list, *count, sizeof(*ids));
 	int rc;
 
 	if (!ids)
 		return -ENOMEM;
-	r->superseded = ids;
-	rc = parse_string(value, &ids[r->superseded_count]);
+	*list = ids;
+	rc = parse_string(value, &ids[*count]);
 	if (!rc)
-		r->superseded_count++;
+		(*count)++;
 	return rc;
 }
 
@@ -389,7 +395,9 @@ static int parse_line(char *line, struct record *r, uint64_t *seen)
 	if (!strcmp(line, "part"))
 		return parse_part(value, r);
 	if (!strcmp(line, "superseded"))
-		return parse_superseded(value, r);
+		return parse_listed(value, &r->superseded, &r->superseded_count);
+	if (!strcmp(line, "abandoned"))
+		return parse_listed(value, &r->abandoned, &r->abandoned_count);
 	for (i = 0; i < FIELD_COUNT && strcmp(line, fields[i].key); i++)
 		;
 	/* A key of a later version: not ours to understand. */

@@ -4,7 +4,7 @@
  *
  * A text file ID.rec: the line "uploadfs-record 1", lines "key value" with the
  * values percent-encoded (every byte but printable ASCII), "part INDEX ID" and
- * "superseded ID" as often as needed, closed by "seal MD5" over all before it,
+ * "superseded ID" and "abandoned ID" as often as needed, closed by "seal MD5" over all before it,
  * so that a torn or damaged record is recognised. Keys of a later version are
  * ignored. At most 16 MiB. It is replaced atomically: temporary file, fsync, rename, fsync
  * of the directory. Functions block on the local disk. Any thread, but one at
@@ -53,6 +53,8 @@ struct record {
 	char *file_id;	   /* NULL: none */
 	char **superseded; /* File ids to delete once this one is complete */
 	size_t superseded_count;
+	char **abandoned; /* Uploads that were given up, whose cancel was not answered yet */
+	size_t abandoned_count;
 	int err;	  /* negative errno of the last failure, or 0 */
 	char *error;	  /* in words, or NULL */
 	char *request_id; /* or NULL */

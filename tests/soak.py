@@ -98,7 +98,7 @@ def live_and_die(seed):
         server.faults([])
         life.remount()
         life.check(writers)
-        life.mount.umount()
+        assert life.umount(), "the last daemon died"
     except (AssertionError, OSError) as exc:
         log = life.mount.log()[-6000:] if life else ""
         steps = crash.step_of(life.mount) if life else ""

@@ -310,6 +310,10 @@ class Life:
             if isinstance(writer, Open):
                 writer.finish()
         self.wait_published(writers)
+        return self.umount(codes)
+
+    def umount(self, codes=(0,)):
+        """False when it died of it."""
         if self.mount.alive():
             # A process that was just started may still hold a copy of a file it inherited.
             wait_until(lambda: run(["fusermount3", "-u", self.mount.mnt], check=False).returncode
@@ -317,8 +321,7 @@ class Life:
             self.mount.wait()
         if self.mount.crashed():
             return False
-        assert self.mount.proc.poll() in codes, \
-            f"uploadfs exited with {self.mount.proc.poll()}:\n{self.mount.log()[-5000:]}"
+        assert self.mount.proc.poll() in codes, f"uploadfs exited with {self.mount.proc.poll()}"
         return True
 
     def wait_published(self, writers):
@@ -400,7 +403,8 @@ class Life:
             return f.read()
 
     def _is_published(self, writer, files):
-        assert len(files) == 1, f"{writer.name}: not one File but {files}"
+        assert len(files) == 1, f"{writer.name} ({type(writer).__name__}, {writer.state}, " \
+            f"{len(writer.data)} bytes): not one File but {files}; {self.settled}; {self.records}"
         name = files[0]["filename"]
         if writer.state == CLOSED:
             assert name == writer.name

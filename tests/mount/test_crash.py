@@ -80,7 +80,7 @@ def run_once(loop, server, make, n, kind, **options):
                 last[writer.name] = writer
         life.remount()
         life.check(list(last.values()))
-        life.mount.umount()
+        assert life.umount(), "the last daemon died"
         return lived
     except AssertionError as exc:
         raise AssertionError(f"n = {n} {kind} ({crash.step_of(life.mount)}): {exc}\n"
