@@ -206,6 +206,8 @@ static void load_state(struct publish *p, const struct record *r)
 	case RECORD_FAILED:
 	case RECORD_EMPTY:
 		p->in.sealed = true;
+		/* These states are written only once the data is on stable storage. */
+		p->synced = true;
 		/* Of one that was never closed a declaration went with its writer. */
 		p->in.declared = r->declared;
 		p->info.under_way = true;

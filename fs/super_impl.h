@@ -118,6 +118,12 @@ int super_make_purposes(struct super *s);
  * that time must not bring it back. Under lock; without memory it may.
  */
 void super_note_gone(struct super *s, const char *file_id);
+/*
+ * Under lock: an entry of its own that a listing gave that File, which the service
+ * made for a file of ours, or deleted for one, before we heard of it. Not one
+ * with a local side.
+ */
+void super_forget_listed(struct super *s, const char *file_id);
 void super_forget_gone(struct super *s); /* all of them */
 
 /* super_local.c: the local side */

@@ -184,6 +184,18 @@ void super_forget_gone(struct super *s)
 	forget_gone(s, UINT64_MAX);
 }
 
+void super_forget_listed(struct super *s, const char *file_id)
+{
+	struct inode *i = inode_by_file_id(s->table, file_id);
+
+	if (!i || i->local)
+		return;
+	inode_ref(i);
+	inode_set_file_id(s->table, i, NULL);
+	inode_unlink(s->table, i);
+	inode_unref(s->table, i);
+}
+
 static bool is_gone(struct super *s, const char *file_id)
 {
 	const struct gone *g = *gone_bucket(s, file_id);

@@ -37,19 +37,6 @@ static void free_olds(struct local *l)
 		free(l->olds[--l->olds_count]);
 }
 
-/* A listing that came between the service's making the File and our hearing of it. */
-static void forget_listed(struct super *s, const char *file_id)
-{
-	struct inode *i = inode_by_file_id(s->table, file_id);
-
-	if (!i || i->local)
-		return;
-	inode_ref(i);
-	inode_set_file_id(s->table, i, NULL);
-	inode_unlink(s->table, i);
-	inode_unref(s->table, i);
-}
-
 static int note_file(struct super *s, struct inode *i, struct publish *pub,
 		     const struct publish_result *r)
 {
@@ -83,7 +70,7 @@ static void on_deleted(void *arg, const char *file_id)
 
 	pthread_mutex_lock(&o->s->lock);
 	super_note_gone(o->s, file_id);
-	forget_listed(o->s, file_id);
+	super_forget_listed(o->s, file_id);
 	pthread_mutex_unlock(&o->s->lock);
 }
 
@@ -101,7 +88,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		free_olds(l);
 	if (l && l->pub == pub) {
 		if (r->outcome == OUTCOME_COMPLETED && wanted)
-			forget_listed(s, r->file_id);
+			super_forget_listed(s, r->file_id);
 		if (r->outcome == OUTCOME_COMPLETED && wanted && note_file(s, o->inode, pub, r))
 			log_error("out of memory: %s shows under its name after the next listing",
 				  r->file_id);

@@ -126,6 +126,8 @@ static void on_deleted(void *arg, const struct api_error *err)
 	pthread_mutex_lock(&s->lock);
 	if (!r)
 		super_note_gone(s, id);
+	if (!r && (!d->own || strcmp(id, d->own) != 0))
+		super_forget_listed(s, id);
 	more = !r && (d->count || replaced_meanwhile(d));
 	if (!r && !more)
 		out = removed(s, d);
@@ -234,6 +236,7 @@ void super_delete_unwanted(struct super *s, const char *file_id)
 	api_req_unref(req);
 	pthread_mutex_lock(&s->lock);
 	super_note_gone(s, file_id);
+	super_forget_listed(s, file_id);
 	pthread_mutex_unlock(&s->lock);
 }
 
