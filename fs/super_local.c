@@ -209,6 +209,12 @@ void local_release(struct super *s, struct local *l)
 	(void)s;
 	if (!l)
 		return;
+	/* Nobody has it open: its space is free when rm(1) returns, not when its
+	 * publication has heard of it. */
+	if (l->dropped) {
+		staged_unseal(l->st);
+		staged_truncate(l->st, 0);
+	}
 	publish_unref(l->pub);
 	staged_unref(l->st);
 	free_olds(l);

@@ -92,7 +92,7 @@ def test_crowd(world, latency):
         for p in crowd:
             p.kill()
             p.communicate()
-    wait_until(lambda: all(xattr(x, "status") in ("completed", "failed", "aborted", "empty")
+    wait_until(lambda: all(xattr(x, "status") in ("completed", "aborted", "empty")
                            for x in all_files(root)), "every file comes to an end")
     assert_nothing_pending(server)
     for path in all_files(root):

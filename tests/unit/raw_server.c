@@ -180,6 +180,8 @@ static void *serve(void *arg)
 
 	while (!atomic_load(&srv->stopping)) {
 		fd = accept4(srv->fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0 && errno == EINVAL)
+			break; /* shut down */
 		if (fd < 0)
 			continue;
 		check(n < RAW_CONNS, "raw_server: too many connections");
@@ -211,6 +213,11 @@ struct raw_server *raw_start(raw_handler *handler, void *arg)
 	snprintf(srv->url, sizeof(srv->url), "http://127.0.0.1:%u/v1", srv->port);
 	check(!pthread_create(&srv->thread, NULL, serve, srv), "pthread_create");
 	return srv;
+}
+
+void raw_refuse(struct raw_server *srv)
+{
+	shutdown(srv->fd, SHUT_RDWR);
 }
 
 void raw_stop(struct raw_server *srv)

@@ -37,6 +37,9 @@ unsigned raw_connections(struct raw_server *srv);
 /* Do not read bodies: the handler runs as soon as the head is there. Before the first request. */
 void raw_heads_only(struct raw_server *srv);
 
+/* From now on nobody can connect; the connections there are stay. Any thread. */
+void raw_refuse(struct raw_server *srv);
+
 /* False when the peer is gone. */
 bool raw_write(int fd, const char *text);
 bool raw_write_n(int fd, const void *data, size_t len);

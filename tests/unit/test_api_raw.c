@@ -796,6 +796,31 @@ static void test_no_hidden_retry(void **state)
 	assert_true(w.err.maybe_applied);
 }
 
+static bool dies_at_second(struct raw_server *s, int c, const struct raw_request *rq)
+{
+	note(rq);
+	if (rq->nr == 0)
+		return raw_reply(c, 200, "", LIST);
+	raw_refuse(s); /* took the request on a kept connection, and the whole server is gone */
+	return false;
+}
+
+/* curl's own retry can't connect: that must not hide that the request did go out. */
+static void test_server_dies(void **state)
+{
+	struct api_wait w;
+
+	(void)state;
+	start(dies_at_second, 2);
+	list(&w);
+	assert_ok(&w);
+	complete(&w);
+	assert_int_equal(seen_total(), 2);
+	assert_int_equal(w.err.kind, API_ERR_CONNECT);
+	assert_true(w.err.attempts >= 3);
+	assert_true(w.err.maybe_applied);
+}
+
 static bool resets_all(struct raw_server *s, int c, const struct raw_request *rq)
 {
 	(void)s;
@@ -1043,6 +1068,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_http, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_much, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_hidden_retry, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_server_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_applied, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_5xx_may_be_applied, setup, teardown),
