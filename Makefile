@@ -59,7 +59,10 @@ FAKE_API_SRCS := $(sort $(wildcard tests/unit/fake_api*.c))
 FAKE_API_USERS := $(if $(UNIT_SRCS),$(shell grep -l '^/\* uses: fake_api \*/' $(UNIT_SRCS)))
 HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard tests/unit/*.c)))
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
-ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS)
+# Not with a sanitizer, whose own library wants to be the first one preloaded.
+CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so)
+ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
+	$(wildcard tests/mount/*.c)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*.h net/server/*.h fs/*.h tests/unit/*.h))
 
@@ -74,7 +77,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted lint fmt fmt-check asan tsan unit-bins \
+.PHONY: all demo test unit server-test mounted soak lint fmt fmt-check asan tsan unit-bins \
 	compile_commands.json deps install uninstall clean help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -103,6 +106,10 @@ server-test:
 mounted:
 	$(Q)$(PYTHON) -B tests/run.py --build $(BUILD) mounted$(if $(SAN),-$(SAN))
 
+## soak: kill the daemon at random points for SOAK_SECONDS (600) and check what remains
+soak: all $(CRASH_PRELOAD)
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
+
 ## lint: layering, banned calls, layout, and what cppcheck and clang have to say
 lint: | $(OUT)/.deps-ok
 	$(Q)$(PYTHON) -B tests/lint.py
@@ -123,8 +130,8 @@ asan:
 tsan:
 	$(Q)$(MAKE) --no-print-directory SAN=tsan all unit-bins
 
-## unit-bins: build the unit tests without running them
-unit-bins: $(UNIT_BINS)
+## unit-bins: build the unit tests, and what other tests need, without running them
+unit-bins: $(UNIT_BINS) $(CRASH_PRELOAD)
 
 ## compile_commands.json: write build/compile_commands.json for clangd and friends
 compile_commands.json: $(OUT)/compile_commands.json
@@ -205,6 +212,11 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libunit.a $(LIBS)
 	$(Q)$(LINK) $< $(EXTRA_OBJS) -Wl,--start-group $(OUT)/libunit.a $(LIBS) -Wl,--end-group \
 		$(PKG_LIBS) $(CMOCKA_LIBS)
 
+$(OUT)/tests/crash_preload.so: tests/mount/crash_preload.c $(OUT)/.flags
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	$(Q)$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -MMD -MP -o $@ $< -ldl
+
 FAKE_API_BINS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(FAKE_API_USERS))
 $(FAKE_API_BINS): EXTRA_OBJS := $(call obj,$(FAKE_API_SRCS))
 $(FAKE_API_BINS): $(call obj,$(FAKE_API_SRCS))
@@ -216,4 +228,4 @@ $(OUT)/compile_commands.json: FORCE | $(OUT)/.deps-ok
 	done; printf '\n]\n'; } > $@.new; \
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
--include $(OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(CRASH_PRELOAD:.so=.d)
