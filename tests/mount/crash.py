@@ -425,10 +425,11 @@ class Life:
         if writer.state in (CLOSED, HELD):
             assert self._is_published(writer, files), story
             return
-        if writer.former is not None and files:
+        if writer.former is not None:
             # What it was to replace, unless the new one came to be.
             assert len(files) == 1, story
-            if self.server.content_md5(files[0]["id"])[0] == len(writer.former):
+            former = hashlib.md5(writer.former).hexdigest()
+            if self.server.content_md5(files[0]["id"]) == (len(writer.former), former):
                 files = []
         if files:
             assert writer.state == CLOSING and self._is_published(writer, files), story

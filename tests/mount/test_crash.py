@@ -4,6 +4,7 @@ can see; the next mount makes good what was closed, and shows what was not.
 """
 import concurrent.futures
 import itertools
+import threading
 
 import pytest
 
@@ -26,17 +27,19 @@ class Loop(harness.World):
         self.watchdog.cancel()
         self.numbers = itertools.count(1)
         self.sources = {}
+        self.lock = threading.Lock()
 
     def next_number(self):
         return next(self.numbers)   # runs of several threads ask
 
     def source(self, parts, more):
         path = self.path(f"source-{parts}-{more}")
-        if path not in self.sources:
-            harness.make_file(path, parts * PART + more)
-            with open(path, "rb") as f:
-                self.sources[path] = f.read()
-        return path, self.sources[path]
+        with self.lock:
+            if path not in self.sources:
+                harness.make_file(path, parts * PART + more)
+                with open(path, "rb") as f:
+                    self.sources[path] = f.read()
+            return path, self.sources[path]
 
 
 @pytest.fixture
@@ -73,10 +76,10 @@ def run_once(loop, server, make, n, kind, **options):
             writer.write(life.mount)
         lived = life.unmount(writers) if life.mount.alive() else False
         assert lived or life.mount.crashed(), f"exit code {life.mount.proc.poll()}"
-        # Of two writings of one name the later one counts, if it got so far.
+        # Of two writings of one name the later one counts, if it came to that.
         last = {}
         for writer in writers:
-            if writer.name not in last or writer.state != crash.ABSENT:
+            if writer.name not in last or last[writer.name].state == crash.CLOSED:
                 last[writer.name] = writer
         life.remount()
         life.check(list(last.values()))

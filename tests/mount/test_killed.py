@@ -4,7 +4,6 @@ File. Writers that end of their own will: every File is there.
 """
 import collections
 import concurrent.futures
-import glob
 import os
 import resource
 import signal
@@ -277,8 +276,8 @@ def rsync_slowly(mount, source, *options):
                             stderr=subprocess.DEVNULL, preexec_fn=no_core)
 
     def wrote():
-        return [x for x in glob.glob(mount.path("batch", "*")) + glob.glob(mount.path("batch", ".*"))
-                if os.path.getsize(x) >= PART]
+        names = os.listdir(mount.path("batch"))
+        return [x for x in names if os.path.getsize(mount.path("batch", x)) >= PART]
 
     try:
         wait_until(wrote, "rsync has written some")

@@ -18,7 +18,7 @@ def big(world):
 
 
 @pytest.fixture
-def world_server(world):
+def stalling(world):
     """A server of which a part is under way whenever it is killed: the 4th takes its time."""
     server = world.server()
     server.faults([{"op": "part", "nth": 4, "times": 0, "action": "stall", "when": "after"}])
@@ -67,9 +67,9 @@ def outage_under_cp(server, mount, source, dest, at, back):
 
 
 @pytest.mark.parametrize("back", ["in the middle", "in close"])
-def test_away_for_a_while(world, world_server, big, back):
-    mount = world.mount(world_server, **PATIENCE)
-    outage_under_cp(world_server, mount, big, mount.path("batch", "out.jsonl"), 8 * MIB, back)
+def test_away_for_a_while(world, stalling, big, back):
+    mount = world.mount(stalling, **PATIENCE)
+    outage_under_cp(stalling, mount, big, mount.path("batch", "out.jsonl"), 8 * MIB, back)
 
 
 @pytest.mark.plain
@@ -84,9 +84,9 @@ def test_away_under_1_gib(world, back):
     assert xattr(mount.path("batch", "out.jsonl"), "parts") == "16/16"
 
 
-def test_away_with_size_unknown(world, world_server, big):
+def test_away_with_size_unknown(world, stalling, big):
     """By a pipe: all parts go at the close, in the middle of which the server goes."""
-    server = world_server
+    server = stalling
     mount = world.mount(server, **PATIENCE)
     dest = mount.path("batch", "out.jsonl")
     proc = subprocess.Popen(["bash", "-c", 'cat "$1" | cat > "$2"', "bash", big, dest])
