@@ -212,7 +212,7 @@ static int take_state_dir(struct daemon *d)
 			  "state_dir of its own",
 			  d->opts.state_dir, pid);
 	else if (r)
-		log_error("state directory %s: %s; choose another with -o state_dir=",
+		log_error("state directory %s: %s; choose another or an empty one: -o state_dir=",
 			  d->opts.state_dir, strerror(-r));
 	return r;
 }

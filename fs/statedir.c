@@ -1,7 +1,9 @@
 #include "fs/statedir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,25 @@ static int make_path(const char *path)
 	return r;
 }
 
+/* Empty, or a state directory already. */
+static bool is_ours(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+	bool empty = true;
+
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	while ((e = readdir(d)) != NULL)
+		empty &= !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
+	closedir(d);
+	return empty || faccessat(dirfd, "lock", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int check_private(int dirfd)
 {
 	struct stat st;
@@ -38,7 +59,10 @@ static int check_private(int dirfd)
 		return -errno;
 	if (st.st_uid != geteuid())
 		return -EPERM;
-	if ((st.st_mode & 077) && fchmod(dirfd, 0700) < 0)
+	if (!(st.st_mode & 077))
+		return 0;
+	/* Somebody's /tmp must not be closed because it was named by mistake. */
+	if (!is_ours(dirfd) || fchmod(dirfd, 0700) < 0)
 		return -EPERM;
 	return 0;
 }

@@ -14,7 +14,8 @@ static struct meta_attr attr_of(const struct inode *i)
 	return (struct meta_attr){ .mode = i->mode,
 				   .uid = i->uid,
 				   .gid = i->gid,
-				   .has_mtime = i->has_mtime,
+				   /* A directory has no File to take its time from. */
+				   .has_mtime = i->has_mtime || i->kind == INODE_DIR,
 				   .mtime_s = i->mtime.tv_sec,
 				   .mtime_ns = (uint32_t)i->mtime.tv_nsec };
 }

@@ -145,3 +145,17 @@ os.close(f)
     assert out in ("writing\n", "streaming\n")
     assert [x["bytes"] for x in server.files()] == [100001]
     assert len(server.journal(op="complete")) == 1
+
+
+def test_state_directory_of_somebody_else(world, server):
+    """A directory with other things in it, open to others, is refused and left as it is."""
+    state = world.path("not-ours")
+    os.mkdir(state, 0o755)
+    open(os.path.join(state, "precious"), "w", encoding="ascii").close()
+    os.chmod(state, 0o755)
+    mnt = world.path("elsewhere")
+    os.mkdir(mnt)
+    result = run([os.path.join(BUILD, "uploadfs"), server.url, mnt, "-o", "state_dir=" + state],
+                 check=False, env={"OPENAI_API_KEY": KEY})
+    assert result.returncode == 1 and "choose another" in result.stderr
+    assert os.stat(state).st_mode & 0o777 == 0o755 and os.listdir(state) == ["precious"]
