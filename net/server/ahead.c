@@ -52,6 +52,8 @@ static struct upload *pick(struct state *st)
 {
 	size_t i;
 
+	if (store_forgets(st->store))
+		return NULL;
 	for (i = 0; i < st->pending_count; i++) {
 		struct upload *up = st->pending[i];
 		const struct part *next;

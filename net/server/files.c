@@ -2,6 +2,7 @@
 #include "net/server/files.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,6 +248,41 @@ void file_sort(struct state *st)
 {
 	if (st->file_count)
 		qsort(st->sorted, st->file_count, sizeof(*st->sorted), compare_slots);
+}
+
+static int invent(struct state *st, size_t number, uint64_t bytes)
+{
+	char name[32];
+	struct file *f;
+	int err;
+
+	snprintf(name, sizeof(name), "%06zu.jsonl", number);
+	f = file_new(name, "batch", 1);
+	if (!f)
+		return -ENOMEM;
+	err = id_new(ID_FILE, f->id);
+	if (!err)
+		err = id_new(ID_PART, f->parts[0].id);
+	f->parts[0].bytes = bytes;
+	f->bytes = bytes;
+	f->created_at = clock_wall_s();
+	f->seq = number + 1;
+	if (!err)
+		err = file_adopt(st, f);
+	if (err)
+		file_free(f);
+	return err;
+}
+
+int file_invent(struct state *st, size_t count, uint64_t bytes)
+{
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < count && !err; i++)
+		err = invent(st, i, bytes);
+	file_sort(st);
+	return err;
 }
 
 /* Where a page begins: an index, counted in the direction of the order. */

@@ -34,6 +34,8 @@ int file_page(struct state *st, const struct file_query *q, const struct lie *li
 
 int file_adopt(struct state *st, struct file *f); /* a File as found on disk; takes it */
 void file_sort(struct state *st);		  /* once, after the last file_adopt() */
-void file_expire(struct state *st);		  /* removes what has expired */
+/* Files of that many bytes each, of a store that forgets. -ENOMEM or another negative errno. */
+int file_invent(struct state *st, size_t count, uint64_t bytes);
+void file_expire(struct state *st); /* removes what has expired */
 
 #endif

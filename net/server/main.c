@@ -16,9 +16,11 @@
 #include "net/version.h"
 
 #define LIST_MAX (1u << 30)
+#define SINK_FILES_MAX 10000000
 
 static const char usage_text[] =
 	"Usage: uploads-server --dir DIR [option…]\n"
+	"       uploads-server --sink [option…]\n"
 	"Serves the Uploads and Files API from a directory.\n"
 	"\n"
 	"  --dir DIR               where everything is kept (created when missing)\n"
@@ -30,6 +32,9 @@ static const char usage_text[] =
 	"  --journal FILE          append one JSON line per request\n"
 	"  --log FILE              append log lines there instead of stderr\n"
 	"  --quiet                 log errors only\n"
+	"  --sink                  for measuring: keep nothing, count bytes and forget\n"
+	"                          them, check no MD5; what is read back is zeros\n"
+	"  --sink-files COUNT:SIZE begin with so many Files of that size (suffixes K M G)\n"
 	"  --list                  print what DIR holds as JSON, and exit\n"
 	"  --help, --version\n"
 	"\n"
@@ -41,7 +46,7 @@ struct config {
 	struct server_opts opts;
 	char listen[128];
 	const char *log;
-	bool quiet, list;
+	bool quiet, list, sink;
 };
 
 static int bad(const char *option, const char *value)
@@ -107,6 +112,23 @@ static int parse_listen(const char *text, struct config *cfg)
 	return 0;
 }
 
+/* COUNT:SIZE */
+static int parse_files(const char *text, struct server_opts *opts)
+{
+	const char *colon = strchr(text, ':');
+	char count[24];
+	uint64_t n;
+
+	if (!colon || (size_t)(colon - text) >= sizeof(count))
+		return -EINVAL;
+	snprintf(count, sizeof(count), "%.*s", (int)(colon - text), text);
+	if (parse_number(count, false, SINK_FILES_MAX, &n) ||
+	    parse_number(colon + 1, true, 1ULL << 50, &opts->sink_file_bytes))
+		return -EINVAL;
+	opts->sink_files = (size_t)n;
+	return 0;
+}
+
 enum {
 	OPT_DIR = 256,
 	OPT_LISTEN,
@@ -118,6 +140,8 @@ enum {
 	OPT_LOG,
 	OPT_QUIET,
 	OPT_LIST,
+	OPT_SINK,
+	OPT_SINK_FILES,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -133,6 +157,8 @@ static const struct option long_options[] = {
 	{ "log", required_argument, NULL, OPT_LOG },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
 	{ "list", no_argument, NULL, OPT_LIST },
+	{ "sink", no_argument, NULL, OPT_SINK },
+	{ "sink-files", required_argument, NULL, OPT_SINK_FILES },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -176,6 +202,11 @@ static int take_option(struct config *cfg, int opt, const char *name)
 	case OPT_LIST:
 		cfg->list = true;
 		return 0;
+	case OPT_SINK:
+		cfg->sink = true;
+		return 0;
+	case OPT_SINK_FILES:
+		return parse_files(optarg, &cfg->opts) ? bad(name, optarg) : 0;
 	default:
 		return take_number(cfg, opt, name);
 	}
@@ -201,7 +232,8 @@ static int parse_args(int argc, char **argv, struct config *cfg)
 	}
 	if (err)
 		return err;
-	if (!cfg->opts.dir || optind < argc) {
+	if (!cfg->opts.dir != cfg->sink || (cfg->sink && cfg->list) ||
+	    (cfg->opts.sink_files && !cfg->sink) || optind < argc) {
 		fputs(usage_text, stderr);
 		return -EINVAL;
 	}
@@ -250,7 +282,8 @@ static int serve(const struct config *cfg)
 	err = server_start(&cfg->opts, &srv);
 	if (err)
 		return err;
-	printf("listening on %s\n", server_url(srv));
+	printf("listening on %s%s\n", server_url(srv),
+	       cfg->sink ? " (a sink: nothing is kept, no MD5 is checked)" : "");
 	fflush(stdout);
 	sigwait(&ends, &sig);
 	server_stop(srv);

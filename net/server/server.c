@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "net/log.h"
+#include "net/server/files.h"
 #include "net/server/request.h"
 #include "net/server/store.h"
 
@@ -144,15 +145,34 @@ static int start_daemon(struct server *srv, const union address *addr)
 	return 0;
 }
 
+static int open_store(struct server *srv, const char *dir)
+{
+	int err = dir ? store_open(dir, true, &srv->store) : store_open_forgetful(&srv->store);
+
+	if (err)
+		log_error("cannot use the directory %s: %s", dir ? dir : "(none)",
+			  err == -EBUSY ? "another server is using it" : strerror(-err));
+	return err;
+}
+
+static int open_state(struct server *srv, const struct server_opts *opts)
+{
+	int err =
+		state_open(srv->store, opts->upload_ttl_s ? opts->upload_ttl_s : 3600, &srv->state);
+
+	if (err)
+		log_error("cannot load %s: %s", opts->dir ? opts->dir : "(none)", strerror(-err));
+	else if (!opts->dir)
+		err = file_invent(srv->state, opts->sink_files, opts->sink_file_bytes);
+	return err;
+}
+
 static int open_parts(struct server *srv, const struct server_opts *opts)
 {
-	int err = store_open(opts->dir, true, &srv->store);
+	int err = open_store(srv, opts->dir);
 
-	if (err) {
-		log_error("cannot use the directory %s: %s", opts->dir,
-			  err == -EBUSY ? "another server is using it" : strerror(-err));
+	if (err)
 		return err;
-	}
 	err = faults_open(opts->faults, &srv->faults);
 	if (err)
 		return err;
@@ -162,10 +182,7 @@ static int open_parts(struct server *srv, const struct server_opts *opts)
 		log_error("cannot open the journal %s: %s", opts->journal, strerror(-err));
 		return err;
 	}
-	err = state_open(srv->store, opts->upload_ttl_s ? opts->upload_ttl_s : 3600, &srv->state);
-	if (err)
-		log_error("cannot load %s: %s", opts->dir, strerror(-err));
-	return err;
+	return open_state(srv, opts);
 }
 
 static int init(struct server *srv, const struct server_opts *opts)

@@ -9,10 +9,11 @@
 #ifndef UPLOADFS_NET_SERVER_SERVER_H
 #define UPLOADFS_NET_SERVER_SERVER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct server_opts {
-	const char *dir;	 /* where it stores; created 0700 when missing */
+	const char *dir;	 /* where it stores; created 0700 when missing. NULL: sink */
 	const char *listen_addr; /* NULL: 127.0.0.1 */
 	uint16_t port;		 /* 0: any free one */
 	const char *key;	 /* NULL or "": any key is accepted */
@@ -21,6 +22,12 @@ struct server_opts {
 	uint64_t rate;		 /* bytes a second and connection, both ways; 0: no limit */
 	const char *faults;	 /* a JSON file of fault rules, or NULL */
 	const char *journal;	 /* one JSON line per request is appended here, or NULL */
+	/*
+	 * A sink, for measuring clients: bytes are counted and forgotten, no MD5 is computed or
+	 * compared, Files live in memory and read as zeros. It begins with this many Files.
+	 */
+	size_t sink_files;
+	uint64_t sink_file_bytes;
 };
 
 struct server;

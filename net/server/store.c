@@ -20,6 +20,7 @@
 struct store {
 	int root, uploads, files, data; /* directories, or -1 */
 	int lock;
+	bool forgets; /* none of them is there */
 };
 
 static int open_dir(int at, const char *name, bool make, int *ret)
@@ -86,7 +87,7 @@ int store_open(const char *dir, bool write, struct store **ret)
 
 	if (!st)
 		return -ENOMEM;
-	*st = (struct store){ -1, -1, -1, -1, -1 };
+	*st = (struct store){ -1, -1, -1, -1, -1, false };
 	err = open_dir(AT_FDCWD, dir, write, &st->root);
 	if (!err && write)
 		err = take_lock(st);
@@ -105,6 +106,22 @@ int store_open(const char *dir, bool write, struct store **ret)
 	else
 		*ret = st;
 	return err;
+}
+
+int store_open_forgetful(struct store **ret)
+{
+	struct store *st = malloc(sizeof(*st));
+
+	if (!st)
+		return -ENOMEM;
+	*st = (struct store){ -1, -1, -1, -1, -1, true };
+	*ret = st;
+	return 0;
+}
+
+bool store_forgets(const struct store *st)
+{
+	return st->forgets;
 }
 
 void store_close(struct store *st)
@@ -147,6 +164,8 @@ int store_record_write(struct store *st, enum store_kind kind, const char *id,
 	int dir = kind_dir(st, kind), fd, err;
 	char name[NAME_SIZE], tmp[NAME_SIZE];
 
+	if (st->forgets && !text->err)
+		return 0;
 	if (text->err)
 		return text->err;
 	snprintf(name, sizeof(name), "%s.json", id);
@@ -173,6 +192,8 @@ int store_record_remove(struct store *st, enum store_kind kind, const char *id)
 	int dir = kind_dir(st, kind);
 	char name[NAME_SIZE];
 
+	if (st->forgets)
+		return 0;
 	snprintf(name, sizeof(name), "%s.json", id);
 	if (unlinkat(dir, name, 0) < 0 || fsync(dir) < 0)
 		return -errno;
@@ -233,6 +254,8 @@ int store_record_each(struct store *st, enum store_kind kind, store_record_cb *c
 	struct record_walk walk = { .dir = kind_dir(st, kind), .cb = cb, .arg = arg };
 	int err;
 
+	if (st->forgets)
+		return 0;
 	walk.prefix = kind == STORE_UPLOADS ? ID_UPLOAD : ID_FILE;
 	buf_init(&walk.text, RECORD_MAX);
 	err = each_name(walk.dir, record_name, &walk);
@@ -242,6 +265,8 @@ int store_record_each(struct store *st, enum store_kind kind, store_record_cb *c
 
 int store_data_make(struct store *st, const char *owner)
 {
+	if (st->forgets)
+		return 0;
 	return mkdirat(st->data, owner, 0700) < 0 ? -errno : 0;
 }
 
@@ -255,6 +280,8 @@ void store_data_remove(struct store *st, const char *owner)
 {
 	int dir;
 
+	if (st->forgets)
+		return;
 	if (open_dir(st->data, owner, false, &dir) < 0)
 		return;
 	each_name(dir, unlink_name, &dir);
@@ -267,6 +294,8 @@ void store_data_sweep(struct store *st, const char *owner)
 {
 	int dir;
 
+	if (st->forgets)
+		return;
 	if (open_dir(st->data, owner, false, &dir) < 0)
 		return;
 	each_name(dir, unlink_tmp, &dir);
@@ -291,6 +320,8 @@ int store_data_each(struct store *st, store_data_cb *cb, void *arg)
 {
 	struct data_walk walk = { cb, arg };
 
+	if (st->forgets)
+		return 0;
 	return each_name(st->data, data_name, &walk);
 }
 
@@ -305,7 +336,10 @@ int store_part_create(struct store *st, const char *owner, const char *id, int *
 	int fd;
 
 	part_path(path, owner, id, false);
-	fd = openat(st->data, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (st->forgets)
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	else
+		fd = openat(st->data, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;
@@ -316,6 +350,8 @@ int store_part_commit(struct store *st, const char *owner, const char *id)
 {
 	char from[NAME_SIZE], to[NAME_SIZE];
 
+	if (st->forgets)
+		return 0;
 	part_path(from, owner, id, false);
 	part_path(to, owner, id, true);
 	return renameat(st->data, from, st->data, to) < 0 ? -errno : 0;
@@ -325,6 +361,8 @@ void store_part_remove(struct store *st, const char *owner, const char *id, bool
 {
 	char path[NAME_SIZE];
 
+	if (st->forgets)
+		return;
 	part_path(path, owner, id, committed);
 	unlinkat(st->data, path, 0);
 }
@@ -335,7 +373,10 @@ int store_part_open(struct store *st, const char *owner, const char *id, int *re
 	int fd;
 
 	part_path(path, owner, id, true);
-	fd = openat(st->data, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (st->forgets)
+		fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	else
+		fd = openat(st->data, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;
@@ -344,9 +385,9 @@ int store_part_open(struct store *st, const char *owner, const char *id, int *re
 
 int store_part_sync(struct store *st, const char *owner, const char *id)
 {
-	int fd = -1, err = store_part_open(st, owner, id, &fd);
+	int fd = -1, err = st->forgets ? 0 : store_part_open(st, owner, id, &fd);
 
-	if (err)
+	if (err || st->forgets)
 		return err;
 	if (fdatasync(fd) < 0)
 		err = -errno;
@@ -356,9 +397,9 @@ int store_part_sync(struct store *st, const char *owner, const char *id)
 
 int store_owner_sync(struct store *st, const char *owner)
 {
-	int dir, err = open_dir(st->data, owner, false, &dir);
+	int dir, err = st->forgets ? 0 : open_dir(st->data, owner, false, &dir);
 
-	if (err)
+	if (err || st->forgets)
 		return err;
 	if (fsync(dir) < 0 || fsync(st->data) < 0)
 		err = -errno;
@@ -386,9 +427,9 @@ static int part_name(void *arg, const char *name)
 int store_part_each(struct store *st, const char *owner, store_part_cb *cb, void *arg)
 {
 	struct part_walk walk = { .cb = cb, .arg = arg };
-	int err = open_dir(st->data, owner, false, &walk.dir);
+	int err = st->forgets ? 0 : open_dir(st->data, owner, false, &walk.dir);
 
-	if (err)
+	if (err || st->forgets)
 		return err;
 	err = each_name(walk.dir, part_name, &walk);
 	close(walk.dir);

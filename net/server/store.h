@@ -13,6 +13,10 @@
  * made from ids of id_new() only, never from a request. Directories are 0700,
  * files 0600. All functions block on the disk and may be called from any
  * thread; calls for one id must not overlap unless stated.
+ *
+ * A forgetful store has no directory: what is written to it is gone, what is
+ * synced or removed succeeds, nothing is ever found in it, and a Part that is
+ * opened reads as zeros without an end.
  */
 #ifndef UPLOADFS_NET_SERVER_STORE_H
 #define UPLOADFS_NET_SERVER_STORE_H
@@ -33,6 +37,9 @@ struct store;
  * Without write nothing is changed. Negative errno.
  */
 int store_open(const char *dir, bool write, struct store **ret);
+/* -ENOMEM */
+int store_open_forgetful(struct store **ret);
+bool store_forgets(const struct store *st);
 void store_close(struct store *st); /* NULL is a no-op */
 
 /* Replaces a record; durable: on stable storage when it returns. */
