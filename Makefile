@@ -77,7 +77,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak lint fmt fmt-check asan tsan unit-bins \
+.PHONY: all demo test unit server-test mounted soak bench lint fmt fmt-check asan tsan unit-bins \
 	compile_commands.json deps install uninstall clean help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -109,6 +109,19 @@ mounted:
 ## soak: kill the daemon at random points for SOAK_SECONDS (600) and check what remains
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
+
+## bench: measure against other tools, write the table of docs/performance.md (ROWS=cp,small REPS=5)
+bench:
+	$(Q)sh tests/setup.sh bench
+	$(Q)$(MAKE) --no-print-directory all $(OUT)/bench/npm/.installed
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/bench/bench.py --rows '$(ROWS)' \
+		$(if $(REPS),--reps $(REPS))
+
+# What it compares with and Debian does not have.
+$(OUT)/bench/npm/.installed: tests/bench/package.json
+	@mkdir -p $(@D)
+	@echo '  NPM     $(@D)'
+	$(Q)cp $< $(@D)/ && npm install --silent --no-audit --no-fund --prefix $(@D) && touch $@
 
 ## lint: layering, banned calls, layout, and what cppcheck and clang have to say
 lint: | $(OUT)/.deps-ok

@@ -4,6 +4,7 @@
 #   tests/setup.sh build   what compiling needs
 #   tests/setup.sh demo    that, and what tests/demo.sh uses
 #   tests/setup.sh test    that, and what the tests use
+#   tests/setup.sh bench   what demo has, and what make bench compares with
 #   tests/setup.sh --check SET   installs nothing: says what is missing, exits 1
 #
 # Each need is tested by what it gives (a command, a pkg-config module, a file),
@@ -19,9 +20,9 @@ if [ "${1:-}" = --check ]; then
 fi
 set=${1:-}
 case $set in
-build | demo | test) ;;
+build | demo | test | bench) ;;
 *)
-	echo "usage: tests/setup.sh [--check] build|demo|test" >&2
+	echo "usage: tests/setup.sh [--check] build|demo|test|bench" >&2
 	exit 2
 	;;
 esac
@@ -37,6 +38,17 @@ need() {
 
 has() {
 	command -v "$1"
+}
+
+look_bench() {
+	need curl has curl
+	need openssl has openssl
+	need util-linux has findmnt
+	need nodejs has node
+	need npm has npm
+	need s3fs has s3fs
+	need rclone has rclone
+	need bindfs has bindfs
 }
 
 look() {
@@ -57,6 +69,10 @@ look() {
 	need diffutils has cmp
 	[ "$set" = demo ] && return
 	need python3 has /usr/bin/python3
+	if [ "$set" = bench ]; then
+		look_bench
+		return
+	fi
 	need python3-pytest /usr/bin/python3 -c 'import pytest'
 	need libcmocka-dev pkg-config --exists cmocka
 	need clang has clang
@@ -64,6 +80,8 @@ look() {
 	need cppcheck has cppcheck
 	need rsync has rsync
 	need util-linux has setarch
+	need curl has curl
+	need openssl has openssl
 }
 
 problem=

@@ -1,0 +1,84 @@
+"""Rows about many small files and about listings."""
+import os
+import shutil
+import sys
+
+from harness import run, wait_until, xattr
+from lab import HERE, took
+from table import Row
+
+FILES = 1000
+SIZE = 10000
+LISTED = 100000
+
+
+def tree(lab, count):
+    folder = lab.directory("tree")
+    for i in range(count):
+        with open(os.path.join(folder, f"{i:05}.jsonl"), "wb") as f:
+            f.write(os.urandom(SIZE))
+    return folder
+
+
+def small(lab):
+    """cp -r, with close=sync and close=async, against a loop that does the three calls."""
+    count = lab.count(FILES)
+    folder = tree(lab, count)
+    sink = lab.sink("--latency", "20")
+    sync = lab.mount(sink, purpose="batch")
+    later = lab.mount(sink, purpose="evals", close="async")
+    loop = [sys.executable, os.path.join(HERE, "loop.py"), str(sink.port), folder]
+    one, two, theirs = [], [], []
+    for i in range(lab.reps):
+        one.append(took(["cp", "-r", folder, sync.path(f"r{i}")]).wall)
+        theirs.append(took(loop).wall)
+        two.append(took(["cp", "-r", folder, later.path(f"r{i}")]).wall)
+        for name in os.listdir(folder):
+            path = later.path(f"r{i}", name)
+            wait_until(lambda: xattr(path, "status") == "completed", path, timeout=300)
+    what = f"{count} files of 10 KB by `cp -r`, 20 ms to a reply"
+    against = "a loop of the three calls over one connection"
+    return [Row("small", what, against, one, theirs, aim=1.05),
+            Row("small-async", "the same with `close=async`, to the return of cp", "the same",
+                two, theirs, aim=0.12)]
+
+
+def pages(url):
+    """The URLs of all pages of the list."""
+    urls, after = [], ""
+    while True:
+        urls.append(f"{url}/files?limit=10000{after}")
+        last = run(["sh", "-c", 'curl -sS -f "$1" | tail -c 200', "sh", urls[-1]]).stdout
+        if '"has_more":false' in last.replace(" ", ""):
+            return urls
+        after = "&after=" + last.partition('"last_id":')[2].split('"')[1]
+
+
+def listing(lab):
+    """ls -f of many Files, with a daemon that knows nothing, then with one that does."""
+    count = lab.count(LISTED)
+    sink = lab.sink("--sink-files", f"{count}:1K")
+    urls = pages(sink.url)
+    cold, warm, theirs, memory = [], [], [], []
+    for _ in range(lab.reps):
+        mount = lab.mount(sink, list_ttl="600")
+        before = mount.memory()
+        ls = ["sh", "-c", 'test $(ls -f "$1" | wc -l) = "$2"', "sh", mount.path("batch"),
+              str(count + 2)]
+        cold.append(took(ls).wall)
+        memory.append((mount.memory() - before) / count)
+        warm.append(took(ls).wall)
+        mount.umount()
+        shutil.rmtree(mount.state)
+        argv = ["curl", "-sS", "-f"]
+        for url in urls:
+            argv += [url, "-o", os.devnull]
+        theirs.append(took(argv).wall)
+    return [Row("ls", f"`ls -f` of {count:,} Files, cold", "curl of the pages", cold, theirs,
+                aim=1.5),
+            Row("ls-warm", f"`ls -f` of {count:,} Files, warm", "–", warm),
+            Row("ls-memory", "the daemon's resident memory for each listed File", "–", memory,
+                unit="bytes")]
+
+
+ROWS = {"small": small, "ls": listing}
