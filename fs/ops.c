@@ -167,6 +167,23 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	super_rename(ops_super(req), parent, name, new_parent, new_name, flags, ops_done, req);
 }
 
+/* The service has nothing that could be either; rename(2) and copying do without. */
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	(void)target;
+	(void)parent;
+	(void)name;
+	fuse_reply_err(req, EPERM);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	(void)ino;
+	(void)parent;
+	(void)name;
+	fuse_reply_err(req, EPERM);
+}
+
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct statvfs st;
@@ -315,6 +332,9 @@ const struct fuse_lowlevel_ops ops_table = {
 	.rmdir = op_rmdir,
 	.unlink = op_unlink,
 	.rename = op_rename,
+	.symlink = op_symlink,
+	.link = op_link,
+	.mknod = op_mknod,
 	.statfs = op_statfs,
 	.opendir = op_opendir,
 	.readdir = op_readdir,

@@ -1,5 +1,6 @@
 /* Requests about open files. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,6 +72,37 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (o)
 		super_open(o->s, ino, fi->flags, &who, open_done, o);
+}
+
+static void node_made(void *arg, int err, const struct super_entry *e, struct handle *h)
+{
+	struct super *s = ops_super(arg);
+	struct fuse_entry_param p;
+	uint64_t ino;
+
+	if (err || !e) {
+		fuse_reply_err(arg, -err);
+		return;
+	}
+	ino = e->ino;
+	ops_entry(e, &p);
+	/* Nobody has it open: an empty file, as after touch(1). */
+	super_release(s, h);
+	if (fuse_reply_entry(arg, &p) == -ENOENT)
+		super_forget(s, ino, 1);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct super_caller who = ops_caller(req);
+
+	(void)rdev;
+	/* No File could be one of the others. */
+	if (S_ISREG(mode))
+		super_create(ops_super(req), parent, name, mode, O_CREAT | O_EXCL | O_WRONLY, &who,
+			     node_made, req);
+	else
+		fuse_reply_err(req, EPERM);
 }
 
 /* ---- read ---- */

@@ -119,6 +119,7 @@ void publish_set_expiry(struct publish *p, uint64_t seconds);
 int publish_rename(struct publish *p, const char *purpose, const char *path);
 /* One more File to delete once this one is complete. */
 int publish_supersede(struct publish *p, const char *file_id);
+/* Kept in the record, also of what is empty, failed or aborted. */
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
 /* The file was closed and staged_seal()ed by the caller: publish it under its name. Ends a hold. */

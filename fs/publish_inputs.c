@@ -87,7 +87,10 @@ void publish_set_expiry(struct publish *p, uint64_t seconds)
 
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid)
 {
-	WITH_INPUTS(p, in->mode = mode, in->uid = uid, in->gid = gid);
+	/* The close writes a record anyway; what comes after it may be the last there is to say. */
+	WITH_INPUTS(p, in->changed |= (in->sealed || p->info.outcome != OUTCOME_NONE) &&
+				      (in->mode != mode || in->uid != uid || in->gid != gid);
+		    in->mode = mode; in->uid = uid; in->gid = gid);
 }
 
 void publish_set_mime(struct publish *p, const char *mime_type)

@@ -251,6 +251,7 @@ void publish_step(struct publish *p)
 {
 	struct publish_view v;
 	enum publish_action action;
+	bool ended;
 
 	if (p->now.dropped && !p->removed) {
 		/* At once: the next mount must not find it and publish it. */
@@ -260,7 +261,9 @@ void publish_step(struct publish *p)
 	publish_cancel_abandoned(p);
 	if (p->now.reopen)
 		start_over(p);
-	if (!p->recorded || p->now.changed) {
+	/* The record of what is a File by now has done its duty, and may be gone. */
+	ended = p->phase == PHASE_ENDED && p->outcome == OUTCOME_COMPLETED;
+	if (!p->recorded || (p->now.changed && !ended)) {
 		p->recorded = true;
 		publish_save_record(p, false);
 	}

@@ -10,6 +10,7 @@
 
 #include "fs/record.h"
 #include "fs/staging_impl.h"
+#include "net/log.h"
 
 #define CREATE_ATTEMPTS 8
 
@@ -254,6 +255,17 @@ void staged_call_hook(struct staged *st, enum staged_hook which)
 	pthread_mutex_lock(&st->lock);
 	if (!--st->hooks_running)
 		pthread_cond_broadcast(&st->hooks_idle);
+}
+
+void staged_set_mtime(struct staged *st, const struct timespec *mtime)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
+
+	pthread_mutex_lock(&st->lock);
+	/* The cache goes by its own times. */
+	if (st->fate != STAGED_GIVEN && futimens(st->fd, times))
+		log_warn("%s: its time is not kept: %s", st->id, strerror(errno));
+	pthread_mutex_unlock(&st->lock);
 }
 
 int staged_sync(struct staged *st)

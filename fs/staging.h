@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "net/digest.h"
 
@@ -159,6 +160,12 @@ struct staged_hooks {
 	void *arg;
 };
 void staged_set_hooks(struct staged *st, const struct staged_hooks *hooks);
+
+/*
+ * The time of the data file, which is where an mtime outlives the daemon: the next write moves it.
+ * May fail without a word; nothing of the content depends on it.
+ */
+void staged_set_mtime(struct staged *st, const struct timespec *mtime);
 
 /* Data to stable storage (fdatasync). 0 or negative errno. */
 int staged_sync(struct staged *st);

@@ -103,10 +103,9 @@ int super_adopt(struct super *s, struct staged *st, const struct record *r)
 	i->mode = r->mode;
 	i->uid = r->uid;
 	i->gid = r->gid;
-	i->mtime = (struct timespec){ .tv_sec = r->mtime_s, .tv_nsec = r->mtime_ns };
-	if (r->mtime_s == 0 && fstat(staged_fd(st), &sb) == 0)
+	i->has_mtime = fstat(staged_fd(st), &sb) == 0;
+	if (i->has_mtime)
 		i->mtime = sb.st_mtim;
-	i->has_mtime = true;
 	staged_keep(st);
 	err = local_make(s, i, st, r);
 	if (err)

@@ -21,6 +21,8 @@ static void set_plain(struct super *s, struct inode *i, const struct stat *st, u
 	if (what & SUPER_SET_MTIME) {
 		i->mtime = st->st_mtim;
 		i->has_mtime = true;
+		if (i->local)
+			staged_set_mtime(i->local->st, &i->mtime);
 	}
 	if (i->local && (what & (SUPER_SET_MODE | SUPER_SET_UID | SUPER_SET_GID)))
 		publish_set_owner(i->local->pub, i->mode, i->uid, i->gid);

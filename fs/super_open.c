@@ -9,6 +9,7 @@
 #include "fs/fetch.h"
 #include "fs/super_impl.h"
 #include "fs/writer.h"
+#include "net/clock.h"
 
 static bool wants_write(int flags)
 {
@@ -126,7 +127,6 @@ static int cut_local(struct local *l)
 		return r;
 	l->killed = false;
 	l->spoilt = 0;
-	l->touched = !l->dropped;
 	l->dirty = l->pristine = false;
 	/* All new bytes: they may be a copy of something again. */
 	l->predicted = l->predict_next = 0;
@@ -136,6 +136,14 @@ static int cut_local(struct local *l)
 }
 
 enum open_step { OPEN_NOW, OPEN_WAIT };
+
+/* Cut to nothing, as by a write. Under lock. */
+static void cut_now(struct inode *i)
+{
+	i->local->touched = !i->local->dropped;
+	i->mtime = clock_wall_ts();
+	i->has_mtime = true;
+}
 
 /*
  * Makes i ready for a writer. st: a new staged file, taken over (set to NULL)
@@ -157,6 +165,8 @@ static int open_writing(struct super *s, struct inode *i, int flags, struct stag
 			*ret = OPEN_WAIT;
 			return 0;
 		}
+		if (r == 0)
+			cut_now(i);
 		return r;
 	}
 	/* The content comes with the first write: touch(1) needs none. */
@@ -168,7 +178,7 @@ static int open_writing(struct super *s, struct inode *i, int flags, struct stag
 	r = local_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r == 0)
-		i->local->touched = true;
+		cut_now(i);
 	return r;
 }
 

@@ -350,8 +350,6 @@ static int set(struct super *s, struct inode *i, const char *name, const char *v
 	uint64_t n;
 	int r = 0;
 
-	if (!is_settable(name))
-		return -EOPNOTSUPP;
 	if (!l || l->dropped)
 		return -EPERM; /* a File can't be changed any more */
 	if (!strcmp(name, "publish"))
@@ -387,7 +385,8 @@ void super_setxattr(struct super *s, uint64_t ino, const char *name, const char 
 	char v[256];
 	int r;
 
-	if (strncmp(name, PREFIX, strlen(PREFIX))) {
+	/* Before its value is looked at: mv and cp -a pass over this errno alone. */
+	if (strncmp(name, PREFIX, strlen(PREFIX)) || !is_settable(name + strlen(PREFIX))) {
 		cb(arg, -EOPNOTSUPP);
 		return;
 	}

@@ -1,7 +1,7 @@
 """Modes, times and directories: kept by File id, also over a remount."""
 import os
 
-from harness import make_file, run
+from harness import bash, make_file, python, run, wait_until, xattr
 
 
 def make_tree(world):
@@ -61,3 +61,25 @@ def test_kept_over_a_remount(world, mount):
     assert sorted(os.listdir(mount.path("evals"))) == ["a", "new"]
     assert os.listdir(mount.path("evals", "a", "b")) == ["c"]
     assert os.listdir(mount.path("evals", "new")) == ["inner"]
+
+
+def test_kept_of_what_is_no_file(mount):
+    """An empty file, and one whose writer was killed: mode and time as they were set."""
+    empty, half = mount.path("batch", "empty"), mount.path("batch", "half")
+    python("import os, sys; os.mknod(sys.argv[1], 0o100644)", empty)
+    python("import os, sys; f = open(sys.argv[1], 'w'); f.write('x'); f.flush(); os.abort()",
+           half, check=False)
+    assert xattr(empty, "status") == "empty"
+    wait_until(lambda: xattr(half, "status") == "aborted", "the killed writer is noticed")
+    for number, mode in enumerate((0o600, 0o640)):
+        for path in (empty, half):
+            os.chmod(path, mode)
+            os.utime(path, ns=(10**18, 10**18 + number * 10**9 + 123456789))
+        mount.umount()
+        mount.remount()
+        for path in (empty, half):
+            st = os.stat(path)
+            assert st.st_mode & 0o777 == mode
+            assert st.st_mtime_ns == 10**18 + number * 10**9 + 123456789
+    bash(": > $1", empty)
+    assert os.stat(empty).st_mtime > 1.5 * 10**9
