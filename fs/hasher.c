@@ -175,3 +175,14 @@ void hasher_remove(struct hasher *h, struct hash_job *job)
 	job->removing = false;
 	pthread_mutex_unlock(&h->lock);
 }
+
+unsigned hasher_length(struct hasher *h)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&h->lock);
+	for (const struct hash_job *job = h->head; job; job = job->next)
+		n++;
+	pthread_mutex_unlock(&h->lock);
+	return n;
+}

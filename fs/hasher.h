@@ -44,4 +44,7 @@ void hasher_queue(struct hasher *h, struct hash_job *job);
  */
 void hasher_remove(struct hasher *h, struct hash_job *job);
 
+/* Jobs that wait for a worker. */
+unsigned hasher_length(struct hasher *h);
+
 #endif

@@ -303,8 +303,14 @@ void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret)
 		c.failed += !p->info.under_way && p->info.outcome == OUTCOME_FAILED;
 		c.aborted += p->info.outcome == OUTCOME_ABORTED;
 	}
+	for (const struct publish *p = pr->run_head; p; p = p->run_next)
+		c.queued++;
 	c.completed = pr->completed;
+	memcpy(c.ended, pr->ended, sizeof(c.ended));
 	pthread_mutex_unlock(&pr->lock);
+	c.parts = atomic_load(&pr->parts);
+	c.bytes = atomic_load(&pr->bytes);
+	hist_get(&pr->times, &c.times);
 	*ret = c;
 }
 
@@ -339,6 +345,7 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 	p->release = spec->release;
 	p->arg = spec->arg;
 	p->info.status = "writing";
+	p->info.since_ms = clock_mono_ms();
 	p->in.purpose = strdup(spec->purpose);
 	p->in.path = strdup(spec->path);
 	p->in.mode = spec->mode;

@@ -20,6 +20,7 @@
 
 #include "fs/publish_state.h"
 #include "net/digest.h"
+#include "net/hist.h"
 
 struct api;
 struct hasher;
@@ -61,7 +62,12 @@ void publisher_free(struct publisher *pr); /* NULL is a no-op */
 struct publisher_counts {
 	unsigned active; /* closed, not ended */
 	unsigned failed, aborted, held;
-	uint64_t completed; /* since the start */
+	unsigned queued; /* that the thread has to look at */
+	/* since the start */
+	uint64_t completed;
+	uint64_t ended[OUTCOME_DROPPED + 1]; /* by outcome; a retry that fails counts again */
+	uint64_t parts, bytes;		     /* Parts that arrived; bytes of completed Files */
+	struct hist_snapshot times;	     /* from the close to the File */
 };
 void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret);
 
@@ -170,12 +176,34 @@ struct publish_info {
 	enum publish_outcome outcome;
 	bool under_way; /* a close was seen and the end was not */
 	int err;
+	int http_status; /* of the failure; 0: none, or not known */
 	uint64_t upload_bytes;
+	uint64_t sent_bytes; /* of its Parts: those that are in, and what has left of the others */
 	unsigned parts_done, parts_total;
+	/* clock_mono_ms(): when it got this status; when the first Part of this Upload left, and
+	 * when it is tried again by itself, or 0 */
+	uint64_t since_ms, sending_ms, retry_ms;
 	char upload_id[128], file_id[128], request_id[128];
 	char md5[DIGEST_HEX_SIZE];
 	char error[640];
 };
 void publish_get_info(struct publish *p, struct publish_info *ret);
+
+/* All publications at one moment, but for those whose file was removed. */
+struct publish_row {
+	char *purpose, *path;
+	uint64_t size; /* bytes of the staged file */
+	struct publish_info info;
+};
+struct publish_rows {
+	struct publish_row *v;
+	size_t count;
+};
+/*
+ * In no order. Not under super's lock nor the publisher's. 0 or -ENOMEM; the caller calls
+ * publish_rows_free().
+ */
+int publisher_list(struct publisher *pr, struct publish_rows *ret);
+void publish_rows_free(struct publish_rows *rows); /* what it holds */
 
 #endif

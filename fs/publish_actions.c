@@ -150,6 +150,7 @@ void publish_forget_upload(struct publish *p)
 	p->create_req = NULL;
 	p->upload_id[0] = '\0';
 	p->upload_deadline_ms = 0;
+	p->sending_ms = 0;
 	p->epoch++;
 }
 
@@ -296,7 +297,10 @@ bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed)
 
 void publish_act_send(struct publish *p)
 {
-	struct api_part_body body = { .fd = staged_fd(p->staged), .fairness = (uintptr_t)p };
+	struct api_part_body body = { .fd = staged_fd(p->staged),
+				      .fairness = (uintptr_t)p,
+				      /* p lives until the callback: the call has a reference */
+				      .moving = &p->moving };
 	bool sealed = publish_sealed(p);
 	struct call *c;
 	uint32_t i = 0;
@@ -322,6 +326,8 @@ void publish_act_send(struct publish *p)
 		return;
 	}
 	p->parts[i].state = PART_SENDING;
+	if (!p->sending_ms)
+		p->sending_ms = clock_mono_ms();
 	p->sending++;
 }
 
@@ -435,10 +441,13 @@ static void end_completed(struct publish *p)
 		publish_act_end(p, OUTCOME_DROPPED);
 		return;
 	}
-	log_info("%s/%s: published as %s, %llu bytes in %u parts, md5 %s, %llu ms after the close",
+	log_info("%s/%s: published as %s, %llu bytes in %u parts, md5 %s, %llu ms after the close, "
+		 "%u retries",
 		 p->upload_purpose, p->upload_filename, p->file_id,
-		 (unsigned long long)p->upload_bytes, p->part_count, p->md5,
-		 (unsigned long long)ms);
+		 (unsigned long long)p->upload_bytes, p->part_count, p->md5, (unsigned long long)ms,
+		 p->again);
+	hist_add(&p->pr->times, ms);
+	atomic_fetch_add(&p->pr->bytes, p->upload_bytes);
 	publish_finish(p, OUTCOME_COMPLETED);
 }
 

@@ -119,9 +119,12 @@ struct publish {
 	char md5[DIGEST_HEX_SIZE];
 	char file_id[API_ID_MAX + 1];
 	int64_t file_created_at, file_expires_at;
-	int err;
+	int err, http_status;
 	char error[640], request_id[128];
-	uint64_t wake_ms; /* monotonic; 0: none */
+	uint64_t sending_ms;  /* when the first Part of this Upload left; 0: none did */
+	unsigned again;	      /* tries of its requests beyond the first of each */
+	atomic_ullong moving; /* bytes that left of Parts under way; the network thread's, too */
+	uint64_t wake_ms;     /* monotonic; 0: none */
 	uint64_t lookup_due_ms, retry_due_ms;
 	uint64_t sealed_ms;
 	struct hash_job sync_job;
@@ -138,6 +141,9 @@ struct publisher {
 	bool stop, stepping;
 	unsigned side_calls; /* cancels nobody waits for */
 	uint64_t completed;
+	uint64_t ended[OUTCOME_DROPPED + 1];
+	atomic_ullong parts, bytes; /* any thread */
+	struct hist times;
 };
 
 /* publish.c */

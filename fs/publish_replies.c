@@ -20,13 +20,16 @@ void publish_note_error(struct publish *p, int err, const char *text, const char
 	p->err = err;
 	snprintf(p->error, sizeof(p->error), "%s", text);
 	snprintf(p->request_id, sizeof(p->request_id), "%s", request_id);
+	p->http_status = 0;
 }
 
-void publish_fail(struct publish *p, int err, const char *text, const char *request_id)
+static void fail(struct publish *p, int err, const char *text, const char *request_id,
+		 int http_status)
 {
 	uint64_t delay = p->pr->cfg.retry_first_s;
 
 	publish_note_error(p, err, text, request_id);
+	p->http_status = http_status;
 	for (unsigned i = 0; i < p->retries && delay < p->pr->cfg.retry_max_s; i++)
 		delay *= 2;
 	if (delay > p->pr->cfg.retry_max_s)
@@ -39,6 +42,11 @@ void publish_fail(struct publish *p, int err, const char *text, const char *requ
 	p->outcome = OUTCOME_FAILED;
 	publish_save_record(p, true);
 	publish_finish(p, OUTCOME_FAILED);
+}
+
+void publish_fail(struct publish *p, int err, const char *text, const char *request_id)
+{
+	fail(p, err, text, request_id, 0);
 }
 
 /* Before the close a failure only means that nothing streams until then. */
@@ -68,7 +76,7 @@ static void fail_api(struct publish *p, const struct api_error *err)
 	 * anything else is given up at once, so that no Upload stays pending. */
 	if (err->kind != API_ERR_CONNECT)
 		publish_cancel_upload(p);
-	publish_fail(p, errmap(err, ERRMAP_WRITE), text, err->request_id);
+	fail(p, errmap(err, ERRMAP_WRITE), text, err->request_id, err->http_status);
 }
 
 void publish_fail_errno(struct publish *p, int err, const char *what)
@@ -177,6 +185,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 		return;
 	part->version = ev->version;
 	part->state = PART_SENT;
+	atomic_fetch_add(&p->pr->parts, 1);
 	publish_save_record(p, false);
 }
 
@@ -344,6 +353,7 @@ static void handle_synced(struct publish *p, const struct event *ev)
 
 void publish_handle(struct publish *p, const struct event *ev)
 {
+	p->again += ev->api_err.attempts > 1 ? ev->api_err.attempts - 1 : 0;
 	if (ev->kind == EV_SYNCED) {
 		handle_synced(p, ev);
 		return;

@@ -172,6 +172,7 @@ static void start_over(struct publish *p)
 	p->sync_round++;
 	p->restarts = p->bad_replies = p->lookups = p->retries = 0;
 	p->retry_due_ms = p->sealed_ms = 0;
+	p->again = 0;
 	p->md5[0] = p->md5_then[0] = '\0';
 	publish_note_error(p, 0, "", "");
 	publish_save_record(p, false);

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "fs/publish_impl.h"
+#include "fs/staging.h"
+#include "net/clock.h"
 
 /* ---- waiting ---- */
 
@@ -127,28 +129,50 @@ static const char *status_word(const struct publish *p)
 	return p->upload_id[0] || p->phase == PHASE_CREATING ? "streaming" : "writing";
 }
 
-static unsigned parts_done(const struct publish *p)
+/* Parts that are in, and their bytes. */
+static unsigned parts_done(const struct publish *p, uint64_t *ret_bytes)
 {
+	uint64_t size = p->pr->cfg.part_size;
 	unsigned n = 0;
 
-	for (uint32_t i = 0; i < p->part_count; i++)
-		n += p->parts[i].state == PART_SENT;
+	*ret_bytes = 0;
+	for (uint32_t i = 0; i < p->part_count; i++) {
+		uint64_t left = p->upload_bytes - i * size;
+
+		if (p->parts[i].state != PART_SENT)
+			continue;
+		*ret_bytes += left < size ? left : size;
+		n++;
+	}
 	return n;
+}
+
+static void set_status_locked(struct publish *p)
+{
+	const char *status = status_word(p);
+
+	if (strcmp(p->info.status, status))
+		p->info.since_ms = clock_mono_ms();
+	p->info.status = status;
+	p->info.outcome = p->phase == PHASE_ENDED ? p->outcome : OUTCOME_NONE;
 }
 
 void publish_snapshot(struct publish *p)
 {
 	struct publish_info *o = &p->info;
-	unsigned done = parts_done(p);
+	uint64_t sent;
+	unsigned done = parts_done(p, &sent);
 
 	pthread_mutex_lock(&p->pr->lock);
 	/* A reopening that the thread has not looked at yet has set its own. */
-	if (!p->in.reopen) {
-		o->status = status_word(p);
-		o->outcome = p->phase == PHASE_ENDED ? p->outcome : OUTCOME_NONE;
-	}
+	if (!p->in.reopen)
+		set_status_locked(p);
 	o->err = p->err;
+	o->http_status = p->http_status;
 	o->upload_bytes = p->upload_bytes;
+	o->sent_bytes = sent;
+	o->sending_ms = p->sending_ms;
+	o->retry_ms = p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED ? p->retry_due_ms : 0;
 	o->parts_done = done;
 	o->parts_total = p->part_count;
 	memcpy(o->upload_id, p->upload_id, sizeof(o->upload_id));
@@ -163,6 +187,7 @@ void publish_get_info(struct publish *p, struct publish_info *ret)
 {
 	pthread_mutex_lock(&p->pr->lock);
 	*ret = p->info;
+	ret->sent_bytes += atomic_load(&p->moving);
 	if (p->telling && pthread_equal(pthread_self(), p->pr->thread))
 		ret->under_way = false;
 	/* The thread may not have looked at the close yet. */
@@ -214,6 +239,7 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 		p->info.under_way = false;
 		p->in.retry = false;
 	}
+	p->pr->ended[outcome]++;
 	if (outcome == OUTCOME_COMPLETED)
 		p->pr->completed++;
 	pthread_cond_broadcast(&p->pr->idle);

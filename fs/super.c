@@ -28,6 +28,8 @@ int super_new(const struct super_config *cfg, struct super **ret)
 	if (r)
 		goto fail_lock;
 	r = super_make_purposes(s);
+	if (!r)
+		r = super_make_control(s);
 	if (r)
 		goto fail_table;
 	lc.purpose = s->purpose;
@@ -156,7 +158,7 @@ void super_fill(struct super *s, struct inode *i, struct super_entry *ret)
 		t = (struct timespec){ .tv_sec = i->created_at };
 	ret->ino = i->ino;
 	/* The kernel may remember a directory, or a File that nobody here writes. */
-	ret->settled = dir ? true : !i->local;
+	ret->settled = dir ? true : !i->local && !i->special;
 	st->st_ino = i->ino;
 	st->st_mode = (dir ? S_IFDIR : S_IFREG) | i->mode;
 	st->st_nlink = dir ? 2 : (i->local && i->local->dropped ? 0 : 1);

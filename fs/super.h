@@ -26,6 +26,7 @@
 #include <sys/types.h>
 
 struct api;
+struct buf;
 struct cache;
 struct fetcher;
 struct handle;
@@ -37,6 +38,9 @@ struct staged;
 struct staging;
 struct super;
 
+enum super_control { SUPER_STATUS, SUPER_METRICS, SUPER_CONTROLS };
+#define SUPER_CONTROL_MAX (64U << 20) /* bytes of one text */
+
 struct super_config {
 	struct api *api; /* all borrowed until super_free() */
 	struct publisher *publisher;
@@ -47,11 +51,18 @@ struct super_config {
 	struct hasher *disk; /* a worker for long copies on the local disk */
 	const char *purpose; /* one of names_purposes, or NULL for all */
 	bool close_async, keep_old;
+	bool allow_other; /* others may read .uploadfs */
 	unsigned list_ttl_s, hold_timeout_s;
 	uint64_t cache_size;
 	uid_t uid;
 	gid_t gid;
 	mode_t file_mode, dir_mode, umask; /* permission bits */
+	/*
+	 * Makes the text of .uploadfs/status or metrics: appends to ret. 0 or negative errno.
+	 * Called from any thread without locks. NULL: there is no .uploadfs.
+	 */
+	int (*control)(void *arg, enum super_control which, struct buf *ret);
+	void *control_arg;
 };
 
 int super_new(const struct super_config *cfg, struct super **ret);

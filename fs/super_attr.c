@@ -156,6 +156,8 @@ void super_setattr(struct super *s, uint64_t ino, const struct stat *st, unsigne
 	i = inode_get(s->table, ino);
 	if (!i)
 		r = -ENOENT;
+	else if (i->special)
+		r = -EPERM;
 	else if ((what & SUPER_SET_SIZE) && i->kind == INODE_DIR)
 		r = -EISDIR;
 	else

@@ -115,7 +115,7 @@ bool super_lookup_special(struct super *s, uint64_t parent, const char *name, su
 	dir = inode_get(s->table, parent);
 	if (dir && dir == inode_root(s->table) && !strcmp(name, ".by-id")) {
 		i = make_dir_by_id(s);
-	} else if (dir && dir->special && dir->kind == INODE_DIR) {
+	} else if (dir && dir->special && dir->kind == INODE_DIR && !strcmp(dir->name, ".by-id")) {
 		inside = true;
 		i = inode_by_file_id(s->table, name);
 	}

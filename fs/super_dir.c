@@ -33,7 +33,7 @@ static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
 	if (!r)
 		r = dir_add(d, "..", dir->parent ? dir->parent->ino : dir->ino, true);
 	for (struct inode *i = r ? NULL : dir->child; i && !r; i = i->next)
-		if (!i->special)
+		if (!i->special || dir->special)
 			r = dir_add(d, i->name, i->ino, i->kind == INODE_DIR);
 	if (!r)
 		dir_link(d, &s->dirs);
@@ -64,6 +64,19 @@ static void opendir_listed(void *arg, int err, bool known)
 	free(o);
 }
 
+/* What the service has no word in. */
+static bool is_special(struct super *s, uint64_t ino)
+{
+	const struct inode *i;
+	bool special;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	special = i && i->special;
+	pthread_mutex_unlock(&s->lock);
+	return special;
+}
+
 void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg)
 {
 	struct opening_dir *o = malloc(sizeof(*o));
@@ -73,6 +86,10 @@ void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg)
 		return;
 	}
 	*o = (struct opening_dir){ s, ino, cb, arg };
+	if (is_special(s, ino)) {
+		opendir_listed(o, 0, true);
+		return;
+	}
 	listing_want(s->listing, s->cfg.list_ttl_s * 1000ULL, opendir_listed, o);
 }
 

@@ -58,11 +58,13 @@ struct handle {
 	unsigned kills;
 	/* the last close that published nothing came from a killed process */
 	bool closer_killed;
-	bool writer_killed;    /* one that had written was killed, whoever closes after it */
-	uint64_t last_owner;   /* lock owner of the last write, 0: not told */
-	pid_t last_tid;	       /* the thread that made it */
-	struct staged *st;     /* referenced; what it reads when there is no local side any more */
-	struct fetch *fetch;   /* or what it reads from the service */
+	bool writer_killed;  /* one that had written was killed, whoever closes after it */
+	uint64_t last_owner; /* lock owner of the last write, 0: not told */
+	pid_t last_tid;	     /* the thread that made it */
+	struct staged *st;   /* referenced; what it reads when there is no local side any more */
+	struct fetch *fetch; /* or what it reads from the service */
+	int text_fd;	     /* or a text of .uploadfs; -1: none */
+	uint64_t text_size;
 	struct writer *writer; /* NULL when it can't write */
 };
 
@@ -72,6 +74,7 @@ struct super {
 	dev_t dev;
 	atomic_bool closing; /* no more writers */
 	pthread_mutex_t lock;
+	struct inode *control[SUPER_CONTROLS]; /* NULL: none; set at the start */
 	/* under lock */
 	struct inode_table *table;
 	struct listing *listing;
@@ -93,6 +96,13 @@ int super_check_new(struct super *s, const struct inode *dir, const char *name);
 /* super_byid.c: true when it is a name of .by-id: cb has been or will be called */
 bool super_lookup_special(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
 			  void *arg);
+
+/* super_control.c */
+int super_make_control(struct super *s); /* at the start */
+/* True when it is a file of .uploadfs: cb has been called. */
+bool super_open_control(struct super *s, uint64_t ino, int flags, super_open_cb *cb, void *arg);
+void super_read_control(const struct handle *h, uint64_t off, size_t len, super_read_cb *cb,
+			void *arg);
 
 /* super_meta.c; under lock */
 void super_recall(struct super *s, struct inode *i);   /* what was set on its File */

@@ -181,8 +181,10 @@ void super_unlink(struct super *s, uint64_t parent, const char *name, super_done
 	dir = inode_get(s->table, parent);
 	if (dir)
 		i = inode_find(s->table, dir, name);
-	if (!r && !i)
-		r = dir && dir->special ? -EPERM : -ENOENT;
+	if (!r && dir && dir->special)
+		r = -EPERM;
+	else if (!r && !i)
+		r = -ENOENT;
 	else if (!r && i->kind == INODE_DIR)
 		r = -EISDIR;
 	if (!r)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fs/fetch.h"
 #include "fs/super_impl.h"
@@ -27,6 +28,7 @@ struct handle *handle_new(struct super *s, struct inode *i, int flags, struct wr
 	h->flags = flags;
 	h->may_write = wants_write(flags);
 	h->writer = w;
+	h->text_fd = -1;
 	/* A shared writable mapping needs O_RDWR and the page cache; a handle that
 	 * only writes is quicker without. */
 	h->direct_io = (flags & O_ACCMODE) == O_WRONLY;
@@ -62,6 +64,8 @@ void handle_free(struct handle *h)
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(h->st);
 	fetch_close(h->fetch);
+	if (h->text_fd >= 0)
+		close(h->text_fd);
 	writer_free(h->writer);
 	free(h);
 }
@@ -208,6 +212,8 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 	uint64_t bytes = 0;
 	int r = 0;
 
+	if (super_open_control(s, ino, flags, cb, arg))
+		return;
 	if (wants_write(flags) && atomic_load(&s->closing)) {
 		cb(arg, -EROFS, NULL, NULL);
 		return;

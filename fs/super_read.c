@@ -41,6 +41,10 @@ void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, sup
 	struct staged *st = NULL;
 	struct reading *r;
 
+	if (h->text_fd >= 0) {
+		super_read_control(h, off, len, cb, arg);
+		return;
+	}
 	pthread_mutex_lock(&s->lock);
 	if (h->inode->local)
 		st = staged_ref(h->inode->local->st);

@@ -38,7 +38,7 @@ static void copy_published(struct facts *f, const struct inode *i)
 static int gather(const struct inode *i, struct facts *f)
 {
 	memset(f, 0, sizeof(*f));
-	if (i->kind != INODE_FILE)
+	if (i->kind != INODE_FILE || i->special)
 		return -ENODATA;
 	if (inode_path(i, &f->path))
 		return -ENOMEM;

@@ -8,6 +8,7 @@
 
 #include "net/api_call.h"
 #include "net/api_json.h"
+#include "net/clock.h"
 #include "net/log.h"
 #include "net/url.h"
 
@@ -27,6 +28,8 @@ struct api {
 	char *base;		      /* without a slash at its end */
 	char *organization, *project; /* whole headers, or NULL */
 	bool key_may_go;	      /* https, loopback, or allow_http */
+	struct hist times[API_OPS];   /* of attempts */
+	atomic_ullong failed[API_OPS];
 	unsigned idle_s;
 	pthread_mutex_t lock;
 	char *key; /* by lock; NULL: none */
@@ -205,6 +208,16 @@ static void judge_reply(struct api_req *req, const struct http_result *res, stru
 	v->max_retries = API_GARBLED_RETRIES;
 }
 
+static void note_attempt(struct api_req *req)
+{
+	struct api *api = req->api;
+	uint64_t now = clock_mono_ms(), started = req->job.started_ms;
+
+	hist_add(&api->times[req->ops->op], now > started ? now - started : 0);
+	if (req->err.kind != API_OK)
+		atomic_fetch_add(&api->failed[req->ops->op], 1);
+}
+
 static void api_judge(struct hq_job *job, const struct http_result *res, struct hq_verdict *v)
 {
 	struct api_req *req = (struct api_req *)job;
@@ -220,6 +233,7 @@ static void api_judge(struct hq_job *job, const struct http_result *res, struct 
 	else
 		judge_reply(req, res, v);
 out:
+	note_attempt(req);
 	if (req->err.kind == API_OK)
 		return;
 	api_error_text(&req->err, text, sizeof(text));
@@ -449,4 +463,27 @@ void api_get_stats(struct api *api, struct api_stats *ret)
 	ret->retries = counts.retries;
 	ret->bytes_sent = counts.bytes_sent;
 	ret->bytes_received = counts.bytes_received;
+}
+
+void api_get_op_stats(struct api *api, enum api_op op, struct api_op_stats *ret)
+{
+	static const char *const names[API_OPS] = { "create", "part", "complete", "cancel",
+						    "list",   "get",  "delete",	  "content" };
+
+	ret->name = names[op];
+	hist_get(&api->times[op], &ret->times);
+	ret->failed = atomic_load(&api->failed[op]);
+}
+
+void api_get_queues(struct api *api, struct api_queue ret[API_QUEUES])
+{
+	static const char *const names[API_QUEUES] = { "part", "call", "ask", "content", "urgent" };
+	struct hq_lengths lengths;
+
+	_Static_assert(API_QUEUES == HQ_CLASSES, "a name for each class");
+	for (int c = 0; c < HQ_CLASSES; c++) {
+		hq_get_lengths(api->q, (enum hq_class)c, &lengths);
+		ret[c] = (struct api_queue){ names[c], lengths.waiting, lengths.delayed,
+					     lengths.running };
+	}
 }

@@ -28,9 +28,12 @@
 #ifndef UPLOADFS_NET_API_H
 #define UPLOADFS_NET_API_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "net/hist.h"
 
 #define API_ID_MAX 127
 /* Bytes of payload in a Part (D: 64 MB; S: the SDK sends 64 MiB). */
@@ -169,13 +172,16 @@ struct api_req *api_upload_create(struct api *api, const struct api_upload_spec 
  * on the network thread as they leave; read anew for each retry. fairness: any
  * number that names the file: Parts of different files take turns. filename is
  * sent on the field (the service refuses a part without one), by the offset.
- * Fewer bytes in fd than len: API_ERR_LOCAL with -EIO.
+ * Fewer bytes in fd than len: API_ERR_LOCAL with -EIO. moving, or NULL: grows by
+ * the bytes that were handed to the connection in the attempt under way, all of
+ * which are taken back before the callback; it must live until then.
  */
 struct api_part_body {
 	int fd;
 	uint64_t offset;
 	uint64_t len;
 	uint64_t fairness;
+	atomic_ullong *moving;
 };
 struct api_req *api_part_add(struct api *api, const char *upload_id,
 			     const struct api_part_body *body, api_part_cb *cb, void *arg);
@@ -246,5 +252,32 @@ struct api_stats {
 	uint64_t requests, retries, bytes_sent, bytes_received;
 };
 void api_get_stats(struct api *api, struct api_stats *ret);
+
+enum api_op {
+	API_OP_CREATE,
+	API_OP_PART,
+	API_OP_COMPLETE,
+	API_OP_CANCEL,
+	API_OP_LIST,
+	API_OP_GET,
+	API_OP_DELETE,
+	API_OP_CONTENT,
+	API_OPS
+};
+/* What each attempt took from being sent to its end, and how many of them were no success. */
+struct api_op_stats {
+	const char *name; /* "create", …; static */
+	struct hist_snapshot times;
+	uint64_t failed;
+};
+void api_get_op_stats(struct api *api, enum api_op op, struct api_op_stats *ret);
+
+#define API_QUEUES 5
+/* Requests that wait for their turn, for their next try, or are under way. */
+struct api_queue {
+	const char *name; /* "part", "call", "ask", "content", "urgent"; static */
+	unsigned waiting, delayed, running;
+};
+void api_get_queues(struct api *api, struct api_queue ret[API_QUEUES]);
 
 #endif

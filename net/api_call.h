@@ -21,6 +21,7 @@
 enum api_limits { API_LIMITS_CALL, API_LIMITS_COMPLETE, API_LIMITS_BODY };
 
 struct api_call_ops {
+	enum api_op op;
 	/* Checks a 2xx reply and keeps what finish() needs of it; NULL, or what is wrong. */
 	const char *(*take)(struct api_req *req, const struct json *reply);
 	/* Calls the caller's callback with req->err; the reply that take() saw still lives. */

@@ -58,6 +58,7 @@ static void list_finish(struct api_req *req)
 }
 
 static const struct api_call_ops list_ops = {
+	.op = API_OP_LIST,
 	.take = list_take,
 	.finish = list_finish,
 	.release = file_release,
@@ -110,6 +111,7 @@ static void get_finish(struct api_req *req)
 }
 
 static const struct api_call_ops get_ops = {
+	.op = API_OP_GET,
 	.take = get_take,
 	.finish = get_finish,
 	.release = file_release,
@@ -153,6 +155,7 @@ static void delete_finish(struct api_req *req)
 }
 
 static const struct api_call_ops delete_ops = {
+	.op = API_OP_DELETE,
 	.take = delete_take,
 	.finish = delete_finish,
 	.release = file_release,
@@ -312,6 +315,7 @@ static void content_finish(struct api_req *req)
 }
 
 static const struct api_call_ops content_ops = {
+	.op = API_OP_CONTENT,
 	.finish = content_finish,
 	.prepare = content_prepare,
 	.judge = content_judge,

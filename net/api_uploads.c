@@ -69,6 +69,7 @@ static const char *create_take(struct api_req *req, const struct json *reply)
 }
 
 static const struct api_call_ops create_ops = {
+	.op = API_OP_CREATE,
 	.take = create_take,
 	.finish = upload_finish,
 	.release = upload_release,
@@ -111,6 +112,7 @@ static void part_finish(struct api_req *req)
 }
 
 static const struct api_call_ops part_ops = {
+	.op = API_OP_PART,
 	.take = part_take,
 	.finish = part_finish,
 	.release = upload_release,
@@ -139,6 +141,7 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 		.fd = body->fd,
 		.offset = body->offset,
 		.len = body->len,
+		.moving = body->moving,
 	};
 	return api_call_submit(&c->req);
 }
@@ -164,6 +167,7 @@ static const char *complete_take(struct api_req *req, const struct json *reply)
 }
 
 static const struct api_call_ops complete_ops = {
+	.op = API_OP_COMPLETE,
 	.take = complete_take,
 	.finish = upload_finish,
 	.release = upload_release,
@@ -203,6 +207,7 @@ static const char *cancel_take(struct api_req *req, const struct json *reply)
 }
 
 static const struct api_call_ops cancel_ops = {
+	.op = API_OP_CANCEL,
 	.take = cancel_take,
 	.finish = upload_finish,
 	.release = upload_release,

@@ -87,6 +87,8 @@ static size_t on_part_read(char *dst, size_t size, size_t count, void *arg)
 		return CURL_READFUNC_ABORT;
 	}
 	x->part_at += (size_t)n;
+	if (x->part.moving)
+		atomic_fetch_add(x->part.moving, (unsigned long long)n);
 	return (size_t)n;
 }
 
@@ -96,6 +98,9 @@ static int on_part_seek(void *arg, curl_off_t offset, int origin)
 
 	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > x->part.len)
 		return CURL_SEEKFUNC_CANTSEEK;
+	/* Unsigned, so that it may go down as well. */
+	if (x->part.moving)
+		atomic_fetch_add(x->part.moving, (unsigned long long)offset - x->part_at);
 	x->part_at = (uint64_t)offset;
 	return CURL_SEEKFUNC_OK;
 }
@@ -352,6 +357,9 @@ static void unlink_xfer(struct http_xfer *x)
 {
 	curl_multi_remove_handle(x->http->multi, x->easy);
 	TAILQ_REMOVE(&x->http->xfers, x, link);
+	if (x->part.moving)
+		atomic_fetch_sub(x->part.moving, x->part_at);
+	x->part.moving = NULL;
 }
 
 bool http_abort(struct http_xfer *x)

@@ -22,6 +22,7 @@
 #ifndef UPLOADFS_NET_HTTP_H
 #define UPLOADFS_NET_HTTP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -75,6 +76,11 @@ struct http_part {
 	const char *field, *filename;
 	int fd; /* open and unchanged until the transfer ends */
 	uint64_t offset, len;
+	/*
+	 * Or NULL. Grows by what is handed to the connection; all of it is taken back
+	 * before done() runs or http_abort() returns.
+	 */
+	atomic_ullong *moving;
 };
 
 #define HTTP_ENOUGH 1

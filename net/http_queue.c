@@ -14,6 +14,7 @@ struct hq {
 	struct hq_config cfg;
 	atomic_uint refs;
 	atomic_ullong requests, retries;
+	atomic_uint lengths[HQ_CLASSES][HQ_ENDED + 1]; /* jobs by class and state */
 
 	/* Network thread only: */
 	struct hq_turns waiting[HQ_CLASSES];
@@ -135,9 +136,20 @@ void hq_job_unref(struct hq_job *job)
 
 /* ---- the life of a job ---- */
 
+static void to_state(struct hq_job *job, unsigned state)
+{
+	atomic_uint *lengths = job->q->lengths[job->class];
+
+	if (job->state != HQ_NEW)
+		atomic_fetch_sub(&lengths[job->state], 1);
+	job->state = state;
+	if (state != HQ_ENDED)
+		atomic_fetch_add(&lengths[state], 1);
+}
+
 static void end_job(struct hq_job *job, int err, bool sent)
 {
-	job->state = HQ_ENDED;
+	to_state(job, HQ_ENDED);
 	atomic_store(&job->ended, true);
 	job->ops->done(job, err, sent);
 	hq_job_unref(job);
@@ -156,7 +168,7 @@ static void delay_job(struct hq_job *job, uint64_t due_ms)
 {
 	struct hq_job *after;
 
-	job->state = HQ_DELAYED;
+	to_state(job, HQ_DELAYED);
 	job->due_ms = due_ms;
 	TAILQ_FOREACH(after, &job->q->delayed, link)
 	{
@@ -219,8 +231,9 @@ static void start_job(struct hq_job *job)
 		return;
 	}
 	job->attempts++;
+	job->started_ms = clock_mono_ms();
 	atomic_fetch_add(&q->requests, 1);
-	job->state = HQ_RUNNING;
+	to_state(job, HQ_RUNNING);
 	TAILQ_INSERT_TAIL(&q->running[job->class], job, link);
 	q->running_count[job->class]++;
 }
@@ -257,7 +270,7 @@ static void on_submit(struct http_task *task)
 		end_job(job, -ECANCELED, false);
 		return;
 	}
-	job->state = HQ_WAITING;
+	to_state(job, HQ_WAITING);
 	hq_turns_add(&q->waiting[job->class], job);
 }
 
@@ -301,7 +314,7 @@ static uint64_t on_tick(void *arg)
 
 	while ((job = TAILQ_FIRST(&q->delayed)) && job->due_ms <= now) {
 		TAILQ_REMOVE(&q->delayed, job, link);
-		job->state = HQ_WAITING;
+		to_state(job, HQ_WAITING);
 		hq_turns_add_again(&q->waiting[job->class], job);
 	}
 	if (job)
@@ -362,6 +375,15 @@ void hq_get_counts(struct hq *q, struct hq_counts *ret)
 	ret->requests = atomic_load(&q->requests);
 	ret->retries = atomic_load(&q->retries);
 	http_bytes(q->http, &ret->bytes_sent, &ret->bytes_received);
+}
+
+void hq_get_lengths(struct hq *q, enum hq_class class, struct hq_lengths *ret)
+{
+	atomic_uint *lengths = q->lengths[class];
+
+	ret->waiting = atomic_load(&lengths[HQ_WAITING]);
+	ret->delayed = atomic_load(&lengths[HQ_DELAYED]);
+	ret->running = atomic_load(&lengths[HQ_RUNNING]);
 }
 
 int hq_new(const struct hq_config *cfg, struct hq **ret)

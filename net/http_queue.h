@@ -76,6 +76,7 @@ struct hq_job {
 	uint64_t turn;		  /* while HQ_WAITING: see struct hq_turns */
 	uint64_t due_ms;	  /* while HQ_DELAYED */
 	uint64_t first_failure_ms;
+	uint64_t started_ms; /* of the last attempt */
 	unsigned retries;
 };
 
@@ -108,6 +109,12 @@ struct hq_counts {
 	uint64_t requests, retries, bytes_sent, bytes_received;
 };
 void hq_get_counts(struct hq *q, struct hq_counts *ret);
+
+struct hq_lengths {
+	unsigned waiting, delayed, running;
+};
+/* How many jobs of a class there are; each number by itself, not all at one moment. */
+void hq_get_lengths(struct hq *q, enum hq_class class, struct hq_lengths *ret);
 
 /* ---- the policy, as pure functions ---- */
 

@@ -74,6 +74,8 @@ look() {
 		return
 	fi
 	need python3-pytest /usr/bin/python3 -c 'import pytest'
+	need python3-jsonschema /usr/bin/python3 -c 'import jsonschema'
+	need curl has curl
 	need libcmocka-dev pkg-config --exists cmocka
 	need clang has clang
 	need clang-format has clang-format

@@ -214,6 +214,22 @@ void api_get_stats(struct api *api, struct api_stats *ret)
 	fake_lock_give();
 }
 
+void api_get_op_stats(struct api *api, enum api_op op, struct api_op_stats *ret)
+{
+	(void)api;
+	(void)op;
+	memset(ret, 0, sizeof(*ret));
+	ret->name = "fake";
+}
+
+void api_get_queues(struct api *api, struct api_queue ret[API_QUEUES])
+{
+	(void)api;
+	memset(ret, 0, API_QUEUES * sizeof(*ret));
+	for (int i = 0; i < API_QUEUES; i++)
+		ret[i].name = "fake";
+}
+
 /* The calls. */
 
 void api_req_cancel(struct api_req *req)

@@ -1,0 +1,18 @@
+/*
+ * process: what a daemon asks of its process. Start-up only, one thread.
+ */
+#ifndef UPLOADFS_FS_PROCESS_H
+#define UPLOADFS_FS_PROCESS_H
+
+/* No core file, no debugger, all descriptors, no SIGPIPE, umask 077. */
+void process_harden(void);
+/*
+ * Goes into the background: the parent stays until the child says that the mount answers, and
+ * exits with 0 then, or with 1 when the child ends before. Returns in the child with the
+ * descriptor for process_detach(); the parent never returns.
+ */
+int process_daemonise(void);
+/* Lets the parent go, and leaves its directory and terminal. Closes ready_fd. */
+void process_detach(int ready_fd);
+
+#endif
