@@ -21,6 +21,7 @@
 
 #include "net/api.h"
 #include "net/clock.h"
+#include "net/strhash.h"
 
 #define CACHE_BUCKETS 1024
 #define CACHE_TOUCH_MS 60000 /* atime is written at most so often per file */
@@ -67,13 +68,9 @@ static void token_name(uint64_t token, char ret[CACHE_TOKEN_SIZE])
 
 static struct cache_entry **entry_slot(struct cache *c, const char *id)
 {
-	uint32_t hash = 2166136261U;
 	struct cache_entry **slot;
-	const char *p;
 
-	for (p = id; *p; p++)
-		hash = (hash ^ (unsigned char)*p) * 16777619U;
-	slot = &c->buckets[hash % CACHE_BUCKETS];
+	slot = &c->buckets[strhash(id) % CACHE_BUCKETS];
 	while (*slot && strcmp((*slot)->id, id))
 		slot = &(*slot)->next;
 	return slot;

@@ -11,6 +11,7 @@
 
 #include "fs/cache.h"
 #include "fs/fetch_impl.h"
+#include "net/strhash.h"
 
 void fetch_waiters_init(struct fetch_waiters *ws)
 {
@@ -61,13 +62,9 @@ int fetcher_new(struct api *api, struct cache *cache, struct fetcher **ret)
 
 static struct fetch **table_slot(struct fetcher *f, const char *id, uint64_t bytes)
 {
-	uint32_t hash = 2166136261U;
 	struct fetch **slot;
-	const char *p;
 
-	for (p = id; *p; p++)
-		hash = (hash ^ (unsigned char)*p) * 16777619U;
-	slot = &f->buckets[hash % FETCH_BUCKETS];
+	slot = &f->buckets[strhash(id) % FETCH_BUCKETS];
 	while (*slot && ((*slot)->bytes != bytes || strcmp((*slot)->id, id)))
 		slot = &(*slot)->next;
 	return slot;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/clock.h"
+#include "net/strhash.h"
 
 /* A hash table of inodes chained through one of their pointers. */
 struct index {
@@ -29,13 +30,6 @@ static uint64_t mix(uint64_t h)
 	return h;
 }
 
-static uint64_t hash_string(const char *s, uint64_t h)
-{
-	for (; *s; s++)
-		h = (h ^ (unsigned char)*s) * 0x100000001b3ULL;
-	return mix(h);
-}
-
 static uint64_t hash_ino(const struct inode *i)
 {
 	return mix(i->ino);
@@ -43,12 +37,12 @@ static uint64_t hash_ino(const struct inode *i)
 
 static uint64_t hash_name(const struct inode *i)
 {
-	return hash_string(i->name, i->parent->ino * 0x9e3779b97f4a7c15ULL);
+	return strhash_in(i->parent->ino, i->name);
 }
 
 static uint64_t hash_id(const struct inode *i)
 {
-	return hash_string(i->file_id, 0xcbf29ce484222325ULL);
+	return strhash(i->file_id);
 }
 
 static struct inode **chain(const struct index *x, struct inode *i)
@@ -184,6 +178,7 @@ static void inode_release(struct inode *i)
 	if (i->published)
 		free(i->published->upload_id);
 	free(i->published);
+	free(i->filename);
 	free(i->file_id);
 	free(i->name);
 	free(i);
@@ -249,7 +244,7 @@ struct inode *inode_new(struct inode_table *t, struct inode *parent, const char 
 
 struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name)
 {
-	uint64_t h = hash_string(name, parent->ino * 0x9e3779b97f4a7c15ULL);
+	uint64_t h = strhash_in(parent->ino, name);
 	struct inode *i = t->name.buckets[h & (t->name.size - 1)];
 
 	while (i && (i->parent != parent || strcmp(i->name, name)))
@@ -268,7 +263,7 @@ struct inode *inode_get(struct inode_table *t, uint64_t ino)
 
 struct inode *inode_by_file_id(struct inode_table *t, const char *file_id)
 {
-	uint64_t h = hash_string(file_id, 0xcbf29ce484222325ULL);
+	uint64_t h = strhash(file_id);
 	struct inode *i = t->id.buckets[h & (t->id.size - 1)];
 
 	while (i && strcmp(i->file_id, file_id))
@@ -374,4 +369,23 @@ int inode_path(const struct inode *i, char **ret)
 	}
 	*ret = s;
 	return 0;
+}
+
+int inode_set_filename(struct inode *i, const char *filename)
+{
+	char *path, *d = NULL;
+	int r = inode_path(i, &path);
+
+	if (r)
+		return r;
+	if (strcmp(path, filename)) {
+		d = strdup(filename);
+		r = d ? 0 : -ENOMEM;
+	}
+	free(path);
+	if (!r) {
+		free(i->filename);
+		i->filename = d;
+	}
+	return r;
 }

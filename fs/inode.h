@@ -6,6 +6,9 @@
  * or while something of ours holds it (nref: handles, publications). Which File
  * or staged file stands behind it is super's business.
  *
+ * A hundred thousand are nothing unusual: mind the size of struct inode (200
+ * bytes with 64 bit pointers, which malloc() can hold in 208).
+ *
  * Not thread-safe: everything here is protected by super's lock. Never blocks.
  */
 #ifndef UPLOADFS_FS_INODE_H
@@ -28,6 +31,7 @@ struct published {
 	char md5[33];
 	unsigned parts;
 	char *upload_id;
+	uint64_t fresh_until_ms; /* monotonic: a listing without it proves nothing before */
 };
 
 struct inode {
@@ -40,6 +44,7 @@ struct inode {
 	bool special : 1;     /* not listed, not writable: .by-id and what is in it */
 	bool has_mtime : 1;   /* set by a user; else created_at counts */
 	bool stale_pages : 1; /* what the kernel has cached of it may be from before the File */
+	bool aside : 1;	      /* shown as NAME~FILE_ID: another one has the name */
 	uint32_t mode;	      /* permission bits */
 	uint32_t uid, gid;
 	struct timespec mtime;
@@ -51,12 +56,13 @@ struct inode {
 	/* a file */
 	struct local *local;	     /* staged file, or NULL */
 	char *file_id;		     /* the File, or NULL */
+	char *filename;		     /* the File's name where that is not its path, or NULL */
 	struct published *published; /* when we published it, else NULL */
 	uint64_t bytes;
 	int64_t created_at, expires_at;
-	uint32_t seen;		 /* number of the listing that named it last */
-	uint32_t nopen;		 /* handles open on it */
-	uint64_t fresh_until_ms; /* monotonic: a listing without it proves nothing before */
+	uint32_t seen;	/* number of the listing that named it last; 0: none did */
+	uint32_t order; /* its place in that listing; 0: the newest */
+	uint32_t nopen; /* handles open on it */
 };
 
 struct inode_table;
@@ -74,6 +80,8 @@ struct inode *inode_get(struct inode_table *t, uint64_t ino); /* NULL: none */
 struct inode *inode_by_file_id(struct inode_table *t, const char *file_id);
 /* Sets, changes or clears (NULL) the File behind it; id is copied. 0 or -ENOMEM. */
 int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_id);
+/* The name of the File behind it: copied, and kept only if it is not the path. 0 or -ENOMEM. */
+int inode_set_filename(struct inode *i, const char *filename);
 /* To another place or name. 0 or -ENOMEM (then nothing changed). */
 int inode_move(struct inode_table *t, struct inode *i, struct inode *parent, const char *name);
 /* Takes it out of its directory; it is freed once nobody needs it, perhaps now. */

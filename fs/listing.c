@@ -9,12 +9,24 @@
 #include "net/clock.h"
 #include "net/log.h"
 
-#define PAGE_LIMIT 10000
+#define PAGE_LIMIT 10000     /* the API's maximum */
 #define FAILED_AGAIN_MS 1000 /* after a failure the next fetch waits so long */
 #define FILES_MAX 10000000   /* more would be a server that pages for ever */
+#define RESUMES_MAX 8	     /* pages that begin behind a File that is gone by then */
+
+/*
+ * The newest part: pages of 20, 200, … Files. It ends where a known File stands,
+ * but a File has the time at which its Upload was made, so one that has just
+ * come to be may stand behind known ones: so far in time, or in Files, is
+ * looked beyond them. What stands further behind comes with the whole list.
+ */
+#define NEW_LIMIT 20
+#define NEW_OVERLAP_S 60
+#define NEW_MAX 200
 
 struct waiter {
 	struct waiter *next;
+	bool whole;
 	listing_cb *cb;
 	void *arg;
 };
@@ -25,14 +37,19 @@ struct listing {
 	/* under lock */
 	struct waiter *waiters;
 	bool fetching, known;
-	uint64_t fetched_ms; /* when the last good fetch began, monotonic */
-	uint64_t failed_ms;  /* when the last one failed, if it did */
-	int failed;	     /* with which negative errno; 0: it did not */
-	/* of the fetch under way, network thread only */
+	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
+	uint64_t newest_ms; /* and that of any kind */
+	uint64_t failed_ms; /* when the last one failed, if it did */
+	int failed;	    /* with which negative errno; 0: it did not */
+	/* of the fetch under way: of who starts it, then the network thread's */
+	bool whole;
+	bool reached; /* a File that is known */
 	uint64_t began_ms;
 	uint32_t number;
-	struct api_file *files;
-	size_t n, cap;
+	unsigned limit, resumes;
+	struct listing_page **pages;
+	size_t page_count, count;
+	int64_t newest; /* created_at of the newest File of all that were applied */
 	char last_id[API_ID_MAX + 1];
 };
 
@@ -48,75 +65,158 @@ int listing_new(const struct listing_config *cfg, struct listing **ret)
 	return 0;
 }
 
-static void drop_files(struct listing *l)
+static void drop_pages(struct listing *l)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		free((char *)(uintptr_t)l->files[i].id);
-		free((char *)(uintptr_t)l->files[i].filename);
-		free((char *)(uintptr_t)l->files[i].purpose);
-	}
-	free(l->files);
-	l->files = NULL;
-	l->n = l->cap = 0;
+	for (size_t i = 0; i < l->page_count; i++)
+		free(l->pages[i]);
+	free(l->pages);
+	l->pages = NULL;
+	l->page_count = l->count = 0;
 }
 
 void listing_free(struct listing *l)
 {
 	if (!l)
 		return;
-	drop_files(l);
+	drop_pages(l);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
 
-static int keep(struct listing *l, const struct api_file *f)
+/* ---- keeping a page ---- */
+
+static const char *put(char **at, const char *s)
 {
-	struct api_file *k;
+	size_t size = strlen(s) + 1;
+	char *copy = *at;
 
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 256;
-		struct api_file *v = realloc(l->files, cap * sizeof(*v));
+	memcpy(copy, s, size);
+	*at += size;
+	return copy;
+}
 
-		if (!v)
-			return -ENOMEM;
-		l->files = v;
-		l->cap = cap;
+/* A copy in one block: a hundred thousand small ones would leave holes behind. NULL: no memory. */
+static struct listing_page *page_copy(const struct api_file_page *page)
+{
+	size_t size = sizeof(struct listing_page) + page->count * sizeof(struct api_file);
+	struct listing_page *p;
+	char *at;
+
+	for (size_t i = 0; i < page->count; i++)
+		size += strlen(page->files[i].id) + strlen(page->files[i].filename) +
+			strlen(page->files[i].purpose) + 3;
+	p = malloc(size);
+	if (!p)
+		return NULL;
+	p->count = page->count;
+	at = (char *)&p->files[page->count];
+	for (size_t i = 0; i < page->count; i++) {
+		p->files[i] = page->files[i];
+		p->files[i].id = put(&at, page->files[i].id);
+		p->files[i].filename = put(&at, page->files[i].filename);
+		p->files[i].purpose = put(&at, page->files[i].purpose);
 	}
-	k = &l->files[l->n];
-	*k = *f;
-	k->id = strdup(f->id);
-	k->filename = strdup(f->filename);
-	k->purpose = strdup(f->purpose);
-	l->n++;
-	return k->id && k->filename && k->purpose ? 0 : -ENOMEM;
+	return p;
+}
+
+static int keep(struct listing *l, const struct api_file_page *page)
+{
+	struct listing_page **grown, *copy;
+
+	if (page->count > FILES_MAX - l->count)
+		return -EOVERFLOW;
+	grown = realloc(l->pages, (l->page_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	l->pages = grown;
+	copy = page_copy(page);
+	if (!copy)
+		return -ENOMEM;
+	grown[l->page_count++] = copy;
+	l->count += page->count;
+	return 0;
+}
+
+/* The File at place n of all that are kept. */
+static const struct api_file *kept(const struct listing *l, size_t n)
+{
+	size_t p = 0;
+
+	while (n >= l->pages[p]->count)
+		n -= l->pages[p++]->count;
+	return &l->pages[p]->files[n];
+}
+
+/* ---- a fetch ---- */
+
+static void begin(struct listing *l, bool whole);
+
+static void apply(struct listing *l)
+{
+	struct listing_files files = { .number = l->number,
+				       .whole = l->whole,
+				       .pages = l->pages,
+				       .page_count = l->page_count,
+				       .count = l->count };
+
+	for (size_t i = 0; i < l->page_count; i++)
+		for (size_t k = 0; k < l->pages[i]->count; k++)
+			if (l->pages[i]->files[k].created_at > l->newest)
+				l->newest = l->pages[i]->files[k].created_at;
+	l->cfg.apply(l->cfg.arg, &files);
+}
+
+static void note_end(struct listing *l, int err)
+{
+	if (err) {
+		l->failed_ms = clock_mono_ms();
+	} else if (l->whole) {
+		l->known = true;
+		l->whole_ms = l->newest_ms = l->began_ms;
+	} else {
+		l->newest_ms = l->began_ms;
+	}
+	l->failed = err;
+}
+
+/* Under lock: takes out those whose wait is over; others want more than the newest part. */
+static struct waiter *take_waiters(struct listing *l, bool all)
+{
+	struct waiter *over = NULL, *w, **at = &l->waiters;
+
+	while ((w = *at) != NULL) {
+		if (w->whole && !all) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->next = over;
+		over = w;
+	}
+	return over;
 }
 
 static void finish(struct listing *l, int err)
 {
 	struct waiter *w, *next;
-	bool known;
+	bool known, more;
 
 	if (!err)
-		l->cfg.apply(l->cfg.arg, l->number, l->files, l->n);
-	drop_files(l);
+		apply(l);
+	drop_pages(l);
 	pthread_mutex_lock(&l->lock);
-	if (!err) {
-		l->known = true;
-		l->fetched_ms = l->began_ms;
-	} else {
-		l->failed_ms = clock_mono_ms();
-	}
-	l->failed = err;
+	note_end(l, err);
 	known = l->known;
-	l->fetching = false;
-	w = l->waiters;
-	l->waiters = NULL;
+	w = take_waiters(l, err || l->whole);
+	more = l->fetching = l->waiters != NULL;
 	pthread_mutex_unlock(&l->lock);
 	for (; w; w = next) {
 		next = w->next;
 		w->cb(w->arg, err, known);
 		free(w);
 	}
+	if (more)
+		begin(l, true);
 }
 
 static void on_page(void *arg, const struct api_error *err, const struct api_file_page *page);
@@ -125,65 +225,171 @@ static void next_page(struct listing *l)
 {
 	struct api_req *req =
 		api_file_list(l->cfg.api, l->cfg.purpose, l->last_id[0] ? l->last_id : NULL,
-			      PAGE_LIMIT, true, on_page, l);
+			      l->limit, true, on_page, l);
 
 	if (!req)
 		finish(l, -ENOMEM);
 	api_req_unref(req);
 }
 
+static void begin(struct listing *l, bool whole)
+{
+	l->whole = whole;
+	l->reached = false;
+	l->began_ms = clock_mono_ms();
+	l->number++;
+	l->limit = whole ? PAGE_LIMIT : NEW_LIMIT;
+	l->resumes = 0;
+	l->last_id[0] = '\0';
+	next_page(l);
+}
+
+/*
+ * The File behind which the page was to begin is gone: from an earlier one, each
+ * time ten times further back. True: the page was asked for.
+ */
+static bool resume(struct listing *l, const struct api_error *err)
+{
+	size_t back = 2;
+
+	if (err->http_status != 404 || !l->last_id[0] || l->resumes >= RESUMES_MAX)
+		return false;
+	for (unsigned i = 0; i < l->resumes; i++)
+		back *= 10;
+	l->resumes++;
+	l->last_id[0] = '\0';
+	if (back <= l->count) {
+		const char *id = kept(l, l->count - back)->id;
+
+		memcpy(l->last_id, id, strlen(id) + 1);
+	} else {
+		drop_pages(l);
+	}
+	next_page(l);
+	return true;
+}
+
+static void failed(struct listing *l, const struct api_error *err)
+{
+	char text[640];
+
+	errmap_text(err, ERRMAP_LIST, text, sizeof(text));
+	if (err->kind != API_ERR_CANCELLED)
+		log_warn("listing the Files failed: %s", text);
+	finish(l, errmap(err, ERRMAP_LIST));
+}
+
+/* Enough of the newest ones? */
+static bool seen_enough(struct listing *l, const struct api_file_page *page)
+{
+	int64_t oldest = INT64_MAX;
+
+	for (size_t i = 0; i < page->count; i++) {
+		l->reached = l->reached || l->cfg.known(l->cfg.arg, page->files[i].id);
+		if (page->files[i].created_at < oldest)
+			oldest = page->files[i].created_at;
+	}
+	return l->reached && (oldest < l->newest - NEW_OVERLAP_S || l->count >= NEW_MAX);
+}
+
 static void on_page(void *arg, const struct api_error *err, const struct api_file_page *page)
 {
 	struct listing *l = arg;
-	char text[640];
-	int r = 0;
+	int r;
 
 	if (!page) {
-		errmap_text(err, ERRMAP_LIST, text, sizeof(text));
-		if (err->kind != API_ERR_CANCELLED)
-			log_warn("listing the Files failed: %s", text);
-		finish(l, errmap(err, ERRMAP_LIST));
+		if (!resume(l, err))
+			failed(l, err);
 		return;
 	}
-	for (size_t i = 0; i < page->count && !r; i++)
-		r = l->n < FILES_MAX ? keep(l, &page->files[i]) : -EOVERFLOW;
+	r = keep(l, page);
 	/* A page that leads nowhere ends it: else a confused server would keep us going round. */
 	if (r || !page->has_more || !page->last_id[0] || !strcmp(page->last_id, l->last_id) ||
-	    strlen(page->last_id) > API_ID_MAX) {
+	    strlen(page->last_id) > API_ID_MAX || (!l->whole && seen_enough(l, page))) {
 		finish(l, r);
 		return;
 	}
+	if (l->limit < PAGE_LIMIT)
+		l->limit = l->limit * 10 < PAGE_LIMIT ? l->limit * 10 : PAGE_LIMIT;
 	memcpy(l->last_id, page->last_id, strlen(page->last_id) + 1);
 	next_page(l);
 }
 
-void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg)
+/* ---- what others want ---- */
+
+static bool young(const struct listing *l, uint64_t since_ms, uint64_t max_age_ms)
 {
-	struct waiter *w = malloc(sizeof(*w));
+	return l->known && clock_mono_ms() - since_ms <= max_age_ms;
+}
+
+/* Under lock. A fetch that fails takes its time: not once for each who asks. */
+static int failed_lately(const struct listing *l)
+{
+	return clock_mono_ms() - l->failed_ms <= FAILED_AGAIN_MS ? l->failed : 0;
+}
+
+/* w: NULL when nobody waits; else consumed. */
+static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t whole_age_ms,
+		 struct waiter *w)
+{
 	bool start = false, fresh, known;
-	int failed;
+	int err;
 
 	pthread_mutex_lock(&l->lock);
+	whole = whole || !young(l, l->whole_ms, whole_age_ms);
 	known = l->known;
-	fresh = known && clock_mono_ms() - l->fetched_ms <= max_age_ms;
-	/* A fetch that fails takes its time: not once for each who asks. */
-	failed = !fresh && clock_mono_ms() - l->failed_ms <= FAILED_AGAIN_MS ? l->failed : 0;
-	if (!fresh && !failed && w) {
-		*w = (struct waiter){ l->waiters, cb, arg };
-		l->waiters = w;
+	fresh = whole ? young(l, l->whole_ms, whole_age_ms) : young(l, l->newest_ms, max_age_ms);
+	err = fresh ? 0 : failed_lately(l);
+	if (!fresh && !err) {
+		if (w) {
+			w->whole = whole;
+			w->next = l->waiters;
+			l->waiters = w;
+		}
 		start = !l->fetching;
 		l->fetching = true;
+		w = NULL;
 	}
 	pthread_mutex_unlock(&l->lock);
-	if (fresh || failed || !w) {
+	if (w) {
+		w->cb(w->arg, err, known);
 		free(w);
-		cb(arg, fresh ? 0 : failed ? failed : -ENOMEM, known);
-		return;
 	}
-	if (start) {
-		l->began_ms = clock_mono_ms();
-		l->number++;
-		l->last_id[0] = '\0';
-		next_page(l);
+	if (start)
+		begin(l, whole);
+}
+
+static struct waiter *waiter_new(listing_cb *cb, void *arg)
+{
+	struct waiter *w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		cb(arg, -ENOMEM, false);
+		return NULL;
 	}
+	w->cb = cb;
+	w->arg = arg;
+	return w;
+}
+
+void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg)
+{
+	struct waiter *w = waiter_new(cb, arg);
+
+	if (w)
+		want(l, true, max_age_ms, max_age_ms, w);
+}
+
+void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms, listing_cb *cb,
+		      void *arg)
+{
+	struct waiter *w = waiter_new(cb, arg);
+
+	if (w)
+		want(l, false, max_age_ms, whole_age_ms, w);
+}
+
+void listing_refresh(struct listing *l, uint64_t max_age_ms)
+{
+	want(l, true, max_age_ms, max_age_ms, NULL);
 }

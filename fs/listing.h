@@ -1,14 +1,18 @@
 /*
  * listing: the account's Files, fetched page by page and kept for a while.
  *
- * Any number of callers share one fetch. The listing itself is handed to
- * apply() as a whole, newest first, and not kept here. Threads: any;
- * apply() and the callbacks run on the network thread (a callback also at
- * once, when what is known is young enough), without locks held.
+ * There are two kinds of fetch: of the whole list, which tells what is there
+ * and what is not, and of its newest part, up to Files that are known already,
+ * which only tells what came to be. Any number of callers share one fetch.
+ * What was fetched is handed to apply() at once, newest first, and not kept
+ * here. Threads: any; apply(), known() and the callbacks run on the network
+ * thread (a callback also at once, when what is known is young enough), without
+ * locks held. Never blocks.
  */
 #ifndef UPLOADFS_FS_LISTING_H
 #define UPLOADFS_FS_LISTING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,11 +20,27 @@
 
 struct listing;
 
+struct listing_page {
+	size_t count;
+	struct api_file files[]; /* their strings live as long as the page */
+};
+
+struct listing_files {
+	uint32_t number; /* counts the fetches, from 1 */
+	bool whole;	 /* what is not in it is not there */
+	/* Newest first. A File may stand in it twice when others were removed meanwhile. */
+	struct listing_page *const *pages;
+	size_t page_count;
+	size_t count; /* of Files */
+};
+
 struct listing_config {
 	struct api *api;
 	const char *purpose; /* NULL: all; borrowed */
-	/* number counts the fetches; files[0] is the newest. Strings live until it returns. */
-	void (*apply)(void *arg, uint32_t number, const struct api_file *files, size_t n);
+	/* Strings live until it returns. */
+	void (*apply)(void *arg, const struct listing_files *files);
+	/* Did an earlier apply() name that File? Not, when it is known in another way. */
+	bool (*known)(void *arg, const char *file_id);
 	void *arg;
 };
 
@@ -28,11 +48,19 @@ int listing_new(const struct listing_config *cfg, struct listing **ret);
 void listing_free(struct listing *l); /* after api_free(); NULL is a no-op */
 
 /*
- * Calls cb once a listing no older than max_age_ms was applied: at once, or
+ * Calls cb once a whole list no older than max_age_ms was applied: at once, or
  * after a fetch. err: negative errno when that fetch failed; known tells
- * whether an older listing stands.
+ * whether an older one stands.
  */
 typedef void listing_cb(void *arg, int err, bool known);
 void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg);
+/*
+ * The same for who looks for something new: once the newest Files as of
+ * max_age_ms ago, and a whole list no older than whole_age_ms, were applied.
+ */
+void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms, listing_cb *cb,
+		      void *arg);
+/* Has the whole list fetched if it is older than that; waits for nothing. */
+void listing_refresh(struct listing *l, uint64_t max_age_ms);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "fs/meta_log.h"
 #include "net/log.h"
+#include "net/strhash.h"
 
 /*
  * Live bytes of the log are those of the lines that made the entries of now;
@@ -40,22 +41,9 @@ struct meta {
 	bool behind;	   /* something was forgotten, but not in the log */
 };
 
-static uint64_t fnv1a(uint64_t h, const char *data, size_t len)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		h = (h ^ (unsigned char)data[i]) * 0x100000001b3ULL;
-	return h;
-}
-
 static uint32_t key_hash(const char *a, const char *b)
 {
-	uint64_t h = fnv1a(0xcbf29ce484222325ULL, a, strlen(a) + 1);
-
-	if (b)
-		h = fnv1a(h, b, strlen(b) + 1);
-	return (uint32_t)(h ^ h >> 32);
+	return (uint32_t)(b ? strhash_in(strhash(a), b) : strhash(a));
 }
 
 static const char *entry_path(const struct entry *e)

@@ -14,7 +14,9 @@
 int super_new(const struct super_config *cfg, struct super **ret)
 {
 	struct super *s = calloc(1, sizeof(*s));
-	struct listing_config lc = { .api = cfg->api, .apply = super_apply_listing };
+	struct listing_config lc = { .api = cfg->api,
+				     .apply = super_apply_listing,
+				     .known = super_is_listed };
 	int r = -ENOMEM;
 
 	if (!s)
@@ -271,6 +273,14 @@ static bool never_listed(struct super *s, uint64_t parent, const char *name)
 	return r;
 }
 
+/* For lookups: so long the whole list is believed, in ms. */
+static uint64_t list_age(const struct super *s)
+{
+	uint64_t ms = s->cfg.list_ttl_s * 1000ULL;
+
+	return ms > LOOKUP_AGAIN_MS ? ms : LOOKUP_AGAIN_MS;
+}
+
 void super_lookup(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb, void *arg)
 {
 	size_t len = strlen(name);
@@ -285,6 +295,9 @@ void super_lookup(struct super *s, uint64_t parent, const char *name, super_entr
 	if (super_lookup_special(s, parent, name, cb, arg))
 		return;
 	r = lookup_now(s, parent, name, &e);
+	/* A File that somebody else removed is gone soon; nobody waits for that here. */
+	if (!r && e.settled && S_ISREG(e.st.st_mode))
+		listing_refresh(s->listing, list_age(s));
 	if (r != -ENOENT || never_listed(s, parent, name)) {
 		cb(arg, r, r ? NULL : &e);
 		return;
@@ -299,5 +312,5 @@ void super_lookup(struct super *s, uint64_t parent, const char *name, super_entr
 	l->cb = cb;
 	l->arg = arg;
 	memcpy(l->name, name, len + 1);
-	listing_want(s->listing, LOOKUP_AGAIN_MS, lookup_listed, l);
+	listing_want_new(s->listing, LOOKUP_AGAIN_MS, list_age(s), lookup_listed, l);
 }

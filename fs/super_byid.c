@@ -35,8 +35,8 @@ static struct inode *make_dir_by_id(struct super *s)
 }
 
 /*
- * An inode for a File that no directory shows: linked nowhere, it lives while the kernel knows
- * it.
+ * An inode for a File that no directory shows: linked nowhere and still special,
+ * until a listing shows it, it lives while the kernel knows it.
  */
 static struct inode *make_file(struct super *s, const struct api_file *f)
 {
@@ -45,10 +45,10 @@ static struct inode *make_file(struct super *s, const struct api_file *f)
 	i = d ? inode_new(s->table, d, f->id, INODE_FILE) : NULL;
 	if (!i)
 		return NULL;
-	i->special = false;
 	i->nref++; /* through the unlinking */
 	inode_unlink(s->table, i);
-	if (inode_set_file_id(s->table, i, f->id)) {
+	i->purpose = super_purpose_word(f->purpose);
+	if (inode_set_file_id(s->table, i, f->id) || inode_set_filename(i, f->filename)) {
 		inode_unref(s->table, i);
 		return NULL;
 	}

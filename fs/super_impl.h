@@ -121,7 +121,10 @@ void super_load_dirs(struct super *s);
 struct inode *super_dir_for_path(struct super *s, const char *purpose, const char *path);
 
 /* super_listing.c */
-void super_apply_listing(void *arg, uint32_t number, const struct api_file *files, size_t n);
+void super_apply_listing(void *arg, const struct listing_files *files); /* takes the lock */
+bool super_is_listed(void *arg, const char *file_id);			/* takes the lock */
+/* purpose as a string that lives as long as the process; NULL: no memory, or too many of them. */
+const char *super_purpose_word(const char *purpose);
 int super_make_purposes(struct super *s);
 /*
  * A File that was deleted or superseded here: a listing that was on its way at

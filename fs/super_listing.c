@@ -3,14 +3,23 @@
  * several Files of one name told apart.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/super_impl.h"
 #include "net/clock.h"
 #include "net/log.h"
+#include "net/strhash.h"
 
 #define PURPOSES_MAX 1000 /* known and unknown ones */
+#define ASIDE_TRIES 100	  /* NAME~FILE_ID, NAME~FILE_ID.1, … */
+
+/* A File's place in a listing. */
+struct spot {
+	uint32_t number; /* of the listing */
+	uint32_t order;	 /* 0: the newest */
+};
 
 static struct inode *make_dir(struct super *s, struct inode *parent, const char *name)
 {
@@ -25,7 +34,7 @@ static struct inode *make_dir(struct super *s, struct inode *parent, const char 
 }
 
 /* The purpose strings of directories live as long as the table: there are few. */
-static const char *intern(const char *purpose)
+const char *super_purpose_word(const char *purpose)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	static struct word {
@@ -55,7 +64,7 @@ static const char *intern(const char *purpose)
 static struct inode *make_purpose(struct super *s, const char *purpose, bool fixed)
 {
 	char name[NAMES_MAX + 1];
-	const char *word = intern(purpose);
+	const char *word = super_purpose_word(purpose);
 	struct inode *d;
 
 	names_purpose_dir(purpose, name);
@@ -77,7 +86,7 @@ int super_make_purposes(struct super *s)
 	root->uid = s->cfg.uid;
 	root->gid = s->cfg.gid;
 	if (s->purpose) {
-		root->purpose = intern(s->purpose);
+		root->purpose = super_purpose_word(s->purpose);
 		return root->purpose ? 0 : -ENOMEM;
 	}
 	for (size_t k = 0; names_purposes[k]; k++)
@@ -98,10 +107,47 @@ static struct inode *purpose_dir(struct super *s, const char *purpose)
 	return d ? d : make_purpose(s, purpose, false);
 }
 
+/* NAME~FILE_ID, or NAME~FILE_ID.N when somebody called a File just that. False: no room for it. */
+static bool free_name(struct super *s, const struct inode *dir, const char *name,
+		      const struct inode *i, const char *file_id, char ret[NAMES_MAX + 1])
+{
+	char id[API_ID_MAX + 16];
+	const struct inode *other;
+
+	snprintf(id, sizeof(id), "%s", file_id);
+	for (unsigned n = 1; n <= ASIDE_TRIES; n++) {
+		names_duplicate(name, id, ret);
+		other = inode_find(s->table, dir, ret);
+		if (!other || other == i)
+			return true;
+		snprintf(id, sizeof(id), "%s.%u", file_id, n);
+	}
+	return false;
+}
+
+/* The File i leaves its name to another entry. */
+static bool step_aside(struct super *s, struct inode *i)
+{
+	char aside[NAMES_MAX + 1], *path = NULL;
+	bool ok;
+
+	if (i->local || !i->file_id || i->special ||
+	    !free_name(s, i->parent, i->name, i, i->file_id, aside))
+		return false;
+	ok = i->filename || inode_path(i, &path) == 0;
+	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
+	if (ok) {
+		i->aside = true;
+		if (path && inode_set_filename(i, path))
+			log_warn("out of memory: %s will not tell its name", i->file_id);
+	}
+	free(path);
+	return ok;
+}
+
 /*
  * The directory for a path, made as needed; *ret_name is its last component. A
- * File in the way of a directory steps aside as NAME~FILE_ID; a local file does
- * not, then the File can't be shown and NULL is returned.
+ * File in the way of a directory steps aside. A local file does not: NULL.
  */
 static struct inode *dir_for(struct super *s, struct inode *at, char *path, char **ret_name)
 {
@@ -113,12 +159,7 @@ static struct inode *dir_for(struct super *s, struct inode *at, char *path, char
 		*slash = '\0';
 		d = inode_find(s->table, at, name);
 		if (d && d->kind == INODE_FILE) {
-			char aside[NAMES_MAX + 1];
-
-			if (d->local || !d->file_id)
-				return NULL;
-			names_duplicate(d->name, d->file_id, aside);
-			if (inode_find(s->table, at, aside) || inode_move(s->table, d, at, aside))
+			if (!step_aside(s, d))
 				return NULL;
 			d = NULL;
 		}
@@ -141,11 +182,7 @@ struct gone {
 
 static struct gone **gone_bucket(struct super *s, const char *file_id)
 {
-	uint32_t h = 2166136261U;
-
-	for (; *file_id; file_id++)
-		h = (h ^ (unsigned char)*file_id) * 16777619U;
-	return &s->gone[h % GONE_BUCKETS];
+	return &s->gone[strhash(file_id) % GONE_BUCKETS];
 }
 
 void super_note_gone(struct super *s, const char *file_id)
@@ -219,70 +256,119 @@ static bool is_being_completed(const struct inode *other, const struct api_file 
 	return info.under_way && info.upload_bytes == f->bytes;
 }
 
-static void show(struct super *s, const struct api_file *f, uint32_t number)
+/* Where a File is to be shown: a directory and the name in it. */
+struct place {
+	struct inode *dir;
+	char name[NAMES_MAX + 1];
+	bool taken; /* by another one: it gets a name of its own */
+};
+
+/* False: nowhere (another purpose than that of the mount, or no memory). */
+static bool find_place(struct super *s, const struct api_file *f, struct place *ret)
 {
-	struct inode *i = inode_by_file_id(s->table, f->id), *dir, *other;
-	char plain[NAMES_MAX + 1], *name = NULL;
+	struct inode *top = purpose_dir(s, f->purpose);
 	struct buf path;
+	char *name;
 
-	if (i && (i->local || i->special))
-		return; /* its place is decided here, not there */
-	if (is_gone(s, f->id))
-		return;
 	buf_init(&path, NAMES_PATH_MAX + NAMES_MAX + 16);
-	dir = purpose_dir(s, f->purpose);
-	if (!dir || names_path(f->filename, f->id, &path))
-		goto out;
-	dir = dir_for(s, dir, path.data, &name);
-	if (!dir)
-		goto out;
-	other = inode_find(s->table, dir, name);
-	if (other == i && i)
-		goto out; /* has the plain name already */
-	if (!i && other && is_being_completed(other, f))
-		goto out;
-	if (other) {
-		names_duplicate(name, f->id, plain);
-		/* Files come newest first, so whoever has the plain name is newer;
-		 * but for one that was listed before this one existed. */
-		if (other->kind == INODE_FILE && !other->local && other->file_id && !i &&
-		    other->created_at < f->created_at) {
-			char aside[NAMES_MAX + 1];
-
-			names_duplicate(other->name, other->file_id, aside);
-			if (!inode_find(s->table, dir, aside) &&
-			    inode_move(s->table, other, dir, aside) == 0)
-				other = NULL;
+	ret->dir = NULL;
+	ret->taken = false;
+	if (top && names_path(f->filename, f->id, &path) == 0) {
+		ret->dir = dir_for(s, top, path.data, &name);
+		if (ret->dir) {
+			snprintf(ret->name, sizeof(ret->name), "%s", name);
+		} else {
+			/* A local file stands where it needs a directory. */
+			names_purpose_dir(f->filename, ret->name);
+			ret->dir = top;
+			ret->taken = true;
 		}
-		if (other)
-			name = plain;
-		if (i && i->parent == dir && !strcmp(i->name, name))
-			goto out;
-		if (inode_find(s->table, dir, name))
-			goto out;
 	}
-	if (i) {
-		if (inode_move(s->table, i, dir, name))
-			log_warn("out of memory: a File keeps the name it was shown under");
-		goto out;
-	}
-	i = inode_new(s->table, dir, name, INODE_FILE);
-	if (!i)
-		goto out;
-	if (inode_set_file_id(s->table, i, f->id)) {
-		inode_unlink(s->table, i);
-		goto out;
-	}
+	buf_release(&path);
+	return ret->dir != NULL;
+}
+
+/*
+ * Of Files of one name the newest has it. Files come newest first, so whoever
+ * has it is newer, but for one that was listed before this one existed.
+ */
+static bool is_older(const struct inode *other, const struct api_file *f, const struct spot *at)
+{
+	if (other->seen == at->number)
+		return other->order > at->order;
+	return other->created_at < f->created_at;
+}
+
+static void give_file(struct super *s, struct inode *i, const struct api_file *f)
+{
 	i->mode = s->cfg.file_mode & ~s->cfg.umask;
 	i->uid = s->cfg.uid;
 	i->gid = s->cfg.gid;
 	i->bytes = f->bytes;
 	i->created_at = f->created_at;
 	i->expires_at = f->expires_at;
-	i->seen = number;
 	super_recall(s, i);
-out:
-	buf_release(&path);
+}
+
+/* i: its inode, or NULL. */
+static void put_entry(struct super *s, struct inode *i, const struct api_file *f,
+		      const struct place *p, const struct spot *at)
+{
+	bool fresh = !i || i->special;
+
+	if (!i) {
+		i = inode_new(s->table, p->dir, p->name, INODE_FILE);
+		if (i && inode_set_file_id(s->table, i, f->id)) {
+			inode_unlink(s->table, i);
+			i = NULL;
+		}
+	} else if (inode_move(s->table, i, p->dir, p->name)) {
+		i = NULL;
+	}
+	if (!i || inode_set_filename(i, f->filename))
+		log_warn("out of memory: a File is not shown, or not under its name");
+	if (!i)
+		return;
+	i->special = false;
+	i->aside = p->taken;
+	i->seen = at->number;
+	i->order = at->order;
+	if (fresh)
+		give_file(s, i, f);
+}
+
+static void show(struct super *s, const struct api_file *f, const struct spot *at)
+{
+	struct inode *i = inode_by_file_id(s->table, f->id), *other;
+	char plain[NAMES_MAX + 1];
+	struct place p;
+
+	/* The place of a local file is not decided here, and names that were shown stay. */
+	if (i && (i->local || (i->parent && !i->aside)))
+		return;
+	if (is_gone(s, f->id) || !find_place(s, f, &p))
+		return;
+	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
+	if (!i && other && is_being_completed(other, f))
+		return;
+	if (other && (!i || !i->parent) && other->kind == INODE_FILE && is_older(other, f, at) &&
+	    step_aside(s, other))
+		other = NULL;
+	p.taken = p.taken || other;
+	if (p.taken) {
+		memcpy(plain, p.name, sizeof(plain));
+		if (!free_name(s, p.dir, plain, i, f->id, p.name)) {
+			log_warn("%s: not shown, every name for it is taken", f->id);
+			return;
+		}
+	}
+	if (!i || i->parent != p.dir || strcmp(i->name, p.name))
+		put_entry(s, i, f, &p, at);
+}
+
+static bool is_fresh(const struct inode *i, uint64_t now)
+{
+	return i->published && i->published->fresh_until_ms > now;
 }
 
 /* Removes the Files that the listing did not name. */
@@ -298,26 +384,56 @@ static void sweep(struct super *s, struct inode *dir, uint32_t number, uint64_t 
 			sweep(s, i, number, now);
 			if (!i->child && !i->fixed && !i->kept)
 				inode_unlink(s->table, i);
-		} else if (!i->local && i->seen != number && i->fresh_until_ms <= now) {
+		} else if (!i->local && i->seen != number && !is_fresh(i, now)) {
 			inode_unlink(s->table, i);
 		}
 	}
 }
 
-void super_apply_listing(void *arg, uint32_t number, const struct api_file *files, size_t n)
+/* Calls fn for each File of a listing with its place in it. */
+static void each_file(struct super *s, const struct listing_files *files,
+		      void (*fn)(struct super *s, const struct api_file *f, const struct spot *at))
+{
+	struct spot at = { .number = files->number };
+
+	for (size_t p = 0; p < files->page_count; p++)
+		for (size_t k = 0; k < files->pages[p]->count; k++, at.order++)
+			fn(s, &files->pages[p]->files[k], &at);
+}
+
+static void mark(struct super *s, const struct api_file *f, const struct spot *at)
+{
+	struct inode *i = inode_by_file_id(s->table, f->id);
+
+	if (i && i->seen != at->number) {
+		i->seen = at->number;
+		i->order = at->order;
+	}
+}
+
+void super_apply_listing(void *arg, const struct listing_files *files)
 {
 	struct super *s = arg;
+	uint64_t now = clock_mono_ms();
 
 	pthread_mutex_lock(&s->lock);
-	forget_gone(s, clock_mono_ms());
-	for (size_t k = 0; k < n; k++) {
-		struct inode *i = inode_by_file_id(s->table, files[k].id);
-
-		if (i)
-			i->seen = number;
-	}
-	sweep(s, inode_root(s->table), number, clock_mono_ms());
-	for (size_t k = 0; k < n; k++)
-		show(s, &files[k], number);
+	forget_gone(s, now);
+	each_file(s, files, mark);
+	if (files->whole)
+		sweep(s, inode_root(s->table), files->number, now);
+	each_file(s, files, show);
 	pthread_mutex_unlock(&s->lock);
+}
+
+bool super_is_listed(void *arg, const char *file_id)
+{
+	struct super *s = arg;
+	const struct inode *i;
+	bool r;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_by_file_id(s->table, file_id);
+	r = i && i->seen;
+	pthread_mutex_unlock(&s->lock);
+	return r;
 }

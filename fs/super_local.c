@@ -58,7 +58,13 @@ static int note_file(struct super *s, struct inode *i, struct publish *pub,
 	i->bytes = r->bytes;
 	i->created_at = r->created_at;
 	i->expires_at = r->expires_at;
-	i->fresh_until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
+	p->fresh_until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
+	/* It is called what the entry is called. */
+	i->aside = false;
+	free(i->filename);
+	i->filename = NULL;
+	/* Another File: no listing has named it. */
+	i->seen = 0;
 	super_remember(s, i);
 	return 0;
 }

@@ -18,7 +18,7 @@ struct facts {
 	struct publish_info info;
 	char file_id[128], upload_id[128], md5[33];
 	unsigned parts;
-	char *path;
+	char *name; /* of the File that it is, or will be */
 	const char *purpose;
 	uint64_t bytes;
 	int64_t created_at, expires_at;
@@ -34,14 +34,21 @@ static void copy_published(struct facts *f, const struct inode *i)
 		snprintf(f->upload_id, sizeof(f->upload_id), "%s", i->published->upload_id);
 }
 
+/* A File may be shown under another name than its own; what is published gets the entry's. */
+static int take_name(struct facts *f, const struct inode *i)
+{
+	if (f->dirty || !i->filename)
+		return inode_path(i, &f->name);
+	f->name = strdup(i->filename);
+	return f->name ? 0 : -ENOMEM;
+}
+
 /* Under lock. 0, -ENODATA for what is no file, -ENOMEM. */
 static int gather(const struct inode *i, struct facts *f)
 {
 	memset(f, 0, sizeof(*f));
 	if (i->kind != INODE_FILE || i->special)
 		return -ENODATA;
-	if (inode_path(i, &f->path))
-		return -ENOMEM;
 	f->purpose = i->purpose;
 	f->bytes = i->bytes;
 	f->created_at = i->created_at;
@@ -61,7 +68,7 @@ static int gather(const struct inode *i, struct facts *f)
 		if (i->file_id)
 			snprintf(f->file_id, sizeof(f->file_id), "%s", i->file_id);
 	}
-	return 0;
+	return take_name(f, i);
 }
 
 typedef int value_fn(const struct facts *f, char *buf, size_t size); /* length, 0: no value */
@@ -107,7 +114,7 @@ static int value_parts(const struct facts *f, char *buf, size_t size)
 
 static int value_filename(const struct facts *f, char *buf, size_t size)
 {
-	return text(buf, size, f->path);
+	return text(buf, size, f->name);
 }
 
 static int value_purpose(const struct facts *f, char *buf, size_t size)
@@ -117,7 +124,7 @@ static int value_purpose(const struct facts *f, char *buf, size_t size)
 
 static int value_mime(const struct facts *f, char *buf, size_t size)
 {
-	return text(buf, size, api_mime_type(f->path));
+	return text(buf, size, api_mime_type(f->name));
 }
 
 static int value_created(const struct facts *f, char *buf, size_t size)
@@ -193,7 +200,7 @@ static void answer(struct super *s, uint64_t ino, unsigned which, super_xattr_cb
 		return;
 	}
 	n = attributes[which].value(&f, buf, sizeof(buf));
-	free(f.path);
+	free(f.name);
 	cb(arg, n > 0 ? 0 : -ENODATA, buf, n > 0 ? (size_t)n : 0);
 }
 
@@ -275,7 +282,7 @@ void super_listxattr(struct super *s, uint64_t ino, super_xattr_cb *cb, void *ar
 			len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", PREFIX,
 						attributes[k].name) +
 			       1;
-	free(f.path);
+	free(f.name);
 	cb(arg, 0, names, len);
 }
 

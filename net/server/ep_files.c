@@ -58,7 +58,8 @@ static int list_finish(struct request *rq)
 				      "Invalid 'order': expected 'asc' or 'desc'.");
 		q.desc = !strcmp(order, "desc");
 	}
-	return file_page(rq->srv->state, &q, &lie, &rq->refusal, &rq->reply);
+	rq->entry.items = &rq->items;
+	return file_page(rq->srv->state, &q, &lie, &rq->refusal, &rq->reply, &rq->items);
 }
 
 const struct endpoint ep_list = { .finish = list_finish };

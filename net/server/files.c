@@ -333,7 +333,7 @@ static void page_fill(const struct state *st, const struct file_query *q, size_t
 }
 
 int file_page(struct state *st, const struct file_query *q, const struct lie *lie,
-	      struct refusal *r, struct buf *out)
+	      struct refusal *r, struct buf *out, uint64_t *ret_count)
 {
 	struct page page = { 0 };
 	struct json_writer w;
@@ -355,5 +355,7 @@ int file_page(struct state *st, const struct file_query *q, const struct lie *li
 		json_w_end_object(&w);
 	}
 	pthread_mutex_unlock(&st->lock);
+	if (!err)
+		*ret_count = page.count;
 	return err ? err : out->err;
 }

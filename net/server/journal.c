@@ -46,6 +46,8 @@ void journal_write(int fd, const struct journal_entry *e)
 	add_id(&w, "part_id", e->part_id);
 	add_id(&w, "file_id", e->file_id);
 	json_w_u64(&w, "bytes", e->bytes);
+	if (e->items)
+		json_w_u64(&w, "items", *e->items);
 	add_id(&w, "md5", e->md5);
 	json_w_str(&w, "fault", e->fault);
 	json_w_u64(&w, "conn", e->conn);

@@ -17,6 +17,7 @@ struct journal_entry {
 	int status;					 /* 0: no reply was sent */
 	const char *upload_id, *part_id, *file_id, *md5; /* "": null */
 	uint64_t bytes;					 /* payload received, or sent for content */
+	const uint64_t *items;				 /* Files in the page of a list, or NULL */
 	const char *fault;				 /* the action that was applied, or NULL */
 	unsigned conn;					 /* number of the connection, from 1 */
 };

@@ -75,6 +75,7 @@ struct request {
 	bool struck;		       /* the fault of this request has been applied */
 	bool begun, journaled;
 	struct journal_entry entry;
+	uint64_t items; /* for the journal: in the page of a list */
 	char upload_id[ROUTE_ID_SIZE], part_id[ID_SIZE], file_id[ROUTE_ID_SIZE], md5[40];
 };
 

@@ -278,7 +278,7 @@ static void call_log(struct api *api, struct api_req *r)
 	snprintf(c->purpose, sizeof(c->purpose), "%s", r->purpose ? r->purpose : "");
 	snprintf(c->md5, sizeof(c->md5), "%s", r->md5 ? r->md5 : "");
 	c->offset = r->offset;
-	c->len = r->len;
+	c->len = r->op == FAKE_LIST ? r->limit : r->len;
 	c->part_count = r->part_count;
 	for (i = 0; i < r->part_count && at < sizeof(c->text); i++) {
 		n = snprintf(c->text + at, sizeof(c->text) - at, "%s%s", i ? " " : "",

@@ -77,7 +77,8 @@ struct fake_call {
 	char purpose[64];	 /* create, list */
 	char md5[64];		 /* complete; "" when none was given */
 	char text[256];		 /* complete: the part ids, with a space between; list: after */
-	uint64_t offset, len;	 /* part, content; create and complete: len is bytes */
+	uint64_t offset, len;	 /* part, content; create and complete: len is bytes;
+				  * list: its limit */
 	size_t part_count;	 /* complete */
 	bool done, cancelled;	 /* its callback has returned; it was cancelled before that */
 	enum api_err_kind kind;	 /* when done: how it ended */

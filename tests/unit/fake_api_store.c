@@ -262,7 +262,7 @@ static void work_cancel(struct api *api, struct api_req *r)
 static void work_file(struct api *api, struct api_req *r)
 {
 	r->file = fake_file_find(api, r->id);
-	if (!r->file)
+	if (!r->file && r->id)
 		refuse(r, 404, "No such File object");
 	else if (r->op == FAKE_DELETE)
 		r->file->deleted = true;
@@ -283,7 +283,7 @@ void fake_req_work(struct api *api, struct api_req *r)
 		work_complete(api, r);
 	else if (r->op == FAKE_CANCEL)
 		work_cancel(api, r);
-	else if (r->op == FAKE_GET || r->op == FAKE_DELETE)
+	else if (r->op == FAKE_GET || r->op == FAKE_DELETE || (r->op == FAKE_LIST && r->id))
 		work_file(api, r);
 	if (r->fault.kind)
 		r->err = r->fault;

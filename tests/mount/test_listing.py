@@ -1,0 +1,102 @@
+"""The list of Files: complete at any size, and not fetched again and again."""
+import json
+import os
+import time
+import urllib.request
+
+import pytest
+
+from harness import DEADLINE, KEY, bash, make_file, wait_until, xattr
+from accounts import Account, Filler
+
+BYTES_A_FILE = 400  # beyond its name
+
+
+def filled(world, fill):
+    """A server whose store fill(filler) has filled."""
+    server = world.server()
+    server.stop()
+    filler = Filler(server, int(time.time()) - 86400)
+    try:
+        fill(filler)
+    finally:
+        filler.close()
+    server.start()
+    return server
+
+
+def entries(path):
+    """How many names `ls -f` shows, but for . and .."""
+    return int(bash('ls -f "$1" | wc -l', path, timeout=110).stdout) - 2
+
+
+@pytest.fixture
+def account():
+    account = Account()
+    yield account
+    account.close()
+
+
+@pytest.mark.plain
+def test_100000_files(world, account):
+    """60,000 in one directory, 20,000 in twenty others, 20,000 of 10,000 names; memory for each."""
+    for i in range(60000):
+        account.add(f"name-{i:08}.jsonl")
+    for i in range(20000):
+        account.add(f"d{i % 20:02}/part-{i:08}.jsonl")
+    older = [account.add(f"twice-{i % 10000:08}.jsonl", b"", "vision") for i in range(20000)]
+    names = 80000 * len("name-00000000.jsonl") + 20000 * len("twice-00000000.jsonl")
+    names += sum(len("~" + x) for x in older[:10000])
+    mount = world.mount(account, list_ttl="3600")
+    before = mount.memory()
+    assert entries(mount.path("batch")) == 60000 + 20
+    assert entries(mount.path("vision")) == 20000
+    assert [entries(mount.path("batch", f"d{i:02}")) for i in range(20)] == [1000] * 20
+    assert bash('ls -f "$1" | grep -c "^twice-[0-9]*.jsonl~file-[0-9a-f]*$"',
+                mount.path("vision")).stdout == "10000\n"
+    assert bash('find "$1" -type f | wc -l', mount.mnt).stdout == "100000\n"
+    # The whole list was fetched once: ten full pages.
+    assert account.pages == [10000] * 10
+    each = (mount.memory() - before - names) / 100000
+    assert each <= BYTES_A_FILE, f"{each:.0f} bytes a File"
+    assert xattr(mount.path("vision", "twice-00000007.jsonl"), "file_id") == older[10007]
+    aside = mount.path("vision", "twice-00000007.jsonl~" + older[7])
+    assert xattr(aside, "filename") == "twice-00000007.jsonl"
+
+
+@pytest.mark.plain
+def test_new_files_among_20000(world):
+    """cp of 200 files looks for 200 names that are not there; it does not list 20,000 each time."""
+    server = filled(world, lambda filler: [filler.add(f"old-{i}.jsonl") for i in range(20000)])
+    mount = world.mount(server, list_ttl="3600")
+    os.mkdir(world.path("tree"))
+    for i in range(200):
+        make_file(world.path("tree", f"new-{i}.jsonl"), 1000 + i)
+    assert entries(mount.path("batch")) == 20000
+    start = time.monotonic()
+    bash('cp "$1"/* "$2"', world.path("tree"), mount.path("batch"), timeout=DEADLINE * 3)
+    fetches = time.monotonic() - start + 2  # one a second at most
+    pages = [x["items"] for x in server.journal(op="list")]
+    assert pages[:2] == [10000, 10000]
+    assert max(pages[2:]) <= 220 and len(pages[2:]) <= 2 * fetches, pages
+    assert entries(mount.path("batch")) == 20200
+    assert len(server.files()) == 20200
+
+    # Another host's File is found by its name, by the newest page alone.
+    before = len(server.journal(op="list"))
+    post_file(server, "theirs.jsonl", b"theirs")
+    wait_until(lambda: os.path.exists(mount.path("batch", "theirs.jsonl")), "their File shows")
+    assert bash('cat "$1"', mount.path("batch", "theirs.jsonl")).stdout == "theirs"
+    assert max(x["items"] for x in server.journal(op="list")[before:]) <= 220
+    assert entries(mount.path("batch")) == 20201
+
+
+def post_file(server, filename, content, purpose="batch"):
+    """POST /files, as somebody without a mount would; the File's ID."""
+    body = (f'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n--b\r\n'
+            f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\n'
+            "Content-Type: text/plain\r\n\r\n").encode() + content + b"\r\n--b--\r\n"
+    request = urllib.request.Request(server.url + "/files", body, {
+        "Authorization": f"Bearer {KEY}", "Content-Type": "multipart/form-data; boundary=b"})
+    with urllib.request.urlopen(request, timeout=DEADLINE) as reply:
+        return json.load(reply)["id"]

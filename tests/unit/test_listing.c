@@ -1,0 +1,323 @@
+/* uses: fake_api */
+/* listing: which pages are asked for, who shares them, and Files that go away meanwhile. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fs/listing.h"
+#include "net/clock.h"
+#include "tests/unit/fake_api.h"
+
+#define NAMED_MAX 2000
+
+static struct api *api;
+static struct listing *listing;
+static atomic_uint_fast64_t now_ms;
+static char ids[NAMED_MAX][API_ID_MAX + 1]; /* of the Files that were added */
+static unsigned added;
+
+/* What apply() was given; of the network thread until the fake is idle. */
+static char named[NAMED_MAX][API_ID_MAX + 1];
+static unsigned named_count;  /* Files of all fetches, each once */
+static unsigned wholes, news; /* fetches that were applied */
+static unsigned last_count;   /* Files of the last one */
+static bool in_order;
+
+static uint64_t fake_mono(void)
+{
+	return now_ms;
+}
+
+static struct timespec fake_wall(void)
+{
+	return (struct timespec){ .tv_sec = 1700000000 };
+}
+
+static bool is_known(void *arg, const char *file_id)
+{
+	(void)arg;
+	for (unsigned i = 0; i < named_count; i++)
+		if (!strcmp(named[i], file_id))
+			return true;
+	return false;
+}
+
+static void apply(void *arg, const struct listing_files *files)
+{
+	int64_t before = INT64_MAX;
+
+	(void)arg;
+	*(files->whole ? &wholes : &news) += 1;
+	last_count = (unsigned)files->count;
+	for (size_t p = 0; p < files->page_count; p++) {
+		for (size_t k = 0; k < files->pages[p]->count; k++) {
+			const struct api_file *f = &files->pages[p]->files[k];
+
+			in_order = in_order && f->created_at < before;
+			before = f->created_at;
+			if (!is_known(NULL, f->id) && named_count < NAMED_MAX)
+				snprintf(named[named_count++], sizeof(named[0]), "%s", f->id);
+		}
+	}
+}
+
+struct answer {
+	atomic_uint calls;
+	int err;
+	bool known;
+};
+
+static void on_answer(void *arg, int err, bool known)
+{
+	struct answer *a = arg;
+
+	a->err = err;
+	a->known = known;
+	a->calls++;
+}
+
+static void add_files(unsigned n)
+{
+	char name[32];
+
+	for (; n; n--, added++) {
+		snprintf(name, sizeof(name), "f%u", added);
+		fake_api_add_file(api, name, "batch", "x", 1, ids[added]);
+	}
+}
+
+static int setup(void **state)
+{
+	static const struct clock_source clock = { fake_mono, fake_wall };
+	struct listing_config cfg = { .apply = apply, .known = is_known };
+
+	(void)state;
+	now_ms = 1000000;
+	clock_set_source(&clock);
+	api = fake_api_new();
+	cfg.api = api;
+	added = named_count = wholes = news = 0;
+	in_order = true;
+	return listing_new(&cfg, &listing);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	api_free(api);
+	listing_free(listing);
+	clock_set_source(NULL);
+	return 0;
+}
+
+/* The whole list, fetched now. */
+static void fetch_whole(void)
+{
+	struct answer a = { 0 };
+
+	listing_want(listing, 0, on_answer, &a);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(a.calls, 1);
+	assert_int_equal(a.err, 0);
+}
+
+static uint64_t limit_of(unsigned nth)
+{
+	struct fake_call c;
+
+	assert_true(fake_api_call(api, FAKE_LIST, nth, &c));
+	return c.len;
+}
+
+static void test_all_pages(void **state)
+{
+	struct answer a[3] = { 0 };
+
+	(void)state;
+	add_files(10);
+	fake_api_page_max(api, 3);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	for (unsigned i = 0; i < 3; i++)
+		listing_want(listing, 0, on_answer, &a[i]);
+	fake_api_release(api, FAKE_LIST);
+	assert_true(fake_api_wait_idle(api));
+	/* One fetch for all who asked. */
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 4);
+	assert_int_equal(limit_of(0), 10000);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(a[i].calls == 1 && a[i].err == 0 && a[i].known);
+	assert_true(wholes == 1 && news == 0 && named_count == 10 && in_order);
+	/* Young enough: the answer comes at once. */
+	now_ms += 500;
+	listing_want(listing, 500, on_answer, &a[0]);
+	assert_int_equal(a[0].calls, 2);
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 4);
+}
+
+static void want_new(struct answer *a)
+{
+	listing_want_new(listing, 1000, 3600000, on_answer, a);
+	assert_true(fake_api_wait_idle(api));
+}
+
+/* What is new is found by few small pages, and what is not new is not asked for. */
+static void test_newest(void **state)
+{
+	struct answer a = { 0 };
+
+	(void)state;
+	add_files(1000);
+	want_new(&a);
+	assert_true(a.calls == 1 && wholes == 1 && news == 0); /* nothing was known */
+	assert_int_equal(limit_of(0), 10000);
+	want_new(&a);
+	assert_true(a.calls == 2 && fake_api_calls(api, FAKE_LIST) == 1); /* known for a second */
+	now_ms += 1001;
+	want_new(&a);
+	assert_true(a.calls == 3 && wholes == 1 && news == 1);
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 3);
+	assert_true(limit_of(1) == 20 && limit_of(2) == 200 && last_count == 220);
+	add_files(400);
+	now_ms += 1001;
+	want_new(&a);
+	/* 20, 200, and 2000 more, as no known one was among the first. */
+	assert_true(news == 2 && named_count == 1400 && in_order);
+	assert_true(fake_api_calls(api, FAKE_LIST) == 6 && limit_of(5) == 2000);
+	/* After a while nothing but the whole list will do. */
+	now_ms += 3600001;
+	want_new(&a);
+	assert_true(wholes == 2 && news == 2 && last_count == 1400);
+}
+
+/* A File is found behind others that are known, as far as that may be. */
+static void test_behind_known(void **state)
+{
+	struct answer a = { 0 };
+	unsigned before;
+
+	(void)state;
+	add_files(300);
+	fetch_whole();
+	before = named_count;
+	/* As if no listing had named it: its Upload was made before the 49 that are newer. */
+	for (unsigned i = 0; i < named_count; i++)
+		if (!strcmp(named[i], ids[250]))
+			memcpy(named[i], named[--named_count], sizeof(named[0]));
+	now_ms += 1001;
+	want_new(&a);
+	assert_int_equal(named_count, before);
+}
+
+static void on_deleted(void *arg, const struct api_error *err)
+{
+	(void)arg;
+	assert_int_equal(err->kind, API_OK);
+}
+
+/* The File behind which the next page begins is removed, and those before it. */
+static void test_removed_between_pages(void **state)
+{
+	struct api_req *req;
+	struct answer a = { 0 };
+
+	(void)state;
+	add_files(40);
+	fake_api_page_max(api, 10);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	listing_want(listing, 0, on_answer, &a);
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 1));
+	fake_api_release_some(api, FAKE_LIST, 1);
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 2));
+	/* The first page ends with the eleventh but last. */
+	for (unsigned i = 30; i < 34; i++) {
+		req = api_file_delete(api, ids[i], on_deleted, NULL);
+		api_req_unref(req);
+	}
+	assert_true(fake_api_wait_done(api, FAKE_DELETE, 4));
+	fake_api_release(api, FAKE_LIST);
+	assert_true(fake_api_wait_idle(api));
+	assert_true(a.calls == 1 && a.err == 0 && wholes == 1);
+	for (unsigned i = 0; i < 40; i++)
+		assert_true(is_known(NULL, ids[i]) || (i >= 30 && i < 34));
+}
+
+/* Who wants the whole list gets it, though its newest part is being fetched. */
+static void test_whole_after_newest(void **state)
+{
+	struct answer newest = { 0 }, whole = { 0 };
+
+	(void)state;
+	add_files(100);
+	fetch_whole();
+	now_ms += 1001;
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	listing_want_new(listing, 1000, 3600000, on_answer, &newest);
+	listing_want(listing, 1000, on_answer, &whole);
+	fake_api_release(api, FAKE_LIST);
+	assert_true(fake_api_wait_idle(api));
+	assert_true(newest.calls == 1 && whole.calls == 1 && !newest.err && !whole.err);
+	assert_true(news == 1 && wholes == 2);
+}
+
+static void test_failure(void **state)
+{
+	struct api_error gone = fake_api_error(API_ERR_CONNECT, 0, "", "refused");
+	struct answer a = { 0 };
+
+	(void)state;
+	add_files(1);
+	fake_api_fail(api, FAKE_LIST, 1, 1, &gone);
+	want_new(&a);
+	assert_true(a.calls == 1 && a.err == -EHOSTUNREACH && !a.known);
+	/* The next ones do not ask again at once. */
+	want_new(&a);
+	assert_true(a.calls == 2 && a.err == -EHOSTUNREACH);
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 1);
+	now_ms += 1001;
+	want_new(&a);
+	assert_true(a.calls == 3 && a.err == 0 && a.known && wholes == 1);
+	fake_api_fail(api, FAKE_LIST, 1, 1, &gone);
+	now_ms += 1001;
+	want_new(&a);
+	assert_true(a.calls == 4 && a.err == -EHOSTUNREACH && a.known);
+}
+
+static void test_refresh(void **state)
+{
+	(void)state;
+	add_files(5);
+	listing_refresh(listing, 1000);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(wholes, 1);
+	listing_refresh(listing, 1000);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(wholes, 1);
+	now_ms += 1001;
+	listing_refresh(listing, 1000);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(wholes, 2);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_all_pages),
+		TEST(test_newest),
+		TEST(test_behind_known),
+		TEST(test_removed_between_pages),
+		TEST(test_whole_after_newest),
+		TEST(test_failure),
+		TEST(test_refresh),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
