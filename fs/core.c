@@ -15,6 +15,7 @@
 #include "fs/meta.h"
 #include "fs/opts.h"
 #include "fs/publish.h"
+#include "fs/publish_budget.h"
 #include "fs/recover.h"
 #include "fs/staging.h"
 #include "fs/statedir.h"
@@ -208,6 +209,8 @@ static int start_super(struct core *c)
 				       .parallel = o->parallel,
 				       .part_size = o->part_size,
 				       .keep_old = o->keep_old,
+				       .retry_budget_ms =
+					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
 				       .retry_first_s = o->retry_delay_s,
 				       .retry_max_s = RETRY_DELAY_MAX_S,
 				       .renew_key = core_read_key,

@@ -346,6 +346,7 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 	p->arg = spec->arg;
 	p->info.status = "writing";
 	p->info.since_ms = clock_mono_ms();
+	publish_budget_start(&p->budget, clock_mono_ms());
 	p->in.purpose = strdup(spec->purpose);
 	p->in.path = strdup(spec->path);
 	p->in.mode = spec->mode;

@@ -425,7 +425,7 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 		was_closed ? "not published: another writer was killed before its close" : "", "");
 	p->phase = PHASE_ENDED;
 	p->outcome = outcome;
-	publish_save_record(p, outcome == OUTCOME_EMPTY);
+	publish_save_record(p, true);
 	publish_finish(p, outcome);
 }
 
@@ -484,7 +484,6 @@ void publish_act_cleanup(struct publish *p)
 	else if (p->now.superseded_count && !p->pr->cfg.keep_old)
 		id = p->now.superseded[0];
 	if (!id) {
-		publish_save_record(p, false);
 		end_completed(p);
 		return;
 	}
@@ -532,6 +531,7 @@ void publish_act_reopen(struct publish *p)
 	}
 	p->outcome = OUTCOME_NONE;
 	p->restarts = p->bad_replies = p->lookups = 0;
+	publish_budget_start(&p->budget, clock_mono_ms());
 	p->stream_failed = false;
 	p->retry_due_ms = 0;
 	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;

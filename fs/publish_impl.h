@@ -10,6 +10,7 @@
 
 #include "fs/hasher.h"
 #include "fs/publish.h"
+#include "fs/publish_budget.h"
 #include "net/api.h"
 
 #define PUBLISH_RESTARTS_MAX 3	  /* new Uploads for one close, beside those that expired */
@@ -112,6 +113,7 @@ struct publish {
 	bool removed;			/* dropped: nothing of it is on disk any more */
 	enum after_lookup after_lookup;
 	unsigned restarts, bad_replies, lookups, retries;
+	struct publish_budget budget;
 	char **abandoned; /* Uploads given up, until their cancel was answered: for the record */
 	size_t abandoned_count;
 	size_t abandoned_before;    /* the first so many are an earlier daemon's, to be asked for */

@@ -139,7 +139,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400)
 		ttl_ms = (uint64_t)(ev->expires_at - ev->created_at) * 1000;
 	p->upload_deadline_ms += ttl_ms; /* counted from before create was sent */
-	publish_save_record(p, false);
+	publish_save_record(p, true);
 }
 
 static void refused(struct publish *p, const struct api_error *err, bool maybe_complete)
@@ -186,7 +186,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	part->version = ev->version;
 	part->state = PART_SENT;
 	atomic_fetch_add(&p->pr->parts, 1);
-	publish_save_record(p, false);
+	publish_save_record(p, true);
 }
 
 static void file_exists(struct publish *p, const struct event *ev)
@@ -196,7 +196,7 @@ static void file_exists(struct publish *p, const struct event *ev)
 	p->file_expires_at = ev->expires_at;
 	p->complete_unknown = false;
 	p->phase = PHASE_CLEANUP;
-	publish_save_record(p, false);
+	publish_save_record(p, true);
 }
 
 static void handle_completed(struct publish *p, const struct event *ev)
@@ -333,6 +333,7 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 	if (!strcmp(ev->id, p->file_id))
 		p->file_id[0] = '\0';
 	p->phase = PHASE_CLEANUP;
+	publish_save_record(p, true);
 }
 
 static void handle_synced(struct publish *p, const struct event *ev)
@@ -343,12 +344,29 @@ static void handle_synced(struct publish *p, const struct event *ev)
 		return;
 	p->synced = ev->err == 0;
 	if (p->synced) {
-		publish_save_record(p, false);
+		publish_save_record(p, true);
 	} else if (p->phase != PHASE_ENDED) {
 		/* Not as when sending fails: also a held file has to tell now. */
 		publish_cancel_upload(p);
 		publish_fail_errno(p, ev->err, "syncing the staged file");
 	}
+}
+
+/* Nothing is given up by it: the next try goes on where this one ends. */
+static void check_budget(struct publish *p)
+{
+	char text[160];
+
+	if (!publish_budget_over(&p->budget, p->pr->cfg.retry_budget_ms) ||
+	    (p->phase != PHASE_IDLE && p->phase != PHASE_OPEN))
+		return;
+	snprintf(text, sizeof(text),
+		 "the service answers only after retries, which took %llu s in all; it is tried "
+		 "again when it may have recovered",
+		 (unsigned long long)p->budget.spent_ms / 1000);
+	publish_budget_start(&p->budget, clock_mono_ms());
+	if (!stream_fails(p, text))
+		publish_fail(p, -EIO, text, "");
 }
 
 void publish_handle(struct publish *p, const struct event *ev)
@@ -367,6 +385,7 @@ void publish_handle(struct publish *p, const struct event *ev)
 			publish_cancel_by_id(p, ev->id);
 		return;
 	}
+	publish_budget_note(&p->budget, clock_mono_ms(), ev->api_err.retrying_ms);
 	switch (ev->kind) {
 	case EV_CREATED:
 		handle_created(p, ev);
@@ -389,4 +408,5 @@ void publish_handle(struct publish *p, const struct event *ev)
 	default:
 		break;
 	}
+	check_budget(p);
 }

@@ -171,6 +171,7 @@ static void start_over(struct publish *p)
 	p->stream_failed = p->synced = false;
 	p->sync_round++;
 	p->restarts = p->bad_replies = p->lookups = p->retries = 0;
+	publish_budget_start(&p->budget, clock_mono_ms());
 	p->retry_due_ms = p->sealed_ms = 0;
 	p->again = 0;
 	p->md5[0] = p->md5_then[0] = '\0';

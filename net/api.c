@@ -248,6 +248,7 @@ static void api_done(struct hq_job *job, int rc, bool sent)
 	struct api_error *err = &req->err;
 
 	err->attempts = job->attempts;
+	err->retrying_ms = job->retries ? clock_mono_ms() - job->first_failure_ms : 0;
 	err->maybe_applied |= sent;
 	if (rc == -ECANCELED) {
 		err->kind = API_ERR_CANCELLED;

@@ -74,6 +74,8 @@ struct api_error {
 	int http_status;   /* 0 when there was no reply */
 	int local_errno;   /* negative errno for API_ERR_LOCAL, else 0 */
 	unsigned attempts; /* times the request was sent */
+	/* From its first failure to its end, good or bad; 0 when the first attempt was right. */
+	uint64_t retrying_ms;
 	/*
 	 * An attempt before the last one, or the last, was sent whole but its
 	 * reply was lost or garbled: the server may have done the work. For a

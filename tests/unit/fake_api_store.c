@@ -287,6 +287,8 @@ void fake_req_work(struct api *api, struct api_req *r)
 		work_file(api, r);
 	if (r->fault.kind)
 		r->err = r->fault;
+	else
+		r->err.retrying_ms = r->fault.retrying_ms;
 }
 
 /* Replies. Without the lock; what they point to lives until api_free(). */
