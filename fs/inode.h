@@ -44,6 +44,7 @@ struct inode {
 	bool special : 1;     /* not listed, not writable: .by-id and what is in it */
 	bool has_mtime : 1;   /* set by a user; else created_at counts */
 	bool stale_pages : 1; /* what the kernel has cached of it may be from before the File */
+	bool unlisted : 1;    /* a File that only .by-id has shown so far: not writable */
 	bool aside : 1;	      /* shown as NAME~FILE_ID: another one has the name */
 	uint32_t mode;	      /* permission bits */
 	uint32_t uid, gid;

@@ -126,7 +126,8 @@ void super_set_dev(struct super *s, dev_t dev)
 bool super_is_purpose_writable(struct super *s, const struct inode *dir)
 {
 	(void)s;
-	return dir->purpose && !dir->special && names_purpose_writable(dir->purpose);
+	return dir->purpose && !dir->special && !dir->unlisted &&
+	       names_purpose_writable(dir->purpose);
 }
 
 int super_check_new(struct super *s, const struct inode *dir, const char *name)

@@ -35,8 +35,8 @@ static struct inode *make_dir_by_id(struct super *s)
 }
 
 /*
- * An inode for a File that no directory shows: linked nowhere and still special,
- * until a listing shows it, it lives while the kernel knows it.
+ * An inode for a File that no directory shows: linked nowhere until a listing shows
+ * it, it lives while the kernel knows it.
  */
 static struct inode *make_file(struct super *s, const struct api_file *f)
 {
@@ -45,6 +45,8 @@ static struct inode *make_file(struct super *s, const struct api_file *f)
 	i = d ? inode_new(s->table, d, f->id, INODE_FILE) : NULL;
 	if (!i)
 		return NULL;
+	i->special = false;
+	i->unlisted = true;
 	i->nref++; /* through the unlinking */
 	inode_unlink(s->table, i);
 	i->purpose = super_purpose_word(f->purpose);

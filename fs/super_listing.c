@@ -131,8 +131,7 @@ static bool step_aside(struct super *s, struct inode *i)
 	char aside[NAMES_MAX + 1], *path = NULL;
 	bool ok;
 
-	if (i->local || !i->file_id || i->special ||
-	    !free_name(s, i->parent, i->name, i, i->file_id, aside))
+	if (i->local || !i->file_id || !free_name(s, i->parent, i->name, i, i->file_id, aside))
 		return false;
 	ok = i->filename || inode_path(i, &path) == 0;
 	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
@@ -314,7 +313,7 @@ static void give_file(struct super *s, struct inode *i, const struct api_file *f
 static void put_entry(struct super *s, struct inode *i, const struct api_file *f,
 		      const struct place *p, const struct spot *at)
 {
-	bool fresh = !i || i->special;
+	bool fresh = !i || i->unlisted;
 
 	if (!i) {
 		i = inode_new(s->table, p->dir, p->name, INODE_FILE);
@@ -329,7 +328,7 @@ static void put_entry(struct super *s, struct inode *i, const struct api_file *f
 		log_warn("out of memory: a File is not shown, or not under its name");
 	if (!i)
 		return;
-	i->special = false;
+	i->unlisted = false;
 	i->aside = p->taken;
 	i->seen = at->number;
 	i->order = at->order;

@@ -22,8 +22,36 @@ static const struct json *wrap(const cJSON *item)
 
 struct json_scan {
 	size_t depth, nodes;
-	size_t nuls; /* escaped NULs */
+	size_t misfits; /* escapes that no C string can hold, or the parser refuses */
 };
+
+/* The number in "\uXXXX" at s, or -1 when that is none. */
+static long json_escape(const char *s, size_t len)
+{
+	char hex[5] = "";
+
+	if (len < 6 || s[0] != '\\' || s[1] != 'u')
+		return -1;
+	memcpy(hex, s + 2, 4);
+	return strspn(hex, "0123456789abcdefABCDEF") == 4 ? strtol(hex, NULL, 16) : -1;
+}
+
+/*
+ * How many bytes of the escape at s belong together; *ret_misfit: it is a NUL, which
+ * would end the string, or half of a surrogate pair: some programs send bytes that
+ * are not UTF-8 so. One of them must not make a whole list unreadable.
+ */
+static size_t json_escape_len(const char *s, size_t len, bool *ret_misfit)
+{
+	long c = json_escape(s, len), next;
+
+	*ret_misfit = c == 0;
+	if (c < 0xd800 || c > 0xdfff)
+		return c < 0 ? 2 : 6;
+	next = len > 6 ? json_escape(s + 6, len - 6) : -1;
+	*ret_misfit = c > 0xdbff || next < 0xdc00 || next > 0xdfff;
+	return *ret_misfit ? 6 : 12;
+}
 
 /* Passes over a string, at being behind its opening quote. 0 or -EINVAL. */
 static int json_scan_string(const char *text, size_t len, size_t *at, struct json_scan *scan)
@@ -31,14 +59,15 @@ static int json_scan_string(const char *text, size_t len, size_t *at, struct jso
 	size_t i;
 
 	for (i = *at; i < len && text[i] != '"'; i++) {
-		/* cJSON would take raw control bytes, and end the string at a NUL. */
+		bool misfit;
+
+		/* cJSON would take raw control bytes. */
 		if ((unsigned char)text[i] < 0x20)
 			return -EINVAL;
 		if (text[i] != '\\')
 			continue;
-		if (len - i >= 6 && !memcmp(text + i, "\\u0000", 6))
-			scan->nuls++;
-		i++;
+		i += json_escape_len(text + i, len - i, &misfit) - 1;
+		scan->misfits += misfit;
 	}
 	if (i >= len)
 		return -EINVAL;
@@ -77,11 +106,12 @@ static int json_scan(const char *text, size_t len, struct json_scan *scan)
 	return 0;
 }
 
-/* A copy of text in which each escaped NUL has become U+2400; freed by the caller. */
-static char *json_without_nuls(const char *text, size_t len)
+/* A copy of text, each NUL as U+2400, each half of a pair as U+FFFD; freed by the caller. */
+static char *json_without_misfits(const char *text, size_t len)
 {
 	char *copy = malloc(len);
-	size_t i;
+	bool misfit;
+	size_t i, n;
 
 	if (!copy)
 		return NULL;
@@ -90,9 +120,10 @@ static char *json_without_nuls(const char *text, size_t len)
 		/* Outside of strings a backslash is an error anyway. */
 		if (copy[i] != '\\')
 			continue;
-		if (len - i >= 6 && !memcmp(copy + i, "\\u0000", 6))
-			memcpy(copy + i, "\\u2400", 6);
-		i++;
+		n = json_escape_len(copy + i, len - i, &misfit);
+		if (misfit)
+			memcpy(copy + i, json_escape(copy + i, 6) ? "\\ufffd" : "\\u2400", 6);
+		i += n - 1;
 	}
 	return copy;
 }
@@ -110,7 +141,7 @@ static bool json_only_space(const char *s, size_t len)
 
 int json_parse(const char *text, size_t len, struct json **ret)
 {
-	struct json_scan scan = { 0, 0, 0 };
+	struct json_scan scan = { 0 };
 	const char *end = NULL;
 	char *copy = NULL;
 	cJSON *root;
@@ -119,8 +150,8 @@ int json_parse(const char *text, size_t len, struct json **ret)
 	rc = json_scan(text, len, &scan);
 	if (rc)
 		return rc;
-	if (scan.nuls) {
-		copy = json_without_nuls(text, len);
+	if (scan.misfits) {
+		copy = json_without_misfits(text, len);
 		if (!copy)
 			return -ENOMEM;
 		text = copy;

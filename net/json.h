@@ -6,6 +6,8 @@
  * bytes by the caller's buffer, in nesting by JSON_DEPTH_MAX and in members by
  * JSON_NODES_MAX (a node costs forty times its two bytes of text). An escaped NUL
  * in a string is handed out as U+2400, so that no two names collapse silently.
+ * Half of a surrogate pair, which is how some programs send what is not UTF-8,
+ * becomes U+FFFD.
  * A document may be read by one thread at a time. Never blocks.
  */
 #ifndef UPLOADFS_NET_JSON_H

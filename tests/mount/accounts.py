@@ -60,14 +60,14 @@ class Account:
         self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": .05})
         self.thread.start()
 
-    def add(self, filename, content=b"", purpose="batch", created_at=None, raw=None):
+    def add(self, filename, content=b"", purpose="batch", created_at=None, raw=None, file_id=None):
         """
         The ID of a File newer than all before. raw: the name as the JSON of a list
         has it, with its quotes, for names that json.dumps() can't make.
         """
         with self.lock:
             count = len(self.files) + len(self.deleted)
-            file_id = f"file-{count:08x}{self.tail}"
+            file_id = file_id or f"file-{count:08x}{self.tail}"
             made = 1700000000 + count if created_at is None else created_at
             name = json.dumps(filename).encode() if raw is None else raw
             text = (b'{"id":"%s","object":"file","purpose":"%s","bytes":%d,"created_at":%d,'
@@ -119,6 +119,7 @@ class Account:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a reply in one piece: in two, the second waits for an ACK
     account = None
 
     def log_message(self, format, *args):  # noqa: A002: the name of the base class

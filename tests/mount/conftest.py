@@ -5,6 +5,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import accounts  # noqa: E402
 import harness  # noqa: E402
 
 WORLD = pytest.StashKey()
@@ -21,6 +22,14 @@ def world(request):
 @pytest.fixture
 def server(world):
     return world.server()
+
+
+@pytest.fixture
+def account():
+    """A service with Files that uploads-server would not make; without uploads."""
+    account = accounts.Account()
+    yield account
+    account.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from harness import DEADLINE, KEY, bash, make_file, wait_until, xattr
-from accounts import Account, Filler
+from accounts import Filler
 
 BYTES_A_FILE = 400  # beyond its name
 
@@ -28,13 +28,6 @@ def filled(world, fill):
 def entries(path):
     """How many names `ls -f` shows, but for . and .."""
     return int(bash('ls -f "$1" | wc -l', path, timeout=110).stdout) - 2
-
-
-@pytest.fixture
-def account():
-    account = Account()
-    yield account
-    account.close()
 
 
 @pytest.mark.plain

@@ -29,14 +29,12 @@ static int parse(const char *text, struct json **ret)
 static void test_refused(void **state)
 {
 	static const char *const bad[] = {
-		"",	     " ",	 "{",	    "[",	 "\"",
-		"\"a",	     "{\"a\"",	 "{\"a\":", "{\"a\":1",	 "{\"a\":1,}",
-		"[1,]",	     "[1 2]",	 "tru",	    "nul",	 "1 2",
-		"{}x",	     "{} {}",	 "]",	    "}",	 "[}",
-		"{\"a\":1]", "'a'",	 "\"\\x\"", "\"\\u12\"", "\"\\ud800\"",
-		"\"a\nb\"",  "\"\x01\"", "+1",	    "-",	 ".",
-		"{a:1}",     "<html>",	 "\\u0000", "\"\\",	 "\"\\u000",
-		"NaN",
+		"",	      " ",	  "{",	       "[",	     "\"",	 "\"a",
+		"{\"a\"",     "{\"a\":",  "{\"a\":1",  "{\"a\":1,}", "[1,]",	 "[1 2]",
+		"tru",	      "nul",	  "1 2",       "{}x",	     "{} {}",	 "]",
+		"}",	      "[}",	  "{\"a\":1]", "'a'",	     "\"\\x\"",	 "\"\\u12\"",
+		"\"\\ud80\"", "\"a\nb\"", "\"\x01\"",  "+1",	     "-",	 ".",
+		"{a:1}",      "<html>",	  "\\u0000",   "\"\\",	     "\"\\u000", "NaN",
 	};
 	struct json *j = (struct json *)bad;
 	size_t i;
@@ -140,6 +138,13 @@ static void test_strings(void **state)
 	check_str("\"a\\u0000b\"", "a\xe2\x90\x80"
 				   "b");
 	check_str("\"\\\\u0000\"", "\\u0000");
+	/* Halves of surrogate pairs, which some programs make of what is not UTF-8. */
+	check_str("\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80");
+	check_str("\"\\udcff\"", "\xef\xbf\xbd");
+	check_str("\"\\ud83d\"", "\xef\xbf\xbd");
+	check_str("\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80");
+	check_str("\"\\ude00\\ud83d.\"", "\xef\xbf\xbd\xef\xbf\xbd.");
+	check_str("\"\\\\ud83d\\\\\"", "\\ud83d\\");
 	check_str("\"\\\\\\u0000\"", "\\\xe2\x90\x80");
 	check_str("\"\\u00e4\\ud83d\\ude00\\/\\n\"", "\xc3\xa4\xf0\x9f\x98\x80/\n");
 	check_str("\"\\\"\"", "\"");
