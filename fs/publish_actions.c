@@ -425,6 +425,7 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 		was_closed ? "not published: another writer was killed before its close" : "", "");
 	p->phase = PHASE_ENDED;
 	p->outcome = outcome;
+	p->emptied = false;
 	publish_save_record(p, true);
 	publish_finish(p, outcome);
 }
@@ -468,28 +469,58 @@ static void send_anew(struct publish *p)
 	p->phase = PHASE_IDLE;
 }
 
+/* What a File replaces, or an empty file, of which there is no File: the next one to delete. */
+static const char *next_to_delete(const struct publish *p)
+{
+	if (p->now.dropped && p->file_id[0])
+		return p->file_id;
+	if (p->emptied && p->now.dropped)
+		return NULL; /* whoever removed it deletes what it replaced */
+	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
+}
+
+static void end_cleanup(struct publish *p)
+{
+	if (p->emptied)
+		publish_act_end(p, p->now.dropped ? OUTCOME_DROPPED : OUTCOME_EMPTY);
+	else
+		end_completed(p);
+}
+
+void publish_act_empty(struct publish *p)
+{
+	int r;
+
+	if (!next_to_delete(p)) {
+		publish_act_end(p, OUTCOME_EMPTY);
+		return;
+	}
+	p->emptied = true;
+	/* The empty file has to be there before what it replaces is gone. */
+	r = publish_save_record(p, true);
+	if (r) {
+		p->emptied = false;
+		publish_fail_errno(p, r, "writing the record of an empty file");
+		return;
+	}
+	p->phase = PHASE_CLEANUP;
+}
+
 /* One File to delete at a time; the reply brings us back here. */
 void publish_act_cleanup(struct publish *p)
 {
-	const char *id = NULL;
+	const char *id;
 	struct call *c;
 	struct api_req *req;
 
-	if (renamed_meanwhile(p)) {
+	if (!p->emptied && renamed_meanwhile(p)) {
 		send_anew(p);
 		return;
 	}
-	if (p->now.dropped && p->file_id[0])
-		id = p->file_id;
-	else if (p->now.superseded_count && !p->pr->cfg.keep_old)
-		id = p->now.superseded[0];
-	if (!id) {
-		end_completed(p);
-		return;
-	}
-	c = call_new(p, EV_DELETED);
+	id = next_to_delete(p);
+	c = id ? call_new(p, EV_DELETED) : NULL;
 	if (!c) {
-		end_completed(p);
+		end_cleanup(p);
 		return;
 	}
 	snprintf(c->file_id, sizeof(c->file_id), "%s", id);
@@ -497,7 +528,7 @@ void publish_act_cleanup(struct publish *p)
 	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
 	if (!req) {
 		call_free(c);
-		end_completed(p);
+		end_cleanup(p);
 	}
 	api_req_unref(req);
 }

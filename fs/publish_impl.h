@@ -111,6 +111,7 @@ struct publish {
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written, "" when not known */
 	bool recorded;			/* the first record was written */
 	bool removed;			/* dropped: nothing of it is on disk any more */
+	bool emptied;			/* being cleaned up: without a File of its own */
 	enum after_lookup after_lookup;
 	unsigned restarts, bad_replies, lookups, retries;
 	struct publish_budget budget;
@@ -186,6 +187,7 @@ void publish_act_complete(struct publish *p);
 void publish_act_probe(struct publish *p);
 void publish_act_sync(struct publish *p);
 void publish_act_cleanup(struct publish *p);
+void publish_act_empty(struct publish *p);
 void publish_act_end(struct publish *p, enum publish_outcome outcome);
 void publish_act_reopen(struct publish *p);
 void publish_cancel_upload(struct publish *p); /* if there is one; to PHASE_IDLE */

@@ -16,11 +16,11 @@ static enum record_state state_now(const struct publish *p)
 {
 	bool ended = p->phase == PHASE_ENDED;
 
+	if (p->emptied || (ended && p->outcome == OUTCOME_EMPTY))
+		return RECORD_EMPTY;
 	if (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING ||
 	    (ended && p->outcome == OUTCOME_COMPLETED))
 		return RECORD_COMPLETED;
-	if (ended && p->outcome == OUTCOME_EMPTY)
-		return RECORD_EMPTY;
 	if (p->phase == PHASE_COMPLETING || p->phase == PHASE_LOOKUP)
 		return RECORD_COMPLETING;
 	if (p->now.aborted || (ended && p->outcome == OUTCOME_ABORTED))

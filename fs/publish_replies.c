@@ -322,13 +322,20 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
 
+	bool failed = err->kind != API_OK && err->http_status != 404;
+
 	if (p->phase != PHASE_DELETING)
 		return;
-	if (err->kind != API_OK && err->http_status != 404)
+	if (failed)
 		log_warn("%s/%s: the File it replaces, %s, could not be deleted: HTTP %d %s",
 			 p->now.purpose, p->now.path, ev->id, err->http_status, err->message);
 	else if (p->deleted)
 		p->deleted(p->arg, ev->id);
+	/* It stays behind the empty file, which tries again when the next daemon starts. */
+	if (failed && p->emptied) {
+		publish_act_end(p, OUTCOME_EMPTY);
+		return;
+	}
 	publish_superseded_gone(p, ev->id);
 	if (!strcmp(ev->id, p->file_id))
 		p->file_id[0] = '\0';

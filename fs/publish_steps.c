@@ -141,7 +141,7 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 		publish_act_cleanup(p);
 		break;
 	case ACT_END_EMPTY:
-		publish_act_end(p, OUTCOME_EMPTY);
+		publish_act_empty(p);
 		break;
 	case ACT_END_ABORTED:
 		publish_act_end(p, OUTCOME_ABORTED);
@@ -157,7 +157,7 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 /* Writing went on after an end: a new publication of the same staged file. */
 static void start_over(struct publish *p)
 {
-	p->now.reopen = false;
+	p->now.reopen = p->emptied = false;
 	publish_cancel_upload(p);
 	if (p->file_id[0])
 		publish_supersede(p, p->file_id);

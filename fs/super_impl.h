@@ -131,6 +131,7 @@ int super_make_purposes(struct super *s);
  * that time must not bring it back. Under lock; without memory it may.
  */
 void super_note_gone(struct super *s, const char *file_id);
+bool super_is_gone(struct super *s, const char *file_id); /* noted lately; under lock */
 /*
  * Under lock: an entry of its own that a listing gave that File, which the service
  * made for a file of ours, or deleted for one, before we heard of it. Not one

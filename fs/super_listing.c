@@ -232,7 +232,7 @@ void super_forget_listed(struct super *s, const char *file_id)
 	inode_unref(s->table, i);
 }
 
-static bool is_gone(struct super *s, const char *file_id)
+bool super_is_gone(struct super *s, const char *file_id)
 {
 	const struct gone *g = *gone_bucket(s, file_id);
 
@@ -345,7 +345,7 @@ static void show(struct super *s, const struct api_file *f, const struct spot *a
 	/* The place of a local file is not decided here, and names that were shown stay. */
 	if (i && (i->local || (i->parent && !i->aside)))
 		return;
-	if (is_gone(s, f->id) || !find_place(s, f, &p))
+	if (super_is_gone(s, f->id) || !find_place(s, f, &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
 	if (!i && other && is_being_completed(other, f))

@@ -69,6 +69,13 @@ static int note_file(struct super *s, struct inode *i, struct publish *pub,
 	return 0;
 }
 
+/* The File that it was is gone, or left with an entry of its own. */
+static void note_empty(struct super *s, struct inode *i)
+{
+	if (i->file_id && (s->cfg.keep_old || super_is_gone(s, i->file_id)))
+		inode_set_file_id(s->table, i, NULL);
+}
+
 /* Neither an entry nor a listing on its way knows. */
 static void on_deleted(void *arg, const char *file_id)
 {
@@ -98,6 +105,8 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		if (r->outcome == OUTCOME_COMPLETED && wanted && note_file(s, o->inode, pub, r))
 			log_error("out of memory: %s shows under its name after the next listing",
 				  r->file_id);
+		if (r->outcome == OUTCOME_EMPTY && wanted)
+			note_empty(s, o->inode);
 		out = local_settle(s, o->inode);
 	}
 	pthread_mutex_unlock(&s->lock);

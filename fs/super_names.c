@@ -421,7 +421,7 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 {
 	struct publish_info info = { 0 };
 	struct local *l = i->local;
-	bool held;
+	bool held, empty;
 	char *path;
 	int r;
 
@@ -434,6 +434,8 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 	}
 	publish_get_info(l->pub, &info);
 	held = !strcmp(info.status, "held");
+	/* There will be no File that replaces the other's: it goes with this rename. */
+	empty = info.outcome == OUTCOME_EMPTY && other && !l->touched && !l->dirty;
 	if (info.under_way && !held) {
 		*ret = RENAME_WAIT;
 		return 0;
@@ -458,7 +460,7 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 	free(path);
 	if (r)
 		return r;
-	if (held || n->was_file) {
+	if (held || n->was_file || empty) {
 		local_seal(s, i);
 		*ret = RENAME_PUBLISH;
 	}
