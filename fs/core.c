@@ -235,7 +235,7 @@ static int start_super(struct core *c)
 		.control = make_text,
 		.control_arg = c,
 	};
-	int r = fetcher_new(c->api, c->cache, &c->fetcher);
+	int r = fetcher_new(c->api, c->cache, o->parallel, &c->fetcher);
 
 	if (!r)
 		r = publisher_new(&pc, &c->publisher);

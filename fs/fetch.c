@@ -1,6 +1,7 @@
 /*
  * The readers' side: the table of fetches, opening, closing, reading. What is
- * asked of the service, and what becomes of the answers, is in fetch_req.c.
+ * asked of the service is decided in fetch_plan.c; what becomes of the answers is
+ * in fetch_req.c.
  */
 #include "fs/fetch.h"
 
@@ -47,7 +48,7 @@ void fetch_waiters_answer(struct fetch_waiters *ws, int err, const char *text, i
 	fetch_waiters_init(ws);
 }
 
-int fetcher_new(struct api *api, struct cache *cache, struct fetcher **ret)
+int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret)
 {
 	struct fetcher *f = calloc(1, sizeof(*f));
 
@@ -55,6 +56,7 @@ int fetcher_new(struct api *api, struct cache *cache, struct fetcher **ret)
 		return -ENOMEM;
 	f->api = api;
 	f->cache = cache;
+	f->parallel = parallel < 1 ? 1 : parallel > FETCH_REQS ? FETCH_REQS : parallel;
 	pthread_mutex_init(&f->lock, NULL);
 	*ret = f;
 	return 0;
@@ -146,10 +148,13 @@ static struct fetch *table_insert(struct fetcher *f, struct fetch *ours)
 	pthread_mutex_lock(&f->lock);
 	slot = table_slot(f, ours->id, ours->bytes);
 	ft = *slot;
-	if (ft)
+	if (ft) {
 		ft->nref++;
-	else
+	} else {
 		*slot = ours;
+		if (f->ranges)
+			ours->range = FETCH_RANGE_YES;
+	}
 	pthread_mutex_unlock(&f->lock);
 	if (!ft)
 		return ours;
@@ -263,6 +268,8 @@ static int fetch_begin(struct fetch *ft)
 	if (fd >= 0)
 		return 0;
 	rc = cache_fetch_begin(f->cache, ft->id, &token, &fd);
+	if (rc == -ENOSPC && cache_shrink(f->cache, FETCH_ROOM))
+		rc = cache_fetch_begin(f->cache, ft->id, &token, &fd);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&f->lock);
@@ -280,15 +287,26 @@ static int fetch_begin(struct fetch *ft)
 	return 0;
 }
 
-/* True and the fd if [off, end) stands there. */
+/* Under lock. */
+static bool is_there(const struct fetch *ft, uint64_t off, uint64_t end)
+{
+	return ft->whole || off >= end || extents_cover(&ft->have, off, end);
+}
+
+/* True and the fd if [off, end) stands there; what the reader will want next is asked for. */
 static bool fetch_ready(struct fetch *ft, uint64_t off, uint64_t end, int *ret_fd)
 {
 	bool ready;
 
 	pthread_mutex_lock(&ft->f->lock);
-	ready = ft->whole || off >= end || extents_cover(&ft->have, off, end);
-	if (ready)
+	ready = is_there(ft, off, end);
+	if (ready) {
 		*ret_fd = ft->fd;
+		if (!ft->whole && off < end) {
+			fetch_note_read(ft, off, end);
+			fetch_pump_ahead(ft);
+		}
+	}
 	pthread_mutex_unlock(&ft->f->lock);
 	return ready;
 }
@@ -303,8 +321,9 @@ static void fetch_wait(struct fetch *ft, struct fetch_waiter *w)
 	pthread_mutex_lock(&ft->f->lock);
 	ft->nbusy++;
 	fd = ft->fd;
+	w->span = fetch_note_read(ft, w->off, w->end);
 	/* It may have come since we looked. */
-	if (ft->whole || extents_cover(&ft->have, w->off, w->end)) {
+	if (is_there(ft, w->off, w->end)) {
 		fetch_waiters_add(&now, w);
 	} else {
 		fetch_waiters_add(&ft->waiters, w);

@@ -4,10 +4,12 @@
  *
  * One struct fetch per File under way, shared by all its readers: many readers
  * cause one download. A read that lies in what has arrived is answered at
- * once; one that lies beyond waits for a callback. Nothing is fetched that no
- * reader asked for, but a fetch that was begun goes on to the end while a
- * reader holds it. Any thread; callbacks run on the network thread, without
- * locks held, and must not block; blocks on the local disk at most.
+ * once; one that lies beyond waits for a callback. Where the service honours
+ * Range, what is read is fetched, and the further a reader has come the more is
+ * asked for ahead of it, in several requests; a reader that stops makes that
+ * stop. Where it does not, one stream goes on to the end while a reader holds
+ * the File. Any thread; callbacks run on the network thread, without locks
+ * held, and must not block; blocks on the local disk at most.
  */
 #ifndef UPLOADFS_FS_FETCH_H
 #define UPLOADFS_FS_FETCH_H
@@ -21,7 +23,8 @@ struct cache;
 struct fetcher;
 struct fetch;
 
-int fetcher_new(struct api *api, struct cache *cache, struct fetcher **ret);
+/* parallel: requests under way at once for one File, 1 to 16; others are cut to that. */
+int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret);
 /*
  * After api_free() of its api, so that no callback is under way. A fetch that
  * is still open is freed with it, its reads answered with -EINTR. NULL is a no-op.

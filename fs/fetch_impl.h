@@ -1,6 +1,6 @@
 /*
- * fetch_impl: what fetch.c (readers) and fetch_req.c (requests) share. Only
- * these two include it.
+ * fetch_impl: what fetch.c (readers), fetch_plan.c (what to ask for) and
+ * fetch_req.c (requests) share. Only these include it.
  *
  * One mutex per fetcher protects everything marked so; it is taken in calls of
  * readers and in callbacks of the api, is held over the start and the cancel
@@ -17,12 +17,13 @@
 #include "fs/extents.h"
 #include "fs/fetch.h"
 
-#define FETCH_REQS 4		      /* requests under way per File */
-#define FETCH_FAR (8ULL << 20)	      /* bytes a read may lie ahead of a stream and wait for it */
-#define FETCH_ALIGN (1ULL << 20)      /* bytes; a stretch begins and ends at a multiple */
-#define FETCH_AHEAD (8ULL << 20)      /* bytes a stretch reaches beyond the read it is for */
-#define FETCH_AHEAD_MAX (64ULL << 20) /* and at most, when the reader goes on behind it */
-#define FETCH_OVERTAKEN 3 /* stretches overtaken before their first byte: Range is ignored */
+#define FETCH_REQS 16		      /* requests under way per File, whatever was asked for */
+#define FETCH_ALIGN (1ULL << 20)      /* bytes; a range begins and ends at a multiple */
+#define FETCH_PIECE_MAX (16ULL << 20) /* bytes of one range, but for huge Files */
+#define FETCH_SMALL (8ULL << 20)      /* bytes; such a File is asked for in one piece */
+#define FETCH_FAR (8ULL << 20)	      /* bytes a read may lie ahead of a request and wait for it */
+#define FETCH_RUNS 8		      /* readers that are told apart, per File */
+#define FETCH_ROOM (256ULL << 20)     /* bytes the cache gives back when the disk is full */
 #define FETCH_BUCKETS 256
 #define FETCH_TEXT 512
 
@@ -32,6 +33,7 @@ struct api_req;
 struct fetch_waiter {
 	struct fetch_waiter *next;
 	uint64_t off, end; /* off < end <= bytes of the File */
+	uint64_t span;	   /* bytes from off on that are likely to be wanted */
 	fetch_read_cb *cb;
 	void *arg;
 };
@@ -40,13 +42,23 @@ struct fetch_waiters {
 	struct fetch_waiter *head, **tail;
 };
 
-/* One request: the main stream, which goes on to the end, or a stretch. */
+/* Reads that follow one another. */
+struct fetch_run {
+	uint64_t next;	/* where its next read is expected */
+	uint64_t ahead; /* bytes from there on that are asked for in advance */
+	uint64_t read;	/* bytes read since ahead last changed */
+	uint64_t used;	/* the number of its last read; 0: free */
+};
+
+/* One request: a range, or the stream of a service without Range, which goes on to the end. */
 struct fetch_req {
 	struct fetch *ft;
 	struct api_req *req;
 	bool active;	/* from its start to the end of its last callback */
 	bool cancelled; /* by us */
-	bool main;
+	bool stream;
+	bool split; /* end came down: what comes behind it is not wanted from this one */
+	const struct fetch_run *run; /* that it is read ahead for, or NULL */
 	uint64_t start, end;
 	uint64_t got;	 /* where the next byte is due */
 	const char *bad; /* what was wrong with the content, or NULL */
@@ -66,21 +78,24 @@ struct fetch {
 	uint64_t token;
 	bool whole;		/* all bytes stand in fd, and the length was checked */
 	bool answering;		/* the network thread is in callbacks of readers, with the fd */
-	bool main_wanted;	/* the main stream was begun and goes on to the end */
 	enum fetch_range range; /* does the server honour Range? */
-	unsigned overtaken;
-	uint64_t ahead; /* read-ahead of the last stretch */
 	struct extents have;
 	struct fetch_req reqs[FETCH_REQS];
+	struct fetch_run runs[FETCH_RUNS];
+	uint64_t reads; /* so far */
 	struct fetch_waiters waiters;
 };
 
 struct fetcher {
 	struct api *api;
 	struct cache *cache;
+	unsigned parallel; /* requests under way per File, <= FETCH_REQS */
 	pthread_mutex_t lock;
-	struct fetch *buckets[FETCH_BUCKETS]; /* under lock */
+	bool ranges; /* Range was honoured lately; under lock from here on */
+	struct fetch *buckets[FETCH_BUCKETS];
 };
+
+/* ---- fetch.c ---- */
 
 void fetch_waiters_init(struct fetch_waiters *ws);
 void fetch_waiters_add(struct fetch_waiters *ws, struct fetch_waiter *w);
@@ -88,26 +103,39 @@ void fetch_waiters_add(struct fetch_waiters *ws, struct fetch_waiter *w);
 void fetch_waiters_move(struct fetch_waiters *from, struct fetch_waiters *to);
 /* Answers and frees all; without the lock. */
 void fetch_waiters_answer(struct fetch_waiters *ws, int err, const char *text, int fd);
-
-/*
- * The first byte of [start, end) that is not there, and the stretch [*ret_lo,
- * *ret_hi) around it in which nothing is, within the File. ret_lo and ret_hi
- * may be NULL. Returns end when all is there. Under lock.
- */
-uint64_t fetch_missing(const struct fetch *ft, uint64_t start, uint64_t end, uint64_t *ret_lo,
-		       uint64_t *ret_hi);
-
-/*
- * Starts the requests that the waiters need. 0, or a negative errno when one
- * could not be started; what it was for is not served then. Under lock.
- */
-int fetch_pump(struct fetch *ft);
-/* Moves the waiters that nothing under way serves to ret. Under lock. */
-void fetch_take_unserved(struct fetch *ft, struct fetch_waiters *ret);
-/* Under lock. */
-void fetch_cancel_all(struct fetch *ft);
-
 /* nbusy is given back: frees the fetch if that was its last user. Takes the lock. */
 void fetch_put(struct fetch *ft);
+
+/* ---- fetch_plan.c; under lock ---- */
+
+/*
+ * A read of [off, end): which run it belongs to. Returns how many bytes from
+ * off on are likely to be wanted.
+ */
+uint64_t fetch_note_read(struct fetch *ft, uint64_t off, uint64_t end);
+/* Nothing is read ahead until readers have gone on for a while. */
+void fetch_calm_down(struct fetch *ft);
+/* The first byte of [start, end) that is not there; end when all is. */
+uint64_t fetch_missing(const struct fetch *ft, uint64_t start, uint64_t end);
+/* Is the byte at off on its way, and near? */
+bool fetch_served(const struct fetch *ft, uint64_t off);
+/*
+ * Starts the requests that the waiters need, then those that read ahead. 0, or
+ * a negative errno when one could not be started; what it was for is not
+ * served then.
+ */
+int fetch_pump(struct fetch *ft);
+void fetch_pump_ahead(struct fetch *ft); /* only the latter */
+
+/* ---- fetch_req.c; under lock ---- */
+
+/* The first byte that r has not brought yet. */
+uint64_t fetch_req_due(const struct fetch_req *r);
+/* Takes the free request r for [start, end) and submits it. 0 or -ENOMEM. */
+int fetch_req_start(struct fetch_req *r, uint64_t start, uint64_t end, bool stream);
+void fetch_req_cancel(struct fetch_req *r);
+void fetch_cancel_all(struct fetch *ft);
+/* Moves the waiters that nothing under way serves to ret. */
+void fetch_take_unserved(struct fetch *ft, struct fetch_waiters *ret);
 
 #endif

@@ -1,12 +1,5 @@
 /*
- * The requests' side of a fetch: what is asked of the service, and what
- * becomes of its answers.
- *
- * The main stream runs from the first byte missing to the end, so a reader who
- * goes from front to back causes one request. A read far ahead of it gets a
- * stretch of its own into the same sparse file. A service that turns out to
- * ignore Range sends everything each time: stretches end then, and all wait
- * for the main stream.
+ * The requests' side of a fetch: what becomes of the service's answers.
  *
  * The last byte of the File counts as there only once the request that brought
  * it has ended well: then the length is known to be right, and until then no
@@ -22,77 +15,12 @@
 #include "fs/fetch_impl.h"
 #include "net/api.h"
 
-#define FETCH_ROOM (256ULL << 20) /* bytes the cache gives back when the disk is full */
-
-uint64_t fetch_missing(const struct fetch *ft, uint64_t start, uint64_t end, uint64_t *ret_lo,
-		       uint64_t *ret_hi)
-{
-	const struct extents *x = &ft->have;
-	uint64_t lo = 0, hi = ft->bytes;
-	size_t i;
-
-	for (i = 0; i < x->n; i++) {
-		if (x->v[i].start > start) {
-			hi = x->v[i].start;
-			break;
-		}
-		lo = x->v[i].end;
-		if (lo > start)
-			start = lo;
-	}
-	if (start >= end)
-		return end;
-	if (ret_lo)
-		*ret_lo = lo;
-	if (ret_hi)
-		*ret_hi = hi;
-	return start;
-}
-
-/* The first byte that the request has not brought yet; see the last byte above. */
-static uint64_t req_due(const struct fetch_req *r)
+uint64_t fetch_req_due(const struct fetch_req *r)
 {
 	return r->end == r->ft->bytes && r->got == r->end ? r->end - 1 : r->got;
 }
 
-/* The main stream that is under way, or NULL. */
-static struct fetch_req *fetch_main(struct fetch *ft)
-{
-	unsigned i;
-
-	for (i = 0; i < FETCH_REQS; i++) {
-		if (ft->reqs[i].active && ft->reqs[i].main && !ft->reqs[i].cancelled)
-			return &ft->reqs[i];
-	}
-	return NULL;
-}
-
-/*
- * May stretches be asked for? Not where Range is ignored, nor in so many pieces
- * that the list of extents would begin to forget some.
- */
-static bool fetch_may_stretch(const struct fetch *ft)
-{
-	return ft->range != FETCH_RANGE_NO && ft->have.n < EXTENTS_MAX / 2;
-}
-
-/* Is the byte at off on its way, and near? */
-static bool fetch_served(struct fetch *ft, uint64_t off)
-{
-	const struct fetch_req *r;
-	unsigned i;
-
-	for (i = 0; i < FETCH_REQS; i++) {
-		r = &ft->reqs[i];
-		if (!r->active || r->cancelled || off < req_due(r) || off >= r->end)
-			continue;
-		if (off - req_due(r) <= FETCH_FAR || (r->main && !fetch_may_stretch(ft)))
-			return true;
-	}
-	return false;
-}
-
-static void req_cancel(struct fetch_req *r)
+void fetch_req_cancel(struct fetch_req *r)
 {
 	r->cancelled = true;
 	api_req_cancel(r->req);
@@ -102,58 +30,24 @@ void fetch_cancel_all(struct fetch *ft)
 {
 	unsigned i;
 
-	ft->main_wanted = false;
 	for (i = 0; i < FETCH_REQS; i++) {
 		if (ft->reqs[i].active && !ft->reqs[i].cancelled)
-			req_cancel(&ft->reqs[i]);
-	}
-}
-
-/* Does a read wait for something that r is to bring? */
-static bool req_wanted(const struct fetch_req *r)
-{
-	const struct fetch_waiter *w;
-	uint64_t off;
-
-	for (w = r->ft->waiters.head; w; w = w->next) {
-		off = fetch_missing(r->ft, w->off, w->end, NULL, NULL);
-		if (off >= req_due(r) && off < r->end)
-			return true;
-	}
-	return false;
-}
-
-/* All requests are taken: ends a stretch that nobody waits for, if there is one. */
-static void fetch_make_way(struct fetch *ft)
-{
-	struct fetch_req *r;
-	unsigned i;
-
-	for (i = 0; i < FETCH_REQS; i++) {
-		if (ft->reqs[i].cancelled)
-			return; /* way is being made */
-	}
-	for (i = 0; i < FETCH_REQS; i++) {
-		r = &ft->reqs[i];
-		if (!r->main && !req_wanted(r)) {
-			req_cancel(r);
-			return;
-		}
+			fetch_req_cancel(&ft->reqs[i]);
 	}
 }
 
 static int req_data(void *arg, uint64_t offset, const void *data, size_t len);
 static void req_done(void *arg, const struct api_error *err, bool ranged);
 
-/* Takes the free request r for [start, end) and submits it. */
-static int req_start(struct fetch_req *r, uint64_t start, uint64_t end, bool is_main)
+int fetch_req_start(struct fetch_req *r, uint64_t start, uint64_t end, bool stream)
 {
 	struct fetch *ft = r->ft;
 	/* To the end without a bound, so that content that is too long shows. */
-	uint64_t len = end == ft->bytes && is_main ? UINT64_MAX : end - start;
+	uint64_t len = end == ft->bytes ? UINT64_MAX : end - start;
 
-	r->cancelled = false;
-	r->main = is_main;
+	r->cancelled = r->split = false;
+	r->stream = stream;
+	r->run = NULL;
 	r->start = r->got = start;
 	r->end = end;
 	r->bad = NULL;
@@ -165,81 +59,6 @@ static int req_start(struct fetch_req *r, uint64_t start, uint64_t end, bool is_
 	return 0;
 }
 
-static int main_start(struct fetch *ft, struct fetch_req *r)
-{
-	uint64_t start = extents_contiguous(&ft->have), hi = ft->bytes;
-
-	fetch_missing(ft, start, ft->bytes, NULL, &hi);
-	/* Where Range is honoured for sure, what is there already is left out. */
-	ft->main_wanted = true;
-	return req_start(r, start, ft->range == FETCH_RANGE_YES ? hi : ft->bytes, true);
-}
-
-/* A stretch around off for a read that ends at end. */
-static int stretch_start(struct fetch *ft, struct fetch_req *r, uint64_t off, uint64_t end)
-{
-	uint64_t lo = 0, hi = ft->bytes, start = off - off % FETCH_ALIGN;
-
-	fetch_missing(ft, off, off + 1, &lo, &hi);
-	/* A reader that goes on where the last stretch ended gets a longer one. */
-	if (!lo || off - lo >= FETCH_ALIGN || !ft->ahead)
-		ft->ahead = FETCH_AHEAD;
-	else if (ft->ahead < FETCH_AHEAD_MAX)
-		ft->ahead *= 2;
-	if (start < lo)
-		start = lo;
-	end += FETCH_ALIGN - 1;
-	end = end - end % FETCH_ALIGN + ft->ahead;
-	return req_start(r, start, end < hi ? end : hi, false);
-}
-
-/* The byte at off is missing and not on its way, for a read that ends at end. */
-static int fetch_ask(struct fetch *ft, uint64_t off, uint64_t end)
-{
-	struct fetch_req *r = NULL, *stream = fetch_main(ft);
-	bool far = off - extents_contiguous(&ft->have) > FETCH_FAR;
-	unsigned i;
-
-	if (stream && !fetch_may_stretch(ft))
-		return 0;
-	for (i = 0; i < FETCH_REQS && !r; i++) {
-		if (!ft->reqs[i].active)
-			r = &ft->reqs[i];
-	}
-	if (!r) {
-		fetch_make_way(ft);
-		return 0;
-	}
-	if (!stream && (!far || !fetch_may_stretch(ft)))
-		return main_start(ft, r);
-	return stretch_start(ft, r, off, end);
-}
-
-int fetch_pump(struct fetch *ft)
-{
-	struct fetch_waiter *w;
-	int rc = 0, one;
-	uint64_t off;
-
-	if (!ft->nref)
-		return 0;
-	for (w = ft->waiters.head; w; w = w->next) {
-		off = fetch_missing(ft, w->off, w->end, NULL, NULL);
-		if (off >= w->end || fetch_served(ft, off))
-			continue;
-		one = fetch_ask(ft, off, w->end);
-		if (one)
-			rc = one;
-	}
-	off = extents_contiguous(&ft->have);
-	if (ft->main_wanted && off < ft->bytes && !fetch_main(ft)) {
-		one = fetch_ask(ft, off, off + 1);
-		if (one)
-			ft->main_wanted = false;
-	}
-	return rc;
-}
-
 void fetch_take_unserved(struct fetch *ft, struct fetch_waiters *ret)
 {
 	struct fetch_waiters keep;
@@ -248,7 +67,7 @@ void fetch_take_unserved(struct fetch *ft, struct fetch_waiters *ret)
 	fetch_waiters_init(&keep);
 	for (w = ft->waiters.head; w; w = next) {
 		next = w->next;
-		if (fetch_served(ft, fetch_missing(ft, w->off, w->end, NULL, NULL)))
+		if (fetch_served(ft, fetch_missing(ft, w->off, w->end)))
 			fetch_waiters_add(&keep, w);
 		else
 			fetch_waiters_add(ret, w);
@@ -288,25 +107,60 @@ static void answer_ready(struct fetch *ft, struct fetch_waiters *ready)
 }
 
 /*
- * Ends the requests whose rest another one has brought. Stretches that are
- * overtaken before their first byte comes are what a service that ignores Range
- * looks like: it sends what lies before the stretch first.
+ * The service sends everything whatever it is asked for: r, which gets it, is
+ * the stream from now on, and the only request.
  */
-static void cancel_overtaken(struct fetch *ft)
+static void become_stream(struct fetch_req *r)
 {
-	struct fetch_req *r;
+	struct fetch *ft = r->ft;
 	unsigned i;
 
+	ft->range = FETCH_RANGE_NO;
+	ft->f->ranges = false;
+	r->stream = true;
+	r->start = r->got = 0;
+	r->end = ft->bytes;
 	for (i = 0; i < FETCH_REQS; i++) {
-		r = &ft->reqs[i];
-		if (!r->active || r->cancelled || r->got >= r->end ||
-		    !extents_cover(&ft->have, r->got, r->end))
-			continue;
-		if (!r->main && r->got == r->start && ft->range == FETCH_RANGE_UNKNOWN &&
-		    ++ft->overtaken == FETCH_OVERTAKEN)
-			ft->range = FETCH_RANGE_NO;
-		req_cancel(r);
+		if (&ft->reqs[i] != r && ft->reqs[i].active && !ft->reqs[i].cancelled)
+			fetch_req_cancel(&ft->reqs[i]);
 	}
+}
+
+static void range_honoured(struct fetch *ft)
+{
+	ft->range = FETCH_RANGE_YES;
+	ft->f->ranges = true;
+}
+
+/*
+ * Content comes for r: what that tells of the service, and how much of it is
+ * r's. 0, or -EIO and r->bad. Under lock.
+ */
+static int req_take(struct fetch_req *r, uint64_t offset, size_t *len)
+{
+	bool first = r->got == r->start;
+
+	if (first && !offset && r->start)
+		become_stream(r);
+	else if (first && r->start && r->ft->range == FETCH_RANGE_UNKNOWN)
+		range_honoured(r->ft);
+	if (offset != r->got) {
+		r->bad = "the content came out of order";
+		return -EIO;
+	}
+	/* Others bring what lies behind. */
+	if (r->split && r->end - offset <= *len)
+		*len = (size_t)(r->end - offset);
+	/* More than was asked for, so everything. Ranges not from byte 0 on don't come here. */
+	if (*len > r->end - offset && r->end < r->ft->bytes) {
+		become_stream(r);
+		r->got = offset;
+	}
+	if (*len > r->end - offset) {
+		r->bad = "the content is longer than the File";
+		return -EIO;
+	}
+	return 0;
 }
 
 static int content_write(struct fetch *ft, uint64_t offset, const void *data, size_t len)
@@ -334,6 +188,19 @@ static int content_write(struct fetch *ft, uint64_t offset, const void *data, si
 	return 0;
 }
 
+/* Bytes up to end stand in the file. Under lock. */
+static int req_progress(struct fetch_req *r, uint64_t offset, uint64_t end)
+{
+	struct fetch *ft = r->ft;
+	int rc;
+
+	r->got = end;
+	rc = extents_add(&ft->have, offset, end < ft->bytes ? end : ft->bytes - 1);
+	if (r->split && r->got >= r->end && !r->cancelled)
+		fetch_req_cancel(r);
+	return rc;
+}
+
 static int req_data(void *arg, uint64_t offset, const void *data, size_t len)
 {
 	struct fetch_req *r = arg;
@@ -343,33 +210,32 @@ static int req_data(void *arg, uint64_t offset, const void *data, size_t len)
 
 	if (!len)
 		return 0;
-	/* got, end and bad belong to this thread while the request is active. */
-	if (offset != r->got || len > r->end - offset) {
-		r->bad = offset == r->got ? "the content is longer than the File"
-					  : "the content came out of order";
-		return -EIO;
-	}
-	rc = content_write(ft, offset, data, len);
+	pthread_mutex_lock(&ft->f->lock);
+	rc = r->cancelled ? -ECANCELED : req_take(r, offset, &len);
+	pthread_mutex_unlock(&ft->f->lock);
+	/* Split at this very place: all of it is another's, and this one ends. */
+	if (!rc && len)
+		rc = content_write(ft, offset, data, len);
 	if (rc)
 		return rc;
 	fetch_waiters_init(&ready);
 	pthread_mutex_lock(&ft->f->lock);
-	r->got = offset + len;
-	rc = extents_add(&ft->have, offset, r->got < ft->bytes ? r->got : req_due(r));
-	if (!rc) {
+	rc = req_progress(r, offset, offset + len);
+	if (!rc)
 		take_ready(ft, &ready);
-		cancel_overtaken(ft);
-	}
 	pthread_mutex_unlock(&ft->f->lock);
 	answer_ready(ft, &ready);
 	return rc;
 }
 
-/* A stretch was refused in a way that a whole content need not be. */
+/* A range was refused in a way that a whole content need not be. */
 static bool range_refused(const struct fetch_req *r, const struct api_error *err)
 {
-	if (r->main || !r->start)
+	if (r->stream || !r->start)
 		return false;
+	/* 416 without a word on the size looks like an end. */
+	if (err->kind == API_OK && r->got == r->start)
+		return r->ft->range != FETCH_RANGE_YES;
 	if (err->kind == API_ERR_BAD_REPLY)
 		return true;
 	return err->kind == API_ERR_HTTP && (err->http_status == 400 || err->http_status == 405 ||
@@ -381,8 +247,10 @@ static int req_complete(struct fetch_req *r, bool ranged)
 {
 	struct fetch *ft = r->ft;
 
-	if (r->start)
-		ft->range = ranged ? FETCH_RANGE_YES : FETCH_RANGE_NO;
+	if (ranged)
+		range_honoured(ft);
+	else if (r->start)
+		ft->range = FETCH_RANGE_NO;
 	return r->end == ft->bytes ? extents_add(&ft->have, r->end - 1, r->end) : 0;
 }
 
@@ -396,7 +264,7 @@ static int req_outcome(struct fetch_req *r, const struct api_error *err, bool ra
 		snprintf(text, FETCH_TEXT, "%s: %" PRIu64 " bytes expected", r->bad, r->ft->bytes);
 		return -EIO;
 	}
-	if (err->kind == API_OK && r->got == r->end) {
+	if (err->kind == API_OK && r->got >= r->end) {
 		rc = req_complete(r, ranged);
 		if (rc)
 			snprintf(text, FETCH_TEXT, "out of memory");
@@ -404,14 +272,14 @@ static int req_outcome(struct fetch_req *r, const struct api_error *err, bool ra
 	}
 	if (r->cancelled)
 		return 0;
-	if (err->kind == API_OK) {
-		snprintf(text, FETCH_TEXT, "the content ended at byte %" PRIu64 " of %" PRIu64,
-			 r->got, r->end);
-		return -EIO;
-	}
 	if (range_refused(r, err)) {
 		r->ft->range = FETCH_RANGE_NO;
 		return 0;
+	}
+	if (err->kind == API_OK) {
+		snprintf(text, FETCH_TEXT, "the content ended at byte %" PRIu64 " of %" PRIu64,
+			 r->got, r->ft->bytes);
+		return -EIO;
 	}
 	errmap_text(err, ERRMAP_READ, text, FETCH_TEXT);
 	rc = errmap(err, ERRMAP_READ);
@@ -426,13 +294,12 @@ static void req_fail(struct fetch_req *r, bool all, struct fetch_waiters *failed
 	struct fetch_waiter *w, *next;
 	uint64_t off;
 
-	if (r->main)
-		ft->main_wanted = false;
+	fetch_calm_down(ft);
 	fetch_waiters_init(&keep);
 	for (w = ft->waiters.head; w; w = next) {
 		next = w->next;
-		off = fetch_missing(ft, w->off, w->end, NULL, NULL);
-		if (all || (off >= req_due(r) && off < r->end && !fetch_served(ft, off)))
+		off = fetch_missing(ft, w->off, w->end);
+		if (all || (off >= fetch_req_due(r) && off < r->end && !fetch_served(ft, off)))
 			fetch_waiters_add(failed, w);
 		else
 			fetch_waiters_add(&keep, w);

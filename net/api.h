@@ -224,15 +224,16 @@ struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_c
 
 /*
  * GET /files/{id}/content from offset on, len bytes (UINT64_MAX: to the end),
- * asked for by Range; a server that answers 200 sends all, and what lies before
- * offset is skipped here. data runs on the network thread with consecutive
- * bytes: offset is where they lie in the File. It returns 0, or a negative
- * errno that ends the call with API_ERR_LOCAL. A reply cut short is asked for
- * again from where it broke, within the retry policy; more bytes than asked for
- * are never handed on. Redirects are followed without the key when they leave
- * the host (name or port), at most five, never from https to http. ranged tells
- * done whether the server honoured Range. An offset at or behind the end is no
- * error: nothing comes; the caller knows the File's size. len 0 is API_ERR_CONFIG.
+ * asked for by Range. data runs on the network thread with consecutive bytes:
+ * offset is where they lie in the File. It returns 0, or a negative errno that
+ * ends the call with API_ERR_LOCAL. A server that ignores Range (200) sends
+ * everything, and then everything is handed on, from byte 0 to the end; else
+ * never more than was asked for. A reply cut short is asked for again from
+ * where it broke, within the retry policy. Redirects are followed without the
+ * key when they leave the host (name or port), at most five, never from https
+ * to http. ranged tells done whether the server honoured Range. An offset at or
+ * behind the end is no error: nothing comes of it, or everything; the caller
+ * knows the File's size. len 0 is API_ERR_CONFIG.
  */
 typedef int api_data_cb(void *arg, uint64_t offset, const void *data, size_t len);
 typedef void api_content_cb(void *arg, const struct api_error *err, bool ranged);

@@ -188,6 +188,7 @@ struct content_call {
 	struct api_req req;
 	uint64_t end; /* asked for up to here, exclusive; UINT64_MAX: all */
 	uint64_t pos; /* next byte to hand on */
+	bool moved;   /* some were handed on */
 	/* Of the attempt under way: */
 	uint64_t from; /* pos when it began */
 	uint64_t at;   /* where the next byte that comes lies in the File */
@@ -214,6 +215,11 @@ static void content_begin(struct content_call *c, const struct http_head *head)
 	} else if (head->status == 200) {
 		c->size = head->content_length;
 		c->at = 0;
+		/* Everything comes anyway: the caller may have a use for it. */
+		if (!c->moved) {
+			c->pos = c->from = 0;
+			c->end = UINT64_MAX;
+		}
 	} else {
 		c->bad = "neither content nor an error";
 	}
@@ -241,6 +247,7 @@ static int content_data(void *arg, const struct http_head *head, const void *dat
 		if (rc)
 			return rc < 0 ? rc : -EIO;
 		c->pos += take;
+		c->moved = true;
 	}
 	/* Not as soon as all is there: the reply may end here too, and the connection be kept. */
 	return take < len ? HTTP_ENOUGH : 0;

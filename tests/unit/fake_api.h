@@ -119,7 +119,7 @@ void fake_api_page_max(struct api *api, unsigned entries);
 struct fake_content {
 	size_t chunk;	   /* bytes of one data callback; 0: 64 KiB */
 	bool refuse;	   /* 400 Not allowed to download files of purpose: … */
-	bool ignore_range; /* all is sent from the first byte on; what lies before is skipped */
+	bool ignore_range; /* all is sent from the first byte on, and handed on */
 	bool refuse_range; /* 416 for an offset above 0 */
 	bool gated;	   /* a request that began below gate stops there until the gate moves */
 	uint64_t gate;	   /* bytes from the start of the File; see fake_api_gate() */

@@ -448,7 +448,12 @@ static void content_begin(struct api *api, struct api_req *r)
 		refuse(r, 416, "Range not satisfiable");
 	r->ranged = !api->content.ignore_range && (r->offset || r->len != UINT64_MAX);
 	r->end = r->len < total - r->offset ? r->offset + r->len : total;
-	r->pos = api->content.ignore_range ? 0 : r->offset;
+	r->pos = r->offset;
+	if (!api->content.ignore_range)
+		return;
+	/* Everything is sent, whatever was asked for, and all of it handed on. */
+	r->pos = 0;
+	r->end = total;
 }
 
 /* How far the request may go now. Under lock. */
@@ -478,13 +483,11 @@ bool fake_content_waits(const struct api *api, const struct api_req *r)
 /* Hands on the bytes from pos to limit; without the lock. */
 static void content_send(struct api_req *r, uint64_t limit)
 {
-	uint64_t from = r->pos < r->offset ? r->offset : r->pos;
+	uint64_t from = r->pos;
 	unsigned char *buf;
 	int rc;
 
 	r->pos = limit;
-	if (limit <= from)
-		return; /* what lies before the offset is skipped */
 	buf = fake_need(malloc(limit - from));
 	fake_blob_read(&r->file->blob, from, buf, limit - from);
 	rc = r->data_cb(r->arg, from, buf, limit - from);
@@ -513,7 +516,7 @@ bool fake_content_step(struct api *api, struct api_req *r)
 	}
 	if (r->pos < r->end) {
 		r->err = fake_api_error(API_ERR_CONNECT, 0, "", "the connection broke");
-	} else if (r->len != UINT64_MAX && r->end < r->offset + r->len) {
+	} else if (r->ranged && r->len != UINT64_MAX && r->end < r->offset + r->len) {
 		r->err = fake_api_error(API_ERR_BAD_REPLY, 0, "", "less than was asked for");
 	}
 	return true;

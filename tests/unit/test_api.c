@@ -160,14 +160,27 @@ static void cancel(struct api_wait *w, const char *upload_id)
 	assert_true(api_wait_for(w, api_upload_cancel(api, upload_id, api_wait_upload, w)));
 }
 
-static void content(struct api_wait *w, const char *file_id, uint64_t offset, uint64_t len)
+/* Content of which the first byte that comes is to be that at first. */
+static void content_from(struct api_wait *w, const char *file_id, uint64_t offset, uint64_t len,
+			 uint64_t first)
 {
 	api_wait_init(w);
-	w->next = offset;
+	w->next = first;
 	assert_true(api_wait_for(w, api_file_content(api, file_id, offset, len, api_wait_data,
 						     api_wait_content, w)));
 	assert_int_equal(w->calls, 1);
 	assert_false(w->gap);
+}
+
+static void content(struct api_wait *w, const char *file_id, uint64_t offset, uint64_t len)
+{
+	content_from(w, file_id, offset, len, offset);
+}
+
+/* Of a server that sends everything. */
+static void whole_content(struct api_wait *w, const char *file_id, uint64_t offset, uint64_t len)
+{
+	content_from(w, file_id, offset, len, 0);
 }
 
 static void list(struct api_wait *w, const char *purpose, const char *after, unsigned limit)
@@ -295,15 +308,25 @@ static void test_ranges(void **state)
 	assert_int_equal(w.err.kind, API_ERR_CONFIG);
 
 	set_faults("[{\"op\":\"content\",\"action\":\"no_range\",\"times\":0}]");
-	content(&w, f.file_id, 1000, 50000);
+	whole_content(&w, f.file_id, 1000, 50000);
 	assert_ok(&w);
 	assert_false(w.ranged);
+	assert_int_equal(w.data.len, 100000);
+	assert_memory_equal(w.data.data, data, 100000);
+	api_wait_release(&w);
+	whole_content(&w, f.file_id, 200000, 10);
+	assert_ok(&w);
+	assert_int_equal(w.data.len, 100000);
+	api_wait_release(&w);
+	/* A range that was cut is not made more when the rest of it comes with everything. */
+	set_faults("[{\"op\":\"content\",\"action\":\"truncate\"},"
+		   "{\"op\":\"content\",\"action\":\"no_range\",\"times\":0}]");
+	content(&w, f.file_id, 1000, 50000);
+	assert_ok(&w);
+	assert_int_equal(w.err.attempts, 2);
 	assert_int_equal(w.data.len, 50000);
 	assert_memory_equal(w.data.data, data + 1000, 50000);
 	api_wait_release(&w);
-	content(&w, f.file_id, 200000, 10);
-	assert_ok(&w);
-	assert_int_equal(w.data.len, 0);
 	free(data);
 }
 

@@ -37,7 +37,7 @@ static void start(uint64_t cache_size)
 {
 	assert_int_equal(cache_open(dir, cache_size, &cache), 0);
 	api = fake_api_new();
-	assert_int_equal(fetcher_new(api, cache, &fetcher), 0);
+	assert_int_equal(fetcher_new(api, cache, 4, &fetcher), 0);
 }
 
 static void stop(void)
@@ -224,26 +224,74 @@ static unsigned temporaries(void)
 	return n;
 }
 
+static int by_offset(const void *a, const void *b)
+{
+	const struct fake_call *x = a, *y = b;
+
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* What was asked for, in order, without those that were cancelled. Returns how many. */
+static unsigned ranges(struct fake_call *v, unsigned max)
+{
+	unsigned i, n = 0;
+
+	assert_true(contents() <= max);
+	for (i = 0; i < contents(); i++) {
+		v[n] = content_call(i);
+		n += !v[n].cancelled;
+	}
+	qsort(v, n, sizeof(*v), by_offset);
+	return n;
+}
+
+/* The requests make up the File from start to end without an overlap; returns the longest. */
+static uint64_t assert_once(uint64_t start, uint64_t end, uint64_t bytes)
+{
+	struct fake_call v[256];
+	unsigned i, n = ranges(v, 256);
+	uint64_t longest = 0;
+
+	assert_true(n > 0);
+	for (i = 0; i < n; i++) {
+		assert_int_equal(v[i].offset, start);
+		/* Without a bound where it ends with the File: more than that would show. */
+		assert_true((v[i].len == UINT64_MAX) == (i == n - 1 && end == bytes));
+		start = v[i].len == UINT64_MAX ? end : v[i].offset + v[i].len;
+		if (start - v[i].offset > longest)
+			longest = start - v[i].offset;
+	}
+	assert_int_equal(start, end);
+	return longest;
+}
+
+static void read_on(struct fetch *ft, uint64_t off, uint64_t end, size_t step)
+{
+	size_t n;
+
+	for (; off < end; off += n) {
+		n = end - off < step ? (size_t)(end - off) : step;
+		read_ok(ft, off, n);
+	}
+}
+
+/* From front to back: small ranges at first, then large ones, several at once, each byte once. */
 static void test_sequential(void **state)
 {
-	const uint64_t bytes = 40 * MIB + 12345;
+	const uint64_t bytes = 200 * MIB + 12345;
 	struct fetch *ft = open_pattern(bytes);
-	struct fake_call c;
-	uint64_t off;
-	size_t n;
 
 	(void)state;
 	assert_int_equal(contents(), 0); /* nothing that no reader asked for */
-	for (off = 0; off < bytes; off += n) {
-		n = bytes - off < 131072 ? (size_t)(bytes - off) : 131072;
-		read_ok(ft, off, n);
-	}
+	read_ok(ft, 0, 131072);
 	assert_int_equal(contents(), 1);
-	c = content_call(0);
-	assert_string_equal(c.id, id);
-	assert_int_equal(c.offset, 0);
-	assert_true(c.len == UINT64_MAX);
+	assert_int_equal(content_call(0).offset, 0);
+	assert_int_equal(content_call(0).len, MIB);
+	read_on(ft, 131072, bytes, 131072);
 	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(assert_once(0, bytes, bytes), 16 * MIB);
+	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 4);
+	assert_true(contents() < 30);
 	fetch_close(ft);
 	assert_int_equal(temporaries(), 0);
 	assert_int_equal(cache_used(cache), bytes);
@@ -251,7 +299,60 @@ static void test_sequential(void **state)
 	assert_int_equal(fetch_open(fetcher, id, bytes, &ft), 0);
 	read_ok(ft, 20 * MIB, 100000);
 	fetch_close(ft);
+	assert_true(contents() < 30);
+}
+
+/* A File that is not large is one request; another fetcher's width is kept. */
+static void test_small(void **state)
+{
+	const uint64_t bytes = 8 * MIB;
+	struct fetch *ft;
+
+	(void)state;
+	fetcher_free(fetcher);
+	assert_int_equal(fetcher_new(api, cache, 1, &fetcher), 0);
+	ft = open_pattern(bytes);
+	read_on(ft, 0, bytes, 131072);
 	assert_int_equal(contents(), 1);
+	assert_int_equal(content_call(0).offset, 0);
+	assert_true(content_call(0).len == UINT64_MAX);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), bytes);
+	ft = open_pattern(64 * MIB);
+	read_on(ft, 0, 64 * MIB, 131072);
+	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 1);
+	fetch_close(ft);
+}
+
+/* What is asked for ahead of a reader is bounded, and stops when the reader does. */
+static void test_stops(void **state)
+{
+	const uint64_t bytes = 1000 * MIB;
+	struct fetch *ft = open_pattern(bytes);
+	uint64_t off, end = 0;
+	struct fake_call v[256];
+	unsigned n;
+
+	(void)state;
+	for (off = 500 * MIB; off < 600 * MIB; off += MIB) {
+		read_ok(ft, off, MIB);
+		assert_true(fake_api_wait_idle(api));
+		n = ranges(v, 256);
+		end = v[n - 1].offset + v[n - 1].len;
+		assert_true(end <= off + MIB + (64 + 16) * MIB);
+	}
+	assert_int_equal(assert_once(500 * MIB, end, bytes), 16 * MIB);
+	assert_true(end >= 650 * MIB);
+	/* Elsewhere a single read asks for little. */
+	n = contents();
+	read_ok(ft, 100 * MIB + 10, 10);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(contents(), n + 1);
+	assert_int_equal(content_call(n).offset, 100 * MIB);
+	assert_int_equal(content_call(n).len, MIB);
+	fetch_close(ft);
+	assert_int_equal(temporaries(), 0);
+	assert_int_equal(cache_used(cache), 0);
 }
 
 static void test_handed_on_as_it_comes(void **state)
@@ -342,99 +443,60 @@ static void test_bounds(void **state)
 	fetch_close(ft);
 }
 
-/* A read far ahead of the stream does not wait for all that lies before. */
+/* The index of a zip file: the last bytes, without all that lies before. */
 static void test_far(void **state)
 {
 	const uint64_t bytes = 100 * MIB + 77;
 	struct fake_call c;
 	struct fetch *ft;
-	struct reading r;
 
 	(void)state;
-	fake_api_gate(api, MIB);
 	ft = open_pattern(bytes);
-	read_ok(ft, 0, 4096);
-	read_start(&r, ft, 5 * MIB, 4096); /* not far: waits */
-	assert_int_equal(contents(), 1);
+	read_ok(ft, bytes - 100, 100);
+	c = content_call(0);
+	assert_int_equal(c.offset, 99 * MIB);
+	assert_true(c.len == UINT64_MAX);
+	read_ok(ft, 99 * MIB, 4096);
 	read_ok(ft, 60 * MIB + 5000, 100000);
-	assert_int_equal(contents(), 2);
 	c = content_call(1);
 	assert_int_equal(c.offset, 60 * MIB);
-	assert_int_equal(c.len, 9 * MIB); /* to the end of its MiB, and 8 ahead */
-	read_ok(ft, 62 * MIB, MIB);
-	assert_int_equal(contents(), 2);
-	/* The end: not beyond the File. */
-	read_ok(ft, bytes - 100, 100);
-	c = content_call(2);
-	assert_int_equal(c.offset, 99 * MIB);
-	assert_int_equal(c.len, MIB + 77);
+	assert_int_equal(c.len, MIB);
+	read_ok(ft, 0, 4096);
 	assert_int_equal(contents(), 3);
-	assert_int_equal(answers(&r), 0);
-	fake_api_gate(api, bytes);
-	assert_int_equal(read_end(&r), 0);
+	/* Over a border: both sides. */
+	read_ok(ft, 20 * MIB - 5, 10);
+	assert_int_equal(contents(), 5);
 	read_ok(ft, 0, (size_t)bytes);
-	fetch_close(ft);
 	assert_true(fake_api_wait_idle(api));
-	assert_int_equal(contents(), 3);
+	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 4);
+	fetch_close(ft);
 	assert_int_equal(cache_used(cache), bytes);
 	assert_int_equal(temporaries(), 0);
-}
-
-/* A first read far in: nothing before it is fetched; one that goes on there gets more. */
-static void test_tail(void **state)
-{
-	const uint64_t bytes = 1000 * MIB;
-	static const uint64_t ends[] = { 509, 526, 559, 624, 689 };
-	struct fake_call c;
-	struct fetch *ft = open_pattern(bytes);
-	uint64_t off;
-	unsigned i;
-
-	(void)state;
-	for (off = 500 * MIB; off < 680 * MIB; off += MIB)
-		read_ok(ft, off, MIB);
-	assert_int_equal(contents(), 5);
-	for (i = 0; i < 5; i++) {
-		c = content_call(i);
-		assert_int_equal(c.offset, (i ? ends[i - 1] : 500) * MIB);
-		assert_int_equal(c.offset + c.len, ends[i] * MIB);
-	}
-	read_ok(ft, 100 * MIB, 10); /* elsewhere: small again */
-	c = content_call(5);
-	assert_int_equal(c.offset, 100 * MIB);
-	assert_int_equal(c.len, 9 * MIB);
-	fetch_close(ft);
-	assert_int_equal(temporaries(), 0);
-	assert_int_equal(cache_used(cache), 0);
 }
 
 /* What is there already is left out, and all of it makes a whole. */
 static void test_gaps(void **state)
 {
 	const uint64_t bytes = 64 * MIB;
+	struct fake_call v[256];
 	struct fetch *ft = open_pattern(bytes);
-	struct fake_call c;
+	uint64_t asked = 0;
+	unsigned i, n;
 
 	(void)state;
 	read_ok(ft, 16 * MIB, 10);
 	read_ok(ft, 40 * MIB, 10);
-	assert_true(fake_api_wait_idle(api)); /* Range is known to be honoured */
-	read_ok(ft, 15 * MIB, 9 * MIB);	      /* the gap before the first stretch */
-	c = content_call(2);
-	assert_int_equal(c.offset, 15 * MIB);
-	assert_int_equal(c.len, MIB);
-	read_ok(ft, 0, 10);
-	c = content_call(3);
-	assert_int_equal(c.offset, 0);
-	assert_int_equal(c.len, 15 * MIB);
+	read_ok(ft, 15 * MIB, 3 * MIB);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(content_call(2).offset, 15 * MIB);
+	assert_int_equal(content_call(2).len, MIB);
+	assert_int_equal(content_call(3).offset, 17 * MIB);
 	read_ok(ft, 0, bytes);
-	c = content_call(4);
-	assert_int_equal(c.offset, 25 * MIB);
-	assert_int_equal(c.len, 15 * MIB);
-	c = content_call(5);
-	assert_int_equal(c.offset, 49 * MIB);
-	assert_true(c.len == UINT64_MAX);
-	assert_int_equal(contents(), 6);
+	assert_true(fake_api_wait_idle(api));
+	n = ranges(v, 256);
+	for (i = 0; i < n; i++)
+		asked += v[i].len == UINT64_MAX ? bytes - v[i].offset : v[i].len;
+	assert_int_equal(asked, bytes);
 	fetch_close(ft);
 	assert_int_equal(cache_used(cache), bytes);
 }
@@ -449,113 +511,192 @@ static void test_at_most_four(void **state)
 	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
 	for (i = 0; i < 12; i++)
 		read_start(&r[i], ft, i * 50 * MIB, 4096);
-	assert_int_equal(contents(), 4);
+	/* Does the service honour Range? One request finds out. */
+	assert_int_equal(contents(), 1);
+	fake_api_release_some(api, FAKE_CONTENT, 1);
+	assert_int_equal(read_end(&r[0]), 0);
+	assert_true(fake_api_wait_calls(api, FAKE_CONTENT, 5));
+	assert_int_equal(contents(), 5);
 	fake_api_release(api, FAKE_CONTENT);
-	for (i = 0; i < 12; i++) {
+	for (i = 1; i < 12; i++) {
 		assert_int_equal(read_end(&r[i]), 0);
 		assert_true(r[i].right);
 	}
 	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 4);
+	assert_int_equal(contents(), 12);
 	fetch_close(ft);
 	assert_true(fake_api_wait_idle(api));
 }
 
-/* Four stretches that go on ahead of their readers do not keep a fifth reader waiting. */
+/* Four requests ahead of a reader do not keep another reader waiting. */
 static void test_make_way(void **state)
 {
-	struct fake_content how = { .quota = MIB };
 	struct fetch *ft = open_pattern(1000 * MIB);
+	struct reading wanted, other;
 	struct fake_call c;
-	struct reading wanted;
 	unsigned i, cancelled = 0;
 
 	(void)state;
-	fake_api_content(api, &how);
-	for (i = 1; i <= 4; i++)
-		read_ok(ft, i * 100 * MIB, 4096);
-	read_start(&wanted, ft, 102 * MIB, 4096); /* the first has a reader */
-	assert_int_equal(contents(), 4);
-	read_ok(ft, 500 * MIB, 4096);
+	read_ok(ft, 0, 65536);
+	assert_true(fake_api_wait_idle(api));
+	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
+	read_on(ft, 65536, MIB, 65536); /* long enough to be read ahead for */
 	assert_int_equal(contents(), 5);
-	for (i = 0; i < 4; i++) {
+	read_start(&wanted, ft, 2 * MIB, 4096); /* the second has a reader */
+	assert_int_equal(contents(), 5);
+	read_start(&other, ft, 500 * MIB, 4096);
+	assert_true(fake_api_wait_calls(api, FAKE_CONTENT, 6));
+	assert_true(fake_api_wait_done(api, FAKE_CONTENT, 2));
+	assert_int_equal(content_call(5).offset, 500 * MIB);
+	for (i = 0; i < 5; i++) {
 		c = content_call(i);
 		cancelled += c.cancelled;
-		assert_false(c.cancelled && c.offset == 100 * MIB);
+		assert_false(c.cancelled && (i == 0 || c.offset == 2 * MIB));
 	}
 	assert_int_equal(cancelled, 1);
-	how.quota = 0;
-	fake_api_content(api, &how);
+	fake_api_release(api, FAKE_CONTENT);
 	assert_int_equal(read_end(&wanted), 0);
-	assert_true(wanted.right);
+	assert_int_equal(read_end(&other), 0);
+	assert_true(wanted.right && other.right);
 	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 4);
 	fetch_close(ft);
 }
 
+/* A read far within a range that is on its way: from there on another request brings it. */
+static void test_split(void **state)
+{
+	struct fake_content how = { .quota = MIB };
+	const uint64_t bytes = 200 * MIB;
+	struct fetch *ft = open_pattern(bytes);
+	struct reading all, far;
+	struct fake_call c;
+
+	(void)state;
+	read_ok(ft, 0, 10);
+	assert_true(fake_api_wait_idle(api));
+	fake_api_content(api, &how);
+	read_start(&all, ft, 0, bytes);
+	read_ok(ft, 17 * MIB - 10, 10); /* the end of what the second brings for now */
+	assert_int_equal(content_call(2).offset, 16 * MIB);
+	assert_int_equal(content_call(2).len, 16 * MIB);
+	read_start(&far, ft, 30 * MIB + 5, 4096);
+	assert_int_equal(read_end(&far), 0);
+	assert_true(far.right);
+	assert_int_equal(answers(&all), 0);
+	c = content_call(5);
+	assert_int_equal(c.offset, 30 * MIB);
+	assert_int_equal(c.len, MIB);
+	how.quota = 0;
+	fake_api_content(api, &how);
+	assert_int_equal(read_end(&all), 0);
+	assert_true(all.right);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 4);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), bytes);
+}
+
+/* What nobody waits for is not asked for again and again when it fails. */
+static void test_ahead_fails(void **state)
+{
+	struct api_error err = fake_api_error(API_ERR_CONNECT, 0, "", "the connection broke");
+	const uint64_t bytes = 100 * MIB;
+	struct fetch *ft = open_pattern(bytes);
+	unsigned n;
+
+	(void)state;
+	read_ok(ft, 0, 65536);
+	assert_true(fake_api_wait_idle(api));
+	fake_api_fail(api, FAKE_CONTENT, 1, 1000, &err);
+	read_on(ft, 65536, MIB, 65536);
+	assert_true(fake_api_wait_idle(api));
+	n = contents();
+	assert_true(n >= 2 && n <= 9); /* four at most for each 512 KiB that were read */
+	assert_int_equal(read_fails(ft, MIB, 10, NULL), -EHOSTUNREACH);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(contents(), n + 1);
+	fake_api_fail_clear(api);
+	read_on(ft, MIB, bytes, 131072);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), bytes);
+}
+
+/* A service without Range: one request, whatever is read first, and every byte of it is used. */
 static void test_range_ignored(void **state)
 {
 	struct fake_content how = { .ignore_range = true, .chunk = 256 << 10 };
-	const uint64_t bytes = 48 * MIB;
+	const uint64_t bytes = 48 * MIB, first[] = { 0, 20 * MIB, bytes - 10 };
 	struct fetch *ft;
-
-	(void)state;
-	fake_api_content(api, &how);
-	/* With a stream before it. */
-	ft = open_pattern(bytes);
-	read_ok(ft, 0, 10);
-	read_ok(ft, 40 * MIB, 10);
-	read_ok(ft, 0, bytes);
-	fetch_close(ft);
-	assert_true(fake_api_wait_idle(api));
-	assert_true(contents() <= 2);
-	assert_int_equal(cache_used(cache), bytes);
-	/* Learned from the first stretch: then there is one stream and no more. */
-	stop();
-	start(0);
-	fake_api_content(api, &how);
-	ft = open_pattern(bytes);
-	read_ok(ft, 20 * MIB, 10);
-	assert_true(fake_api_wait_idle(api));
-	assert_int_equal(contents(), 1);
-	read_ok(ft, 47 * MIB, 10);
-	read_ok(ft, 35 * MIB, 10);
-	read_ok(ft, bytes - 1, 1);
-	assert_int_equal(contents(), 2);
-	assert_int_equal(content_call(1).offset, 0);
-	read_ok(ft, 0, bytes);
-	fetch_close(ft);
-	assert_int_equal(contents(), 2);
-}
-
-/* Stretches that are overtaken again and again before they bring a byte: no more of them. */
-static void test_overtaken(void **state)
-{
-	struct fake_content how = { .ignore_range = true, .gated = true, .gate = MIB };
-	struct fetch *ft;
-	struct reading r;
 	unsigned i;
 
 	(void)state;
 	fake_api_content(api, &how);
-	ft = open_pattern(100 * MIB);
-	read_ok(ft, 0, 10);
-	for (i = 1; i <= 3; i++) {
-		/* The stretch is held back, so that the stream is quicker for sure. */
-		fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
-		read_start(&r, ft, i * 25 * MIB, 10);
-		assert_int_equal(contents(), 1 + i);
-		fake_api_gate(api, i * 25 * MIB + 10 * MIB);
-		assert_int_equal(read_end(&r), 0);
-		assert_true(r.right);
-		assert_true(fake_api_wait_done(api, FAKE_CONTENT, i));
-		assert_true(content_call(i).cancelled);
+	for (i = 0; i < 3; i++) {
+		ft = open_pattern(bytes);
+		read_ok(ft, first[i], 10);
+		read_ok(ft, 40 * MIB, 10);
+		read_ok(ft, 0, bytes);
+		assert_true(fake_api_wait_idle(api));
+		assert_int_equal(contents(), i + 1);
+		fetch_close(ft);
+		assert_int_equal(cache_used(cache), bytes * (i + 1));
 	}
-	read_start(&r, ft, 99 * MIB, 10);
-	assert_int_equal(contents(), 4);
-	fake_api_release(api, FAKE_CONTENT);
-	fake_api_gate(api, 100 * MIB);
+}
+
+/* Without Range, too, what has come is readable while the rest comes. */
+static void test_stream_handed_on(void **state)
+{
+	struct fake_content how = { .ignore_range = true, .gated = true, .gate = 10 * MIB };
+	const uint64_t bytes = 48 * MIB;
+	struct reading r;
+	struct fetch *ft;
+
+	(void)state;
+	fake_api_content(api, &how);
+	ft = open_pattern(bytes);
+	read_start(&r, ft, 20 * MIB, 10);
+	read_on(ft, 0, 10 * MIB, 131072);
+	assert_int_equal(answers(&r), 0);
+	fake_api_gate(api, bytes);
 	assert_int_equal(read_end(&r), 0);
-	assert_int_equal(contents(), 4);
+	assert_true(r.right);
+	read_ok(ft, 0, bytes);
+	assert_int_equal(contents(), 1);
 	fetch_close(ft);
+	assert_int_equal(cache_used(cache), bytes);
+}
+
+/* It honoured Range until now: several requests are under way when the first gets everything. */
+static void test_range_lost(void **state)
+{
+	struct fake_content how = { .ignore_range = true };
+	const uint64_t bytes = 100 * MIB;
+	struct fetch *ft = open_pattern(bytes);
+	struct reading r[4];
+	unsigned i, live = 0;
+
+	(void)state;
+	read_ok(ft, 50 * MIB, 10);
+	assert_true(fake_api_wait_idle(api));
+	fetch_close(ft);
+	ft = open_pattern(bytes);
+	fake_api_content(api, &how);
+	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
+	for (i = 0; i < 4; i++)
+		read_start(&r[i], ft, (80 - i * 20) * MIB, 10);
+	assert_int_equal(contents(), 5);
+	fake_api_release(api, FAKE_CONTENT);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(read_end(&r[i]), 0);
+		assert_true(r[i].right);
+	}
+	read_ok(ft, 0, bytes);
+	assert_true(fake_api_wait_idle(api));
+	for (i = 1; i < contents(); i++)
+		live += !content_call(i).cancelled;
+	assert_int_equal(live, 1);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), bytes);
 }
 
 static void test_range_refused(void **state)
@@ -610,7 +751,7 @@ static void test_cut(void **state)
 	fake_api_content(api, &how);
 	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
 	ft = open_pattern(bytes);
-	read_start(&r[0], ft, 3 * MIB, 5);
+	read_start(&r[0], ft, 0, 3 * MIB + 5);
 	read_start(&r[1], ft, 3 * MIB, 6);
 	read_start(&r[2], ft, 5 * MIB, 6);
 	fake_api_release(api, FAKE_CONTENT);
@@ -630,16 +771,17 @@ static void test_cut(void **state)
 	assert_int_equal(cache_used(cache), bytes);
 }
 
-/* A failed stretch fails its reader, not that of the stream. */
-static void test_stretch_fails(void **state)
+/* A failed range fails its reader, not that of another. */
+static void test_range_fails(void **state)
 {
 	struct api_error err = fake_api_error(API_ERR_HTTP, 503, "", "overloaded");
-	struct fetch *ft;
+	struct fetch *ft = open_pattern(64 * MIB);
 	struct reading r;
 
 	(void)state;
-	fake_api_gate(api, MIB);
-	ft = open_pattern(64 * MIB);
+	read_ok(ft, 0, 10);
+	assert_true(fake_api_wait_idle(api));
+	fake_api_gate(api, 2 * MIB + 5);
 	read_start(&r, ft, 2 * MIB, 10);
 	fake_api_fail(api, FAKE_CONTENT, 1, 1, &err);
 	assert_int_equal(read_fails(ft, 50 * MIB, 10, NULL), -EIO);
@@ -727,10 +869,9 @@ static void test_api_ends(void **state)
 	struct reading r, far;
 
 	(void)state;
-	fake_api_gate(api, MIB);
 	ft = open_pattern(64 * MIB);
-	read_start(&r, ft, 2 * MIB, 10);
 	fake_api_hold(api, FAKE_CONTENT, FAKE_HOLD_WORK);
+	read_start(&r, ft, 2 * MIB, 10);
 	read_start(&far, ft, 50 * MIB, 10);
 	api_free(api);
 	assert_int_equal(answers(&r), 1);
@@ -742,7 +883,7 @@ static void test_api_ends(void **state)
 	fetcher_free(NULL);
 	assert_int_equal(temporaries(), 0);
 	api = fake_api_new();
-	assert_int_equal(fetcher_new(api, cache, &fetcher), 0);
+	assert_int_equal(fetcher_new(api, cache, 4, &fetcher), 0);
 }
 
 static void test_not_kept(void **state)
@@ -890,20 +1031,24 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sequential, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_small, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stops, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_handed_on_as_it_comes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shared, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_far, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gaps, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_at_most_four, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_make_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_split, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ahead_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_range_ignored, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_overtaken, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stream_handed_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_range_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_range_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_stretch_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_range_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_length, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_last_close_cancels, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_api_ends, setup, teardown),
