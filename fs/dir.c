@@ -14,15 +14,40 @@ struct entry {
 
 struct dir {
 	struct dir *next, **pprev; /* the caller's list, when linked */
+	uint64_t ino;
+	bool begun;
 	struct entry *v;
 	size_t n, cap;
 	char *names;
 	size_t names_len, names_cap;
 };
 
-struct dir *dir_new(void)
+struct dir *dir_new(uint64_t ino)
 {
-	return calloc(1, sizeof(struct dir));
+	struct dir *d = calloc(1, sizeof(*d));
+
+	if (d)
+		d->ino = ino;
+	return d;
+}
+
+uint64_t dir_ino(const struct dir *d)
+{
+	return d->ino;
+}
+
+bool dir_restart(struct dir *d)
+{
+	bool again = d->begun;
+
+	d->begun = true;
+	return again;
+}
+
+void dir_clear(struct dir *d)
+{
+	d->n = 0;
+	d->names_len = 0;
 }
 
 void dir_free(struct dir *d)

@@ -31,7 +31,7 @@ struct published {
 	char md5[33];
 	unsigned parts;
 	char *upload_id;
-	uint64_t fresh_until_ms; /* monotonic: a listing without it proves nothing before */
+	uint64_t fresh_until_ms; /* monotonic: until one names it listings prove nothing */
 };
 
 struct inode {

@@ -145,8 +145,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
+	struct super_caller who = ops_caller(req);
 	struct super_entry e;
-	int r = super_mkdir(ops_super(req), parent, name, mode, &e);
+	int r = super_mkdir(ops_super(req), parent, name, mode, &who, &e);
 
 	entry_done(req, r, r ? NULL : &e);
 }
@@ -242,7 +243,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
-	const struct dir *d = (const struct dir *)(uintptr_t)fi->fh;
+	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
 	char *buf = malloc(size);
 	const char *name;
 	size_t used = 0, n;
@@ -250,8 +251,10 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	bool is_dir;
 
 	(void)ino;
-	if (!buf) {
+	/* rewinddir(): what is there now. Else nothing changes under who reads. */
+	if (!buf || (off == 0 && dir_restart(d) && super_rewinddir(ops_super(req), d))) {
 		fuse_reply_err(req, ENOMEM);
+		free(buf);
 		return;
 	}
 	while ((name = dir_entry(d, (size_t)off, &child, &is_dir)) != NULL) {

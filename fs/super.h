@@ -111,7 +111,7 @@ void super_setattr(struct super *s, uint64_t ino, const struct stat *st, unsigne
 
 /* Directories. */
 int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
-		struct super_entry *ret);
+		const struct super_caller *who, struct super_entry *ret);
 int super_rmdir(struct super *s, uint64_t parent, const char *name);
 void super_unlink(struct super *s, uint64_t parent, const char *name, super_done_cb *cb, void *arg);
 /* flags: RENAME_NOREPLACE, or 0; others -EINVAL. */
@@ -121,6 +121,8 @@ void super_rename(struct super *s, uint64_t parent, const char *name, uint64_t n
 struct dir; /* a snapshot of a directory's entries; see dir.h */
 typedef void super_dir_cb(void *arg, int err, struct dir *d);
 void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg);
+/* The entries as they are now, for who reads them from the start once more. 0 or -ENOMEM. */
+int super_rewinddir(struct super *s, struct dir *d);
 void super_closedir(struct super *s, struct dir *d);
 
 /* Files. */

@@ -16,25 +16,34 @@ struct opening_dir {
 	void *arg;
 };
 
-static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
+/* Under lock: the entries as they are now. */
+static int fill(struct super *s, struct dir *d)
 {
-	struct dir *d = dir_new();
-	struct inode *dir;
-	int r = d ? 0 : -ENOMEM;
+	struct inode *dir = inode_get(s->table, dir_ino(d));
+	int r;
 
-	pthread_mutex_lock(&s->lock);
-	dir = inode_get(s->table, ino);
-	if (!r && !dir)
-		r = -ENOENT;
-	if (!r && dir->kind != INODE_DIR)
-		r = -ENOTDIR;
-	if (!r)
-		r = dir_add(d, ".", dir->ino, true);
+	if (!dir)
+		return -ENOENT;
+	if (dir->kind != INODE_DIR)
+		return -ENOTDIR;
+	r = dir_add(d, ".", dir->ino, true);
 	if (!r)
 		r = dir_add(d, "..", dir->parent ? dir->parent->ino : dir->ino, true);
-	for (struct inode *i = r ? NULL : dir->child; i && !r; i = i->next)
-		if (!i->special || dir->special)
+	for (struct inode *i = dir->child; i && !r; i = i->next)
+		if (!i->special)
 			r = dir_add(d, i->name, i->ino, i->kind == INODE_DIR);
+	return r;
+}
+
+static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
+{
+	struct dir *d = dir_new(ino);
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	pthread_mutex_lock(&s->lock);
+	r = fill(s, d);
 	if (!r)
 		dir_link(d, &s->dirs);
 	pthread_mutex_unlock(&s->lock);
@@ -43,6 +52,18 @@ static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
 	else
 		*ret = d;
 	return r;
+}
+
+int super_rewinddir(struct super *s, struct dir *d)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	dir_clear(d);
+	r = fill(s, d);
+	pthread_mutex_unlock(&s->lock);
+	/* Removed meanwhile: empty. */
+	return r == -ENOENT ? 0 : r;
 }
 
 void super_closedir(struct super *s, struct dir *d)
@@ -94,7 +115,7 @@ void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg)
 }
 
 int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
-		struct super_entry *ret)
+		const struct super_caller *who, struct super_entry *ret)
 {
 	struct inode *dir, *d = NULL;
 	int r;
@@ -108,8 +129,8 @@ int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
 		r = -ENOMEM;
 	if (d) {
 		d->mode = mode & 07777;
-		d->uid = s->cfg.uid;
-		d->gid = s->cfg.gid;
+		d->uid = who->uid;
+		d->gid = who->gid;
 		super_keep_dir(s, d);
 		d->nlookup++;
 		super_fill(s, d, ret);

@@ -365,9 +365,10 @@ static void show(struct super *s, const struct api_file *f, const struct spot *a
 		put_entry(s, i, f, &p, at);
 }
 
+/* Published here, and no listing has named it yet: that may take a moment. */
 static bool is_fresh(const struct inode *i, uint64_t now)
 {
-	return i->published && i->published->fresh_until_ms > now;
+	return !i->seen && i->published && i->published->fresh_until_ms > now;
 }
 
 /* Removes the Files that the listing did not name. */
