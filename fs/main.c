@@ -8,11 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "fs/cli.h"
 #include "fs/core.h"
+#include "fs/mounts.h"
 #include "fs/ops.h"
 #include "fs/opts.h"
 #include "fs/process.h"
@@ -80,42 +81,18 @@ out:
 	return r;
 }
 
-/* mountinfo writes blanks and backslashes as \ooo. In place. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++) {
-		unsigned c;
-
-		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1 && c < 256) {
-			*to++ = (char)c;
-			s += 3;
-		} else {
-			*to++ = *s;
-		}
-	}
-	*to = '\0';
-}
-
 /* st_dev of the mount, without asking the mount itself. */
 static void learn_dev(struct daemon *d)
 {
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	char *line = NULL, path[4096];
-	unsigned major, minor;
-	size_t size = 0;
+	struct mount_list list;
+	const struct mount_entry *e;
 
-	while (f && getline(&line, &size, f) > 0) {
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major, &minor, path) != 3)
-			continue;
-		unescape(path);
-		if (!strcmp(path, d->opts.mountpoint))
-			super_set_dev(d->core.super, makedev(major, minor));
-	}
-	free(line);
-	if (f)
-		fclose(f);
+	if (mounts_read(&list))
+		return;
+	e = mounts_find(&list, d->opts.mountpoint);
+	if (e)
+		super_set_dev(d->core.super, e->dev);
+	mounts_free(&list);
 }
 
 /* ---- signals ---- */
@@ -230,6 +207,8 @@ int main(int argc, char **argv)
 	bool all;
 	int r;
 
+	if (argc > 1 && cli_selects(argv[1]))
+		return cli_run(argc - 1, argv + 1);
 	switch (opts_parse(argc, argv, &d.opts)) {
 	case OPTS_EXIT_OK:
 		return 0;

@@ -1,0 +1,233 @@
+/*
+ * uploadfs umount: asks the daemon to end, waits for that, and tells what is
+ * not published. Not fusermount3, which knows nothing of what is under way.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/cli.h"
+#include "fs/kept.h"
+#include "net/clock.h"
+#include "net/json.h"
+
+#define ANSWER_S 10
+#define NAMED_MAX 10 /* files that are named */
+
+static const char help[] =
+	"usage: uploadfs umount [--timeout SECONDS] [--force] MOUNTPOINT\n"
+	"Lets no more writers in, waits for what is closed to be published (the mount's\n"
+	"drain_timeout at most), unmounts, and says what is not published: that is kept\n"
+	"in the state directory and published by the next mount. With files open for\n"
+	"writing it refuses. Removes what a daemon that died has left, too.\n"
+	"  --force     also with files open for writing: they come back as aborted\n"
+	"  --timeout   seconds to wait; it goes on unmounting after that\n"
+	"Exit status: 0 unmounted, all is published; 1 not unmounted, or something is\n"
+	"  not published; 2 wrong usage; 3 the time is over; 4 no such mount, no answer.\n";
+
+struct left {
+	unsigned closed, open;
+};
+
+/* ---- before ---- */
+
+static int refuse_open_files(const char *mount, const struct json *doc)
+{
+	unsigned named = 0;
+
+	cli_error("%s: files are being written; close them, or use --force", mount);
+	for (const struct json *f = json_first(json_get(doc, "files")); f; f = json_next(f)) {
+		const char *status = cli_text(f, "status");
+
+		if (strcmp(status, "writing") && strcmp(status, "streaming"))
+			continue;
+		if (named++ < NAMED_MAX)
+			fprintf(stderr, "  %s\n", cli_clean(cli_text(f, "path")));
+	}
+	if (named > NAMED_MAX)
+		fprintf(stderr, "  and %u more\n", named - NAMED_MAX);
+	return CLI_FAILED;
+}
+
+/* Whose process it is. From status, as /proc/PID itself is root's where core dumps are off. */
+static int uid_of(pid_t pid, uid_t *ret)
+{
+	char path[64], *line = NULL;
+	size_t size = 0;
+	unsigned uid;
+	int r = -ESRCH;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (r && getline(&line, &size, f) > 0) {
+		if (sscanf(line, "Uid: %u", &uid) != 1)
+			continue;
+		*ret = uid;
+		r = 0;
+	}
+	free(line);
+	fclose(f);
+	return r;
+}
+
+/*
+ * The document is the word of whoever made the mount: it must not make us signal somebody
+ * else's process. 0 and a descriptor; -ESRCH: it is gone already.
+ */
+static int take_daemon(const struct json *doc, uid_t mount_uid, int *ret_fd)
+{
+	pid_t pid = (pid_t)cli_number(doc, "pid");
+	uid_t uid = 0;
+	int fd, r;
+
+	if (pid <= 1)
+		return -EBADMSG;
+	fd = pidfd_open(pid, 0);
+	if (fd < 0)
+		return -errno;
+	r = uid_of(pid, &uid);
+	if (!r && uid != mount_uid)
+		r = -EPERM;
+	if (r)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return r;
+}
+
+/* ---- the end ---- */
+
+static int wait_end(int pidfd, const char *mount, uint64_t end_ms)
+{
+	for (;;) {
+		struct pollfd p = { .fd = pidfd, .events = POLLIN };
+		uint64_t now = clock_mono_ms();
+		int ms = end_ms ? (end_ms > now ? (int)(end_ms - now) : 0) : -1;
+		int r = poll(&p, 1, ms);
+
+		if (r > 0)
+			return CLI_OK;
+		if (r == 0) {
+			cli_error("%s: the time is over; its daemon goes on until it is done",
+				  mount);
+			return CLI_TIMEOUT;
+		}
+	}
+}
+
+static int count_left(void *arg, const struct kept *k)
+{
+	struct left *left = arg;
+
+	if (kept_is_closed(k)) {
+		left->closed++;
+		if (left->closed <= NAMED_MAX)
+			cli_error("%s/%s is not published%s%s", k->r.purpose, k->r.path,
+				  k->r.error ? ": " : "", k->r.error ? k->r.error : "");
+	}
+	/* Of an older mount's aborted ones its user knows. */
+	left->open += !k->err && !k->set_aside && k->r.state == RECORD_WRITING;
+	return 0;
+}
+
+/* What the records say once the daemon is gone; without them what it said last. */
+static int tell_left(const struct json *doc, uid_t mount_uid)
+{
+	const char *dir = cli_text(doc, "state_dir");
+	struct left left = { 0 };
+	struct stat st;
+
+	if (mount_uid == geteuid() && stat(dir, &st) == 0 && st.st_uid == mount_uid)
+		kept_scan(dir, count_left, &left);
+	else
+		left.closed = (unsigned)cli_total(doc, "failed");
+	if (left.closed)
+		cli_error("%u not published; kept in %s, and tried again by the next mount",
+			  left.closed, dir);
+	if (left.open)
+		cli_error("%u not closed; kept in %s, aborted", left.open, dir);
+	return left.closed || left.open ? CLI_FAILED : CLI_OK;
+}
+
+static int end_daemon(const char *mount, const struct json *doc, uid_t uid, uint64_t end_ms)
+{
+	int fd = -1, r = take_daemon(doc, uid, &fd);
+
+	if (!r && pidfd_send_signal(fd, SIGTERM, NULL, 0) < 0)
+		r = -errno;
+	if (r && r != -ESRCH) {
+		cli_error("%s: its daemon (process %llu) can't be told to end: %s; do it as the "
+			  "user who mounted it",
+			  mount, (unsigned long long)cli_number(doc, "pid"), strerror(-r));
+		if (fd >= 0)
+			close(fd);
+		return CLI_FAILED;
+	}
+	r = fd >= 0 ? wait_end(fd, mount, end_ms) : CLI_OK;
+	if (fd >= 0)
+		close(fd);
+	return r != CLI_OK ? r : tell_left(doc, uid);
+}
+
+static int remove_dead(const char *mount)
+{
+	if (cli_fusermount(mount))
+		return CLI_FAILED;
+	cli_error("%s: its daemon had died; the next mount takes up its files", mount);
+	return CLI_OK;
+}
+
+static int umount_one(const char *mount, uid_t uid, bool force, uint64_t end_ms)
+{
+	struct json *doc = NULL;
+	int r = cli_read_status(mount, ANSWER_S, &doc, NULL);
+
+	if (r == -ENOTCONN)
+		return remove_dead(mount);
+	if (r)
+		return cli_no_status(mount, r);
+	if (!force && cli_total(doc, "writing") + cli_total(doc, "streaming"))
+		r = refuse_open_files(mount, doc);
+	else
+		r = end_daemon(mount, doc, uid, end_ms);
+	json_free(doc);
+	return r;
+}
+
+int cli_umount(int argc, char **argv)
+{
+	unsigned timeout_s = UINT32_MAX;
+	bool force = false;
+	const struct cli_option options[] = { { "--timeout", NULL, &timeout_s },
+					      { "--force", &force, NULL },
+					      { NULL, NULL, NULL } };
+	const char *path = NULL;
+	uint64_t end_ms = 0;
+	char *mount = NULL;
+	size_t n;
+	uid_t uid;
+	int r = cli_args(argc, argv, help, options, &path, 1, &n);
+
+	if (r)
+		return r < 0 ? CLI_USAGE : CLI_OK;
+	if (!path) {
+		cli_error("name a MOUNTPOINT; see uploadfs umount --help");
+		return CLI_USAGE;
+	}
+	if (timeout_s != UINT32_MAX)
+		end_ms = clock_mono_ms() + timeout_s * 1000ULL;
+	r = cli_find_mount(path, &mount, &uid);
+	if (r == CLI_OK)
+		r = umount_one(mount, uid, force, end_ms);
+	free(mount);
+	return r;
+}

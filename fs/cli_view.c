@@ -1,0 +1,366 @@
+#include "fs/cli_view.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/cli.h"
+#include "net/json.h"
+
+#define RATED_MAX 256	/* files whose rate is followed; more than a screen has lines */
+#define COLUMNS_MIN 40	/* narrower terminals get lines that wrap */
+#define COLUMNS_MAX 200 /* a name needs no more */
+#define FIGURES 37	/* columns of what stands behind the bar */
+#define NAME_MIN 12
+#define SETTLING_MS 1000 /* a rate over less time jumps */
+
+/* ---- rates ---- */
+
+struct rated {
+	char *path;
+	uint64_t sent, at_ms;
+	double rate; /* bytes a second, smoothed; < 0: not known yet */
+	bool seen;
+};
+
+struct cli_rates {
+	struct rated v[RATED_MAX];
+	size_t count;
+};
+
+struct cli_rates *cli_rates_new(void)
+{
+	return calloc(1, sizeof(struct cli_rates));
+}
+
+void cli_rates_free(struct cli_rates *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->count; i++)
+		free(r->v[i].path);
+	free(r);
+}
+
+static struct rated *find(struct cli_rates *r, const char *path)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (!strcmp(r->v[i].path, path))
+			return &r->v[i];
+	return NULL;
+}
+
+static void note(struct cli_rates *r, const char *path, uint64_t sent, uint64_t now_ms)
+{
+	struct rated *x = find(r, path);
+	double now;
+
+	if (!x && r->count < RATED_MAX) {
+		x = &r->v[r->count];
+		*x = (struct rated){ strdup(path), sent, now_ms, -1, true };
+		r->count += x->path != NULL;
+		return;
+	}
+	if (!x)
+		return;
+	x->seen = true;
+	if (sent < x->sent) { /* sent anew */
+		x->sent = sent;
+		x->at_ms = now_ms;
+		x->rate = -1;
+		return;
+	}
+	if (now_ms < x->at_ms + SETTLING_MS)
+		return;
+	now = (double)(sent - x->sent) * 1000 / (double)(now_ms - x->at_ms);
+	x->rate = x->rate < 0 ? now : 0.6 * x->rate + 0.4 * now;
+	x->sent = sent;
+	x->at_ms = now_ms;
+}
+
+void cli_rates_look(struct cli_rates *r, const struct json *doc, uint64_t now_ms)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < r->count; i++)
+		r->v[i].seen = false;
+	for (const struct json *f = json_first(json_get(doc, "files")); f; f = json_next(f))
+		if (json_get_str(f, "upload_id"))
+			note(r, cli_text(f, "path"), cli_number(f, "sent"), now_ms);
+	for (size_t i = 0; i < r->count; i++) {
+		if (r->v[i].seen)
+			r->v[kept++] = r->v[i];
+		else
+			free(r->v[i].path);
+	}
+	r->count = kept;
+}
+
+static uint64_t rate_of(const struct cli_rates *r, const struct json *file)
+{
+	const char *path = cli_text(file, "path");
+
+	for (size_t i = 0; r && i < r->count; i++)
+		if (!strcmp(r->v[i].path, path) && r->v[i].rate >= 0)
+			return (uint64_t)r->v[i].rate;
+	return cli_number(file, "rate");
+}
+
+/* ---- figures ---- */
+
+static unsigned percent(const struct json *file)
+{
+	uint64_t sent = cli_number(file, "sent"), all = cli_number(file, "upload_size");
+
+	unsigned n;
+
+	if (!all)
+		return 0;
+	n = sent >= all ? 100 : (unsigned)((double)sent * 100 / (double)all);
+	/* What has left is not there yet: 100 only when every Part was answered. */
+	if (n == 100 && cli_number(file, "parts_done") < cli_number(file, "parts_total"))
+		n = 99;
+	return n;
+}
+
+static void put_left(const struct json *file, uint64_t rate, struct buf *out)
+{
+	uint64_t sent = cli_number(file, "sent"), all = cli_number(file, "upload_size"), s;
+
+	if (!rate || sent >= all) {
+		buf_adds(out, sent && sent >= all ? "0:00" : "-:--");
+		return;
+	}
+	s = (all - sent + rate - 1) / rate;
+	if (s >= 360000)
+		buf_adds(out, "99:59:59");
+	else if (s >= 3600)
+		buf_addf(out, "%u:%02u:%02u", (unsigned)(s / 3600), (unsigned)(s / 60 % 60),
+			 (unsigned)(s % 60));
+	else
+		buf_addf(out, "%u:%02u", (unsigned)(s / 60), (unsigned)(s % 60));
+}
+
+/* What is to be said of one that does not move: its reason and its way out. */
+static void put_reason(const struct json *doc, const struct json *file, struct buf *out)
+{
+	const char *status = cli_text(file, "status"), *error = cli_text(file, "error");
+	uint64_t next = cli_number(file, "next_try"), now = cli_number(doc, "time");
+
+	if (!strcmp(status, "held"))
+		buf_adds(out, "waits for its rename");
+	else if (!strcmp(status, "aborted") && !*error)
+		buf_adds(out, "not closed by its writer; write it again, remove it, or set "
+			      "user.upload.publish to 1");
+	else if (!strcmp(status, "empty"))
+		buf_adds(out, "empty, stays here");
+	else
+		buf_adds(out, cli_clean(error));
+	if (next)
+		buf_addf(out, "; next try in %llu s",
+			 (unsigned long long)(next > now ? next - now : 0));
+}
+
+static bool moves(const struct json *file)
+{
+	const char *status = cli_text(file, "status");
+
+	return !strcmp(status, "publishing") || !strcmp(status, "streaming") ||
+	       !strcmp(status, "writing");
+}
+
+/* ---- plain ---- */
+
+static void plain_line(const struct json *doc, const struct json *f, const struct cli_rates *rates,
+		       struct buf *out)
+{
+	uint64_t rate = rate_of(rates, f);
+
+	buf_addf(out, "%-10s  ", cli_clean(cli_text(f, "status")));
+	if (moves(f) && json_get_str(f, "upload_id")) {
+		buf_addf(out, "%3u%%  %s of %s  parts %llu/%llu  %s/s  ", percent(f),
+			 cli_size(cli_number(f, "sent")), cli_size(cli_number(f, "upload_size")),
+			 (unsigned long long)cli_number(f, "parts_done"),
+			 (unsigned long long)cli_number(f, "parts_total"), cli_size(rate));
+		put_left(f, rate, out);
+		buf_addf(out, " left  %s\n", cli_clean(cli_text(f, "path")));
+		return;
+	}
+	buf_addf(out, "%s  %s", cli_size(cli_number(f, "size")), cli_clean(cli_text(f, "path")));
+	if (!moves(f)) {
+		buf_adds(out, ": ");
+		put_reason(doc, f, out);
+	}
+	buf_addc(out, '\n');
+}
+
+void cli_view_totals(const struct json *doc, struct buf *out)
+{
+	static const char *const words[] = { "held", "failed", "aborted", "empty" };
+
+	buf_addf(out, "%llu publishing, %llu being written",
+		 (unsigned long long)cli_total(doc, "publishing"),
+		 (unsigned long long)(cli_total(doc, "writing") + cli_total(doc, "streaming")));
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (cli_total(doc, words[i]))
+			buf_addf(out, ", %llu %s", (unsigned long long)cli_total(doc, words[i]),
+				 words[i]);
+	buf_addf(out, "; %llu published (%s)", (unsigned long long)cli_total(doc, "completed"),
+		 cli_size(cli_total(doc, "completed_bytes")));
+}
+
+void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struct buf *out)
+{
+	for (const struct json *f = json_first(json_get(doc, "files")); f; f = json_next(f))
+		plain_line(doc, f, rates, out);
+	if (cli_number(doc, "files_omitted"))
+		buf_addf(out, "and %llu more\n",
+			 (unsigned long long)cli_number(doc, "files_omitted"));
+	cli_view_totals(doc, out);
+	buf_addc(out, '\n');
+}
+
+/* ---- table ---- */
+
+/* Columns that text takes: a character each. Wide ones may make a line wrap, no more. */
+static unsigned width_of(const char *text)
+{
+	unsigned n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
+
+/* The end of text where it is cut to width columns. */
+static const char *cut_at(const char *text, unsigned width)
+{
+	for (; *text; text++) {
+		if (((unsigned char)*text & 0xc0) == 0x80)
+			continue;
+		if (!width--)
+			break;
+	}
+	return text;
+}
+
+/* text in exactly width columns, or at most that many; its end is what tells files apart. */
+static void put_name(const char *text, unsigned width, struct buf *out)
+{
+	unsigned w = width_of(text);
+	const char *from = text;
+
+	if (w > width) {
+		from = cut_at(text, w - width + 2);
+		buf_adds(out, "..");
+	}
+	buf_adds(out, from);
+	for (; w < width; w++)
+		buf_addc(out, ' ');
+}
+
+static void put_cut(const char *text, unsigned width, struct buf *out)
+{
+	buf_add(out, text, (size_t)(cut_at(text, width) - text));
+}
+
+static void put_bar(unsigned per_cent, unsigned width, struct buf *out)
+{
+	unsigned full = width * per_cent / 100;
+
+	buf_addc(out, '[');
+	for (unsigned i = 0; i < width; i++)
+		buf_addc(out, i < full ? '#' : '-');
+	buf_addc(out, ']');
+}
+
+/* "NAME [####----]  45%  38.1 MiB/s    0:37  19/42" */
+static void moving_row(const struct json *f, const struct cli_rates *rates, unsigned columns,
+		       struct buf *out)
+{
+	unsigned name = columns > FIGURES + NAME_MIN ? columns - FIGURES : NAME_MIN;
+	unsigned bar = columns / 5;
+	uint64_t rate = rate_of(rates, f);
+	struct buf left;
+	char parts[32];
+
+	if (name < bar + 3 + NAME_MIN)
+		bar = 0;
+	else
+		name -= bar + 3;
+	put_name(cli_clean(cli_text(f, "path")), name, out);
+	buf_addc(out, ' ');
+	if (!json_get_str(f, "upload_id")) {
+		buf_addf(out, "%s, %s\n", cli_clean(cli_text(f, "status")),
+			 cli_size(cli_number(f, "size")));
+		return;
+	}
+	if (bar) {
+		put_bar(percent(f), bar, out);
+		buf_addc(out, ' ');
+	}
+	buf_init(&left, 32);
+	put_left(f, rate, &left);
+	snprintf(parts, sizeof(parts), "%llu/%llu", (unsigned long long)cli_number(f, "parts_done"),
+		 (unsigned long long)cli_number(f, "parts_total"));
+	buf_addf(out, "%3u%% %11s/s %8s %8s\n", percent(f), cli_size(rate), buf_str(&left), parts);
+	buf_release(&left);
+}
+
+static void resting_row(const struct json *doc, const struct json *f, unsigned columns,
+			struct buf *out)
+{
+	unsigned name = columns / 3;
+	struct buf text;
+
+	put_name(cli_clean(cli_text(f, "path")), name, out);
+	buf_init(&text, 4096);
+	buf_addf(&text, " %s: ", cli_clean(cli_text(f, "status")));
+	put_reason(doc, f, &text);
+	put_cut(buf_str(&text), columns - name, out);
+	buf_addc(out, '\n');
+	buf_release(&text);
+}
+
+static void put_head(const struct json *doc, unsigned columns, struct buf *out)
+{
+	struct buf text;
+
+	buf_init(&text, 16384);
+	buf_addf(&text, "%s  %s", cli_clean(cli_text(doc, "mountpoint")),
+		 cli_clean(cli_text(doc, "service_url")));
+	put_cut(buf_str(&text), columns, out);
+	buf_reset(&text);
+	buf_addc(out, '\n');
+	cli_view_totals(doc, &text);
+	put_cut(buf_str(&text), columns, out);
+	buf_addc(out, '\n');
+	buf_release(&text);
+}
+
+unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates, unsigned columns,
+			unsigned rows, struct buf *out)
+{
+	const struct json *files = json_get(doc, "files"), *f;
+	uint64_t all = json_len(files) + cli_number(doc, "files_omitted");
+	unsigned lines = 2, shown = 0, room;
+
+	columns = columns < COLUMNS_MIN	  ? COLUMNS_MIN
+		  : columns > COLUMNS_MAX ? COLUMNS_MAX
+					  : columns;
+	room = rows > 5 ? rows - 3 : 2; /* the head, and a line for the rest */
+	put_head(doc, columns, out);
+	for (f = json_first(files); f && shown < room; f = json_next(f), shown++) {
+		if (moves(f))
+			moving_row(f, rates, columns, out);
+		else
+			resting_row(doc, f, columns, out);
+		lines++;
+	}
+	if (all > shown) {
+		buf_addf(out, "and %llu more\n", (unsigned long long)(all - shown));
+		lines++;
+	}
+	return lines;
+}

@@ -1,0 +1,34 @@
+/*
+ * cli_view: a status document for people. Pure but for the rates, which
+ * remember what was sent at the last look. One thread.
+ */
+#ifndef UPLOADFS_FS_CLI_VIEW_H
+#define UPLOADFS_FS_CLI_VIEW_H
+
+#include <stdint.h>
+
+#include "net/buf.h"
+
+struct cli_rates;
+struct json;
+
+struct cli_rates *cli_rates_new(void); /* NULL: out of memory */
+void cli_rates_free(struct cli_rates *r);
+/* Takes a look at a document at now_ms (monotonic): rates from now on are of what came since. */
+void cli_rates_look(struct cli_rates *r, const struct json *doc, uint64_t now_ms);
+
+/*
+ * A line for each file that is not a File, and one of totals, without colours or bars, for a file
+ * or a pipe. rates: NULL for those of the document.
+ */
+void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struct buf *out);
+/*
+ * For a terminal of that size: head, a table with progress bars, totals; no line is longer than
+ * columns, nor are there more than rows. Returns the number of lines.
+ */
+unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates, unsigned columns,
+			unsigned rows, struct buf *out);
+/* "3 publishing, 1 failed; 12 published, 3.4 GiB" without a line end */
+void cli_view_totals(const struct json *doc, struct buf *out);
+
+#endif

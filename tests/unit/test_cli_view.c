@@ -1,0 +1,205 @@
+/* cli_view: the screens, as they look; hostile names; rates. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fs/cli.h"
+#include "fs/cli_view.h"
+#include "net/json.h"
+
+#define HEAD                                                                                   \
+	"{\"mountpoint\":\"/mnt/openai\",\"service_url\":\"https://api.openai.com/v1\","       \
+	"\"time\":1000,\"totals\":{\"publishing\":1,\"streaming\":1,\"writing\":1,\"held\":1," \
+	"\"failed\":1,\"aborted\":1,\"empty\":0,\"completed\":12,"                             \
+	"\"completed_bytes\":3650722201},\"files_omitted\":0,\"files\":["
+
+#define MOVING(path, status, sent, rate)                                                     \
+	"{\"path\":\"" path "\",\"status\":\"" status "\",\"size\":2097152,\"upload_size\":" \
+	"4194304,\"upload_id\":\"upload_1\",\"sent\":" sent ",\"rate\":" rate                \
+	",\"parts_done\":1,\"parts_total\":4,\"error\":null,\"next_try\":null}"
+
+#define RESTING(path, status, error, next)                                                    \
+	"{\"path\":\"" path "\",\"status\":\"" status "\",\"size\":100,\"upload_size\":null," \
+	"\"upload_id\":null,\"sent\":0,\"rate\":0,\"parts_done\":0,\"parts_total\":0,"        \
+	"\"error\":" error ",\"next_try\":" next "}"
+
+/* clang-format off */
+static const char all[] =
+	HEAD MOVING("batch/going.jsonl", "publishing", "1048576", "1048576") ","
+	MOVING("batch/streaming.bin", "streaming", "0", "0") ","
+	RESTING("batch/open", "writing", "null", "null") ","
+	RESTING("batch/.h.AbC123", "held", "null", "null") ","
+	RESTING("user_data/bad.json", "failed", "\"HTTP 400 bad\"", "1027") ","
+	RESTING("batch/killed", "aborted", "null", "null") "]}";
+/* clang-format on */
+
+static struct json *parse(const char *text)
+{
+	struct json *doc = NULL;
+
+	assert_int_equal(json_parse(text, strlen(text), &doc), 0);
+	return doc;
+}
+
+static void check(struct buf *b, const char *want)
+{
+	assert_int_equal(b->err, 0);
+	assert_string_equal(buf_str(b), want);
+	buf_release(b);
+}
+
+static void test_table(void **state)
+{
+	struct json *doc = parse(all);
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1 << 20);
+	assert_int_equal(cli_view_table(doc, NULL, 100, 40, &b), 8);
+	check(&b,
+	      "/mnt/openai  https://api.openai.com/v1\n"
+	      "1 publishing, 2 being written, 1 held, 1 failed, 1 aborted; 12 published (3.4 GiB)\n"
+	      "batch/going.jsonl                        [#####-------------"
+	      "--]  25%     1.0 MiB/s     0:03      1/4\n"
+	      "batch/streaming.bin                      [------------------"
+	      "--]   0%         0 B/s     -:--      1/4\n"
+	      "batch/open                               writing, 100 B\n"
+	      "batch/.h.AbC123                   held: waits for its rename\n"
+	      "user_data/bad.json                failed: HTTP 400 bad; next try in 27 s\n"
+	      "batch/killed                      aborted: not closed by its writer; write it "
+	      "again, remove it, or s\n");
+	json_free(doc);
+}
+
+static void test_plain(void **state)
+{
+	struct json *doc = parse(all);
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1 << 20);
+	cli_view_plain(doc, NULL, &b);
+	check(&b,
+	      "publishing   25%  1.0 MiB of 4.0 MiB  parts 1/4  1.0 MiB/s  0:03 left  "
+	      "batch/going.jsonl\n"
+	      "streaming     0%  0 B of 4.0 MiB  parts 1/4  0 B/s  -:-- left  "
+	      "batch/streaming.bin\n"
+	      "writing     100 B  batch/open\n"
+	      "held        100 B  batch/.h.AbC123: waits for its rename\n"
+	      "failed      100 B  user_data/bad.json: HTTP 400 bad; next try in 27 s\n"
+	      "aborted     100 B  batch/killed: not closed by its writer; write it again, remove "
+	      "it, or set user.upload.publish to 1\n"
+	      "1 publishing, 2 being written, 1 held, 1 failed, 1 aborted; 12 published (3.4 "
+	      "GiB)\n");
+	json_free(doc);
+}
+
+/* No line is longer than the terminal, and there are no more than it has. */
+static void test_sizes(void **state)
+{
+	struct json *doc = parse(all);
+
+	(void)state;
+	for (unsigned columns = 40; columns < 160; columns += 7) {
+		for (unsigned rows = 6; rows < 12; rows++) {
+			struct buf b;
+			unsigned lines;
+
+			buf_init(&b, 1 << 20);
+			lines = cli_view_table(doc, NULL, columns, rows, &b);
+			assert_true(lines <= rows);
+			for (const char *at = buf_str(&b); *at; at += strcspn(at, "\n") + 1) {
+				if (columns >= 50)
+					assert_true(strcspn(at, "\n") <= columns);
+				lines--;
+			}
+			assert_int_equal(lines, 0);
+			buf_release(&b);
+		}
+	}
+	json_free(doc);
+}
+
+/* What a name or an error holds is shown, not obeyed by the terminal. */
+static void test_hostile(void **state)
+{
+	struct json *doc =
+		parse(HEAD MOVING("a\\u001b[2Jb\\n\\u009bc", "publishing", "0", "0") "," RESTING(
+			"x\\u0007", "failed", "\"\\u001b]0;title\\u0007\"", "null") "]}");
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1 << 20);
+	cli_view_plain(doc, NULL, &b);
+	cli_view_table(doc, NULL, 80, 24, &b);
+	for (size_t i = 0; i < b.len; i++)
+		assert_true((unsigned char)b.data[i] >= ' ' || b.data[i] == '\n');
+	assert_null(strstr(b.data, "\xc2\x9b"));
+	assert_non_null(strstr(b.data, "a?[2Jb??c"));
+	buf_release(&b);
+	json_free(doc);
+}
+
+/* The rate is that of the last moments; a file that is sent anew starts anew. */
+static void test_rates(void **state)
+{
+	struct cli_rates *r = cli_rates_new();
+	struct json *at0 = parse(HEAD MOVING("f", "publishing", "0", "7") "]}");
+	struct json *at2 = parse(HEAD MOVING("f", "publishing", "2097152", "7") "]}");
+	struct json *none = parse(HEAD "]}");
+	struct buf b;
+
+	(void)state;
+	assert_non_null(r);
+	buf_init(&b, 1 << 20);
+	cli_rates_look(r, at0, 1000);
+	cli_view_plain(at0, r, &b);
+	assert_non_null(strstr(buf_str(&b), " 7 B/s"));
+	cli_rates_look(r, at2, 3000);
+	buf_reset(&b);
+	cli_view_plain(at2, r, &b);
+	assert_non_null(strstr(buf_str(&b), " 50%  2.0 MiB of 4.0 MiB"));
+	assert_non_null(strstr(buf_str(&b), " 1.0 MiB/s  0:02 left"));
+	cli_rates_look(r, at0, 4000);
+	buf_reset(&b);
+	cli_view_plain(at0, r, &b);
+	assert_non_null(strstr(buf_str(&b), " 7 B/s"));
+	cli_rates_look(r, none, 5000);
+	cli_rates_look(r, at2, 6000);
+	buf_reset(&b);
+	cli_view_plain(at2, r, &b);
+	assert_non_null(strstr(buf_str(&b), " 7 B/s"));
+	buf_release(&b);
+	json_free(at0);
+	json_free(at2);
+	json_free(none);
+	cli_rates_free(r);
+	cli_rates_free(NULL);
+}
+
+static void test_sizes_in_words(void **state)
+{
+	(void)state;
+	assert_string_equal(cli_size(0), "0 B");
+	assert_string_equal(cli_size(1023), "1023 B");
+	assert_string_equal(cli_size(1024), "1.0 KiB");
+	assert_string_equal(cli_size(1048575), "1.0 MiB");
+	assert_string_equal(cli_size(UINT64_MAX), "16.0 EiB");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_table), cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_sizes), cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_rates), cmocka_unit_test(test_sizes_in_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
