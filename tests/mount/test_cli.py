@@ -374,6 +374,7 @@ def test_umount_and_mounts_of_a_dead_daemon(world, server, mount):
     mount.remount()
 
 
+@pytest.mark.plain
 def test_a_daemon_that_hangs(world, server, mount):
     """A stopped daemon keeps nobody waiting for ever."""
     os.kill(mount.pid, signal.SIGSTOP)
