@@ -309,13 +309,47 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	fuse_reply_err(req, -super_fsync(ops_super(req), ops_handle(fi)));
 }
 
+/* ---- fallocate ---- */
+
+struct allocating {
+	fuse_req_t req;
+	struct super *s;
+	struct handle *h;
+	int mode;
+	uint64_t off, len;
+};
+
+/* Waits as a write does: else posix_fallocate() would write into every block by itself. */
+static void allocate(void *arg, int err)
+{
+	struct allocating *a = arg;
+	int r = err;
+
+	if (!r)
+		r = super_fallocate(a->s, a->h, a->mode, a->off, a->len);
+	if (r == -EBUSY) {
+		super_wait_writable(a->s, a->h, allocate, a);
+		return;
+	}
+	fuse_reply_err(a->req, -r);
+	free(a);
+}
+
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 		  struct fuse_file_info *fi)
 {
-	int r = super_fallocate(ops_super(req), ops_handle(fi), mode, (uint64_t)off, (uint64_t)len);
+	struct allocating *a = calloc(1, sizeof(*a));
 
 	(void)ino;
-	/* A publication that is under way won't be waited for here: posix_fallocate()
-	 * falls back to writing. */
-	fuse_reply_err(req, r == -EBUSY ? EOPNOTSUPP : -r);
+	if (!a) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	a->req = req;
+	a->s = ops_super(req);
+	a->h = ops_handle(fi);
+	a->mode = mode;
+	a->off = (uint64_t)off;
+	a->len = (uint64_t)len;
+	allocate(a, 0);
 }

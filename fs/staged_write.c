@@ -264,21 +264,31 @@ static int allocate(struct staged *st, int mode, uint64_t off, uint64_t end)
 	return rc;
 }
 
-int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len)
+int staged_check_fallocate(int mode, uint64_t off, uint64_t len)
 {
 	int op = mode & ~FALLOC_FL_KEEP_SIZE;
-	int rc;
 
 	if (op && op != FALLOC_FL_ZERO_RANGE &&
 	    mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
 		return -EOPNOTSUPP;
 	if (!len)
 		return -EINVAL;
+	if (op != FALLOC_FL_PUNCH_HOLE && (off >= STAGED_SIZE_MAX || len > STAGED_SIZE_MAX - off))
+		return -EFBIG;
+	return 0;
+}
+
+int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len)
+{
+	int rc = staged_check_fallocate(mode, off, len);
+
+	if (rc)
+		return rc;
 	/* A hole adds nothing, so only what lies within the limit is meant. */
-	if (op == FALLOC_FL_PUNCH_HOLE && off <= STAGED_SIZE_MAX && len > STAGED_SIZE_MAX - off)
+	if (off >= STAGED_SIZE_MAX)
+		return 0;
+	if (len > STAGED_SIZE_MAX - off)
 		len = STAGED_SIZE_MAX - off;
-	if (off >= STAGED_SIZE_MAX || len > STAGED_SIZE_MAX - off)
-		return op == FALLOC_FL_PUNCH_HOLE ? 0 : -EFBIG;
 	pthread_mutex_lock(&st->lock);
 	rc = allocate(st, mode, off, off + len);
 	pthread_mutex_unlock(&st->lock);

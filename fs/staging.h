@@ -105,6 +105,7 @@ int staged_truncate(struct staged *st, uint64_t size);
  * ZERO_RANGE[|KEEP_SIZE]; else -EOPNOTSUPP. Zeroed ranges no longer count as
  * written. Errors as for begin, -EINVAL for len 0, or of fallocate(2).
  */
+int staged_check_fallocate(int mode, uint64_t off, uint64_t len); /* what needs no file to tell */
 int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len);
 
 /*

@@ -158,6 +158,7 @@ void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t l
  */
 void super_write_failed(struct super *s, struct handle *h, uint64_t off, int err);
 void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, void *arg);
+/* -EBUSY as for super_write_begin(). */
 int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len);
 int super_fsync(struct super *s, struct handle *h);
 

@@ -185,8 +185,11 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 	unsigned seals = 0;
 	struct local *l;
 	uint64_t before;
-	int r;
+	int r = staged_check_fallocate(mode, off, len);
 
+	/* Before the content is fetched for nothing. */
+	if (r)
+		return r;
 	pthread_mutex_lock(&s->lock);
 	l = h->inode->local;
 	r = handle_writable(h);
@@ -210,6 +213,8 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 		return r;
 	pthread_mutex_lock(&s->lock);
 	h->wrote = true;
+	h->inode->mtime = clock_wall_ts();
+	h->inode->has_mtime = true;
 	/* Closed since: then it is in what that close publishes. */
 	if (l->seals == seals)
 		local_changed(l);

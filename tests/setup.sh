@@ -81,6 +81,13 @@ look() {
 	need clang-format has clang-format
 	need cppcheck has cppcheck
 	need rsync has rsync
+	need vim has vim
+	need git has git
+	need sqlite3 has sqlite3
+	need zip has zip
+	need unzip has unzip
+	need patch has patch
+	need perl has perl
 	need util-linux has setarch
 	need curl has curl
 	need openssl has openssl

@@ -52,6 +52,7 @@ def test_300_files(world, server, mount):
     assert_held(server, "batch", "t", top)
 
 
+@pytest.mark.plain
 def test_from_and_within(world, server, mount):
     """From the mount to a disk, from one purpose to another, and back with --delete."""
     top = make_tree(world.path("tree"), 24)
@@ -77,6 +78,7 @@ OPTIONS = ("--inplace", "--partial", "--append", "--append-verify", "-z", "--che
            "--delay-updates", "--sparse", "--preallocate", "--fsync", "--remove-source-files")
 
 
+@pytest.mark.plain
 def test_options(world, server, mount):
     """What a user may give: the right bytes, one File, and no other name."""
     data = noise(2_500_000)
