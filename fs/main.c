@@ -18,10 +18,12 @@
 #include "fs/opts.h"
 #include "fs/process.h"
 #include "fs/publish.h"
+#include "fs/status.h"
 #include "fs/super.h"
 #include "net/log.h"
 
 #define FUSE_THREADS 8
+#define WAKE_SIGNAL SIGURG /* ours, for the main thread; nobody else sends it */
 
 struct daemon {
 	struct opts opts;
@@ -115,9 +117,45 @@ static void finish(struct daemon *d, int sig)
 	/* libfuse's loop waits on a semaphore that only a signal interrupts, and
 	 * only one that finds it waiting. */
 	while (!atomic_load(&d->unmounted)) {
-		pthread_kill(d->main_thread, SIGUSR2);
+		pthread_kill(d->main_thread, WAKE_SIGNAL);
 		nanosleep(&moment, NULL);
 	}
+}
+
+/* error, warn, info, debug, and from the start. */
+static void cycle_level(void)
+{
+	static const char *const names[] = { "error", "warn", "info", "debug" };
+	unsigned next = ((unsigned)log_get_level() + 1) % 4;
+
+	log_set_level((enum log_level)next);
+	log_always("the log level is %s now", names[next]);
+}
+
+static void refresh(struct daemon *d)
+{
+	int r = log_reopen();
+
+	if (r)
+		log_error("%s: %s; the log goes on where it was", d->opts.log_file, strerror(-r));
+	core_read_key(&d->core);
+}
+
+static void write_status(struct daemon *d)
+{
+	struct status_source src;
+
+	core_status(&d->core, &src);
+	status_log(&src);
+}
+
+static void all_signals(sigset_t *set)
+{
+	static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 };
+
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		sigaddset(set, ours[i]);
 }
 
 static void *signals_main(void *arg)
@@ -126,18 +164,19 @@ static void *signals_main(void *arg)
 	sigset_t set;
 	int sig;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	all_signals(&set);
 	while (sigwait(&set, &sig) == 0) {
 		if (sig == SIGHUP) {
-			core_read_key(&d->core);
-			continue;
+			refresh(d);
+		} else if (sig == SIGUSR1) {
+			write_status(d);
+		} else if (sig == SIGUSR2) {
+			cycle_level();
+		} else {
+			if (!atomic_load(&d->unmounted))
+				finish(d, sig);
+			break;
 		}
-		if (!atomic_load(&d->unmounted))
-			finish(d, sig);
-		break;
 	}
 	return NULL;
 }
@@ -147,7 +186,7 @@ static int start_signals(struct daemon *d)
 	struct sigaction sa = { .sa_handler = nothing };
 	int r;
 
-	sigaction(SIGUSR2, &sa, NULL);
+	sigaction(WAKE_SIGNAL, &sa, NULL);
 	d->main_thread = pthread_self();
 	r = -pthread_create(&d->signal_thread, NULL, signals_main, d);
 	d->has_signal_thread = r == 0;
@@ -158,10 +197,7 @@ static void block_signals(void)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	all_signals(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -219,6 +255,7 @@ int main(int argc, char **argv)
 	}
 	process_harden();
 	log_set_level((enum log_level)d.opts.log_level);
+	log_set_json(d.opts.log_json);
 	if (!d.opts.foreground)
 		d.ready_fd = process_daemonise();
 	else if (d.opts.log_file)

@@ -40,6 +40,7 @@ struct opts {
 	bool debug;		  /* -d */
 	int log_level;		  /* enum log_level */
 	char *log_file;		  /* absolute, or NULL */
+	bool log_json;		  /* log_format=json */
 	bool ro, allow_other;
 	bool has_uid, has_gid, has_umask;
 	uid_t uid;

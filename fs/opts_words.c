@@ -77,6 +77,14 @@ static int set_log_level(struct opts_draft *d, const char *value)
 	return opts_fail("log_level=%s is not known; use error, warn, info or debug", value);
 }
 
+static int set_log_format(struct opts_draft *d, const char *value)
+{
+	d->o->log_json = !strcmp(value, "json");
+	if (d->o->log_json || !strcmp(value, "text"))
+		return 0;
+	return opts_fail("log_format=%s is not known; use text or json", value);
+}
+
 static int set_fsname(struct opts_draft *d, const char *value)
 {
 	char *copy = strdup(value);
@@ -149,6 +157,7 @@ static const struct word words[] = {
 	{ "keep_old", W_FLAG, FIELD(keep_old), 0, 0, NULL, NULL },
 	SECONDS(list_ttl, 0),
 	{ "log_file", W_TEXT, FIELD(log_file), 0, 0, NULL, "FILE" },
+	{ "log_format", W_SPECIAL, 0, 0, 0, set_log_format, "text|json" },
 	{ "log_level", W_SPECIAL, 0, 0, 0, set_log_level, "error|warn|info|debug" },
 	{ "organization", W_TEXT, FIELD(organization), 0, 0, NULL, "ID" },
 	{ "parallel", W_NUMBER, FIELD(parallel), 1, 64, NULL, "NUMBER" },

@@ -430,6 +430,25 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 	publish_finish(p, outcome);
 }
 
+/* The one line of a publication. */
+static void log_published(const struct publish *p, uint64_t ms)
+{
+	const struct log_field fields[] = {
+		{ "event", "published", 0 },	    { "purpose", p->upload_purpose, 0 },
+		{ "path", p->upload_filename, 0 },  { "file_id", p->file_id, 0 },
+		{ "upload_id", p->upload_id, 0 },   { "md5", p->md5, 0 },
+		{ "bytes", NULL, p->upload_bytes }, { "parts", NULL, p->part_count },
+		{ "milliseconds", NULL, ms },	    { "retries", NULL, p->again },
+	};
+
+	log_event(LOG_LVL_INFO, fields, sizeof(fields) / sizeof(fields[0]),
+		  "%s/%s: published as %s, %llu bytes in %u parts, md5 %s, %llu ms after the "
+		  "close, %u retries",
+		  p->upload_purpose, p->upload_filename, p->file_id,
+		  (unsigned long long)p->upload_bytes, p->part_count, p->md5,
+		  (unsigned long long)ms, p->again);
+}
+
 static void end_completed(struct publish *p)
 {
 	uint64_t ms = clock_mono_ms() - p->sealed_ms;
@@ -442,11 +461,7 @@ static void end_completed(struct publish *p)
 		publish_act_end(p, OUTCOME_DROPPED);
 		return;
 	}
-	log_info("%s/%s: published as %s, %llu bytes in %u parts, md5 %s, %llu ms after the close, "
-		 "%u retries",
-		 p->upload_purpose, p->upload_filename, p->file_id,
-		 (unsigned long long)p->upload_bytes, p->part_count, p->md5, (unsigned long long)ms,
-		 p->again);
+	log_published(p, ms);
 	hist_add(&p->pr->times, ms);
 	atomic_fetch_add(&p->pr->bytes, p->upload_bytes);
 	publish_finish(p, OUTCOME_COMPLETED);

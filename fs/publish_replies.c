@@ -23,6 +23,24 @@ void publish_note_error(struct publish *p, int err, const char *text, const char
 	p->http_status = 0;
 }
 
+static void log_failed(const struct publish *p, uint64_t delay_s)
+{
+	const struct log_field fields[] = {
+		{ "event", "failed", 0 },
+		{ "purpose", p->now.purpose, 0 },
+		{ "path", p->now.path, 0 },
+		{ "errno", p->err ? strerrorname_np(-p->err) : "", 0 },
+		{ "error", p->error, 0 },
+		{ "http_status", NULL, (uint64_t)p->http_status },
+		{ "request_id", p->request_id, 0 },
+		{ "next_try_seconds", NULL, delay_s },
+	};
+
+	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]),
+		  "%s/%s: not published: %s; the bytes are kept, next try in %llu s",
+		  p->now.purpose, p->now.path, p->error, (unsigned long long)delay_s);
+}
+
 static void fail(struct publish *p, int err, const char *text, const char *request_id,
 		 int http_status)
 {
@@ -36,8 +54,7 @@ static void fail(struct publish *p, int err, const char *text, const char *reque
 		delay = p->pr->cfg.retry_max_s;
 	p->retry_due_ms = clock_mono_ms() + delay * 1000;
 	p->retries++;
-	log_error("%s/%s: not published: %s; the bytes are kept, next try in %llu s",
-		  p->now.purpose, p->now.path, text, (unsigned long long)delay);
+	log_failed(p, delay);
 	p->phase = PHASE_ENDED;
 	p->outcome = OUTCOME_FAILED;
 	publish_save_record(p, true);

@@ -245,10 +245,10 @@ static void log_row(const struct publish_row *row)
 {
 	const struct publish_info *info = &row->info;
 
-	log_info("status: %s/%s: %s, %llu bytes, %llu sent, parts %u/%u%s%s", row->purpose,
-		 row->path, info->status, (unsigned long long)row->size,
-		 (unsigned long long)info->sent_bytes, info->parts_done, info->parts_total,
-		 info->error[0] ? ": " : "", info->error);
+	log_always("status: %s/%s: %s, %llu bytes, %llu sent, parts %u/%u%s%s", row->purpose,
+		   row->path, info->status, (unsigned long long)row->size,
+		   (unsigned long long)info->sent_bytes, info->parts_done, info->parts_total,
+		   info->error[0] ? ": " : "", info->error);
 }
 
 void status_log(const struct status_source *src)
@@ -262,13 +262,14 @@ void status_log(const struct status_source *src)
 		return;
 	}
 	publisher_get_counts(src->publisher, &c);
-	log_info("status: %u publishing, %u being written, %u held, %u failed, %u aborted, %llu "
-		 "published since the start",
-		 t.files[W_PUBLISHING], t.files[W_STREAMING] + t.files[W_WRITING], t.files[W_HELD],
-		 t.files[W_FAILED], t.files[W_ABORTED], (unsigned long long)c.completed);
+	log_always("status: %u publishing, %u being written, %u held, %u failed, %u aborted, %llu "
+		   "published since the start",
+		   t.files[W_PUBLISHING], t.files[W_STREAMING] + t.files[W_WRITING],
+		   t.files[W_HELD], t.files[W_FAILED], t.files[W_ABORTED],
+		   (unsigned long long)c.completed);
 	for (size_t i = 0; i < rows.count && i < LOG_FILES_MAX; i++)
 		log_row(&rows.v[i]);
 	if (rows.count > LOG_FILES_MAX)
-		log_info("status: and %zu more", rows.count - LOG_FILES_MAX);
+		log_always("status: and %zu more", rows.count - LOG_FILES_MAX);
 	publish_rows_free(&rows);
 }

@@ -15,8 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "net/json.h"
+
 #define LOG_SECRETS 8
 #define LOG_SECRET_MIN 6
+#define LOG_FIELDS_MAX 16
+#define LOG_LINE_MAX (1U << 20)
 #define LOG_MARK "[redacted]"
 /* Longest replacement against its shortest match: "sk-X" becomes LOG_MARK. */
 #define LOG_REDACT_GROWTH 3
@@ -29,7 +33,9 @@ static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 /* The rest is protected by log_lock. */
 static enum log_target log_target;
 static int log_fd = -1; /* for LOG_TO_FILE */
+static char *log_path;	/* of log_fd */
 static char *log_ident; /* syslog keeps the pointer */
+static bool log_json;
 static char *log_secrets[LOG_SECRETS];
 static unsigned log_secret_next; /* the oldest, which is replaced first */
 
@@ -51,6 +57,8 @@ static void log_leave_target(void)
 	if (log_fd >= 0)
 		close(log_fd);
 	log_fd = -1;
+	free(log_path);
+	log_path = NULL;
 	free(log_ident);
 	log_ident = NULL;
 	log_target = LOG_TO_STDERR;
@@ -73,18 +81,54 @@ void log_to_syslog(const char *ident)
 	pthread_mutex_unlock(&log_lock);
 }
 
-int log_to_file(const char *path)
+static int log_open(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
 
-	if (fd < 0)
-		return -errno;
+	return fd < 0 ? -errno : fd;
+}
+
+int log_to_file(const char *path)
+{
+	char *copy = strdup(path);
+	int fd = copy ? log_open(path) : -ENOMEM;
+
+	if (fd < 0) {
+		free(copy);
+		return fd;
+	}
 	pthread_mutex_lock(&log_lock);
 	log_leave_target();
 	log_fd = fd;
+	log_path = copy;
 	log_target = LOG_TO_FILE;
 	pthread_mutex_unlock(&log_lock);
 	return 0;
+}
+
+int log_reopen(void)
+{
+	int fd, r = 0;
+
+	pthread_mutex_lock(&log_lock);
+	if (log_target == LOG_TO_FILE) {
+		fd = log_open(log_path);
+		if (fd >= 0) {
+			close(log_fd);
+			log_fd = fd;
+		} else {
+			r = fd;
+		}
+	}
+	pthread_mutex_unlock(&log_lock);
+	return r;
+}
+
+void log_set_json(bool on)
+{
+	pthread_mutex_lock(&log_lock);
+	log_json = on;
+	pthread_mutex_unlock(&log_lock);
 }
 
 void log_secret(const char *secret)
@@ -211,21 +255,28 @@ static char *log_escape(const char *s)
 	return out;
 }
 
-static char *log_format(const char *fmt, va_list ap)
+/* Without secrets and control bytes; to be freed. */
+static char *log_tidy(const char *raw)
 {
-	char *raw = NULL, *clean = NULL, *out = NULL;
-	size_t size;
-
 	/* Whole before it is redacted: a secret cut in two would not be recognised. */
-	if (vasprintf(&raw, fmt, ap) < 0)
-		return NULL;
-	size = strlen(raw) * LOG_REDACT_GROWTH + sizeof(LOG_MARK);
-	clean = malloc(size);
+	size_t size = strlen(raw) * LOG_REDACT_GROWTH + sizeof(LOG_MARK);
+	char *clean = malloc(size), *out = NULL;
+
 	if (clean) {
 		log_redact(clean, size, raw);
 		out = log_escape(clean);
 	}
 	free(clean);
+	return out;
+}
+
+static char *log_format(const char *fmt, va_list ap)
+{
+	char *raw = NULL, *out;
+
+	if (vasprintf(&raw, fmt, ap) < 0)
+		return NULL;
+	out = log_tidy(raw);
 	free(raw);
 	return out;
 }
@@ -245,33 +296,89 @@ static void log_write(int fd, const char *line, size_t len)
 	}
 }
 
-/* Needs log_lock. */
-static void log_emit(enum log_level level, const char *text)
+static const char *const log_level_names[] = { "error", "warning", "info", "debug" };
+
+/* Not net/clock: a log line tells when it really was written. */
+static void log_stamp(char *buf, size_t size)
 {
-	static const char *const names[] = { "error", "warning", "info", "debug" };
-	static const int prios[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
-	char stamp[32] = "", *line;
 	struct timespec ts;
 	struct tm tm;
-	int len;
 
-	if (log_target == LOG_TO_SYSLOG) {
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* Needs log_lock. The line with its end, to be freed; NULL: no memory. */
+static char *log_plain_line(enum log_level level, const char *text)
+{
+	char stamp[32] = "", *line;
+
+	if (log_target == LOG_TO_FILE)
+		log_stamp(stamp, sizeof(stamp));
+	if (asprintf(&line, "%s%s%s: %s: %s\n", stamp, *stamp ? " " : "",
+		     program_invocation_short_name, log_level_names[level], text) < 0)
+		return NULL;
+	return line;
+}
+
+/* The object, to be freed, of fields that are tidy already. */
+static char *log_json_line(enum log_level level, const struct log_field *fields, size_t count,
+			   const char *text)
+{
+	struct json_writer w;
+	char stamp[32];
+	struct buf b;
+
+	log_stamp(stamp, sizeof(stamp));
+	buf_init(&b, LOG_LINE_MAX);
+	json_w_init(&w, &b);
+	json_w_object(&w, NULL);
+	json_w_str(&w, "time", stamp);
+	json_w_str(&w, "level", log_level_names[level]);
+	json_w_str(&w, "program", program_invocation_short_name);
+	json_w_u64(&w, "pid", (uint64_t)getpid());
+	json_w_str(&w, "message", text);
+	for (size_t i = 0; i < count; i++) {
+		if (fields[i].text)
+			json_w_str(&w, fields[i].key, fields[i].text);
+		else
+			json_w_u64(&w, fields[i].key, fields[i].number);
+	}
+	json_w_end_object(&w);
+	if (buf_addc(&b, '\n'))
+		buf_release(&b);
+	return b.data;
+}
+
+/* Needs log_lock. */
+static void log_emit(enum log_level level, const struct log_field *fields, size_t count,
+		     const char *text)
+{
+	static const int prios[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+	char *line;
+
+	if (log_target == LOG_TO_SYSLOG && !log_json) {
 		syslog(prios[level], "%s", text);
 		return;
 	}
-	if (log_target == LOG_TO_FILE) {
-		/* Not net/clock: a log line tells when it really was written. */
-		clock_gettime(CLOCK_REALTIME, &ts);
-		gmtime_r(&ts.tv_sec, &tm);
-		strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ ", &tm);
-	}
-	len = asprintf(&line, "%s%s: %s: %s\n", stamp, program_invocation_short_name, names[level],
-		       text);
-	if (len < 0)
+	line = log_json ? log_json_line(level, fields, count, text) : log_plain_line(level, text);
+	if (!line)
 		return;
 	/* One write for one line, so that lines of several processes do not mix. */
-	log_write(log_target == LOG_TO_FILE ? log_fd : STDERR_FILENO, line, (size_t)len);
+	if (log_target == LOG_TO_SYSLOG)
+		syslog(prios[level], "%.*s", (int)strcspn(line, "\n"), line);
+	else
+		log_write(log_target == LOG_TO_FILE ? log_fd : STDERR_FILENO, line, strlen(line));
 	free(line);
+}
+
+static void log_put_line(enum log_level level, const struct log_field *fields, size_t count,
+			 const char *text)
+{
+	pthread_mutex_lock(&log_lock);
+	log_emit(level, fields, count, text ? text : "out of memory for a log line");
+	pthread_mutex_unlock(&log_lock);
 }
 
 void log_msg(enum log_level level, const char *fmt, ...)
@@ -285,9 +392,47 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	text = log_format(fmt, ap);
 	va_end(ap);
-	pthread_mutex_lock(&log_lock);
-	log_emit(level, text ? text : "out of memory for a log line");
-	pthread_mutex_unlock(&log_lock);
+	log_put_line(level, NULL, 0, text);
+	free(text);
+	errno = saved;
+}
+
+void log_always(const char *fmt, ...)
+{
+	int saved = errno;
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	text = log_format(fmt, ap);
+	va_end(ap);
+	log_put_line(LOG_LVL_INFO, NULL, 0, text);
+	free(text);
+	errno = saved;
+}
+
+void log_event(enum log_level level, const struct log_field *fields, size_t count, const char *fmt,
+	       ...)
+{
+	struct log_field tidy[LOG_FIELDS_MAX] = { 0 };
+	int saved = errno;
+	va_list ap;
+	char *text;
+	size_t n = 0;
+
+	if ((int)level > atomic_load(&log_level_now))
+		return;
+	va_start(ap, fmt);
+	text = log_format(fmt, ap);
+	va_end(ap);
+	for (; n < count && n < LOG_FIELDS_MAX; n++) {
+		tidy[n] = fields[n];
+		if (fields[n].text && !(tidy[n].text = log_tidy(fields[n].text)))
+			break;
+	}
+	log_put_line(level, tidy, n, text);
+	while (n--)
+		free((char *)(uintptr_t)tidy[n].text);
 	free(text);
 	errno = saved;
 }

@@ -1,4 +1,5 @@
 /* log: no secret and no forged line leaves it. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "net/json.h"
 #include "net/log.h"
 
 static char path[64];
@@ -168,6 +170,85 @@ static void test_bad_file(void **state)
 	free(text);
 }
 
+/* One object a line, with the fields; no secret and no broken JSON in any of them. */
+static void test_json(void **state)
+{
+	const struct log_field fields[] = {
+		{ "event", "x", 0 },
+		{ "path", "a \"b\\\n\xff hunter2-key", 0 },
+		{ "bytes", NULL, 12 },
+	};
+	struct json *doc = NULL;
+	uint64_t n = 0;
+	char *text;
+
+	(void)state;
+	log_secret("hunter2-key");
+	log_set_json(true);
+	log_event(LOG_LVL_WARN, fields, 3, "said \"%s\"", "hunter2-key\n");
+	log_event(LOG_LVL_DEBUG, fields, 3, "not at this level");
+	text = slurp();
+	assert_int_equal(count_lines(text), 1);
+	assert_int_equal(json_parse(text, strlen(text), &doc), 0);
+	assert_string_equal(json_get_str(doc, "level"), "warning");
+	assert_string_equal(json_get_str(doc, "message"), "said \"[redacted]\\x0a\"");
+	assert_string_equal(json_get_str(doc, "event"), "x");
+	assert_string_equal(json_get_str(doc, "path"), "a \"b\\\\x0a\xef\xbf\xbd [redacted]");
+	assert_int_equal(json_u64(json_get(doc, "bytes"), &n), 0);
+	assert_int_equal(n, 12);
+	assert_int_equal(strlen(json_get_str(doc, "time")), strlen("2026-01-01T00:00:00Z"));
+	json_free(doc);
+	free(text);
+	log_set_json(false);
+	log_event(LOG_LVL_WARN, fields, 3, "plain");
+	text = slurp();
+	assert_non_null(strstr(text, "warning: plain\n"));
+	free(text);
+}
+
+/* What was renamed is left alone; what can't be opened again goes on where it was. */
+static void test_reopen(void **state)
+{
+	char old[80], *text;
+
+	(void)state;
+	snprintf(old, sizeof(old), "%s.1", path);
+	log_info("first");
+	assert_int_equal(rename(path, old), 0);
+	log_info("second");
+	assert_int_equal(log_reopen(), 0);
+	log_info("third");
+	text = slurp();
+	assert_int_equal(count_lines(text), 1);
+	assert_non_null(strstr(text, "third"));
+	free(text);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(log_reopen(), -EISDIR);
+	log_info("fourth");
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(rename(old, path), 0);
+	text = slurp();
+	assert_int_equal(count_lines(text), 2);
+	free(text);
+	log_to_stderr();
+	assert_int_equal(log_reopen(), 0);
+}
+
+static void test_always(void **state)
+{
+	char *text;
+
+	(void)state;
+	log_set_level(LOG_LVL_ERROR);
+	log_info("not at this level");
+	log_always("asked for %d", 1);
+	text = slurp();
+	assert_int_equal(count_lines(text), 1);
+	assert_non_null(strstr(text, "info: asked for 1\n"));
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +257,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reopen, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_always, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,7 +193,8 @@ static void test_all_options(void **state)
 	runs("-o ro,allow_other,part_size=64K,parallel=64 local:/srv/x -oclose=async,keep_old "
 	     "MNT -fo list_ttl=0,hold_timeout=1,retry_timeout=2,connect_timeout=3 -o "
 	     "idle_timeout=4,drain_timeout=5,cache_size=0,staging_size=3g,allow_http,purpose=evals,"
-	     "organization=org-1,project=proj_1,log_level=warn,log_file=/tmp/l,state_dir=/tmp/s,"
+	     "organization=org-1,project=proj_1,log_level=warn,log_format=json,"
+	     "log_file=/tmp/l,state_dir=/tmp/s,"
 	     "uid=1,gid=2,umask=022,file_mode=600,dir_mode=0700",
 	     &o);
 	assert_true(o.ro && o.allow_other && o.close_async && o.keep_old && o.foreground);
@@ -212,6 +213,7 @@ static void test_all_options(void **state)
 	assert_string_equal(o.organization, "org-1");
 	assert_string_equal(o.project, "proj_1");
 	assert_int_equal(o.log_level, LOG_LVL_WARN);
+	assert_true(o.log_json);
 	assert_string_equal(o.log_file, "/tmp/l");
 	assert_string_equal(o.state_dir, "/tmp/s");
 	assert_true(o.has_uid && o.uid == 1 && o.has_gid && o.gid == 2);
@@ -396,6 +398,7 @@ static void test_values(void **state)
 		{ "purpose=batch_output", "fine-tune" },
 		{ "purpose=", "fine-tune" },
 		{ "log_level=loud", "error, warn, info or debug" },
+		{ "log_format=xml", "text or json" },
 		{ "uid=root", "uid=1000" },
 		{ "gid=4294967295", "gid=1000" },
 		{ "uid=-1", "uid=1000" },
