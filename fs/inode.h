@@ -46,6 +46,7 @@ struct inode {
 	bool stale_pages : 1; /* what the kernel has cached of it may be from before the File */
 	bool unlisted : 1;    /* a File that only .by-id has shown so far: not writable */
 	bool aside : 1;	      /* shown as NAME~FILE_ID: another one has the name */
+	bool moved : 1;	      /* and was shown as NAME; not looked up as NAME~FILE_ID since */
 	uint32_t mode;	      /* permission bits */
 	uint32_t uid, gid;
 	struct timespec mtime;

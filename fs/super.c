@@ -239,6 +239,7 @@ static int lookup_now(struct super *s, uint64_t parent, const char *name, struct
 	else if (dir)
 		i = inode_find(s->table, dir, name);
 	if (i) {
+		i->moved = false;
 		i->nlookup++;
 		super_fill(s, i, ret);
 		r = 0;

@@ -122,6 +122,7 @@ bool super_lookup_special(struct super *s, uint64_t parent, const char *name, su
 		i = inode_by_file_id(s->table, name);
 	}
 	if (i) {
+		i->moved = false;
 		i->nlookup++;
 		super_fill(s, i, &e);
 	}

@@ -122,7 +122,13 @@ struct inode *super_dir_for_path(struct super *s, const char *purpose, const cha
 
 /* super_listing.c */
 void super_apply_listing(void *arg, const struct listing_files *files); /* takes the lock */
-bool super_is_listed(void *arg, const char *file_id);			/* takes the lock */
+/*
+ * Under lock: i is about to be opened for writing. If it had to leave its name to
+ * a newer File, and nobody has asked for it by another name since, then whoever
+ * opens it knows it by the former one and means that.
+ */
+void super_take_name_back(struct super *s, struct inode *i);
+bool super_is_listed(void *arg, const char *file_id); /* takes the lock */
 /* purpose as a string that lives as long as the process; NULL: no memory, or too many of them. */
 const char *super_purpose_word(const char *purpose);
 int super_make_purposes(struct super *s);

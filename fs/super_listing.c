@@ -125,18 +125,29 @@ static bool free_name(struct super *s, const struct inode *dir, const char *name
 	return false;
 }
 
+/* What is written there will be published under its name. */
+static bool is_open_for_writing(const struct super *s, const struct inode *i)
+{
+	const struct handle *h = i->nopen ? s->handles : NULL;
+
+	while (h && (h->inode != i || !h->may_write))
+		h = h->next;
+	return h != NULL;
+}
+
 /* The File i leaves its name to another entry. */
 static bool step_aside(struct super *s, struct inode *i)
 {
 	char aside[NAMES_MAX + 1], *path = NULL;
 	bool ok;
 
-	if (i->local || !i->file_id || !free_name(s, i->parent, i->name, i, i->file_id, aside))
+	if (i->local || !i->file_id || is_open_for_writing(s, i) ||
+	    !free_name(s, i->parent, i->name, i, i->file_id, aside))
 		return false;
 	ok = i->filename || inode_path(i, &path) == 0;
 	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
 	if (ok) {
-		i->aside = true;
+		i->aside = i->moved = true;
 		if (path && inode_set_filename(i, path))
 			log_warn("out of memory: %s will not tell its name", i->file_id);
 	}
@@ -328,7 +339,7 @@ static void put_entry(struct super *s, struct inode *i, const struct api_file *f
 		log_warn("out of memory: a File is not shown, or not under its name");
 	if (!i)
 		return;
-	i->unlisted = false;
+	i->unlisted = i->moved = false;
 	i->aside = p->taken;
 	i->seen = at->number;
 	i->order = at->order;
@@ -363,6 +374,23 @@ static void show(struct super *s, const struct api_file *f, const struct spot *a
 	}
 	if (!i || i->parent != p.dir || strcmp(i->name, p.name))
 		put_entry(s, i, f, &p, at);
+}
+
+void super_take_name_back(struct super *s, struct inode *i)
+{
+	struct api_file f = { .id = i->file_id, .filename = i->filename, .purpose = i->purpose };
+	struct inode *other;
+	struct place p;
+
+	if (!i->moved || i->local || !i->file_id || !i->filename || !find_place(s, &f, &p))
+		return;
+	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
+	if (p.taken || (other && (other->kind == INODE_DIR || !step_aside(s, other))) ||
+	    inode_move(s->table, i, p.dir, p.name))
+		return;
+	i->aside = i->moved = false;
+	if (inode_set_filename(i, i->filename))
+		log_warn("out of memory: %s will not tell its name", i->file_id);
 }
 
 /* Published here, and no listing has named it yet: that may take a moment. */

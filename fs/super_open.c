@@ -161,6 +161,7 @@ static int open_writing(struct super *s, struct inode *i, int flags, struct stag
 	*ret = OPEN_NOW;
 	if (!super_is_purpose_writable(s, i))
 		return -EPERM;
+	super_take_name_back(s, i);
 	if (i->local) {
 		if (!(flags & O_TRUNC))
 			return 0;

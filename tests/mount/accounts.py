@@ -11,6 +11,20 @@ import os
 import secrets
 import threading
 import urllib.parse
+import urllib.request
+
+from harness import DEADLINE
+
+
+def post_file(server, filename, content, purpose="batch"):
+    """POST /files, as somebody without a mount would; the File's ID."""
+    body = (f'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n--b\r\n'
+            f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\n'
+            "Content-Type: text/plain\r\n\r\n").encode() + content + b"\r\n--b--\r\n"
+    request = urllib.request.Request(server.url + "/files", body, {
+        "Authorization": f"Bearer {server.key}", "Content-Type": "multipart/form-data; boundary=b"})
+    with urllib.request.urlopen(request, timeout=DEADLINE) as reply:
+        return json.load(reply)["id"]
 
 
 class Filler:

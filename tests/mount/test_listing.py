@@ -1,13 +1,11 @@
 """The list of Files: complete at any size, and not fetched again and again."""
-import json
 import os
 import time
-import urllib.request
 
 import pytest
 
-from harness import DEADLINE, KEY, bash, make_file, wait_until, xattr
-from accounts import Filler
+from harness import DEADLINE, bash, make_file, wait_until, xattr
+from accounts import Filler, post_file
 
 BYTES_A_FILE = 400  # beyond its name
 
@@ -82,14 +80,3 @@ def test_new_files_among_20000(world):
     assert bash('cat "$1"', mount.path("batch", "theirs.jsonl")).stdout == "theirs"
     assert max(x["items"] for x in server.journal(op="list")[before:]) <= 220
     assert entries(mount.path("batch")) == 20201
-
-
-def post_file(server, filename, content, purpose="batch"):
-    """POST /files, as somebody without a mount would; the File's ID."""
-    body = (f'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n--b\r\n'
-            f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\n'
-            "Content-Type: text/plain\r\n\r\n").encode() + content + b"\r\n--b--\r\n"
-    request = urllib.request.Request(server.url + "/files", body, {
-        "Authorization": f"Bearer {KEY}", "Content-Type": "multipart/form-data; boundary=b"})
-    with urllib.request.urlopen(request, timeout=DEADLINE) as reply:
-        return json.load(reply)["id"]

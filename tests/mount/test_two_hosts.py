@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from accounts import post_file
 from harness import MIB, SLOW, make_file, md5, run, wait_until, xattr
 
 
@@ -75,6 +76,32 @@ def test_removed_while_it_is_read(world, server, here, there):
     except OSError as exc:
         assert exc.errno == errno.ENOENT
     wait_until(lambda: not os.path.exists(path), "it is gone there, too")
+
+
+def test_opened_by_a_name_that_went_to_another(world, server, here):
+    """What is opened by its name is published under it, though a newer File took it meanwhile."""
+    copy(world, here, "f", 1000)
+    path = here.path("batch", "f")
+    old = xattr(path, "file_id")
+    with open(path, "rb") as held:
+        newer = post_file(server, "f", b"newer")
+        wait_until(lambda: sorted(os.listdir(here.path("batch"))) == ["f", "f~" + old],
+                   "the newer File has the name")
+        # The same inode, by the name under which it was opened: as the kernel does
+        # which looked the name up a moment ago.
+        with open(f"/proc/self/fd/{held.fileno()}", "wb") as again:
+            again.write(b"ours")
+    wait_until(lambda: xattr(path, "status") == "completed", "it is published")
+    ours = xattr(path, "file_id")
+    assert {x["id"]: x["filename"] for x in server.files()} == {ours: "f", newer: "f"}
+    assert sorted(os.listdir(here.path("batch"))) == ["f", "f~" + newer]
+    for name, content in (("f", b"ours"), ("f~" + newer, b"newer")):
+        with open(here.path("batch", name), "rb") as f:
+            assert f.read() == content
+    # By the other name it is that entry that is written.
+    with open(here.path("batch", "f~" + newer), "ab") as f:
+        f.write(b", changed")
+    assert sorted(x["filename"] for x in server.files()) == ["f", "f~" + newer]
 
 
 def test_both_overwrite(world, server, here, there):
