@@ -87,10 +87,18 @@ void publish_set_expiry(struct publish *p, uint64_t seconds)
 
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid)
 {
+	bool other;
+
+	pthread_mutex_lock(&p->pr->lock);
+	other = p->in.mode != mode || p->in.uid != uid || p->in.gid != gid;
+	p->in.mode = mode;
+	p->in.uid = uid;
+	p->in.gid = gid;
 	/* The close writes a record anyway; what comes after it may be the last there is to say. */
-	WITH_INPUTS(p, in->changed |= (in->sealed || p->info.outcome != OUTCOME_NONE) &&
-				      (in->mode != mode || in->uid != uid || in->gid != gid);
-		    in->mode = mode; in->uid = uid; in->gid = gid);
+	if (p->in.sealed || p->in.aborted || p->info.outcome != OUTCOME_NONE)
+		p->in.changed |= other;
+	publish_queue_locked(p);
+	pthread_mutex_unlock(&p->pr->lock);
 }
 
 void publish_set_mime(struct publish *p, const char *mime_type)

@@ -69,7 +69,7 @@ def test_kept_of_what_is_no_file(mount):
     python("import os, sys; os.mknod(sys.argv[1], 0o100644)", empty)
     python("import os, sys; f = open(sys.argv[1], 'w'); f.write('x'); f.flush(); os.abort()",
            half, check=False)
-    assert xattr(empty, "status") == "empty"
+    wait_until(lambda: xattr(empty, "status") == "empty", "the made file is settled")
     wait_until(lambda: xattr(half, "status") == "aborted", "the killed writer is noticed")
     for number, mode in enumerate((0o600, 0o640)):
         for path in (empty, half):
