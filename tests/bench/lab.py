@@ -4,6 +4,7 @@ a command took. Everything that is started or made here is ended and removed by 
 """
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -146,16 +147,50 @@ class World(harness.World):
         self.watchdog.cancel()
 
 
-class Lab:
-    """scale: what sizes are divided by, for a trial of the rows themselves. reps: of each."""
+def _busy():
+    """Seconds of processor time that the machine used up to now, also what it was denied."""
+    with open("/proc/stat", encoding="ascii") as f:
+        user, nice, system, _idle, _wait, irq, soft, steal = map(int, f.readline().split()[1:9])
+    return (user + nice + system + irq + soft + steal) / TICK
 
-    def __init__(self, reps, scale=1, npm=None):
-        self.reps, self.scale, self.npm = reps, scale, npm
+
+class Lab:
+    """
+    scale: what sizes are divided by, for a trial of the rows themselves. reps: how often
+    each thing is done. quiet: which share of the processors somebody else may use meanwhile.
+    """
+
+    def __init__(self, reps, scale=1, npm=None, quiet=0.1):
+        self.reps, self.scale, self.npm, self.quiet = reps, scale, npm, quiet
+        self.shares = []  # of the processors, that somebody else used in each turn
         self.world = World()
         self.ram = tempfile.mkdtemp(prefix="u-bench-",
                                     dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
         self.others = []
         self.sources = {}
+
+    def _own(self):
+        """Seconds of processor time that went into this process and what it started."""
+        usage = [resource.getrusage(x) for x in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(x.ru_utime + x.ru_stime for x in usage) + sum(
+            x.cpu() for x in self.world.processes + self.others if x.alive())
+
+    def turns(self):
+        """
+        Yields once for each turn of ours and theirs: until there were enough quiet ones, or
+        twice as many as asked for. kept() then says which count.
+        """
+        while sum(x <= self.quiet for x in self.shares) < self.reps and \
+                len(self.shares) < 2 * self.reps:
+            start, busy, own = time.monotonic(), _busy(), self._own()
+            yield len(self.shares)
+            others = _busy() - busy - (self._own() - own)
+            self.shares.append(max(0, others / (time.monotonic() - start) / os.cpu_count()))
+
+    def kept(self):
+        """The numbers of the quietest turns, in their order, and the highest share in them."""
+        best = sorted(range(len(self.shares)), key=self.shares.__getitem__)[:self.reps]
+        return sorted(best), max((self.shares[x] for x in best), default=None)
 
     def sink(self, *args):
         return self.world._add(Sink, args, key=None)

@@ -21,7 +21,7 @@ def put(source, url):
 def turns(lab, source, mnt, url):
     """cp into a mount, then a raw PUT, in turn."""
     ours, raw = [], []
-    for i in range(lab.reps):
+    for i in lab.turns():
         path = os.path.join(mnt, f"copy{i}")
         ours.append(took(["cp", source, path]).wall)
         os.unlink(path)
@@ -35,7 +35,7 @@ def own(lab):
     copies = Copies(lab, source)
     copies.cp()
     ours, raw = [], []
-    for _ in range(lab.reps):
+    for _ in lab.turns():
         ours.append(copies.cp().wall)
         raw.append(raw_parts(lab, copies.sink, source).wall)
     return [Row("over-raw", "cp of 1 GiB with uploadfs", "four curl, no MD5, to the same server",

@@ -9,15 +9,15 @@ from table import Row
 def read(lab):
     """A File that is not there yet, then one that is."""
     size = lab.bytes(GIB)
-    sink = lab.sink("--sink-files", f"{lab.reps + 1}:{size}")
+    sink = lab.sink("--sink-files", f"{2 * lab.reps + 1}:{size}")
     mount = lab.mount(sink)
     names = sorted(os.listdir(mount.path("batch")))
     local = os.path.join(lab.directory("local"), "file")
     ids = [os.getxattr(mount.path("batch", x), "user.upload.file_id").decode() for x in names]
     url = f"{sink.url}/files/{ids[-1]}/content"
     cold, again, fetched, near = [], [], [], []
-    for name in names[:lab.reps]:
-        path = mount.path("batch", name)
+    for i in lab.turns():
+        path = mount.path("batch", names[i])
         cold.append(took(["cat", path]).wall)
         if os.path.exists(local):
             os.unlink(local)

@@ -29,7 +29,7 @@ def small(lab):
     later = lab.mount(sink, purpose="evals", close="async")
     loop = [sys.executable, os.path.join(HERE, "loop.py"), str(sink.port), folder]
     one, two, theirs = [], [], []
-    for i in range(lab.reps):
+    for i in lab.turns():
         one.append(took(["cp", "-r", folder, sync.path(f"r{i}")]).wall)
         theirs.append(took(loop).wall)
         two.append(took(["cp", "-r", folder, later.path(f"r{i}")]).wall)
@@ -60,7 +60,7 @@ def listing(lab):
     sink = lab.sink("--sink-files", f"{count}:1K")
     urls = pages(sink.url)
     cold, warm, theirs, memory = [], [], [], []
-    for _ in range(lab.reps):
+    for _ in lab.turns():
         mount = lab.mount(sink, list_ttl="600")
         before = mount.memory()
         ls = ["sh", "-c", 'test $(ls -f "$1" | wc -l) = "$2"', "sh", mount.path("batch"),

@@ -12,11 +12,19 @@ class Row:
     """
     ours and theirs: the values of each repetition, in turn; theirs None: a figure, not a
     ratio. aim: the bound of the ratio, or of the figure, as a number in the row's unit.
+    others: the share of the processors that others used meanwhile, or None.
     """
 
-    def __init__(self, name, what, against, ours, theirs=None, unit="s", aim=None):
+    def __init__(self, name, what, against, ours, theirs=None, unit="s", aim=None, others=None):
         self.name, self.what, self.against = name, what, against
         self.ours, self.theirs, self.unit, self.aim = ours, theirs, unit, aim
+        self.others = others
+
+    def keep(self, turns, others):
+        """Only what was measured in these turns, in which others used that much at most."""
+        self.ours = [self.ours[x] for x in turns]
+        self.theirs = self.theirs and [self.theirs[x] for x in turns]
+        self.others = others
 
     def value(self):
         ours = statistics.median(self.ours)
@@ -42,17 +50,18 @@ def amount(values, unit):
 
 
 def cells(row):
-    """what, against, ours, theirs, ratio, spread, aim, met: as text."""
+    """The row's cells as text: those of HEAD."""
     low, high = row.spread()
     theirs = amount(row.theirs, row.unit) if row.theirs else "–"
     value = number(row.value()) if row.theirs else "–"
     spread = f"{number(low)} … {number(high)}"
     aim = "–" if row.aim is None else "≤ " + number(row.aim)
     met = {None: "", True: "yes", False: "**no**"}[row.met()]
-    return [row.what, row.against, amount(row.ours, row.unit), theirs, value, spread, aim, met]
+    return [row.what, row.against, amount(row.ours, row.unit), theirs, value, spread, aim, met,
+            "–" if row.others is None else f"{100 * row.others:.0f} %"]
 
 
-HEAD = ["what", "against", "ours", "theirs", "ratio", "spread", "aim", "met"]
+HEAD = ["what", "against", "ours", "theirs", "ratio", "spread", "aim", "met", "others"]
 
 
 def markdown(rows):
@@ -62,13 +71,14 @@ def markdown(rows):
 
 def line(row):
     """For the terminal."""
-    what, against, ours, theirs, ratio, spread, aim, met = cells(row)
+    what, _against, ours, theirs, ratio, spread, aim, met, others = cells(row)
     text = f"{row.name:14} {ours:>12}"
     if row.theirs:
         text += f" against {theirs:>12}  ratio {ratio} ({spread})"
     else:
         text += f"  ({spread})"
-    return text + (f"  aim {aim}: {'met' if row.met() else 'MISSED'}" if met else "") + f"  {what}"
+    return text + (f"  aim {aim}: {'met' if row.met() else 'MISSED'}" if met else "") + \
+        f"  others {others}  {what}"
 
 
 def save(folder, rows, machine):

@@ -71,7 +71,7 @@ def cp(lab):
     copies = Copies(lab, source)
     copies.cp()  # the pages of a state directory that is used are there already
     ours, limit, cpu, least = [], [], [], []
-    for _ in range(lab.reps):
+    for _ in lab.turns():
         ours.append(copies.cp().wall)
         cpu.append(copies.cpu)
         digest, wire = md5(source), raw_parts(lab, copies.sink, source)
@@ -95,7 +95,7 @@ def node(lab):
     argv = ["node", os.path.join(HERE, "sdk.mjs"), source]
     env = {"OPENAI_BASE_URL": copies.sink.url, "OPENAI_API_KEY": "none",
            "NODE_PATH": os.path.join(lab.npm, "node_modules")}
-    for _ in range(lab.reps):
+    for _ in lab.turns():
         copies.mount.forget_peak()
         ours.append(copies.cp().wall)
         small.append(copies.mount.peak())
@@ -113,7 +113,7 @@ def unknown(lab):
     copies = Copies(lab, source)
     copies.cat()
     ours, theirs = [], []
-    for _ in range(lab.reps):
+    for _ in lab.turns():
         ours.append(copies.cat().wall)
         theirs.append((md5(source) + raw_parts(lab, copies.sink, source)).wall)
     return [Row("unknown", "2 GiB, size unknown (`cat x \\| cat > f`)",
@@ -127,7 +127,7 @@ def wire(lab):
     sink = lab.sink("--latency", "40", "--rate", str(rate))
     mount = lab.mount(sink, parallel="4")
     ours = []
-    for i in range(lab.reps):
+    for i in lab.turns():
         ours.append(took(["cp", source, mount.path("batch", f"f{i}")]).wall)
     ideal = os.path.getsize(source) / (4 * rate)
     return [Row("wire", "1 GiB, 4 connections of 25 MiB/s, 40 ms to a reply",
@@ -139,7 +139,7 @@ def eight(lab):
     copies = Copies(lab, whole)
     copies.cp()
     ours, theirs = [], []
-    for _ in range(lab.reps):
+    for _ in lab.turns():
         ours.append(copies.at_once([eighth] * 8).wall)
         theirs.append(copies.cp().wall)
     return [Row("eight", "8 files of 256 MiB by 8 cp at once", "the same bytes as one file", ours,
@@ -152,7 +152,7 @@ def declared(lab):
     sink = lab.sink("--latency", "40", "--rate", "25M")
     mount = lab.mount(sink)
     ours, allowed = [], []
-    for i in range(lab.reps):
+    for i in lab.turns():
         path = mount.path("batch", f"f{i}")
         out = os.path.join(lab.ram, "paced")
         with open(out, "w", encoding="ascii") as f:
@@ -182,7 +182,7 @@ def writes(lab):
             return float(f.read())
 
     ours, theirs = [], []
-    for i in range(lab.reps):
+    for i in lab.turns():
         ours.append(one(mount.path("batch", f"f{i}")))
         theirs.append(one(os.path.join(mnt, f"f{i}")))
     return [Row("writes", "256 MiB in writes of 4 KiB, before the close", "the same into bindfs",

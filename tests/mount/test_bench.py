@@ -68,14 +68,21 @@ def test_a_ratio():
     row = table.Row("x", "ours", "theirs", [3.0, 1.0, 2.0], [1.0, 1.0, 2.0], aim=1.5)
     assert row.value() == 2.0 and row.spread() == (1.0, 3.0) and row.met() is False
     assert table.cells(row) == ["ours", "theirs", "2.00 s", "1.00 s", "2.00", "1.00 … 3.00",
-                                "≤ 1.50", "**no**"]
+                                "≤ 1.50", "**no**", "–"]
 
 
 def test_a_figure():
     row = table.Row("x", "memory", "–", [1 << 20, 3 << 20], unit="MiB", aim=2)
     assert row.value() == 2.0 and row.spread() == (1.0, 3.0) and row.met() is True
     assert table.cells(row) == ["memory", "–", "2.00 MiB", "–", "–", "1.00 … 3.00", "≤ 2.00",
-                                "yes"]
+                                "yes", "–"]
+
+
+def test_the_quietest_turns_count():
+    row = table.Row("x", "ours", "theirs", [1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0])
+    row.keep([1, 3], 0.07)
+    assert (row.ours, row.theirs) == ([2.0, 4.0], [2.0, 2.0])
+    assert table.cells(row)[-1] == "7 %"
 
 
 def test_a_table_of_several_runs(tmp_path):
