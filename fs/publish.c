@@ -218,7 +218,7 @@ static unsigned count_under_way_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += p->info.under_way && !p->in.held;
+		n += p->info.under_way && (!p->in.held || !p->durable_done);
 	return n;
 }
 

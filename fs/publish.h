@@ -155,8 +155,9 @@ void publish_drop(struct publish *p);
  * exactly once, unless publish_wait_cancel() returns true.
  */
 enum publish_until {
-	UNTIL_ENDED,  /* the publication is over (or was not under way: at once) */
-	UNTIL_DURABLE /* data and record of a sealed file are on stable storage */
+	UNTIL_ENDED,   /* the publication is over (or was not under way: at once) */
+	UNTIL_DURABLE, /* data and record of a sealed file are on stable storage */
+	UNTIL_WRITABLE /* publish_reopen() is worth a try: as UNTIL_ENDED, or held and durable */
 };
 struct publish_wait {
 	struct publish *p; /* set by publish_wait(), referenced */

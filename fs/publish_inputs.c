@@ -292,9 +292,12 @@ void publish_superseded_gone(struct publish *p, const char *file_id)
 
 bool publish_wants_durable(struct publish *p)
 {
-	bool wanted = false;
+	bool wanted;
 
 	pthread_mutex_lock(&p->pr->lock);
+	/* A held file is safe before it may be written again or left to the next mount,
+	 * though nobody waited for its close. */
+	wanted = p->in.held && p->now.held && !p->in.reopen;
 	for (const struct publish_wait *w = p->waits; w; w = w->next)
 		wanted |= w->until == UNTIL_DURABLE;
 	wanted &= !p->durable_done;

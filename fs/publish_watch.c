@@ -50,7 +50,8 @@ static bool wait_is_over(const struct publish *p, const struct publish_wait *w)
 {
 	if (!p->info.under_way)
 		return true;
-	return w->until == UNTIL_DURABLE && p->durable_done;
+	return p->durable_done &&
+	       (w->until == UNTIL_DURABLE || (w->until == UNTIL_WRITABLE && p->in.held));
 }
 
 /* Publisher thread. Takes over those that are over, and calls them without the lock. */

@@ -243,7 +243,7 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 			r = id ? 0 : -ENOMEM;
 		}
 	} else if (!r && step == OPEN_WAIT) {
-		o->w.until = UNTIL_ENDED;
+		o->w.until = UNTIL_WRITABLE;
 		o->w.cb = open_again;
 		o->w.arg = o;
 		publish_wait(i->local->pub, &o->w);

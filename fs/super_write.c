@@ -163,7 +163,7 @@ static void content_staged(void *arg, int err)
 
 void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, void *arg)
 {
-	struct waiting *w = waiting_new(UNTIL_ENDED, cb, arg);
+	struct waiting *w = waiting_new(UNTIL_WRITABLE, cb, arg);
 	bool has_local;
 
 	if (!w) {

@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 """Daemons that die at random points, for a given time; see tests/mount/crash.py.
 
-Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N]
+Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N] [--model]
 
 Each run is made from a seed: its writers, their sizes, the server's latency and
 passing faults, when the daemon is killed, and whether the next one is, too.
 What must hold then is what test_crash.py checks. A run that fails prints its
 seed; --seed does that one run again (as far as threads allow). UPLOADFS_BUILD
 names the build directory; SOAK_SECONDS is the default of --seconds (600).
+With --model: the same calls on a mount and on a local directory, see
+tests/mount/model.py; what fails there prints its seed and its steps.
 """
 import argparse
 import concurrent.futures
@@ -22,6 +24,7 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [TESTS, os.path.join(TESTS, "mount")]
 import crash  # noqa: E402
 import harness  # noqa: E402
+import model_runs  # noqa: E402
 from crash import PART  # noqa: E402
 
 FAILURES_MAX = 5
@@ -132,13 +135,31 @@ def soak(seconds, at_a_time=4, first=None):
             failures += [str(x.exception()) for x in over if x.exception()]
 
 
+def soak_model(seconds, seed):
+    """One run after the other, each kind of mount in turn; ends with the first that fails."""
+    end = time.monotonic() + seconds
+    for run, variant in enumerate(itertools.cycle(model_runs.VARIANTS)):
+        if time.monotonic() >= end:
+            print(f"{run} runs, 0 failed")
+            return 0 if run else 1
+        print(f"{variant}, seed {seed + run}", flush=True)
+        try:
+            model_runs.run(variant, seed + run, 1000)
+        except AssertionError as exc:
+            print(exc)
+            return 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float,
                         default=float(os.environ.get("SOAK_SECONDS") or 600))
     parser.add_argument("--seed", type=int, help="only the run with this seed")
     parser.add_argument("--at-a-time", type=int, default=4)
+    parser.add_argument("--model", action="store_true")
     args = parser.parse_args()
+    if args.model:
+        return soak_model(args.seconds, args.seed or random.randrange(10 ** 9))
     if args.seed is not None:
         live_and_die(args.seed)
         print(f"seed {args.seed}: all is well")

@@ -94,3 +94,14 @@ def test_staging_full_leaves_no_part_of_a_file(world, server):
     make_file(source, 1_000_000)
     run(["cp", source, dest])
     assert_published(server, dest, source)
+
+
+def test_temporary_name_made_first_and_written_later(world, server):
+    """mktemp(1) makes the file, somebody else writes it: that does not wait for hold_timeout."""
+    mount = world.mount(server, hold_timeout="86400")
+    temporary, dest = mount.path("batch", ".f.AbCdEf"), mount.path("batch", "f")
+    bash(": > $1; echo first > $1; echo more >> $1; mv $1 $2", temporary, dest)
+    source = world.path("source")
+    with open(source, "w", encoding="ascii") as f:
+        f.write("first\nmore\n")
+    assert_published(server, dest, source)
