@@ -33,6 +33,8 @@ int cli_status(int argc, char **argv);
 int cli_wait(int argc, char **argv);
 int cli_umount(int argc, char **argv);
 int cli_mounts(int argc, char **argv);
+int cli_recover(int argc, char **argv);
+int cli_doctor(int argc, char **argv);
 
 /* ---- what they share ---- */
 

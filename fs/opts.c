@@ -18,7 +18,7 @@ static const char help_text[] =
 	"  SOURCE      https://HOST/v1, or local:DIR: a server of its own keeping data\n"
 	"              in DIR. Default: OPENAI_BASE_URL, else https://api.openai.com/v1\n"
 	"  MOUNTPOINT  an empty directory   -f  in the foreground   -d  with FUSE traffic\n"
-	"or: uploadfs status | wait | umount | mounts ...       (each has a --help)\n"
+	"or: uploadfs status, wait, umount, mounts, recover, doctor  (each with --help)\n"
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
 	"  -o api_key_file=FILE     a file that only you can read, mode 600\n"
@@ -105,8 +105,10 @@ struct args {
 	int argc, next;
 	const char *names[2]; /* what isn't an option */
 	int count;
-	bool no_more_options; /* after "--" */
-	const char *print;    /* --help, --version */
+	bool no_more_options;  /* after "--" */
+	bool loose;	       /* MOUNTPOINT may be left out */
+	const char *state_dir; /* instead of the options'; or NULL */
+	const char *print;     /* --help, --version */
 };
 
 /* "-fd", "-oro", "-o ro": letters up to one that takes a value. */
@@ -170,8 +172,14 @@ static int take_names(struct args *a)
 {
 	struct opts *o = a->draft.o;
 	const char *last = a->count ? a->names[a->count - 1] : "";
+	bool no_mountpoint =
+		a->count < 2 && (!*last || strstr(last, "://") || !strncmp(last, "local:", 6));
 
-	if (a->count < 2 && (!*last || strstr(last, "://") || !strncmp(last, "local:", 6)))
+	if (a->loose && no_mountpoint) {
+		o->source = *last ? strdup(last) : NULL;
+		return o->source || !*last ? 0 : -ENOMEM;
+	}
+	if (no_mountpoint)
 		return opts_fail(
 			"there is no MOUNTPOINT; use uploadfs [SOURCE] MOUNTPOINT, and see "
 			"uploadfs --help");
@@ -194,13 +202,21 @@ static int parse(struct args *a)
 	if (o->debug)
 		o->log_level = LOG_LVL_DEBUG;
 	rc = take_names(a);
+	if (!rc && a->state_dir) {
+		free(o->state_dir);
+		o->state_dir = strdup(a->state_dir);
+		rc = o->state_dir ? 0 : -ENOMEM;
+	}
 	return rc ? rc : opts_resolve(&a->draft);
 }
 
-enum opts_result opts_parse(int argc, char **argv, struct opts *ret)
+static enum opts_result parse_all(int argc, char **argv, bool loose, const char *state_dir,
+				  struct opts *ret)
 {
 	struct opts o;
-	struct args a = { .argv = argv, .argc = argc, .next = 1 };
+	struct args a = {
+		.argv = argv, .argc = argc, .next = 1, .loose = loose, .state_dir = state_dir
+	};
 	int rc;
 
 	set_defaults(&o);
@@ -222,4 +238,14 @@ enum opts_result opts_parse(int argc, char **argv, struct opts *ret)
 	}
 	*ret = o;
 	return OPTS_RUN;
+}
+
+enum opts_result opts_parse(int argc, char **argv, struct opts *ret)
+{
+	return parse_all(argc, argv, false, NULL, ret);
+}
+
+enum opts_result opts_parse_loose(int argc, char **argv, const char *state_dir, struct opts *ret)
+{
+	return parse_all(argc, argv, true, state_dir, ret);
 }

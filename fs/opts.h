@@ -57,6 +57,12 @@ enum opts_result {
 
 /* Parses; reads the environment and the key file. On OPTS_RUN the caller releases ret. */
 enum opts_result opts_parse(int argc, char **argv, struct opts *ret);
+/*
+ * The same for what does not mount: MOUNTPOINT may be left out. One word is SOURCE when it looks
+ * like one. state_dir goes before what the options say, unless it is NULL; with neither, and
+ * without MOUNTPOINT, it is the directory of all state directories.
+ */
+enum opts_result opts_parse_loose(int argc, char **argv, const char *state_dir, struct opts *ret);
 void opts_release(struct opts *o); /* wipes the key */
 
 /*

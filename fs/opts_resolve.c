@@ -121,9 +121,9 @@ static int resolve_mountpoint(struct opts *o)
 /* What the mount hides, or would ask itself for, can't hold our own files. */
 static int check_outside(const struct opts *o, const char *path, const char *what)
 {
-	size_t len = strlen(o->mountpoint);
+	size_t len = o->mountpoint ? strlen(o->mountpoint) : 0;
 
-	if (!path || strncmp(path, o->mountpoint, len) || (path[len] && path[len] != '/'))
+	if (!path || !len || strncmp(path, o->mountpoint, len) || (path[len] && path[len] != '/'))
 		return 0;
 	return opts_fail("%s %s lies under the mountpoint %s; choose a place outside of it", what,
 			 path, o->mountpoint);
@@ -131,7 +131,7 @@ static int check_outside(const struct opts *o, const char *path, const char *wha
 
 static int resolve_paths(struct opts *o)
 {
-	int rc = resolve_mountpoint(o);
+	int rc = o->mountpoint ? resolve_mountpoint(o) : 0;
 
 	if (!rc)
 		rc = make_absolute(&o->local_dir, "local directory");
@@ -286,7 +286,7 @@ static uint64_t hash_text(uint64_t h, const char *text)
  */
 static void state_name(const struct opts *o, struct buf *b)
 {
-	const char *c = o->mountpoint + 1;
+	const char *c = o->mountpoint ? o->mountpoint + 1 : "";
 	uint64_t h = 0xcbf29ce484222325ULL;
 
 	for (; *c && b->len < STATE_NAME_MAX; c++) {
@@ -336,7 +336,8 @@ static int resolve_state_dir(struct opts *o)
 	else
 		return opts_fail("there is no home directory to keep state in; use "
 				 "-o state_dir=DIR");
-	state_name(o, &name);
+	if (o->mountpoint)
+		state_name(o, &name);
 	rc = name.err ? name.err : buf_adds(&b, buf_str(&name));
 	buf_release(&name);
 	if (rc) {

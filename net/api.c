@@ -155,6 +155,7 @@ static void err_begin(struct api_req *req, const struct http_result *res)
 	req->err.maybe_applied = maybe;
 	req->err.attempts = req->job.attempts;
 	req->err.http_status = res->head.status;
+	req->err.server_time = res->head.date;
 	api_clean(req->err.request_id, sizeof(req->err.request_id), res->head.request_id);
 }
 

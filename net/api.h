@@ -87,6 +87,7 @@ struct api_error {
 	char type[64];	      /* error.type, or "" */
 	char message[512];    /* error.message, or our own words; secrets redacted; one line */
 	char request_id[128]; /* x-request-id, or "" */
+	int64_t server_time;  /* Date of the last reply, seconds since the epoch; 0: none */
 };
 
 enum api_upload_status {

@@ -67,13 +67,12 @@ static int64_t parse_decimal(const char *s, int64_t scale)
 }
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT"; strptime() would read the month in the user's language. */
-static int64_t parse_http_date(const char *s, int64_t now_s)
+int64_t backoff_parse_date(const char *s)
 {
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	char month[4], zone[4];
 	const char *at;
 	struct tm tm;
-	int64_t then;
 	int end = 0;
 
 	memset(&tm, 0, sizeof(tm));
@@ -88,7 +87,16 @@ static int64_t parse_http_date(const char *s, int64_t now_s)
 		return -1;
 	tm.tm_mon = (int)((at - months) / 3);
 	tm.tm_year -= 1900;
-	then = timegm(&tm);
+	return timegm(&tm);
+}
+
+/* How long until then, in ms. */
+static int64_t until_date(const char *s, int64_t now_s)
+{
+	int64_t then = backoff_parse_date(s);
+
+	if (then < 0)
+		return -1;
 	if (then <= now_s)
 		return 0;
 	if (then - now_s > BACKOFF_PARSE_MAX_MS / 1000)
@@ -103,7 +111,7 @@ int64_t backoff_parse_retry_after(const char *value, int64_t now_s)
 	if (!value)
 		return -1;
 	ms = parse_decimal(value, 1000);
-	return ms >= 0 ? ms : parse_http_date(value, now_s);
+	return ms >= 0 ? ms : until_date(value, now_s);
 }
 
 int64_t backoff_parse_retry_after_ms(const char *value)

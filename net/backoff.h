@@ -28,4 +28,7 @@ int64_t backoff_parse_retry_after(const char *value, int64_t now_s);
 /* The same for retry-after-ms. */
 int64_t backoff_parse_retry_after_ms(const char *value);
 
+/* An HTTP date (IMF-fixdate) from 1970 on, in seconds since the epoch; -1: it is none. */
+int64_t backoff_parse_date(const char *value);
+
 #endif

@@ -66,6 +66,10 @@ static void take_header(struct http_head *head, const char *name, const char *v)
 		head->content_length = take_number(&v);
 	} else if (!strcasecmp(name, "Content-Range")) {
 		take_range(head, v);
+	} else if (!strcasecmp(name, "Date")) {
+		head->date = backoff_parse_date(v);
+		if (head->date < 0)
+			head->date = 0;
 	} else if (!strcasecmp(name, "x-request-id")) {
 		snprintf(head->request_id, sizeof(head->request_id), "%s", v);
 	} else if (!strcasecmp(name, "x-should-retry")) {

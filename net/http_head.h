@@ -14,6 +14,7 @@ struct http_head {
 	int64_t range_first, range_total;
 	int64_t retry_after_ms; /* retry-after-ms or Retry-After; -1: neither */
 	int should_retry;	/* x-should-retry: 1, 0, or -1 when there is none */
+	int64_t date;		/* Date, seconds since the epoch; 0: none */
 	char request_id[128];	/* x-request-id or "" */
 };
 

@@ -69,6 +69,9 @@ static void test_date(void **state)
 	const int64_t t = 784111777; /* RFC 9110's example date */
 
 	(void)state;
+	assert_int_equal(backoff_parse_date("Sun, 06 Nov 1994 08:49:37 GMT"), t);
+	assert_int_equal(backoff_parse_date("Thu, 01 Jan 1970 00:00:00 GMT"), 0);
+	assert_int_equal(backoff_parse_date("1"), -1);
 	assert_int_equal(backoff_parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", t - 5), 5000);
 	assert_int_equal(backoff_parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", t + 5), 0);
 	assert_int_equal(backoff_parse_retry_after("Sun, 06 Now 1994 08:49:37 GMT", t), -1);

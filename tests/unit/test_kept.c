@@ -1,0 +1,195 @@
+/* kept: what a state directory holds, read and changed without a daemon. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/kept.h"
+
+static char dir[64];
+
+static void make_data(const char *where, const char *id, const char *text)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s/%s.data", dir, where, id);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void make_record(const char *where, const char *id, enum record_state state)
+{
+	char path[256], purpose[] = "batch", name[] = "a b", md5[] = "x", file[] = "old";
+	char *superseded[] = { file };
+	struct record r;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, where);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	record_init(&r);
+	r.state = state;
+	r.purpose = purpose;
+	r.path = name;
+	r.md5 = md5;
+	r.declared = 7;
+	r.superseded = superseded;
+	r.superseded_count = 1;
+	snprintf(path, sizeof(path), "%s.rec", id);
+	assert_int_equal(record_save(fd, path, &r, false), 0);
+	close(fd);
+}
+
+static int setup(void **state)
+{
+	char path[128];
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "/tmp/test_kept.XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/staging", dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/staging/damaged", dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	return 0;
+}
+
+static int remove_one(void *arg, const struct kept *k)
+{
+	(void)arg;
+	return kept_discard(dir, k);
+}
+
+static int teardown(void **state)
+{
+	char path[128];
+
+	(void)state;
+	assert_int_equal(kept_scan(dir, remove_one, NULL), 0);
+	snprintf(path, sizeof(path), "%s/staging/damaged", dir);
+	assert_int_equal(rmdir(path), 0);
+	snprintf(path, sizeof(path), "%s/staging", dir);
+	assert_int_equal(rmdir(path), 0);
+	return rmdir(dir);
+}
+
+struct seen {
+	char text[512];
+	int fail_at;
+};
+
+static int note(void *arg, const struct kept *k)
+{
+	struct seen *s = arg;
+	size_t at = strlen(s->text);
+
+	snprintf(s->text + at, sizeof(s->text) - at, "%s:%d%d%d%d:%u ", k->id, k->err != 0,
+		 k->set_aside, kept_is_closed(k), kept_is_open(k), (unsigned)k->size);
+	return s->fail_at && --s->fail_at == 0 ? -EINTR : 0;
+}
+
+static void check_seen(const char *want)
+{
+	struct seen s = { "", 0 };
+
+	assert_int_equal(kept_scan(dir, note, &s), 0);
+	assert_string_equal(s.text, want);
+}
+
+static void test_scan(void **state)
+{
+	struct seen s = { "", 2 };
+
+	(void)state;
+	make_record("staging", "c", RECORD_FAILED);
+	make_data("staging", "c", "12345");
+	make_record("staging", "a", RECORD_WRITING);
+	make_record("staging", "b", RECORD_COMPLETED);
+	make_record("staging/damaged", "d", RECORD_SEALED);
+	make_data("staging", "no-record", "1");
+	check_seen("a:0001:0 b:0000:0 c:0010:5 d:0100:0 ");
+	assert_int_equal(kept_scan(dir, note, &s), -EINTR);
+	assert_string_equal(s.text, "a:0001:0 b:0000:0 ");
+	/* Data without a record is staging_open()'s; here it would stay. */
+	make_record("staging", "no-record", RECORD_EMPTY);
+}
+
+static void test_nothing_there(void **state)
+{
+	struct seen s = { "", 0 };
+
+	(void)state;
+	assert_int_equal(kept_scan("/nonexistent", note, &s), 0);
+	assert_string_equal(s.text, "");
+}
+
+static void test_garbage(void **state)
+{
+	char path[128];
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/staging/x.rec", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "uploadfs-record 1\n", 18), 18);
+	close(fd);
+	check_seen("x:1000:0 ");
+}
+
+static int close_one(void *arg, const struct kept *k)
+{
+	(void)arg;
+	return kept_close(dir, k);
+}
+
+static int look(void *arg, const struct kept *k)
+{
+	assert_int_equal(k->err, 0);
+	assert_int_equal(k->r.state, RECORD_SEALED);
+	assert_int_equal(k->r.size, 5);
+	assert_int_equal(k->r.declared, 0);
+	assert_null(k->r.md5);
+	assert_string_equal(k->r.path, "a b");
+	assert_int_equal(k->r.superseded_count, 1);
+	++*(int *)arg;
+	return 0;
+}
+
+/* Closed with the bytes that are there; what was declared or hashed before does not count. */
+static void test_close(void **state)
+{
+	int looked = 0;
+
+	(void)state;
+	make_record("staging", "a", RECORD_ABORTED);
+	assert_int_equal(kept_scan(dir, close_one, NULL), -ENOENT);
+	make_data("staging", "a", "12345");
+	assert_int_equal(kept_scan(dir, close_one, NULL), 0);
+	assert_int_equal(kept_scan(dir, look, &looked), 0);
+	assert_int_equal(looked, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_scan, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_there, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
