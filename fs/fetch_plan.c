@@ -17,10 +17,13 @@
 #include "fs/fetch_impl.h"
 
 #define RUN_NEAR \
-	(1ULL << 20)		/* bytes by which a read may miss its run: the kernel reads
+	(1ULL << 20) /* bytes by which a read may miss its run: the kernel reads
 				   ahead by several threads */
-#define RUN_WARM (512ULL << 10) /* bytes read in a row before anything is read ahead */
-#define RUN_AHEAD (4ULL << 20)	/* bytes read ahead at first; four times as many each time */
+#define RUN_WARM \
+	(2ULL << 20)		  /* bytes read in a row before anything is read ahead: more than
+				   programs and the kernel read for a small read */
+#define RUN_NEARLY (256ULL << 10) /* bytes; a request that lacks less is not worth ending */
+#define RUN_AHEAD (4ULL << 20)	  /* bytes read ahead at first; four times as many each time */
 #define RUN_AHEAD_MAX (64ULL << 20)
 #define RUN_STALE 64 /* reads of others after which a run counts as left */
 
@@ -247,7 +250,10 @@ static bool req_wanted(const struct fetch_req *r)
 	return false;
 }
 
-/* All requests are taken: ends the one that nobody waits for and that has brought the least. */
+/*
+ * All requests are taken: ends the one that nobody waits for and that has
+ * brought the least, unless one of them is about to end by itself.
+ */
 static void make_way(struct fetch *ft)
 {
 	struct fetch_req *r, *least = NULL;
@@ -255,7 +261,7 @@ static void make_way(struct fetch *ft)
 
 	for (i = 0; i < ft->f->parallel; i++) {
 		r = &ft->reqs[i];
-		if (r->cancelled || r->got >= r->end)
+		if (r->cancelled || r->end - r->got < RUN_NEARLY || r->got > r->end)
 			return; /* there will be way in a moment */
 		if (!req_wanted(r) && (!least || r->got - r->start < least->got - least->start))
 			least = r;

@@ -149,15 +149,19 @@ static int parse_range(const char *header, uint64_t size, uint64_t *ret_start, u
 	return 0;
 }
 
+static bool ignores_range(const struct request *rq)
+{
+	return rq->srv->no_range || (rq->fault && rq->fault->action == FAULT_NO_RANGE);
+}
+
 /* Decides on 200 or 206 and what is sent. */
 static int choose_range(struct request *rq, struct download *d)
 {
-	bool ignore = rq->fault && rq->fault->action == FAULT_NO_RANGE;
 	int err;
 
 	d->len = d->f->bytes;
-	if (ignore) {
-		rq->struck = true;
+	if (ignores_range(rq)) {
+		rq->struck |= rq->fault && rq->fault->action == FAULT_NO_RANGE;
 		return 0;
 	}
 	err = parse_range(request_header(rq, "Range"), d->f->bytes, &d->start, &d->len);
@@ -172,12 +176,11 @@ static int choose_range(struct request *rq, struct download *d)
 
 static void add_headers(struct request *rq, const struct download *d)
 {
-	bool ignore = rq->fault && rq->fault->action == FAULT_NO_RANGE;
 	char range[100];
 
 	MHD_add_response_header(rq->response, "Content-Type", "application/octet-stream");
 	MHD_add_response_header(rq->response, "Content-Disposition", "attachment");
-	if (!ignore)
+	if (!ignores_range(rq))
 		MHD_add_response_header(rq->response, "Accept-Ranges", "bytes");
 	if (rq->status != MHD_HTTP_PARTIAL_CONTENT)
 		return;

@@ -28,6 +28,7 @@ static const char usage_text[] =
 	"  --upload-ttl SECONDS    lifetime of a pending Upload, default 3600\n"
 	"  --latency MS            wait before each reply\n"
 	"  --rate BYTES_PER_SECOND of each connection, each way; suffixes K M G\n"
+	"  --no-range              contents ignore Range: 200 and everything\n"
 	"  --faults FILE           fault rules, see docs/fault-rules.md\n"
 	"  --journal FILE          append one JSON line per request\n"
 	"  --log FILE              append log lines there instead of stderr\n"
@@ -135,6 +136,7 @@ enum {
 	OPT_TTL,
 	OPT_LATENCY,
 	OPT_RATE,
+	OPT_NO_RANGE,
 	OPT_FAULTS,
 	OPT_JOURNAL,
 	OPT_LOG,
@@ -152,6 +154,7 @@ static const struct option long_options[] = {
 	{ "upload-ttl", required_argument, NULL, OPT_TTL },
 	{ "latency", required_argument, NULL, OPT_LATENCY },
 	{ "rate", required_argument, NULL, OPT_RATE },
+	{ "no-range", no_argument, NULL, OPT_NO_RANGE },
 	{ "faults", required_argument, NULL, OPT_FAULTS },
 	{ "journal", required_argument, NULL, OPT_JOURNAL },
 	{ "log", required_argument, NULL, OPT_LOG },
@@ -187,6 +190,9 @@ static int take_option(struct config *cfg, int opt, const char *name)
 		return 0;
 	case OPT_LISTEN:
 		return parse_listen(optarg, cfg) ? bad(name, optarg) : 0;
+	case OPT_NO_RANGE:
+		cfg->opts.no_range = true;
+		return 0;
 	case OPT_FAULTS:
 		cfg->opts.faults = optarg;
 		return 0;

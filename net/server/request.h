@@ -29,6 +29,7 @@ struct server {
 	struct MHD_Daemon *daemon;
 	char *key; /* NULL: any */
 	unsigned latency_ms;
+	bool no_range;
 	uint64_t rate;
 	int journal_fd; /* -1: none */
 	int stop_fd;	/* eventfd, readable when the server stops */

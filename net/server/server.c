@@ -189,6 +189,7 @@ static int init(struct server *srv, const struct server_opts *opts)
 {
 	srv->journal_fd = -1;
 	srv->latency_ms = opts->latency_ms;
+	srv->no_range = opts->no_range;
 	srv->rate = opts->rate;
 	srv->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (srv->stop_fd < 0)

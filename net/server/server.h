@@ -9,6 +9,7 @@
 #ifndef UPLOADFS_NET_SERVER_SERVER_H
 #define UPLOADFS_NET_SERVER_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct server_opts {
 	const char *key;	 /* NULL or "": any key is accepted */
 	unsigned upload_ttl_s;	 /* 0: 3600 */
 	unsigned latency_ms;	 /* added before each reply */
+	bool no_range;		 /* contents are sent whole whatever Range asks for */
 	uint64_t rate;		 /* bytes a second and connection, both ways; 0: no limit */
 	const char *faults;	 /* a JSON file of fault rules, or NULL */
 	const char *journal;	 /* one JSON line per request is appended here, or NULL */

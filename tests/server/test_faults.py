@@ -277,6 +277,16 @@ def test_no_range(server, world):
     assert server.content(world.file, {"Range": "bytes=4-7"}).status == 206
 
 
+def test_no_range_beside_a_rule(make_server):
+    server = make_server("--no-range")
+    file_id = server.publish(b"data" * 100)["id"]
+    reply = server.content(file_id, {"Range": "bytes=4-7"})
+    assert reply.status == 200 and reply.body == b"data" * 100
+    assert "Accept-Ranges" not in reply.headers and "Content-Range" not in reply.headers
+    server.faults({"op": "content", "action": "status", "status": 503})
+    assert [server.content(file_id, {"Range": "bytes=4-7"}).status for _ in "ab"] == [503, 200]
+
+
 # ---- whose turn it is ----
 
 def statuses(server, count):

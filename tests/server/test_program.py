@@ -21,7 +21,7 @@ def run(*args, key=None):
 def test_help_and_version():
     done = run("--help")
     assert done.returncode == 0 and done.stderr == ""
-    for option in ("--dir", "--listen", "--upload-ttl", "--latency", "--rate", "--faults",
+    for option in ("--dir", "--listen", "--upload-ttl", "--latency", "--rate", "--no-range", "--faults",
                    "--journal", "--log", "--quiet", "--list", "--sink", "--sink-files",
                    "--version"):
         assert option in done.stdout
