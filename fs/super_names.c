@@ -218,8 +218,7 @@ static void on_unwanted_deleted(void *arg, const struct api_error *err)
 
 	if (r && r != -ENOENT) {
 		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
-		log_error("removing %s, whose file was removed before it was there: %s", file_id,
-			  text);
+		log_error("removing %s, which nothing stands for any more: %s", file_id, text);
 	}
 	free(file_id);
 }
@@ -251,6 +250,7 @@ struct renaming {
 	unsigned flags;
 	struct inode *inode; /* referenced from the moment it was moved, or is being staged */
 	bool was_file;	     /* a published File: on failure it goes back where it was */
+	char *former;	     /* its id, with keep_old: what is kept is what was overwritten */
 	super_done_cb *cb;
 	void *arg;
 	char *new_name;
@@ -270,6 +270,7 @@ static void rename_end(struct renaming *n, int err)
 		local_release(n->s, out);
 	}
 	n->cb(n->arg, err);
+	free(n->former);
 	free(n->new_name);
 	free(n);
 }
@@ -337,6 +338,8 @@ static void rename_published(void *arg, int err)
 		pthread_mutex_unlock(&s->lock);
 		local_release(s, out);
 	}
+	if (!err && n->former)
+		super_delete_unwanted(s, n->former);
 	rename_end(n, err);
 }
 
@@ -516,6 +519,9 @@ static void rename_step(struct renaming *n)
 		n->inode = i;
 		inode_ref(i);
 	}
+	/* Else it is among those that the new File supersedes. */
+	if (!r && next == RENAME_PUBLISH && n->was_file && s->cfg.keep_old && i->file_id)
+		n->former = strdup(i->file_id);
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
 		/* To one temporary name from another: it goes on being held. */
 		n->w.until = names_temporary(i->name, held) ? UNTIL_DURABLE : UNTIL_ENDED;

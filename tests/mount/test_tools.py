@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from harness import run
+from harness import bash, run, wait_until
 from parity import Parity
 from trees import attributes_of, make_tree, noise, write_bytes
 
@@ -90,3 +90,18 @@ def test_scripts(parity, world):
     write_bytes(os.path.join(things, "script"), b"#!/bin/sh\necho script ran\n")
     for name, script in SCRIPTS.items():
         parity(name, script, things)
+
+
+def test_moved_with_keep_old(world, server):
+    """What is overwritten is kept; the name that a File was moved from is gone all the same."""
+    mount = world.mount(server, "keep_old", list_ttl="1")
+    work = mount.path("batch", "k")
+    os.mkdir(work)
+
+    def names():
+        return sorted((x["filename"], x["bytes"]) for x in server.files())
+
+    bash("cd $1; echo 1 > a; echo 22 > b; mv a c; mv b c; mv c d", work)
+    wait_until(lambda: names() == [("k/c", 2), ("k/d", 3)], "the moved Files' names are gone")
+    bash("cd $1; cat d; echo 333 > d", work)
+    assert names() == [("k/c", 2), ("k/d", 3), ("k/d", 4)]
