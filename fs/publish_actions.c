@@ -426,7 +426,8 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 	p->phase = PHASE_ENDED;
 	p->outcome = outcome;
 	p->emptied = false;
-	publish_save_record(p, true);
+	if (outcome != OUTCOME_DROPPED)
+		publish_save_record(p, true);
 	publish_finish(p, outcome);
 }
 

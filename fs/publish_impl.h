@@ -110,6 +110,7 @@ struct publish {
 	bool complete_refused; /* what is being probed is a refused complete */
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written, "" when not known */
 	bool recorded;			/* the first record was written */
+	bool removal_noted;		/* dropped: the record says so */
 	bool removed;			/* dropped: nothing of it is on disk any more */
 	bool emptied;			/* being cleaned up: without a File of its own */
 	enum after_lookup after_lookup;
@@ -218,6 +219,8 @@ void publish_start_lookup(struct publish *p);
 
 /* publish_record.c */
 int publish_save_record(struct publish *p, bool durable);
+/* Something of it is, or may be, at the service, and would have to go with it. */
+bool publish_owes_service(const struct publish *p);
 void publish_save_writing(struct publish *p); /* any thread */
 int publish_load_record(struct publish *p, const struct record *r);
 

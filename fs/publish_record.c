@@ -16,6 +16,8 @@ static enum record_state state_now(const struct publish *p)
 {
 	bool ended = p->phase == PHASE_ENDED;
 
+	if (p->now.dropped)
+		return RECORD_REMOVED;
 	if (p->emptied || (ended && p->outcome == OUTCOME_EMPTY))
 		return RECORD_EMPTY;
 	if (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING ||
@@ -34,6 +36,25 @@ static enum record_state state_now(const struct publish *p)
 	if (ended)
 		return RECORD_FAILED;
 	return p->now.held ? RECORD_HELD : RECORD_SEALED;
+}
+
+/* A File that has to be deleted, as its name was removed. */
+static bool file_owed(const struct publish *p)
+{
+	return p->file_id[0] && (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
+}
+
+static bool in_doubt(const struct publish *p)
+{
+	return p->complete_unknown || p->phase == PHASE_COMPLETING || p->phase == PHASE_LOOKUP;
+}
+
+bool publish_owes_service(const struct publish *p)
+{
+	/* Its Upload may still be known then, but not be alive. */
+	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_DROPPED)
+		return p->abandoned_count;
+	return p->upload_id[0] || p->abandoned_count || file_owed(p) || in_doubt(p);
 }
 
 static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
@@ -57,7 +78,7 @@ int publish_save_record(struct publish *p, bool durable)
 	struct record r; /* borrows all its strings */
 	int err;
 
-	if (p->now.dropped)
+	if (p->removed)
 		return 0;
 	record_init(&r);
 	r.state = publish_reopening(p) ? RECORD_WRITING : state_now(p);
@@ -75,6 +96,9 @@ int publish_save_record(struct publish *p, bool durable)
 	r.upload_created_at = p->upload_created_at;
 	r.md5 = p->md5[0] ? p->md5 : NULL;
 	r.file_id = p->file_id[0] ? p->file_id : NULL;
+	if (p->now.dropped && !file_owed(p))
+		r.file_id = NULL;
+	r.in_doubt = in_doubt(p);
 	r.superseded = p->now.superseded;
 	r.superseded_count = p->now.superseded_count;
 	r.abandoned = p->abandoned;
@@ -188,12 +212,19 @@ static int load_upload(struct publish *p, const struct record *r)
 static void load_state(struct publish *p, const struct record *r)
 {
 	/* Without a File id the File can only be looked for. */
-	bool found = r->state == RECORD_COMPLETED && copy_id(p->file_id, r->file_id);
+	bool exists = r->state == RECORD_COMPLETED || r->state == RECORD_REMOVED;
+	bool found = exists && copy_id(p->file_id, r->file_id);
 
 	switch (r->state) {
 	case RECORD_WRITING:
 	case RECORD_ABORTED:
 		p->in.aborted = true;
+		break;
+	case RECORD_REMOVED:
+		p->in.dropped = true;
+		p->complete_unknown = r->in_doubt && !found;
+		if (found)
+			p->phase = PHASE_CLEANUP;
 		break;
 	case RECORD_COMPLETING:
 	case RECORD_COMPLETED:

@@ -249,17 +249,30 @@ static bool check_declared(struct publish *p)
 	return false;
 }
 
+/*
+ * At once: the next mount must not find it and publish it. What is still to be
+ * asked of the service stays in the record until it was answered.
+ */
+static void remove_from_disk(struct publish *p)
+{
+	if (p->removed)
+		return;
+	if (publish_owes_service(p) && (p->removal_noted || publish_save_record(p, false) == 0)) {
+		p->removal_noted = true;
+		return;
+	}
+	staged_remove(p->staged);
+	p->removed = true;
+}
+
 void publish_step(struct publish *p)
 {
 	struct publish_view v;
 	enum publish_action action;
 	bool ended;
 
-	if (p->now.dropped && !p->removed) {
-		/* At once: the next mount must not find it and publish it. */
-		staged_remove(p->staged);
-		p->removed = true;
-	}
+	if (p->now.dropped)
+		remove_from_disk(p);
 	publish_cancel_abandoned(p);
 	if (p->now.reopen)
 		start_over(p);
@@ -282,5 +295,7 @@ void publish_step(struct publish *p)
 		act(p, action, &v);
 	} while (action != ACT_WAIT);
 	check_durable(p);
+	if (p->now.dropped)
+		remove_from_disk(p);
 	set_timer(p);
 }

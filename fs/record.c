@@ -20,6 +20,7 @@ static const char *const state_names[] = {
 	[RECORD_SEALED] = "sealed",	  [RECORD_COMPLETING] = "completing",
 	[RECORD_COMPLETED] = "completed", [RECORD_FAILED] = "failed",
 	[RECORD_ABORTED] = "aborted",	  [RECORD_EMPTY] = "empty",
+	[RECORD_REMOVED] = "removed",
 };
 #define STATE_COUNT (sizeof(state_names) / sizeof(state_names[0]))
 
@@ -50,6 +51,7 @@ static const struct field {
 	{ FIELD(err, F_INT, false) },
 	{ FIELD(error, F_STRING, false) },
 	{ FIELD(request_id, F_STRING, false) },
+	{ FIELD(in_doubt, F_UNSIGNED32, false) },
 	{ FIELD(mode, F_UNSIGNED32, false) },
 	{ FIELD(uid, F_UNSIGNED32, false) },
 	{ FIELD(gid, F_UNSIGNED32, false) },

@@ -25,7 +25,8 @@ enum record_state {
 	RECORD_COMPLETED,  /* the File exists; file_id is set */
 	RECORD_FAILED,	   /* the last publication failed; err and error tell */
 	RECORD_ABORTED,	   /* its writer was killed, or the daemon died while it was written */
-	RECORD_EMPTY	   /* closed without a byte: stays local */
+	RECORD_EMPTY,	   /* closed without a byte: stays local */
+	RECORD_REMOVED	   /* by the user; but what the service has of it is not gone yet */
 };
 
 struct record_part {
@@ -55,9 +56,10 @@ struct record {
 	size_t superseded_count;
 	char **abandoned; /* Uploads that were given up, whose cancel was not answered yet */
 	size_t abandoned_count;
-	int err;	  /* negative errno of the last failure, or 0 */
-	char *error;	  /* in words, or NULL */
-	char *request_id; /* or NULL */
+	int err;	   /* negative errno of the last failure, or 0 */
+	char *error;	   /* in words, or NULL */
+	char *request_id;  /* or NULL */
+	uint32_t in_doubt; /* of RECORD_REMOVED, 1: complete may have been done */
 	uint32_t mode, uid, gid;
 	int64_t mtime_s;
 	uint32_t mtime_ns;

@@ -98,6 +98,7 @@ static bool size_plausible(const struct record *r, uint64_t size)
 	case RECORD_WRITING:
 	case RECORD_ABORTED:
 	case RECORD_EMPTY:
+	case RECORD_REMOVED:
 		return true;
 	case RECORD_HELD:
 	case RECORD_SEALED:

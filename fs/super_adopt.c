@@ -86,12 +86,49 @@ static struct inode *place(struct super *s, struct staged *st, const struct reco
 	return at;
 }
 
+/* For what was removed, but not yet at the service: an inode that nobody can find. */
+static struct inode *nowhere(struct super *s, struct staged *st, const struct record *r)
+{
+	struct inode *i = inode_new(s->table, inode_root(s->table), staged_id(st), INODE_FILE);
+
+	if (!i)
+		return NULL;
+	i->purpose = super_purpose_word(r->purpose);
+	if (!i->purpose) {
+		inode_unlink(s->table, i);
+		return NULL;
+	}
+	inode_ref(i);
+	inode_unlink(s->table, i);
+	return i;
+}
+
+/* As if somebody had removed it just now. */
+static int adopt_removed(struct super *s, struct staged *st, const struct record *r)
+{
+	struct inode *i;
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	i = nowhere(s, st, r);
+	staged_keep(st);
+	if (!i)
+		staged_unref(st);
+	err = i ? local_make(s, i, st, r) : -ENOMEM;
+	if (i)
+		inode_unref(s->table, i);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
 int super_adopt(struct super *s, struct staged *st, const struct record *r)
 {
 	struct inode *i;
 	struct stat sb;
 	int err;
 
+	if (r->state == RECORD_REMOVED)
+		return adopt_removed(s, st, r);
 	pthread_mutex_lock(&s->lock);
 	i = place(s, st, r);
 	if (!i) {

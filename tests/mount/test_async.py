@@ -1,4 +1,6 @@
 """close=async: what close() accepted becomes a File, whatever happens to the daemon."""
+import contextlib
+import glob
 import hashlib
 import os
 import signal
@@ -212,3 +214,62 @@ def test_unclosed_beside_closed(world, server):
     assert sorted((x["filename"], x["bytes"]) for x in server.files()) == [
         ("closed", 2 * MIB + 1), ("open", MIB)]
     wait_until(lambda: pending_parts(server) == [], "no Upload with Parts is left pending")
+
+
+def staging_is_empty(mount):
+    return not [x for x in os.listdir(os.path.join(mount.state, "staging")) if x != "damaged"]
+
+
+def removal_is_noted(mount):
+    for path in glob.glob(os.path.join(mount.state, "staging", "*.rec")):
+        with open(path, encoding="ascii") as f:
+            if "\nstate removed\n" in f.read():
+                return True
+    return False
+
+
+def close_dead(fd):
+    """Of a file whose daemon is gone."""
+    try:
+        os.close(fd)
+    except OSError:
+        pass
+
+
+def test_removed_then_killed(world, server):
+    """rm of a file that streams; the daemon dies before its cancel is answered: the next asks."""
+    mount = world.mount(server)
+    with contextlib.ExitStack() as stack:
+        fd = os.open(mount.path("batch", "gone"), os.O_WRONLY | os.O_CREAT)
+        stack.callback(close_dead, fd)
+        os.ftruncate(fd, 3 * MIB)
+        os.write(fd, b"x" * MIB)
+        wait_until(lambda: pending_parts(server), "a Part is there")
+        server.faults([{"op": "cancel", "times": 0, "action": "stall", "when": "before"}])
+        os.unlink(mount.path("batch", "gone"))
+        wait_until(lambda: removal_is_noted(mount), "the record says that it was removed")
+        mount.kill()
+    assert len(server.uploads(status="pending")) == 1
+    server.faults([])
+    mount.remount()
+    wait_until(lambda: not server.uploads(status="pending"), "the Upload is cancelled")
+    wait_until(lambda: staging_is_empty(mount), "nothing is left of it")
+    assert os.listdir(mount.path("batch")) == [] and server.files() == []
+
+
+def test_removed_in_doubt_then_killed(world, server):
+    """rm while complete is under way, which is done, but unanswered: the File goes as well."""
+    server.faults([{"op": "complete", "times": 0, "action": "stall", "when": "after"}])
+    mount = world.mount(server, close="async")
+    path = mount.path("batch", "gone")
+    with open(path, "wb") as f:
+        f.write(b"x" * 1000)
+    wait_until(server.files, "the File is there, and nobody knows")
+    os.unlink(path)
+    wait_until(lambda: removal_is_noted(mount), "the record says that it was removed")
+    mount.kill()
+    server.faults([])
+    mount.remount()
+    wait_until(lambda: not server.files(), "the File is deleted")
+    wait_until(lambda: staging_is_empty(mount), "nothing is left of it")
+    assert os.listdir(mount.path("batch")) == []

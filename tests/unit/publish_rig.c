@@ -293,15 +293,22 @@ struct publish_info pub_info(struct pub *f)
 	return info;
 }
 
-void pub_load_record(struct pub *f, struct record *ret)
+bool rig_load_record(struct rig *g, const char *id, struct record *ret)
 {
-	int dirfd = open(f->rig->area.staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dirfd = open(g->area.staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
 	char name[64];
 
 	assert_true(dirfd >= 0);
-	snprintf(name, sizeof(name), "%s.rec", staged_id(f->st));
-	assert_int_equal(record_load(dirfd, name, ret), 0);
+	snprintf(name, sizeof(name), "%s.rec", id);
+	r = record_load(dirfd, name, ret);
 	close(dirfd);
+	assert_true(r == 0 || r == -ENOENT);
+	return r == 0;
+}
+
+void pub_load_record(struct pub *f, struct record *ret)
+{
+	assert_true(rig_load_record(f->rig, staged_id(f->st), ret));
 }
 
 void rig_save_record(struct rig *g, const char *id, const struct record *r)

@@ -55,6 +55,8 @@ void rig_wait(struct rig *g, struct publish *p, bool (*cond)(void *arg), void *a
 
 void pub_new(struct rig *g, struct pub *f, const char *path, const char *hold_name,
 	     const char *superseded);
+/* False: there is none. */
+bool rig_load_record(struct rig *g, const char *id, struct record *ret);
 void rig_save_record(struct rig *g, const char *id, const struct record *r);
 /* Loads the record of id and takes it up. */
 void pub_recover(struct rig *g, struct pub *f, const char *id, const char *path,

@@ -576,13 +576,21 @@ static const struct drop_case drop_cases[] = {
 	{ "deleting", FAKE_DELETE, FAKE_HOLD_REPLY, .superseded = true },
 };
 
-static void drop_in(const struct drop_case *c)
+static char dropped_id[64];
+
+static bool nothing_on_disk(void *arg)
+{
+	(void)arg;
+	return !stage_exists(&g.area, dropped_id, ".data") &&
+	       !stage_exists(&g.area, dropped_id, ".rec");
+}
+
+/* Closes f, and waits until the call of the case is held. */
+static void close_until_held(const struct drop_case *c, struct pub *f, struct told *t)
 {
 	struct api_error lost = fake_api_error(API_ERR_CONNECT, 0, "", "the reply was lost");
 	struct api_error refusal = fake_api_error(API_ERR_HTTP, 400, "", "no");
-	char old[API_ID_MAX + 1], id[64];
-	struct told t;
-	struct pub f;
+	char old[API_ID_MAX + 1];
 
 	print_message("%s\n", c->name);
 	rig_open(&g);
@@ -594,13 +602,21 @@ static void drop_in(const struct drop_case *c)
 	if (c->superseded)
 		fake_api_add_file(g.api, "a", "user_data", "old", 3, old);
 	fake_api_hold(g.api, c->op, c->how);
-	pub_new(&g, &f, "a", NULL, c->superseded ? old : NULL);
-	snprintf(id, sizeof(id), "%s", staged_id(f.st));
-	stage_fill(f.st, 0, 100, 1);
-	staged_seal(f.st);
-	publish_seal(f.p);
-	pub_wait(&f, &t, UNTIL_ENDED);
+	pub_new(&g, f, "a", NULL, c->superseded ? old : NULL);
+	snprintf(dropped_id, sizeof(dropped_id), "%s", staged_id(f->st));
+	stage_fill(f->st, 0, 100, 1);
+	staged_seal(f->st);
+	publish_seal(f->p);
+	pub_wait(f, t, UNTIL_ENDED);
 	assert_true(fake_api_wait_calls(g.api, c->op, 1));
+}
+
+static void drop_in(const struct drop_case *c)
+{
+	struct told t;
+	struct pub f;
+
+	close_until_held(c, &f, &t);
 	publish_drop(f.p);
 	fake_api_release(g.api, c->op);
 	told_err(&t);
@@ -608,11 +624,60 @@ static void drop_in(const struct drop_case *c)
 	assert_int_equal(pub_info(&f).outcome == OUTCOME_DROPPED ||
 				 atomic_load(&f.outcome) == OUTCOME_DROPPED,
 			 true);
-	assert_false(stage_exists(&g.area, id, ".data"));
-	assert_false(stage_exists(&g.area, id, ".rec"));
+	rig_wait(&g, NULL, nothing_on_disk, NULL);
 	check_pending(0);
 	assert_int_equal(fake_api_files(g.api), 0);
 	finish(&f);
+}
+
+/* Removed: either nothing of it is left, or the record says so. */
+static bool removal_is_on_disk(void *arg)
+{
+	struct record r;
+	bool removed;
+
+	if (nothing_on_disk(arg))
+		return true;
+	if (!rig_load_record(&g, dropped_id, &r))
+		return false;
+	removed = r.state == RECORD_REMOVED;
+	record_release(&r);
+	return removed;
+}
+
+/* The daemon dies before the service has answered; the next one clears up. */
+static void crash_after_drop(const struct drop_case *c)
+{
+	struct pub f, *pubs[] = { &f };
+	struct told t;
+
+	close_until_held(c, &f, &t);
+	fake_api_hold(g.api, FAKE_OPS, FAKE_HOLD_WORK);
+	publish_drop(f.p);
+	rig_wait(&g, NULL, removal_is_on_disk, NULL);
+	rig_crash(&g, pubs, 1);
+	fake_api_fail_clear(g.api);
+	rig_restart(&g);
+	if (nothing_on_disk(NULL)) {
+		/* The reply to create never came: nobody knows the Upload, and it expires. */
+		assert_true(c->op == FAKE_CREATE);
+		rig_close(&g, NULL, 0);
+		return;
+	}
+	pub_recover(&g, &f, dropped_id, "a", NULL);
+	rig_wait(&g, NULL, nothing_on_disk, NULL);
+	pub_wait_ends(&f, 1);
+	assert_int_equal(atomic_load(&f.outcome), OUTCOME_DROPPED);
+	check_pending(0);
+	assert_int_equal(fake_api_files(g.api), 0);
+	finish(&f);
+}
+
+static void test_crash_after_drop_in_each_phase(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(drop_cases) / sizeof(drop_cases[0]); i++)
+		crash_after_drop(&drop_cases[i]);
 }
 
 static void test_drop_in_each_phase(void **state)
@@ -624,12 +689,11 @@ static void test_drop_in_each_phase(void **state)
 
 static void test_drop_open_file(void **state)
 {
-	char id[64];
 	struct pub f;
 
 	(void)state;
 	pub_new(&g, &f, "a", NULL, NULL);
-	snprintf(id, sizeof(id), "%s", staged_id(f.st));
+	snprintf(dropped_id, sizeof(dropped_id), "%s", staged_id(f.st));
 	publish_predict(f.p, 200 * KIB);
 	stage_fill(f.st, 0, 100 * KIB, 1);
 	assert_true(fake_api_wait_done(g.api, FAKE_PART, 1));
@@ -637,12 +701,11 @@ static void test_drop_open_file(void **state)
 	pub_wait_ends(&f, 1);
 	assert_int_equal(atomic_load(&f.outcome), OUTCOME_DROPPED);
 	/* A crash from here on finds nothing; the open handle still writes and reads. */
-	assert_false(stage_exists(&g.area, id, ".data"));
-	assert_false(stage_exists(&g.area, id, ".rec"));
+	rig_wait(&g, NULL, nothing_on_disk, NULL);
 	stage_fill(f.st, 100 * KIB, 100 * KIB, 1);
 	assert_int_equal(staged_size(f.st), 200 * KIB);
 	check_pending(0);
-	assert_false(stage_exists(&g.area, id, ".rec"));
+	assert_true(nothing_on_disk(NULL));
 	finish(&f);
 }
 
@@ -925,6 +988,7 @@ int main(void)
 		cmocka_unit_test_setup(test_abort_and_go_on, setup),
 		cmocka_unit_test_setup(test_abort_after_the_close, setup),
 		cmocka_unit_test(test_drop_in_each_phase),
+		cmocka_unit_test(test_crash_after_drop_in_each_phase),
 		cmocka_unit_test_setup(test_drop_open_file, setup),
 		cmocka_unit_test_setup(test_drop_after_the_end, setup),
 		cmocka_unit_test_setup(test_waiters, setup),

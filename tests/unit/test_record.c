@@ -164,7 +164,7 @@ static void test_every_state_and_byte(void **state)
 	for (i = 1; i < 256; i++)
 		path[i - 1] = (char)i;
 	path[255] = '\0';
-	for (i = RECORD_WRITING; i <= RECORD_EMPTY; i++) {
+	for (i = RECORD_WRITING; i <= RECORD_REMOVED; i++) {
 		record_init(&r);
 		r.state = (enum record_state)i;
 		r.purpose = copy_of("");

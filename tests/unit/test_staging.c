@@ -226,8 +226,9 @@ static void test_open_damaged(void **state)
 	/* Less data than its record knows of: lost by the disk if it was closed, else truncated. */
 	damage(&a, id, ".data", "fifty");
 	check_open(&a, id, -EBADMSG);
-	for (i = RECORD_WRITING; i <= RECORD_EMPTY; i++) {
-		bool open = i == RECORD_WRITING || i == RECORD_ABORTED || i == RECORD_EMPTY;
+	for (i = RECORD_WRITING; i <= RECORD_REMOVED; i++) {
+		bool open = i == RECORD_WRITING || i == RECORD_ABORTED || i == RECORD_EMPTY ||
+			    i == RECORD_REMOVED;
 
 		save_plain(&a, id, make_record((enum record_state)i, 100));
 		check_open(&a, id, open ? 0 : -EBADMSG);
