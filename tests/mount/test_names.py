@@ -127,7 +127,7 @@ def test_newest_has_the_name(world, account):
     """Also of Files of one second, whether they were listed together or one by one."""
     mount = world.mount(account, list_ttl="0")
     ids = []
-    for n in range(4):
+    for n in range(3):
         ids.append(account.add("name", b"%d" % n, created_at=1700000000))
         shown_now = sorted(["name"] + ["name~" + x for x in ids[:-1]])
         wait_until(lambda: sorted(os.listdir(mount.path("batch"))) == shown_now, "all are shown")
