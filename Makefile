@@ -23,7 +23,8 @@ PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd
 
 # Evaluated once; silent where the packages are not there yet: .deps-ok speaks up then.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+# -lm: clang calls floor() where gcc has it inline.
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
