@@ -364,14 +364,13 @@ class Machine:
         file.dirty = file.touched = False
         if TEMPORARY.fullmatch(os.path.basename(file.path)) and not at_mount:
             file.state = "held"     # contract: it is published by its rename, or the next mount
-        elif not data:
-            file.state = "empty"    # contract: stays local; a former File stays until it is written
         else:
             if self.keep_old:
                 self.kept += [x for x in [file.own, *file.olds] if x]
-            file.own = (file.path, hashlib.md5(data).hexdigest())
+            file.own = (file.path, hashlib.md5(data).hexdigest()) if data else None
             file.olds = []
-            file.state = "file"
+            # contract: an empty one stays local, and its former File goes.
+            file.state = "file" if data else "empty"
 
     def changed(self, file):
         file.mtime = None
