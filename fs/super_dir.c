@@ -30,7 +30,7 @@ static int fill(struct super *s, struct dir *d)
 	if (!r)
 		r = dir_add(d, "..", dir->parent ? dir->parent->ino : dir->ino, true);
 	for (struct inode *i = dir->child; i && !r; i = i->next)
-		if (!i->special)
+		if (!i->special || dir->special)
 			r = dir_add(d, i->name, i->ino, i->kind == INODE_DIR);
 	return r;
 }
