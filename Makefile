@@ -10,6 +10,8 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
+BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS := $(PREFIX)/share/zsh/site-functions
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -157,16 +159,20 @@ deps:
 ## install: put commands, man pages and documents under DESTDIR/PREFIX/{bin,share/man,share/doc}
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
-		$(DESTDIR)$(PREFIX)/share/doc/uploadfs
+		$(DESTDIR)$(PREFIX)/share/doc/uploadfs $(DESTDIR)$(BASH_COMPLETIONS) \
+		$(DESTDIR)$(ZSH_COMPLETIONS)
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(MAN_PAGES) $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 644 $(wildcard README.md docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/uploadfs/
+	install -m 644 $(wildcard README.md docs/*.md docs/*.json) $(DESTDIR)$(PREFIX)/share/doc/uploadfs/
+	install -m 644 completions/uploadfs.bash $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs
+	install -m 644 completions/_uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/
 
 ## uninstall: remove what install put there
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/uploadfs $(DESTDIR)$(PREFIX)/bin/uploads-server
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(MAN_PAGES)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/uploadfs
+	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/_uploadfs
 
 ## clean: remove the build directory
 clean:

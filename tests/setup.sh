@@ -74,6 +74,7 @@ look() {
 		return
 	fi
 	need python3-pytest /usr/bin/python3 -c 'import pytest'
+	need zsh has zsh
 	need python3-jsonschema /usr/bin/python3 -c 'import jsonschema'
 	need curl has curl
 	need libcmocka-dev pkg-config --exists cmocka

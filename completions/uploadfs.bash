@@ -1,0 +1,78 @@
+# bash completion for uploadfs(1). Sourced by bash-completion, or by hand.
+
+_uploadfs_options="allow_http allow_other allow_root api_key_file= cache_size= close=async
+close=sync connect_timeout= dir_mode= drain_timeout= file_mode= fsname= gid= hold_timeout=
+idle_timeout= keep_old list_ttl= log_file= log_format=json log_format=text log_level=debug
+log_level=error log_level=info log_level=warn organization= parallel= part_size= project=
+purpose=assistants purpose=batch purpose=evals purpose=fine-tune purpose=user_data purpose=vision
+retry_delay= retry_timeout= ro rw staging_reserve= staging_size= state_dir= uid=
+umask="
+
+# The mountpoints of uploadfs.
+_uploadfs_mounts() {
+	local path type
+	while read -r _ path type _; do
+		[ "$type" = fuse.uploadfs ] && printf '%b\n' "${path//\\/\\0}"
+	done </proc/self/mounts
+}
+
+# The last word of a list with commas: what stands before it is kept.
+_uploadfs_word() {
+	local before="" current=$1
+	case $current in
+	*,*) before=${current%,*}, ;;
+	esac
+	COMPREPLY=($(compgen -P "$before" -W "$_uploadfs_options" -- "${current##*,}"))
+	case ${COMPREPLY[0]-} in
+	*=) compopt -o nospace 2>/dev/null ;;
+	esac
+}
+
+_uploadfs_of() {
+	local command=$1 current=$2 words=$3
+	case $current in
+	-*) COMPREPLY=($(compgen -W "$words --help" -- "$current")) ;;
+	*)
+		case $command in
+		recover) COMPREPLY=($(compgen -W "list publish discard" -- "$current") $(compgen -d -- "$current")) ;;
+		wait) COMPREPLY=($(compgen -f -- "$current")) ;;
+		doctor) COMPREPLY=($(compgen -W "local:" -- "$current") $(compgen -d -- "$current")) ;;
+		*) mapfile -t COMPREPLY < <(compgen -W "$(_uploadfs_mounts)" -- "$current") ;;
+		esac
+		;;
+	esac
+}
+
+_uploadfs() {
+	local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+	COMPREPLY=()
+	# bash takes "close=async" apart: put it together again.
+	if [[ $COMP_LINE =~ (^|[[:space:]])-o[[:space:]]*([^[:space:]]*)$ ]]; then
+		_uploadfs_word "${BASH_REMATCH[2]}"
+		if [[ $current == "=" || $before == "=" ]]; then
+			COMPREPLY=("${COMPREPLY[@]##*=}")
+		fi
+		return
+	fi
+	if [ "$COMP_CWORD" -gt 1 ]; then
+		case ${COMP_WORDS[1]} in
+		status) _uploadfs_of status "$current" "--watch --json"; return ;;
+		wait) _uploadfs_of wait "$current" "--timeout"; return ;;
+		umount) _uploadfs_of umount "$current" "--timeout --force"; return ;;
+		mounts) _uploadfs_of mounts "$current" ""; return ;;
+		recover) _uploadfs_of recover "$current" "--all -o"; return ;;
+		doctor) _uploadfs_of doctor "$current" "-o"; return ;;
+		esac
+	fi
+	case $current in
+	-*) COMPREPLY=($(compgen -W "-f -d -o -h -V --help --version" -- "$current")) ;;
+	*)
+		COMPREPLY=($(compgen -d -- "$current"))
+		if [ "$COMP_CWORD" = 1 ]; then
+			COMPREPLY+=($(compgen -W "status wait umount mounts recover doctor local:" -- "$current"))
+		fi
+		;;
+	esac
+}
+
+complete -F _uploadfs uploadfs
