@@ -183,6 +183,19 @@ int fetch_open(struct fetcher *f, const char *file_id, uint64_t bytes, struct fe
 	return 0;
 }
 
+struct fetch *fetch_ref(struct fetch *ft)
+{
+	pthread_mutex_lock(&ft->f->lock);
+	ft->nref++;
+	pthread_mutex_unlock(&ft->f->lock);
+	return ft;
+}
+
+uint64_t fetch_bytes(const struct fetch *ft)
+{
+	return ft->bytes;
+}
+
 /*
  * Under lock, by the last reader of a whole fetch that the cache doesn't have
  * yet: hands it over. The sync to disk takes its time, so that is not done

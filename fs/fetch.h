@@ -37,6 +37,8 @@ void fetcher_free(struct fetcher *f);
  * that needs it. 0 or negative errno.
  */
 int fetch_open(struct fetcher *f, const char *file_id, uint64_t bytes, struct fetch **ret);
+struct fetch *fetch_ref(struct fetch *ft); /* one more, to be closed as well */
+uint64_t fetch_bytes(const struct fetch *ft);
 /*
  * The last close of an unfinished fetch cancels it; what has arrived is
  * dropped, and reads that still wait get -EINTR. The last close of a whole one

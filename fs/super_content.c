@@ -117,8 +117,18 @@ static void have_all(void *arg, int err, const char *text, int fd, uint64_t off,
 	hasher_queue(in->s->cfg.disk, &in->job);
 }
 
-void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_done_cb *cb,
-			 void *arg)
+/* What to copy: the File's content, or, once that was removed, what a handle has of it. */
+static int open_content(struct super *s, const char *id, uint64_t bytes, struct fetch *from,
+			struct fetch **ret)
+{
+	if (id)
+		return fetch_open(s->cfg.fetcher, id, bytes, ret);
+	*ret = fetch_ref(from);
+	return 0;
+}
+
+void super_stage_content(struct super *s, struct inode *i, struct fetch *from, uint64_t keep,
+			 super_done_cb *cb, void *arg)
 {
 	struct staging_in *in = calloc(1, sizeof(*in));
 	char *id;
@@ -129,8 +139,9 @@ void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_
 	pthread_mutex_lock(&s->lock);
 	gone = !i->file_id;
 	id = gone ? NULL : strdup(i->file_id);
-	bytes = i->bytes;
-	if (in && id) {
+	bytes = gone && from ? fetch_bytes(from) : i->bytes;
+	r = gone ? (from ? 0 : -ENOENT) : id ? 0 : -ENOMEM;
+	if (in && !r) {
 		in->next = s->stagings;
 		if (in->next)
 			in->next->pprev = &in->next;
@@ -138,10 +149,10 @@ void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_
 		s->stagings = in;
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (!in || !id) {
+	if (!in || r) {
 		free(in);
 		free(id);
-		cb(arg, gone ? -ESTALE : -ENOMEM);
+		cb(arg, r ? r : -ENOMEM);
 		return;
 	}
 	in->s = s;
@@ -152,7 +163,7 @@ void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_
 	in->size = keep < bytes ? keep : bytes;
 	r = staged_create(s->cfg.staging, &in->st);
 	if (!r)
-		r = fetch_open(s->cfg.fetcher, id, bytes, &in->fetch);
+		r = open_content(s, id, bytes, from, &in->fetch);
 	free(id);
 	if (r)
 		end(in, r);

@@ -174,11 +174,13 @@ void local_declare(struct super *s, struct local *l, uint64_t size); /* under lo
 /* super_content.c: content of a File as a staged file */
 /*
  * Makes i's local side from its File's content (cut at keep bytes), unless it
- * has one by then; calls cb. The caller holds a reference to i (nref) until cb.
- * Takes super.lock itself; cb runs without it, on any thread.
+ * has one by then; calls cb. from: what a handle on i reads, or NULL: used when
+ * the File was removed since; -ENOENT where the content is not here. The caller
+ * holds a reference to i (nref) until cb. Takes super.lock itself; cb runs
+ * without it, on any thread.
  */
-void super_stage_content(struct super *s, struct inode *i, uint64_t keep, super_done_cb *cb,
-			 void *arg);
+void super_stage_content(struct super *s, struct inode *i, struct fetch *from, uint64_t keep,
+			 super_done_cb *cb, void *arg);
 /* Ends what is left of them with -EINTR; after the disk workers have ended. */
 void super_end_stagings(struct super *s);
 

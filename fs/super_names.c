@@ -536,7 +536,7 @@ static void rename_step(struct renaming *n)
 	else if (next == RENAME_STAGE) {
 		/* On its way back through rename_file() it has a local side. */
 		n->was_file = true;
-		super_stage_content(s, i, UINT64_MAX, rename_staged, n);
+		super_stage_content(s, i, NULL, UINT64_MAX, rename_staged, n);
 	}
 }
 

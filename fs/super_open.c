@@ -237,7 +237,9 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 		r = h ? 0 : -ENOMEM;
 		if (h)
 			super_fill(s, i, &e);
-		if (h && !h->st && i->file_id && (flags & O_ACCMODE) != O_WRONLY) {
+		/* Also for one that only writes: its first write wants the content, and
+		 * the File may have been removed by then. */
+		if (h && !h->st && i->file_id) {
 			id = strdup(i->file_id);
 			bytes = i->bytes;
 			r = id ? 0 : -ENOMEM;

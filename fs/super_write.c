@@ -177,7 +177,7 @@ void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, v
 		publish_wait(h->inode->local->pub, &w->w);
 	pthread_mutex_unlock(&s->lock);
 	if (!has_local)
-		super_stage_content(s, h->inode, UINT64_MAX, content_staged, w);
+		super_stage_content(s, h->inode, h->fetch, UINT64_MAX, content_staged, w);
 }
 
 int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len)

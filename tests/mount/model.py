@@ -451,7 +451,7 @@ class Machine:
         self.slots[other] = Slot([os.dup(fd) for fd in opened.fds], opened.handle)
 
     def frail(self, handle):
-        return {errno.ESTALE} if handle.frail else ()
+        return {errno.ENOENT} if handle.frail else ()
 
     def write(self, slot, what, call, salt):
         """One that changes the content through an open file."""
@@ -461,7 +461,7 @@ class Machine:
         _, err = self.both(what, lambda side: call(opened.fds[side]), self.frail(opened.handle))
         if not err:
             self.changed(opened.handle.file)
-        if err != errno.ESTALE:
+        if err != errno.ENOENT:
             self.check_slot(opened, salt)
 
     def do_write(self, slot, size, seed, salt):
@@ -575,7 +575,7 @@ class Machine:
         with open(told_r, "rb") as f:
             got, want = json.loads(f.read())
         os.waitpid(pid, 0)
-        if got != want and not (opened.handle.frail and got[1] == errno.ESTALE):
+        if got != want and not (opened.handle.frail and got[1] == errno.ENOENT):
             raise Mismatch(f"pwrite in a child: {got}, local {want}")
         if not want[1] and got == want:
             self.changed(opened.handle.file)

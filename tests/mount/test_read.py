@@ -221,3 +221,46 @@ def test_refused_purposes(world, server, source):
     os.unlink(os.path.join(mount.state, "cache", xattr(ours, "file_id")))
     drop_pages(ours)
     assert run(["cmp", source, ours], check=False).returncode == 2
+
+
+# argv: file, flags, whether to read all of it first. Opens for update, removes, then writes.
+UPDATE = """
+import errno, os, sys
+fd = os.open(sys.argv[1], getattr(os, sys.argv[2]))
+if sys.argv[3] == "all":
+    while os.read(fd, 1 << 20):
+        pass
+os.unlink(sys.argv[1])
+try:
+    os.pwrite(fd, b"new", 5)
+    print(os.fstat(fd).st_size, os.pread(fd, 10, 0) if sys.argv[2] == "O_RDWR" else "")
+except OSError as exc:
+    print(errno.errorcode[exc.errno])
+"""
+
+
+@pytest.mark.plain
+def test_removed_before_the_first_write(world, server, source):
+    """
+    Opened for update, then removed: it goes on with what is here of it, for nobody
+    else. Where that is not all of it, the first write is ENOENT.
+    """
+    put(server, **{x: source for x in "abcd"})
+    mount = world.mount(server)
+    size = os.path.getsize(source)
+    with open(source, "rb") as f:
+        want = bytearray(f.read(10))
+    want[5:8] = b"new"
+
+    def update(name, *args):
+        return harness.python(UPDATE, mount.path("batch", name), *args).stdout.strip()
+
+    assert update("a", "O_RDWR", "all") == f"{size} {bytes(want)}"
+    run(["cmp", source, mount.path("batch", "b")])
+    wait_until(lambda: cached(mount), "it is in the cache")
+    assert update("b", "O_WRONLY", "none") == str(size)
+    assert update("c", "O_RDWR", "none") == "ENOENT"
+    assert update("d", "O_WRONLY", "none") == "ENOENT"
+    assert server.files() == []
+    assert os.listdir(mount.path("batch")) == []
+    assert server.journal(op="create") == []
