@@ -67,6 +67,7 @@ CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
 	$(wildcard tests/mount/*.c)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
+MAN5_PAGES := $(sort $(wildcard docs/*.5))
 FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*.h net/server/*.h fs/*.h tests/unit/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
@@ -159,10 +160,12 @@ deps:
 ## install: put commands, man pages and documents under DESTDIR/PREFIX/{bin,share/man,share/doc}
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 \
 		$(DESTDIR)$(PREFIX)/share/doc/uploadfs $(DESTDIR)$(BASH_COMPLETIONS) \
 		$(DESTDIR)$(ZSH_COMPLETIONS)
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(MAN_PAGES) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(MAN5_PAGES) $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 $(wildcard README.md docs/*.md docs/*.json) $(DESTDIR)$(PREFIX)/share/doc/uploadfs/
 	install -m 644 completions/uploadfs.bash $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs
 	install -m 644 completions/_uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/
@@ -171,6 +174,7 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/uploadfs $(DESTDIR)$(PREFIX)/bin/uploads-server
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(MAN_PAGES)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man5/,$(notdir $(MAN5_PAGES)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/uploadfs
 	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/_uploadfs
 

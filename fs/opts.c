@@ -22,7 +22,7 @@ static const char help_text[] =
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
 	"  -o api_key_file=FILE     a file that only you can read, mode 600\n"
-	"  -o organization=ID, project=ID, allow_http\n"
+	"  -o organization=ID, project=ID, allow_http, config=FILE\n"
 	"  -o log_file=FILE, log_level=error|warn|info|debug, log_format=text|json\n"
 	"  -o purpose=P             show the directory of one purpose as the root\n"
 	"  -o close=sync|async      close() waits for the File (default), or doesn't\n"
@@ -92,6 +92,7 @@ void opts_release(struct opts *o)
 	free(o->organization);
 	free(o->project);
 	free(o->purpose);
+	free(o->config);
 	free(o->state_dir);
 	free(o->log_file);
 	free(o->fuse_opts);
@@ -189,14 +190,49 @@ static int take_names(struct args *a)
 	return o->mountpoint && (a->count < 2 || o->source) ? 0 : -ENOMEM;
 }
 
+static int take_args(struct args *a)
+{
+	int rc = 0;
+
+	a->next = 1;
+	a->count = 0;
+	a->no_more_options = false;
+	while (!rc && !a->print && a->next < a->argc)
+		rc = take_arg(a, a->argv[a->next++]);
+	return rc;
+}
+
+/*
+ * The command line goes before the files, but tells which ones: it is taken once to see that, and
+ * again on top of them.
+ */
+static int take_config_and_args(struct args *a)
+{
+	struct opts *o = a->draft.o;
+	char *config;
+	int rc = take_args(a);
+
+	if (rc || a->print)
+		return rc;
+	config = o->config;
+	o->config = NULL;
+	opts_release(o);
+	set_defaults(o);
+	buf_reset(&a->draft.mount);
+	free(a->draft.fsname);
+	a->draft.fsname = NULL;
+	rc = opts_config(&a->draft, config);
+	free(config);
+	return rc ? rc : take_args(a);
+}
+
 static int parse(struct args *a)
 {
 	struct opts *o = a->draft.o;
-	int rc = 0;
+	int rc;
 
 	a->draft.env_key_rc = opts_take_env_key(&a->draft.env_key);
-	while (!rc && !a->print && a->next < a->argc)
-		rc = take_arg(a, a->argv[a->next++]);
+	rc = take_config_and_args(a);
 	if (rc || a->print)
 		return rc;
 	if (o->debug)
@@ -214,9 +250,7 @@ static enum opts_result parse_all(int argc, char **argv, bool loose, const char 
 				  struct opts *ret)
 {
 	struct opts o;
-	struct args a = {
-		.argv = argv, .argc = argc, .next = 1, .loose = loose, .state_dir = state_dir
-	};
+	struct args a = { .argv = argv, .argc = argc, .loose = loose, .state_dir = state_dir };
 	int rc;
 
 	set_defaults(&o);

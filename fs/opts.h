@@ -19,6 +19,7 @@ struct opts {
 	char *key_file;	  /* absolute, or NULL */
 	char *organization, *project; /* or NULL */
 	char *purpose;		      /* NULL: all */
+	char *config;		      /* config=FILE, as given; NULL: the usual ones */
 	char *state_dir;	      /* absolute; default see opts.c */
 	uint64_t part_size;	      /* bytes; 64 KiB .. 64 MiB, default 64 MiB */
 	unsigned parallel;	      /* 1..64, default 4 */

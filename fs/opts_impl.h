@@ -2,6 +2,7 @@
  * opts_impl: what the files of the opts module share; nobody else includes it.
  *
  * opts.c takes the command line apart, opts_words.c knows the words of -o,
+ * opts_config.c reads them from files,
  * opts_resolve.c adds environment, paths and defaults, opts_key.c the key.
  */
 #ifndef UPLOADFS_FS_OPTS_IMPL_H
@@ -28,6 +29,13 @@ struct opts_draft {
 
 /* One argument of -o: words, commas between them, "\," for one in a value. 0 or negative errno. */
 int opts_words(struct opts_draft *d, const char *text);
+/* One word: "NAME" or "NAME=VALUE", in which commas and backslashes are nothing special. */
+int opts_word(struct opts_draft *d, const char *text);
+/*
+ * The words of the configuration files: of path, or with NULL of those that are there of
+ * /etc/uploadfs.conf and the user's own. 0 or negative errno.
+ */
+int opts_config(struct opts_draft *d, const char *path);
 /* Appends text to b with "," and "\" escaped for a list of mount options. */
 void opts_escape(struct buf *b, const char *text);
 

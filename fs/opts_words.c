@@ -146,6 +146,7 @@ static const struct word words[] = {
 	{ "api_key_file", W_TEXT, FIELD(key_file), 0, 0, NULL, "FILE" },
 	{ "cache_size", W_SIZE, FIELD(cache_size), 0, INT64_MAX, NULL, "SIZE" },
 	{ "close", W_SPECIAL, 0, 0, 0, set_close, "sync|async" },
+	{ "config", W_TEXT, FIELD(config), 0, 0, NULL, "FILE" },
 	SECONDS(connect_timeout, 1),
 	{ "dir_mode", W_OCTAL, FIELD(dir_mode), 0, 0777, NULL, "MODE" },
 	SECONDS(drain_timeout, 0),
@@ -358,7 +359,7 @@ static int set_word(struct opts_draft *d, const struct word *w, const char *valu
 	}
 }
 
-static int one_word(struct opts_draft *d, const char *text)
+int opts_word(struct opts_draft *d, const char *text)
 {
 	size_t len = strcspn(text, "="), i;
 
@@ -399,7 +400,7 @@ int opts_words(struct opts_draft *d, const char *text)
 				text++;
 			buf_addc(&word, *text);
 		}
-		rc = word.err ? word.err : one_word(d, buf_str(&word));
+		rc = word.err ? word.err : opts_word(d, buf_str(&word));
 		if (!*text)
 			break;
 		text++;

@@ -62,6 +62,8 @@ static int setup(void **state)
 	unsetenv("OPENAI_ORG_ID");
 	unsetenv("OPENAI_PROJECT_ID");
 	unsetenv("XDG_STATE_HOME");
+	/* Nobody's own configuration: the tests set HOME themselves. */
+	setenv("XDG_CONFIG_HOME", "/dev/null", 1);
 	return 0;
 }
 

@@ -1,0 +1,116 @@
+/* The words of a configuration file: a line for each, as they stand behind -o. */
+#include "fs/opts_impl.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SYSTEM_FILE "/etc/uploadfs.conf"
+#define LINES_MAX 10000 /* nobody writes more: it is not such a file */
+
+/* Whoever may write it decides where the key goes. */
+static int check_owner(FILE *f, const char *path)
+{
+	struct stat st;
+
+	if (fstat(fileno(f), &st) < 0)
+		return opts_fail("%s: %s; name a file that can be read", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return opts_fail("%s is no file; name a file with an option a line", path);
+	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 022))
+		return opts_fail("%s can be written by others; make it yours or root's, and chmod "
+				 "go-w it",
+				 path);
+	return 0;
+}
+
+/* Without the white space around it. In place. */
+static char *trim(char *line)
+{
+	size_t len;
+
+	while (isspace((unsigned char)*line))
+		line++;
+	len = strlen(line);
+	while (len && isspace((unsigned char)line[len - 1]))
+		line[--len] = '\0';
+	return line;
+}
+
+static int take_line(struct opts_draft *d, char *line)
+{
+	char *word = trim(line);
+
+	if (!*word || *word == '#')
+		return 0;
+	if (!strncmp(word, "config", strcspn(word, "=")) && strcspn(word, "=") == 6)
+		return opts_fail("config stands in a file; it belongs to the command line");
+	return opts_word(d, word);
+}
+
+static int read_file(struct opts_draft *d, FILE *f, const char *path)
+{
+	char *line = NULL;
+	size_t size = 0;
+	unsigned n = 0;
+	int rc = check_owner(f, path);
+
+	while (!rc && getline(&line, &size, f) > 0) {
+		rc = ++n > LINES_MAX ? -EMSGSIZE : take_line(d, line);
+		if (rc == -EINVAL)
+			opts_fail("%s, line %u; see uploadfs.conf(5)", path, n);
+	}
+	if (line)
+		explicit_bzero(line, size); /* a key may have been put there */
+	free(line);
+	return rc;
+}
+
+/* needed: it has to be there. */
+static int take_file(struct opts_draft *d, const char *path, bool needed)
+{
+	FILE *f = fopen(path, "re");
+	int rc;
+
+	if (!f && (needed || (errno != ENOENT && errno != ENOTDIR && errno != EACCES)))
+		return opts_fail("config file %s: %s; name a file that can be read", path,
+				 strerror(errno));
+	if (!f)
+		return 0;
+	rc = read_file(d, f, path);
+	fclose(f);
+	return rc;
+}
+
+static int take_users(struct opts_draft *d)
+{
+	const char *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+	char *path = NULL;
+	int n = 0, rc;
+
+	if (xdg && *xdg == '/')
+		n = asprintf(&path, "%s/uploadfs.conf", xdg);
+	else if (home && *home == '/')
+		n = asprintf(&path, "%s/.config/uploadfs.conf", home);
+	else
+		return 0;
+	if (n < 0)
+		return -ENOMEM;
+	rc = take_file(d, path, false);
+	free(path);
+	return rc;
+}
+
+int opts_config(struct opts_draft *d, const char *path)
+{
+	int rc;
+
+	if (path)
+		return take_file(d, path, true);
+	rc = take_file(d, SYSTEM_FILE, false);
+	return rc ? rc : take_users(d);
+}
