@@ -128,12 +128,12 @@ bool super_open_control(struct super *s, uint64_t ino, int flags, super_open_cb 
 	return true;
 }
 
-void super_read_control(const struct handle *h, uint64_t off, size_t len, super_read_cb *cb,
+void super_read_control(int fd, uint64_t size, uint64_t off, size_t len, super_read_cb *cb,
 			void *arg)
 {
-	if (off >= h->text_size)
+	if (off >= size)
 		len = 0;
-	else if (len > h->text_size - off)
-		len = (size_t)(h->text_size - off);
-	cb(arg, 0, h->text_fd, off, len);
+	else if (len > size - off)
+		len = (size_t)(size - off);
+	cb(arg, 0, fd, off, len);
 }

@@ -101,7 +101,8 @@ bool super_lookup_special(struct super *s, uint64_t parent, const char *name, su
 int super_make_control(struct super *s); /* at the start */
 /* True when it is a file of .uploadfs: cb has been called. */
 bool super_open_control(struct super *s, uint64_t ino, int flags, super_open_cb *cb, void *arg);
-void super_read_control(const struct handle *h, uint64_t off, size_t len, super_read_cb *cb,
+/* fd, size: a handle's text */
+void super_read_control(int fd, uint64_t size, uint64_t off, size_t len, super_read_cb *cb,
 			void *arg);
 
 /* super_meta.c; under lock */

@@ -40,17 +40,25 @@ void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, sup
 {
 	struct staged *st = NULL;
 	struct reading *r;
+	uint64_t text_size;
+	int text_fd;
 
-	if (h->text_fd >= 0) {
-		super_read_control(h, off, len, cb, arg);
-		return;
-	}
+	/*
+	 * What a handle holds for its life is read under the lock, too: the release, in another
+	 * thread, comes after the reply, but that order is the kernel's and no lock's.
+	 */
 	pthread_mutex_lock(&s->lock);
+	text_fd = h->text_fd;
+	text_size = h->text_size;
 	if (h->inode->local)
 		st = staged_ref(h->inode->local->st);
 	else if (h->st)
 		st = staged_ref(h->st);
 	pthread_mutex_unlock(&s->lock);
+	if (text_fd >= 0) {
+		super_read_control(text_fd, text_size, off, len, cb, arg);
+		return;
+	}
 	if (st) {
 		read_staged(st, off, len, cb, arg);
 		staged_unref(st);
