@@ -1,6 +1,7 @@
 /*
  * The parts of a daemon, bottom to top, and their end in the reverse order.
  */
+#include "fs/layout.h"
 #include "fs/core.h"
 
 #include <errno.h>
@@ -117,7 +118,7 @@ static int start_storage(struct core *c)
 	const struct opts *o = c->opts;
 	char *staging = below_state_dir(c, "staging"), *cache = below_state_dir(c, "cache");
 	struct staging_config sc = { .dir = staging,
-				     .part_size = o->part_size,
+				     .part_size = layout_block(o->part_size),
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/layout.h"
 #include "fs/publish_impl.h"
 #include "fs/staging.h"
 #include "net/clock.h"
@@ -277,22 +278,22 @@ fail:
 	publish_fail_memory(p);
 }
 
-static uint64_t part_start(const struct publish *p, uint32_t i)
+uint32_t publish_part_version(const struct publish *p, uint32_t i)
 {
-	return i * p->pr->cfg.part_size;
-}
+	uint64_t start, end;
 
-static uint64_t part_end(const struct publish *p, uint32_t i)
-{
-	uint64_t end = part_start(p, i) + p->pr->cfg.part_size;
-
-	return end < p->upload_bytes ? end : p->upload_bytes;
+	layout_part(p->upload_bytes, p->pr->cfg.part_size, i, &start, &end);
+	return staged_version(p->staged, start, end);
 }
 
 bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed)
 {
-	return p->parts[i].state == PART_NONE &&
-	       (sealed || staged_covered(p->staged, part_start(p, i), part_end(p, i)));
+	uint64_t start, end;
+
+	if (p->parts[i].state != PART_NONE)
+		return false;
+	layout_part(p->upload_bytes, p->pr->cfg.part_size, i, &start, &end);
+	return sealed || staged_covered(p->staged, start, end);
 }
 
 void publish_act_send(struct publish *p)
@@ -304,6 +305,7 @@ void publish_act_send(struct publish *p)
 	bool sealed = publish_sealed(p);
 	struct call *c;
 	uint32_t i = 0;
+	uint64_t end;
 
 	while (i < p->part_count && !publish_part_is_ready(p, i, sealed))
 		i++;
@@ -314,11 +316,11 @@ void publish_act_send(struct publish *p)
 		publish_fail_memory(p);
 		return;
 	}
-	body.offset = part_start(p, i);
-	body.len = part_end(p, i) - body.offset;
+	layout_part(p->upload_bytes, p->pr->cfg.part_size, i, &body.offset, &end);
+	body.len = end - body.offset;
 	c->index = i;
 	/* The version before any byte is read: whatever changes from here on shows. */
-	c->version = staged_part_version(p->staged, i);
+	c->version = publish_part_version(p, i);
 	p->parts[i].req = api_part_add(p->pr->cfg.api, p->upload_id, &body, on_part, c);
 	if (!p->parts[i].req) {
 		call_free(c);

@@ -196,6 +196,8 @@ void publish_cancel_by_id(struct publish *p, const char *upload_id);
 void publish_cancel_abandoned(struct publish *p); /* those of abandoned_before */
 void publish_abandoned_gone(struct publish *p, const struct event *ev);
 bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed);
+/* Of the bytes of Part i, which changes when they do (staging.h). */
+uint32_t publish_part_version(const struct publish *p, uint32_t i);
 const char *publish_mime_type(const struct publish *p);
 void publish_forget_upload(struct publish *p); /* without a word to the server */
 void publish_release_steps(struct publish *p);

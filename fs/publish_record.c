@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/layout.h"
 #include "fs/publish_impl.h"
 #include "fs/record.h"
 #include "fs/staging.h"
@@ -65,7 +66,7 @@ static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
 	for (uint32_t i = 0; v && i < p->part_count; i++) {
 		const struct part *part = &p->parts[i];
 
-		if (part->state != PART_SENT || part->version != staged_part_version(p->staged, i))
+		if (part->state != PART_SENT || part->version != publish_part_version(p, i))
 			continue;
 		v[*ret_n].index = i;
 		v[(*ret_n)++].id = part->id;
@@ -88,6 +89,7 @@ int publish_save_record(struct publish *p, bool durable)
 	r.mime_type = p->now.mime;
 	r.size = staged_size(p->staged);
 	r.part_size = p->pr->cfg.part_size;
+	r.part_block = layout_block(r.part_size);
 	r.declared = p->now.declared;
 	r.expires_after = p->now.expires_after;
 	r.upload_id = p->upload_id[0] ? p->upload_id : NULL;
@@ -133,6 +135,7 @@ void publish_save_writing(struct publish *p)
 	r.mime_type = in.mime;
 	r.size = staged_size(p->staged);
 	r.part_size = p->pr->cfg.part_size;
+	r.part_block = layout_block(r.part_size);
 	r.expires_after = in.expires_after;
 	r.superseded = in.superseded;
 	r.superseded_count = in.superseded_count;
@@ -166,7 +169,7 @@ static bool copy_id(char *dst, const char *src)
 
 static int load_parts(struct publish *p, const struct record *r)
 {
-	p->part_count = publish_part_count(r->upload_bytes, r->part_size);
+	p->part_count = layout_count(r->upload_bytes, r->part_size);
 	p->parts = calloc(p->part_count + 1, sizeof(*p->parts));
 	if (!p->parts)
 		return -ENOMEM;
@@ -178,7 +181,7 @@ static int load_parts(struct publish *p, const struct record *r)
 		if (copy(&p->parts[index].id, r->parts[i].id))
 			return -ENOMEM;
 		p->parts[index].state = PART_SENT;
-		p->parts[index].version = staged_part_version(p->staged, index);
+		p->parts[index].version = publish_part_version(p, index);
 	}
 	return 0;
 }
@@ -201,7 +204,7 @@ static int load_upload(struct publish *p, const struct record *r)
 		return 0;
 	p->phase = PHASE_OPEN;
 	if (age < 0 || age >= API_UPLOAD_TTL_S || r->part_size != p->pr->cfg.part_size ||
-	    r->upload_bytes > STAGED_SIZE_MAX) {
+	    r->part_block != layout_block(r->part_size) || r->upload_bytes > STAGED_SIZE_MAX) {
 		p->upload_deadline_ms = 1; /* long ago: cancel it, make a new one */
 		return 0;
 	}

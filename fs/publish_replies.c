@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/layout.h"
 #include "fs/errmap.h"
 #include "fs/publish_impl.h"
 #include "fs/staging.h"
@@ -143,7 +144,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 			fail_api(p, &ev->api_err);
 		return;
 	}
-	p->part_count = publish_part_count(p->upload_bytes, p->pr->cfg.part_size);
+	p->part_count = layout_count(p->upload_bytes, p->pr->cfg.part_size);
 	p->parts = calloc(p->part_count, sizeof(*p->parts));
 	memcpy(p->upload_id, ev->id, sizeof(p->upload_id));
 	p->phase = PHASE_OPEN;

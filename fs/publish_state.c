@@ -1,10 +1,5 @@
 #include "fs/publish_state.h"
 
-uint32_t publish_part_count(uint64_t size, uint64_t part_size)
-{
-	return (uint32_t)((size + part_size - 1) / part_size);
-}
-
 static enum publish_action next_idle(const struct publish_view *v)
 {
 	/* Removed, but its File may exist: then it has to go, too. */

@@ -78,7 +78,4 @@ enum publish_action {
 
 enum publish_action publish_next(const struct publish_view *v);
 
-/* Number of Parts of an Upload of size bytes. part_size > 0. */
-uint32_t publish_part_count(uint64_t size, uint64_t part_size);
-
 #endif

@@ -28,7 +28,7 @@ static void view_parts(struct publish *p, struct publish_view *v)
 
 		/* Before the close a rewritten Part waits: it may be rewritten again. */
 		if (part->state == PART_SENT && v->sealed &&
-		    part->version != staged_part_version(p->staged, i))
+		    part->version != publish_part_version(p, i))
 			part->state = PART_NONE;
 		v->missing += part->state != PART_SENT;
 		v->ready += publish_part_is_ready(p, i, v->sealed);

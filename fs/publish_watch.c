@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/layout.h"
 #include "fs/publish_impl.h"
 #include "fs/staging.h"
 #include "net/clock.h"
@@ -133,16 +134,15 @@ static const char *status_word(const struct publish *p)
 /* Parts that are in, and their bytes. */
 static unsigned parts_done(const struct publish *p, uint64_t *ret_bytes)
 {
-	uint64_t size = p->pr->cfg.part_size;
+	uint64_t start, end;
 	unsigned n = 0;
 
 	*ret_bytes = 0;
 	for (uint32_t i = 0; i < p->part_count; i++) {
-		uint64_t left = p->upload_bytes - i * size;
-
 		if (p->parts[i].state != PART_SENT)
 			continue;
-		*ret_bytes += left < size ? left : size;
+		layout_part(p->upload_bytes, p->pr->cfg.part_size, i, &start, &end);
+		*ret_bytes += end - start;
 		n++;
 	}
 	return n;

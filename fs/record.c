@@ -40,6 +40,7 @@ static const struct field {
 	{ FIELD(mime_type, F_STRING, false) },
 	{ FIELD(size, F_UNSIGNED64, true) },
 	{ FIELD(part_size, F_UNSIGNED64, true) },
+	{ FIELD(part_block, F_UNSIGNED64, false) },
 	{ FIELD(declared, F_UNSIGNED64, false) },
 	{ FIELD(expires_after, F_UNSIGNED64, false) },
 	{ FIELD(upload_id, F_STRING, false) },

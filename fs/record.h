@@ -42,6 +42,7 @@ struct record {
 	char *mime_type;	   /* NULL: by the ending */
 	uint64_t size;		   /* bytes of the staged file when the record was written */
 	uint64_t part_size;	   /* bytes a Part, of the Upload below */
+	uint64_t part_block;	   /* bytes a small one (layout.h) */
 	uint64_t declared;	   /* by the xattr; 0: none */
 	uint64_t expires_after;	   /* seconds; 0: none */
 	char *upload_id;	   /* NULL: no Upload */

@@ -357,12 +357,15 @@ bool staged_covered(struct staged *st, uint64_t start, uint64_t end)
 	return ret;
 }
 
-uint32_t staged_part_version(struct staged *st, uint32_t index)
+uint32_t staged_version(struct staged *st, uint64_t start, uint64_t end)
 {
-	uint32_t ret;
+	uint64_t part = st->sg->part_size, i;
+	uint32_t ret = 0;
 
 	pthread_mutex_lock(&st->lock);
-	ret = index < st->version_count ? st->versions[index] : 0;
+	/* Each only grows, so the sum tells of a change of any. */
+	for (i = start / part; i * part < end && i < st->version_count; i++)
+		ret += st->versions[i];
 	pthread_mutex_unlock(&st->lock);
 	return ret;
 }

@@ -35,7 +35,7 @@ struct record;
 
 struct staging_config {
 	const char *dir;       /* created 0700 when missing */
-	uint64_t part_size;    /* bytes, > 0 */
+	uint64_t part_size;    /* bytes that share a version, > 0: layout_block() */
 	uint64_t size_max;     /* bytes all staged files may take together; 0: the disk decides */
 	uint64_t reserve;      /* bytes left free on the disk */
 	struct hasher *hasher; /* borrowed; outlives the staging area */
@@ -121,13 +121,13 @@ void staged_unseal(struct staged *st);
 bool staged_sealed_quiet(struct staged *st); /* sealed and no write under way */
 
 /*
- * The version of a part changes with every write, truncation or hole that
- * touches its bytes, after the bytes have landed; 0 before the first. So a
- * part that was read is still right if its version is now, in a sealed and
- * quiet file, what it was before the reading: a write under way at that time
- * counts when it ends.
+ * The version of the parts in which [start, end) lies, which may be several: it
+ * changes with every write, truncation or hole that touches their bytes, after
+ * the bytes have landed; 0 before the first. So bytes that were read are still
+ * right if their version is now, in a sealed and quiet file, what it was before
+ * the reading: a write under way at that time counts when it ends.
  */
-uint32_t staged_part_version(struct staged *st, uint32_t index);
+uint32_t staged_version(struct staged *st, uint64_t start, uint64_t end);
 
 /*
  * The MD5 of the whole: 0 when all bytes up to the size are hashed and nothing

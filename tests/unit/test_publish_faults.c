@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "fs/layout.h"
 #include "net/clock.h"
 #include "tests/unit/publish_rig.h"
 
@@ -1018,16 +1019,18 @@ static void test_recover_odd_records(void **state)
 	r.upload_bytes = 100;
 	recover_odd(&f, "b", &r); /* no part size */
 	r.part_size = RIG_PART;
+	recover_odd(&f, "e", &r); /* another layout of the same part size */
+	r.part_block = layout_block(RIG_PART);
 	r.upload_bytes = UINT64_MAX;
 	recover_odd(&f, "c", &r);
 	r.upload_bytes = 100;
 	recover_odd(&f, "d", &r); /* Parts twice, and beyond the end */
-	assert_int_equal(fake_api_files(g.api), 4);
+	assert_int_equal(fake_api_files(g.api), 5);
 	/* Completed as what? It has to be looked for. */
 	r.state = RECORD_COMPLETED;
 	r.upload_created_at = 1;
 	recover_odd(&f, "d", &r);
-	assert_int_equal(fake_api_files(g.api), 4);
+	assert_int_equal(fake_api_files(g.api), 5);
 	finish(&f);
 }
 

@@ -39,17 +39,6 @@ static struct publish_view ended(enum publish_outcome outcome)
 	return v;
 }
 
-static void test_part_count(void **state)
-{
-	(void)state;
-	assert_int_equal(publish_part_count(0, 64), 0);
-	assert_int_equal(publish_part_count(1, 64), 1);
-	assert_int_equal(publish_part_count(64, 64), 1);
-	assert_int_equal(publish_part_count(65, 64), 2);
-	assert_int_equal(publish_part_count(8ULL << 30, 64ULL << 20), 128);
-	assert_int_equal(publish_part_count((8ULL << 30) - 1, 64ULL << 20), 128);
-}
-
 static void test_create(void **state)
 {
 	struct publish_view v = { .phase = PHASE_IDLE };
@@ -397,7 +386,6 @@ static void test_all_combinations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_part_count),
 		cmocka_unit_test(test_create),
 		cmocka_unit_test(test_create_after_stream_failed),
 		cmocka_unit_test(test_sync_first),

@@ -65,6 +65,7 @@ static void fill(struct record *r, unsigned parts)
 	r->mime_type = copy_of("");
 	r->size = 8ULL << 30;
 	r->part_size = 64 << 20;
+	r->part_block = 16 << 20;
 	r->declared = UINT64_MAX;
 	r->expires_after = 3600;
 	r->upload_id = copy_of("upload_1");
@@ -109,6 +110,7 @@ static void same(const struct record *a, const struct record *b)
 	same_string(a->filename, b->filename);
 	same_string(a->mime_type, b->mime_type);
 	assert_true(a->size == b->size && a->part_size == b->part_size);
+	assert_true(a->part_block == b->part_block);
 	assert_true(a->declared == b->declared && a->expires_after == b->expires_after);
 	same_string(a->upload_id, b->upload_id);
 	assert_true(a->upload_bytes == b->upload_bytes && a->upload_created == b->upload_created);
