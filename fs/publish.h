@@ -122,10 +122,15 @@ void publish_declare(struct publish *p, uint64_t size);
 /* Copied; NULL: by the ending. */
 void publish_set_mime(struct publish *p, const char *mime_type);
 void publish_set_expiry(struct publish *p, uint64_t seconds);
-/* Another name; purpose and path are copied. A Upload made under the old one is given up. */
-int publish_rename(struct publish *p, const char *purpose, const char *path);
+/*
+ * Another name; purpose, path and hold_name (NULL: none) are copied. An Upload made under the old
+ * one is given up. 0 or -ENOMEM.
+ */
+int publish_rename(struct publish *p, const char *purpose, const char *path, const char *hold_name);
 /* One more File to delete once this one is complete. */
 int publish_supersede(struct publish *p, const char *file_id);
+/* That one is not to be deleted after all. On the publisher thread only: from a wait's cb. */
+void publish_spare(struct publish *p, const char *file_id);
 /* Kept in the record, also of what is empty, failed or aborted. */
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 

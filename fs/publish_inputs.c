@@ -110,17 +110,20 @@ void publish_set_mime(struct publish *p, const char *mime_type)
 	free(old);
 }
 
-int publish_rename(struct publish *p, const char *purpose, const char *path)
+int publish_rename(struct publish *p, const char *purpose, const char *path, const char *hold_name)
 {
-	char *a = strdup(purpose), *b = strdup(path), *old_a, *old_b, *old_hold;
+	bool failed = false;
+	char *a = dup_or_null(purpose, &failed), *b = dup_or_null(path, &failed);
+	char *hold = dup_or_null(hold_name, &failed), *old_a, *old_b, *old_hold;
 
-	if (!a || !b) {
+	if (failed) {
 		free(a);
 		free(b);
+		free(hold);
 		return -ENOMEM;
 	}
 	WITH_INPUTS(p, old_a = in->purpose; old_b = in->path; old_hold = in->hold_name;
-		    in->purpose = a; in->path = b; in->hold_name = NULL; in->changed = true;
+		    in->purpose = a; in->path = b; in->hold_name = hold; in->changed = true;
 		    in->renames++);
 	free(old_a);
 	free(old_b);
@@ -288,6 +291,12 @@ void publish_superseded_gone(struct publish *p, const char *file_id)
 		}
 	}
 	pthread_mutex_unlock(&p->pr->lock);
+}
+
+void publish_spare(struct publish *p, const char *file_id)
+{
+	publish_superseded_gone(p, file_id);
+	WITH_INPUTS(p, in->changed = true);
 }
 
 bool publish_wants_durable(struct publish *p)

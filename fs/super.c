@@ -149,6 +149,14 @@ static uint64_t size_of(const struct inode *i)
 	return i->local ? staged_size(i->local->st) : i->bytes;
 }
 
+/* None once it has lost its name; what only .by-id has shown has that one. */
+static unsigned links_of(const struct inode *i)
+{
+	if (i->kind == INODE_DIR)
+		return 2;
+	return (i->parent || i->unlisted) && !(i->local && i->local->dropped);
+}
+
 void super_fill(struct super *s, struct inode *i, struct super_entry *ret)
 {
 	struct stat *st = &ret->st;
@@ -164,7 +172,7 @@ void super_fill(struct super *s, struct inode *i, struct super_entry *ret)
 	ret->settled = dir ? true : !i->local && !i->special;
 	st->st_ino = i->ino;
 	st->st_mode = (dir ? S_IFDIR : S_IFREG) | i->mode;
-	st->st_nlink = dir ? 2 : (i->local && i->local->dropped ? 0 : 1);
+	st->st_nlink = links_of(i);
 	st->st_uid = i->uid;
 	st->st_gid = i->gid;
 	st->st_size = dir ? 0 : (off_t)size_of(i);

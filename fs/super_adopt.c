@@ -143,10 +143,6 @@ int super_adopt(struct super *s, struct staged *st, const struct record *r)
 	i->has_mtime = fstat(staged_fd(st), &sb) == 0;
 	if (i->has_mtime)
 		i->mtime = sb.st_mtim;
-	/* About to be deleted: not to be shown beside the file that replaces it. */
-	for (size_t k = 0; r->state == RECORD_EMPTY && k < r->superseded_count; k++)
-		if (!s->cfg.keep_old && api_id_valid(r->superseded[k]))
-			super_note_gone(s, r->superseded[k]);
 	staged_keep(st);
 	err = local_make(s, i, st, r);
 	if (err)

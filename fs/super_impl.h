@@ -82,6 +82,7 @@ struct super {
 	struct dir *dirs;		 /* open directories */
 	struct staging_in *stagings;	 /* super_content.c: content on its way */
 	struct gone *gone[GONE_BUCKETS]; /* super_listing.c */
+	bool olds_noted;		 /* those of each local side are in gone, for one listing */
 };
 
 /* super.c */
@@ -161,12 +162,16 @@ void local_release(struct super *s, struct local *l);
 struct local *local_settle(struct super *s, struct inode *i);
 /* Closed: seals and publishes. Under lock. */
 void local_seal(struct super *s, struct inode *i);
+/* Under lock: i, which has a local side, is somewhere else now. 0 or negative errno. */
+int local_renamed(struct inode *i);
 /* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
 int local_reopen(struct local *l);
 /* Under lock: something was changed, or is about to be. */
 void local_changed(struct local *l);
 /* Under lock: one more File to go once this one is there, or when it is removed. 0 or -ENOMEM. */
 int local_supersede(struct local *l, const char *file_id);
+/* Under lock, on the publisher thread: of those only the first count. */
+void local_spare(struct local *l, size_t count);
 /* Removes the staged file, cancels its publication. Under lock. */
 void local_drop(struct local *l);
 void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);

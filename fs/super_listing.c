@@ -195,19 +195,47 @@ static struct gone **gone_bucket(struct super *s, const char *file_id)
 	return &s->gone[strhash(file_id) % GONE_BUCKETS];
 }
 
-void super_note_gone(struct super *s, const char *file_id)
+/* until_ms: see struct gone; 0: for the listing that is being looked at. */
+static void leave_out(struct super *s, const char *file_id, uint64_t until_ms)
 {
 	struct gone **at = gone_bucket(s, file_id), *g;
 	size_t size = strlen(file_id) + 1;
 
-	super_forget_file(s, file_id);
 	g = malloc(sizeof(*g) + size);
 	if (!g)
 		return;
 	memcpy(g->file_id, file_id, size);
-	g->until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
+	g->until_ms = until_ms;
 	g->next = *at;
 	*at = g;
+}
+
+void super_note_gone(struct super *s, const char *file_id)
+{
+	super_forget_file(s, file_id);
+	leave_out(s, file_id, clock_mono_ms() + PUBLISH_GRACE_MS);
+}
+
+static void note_olds(void *arg, struct inode *i)
+{
+	const struct local *l = i->local;
+
+	for (size_t k = 0; l && !l->dropped && k < l->olds_count; k++)
+		leave_out(arg, l->olds[k], 0);
+}
+
+/*
+ * Overwritten here, and deleted once what replaced it is a File: nobody sees it any more. Looking
+ * through all inodes is for the first File of a listing that has no entry; there may be none.
+ */
+static bool is_superseded(struct super *s, const char *file_id)
+{
+	if (s->cfg.keep_old)
+		return false;
+	if (!s->olds_noted)
+		inode_table_each(s->table, note_olds, s);
+	s->olds_noted = true;
+	return super_is_gone(s, file_id);
 }
 
 static void forget_gone(struct super *s, uint64_t now)
@@ -356,7 +384,8 @@ static void show(struct super *s, const struct api_file *f, const struct spot *a
 	/* The place of a local file is not decided here, and names that were shown stay. */
 	if (i && (i->local || (i->parent && !i->aside)))
 		return;
-	if (super_is_gone(s, f->id) || !find_place(s, f, &p))
+	if (super_is_gone(s, f->id) || ((!i || !i->parent) && is_superseded(s, f->id)) ||
+	    !find_place(s, f, &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
 	if (!i && other && is_being_completed(other, f))
@@ -450,6 +479,10 @@ void super_apply_listing(void *arg, const struct listing_files *files)
 	if (files->whole)
 		sweep(s, inode_root(s->table), files->number, now);
 	each_file(s, files, show);
+	/* Of what is overwritten the next listing knows more. */
+	if (s->olds_noted)
+		forget_gone(s, now);
+	s->olds_noted = false;
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -307,6 +307,20 @@ void local_seal(struct super *s, struct inode *i)
 	free(path);
 }
 
+int local_renamed(struct inode *i)
+{
+	char *path, *hold;
+	int r = inode_path(i, &path);
+
+	if (r)
+		return r;
+	hold = name_when_renamed(i, path);
+	r = publish_rename(i->local->pub, i->purpose, path, hold);
+	free(hold);
+	free(path);
+	return r;
+}
+
 void local_changed(struct local *l)
 {
 	l->pristine = false;
@@ -330,6 +344,14 @@ int local_supersede(struct local *l, const char *file_id)
 	int r = publish_supersede(l->pub, file_id);
 
 	return r ? r : note_old(l, file_id);
+}
+
+void local_spare(struct local *l, size_t count)
+{
+	while (l->olds_count > count) {
+		publish_spare(l->pub, l->olds[l->olds_count - 1]);
+		free(l->olds[--l->olds_count]);
+	}
 }
 
 void local_drop(struct local *l)

@@ -250,6 +250,7 @@ struct renaming {
 	unsigned flags;
 	struct inode *inode; /* referenced from the moment it was moved, or is being staged */
 	bool was_file;	     /* a published File: on failure it goes back where it was */
+	size_t olds;	     /* so many Files were to go with its next one before the rename */
 	char *former;	     /* its id, with keep_old: what is kept is what was overwritten */
 	super_done_cb *cb;
 	void *arg;
@@ -296,13 +297,8 @@ static void rename_staged(void *arg, int err)
 /* Under lock: the old name back, for the entry and for what is tried again in the background. */
 static void move_back(struct super *s, struct renaming *n, struct inode *dir)
 {
-	char *path;
-
-	if (inode_move(s->table, n->inode, dir, n->name) || !n->inode->local ||
-	    inode_path(n->inode, &path))
-		return;
-	publish_rename(n->inode->local->pub, n->inode->purpose, path);
-	free(path);
+	if (inode_move(s->table, n->inode, dir, n->name) == 0 && n->inode->local)
+		local_renamed(n->inode);
 }
 
 /*
@@ -332,6 +328,8 @@ static void rename_published(void *arg, int err)
 			if (only_a_copy(n->inode->local)) {
 				local_drop(n->inode->local);
 				out = local_take(s, n->inode);
+			} else {
+				local_spare(n->inode->local, n->olds);
 			}
 			move_back(s, n, dir);
 		}
@@ -343,25 +341,36 @@ static void rename_published(void *arg, int err)
 	rename_end(n, err);
 }
 
-static bool only_local(const struct inode *dir)
+/*
+ * Under lock: 0 when all below dir is staged only, -EXDEV when there is a File. *ret_busy: one
+ * that is being published, which will tell; its name can't be changed before that.
+ */
+static int only_local(const struct inode *dir, struct inode **ret_busy)
 {
-	for (const struct inode *i = dir->child; i; i = i->next)
-		if (i->kind == INODE_DIR ? !only_local(i) : i->file_id != NULL || !i->local)
-			return false;
-	return true;
+	struct publish_info info;
+	int r = 0;
+
+	for (struct inode *i = dir->child; i && !r; i = i->next) {
+		if (i->kind == INODE_DIR) {
+			r = only_local(i, ret_busy);
+			continue;
+		}
+		if (i->file_id || !i->local)
+			return -EXDEV;
+		publish_get_info(i->local->pub, &info);
+		if (info.under_way && strcmp(info.status, "held") != 0)
+			*ret_busy = i;
+	}
+	return r;
 }
 
 static void tell_new_paths(struct inode *dir)
 {
-	char *path;
-
 	for (struct inode *i = dir->child; i; i = i->next) {
-		if (i->kind == INODE_DIR) {
+		if (i->kind == INODE_DIR)
 			tell_new_paths(i);
-		} else if (i->local && inode_path(i, &path) == 0) {
-			publish_rename(i->local->pub, i->purpose, path);
-			free(path);
-		}
+		else if (i->local)
+			local_renamed(i);
 	}
 }
 
@@ -373,9 +382,9 @@ static bool is_below(const struct inode *i, const struct inode *dir)
 	return false;
 }
 
-/* Under lock. */
+/* Under lock. 0 with *ret_busy: once more when that one is published. */
 static int rename_dir(struct super *s, struct inode *i, struct inode *other, struct inode *dir,
-		      const char *name)
+		      const char *name, struct inode **ret_busy)
 {
 	int r;
 
@@ -390,8 +399,9 @@ static int rename_dir(struct super *s, struct inode *i, struct inode *other, str
 	if (other && other->child)
 		return -ENOTEMPTY;
 	/* Each File below would have to be sent again: mv does that by itself. */
-	if (!only_local(i))
-		return -EXDEV;
+	r = only_local(i, ret_busy);
+	if (r || *ret_busy)
+		return r;
 	if (other)
 		inode_unlink(s->table, other);
 	super_keep_dir(s, i->parent);
@@ -425,7 +435,6 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 	struct publish_info info = { 0 };
 	struct local *l = i->local;
 	bool held, empty;
-	char *path;
 	int r;
 
 	*ret = RENAME_DONE;
@@ -451,16 +460,13 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 			return 0;
 		}
 	}
+	n->olds = l->olds_count;
 	if (other && (r = replace(s, l, other, ret_out)) != 0)
 		return r;
 	super_keep_dir(s, i->parent);
 	r = inode_move(s->table, i, dir, n->new_name);
 	if (!r)
-		r = inode_path(i, &path);
-	if (r)
-		return r;
-	r = publish_rename(l->pub, i->purpose, path);
-	free(path);
+		r = local_renamed(i);
 	if (r)
 		return r;
 	if (held || n->was_file || empty) {
@@ -497,7 +503,7 @@ static void rename_step(struct renaming *n)
 {
 	enum rename_next next = RENAME_DONE;
 	struct super *s = n->s;
-	struct inode *i = NULL, *other = NULL, *dir = NULL;
+	struct inode *i = NULL, *other = NULL, *dir = NULL, *busy = NULL;
 	char held[NAMES_MAX + 1];
 	struct local *out = NULL;
 	int r;
@@ -507,11 +513,13 @@ static void rename_step(struct renaming *n)
 	/* Another one by now, of which nothing is known yet. */
 	if (!r && n->inode && n->inode != i)
 		n->was_file = false;
-	if (!r && i != other) {
-		if (i->kind == INODE_DIR)
-			r = rename_dir(s, i, other, dir, n->new_name);
-		else
-			r = rename_file(s, n, i, other, dir, &out, &next);
+	if (!r && i != other && i->kind == INODE_FILE)
+		r = rename_file(s, n, i, other, dir, &out, &next);
+	else if (!r && i != other)
+		r = rename_dir(s, i, other, dir, n->new_name, &busy);
+	if (!r && busy) {
+		next = RENAME_WAIT;
+		i = busy;
 	}
 	if (!r && next != RENAME_DONE && n->inode != i) {
 		if (n->inode)
@@ -524,7 +532,9 @@ static void rename_step(struct renaming *n)
 		n->former = strdup(i->file_id);
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
 		/* To one temporary name from another: it goes on being held. */
-		n->w.until = names_temporary(i->name, held) ? UNTIL_DURABLE : UNTIL_ENDED;
+		n->w.until = next == RENAME_WAIT	      ? UNTIL_WRITABLE
+			     : names_temporary(i->name, held) ? UNTIL_DURABLE
+							      : UNTIL_ENDED;
 		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
 		n->w.arg = n;
 		publish_wait(i->local->pub, &n->w);

@@ -375,7 +375,7 @@ static void test_hold_then_rename(void **state)
 	assert_int_equal(r.size, 100 * KIB);
 	record_release(&r);
 	assert_int_equal(fake_api_calls(g.api, FAKE_COMPLETE), 0);
-	assert_int_equal(publish_rename(f.p, "user_data", "a"), 0);
+	assert_int_equal(publish_rename(f.p, "user_data", "a", NULL), 0);
 	assert_int_equal(pub_close(&f), 0);
 	check_done(&f, "a", 2, 2);
 	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 1);
@@ -391,7 +391,7 @@ static void test_hold_then_rename_to_another(void **state)
 	stage_fill(f.st, 0, 100 * KIB, 1);
 	close_held(&f, "a", 60);
 	assert_true(fake_api_wait_done(g.api, FAKE_PART, 2));
-	assert_int_equal(publish_rename(f.p, "user_data", "b"), 0);
+	assert_int_equal(publish_rename(f.p, "user_data", "b", NULL), 0);
 	assert_int_equal(pub_close(&f), 0);
 	check_done(&f, "b", 2, 4);
 	finish(&f);
@@ -442,7 +442,7 @@ static void test_hold_then_written_on(void **state)
 	pub_reopen(&f);
 	stage_fill(f.st, 100, 100, 1);
 	close_held(&f, "a", 60);
-	assert_int_equal(publish_rename(f.p, "user_data", "a"), 0);
+	assert_int_equal(publish_rename(f.p, "user_data", "a", NULL), 0);
 	assert_int_equal(pub_close(&f), 0);
 	pub_check_file(&f, "a");
 	assert_int_equal(fake_api_files(g.api), 1);
@@ -456,7 +456,7 @@ static void test_hold_empty(void **state)
 	(void)state;
 	pub_new(&g, &f, ".a.AbCdEf", "a", NULL);
 	close_held(&f, "a", 60);
-	assert_int_equal(publish_rename(f.p, "user_data", "a"), 0);
+	assert_int_equal(publish_rename(f.p, "user_data", "a", NULL), 0);
 	assert_int_equal(pub_close(&f), 0);
 	assert_string_equal(pub_info(&f).status, "empty");
 	finish(&f);
@@ -471,7 +471,7 @@ static void test_renamed_while_streaming(void **state)
 	publish_predict(f.p, 100 * KIB);
 	stage_fill(f.st, 0, 64 * KIB, 1);
 	assert_true(fake_api_wait_done(g.api, FAKE_PART, 1));
-	assert_int_equal(publish_rename(f.p, "batch", "b"), 0);
+	assert_int_equal(publish_rename(f.p, "batch", "b", NULL), 0);
 	assert_true(fake_api_wait_done(g.api, FAKE_CANCEL, 1));
 	stage_fill(f.st, 64 * KIB, 36 * KIB, 1);
 	assert_int_equal(pub_close(&f), 0);
@@ -493,7 +493,7 @@ static void test_renamed_while_completing(void **state)
 	publish_seal(f.p);
 	pub_wait(&f, &t, UNTIL_ENDED);
 	assert_true(fake_api_wait_calls(g.api, FAKE_COMPLETE, 1));
-	assert_int_equal(publish_rename(f.p, "user_data", "e/a"), 0);
+	assert_int_equal(publish_rename(f.p, "user_data", "e/a", NULL), 0);
 	fake_api_release(g.api, FAKE_COMPLETE);
 	assert_int_equal(told_err(&t), 0);
 	check_done(&f, "e/a", 1, 2);
@@ -916,7 +916,7 @@ static void *live(void *arg)
 			publish_abort(f->p);
 		if (k % 7 == 3) {
 			snprintf(name, sizeof(name), "r%u-%u", k, round);
-			publish_rename(f->p, "user_data", name);
+			publish_rename(f->p, "user_data", name, NULL);
 		}
 		if (k % 6 == 5 && round == 2) {
 			publish_drop(f->p);

@@ -669,7 +669,7 @@ static void test_sync_fails(void **state)
 	assert_int_equal(told_err(&t), -EINVAL);
 	assert_string_equal(pub_info(&f).status, "failed");
 	mend_disk(&f, good);
-	assert_int_equal(publish_rename(f.p, "user_data", "b"), 0);
+	assert_int_equal(publish_rename(f.p, "user_data", "b", NULL), 0);
 	assert_int_equal(pub_close(&f), 0);
 	check_one_file(&f, "b");
 	finish(&f);
