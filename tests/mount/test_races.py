@@ -358,3 +358,5 @@ def test_content_that_does_not_come(world, server, how):
         server.start()
         server.faults([])
         run(["cmp", world.path("source"), path])
+    else:
+        mount.wait()    # it unmounts by itself
