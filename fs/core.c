@@ -1,7 +1,6 @@
 /*
  * The parts of a daemon, bottom to top, and their end in the reverse order.
  */
-#include "fs/layout.h"
 #include "fs/core.h"
 
 #include <errno.h>
@@ -13,6 +12,7 @@
 #include "fs/cache.h"
 #include "fs/fetch.h"
 #include "fs/hasher.h"
+#include "fs/layout.h"
 #include "fs/meta.h"
 #include "fs/opts.h"
 #include "fs/publish.h"

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/layout.h"
 #include "fs/errmap.h"
+#include "fs/layout.h"
 #include "fs/publish_impl.h"
 #include "fs/staging.h"
 #include "net/clock.h"
