@@ -62,6 +62,8 @@ class Run:
         os.makedirs(self.logs, exist_ok=True)
         # Short: the longest path of a test must fit.
         self.tmp = tempfile.mkdtemp(prefix="uploadfs-run-")
+        # Some tests do things as another user, who has to get through here.
+        os.chmod(self.tmp, 0o711)
         self.env = dict(os.environ, TMPDIR=self.tmp, LC_ALL="C.UTF-8", PYTHONUTF8="1",
                         PYTHONDONTWRITEBYTECODE="1")
         # A make above this one must not talk to the ones below.

@@ -387,15 +387,14 @@ def test_a_daemon_that_hangs(world, server, mount):
 
 def test_of_another_user(world, server, mount):
     """Who may not see into a mount is told so, and can't end it."""
-    run(["chmod", "755", world.dir])
-    other = ["setpriv", "--reuid=65534", "--clear-groups"]
+    other = ["setpriv", "--reuid=65534", "--clear-groups",
+             *sanitizer.wrap(SAN, [world.program_for_others()])]
     for words in (["status", mount.mnt], ["umount", mount.mnt]):
-        result = run([*other, *argv(*words)], check=False, env=sanitizer.options(world.dir))
+        result = run([*other, *words], check=False, env=sanitizer.options(world.dir))
         assert result.returncode == 4 and "another user" in result.stderr
     shared = world.mount(server, "allow_other")
-    result = run([*other, *argv("status", shared.mnt)], env=sanitizer.options(world.dir))
+    result = run([*other, "status", shared.mnt], env=sanitizer.options(world.dir))
     assert result.stdout.startswith("0 publishing")
-    result = run([*other, *argv("umount", shared.mnt)], check=False,
-                 env=sanitizer.options(world.dir))
+    result = run([*other, "umount", shared.mnt], check=False, env=sanitizer.options(world.dir))
     assert result.returncode == 1 and "as the user who mounted it" in result.stderr
     assert shared.alive() and is_mounted(shared.mnt)

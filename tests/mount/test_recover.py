@@ -121,8 +121,7 @@ def test_publish_as_a_plain_user(world, server, left):
     if os.geteuid() == 0:
         other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         run(["chown", "-R", "65534:65534", left.state])
-    os.chmod(world.dir, 0o755)
-    argv = sanitizer.wrap(SAN, [os.path.join(BUILD, "uploadfs"), "recover"])
+    argv = sanitizer.wrap(SAN, [world.program_for_others(), "recover"])
     # Reports of a sanitizer go to stderr: world.dir is not that user's.
     env = {**sanitizer.options(""), "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.url}
     text = run([*other, *argv, "publish", left.state], env=env).stderr
