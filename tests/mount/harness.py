@@ -68,6 +68,14 @@ def run(argv, timeout=DEADLINE * 2, check=True, **kwargs):
     return subprocess.CompletedProcess(argv, proc.returncode, out, err)
 
 
+def copy_when_room(source, dest):
+    """
+    cp, after something was removed to make room for it. The close of what was removed did
+    not wait for its RELEASE, and only that frees the space.
+    """
+    wait_until(lambda: run(["cp", source, dest], check=False).returncode == 0, "there is room")
+
+
 def bash(script, *args, **kwargs):
     """run() for a bash script; args are its $1, $2, …"""
     return run(["bash", "-c", script, "bash", *map(str, args)], **kwargs)

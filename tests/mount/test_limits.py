@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from harness import GIB, assert_published, python, run, wait_until, xattr
+from harness import GIB, assert_published, copy_when_room, python, run, wait_until, xattr
 
 LIMIT = 8 * GIB
 
@@ -103,5 +103,5 @@ def test_staging_full(world, server):
                  check=False)
     assert result.returncode == 1 and "No space left on device" in result.stderr
     run(["rm", mount.path("batch", "f")])
-    run(["cp", "/etc/services", mount.path("batch", "g")])
+    copy_when_room("/etc/services", mount.path("batch", "g"))
     assert xattr(mount.path("batch", "g"), "status") == "completed"

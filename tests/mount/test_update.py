@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from harness import assert_published, bash, make_file, md5, python, run, wait_until, xattr
+from harness import (assert_published, bash, copy_when_room, make_file, md5, python, run,
+                     wait_until, xattr)
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_staging_full_leaves_no_part_of_a_file(world, server):
     assert server.files() == []
     os.unlink(dest)
     make_file(source, 1_000_000)
-    run(["cp", source, dest])
+    copy_when_room(source, dest)
     assert_published(server, dest, source)
 
 
