@@ -61,6 +61,7 @@ struct handle {
 	bool writer_killed;  /* one that had written was killed, whoever closes after it */
 	uint64_t last_owner; /* lock owner of the last write, 0: not told */
 	pid_t last_tid;	     /* the thread that made it */
+	pid_t last_pid;	     /* and its process, 0: not known */
 	struct staged *st;   /* referenced; what it reads when there is no local side any more */
 	struct fetch *fetch; /* or what it reads from the service */
 	int text_fd;	     /* or a text of .uploadfs; -1: none */

@@ -51,10 +51,22 @@ int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t 
 	return r;
 }
 
+/* Now, as it waits for the reply: later it may be gone, and its lock owner another process's. */
+static void note_process(struct super *s, struct handle *h, pid_t tid)
+{
+	pid_t pid = writer_process(tid);
+
+	pthread_mutex_lock(&s->lock);
+	if (h->last_tid == tid)
+		h->last_pid = pid;
+	pthread_mutex_unlock(&s->lock);
+}
+
 void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
 		     const struct super_caller *who, uint64_t lock_owner)
 {
 	struct inode *i = h->inode;
+	bool other;
 
 	/* The local side stays as long as a handle that may write is open. */
 	staged_write_end(i->local->st, off, len, done);
@@ -62,12 +74,17 @@ void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t l
 	i->mtime = clock_wall_ts();
 	i->has_mtime = true;
 	h->last_owner = lock_owner;
+	other = h->last_tid != who->tid;
+	if (other)
+		h->last_pid = 0;
 	h->last_tid = who->tid;
 	/* The bytes that failed before are there now. */
 	if (done && off <= i->local->spoilt_at && i->local->spoilt_at < off + done)
 		i->local->spoilt = 0;
 	writer_note_owner(h->writer, lock_owner);
 	pthread_mutex_unlock(&s->lock);
+	if (other)
+		note_process(s, h, who->tid);
 	if (done)
 		local_predict(s, h, off, off + done, who->tid);
 }
@@ -297,12 +314,22 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 	return CLOSE_NOTHING;
 }
 
+/* Was the last write of this handle by the process of thread tid, which is pid? Under lock. */
+static bool wrote_last(const struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
+{
+	if (!h->last_owner || h->last_tid == tid)
+		return h->last_tid == tid;
+	/* The kernel gives the owner of a process that has ended to another one. */
+	return h->last_owner == lock_owner && (!pid || !h->last_pid || h->last_pid == pid);
+}
+
 void super_flush(struct super *s, struct handle *h, const struct super_caller *who,
 		 uint64_t lock_owner, struct super_wait *wait, super_done_cb *cb, void *arg)
 {
 	struct waiting *w = (struct waiting *)wait;
 	enum close_kind kind;
 	bool opener, killed;
+	pid_t pid = 0;
 	int err = 0;
 
 	if (!h->may_write) {
@@ -312,12 +339,13 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 	}
 	opener = writer_is_opener(h->writer, who->tid, lock_owner);
 	killed = writer_fate(h->writer, who->tid) == WRITER_KILLED;
+	if (killed)
+		pid = writer_process(who->tid);
 	pthread_mutex_lock(&s->lock);
 	h->closer_killed = killed && h->wrote;
 	/* A shell goes on after its child was killed: the file is half-written all
 	 * the same. One that only inherited the descriptor means nothing. */
-	if (h->closer_killed &&
-	    (h->last_owner ? h->last_owner == lock_owner : h->last_tid == who->tid))
+	if (h->closer_killed && wrote_last(h, who->tid, pid, lock_owner))
 		h->writer_killed = true;
 	kind = CLOSE_NOTHING;
 	if (!h->closer_killed && !h->writer_killed)

@@ -283,6 +283,13 @@ struct writer *writer_new(pid_t tid)
 	return w;
 }
 
+pid_t writer_process(pid_t tid)
+{
+	struct task_status st;
+
+	return tid > 0 && read_status(tid, &st) == 0 ? st.tgid : 0;
+}
+
 void writer_free(struct writer *w)
 {
 	if (!w)

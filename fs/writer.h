@@ -55,6 +55,9 @@ enum writer_fate {
  */
 enum writer_fate writer_fate(const struct writer *w, pid_t closing_tid);
 
+/* The process of thread tid; 0: not known (any more). */
+pid_t writer_process(pid_t tid);
+
 /*
  * Is a signal pending for thread tid that will end its process, or is the
  * process being ended around it? For interrupted waits: nobody is left to wait.

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from harness import (DEADLINE, MIB, FrozenCopy, assert_nothing_pending, make_file, md5, run,
+from harness import (DEADLINE, MIB, FrozenCopy, assert_nothing_pending, make_file, md5, python, run,
                      wait_until, xattr)
 
 PART = 65536
@@ -358,3 +358,26 @@ def test_cp_killed_while_it_streams(world, server, mount, name):
     # Done again, it is a File.
     run(["cp", source, dest])
     assert (xattr(dest, "status"), xattr(dest, "md5")) == ("completed", md5(source))
+
+
+AFTER_ANOTHER = """
+import os, signal, sys
+def child(body):
+    pid = os.fork()
+    if not pid:
+        body()
+        os._exit(0)
+    os.waitpid(pid, 0)
+for k in range(20):
+    fd = os.open(f"{sys.argv[1]}/f{k % 5}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    child(lambda: os.write(fd, b"by a child"))
+    child(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    os.close(fd)    # raises when it is EIO
+"""
+
+
+def test_killed_after_another_wrote(server, mount):
+    """It wrote nothing itself, though the kernel calls it as it called the one that did."""
+    python(AFTER_ANOTHER, mount.path("batch"))
+    assert sorted(x["filename"] for x in server.files()) == [f"f{k}" for k in range(5)]
+    assert {x["bytes"] for x in server.files()} == {len("by a child")}
