@@ -144,6 +144,7 @@ class File:
         self.own = None         # (name, MD5) of the File behind it
         self.olds = []          # of those that go once it is published: it was renamed onto them
         self.mtime = None       # as it was set, until it is written
+        self.quiet = False      # nobody waited for its last publication
 
     def settled(self):
         return self.state == "file" and not self.dirty and not self.touched
@@ -362,7 +363,7 @@ class Machine:
         """Somebody ends the writing of a file that has a name."""
         with open(self.where(REF, file.path), "rb") as f:
             data = f.read()
-        file.dirty = file.touched = False
+        file.dirty = file.touched = file.quiet = False
         if TEMPORARY.fullmatch(os.path.basename(file.path)) and not at_mount:
             file.state = "held"     # contract: it is published by its rename, or the next mount
         else:
@@ -393,7 +394,7 @@ class Machine:
         file.writers -= 1
         if not file.writers and file.path is not None and (file.dirty or file.touched):
             self.publish(file)
-            self.background = True
+            self.background = file.quiet = True
 
     def gone(self, file):
         """
@@ -403,6 +404,9 @@ class Machine:
         for slot in self.slots.values():
             if slot.handle.file is file and file.settled():
                 slot.handle.frail = True
+        # contract: if it is being published, its File is deleted as soon as it exists. It may be
+        # there before the mount has heard of it.
+        self.background |= file.quiet
         file.path = None
         file.dirty = file.touched = False
         file.own, file.olds = None, []
@@ -743,7 +747,7 @@ class Machine:
         self.mount.remount()
         for file in [x for x in self.names.values() if x.state == "held"]:
             self.publish(file, at_mount=True)
-            self.background = True
+            self.background = file.quiet = True
         self.check_server()
         self.do_check()
 

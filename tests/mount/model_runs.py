@@ -11,8 +11,9 @@ line, and can be done again by --replay (- is stdin).
 """
 import argparse
 import ast
-import concurrent.futures
+import functools
 import os
+import pickle
 import random
 import sys
 import time
@@ -154,7 +155,7 @@ class Failure(AssertionError):
 
 
 class Run:
-    """One mount, with as many machines on it as there are lists of steps, each a thread's."""
+    """One mount, with as many machines on it as there are lists of steps, each a process's."""
 
     def __init__(self, variant, seed, world):
         args, words, values, options = VARIANTS[variant]
@@ -191,16 +192,60 @@ class Run:
             machine.let_go()
 
 
+def start_beside(work):
+    """
+    work() in a process of its own; the returned function waits for it and gives its Failure, or
+    None. Threads won't do: the children of one machine would inherit the files of the others.
+    """
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if not pid:
+        failed = None
+        try:
+            work()
+        except Failure as exc:
+            failed = str(exc), exc.done, exc.steps
+        except BaseException as exc:    # a mistake in the model itself
+            failed = repr(exc), [], []
+        finally:
+            with open(writes, "wb") as f:
+                pickle.dump(failed, f)
+            os._exit(0)
+    os.close(writes)
+
+    def join():
+        with open(reads, "rb") as f:
+            told = f.read()
+        os.waitpid(pid, 0)
+        failed = pickle.loads(told) if told else ("its process died", [], [])
+        return failed and Failure(*failed)
+
+    return join
+
+
+def beside(run, lists):
+    """Each list by a machine of its own; the first Failure, or None."""
+    jobs = [start_beside(functools.partial(run.do, steps, number))
+            for number, steps in enumerate(lists)]
+    failures = [join() for join in jobs]
+    return next(filter(None, failures), None)
+
+
+def alone(run, steps):
+    try:
+        run.do(steps)
+    except Failure as exc:
+        return exc
+    return None
+
+
 def once(variant, seed, *lists):
     """Does the lists of steps side by side. AssertionError with the logs when anything fails."""
     world = harness.World()
     failure = None
     try:
         run = Run(variant, seed, world)
-        with concurrent.futures.ThreadPoolExecutor(len(lists)) as pool:
-            jobs = [pool.submit(run.do, x, k if len(lists) > 1 else None)
-                    for k, x in enumerate(lists)]
-        failure = next((x.exception() for x in jobs if x.exception()), None)
+        failure = beside(run, lists) if len(lists) > 1 else alone(run, lists[0])
     finally:
         if failure:
             run.mount.may_fail = True
@@ -255,14 +300,20 @@ def steps_of(seed, count, machines=1):
     return [make_steps(rng, count, without) for _ in range(machines)]
 
 
+def head(variant, seed, count, machines=1):
+    """What run() is to do, and the command that does it again."""
+    return (f"variant {variant}, seed {seed}, {count} steps, {machines} at once; again: "
+            f"tests/mount/model_runs.py --variant {variant} --seed {seed} --steps {count} "
+            f"--machines {machines}")
+
+
 def run(variant, seed, count, machines=1):
     """A whole run; AssertionError with its story, as short as it could be made."""
     lists = steps_of(seed, count, machines)
-    head = f"variant {variant}, seed {seed}, {count} steps, {machines} at once"
     try:
         once(variant, seed, *lists)
     except AssertionError as exc:
-        text = f"{head}: {exc}"
+        text = f"{head(variant, seed, count, machines)}: {exc}"
         steps = getattr(exc, "done", lists[0])
         if machines == 1:
             steps, story = shrink(variant, seed, steps)
