@@ -662,6 +662,10 @@ class Machine:
         if TEMPORARY.search(new) and any(x and (x.own or x.olds)
                                          for x in (file, self.names.get(new))):
             return
+        # contract: what is replaced while it is on its way is dropped, as by rm; when it has
+        # arrived it is a File, which stays until the new one is there.
+        if self.patient and new in self.names:
+            self.check_server()
         _, err = self.both(f"rename {old} {new}",
                            lambda side: renameat2(self.where(side, old), self.where(side, new),
                                                   flags))
