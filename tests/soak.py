@@ -16,6 +16,7 @@ import concurrent.futures
 import itertools
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -158,6 +159,8 @@ def main():
     parser.add_argument("--at-a-time", type=int, default=4)
     parser.add_argument("--model", action="store_true")
     args = parser.parse_args()
+    # As timeout(1) ends it: its mounts and daemons go, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if args.model:
         return soak_model(args.seconds, args.seed or random.randrange(10 ** 9))
     if args.seed is not None:

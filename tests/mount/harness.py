@@ -68,6 +68,27 @@ def run(argv, timeout=DEADLINE * 2, check=True, **kwargs):
     return subprocess.CompletedProcess(argv, proc.returncode, out, err)
 
 
+def wait_let_go(mount, path):
+    """
+    Until path, which was written and is a File by now, is nothing but that: a close does not
+    wait for its RELEASE, and up to that the staged file answers reads and takes writes.
+    """
+    line = b"\npath " + os.path.relpath(path, mount.mnt).split("/", 1)[1].encode() + b"\n"
+    folder = os.path.join(mount.state, "staging")
+
+    def gone():
+        for name in os.listdir(folder):
+            try:
+                with open(os.path.join(folder, name), "rb") as f:
+                    if name.endswith(".rec") and line in f.read():
+                        return False
+            except FileNotFoundError:
+                pass
+        return True
+
+    wait_until(gone, f"{path} is let go of")
+
+
 def copy_when_room(source, dest):
     """
     cp, after something was removed to make room for it. The close of what was removed did

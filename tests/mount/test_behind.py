@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from harness import assert_nothing_pending, md5, wait_until, xattr
+from harness import assert_nothing_pending, md5, wait_let_go, wait_until, xattr
 from test_races import get, put, status
 
 
@@ -40,6 +40,7 @@ def test_gone_and_nowhere_in_the_cache(world, server):
     mount = world.mount(server, cache_size="0")
     path = mount.path("batch", "f")
     put(path, b"0123456789")
+    wait_let_go(mount, path)
     fd = os.open(path, os.O_WRONLY)
     os.unlink(path)
     with pytest.raises(OSError) as info:

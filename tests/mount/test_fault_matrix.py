@@ -299,6 +299,7 @@ class Bench:
     def how_read(self, case):
         case.content = self.content(case)
         self.write(case, case.content)
+        harness.wait_let_go(self.mount, self.path(case))
         with open(self.path(case), "rb") as f:
             assert f.read() == case.content, "other bytes were read"
 

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from harness import (KEY, MIB, SLOW, assert_nothing_pending, assert_published, is_mounted,
-                     make_file, md5, run, wait_until, xattr)
+                     make_file, md5, run, wait_let_go, wait_until, xattr)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # What somebody else's unlink, rename or kill can do to an operation; and EIO for what a killed
@@ -336,6 +336,7 @@ def test_content_that_does_not_come(world, server, how):
     path = mount.path("batch", "f")
     make_file(world.path("source"), 3 * MIB)
     run(["cp", world.path("source"), path])
+    wait_let_go(mount, path)
     server.faults([{"op": "content", "action": "stall", "when": "during", "times": 0}])
     fd = os.open(path, os.O_RDWR)
     try:

@@ -10,7 +10,7 @@ import re
 import pytest
 
 import sanitizer
-from harness import BUILD, KEY, MIB, ROOT, SAN, make_file, run, wait_until, xattr
+from harness import BUILD, KEY, MIB, ROOT, SAN, make_file, run, wait_let_go, wait_until, xattr
 
 with open(os.path.join(ROOT, "docs", "troubleshooting.md"), encoding="utf-8") as f:
     TEXT = f.read()
@@ -93,6 +93,8 @@ def test_errors_of_files(world):
     for name in ("gone", "other"):
         run(["cp", source, mount.path("batch", name)])
     run(["cp", source, mount.path("user_data", "mine")])
+    for names in (("batch", "gone"), ("user_data", "mine")):
+        wait_let_go(mount, mount.path(*names))
     code, text = read_fails(mount, mount.path("user_data", "mine"))
     assert code == "EACCES"
     seen.see(code, text)

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from harness import (assert_published, bash, copy_when_room, make_file, md5, python, run,
-                     wait_until, xattr)
+                     wait_let_go, wait_until, xattr)
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def test_touch_of_what_may_not_be_read(world, server):
     file_id = xattr(dest, "file_id")
     run(["touch", dest])
     assert xattr(dest, "file_id") == file_id
+    wait_let_go(mount, dest)
     result = bash("echo more >> $1", dest, check=False)
     assert result.returncode != 0 and "Permission denied" in result.stderr
     assert [f["id"] for f in server.files()] == [file_id]
