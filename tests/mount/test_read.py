@@ -16,8 +16,13 @@ from shelf import downloads, put, served, sparse
 def cached(mount):
     """{File ID: bytes} of what stands in the cache."""
     path = os.path.join(mount.state, "cache")
-    names = [x for x in os.listdir(path) if x != ".fetch"]
-    return {x: os.path.getsize(os.path.join(path, x)) for x in names}
+    found = {}
+    for name in set(os.listdir(path)) - {".fetch"}:
+        try:
+            found[name] = os.path.getsize(os.path.join(path, name))
+        except FileNotFoundError:
+            pass    # it has just gone
+    return found
 
 
 def drop_pages(path):

@@ -33,7 +33,8 @@ static struct rig g;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct save saves[SAVES_MAX];
 static unsigned save_count;
-static ino_t synced_ino; /* what was synced last */
+static ino_t synced_ino;	   /* what was synced last */
+static struct pub *close_at_abort; /* this one, when its record says that it was aborted */
 
 static void note_sync(const struct stat *st)
 {
@@ -79,6 +80,11 @@ static void note_save(int dirfd, const char *tmp)
 	s->file_synced = synced_ino == st.st_ino;
 	synced_ino = 0;
 	pthread_mutex_unlock(&lock);
+	if (close_at_abort && r.state == RECORD_ABORTED) {
+		staged_seal(close_at_abort->st);
+		publish_seal(close_at_abort->p);
+		close_at_abort = NULL;
+	}
 	record_release(&r);
 }
 
@@ -201,12 +207,32 @@ static void test_failure(void **state)
 	rig_close(&g, pubs, 1);
 }
 
+/* A close that comes while the end of the killed writer is being noted is not lost. */
+static void test_closed_while_aborting(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+	struct told t;
+
+	(void)state;
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 100, 1);
+	close_at_abort = &f;
+	publish_abort(f.p);
+	pub_wait_ends(&f, 1);
+	pub_wait(&f, &t, UNTIL_ENDED);
+	assert_int_equal(told_err(&t), 0);
+	assert_string_equal(pub_info(&f).status, "completed");
+	pub_check_file(&f, "a");
+	rig_close(&g, pubs, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_each_step, setup),
 		cmocka_unit_test_setup(test_before_the_old_one_goes, setup),
 		cmocka_unit_test_setup(test_failure, setup),
+		cmocka_unit_test_setup(test_closed_while_aborting, setup),
 	};
 
 	rig_init();
