@@ -167,8 +167,8 @@ install: all
 	install -m 644 $(MAN_PAGES) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(MAN5_PAGES) $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 $(wildcard README.md docs/*.md docs/*.json) $(DESTDIR)$(PREFIX)/share/doc/uploadfs/
-	install -m 644 completions/uploadfs.bash $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs
-	install -m 644 completions/_uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/
+	install -m 644 docs/completions/uploadfs.bash $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs
+	install -m 644 docs/completions/_uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/
 
 ## uninstall: remove what install put there
 uninstall:

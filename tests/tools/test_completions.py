@@ -4,8 +4,8 @@ import re
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BASH = os.path.join(ROOT, "completions", "uploadfs.bash")
-ZSH = os.path.join(ROOT, "completions", "_uploadfs")
+BASH = os.path.join(ROOT, "docs", "completions", "uploadfs.bash")
+ZSH = os.path.join(ROOT, "docs", "completions", "_uploadfs")
 # Refused, or the kernel's.
 NOT_OFFERED = {"api_key"}
 
