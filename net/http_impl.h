@@ -1,0 +1,91 @@
+#ifndef UPLOADFS_NET_HTTP_IMPL_H
+#define UPLOADFS_NET_HTTP_IMPL_H
+
+/*
+ * What the files of net/http.h share: http.c (the thread and its tasks), http_xfer.c (a
+ * transfer's set-up, and what curl calls while it runs), http_end.c (its end, the redirects and
+ * the watchdog). Nobody else includes it. All functions run on the network thread, and none
+ * blocks.
+ */
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "net/buf.h"
+#include "net/http.h"
+
+#define HTTP_ERROR_BODY_MAX (64U << 10) /* of a reply outside 2xx; what lies behind is dropped */
+#define HTTP_WATCH_MS 500		/* how often http_watch() looks */
+
+TAILQ_HEAD(http_xfers, http_xfer);
+STAILQ_HEAD(http_tasks, http_task);
+
+struct http {
+	CURLM *multi;
+	pthread_t thread;
+	struct http_config cfg;
+	char *user_agent;
+	bool stopped; /* the thread was joined */
+	atomic_ullong sent, received;
+
+	pthread_mutex_t lock;
+	struct http_tasks tasks; /* by lock */
+	bool stopping, closed;	 /* by lock; closed: tasks are refused */
+
+	struct http_xfers xfers; /* network thread only, as all below */
+	uint64_t watch_at;
+};
+
+struct http_xfer {
+	TAILQ_ENTRY(http_xfer) link;
+	struct http *http;
+	CURL *easy;
+	curl_mime *mime;
+	struct curl_slist *plain, *all; /* headers without and with the secret ones */
+	char *url;			/* the first, to which the secret ones go */
+	struct http_part part;
+	uint64_t part_at; /* next byte of the part to hand out */
+	uint64_t body_len;
+	http_done_cb *done;
+	http_data_cb *data;
+	void *arg;
+	struct http_head head;
+	struct buf reply;
+	size_t reply_max;
+	uint64_t idle_ms, reply_ms;
+	uint64_t moved, moved_at; /* bytes both ways; when that last changed */
+	uint64_t up, down;	  /* what http->sent and received know of */
+	size_t header_bytes;
+	unsigned sends, hops;
+	int local_errno;
+	bool get, follow, kept, stale, timed_out, too_big, enough;
+	char error[CURL_ERROR_SIZE];
+};
+
+/* http_xfer.c */
+
+/*
+ * Points the transfer at url (copied by curl): the proxy that it is reached by, and the secret
+ * headers only where x->url's own host would get them. 0 or -ENOMEM.
+ */
+int http_xfer_set_url(struct http_xfer *x, const char *url);
+
+/* Frees a transfer that is in no list (any more); NULL is fine. */
+void http_xfer_free(struct http_xfer *x);
+
+/* http_end.c */
+
+/*
+ * The transfer ended with this code of curl's: follows a redirect, or tells its done callback
+ * and frees it.
+ */
+void http_finish(struct http_xfer *x, CURLcode code);
+
+/* Ends what has not moved for too long (now: milliseconds of clock_mono_ms()). */
+void http_watch(struct http *h, uint64_t now);
+
+#endif

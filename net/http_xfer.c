@@ -1,0 +1,264 @@
+#include "net/http_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/clock.h"
+#include "net/url.h"
+
+#define HTTP_UPLOAD_BUFFER (512L << 10) /* of a part; a call keeps curl's 64 KiB */
+#define HTTP_DATA_BUFFER (256L << 10)	/* of a streamed reply */
+#define HTTP_HEADERS_MAX (256U << 10)
+
+/* ---- what curl calls ---- */
+
+static size_t on_part_read(char *dst, size_t size, size_t count, void *arg)
+{
+	struct http_xfer *x = arg;
+	uint64_t left = x->part.len - x->part_at;
+	size_t want = size * count;
+	ssize_t n;
+
+	if (want > left)
+		want = (size_t)left;
+	if (!want)
+		return 0;
+	do {
+		n = pread(x->part.fd, dst, want, (off_t)(x->part.offset + x->part_at));
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0) {
+		x->local_errno = n ? -errno : -EIO;
+		return CURL_READFUNC_ABORT;
+	}
+	x->part_at += (size_t)n;
+	if (x->part.moving)
+		atomic_fetch_add(x->part.moving, (unsigned long long)n);
+	return (size_t)n;
+}
+
+static int on_part_seek(void *arg, curl_off_t offset, int origin)
+{
+	struct http_xfer *x = arg;
+
+	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > x->part.len)
+		return CURL_SEEKFUNC_CANTSEEK;
+	/* Unsigned, so that it may go down as well. */
+	if (x->part.moving)
+		atomic_fetch_add(x->part.moving, (unsigned long long)offset - x->part_at);
+	x->part_at = (uint64_t)offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+	struct http_xfer *x = arg;
+	size_t len = size * count, room;
+	int rc;
+
+	if (x->head.status < 200 || x->head.status > 299) {
+		room = HTTP_ERROR_BODY_MAX - x->reply.len;
+		buf_add(&x->reply, data, len < room ? len : room);
+		return len;
+	}
+	if (x->data) {
+		rc = x->data(x->arg, &x->head, data, len);
+		if (rc < 0)
+			x->local_errno = rc;
+		x->enough = rc == HTTP_ENOUGH;
+		return rc ? 0 : len;
+	}
+	rc = x->reply.len + len > x->reply_max ? -EMSGSIZE : buf_add(&x->reply, data, len);
+	if (!rc)
+		return len;
+	x->too_big = rc == -EMSGSIZE;
+	x->local_errno = rc;
+	return 0;
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *arg)
+{
+	struct http_xfer *x = arg;
+
+	x->header_bytes += size * count;
+	http_head_line(&x->head, data, size * count);
+	if (x->header_bytes <= HTTP_HEADERS_MAX)
+		return size * count;
+	x->too_big = true;
+	return 0;
+}
+
+/* Runs as a request is about to be sent on a connection. */
+static int on_send(void *arg, char *remote, char *local, int remote_port, int local_port)
+{
+	struct http_xfer *x = arg;
+	long connects = 0;
+
+	(void)remote, (void)local, (void)remote_port, (void)local_port;
+	/*
+	 * A second time is curl's own retry after a kept connection broke. The
+	 * first may have been carried out, and only our caller can tell whether
+	 * doing it twice is harmless.
+	 */
+	if (++x->sends > 1 && !x->get) {
+		x->stale = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
+	curl_easy_getinfo(x->easy, CURLINFO_NUM_CONNECTS, &connects);
+	x->kept = !connects;
+	x->moved_at = clock_mono_ms();
+	return CURL_PREREQFUNC_OK;
+}
+
+/* ---- starting ---- */
+
+int http_xfer_set_url(struct http_xfer *x, const char *url)
+{
+	bool home = url_same_origin(url, x->url);
+
+	/* A proxy from the environment cannot reach our loopback. */
+	curl_easy_setopt(x->easy, CURLOPT_PROXY, url_is_loopback(url) ? "" : NULL);
+	/* curl itself would take only Authorization and Cookie away from another host. */
+	curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, home ? x->all : x->plain);
+	return curl_easy_setopt(x->easy, CURLOPT_URL, url) ? -ENOMEM : 0;
+}
+
+static int add_headers(struct curl_slist **list, const char *const *headers)
+{
+	struct curl_slist *longer;
+
+	for (; headers && *headers; headers++) {
+		longer = curl_slist_append(*list, *headers);
+		if (!longer)
+			return -ENOMEM;
+		*list = longer;
+	}
+	return 0;
+}
+
+static int set_headers(struct http_xfer *x, const struct http_request *rq)
+{
+	/* Without Expect a large body would wait up to a second for a 100 that few send. */
+	static const char *const ours[] = { "Expect:", NULL };
+
+	if (add_headers(&x->plain, ours) || add_headers(&x->plain, rq->headers) ||
+	    add_headers(&x->all, ours) || add_headers(&x->all, rq->headers) ||
+	    add_headers(&x->all, rq->auth_headers))
+		return -ENOMEM;
+	return 0;
+}
+
+static int set_part(struct http_xfer *x, const struct http_part *part)
+{
+	curl_mimepart *field;
+
+	x->part = *part;
+	x->body_len = part->len;
+	x->mime = curl_mime_init(x->easy);
+	field = x->mime ? curl_mime_addpart(x->mime) : NULL;
+	if (!field || curl_mime_name(field, part->field) ||
+	    curl_mime_filename(field, part->filename) ||
+	    curl_mime_type(field, "application/octet-stream") ||
+	    curl_mime_data_cb(field, (curl_off_t)part->len, on_part_read, on_part_seek, NULL, x))
+		return -ENOMEM;
+	x->part.field = x->part.filename = NULL;
+	curl_easy_setopt(x->easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_UPLOAD_BUFFER);
+	return curl_easy_setopt(x->easy, CURLOPT_MIMEPOST, x->mime) ? -ENOMEM : 0;
+}
+
+static int set_method(struct http_xfer *x, const struct http_request *rq)
+{
+	x->get = rq->method == HTTP_GET;
+	if (rq->method == HTTP_DELETE)
+		return curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, "DELETE") ? -ENOMEM : 0;
+	if (rq->method == HTTP_GET)
+		return 0;
+	if (rq->part)
+		return set_part(x, rq->part);
+	x->body_len = rq->body_len;
+	curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->body_len);
+	curl_easy_setopt(x->easy, CURLOPT_POSTFIELDS, rq->body ? rq->body : "");
+	return 0;
+}
+
+static void set_options(struct http_xfer *x, const struct http_request *rq)
+{
+	CURL *e = x->easy;
+
+	curl_easy_setopt(e, CURLOPT_PRIVATE, x);
+	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
+	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, (long)x->http->cfg.connect_timeout_s);
+	curl_easy_setopt(e, CURLOPT_TIMEOUT, (long)rq->total_timeout_s);
+	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
+	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
+	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_send);
+	curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
+	if (x->http->user_agent)
+		curl_easy_setopt(e, CURLOPT_USERAGENT, x->http->user_agent);
+	if (rq->data)
+		curl_easy_setopt(e, CURLOPT_BUFFERSIZE, HTTP_DATA_BUFFER);
+}
+
+void http_xfer_free(struct http_xfer *x)
+{
+	if (!x)
+		return;
+	curl_easy_cleanup(x->easy);
+	curl_mime_free(x->mime);
+	curl_slist_free_all(x->plain);
+	curl_slist_free_all(x->all);
+	buf_release(&x->reply);
+	free(x->url);
+	free(x);
+}
+
+int http_start(struct http *h, const struct http_request *rq, struct http_xfer **ret)
+{
+	struct http_xfer *x = calloc(1, sizeof(*x));
+	int rc = -ENOMEM;
+
+	if (!x)
+		return -ENOMEM;
+	x->http = h;
+	x->done = rq->done;
+	x->data = rq->data;
+	x->arg = rq->arg;
+	x->follow = rq->follow;
+	x->idle_ms = rq->idle_timeout_s * 1000ULL;
+	x->reply_ms = rq->reply_timeout_s * 1000ULL;
+	x->reply_max = rq->reply_max;
+	http_head_init(&x->head);
+	buf_init(&x->reply,
+		 rq->reply_max > HTTP_ERROR_BODY_MAX ? rq->reply_max : HTTP_ERROR_BODY_MAX);
+	x->url = strdup(rq->url);
+	x->easy = curl_easy_init();
+	if (!x->url || !x->easy)
+		goto fail;
+	set_options(x, rq);
+	rc = set_headers(x, rq);
+	if (!rc)
+		rc = set_method(x, rq);
+	if (!rc)
+		rc = http_xfer_set_url(x, rq->url);
+	if (!rc && curl_multi_add_handle(h->multi, x->easy))
+		rc = -ENOMEM;
+	if (rc)
+		goto fail;
+	TAILQ_INSERT_TAIL(&h->xfers, x, link);
+	*ret = x;
+	return 0;
+fail:
+	http_xfer_free(x);
+	return rc;
+}
