@@ -77,9 +77,10 @@ static void on_file(void *arg, const struct api_error *err, const struct api_fil
 	pthread_mutex_lock(&s->lock);
 	if (file) {
 		i = inode_by_file_id(s->table, file->id);
-		if (!i)
+		if (!i && !file->bytes_unknown)
 			i = make_file(s, file);
-		r = i ? 0 : -ENOMEM;
+		/* Of a size that the service does not know yet: as if it were not there yet. */
+		r = i ? 0 : file->bytes_unknown ? -ENOENT : -ENOMEM;
 	}
 	if (i) {
 		i->nlookup++;

@@ -342,7 +342,8 @@ static void give_file(struct super *s, struct inode *i, const struct api_file *f
 	i->mode = s->cfg.file_mode & ~s->cfg.umask;
 	i->uid = s->cfg.uid;
 	i->gid = s->cfg.gid;
-	i->bytes = f->bytes;
+	if (!f->bytes_unknown)
+		i->bytes = f->bytes;
 	i->created_at = f->created_at;
 	i->expires_at = f->expires_at;
 	super_recall(s, i);
@@ -381,6 +382,9 @@ static void show(struct super *s, const struct api_file *f, const struct spot *a
 	char plain[NAMES_MAX + 1];
 	struct place p;
 
+	/* While its size is not known it would seem empty to who reads it. */
+	if (!i && f->bytes_unknown)
+		return;
 	/* The place of a local file is not decided here, and names that were shown stay. */
 	if (i && (i->local || (i->parent && !i->aside)))
 		return;

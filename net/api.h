@@ -102,9 +102,10 @@ struct api_file {
 	const char *id;
 	const char *filename; /* any bytes but NUL; may be empty */
 	const char *purpose;  /* of the form of an id: it can be a file name */
-	uint64_t bytes;	      /* 0 when the service does not know yet (Azure: null) */
-	int64_t created_at;   /* seconds since the epoch */
-	int64_t expires_at;   /* 0: never */
+	uint64_t bytes;
+	bool bytes_unknown; /* the service does not know yet (Azure: null); bytes is 0 */
+	int64_t created_at; /* seconds since the epoch */
+	int64_t expires_at; /* 0: never */
 };
 
 struct api_upload {
@@ -191,7 +192,8 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 
 /*
  * POST /uploads/{id}/complete. md5_hex may be NULL. Checked: the id, status
- * completed, a File with an id, file.bytes == bytes.
+ * completed, a File with an id, file.bytes == bytes; where the service does not
+ * know those yet, the Upload's bytes.
  */
 struct api_req *api_upload_complete(struct api *api, const char *upload_id,
 				    const char *const *part_ids, size_t part_count,
@@ -218,7 +220,8 @@ struct api_req *api_file_list(struct api *api, const char *purpose, const char *
 struct api_req *api_file_get(struct api *api, const char *file_id, api_file_cb *cb, void *arg);
 
 /*
- * DELETE /files/{id}. Checked: the id, deleted true. A 404 after a try whose
+ * DELETE /files/{id}. Checked: the id, deleted true, unless the reply is a 204
+ * without a body (Azure's older versions). A 404 after a try whose
  * reply was lost or garbled is success: the File is gone.
  */
 struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_cb *cb, void *arg);

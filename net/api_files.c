@@ -143,11 +143,17 @@ static const char *delete_take(struct api_req *req, const struct json *reply)
 	return api_json_deleted(reply, ((struct file_call *)req)->id);
 }
 
-/* An earlier try may have done it: then there is nothing left to find, as was asked for. */
+/*
+ * 204 has no body to check. After a 404 there is nothing left to find, as was
+ * asked for, if an earlier try may have done it.
+ */
 static bool delete_judge(struct api_req *req, const struct http_result *res, struct hq_verdict *v)
 {
+	int status = res->head.status;
+
 	(void)v;
-	if (res->fail != HTTP_REPLIED || res->head.status != 404 || !req->err.maybe_applied)
+	if (res->fail != HTTP_REPLIED ||
+	    (status != 204 && (status != 404 || !req->err.maybe_applied)))
 		return false;
 	req->err.kind = API_OK;
 	return true;

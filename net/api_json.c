@@ -1,15 +1,10 @@
 #include "net/api_json.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-#include "net/log.h"
 
 #define TIME_MAX 253402300799LL /* the end of the year 9999 */
-#define FOREIGN_TEXT_MAX 300	/* of an error body that is not the API's */
 
 /* ---- requests ---- */
 
@@ -89,8 +84,8 @@ const char *api_json_file(const struct json *j, struct api_file *ret)
 	f.purpose = get_id(j, "purpose");
 	if (!f.purpose)
 		return "the File has no valid purpose";
-	/* Azure sends null while it does not know. */
-	if (bytes && !json_is_null(bytes) && json_u64(bytes, &f.bytes))
+	f.bytes_unknown = bytes && json_is_null(bytes);
+	if (bytes && !f.bytes_unknown && json_u64(bytes, &f.bytes))
 		return "the File has no valid byte count";
 	if (!get_time(j, "created_at", -1, &f.created_at) ||
 	    !get_time(j, "expires_at", 0, &f.expires_at))
@@ -166,6 +161,14 @@ const char *api_json_deleted(const struct json *j, const char *id)
 	return NULL;
 }
 
+/* Azure lists what was deleted for a while. */
+static bool is_deleted(const struct json *j)
+{
+	const char *status = json_get_str(j, "status");
+
+	return status && (!strcmp(status, "deleting") || !strcmp(status, "deleted"));
+}
+
 /* Where the next page starts: last_id, else the last entry, checked or not. "" when neither. */
 static const char *page_last_id(const struct json *j, const struct json *last)
 {
@@ -190,6 +193,8 @@ const char *api_json_page(const struct json *j, const char *after, struct api_fi
 		return "out of memory for a list";
 	for (m = json_first(data); m; m = json_next(m)) {
 		last = m;
+		if (is_deleted(m))
+			continue;
 		if (api_json_file(m, &files[page.count]))
 			page.skipped++;
 		else
@@ -204,133 +209,4 @@ const char *api_json_page(const struct json *j, const char *after, struct api_fi
 	}
 	*ret = page;
 	return NULL;
-}
-
-/* ---- errors ---- */
-
-/* Ends s before a multibyte character that was cut in two. */
-static void trim_utf8(char *s)
-{
-	size_t len = strlen(s), at = len, need;
-
-	while (at && len - at < 3 && ((unsigned char)s[at - 1] & 0xc0) == 0x80)
-		at--;
-	if (!at || (unsigned char)s[at - 1] < 0xc0)
-		return;
-	at--;
-	need = (unsigned char)s[at] >= 0xf0 ? 4 : (unsigned char)s[at] >= 0xe0 ? 3 : 2;
-	if (len - at < need)
-		s[at] = '\0';
-}
-
-/* Copies with control bytes escaped; cuts where the room ends. */
-static void one_line(char *dst, size_t size, const char *src)
-{
-	size_t at = 0;
-
-	for (; *src; src++) {
-		unsigned char c = (unsigned char)*src;
-		bool c1 =
-			c == 0xc2 && (unsigned char)src[1] >= 0x80 && (unsigned char)src[1] < 0xa0;
-		bool plain = c >= 0x20 && c != 0x7f && !c1;
-
-		if (size - at <= (plain ? 1U : 4U))
-			break;
-		if (c == '\n' || c == '\r' || c == '\t')
-			dst[at++] = ' ';
-		else if (plain)
-			dst[at++] = (char)c;
-		else
-			at += (size_t)snprintf(dst + at, 5, "\\x%02x",
-					       c1 ? (unsigned char)*++src : c);
-	}
-	dst[at] = '\0';
-	trim_utf8(dst);
-}
-
-/* Whole before it is cut: half a secret would not be recognised. */
-void api_clean(char *dst, size_t size, const char *src)
-{
-	size_t room = strlen(src) * 3 + 16;
-	char *redacted = malloc(room);
-
-	if (!redacted) {
-		dst[0] = '\0';
-		return;
-	}
-	log_redact(redacted, room, src);
-	one_line(dst, size, redacted);
-	free(redacted);
-}
-
-/* error.code is a string in the API, a number in some servers. */
-static void get_word(const struct json *obj, const char *key, char *dst, size_t size)
-{
-	const struct json *j = json_get(obj, key);
-	uint64_t number;
-
-	if (json_is_string(j))
-		api_clean(dst, size, json_str(j));
-	else if (!json_u64(j, &number))
-		snprintf(dst, size, "%llu", (unsigned long long)number);
-}
-
-static bool error_from_json(const struct json *root, struct api_error *err)
-{
-	const struct json *e = json_get(root, "error");
-	const char *text;
-
-	if (json_is_object(e)) {
-		text = json_get_str(e, "message");
-		get_word(e, "code", err->code, sizeof(err->code));
-		get_word(e, "type", err->type, sizeof(err->type));
-	} else {
-		text = json_str(e);
-		if (!text)
-			text = json_get_str(root, "message");
-		if (!text)
-			text = json_get_str(root, "detail");
-	}
-	if (text)
-		api_clean(err->message, sizeof(err->message), text);
-	return text || err->code[0] || err->type[0];
-}
-
-/* The title of an HTML page says more than its first line. */
-static void error_from_text(const char *body, size_t len, struct api_error *err)
-{
-	char text[FOREIGN_TEXT_MAX + 1], *copy;
-	const char *at, *title;
-	size_t n;
-
-	copy = strndup(body, len);
-	if (!copy)
-		return;
-	at = copy + strspn(copy, " \t\r\n");
-	title = *at == '<' ? strcasestr(at, "<title>") : NULL;
-	if (title)
-		at = title + strlen("<title>") + strspn(title + strlen("<title>"), " \t\r\n");
-	n = strcspn(at, title ? "<\r\n" : "\r\n");
-	if (n > FOREIGN_TEXT_MAX)
-		n = FOREIGN_TEXT_MAX;
-	memcpy(text, at, n);
-	text[n] = '\0';
-	api_clean(err->message, sizeof(err->message), text);
-	free(copy);
-}
-
-void api_json_error(const char *body, size_t len, struct api_error *err)
-{
-	struct json *root;
-	bool known = false;
-
-	err->code[0] = err->type[0] = err->message[0] = '\0';
-	if (!json_parse(body, len, &root)) {
-		known = error_from_json(root, err);
-		json_free(root);
-	}
-	if (!known)
-		error_from_text(body, len, err);
-	if (!err->message[0])
-		api_clean(err->message, sizeof(err->message), "the reply says no more");
 }

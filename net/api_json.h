@@ -22,16 +22,20 @@ const char *api_json_part(const struct json *j, struct api_part *ret);
 const char *api_json_file(const struct json *j, struct api_file *ret);
 /*
  * ret->files is allocated; release it with free(). Entries that fail the checks
- * are skipped and counted. after: what this page was asked with, or "": a page
- * that would have the next one start at the same place again is refused.
+ * are skipped and counted; what is deleted by its status is left out. after:
+ * what this page was asked with, or "": a page that would have the next one
+ * start at the same place again is refused.
  */
 const char *api_json_page(const struct json *j, const char *after, struct api_file_page *ret);
 const char *api_json_deleted(const struct json *j, const char *id);
 
 /*
+ * In net/api_error.c, as api_clean() is.
+ *
  * Fills in code, type and message from the body of a reply outside 2xx: the
- * API's JSON, JSON with error as a string, or anything else (the title of an
- * HTML page, or the first line). The rest of *err stays.
+ * API's JSON, JSON of other shapes (error as a string or a list, detail, a list
+ * as a whole), or anything else (the title or a heading of an HTML page, or the
+ * first line). The rest of *err stays.
  */
 void api_json_error(const char *body, size_t len, struct api_error *err);
 

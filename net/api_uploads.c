@@ -161,7 +161,7 @@ static const char *complete_take(struct api_req *req, const struct json *reply)
 		return "the Upload is not completed";
 	if (!c->up.has_file)
 		return "the completed Upload has no File";
-	if (c->up.file.bytes != c->bytes)
+	if ((c->up.file.bytes_unknown ? c->up.bytes : c->up.file.bytes) != c->bytes)
 		return "the File is of another size";
 	return NULL;
 }

@@ -171,6 +171,7 @@ static void test_file(void **state)
 	assert_null(api_json_file(j, &f));
 	assert_string_equal(f.filename, "../\xe2\x90\x80");
 	assert_int_equal(f.bytes, 0);
+	assert_true(f.bytes_unknown);
 	assert_int_equal(f.expires_at, 5);
 	json_free(j);
 	big = malloc(API_FILENAME_MAX + 200);
@@ -225,6 +226,17 @@ static void test_page(void **state)
 	assert_true(page.has_more);
 	assert_string_equal(page.last_id, "file-9");
 	assert_string_equal(page.files[1].filename, "a/b.jsonl");
+	free((void *)(uintptr_t)page.files);
+	/* What was deleted may be listed for a while. */
+	json_free(j);
+	j = parse("{\"data\":[" FILE_JSON
+		  ",{\"id\":\"file-2\",\"filename\":\"x\",\"purpose\":\"p\","
+		  "\"bytes\":1,\"created_at\":1,\"status\":\"deleted\"},{\"id\":\"file-9\","
+		  "\"status\":\"deleting\"}],\"has_more\":true}");
+	assert_null(api_json_page(j, "file-0", &page));
+	assert_int_equal(page.count, 1);
+	assert_int_equal(page.skipped, 0);
+	assert_string_equal(page.last_id, "file-9");
 	free((void *)(uintptr_t)page.files);
 	/* The same place again would be read for ever. */
 	page.last_id = "untouched";
@@ -285,8 +297,42 @@ static void test_errors(void **state)
 	check_error("upstream connect error\r\nmore", "", "", "upstream connect error");
 	check_error("<html>\r\n<head><title>502 Bad Gateway</title></head>", "", "",
 		    "502 Bad Gateway");
-	check_error("<p>\x01 nothing", "", "", "<p>\\x01 nothing");
+	check_error("<p>\x01 nothing", "", "", "\\x01 nothing");
 	check_error("[1]", "", "", "[1]");
+}
+
+/* What servers beside OpenAI's and what stands before them send. */
+static void test_other_errors(void **state)
+{
+	(void)state;
+	check_error("{\"error\":{\"code\":\"401\",\"message\":\"Access denied\"}}", "401", "",
+		    "Access denied");
+	check_error("{\"error\":{\"code\":\"conflict\",\"message\":\"m\",\"innererror\":{}}}",
+		    "conflict", "", "m");
+	check_error("[{\"error\":{\"code\":400,\"message\":\"in a list\"}}]", "400", "",
+		    "in a list");
+	check_error("{\"error\":[\"first\",\"second\"]}", "", "", "first");
+	check_error("{\"error\":[{\"message\":\"m\",\"code\":\"c\"}]}", "c", "", "m");
+	check_error("{\"errors\":[{\"code\":7003,\"message\":\"No route\"}]}", "7003", "",
+		    "No route");
+	check_error("{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"field required\","
+		    "\"type\":\"missing\"}]}",
+		    "", "missing", "field required");
+	check_error("{\"message\":[\"bytes must be a number\"],\"error\":\"Bad Request\"}", "", "",
+		    "bytes must be a number");
+	check_error("{\"error\":\"not_found\",\"message\":\"It is not there\"}", "", "",
+		    "It is not there");
+	check_error("[\"only words\"]", "", "", "only words");
+	check_error("{\"error\":null,\"message\":\"m\"}", "", "", "m");
+	check_error("{\"error\":[]}", "", "", "{\"error\":[]}");
+	check_error("[[[]]]", "", "", "[[[]]]");
+	check_error("<!DOCTYPE html>\n<html><body>\n<h1 class='x'>\nToo much</h1>", "", "",
+		    "Too much");
+	check_error("<?xml version='1.0'?>\n<Error><Code>C</Code><Message>No such thing</Message>",
+		    "", "", "No such thing");
+	check_error("<pre>Cannot POST</pre>", "", "", "<pre>Cannot POST</pre>");
+	check_error("<title>", "", "", "<title>");
+	check_error("<html><title></title><h1>404</h1>", "", "", "404");
 }
 
 /* A message that is cut is cut between characters, and never shows half a key. */
@@ -415,9 +461,9 @@ int main(void)
 		cmocka_unit_test(test_requests),	cmocka_unit_test(test_upload),
 		cmocka_unit_test(test_bad_uploads),	cmocka_unit_test(test_file),
 		cmocka_unit_test(test_part_and_delete), cmocka_unit_test(test_page),
-		cmocka_unit_test(test_errors),		cmocka_unit_test(test_long_errors),
-		cmocka_unit_test(test_mutations),	cmocka_unit_test(test_ids_and_types),
-		cmocka_unit_test(test_error_text),
+		cmocka_unit_test(test_errors),		cmocka_unit_test(test_other_errors),
+		cmocka_unit_test(test_long_errors),	cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_ids_and_types),	cmocka_unit_test(test_error_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
