@@ -132,29 +132,22 @@ static int choose(void *arg, const struct kept *k)
 	return r;
 }
 
-/* act for each id, or for all with ids NULL. The lock is held. */
+/* act for each id, or for all with ids NULL, while no daemon has the directory. */
 static int for_chosen(const char *dir, const char *const *ids, size_t count,
 		      int (*act)(const char *dir, const struct kept *k))
 {
 	struct chosen c = { .dir = dir, .ids = ids, .count = count, .act = act };
-	int r = kept_scan(dir, choose, &c) ? CLI_FAILED : CLI_OK;
+	int fd = take_lock(dir), r;
 
+	if (fd < 0)
+		return CLI_FAILED;
+	r = kept_scan(dir, choose, &c) ? CLI_FAILED : CLI_OK;
 	for (size_t i = 0; r == CLI_OK && ids && i < count; i++) {
 		if (c.found[i])
 			continue;
 		cli_error("%s holds nothing called %s; see uploadfs recover list", dir, ids[i]);
 		r = CLI_FAILED;
 	}
-	return r;
-}
-
-static int discard(const char *dir, const char *const *ids, size_t count)
-{
-	int fd = take_lock(dir), r;
-
-	if (fd < 0)
-		return CLI_FAILED;
-	r = for_chosen(dir, ids, count, kept_discard);
 	close(fd);
 	return r;
 }
@@ -166,17 +159,6 @@ static int close_one(const char *dir, const struct kept *k)
 	if (kept_is_closed(k))
 		return 0; /* goes anyway */
 	return kept_is_open(k) && k->has_data && k->size ? kept_close(dir, k) : -EINVAL;
-}
-
-static int close_named(const char *dir, const char *const *ids, size_t count)
-{
-	int fd = take_lock(dir), r;
-
-	if (fd < 0)
-		return CLI_FAILED;
-	r = for_chosen(dir, ids, count, close_one);
-	close(fd);
-	return r;
 }
 
 /* The parts of a daemon without a mount: they take up what is there by themselves. */
@@ -207,7 +189,7 @@ static int publish(int argc, char **argv, const char *dir, const char *const *id
 	case OPTS_RUN:
 		break;
 	}
-	r = close_named(dir, ids, count);
+	r = for_chosen(dir, ids, count, close_one);
 	if (r == CLI_OK)
 		r = publish_all(&o);
 	opts_release(&o);
@@ -270,7 +252,7 @@ int cli_recover(int argc, char **argv)
 	if (n == 2 && !all && !strcmp(what, "list"))
 		return list(words[1]);
 	if (!strcmp(what, "discard") && (n > 2 || all) && !(n > 2 && all) && n >= 2)
-		return discard(words[1], all ? NULL : words + 2, n - 2);
+		return for_chosen(words[1], all ? NULL : words + 2, n - 2, kept_discard);
 	cli_error("use list STATE_DIR, publish [SOURCE] STATE_DIR [ID...], or discard STATE_DIR "
 		  "ID... | --all; see uploadfs recover --help");
 	return CLI_USAGE;

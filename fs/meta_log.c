@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "net/fdio.h"
 #include "net/url.h"
 
 #define LINE_SIZE_MAX 16384 /* bytes with the newline: a path of PATH_MAX, all of it encoded */
@@ -280,24 +281,6 @@ int meta_log_sync(struct meta_log *l)
 	return 0;
 }
 
-/* 0 or negative errno; *written counts what went out either way. */
-static int write_all(int fd, const char *data, size_t len, uint64_t *written)
-{
-	ssize_t n;
-
-	while (len) {
-		n = write(fd, data, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-		*written += (uint64_t)n;
-	}
-	return 0;
-}
-
 int meta_log_append(struct meta_log *l, const struct meta_change *c, size_t *ret_line_size)
 {
 	size_t skip = l->torn ? 0 : MEND_LEN;
@@ -307,7 +290,7 @@ int meta_log_append(struct meta_log *l, const struct meta_change *c, size_t *ret
 	rc = format_line(l, c);
 	if (rc)
 		return rc;
-	rc = write_all(l->fd, l->line.data + skip, l->line.len - skip, &written);
+	rc = fdio_write(l->fd, l->line.data + skip, l->line.len - skip, &written);
 	l->size += written;
 	l->unsynced = l->unsynced || written;
 	if (rc) {
@@ -321,7 +304,7 @@ int meta_log_append(struct meta_log *l, const struct meta_change *c, size_t *ret
 
 static int flush_out(struct meta_log_out *out)
 {
-	int rc = write_all(out->fd, buf_str(&out->buf), out->buf.len, &out->written);
+	int rc = fdio_write(out->fd, buf_str(&out->buf), out->buf.len, &out->written);
 
 	buf_reset(&out->buf);
 	return rc;

@@ -26,6 +26,18 @@ void ops_entry(const struct super_entry *e, struct fuse_entry_param *ret)
 	ret->attr_timeout = ret->entry_timeout = e->settled ? SETTLED_S : 0;
 }
 
+void ops_reply_entry(fuse_req_t req, const struct super_entry *e)
+{
+	struct super *s = ops_super(req);
+	struct fuse_entry_param p;
+	uint64_t ino = e->ino;
+
+	ops_entry(e, &p);
+	/* The caller is gone: the kernel does not count this lookup. */
+	if (fuse_reply_entry(req, &p) == -ENOENT)
+		super_forget(s, ino, 1);
+}
+
 struct super_caller ops_caller(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -69,19 +81,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 static void entry_done(void *arg, int err, const struct super_entry *e)
 {
-	struct super *s = ops_super(arg);
-	struct fuse_entry_param p;
-	uint64_t ino;
-
-	if (err || !e) {
+	if (err || !e)
 		fuse_reply_err(arg, -err);
-		return;
-	}
-	ino = e->ino;
-	ops_entry(e, &p);
-	/* The caller is gone: the kernel does not count this lookup. */
-	if (fuse_reply_entry(arg, &p) == -ENOENT)
-		super_forget(s, ino, 1);
+	else
+		ops_reply_entry(arg, e);
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -77,19 +77,14 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void node_made(void *arg, int err, const struct super_entry *e, struct handle *h)
 {
 	struct super *s = ops_super(arg);
-	struct fuse_entry_param p;
-	uint64_t ino;
 
 	if (err || !e) {
 		fuse_reply_err(arg, -err);
 		return;
 	}
-	ino = e->ino;
-	ops_entry(e, &p);
 	/* Nobody has it open: an empty file, as after touch(1). */
 	super_release(s, h);
-	if (fuse_reply_entry(arg, &p) == -ENOENT)
-		super_forget(s, ino, 1);
+	ops_reply_entry(arg, e);
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)

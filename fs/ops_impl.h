@@ -6,6 +6,8 @@
 #include "fs/super.h"
 
 void ops_entry(const struct super_entry *e, struct fuse_entry_param *ret);
+/* Replies with an entry, and takes the lookup back if nobody takes the reply. */
+void ops_reply_entry(fuse_req_t req, const struct super_entry *e);
 struct super_caller ops_caller(fuse_req_t req);
 struct super *ops_super(fuse_req_t req);
 void ops_done(void *arg, int err); /* arg: the fuse_req_t; a super_done_cb */

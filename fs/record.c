@@ -11,6 +11,7 @@
 
 #include "net/buf.h"
 #include "net/digest.h"
+#include "net/fdio.h"
 
 #define RECORD_MAGIC "uploadfs-record 1\n"
 #define RECORD_SIZE_MAX (16UL << 20) /* bytes of a record file */
@@ -175,22 +176,6 @@ static int format_record(const struct record *r, struct buf *b)
 	return format_seal(b->data, b->len, b);
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-	ssize_t n;
-
-	while (len) {
-		n = write(fd, data, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static int replace_file(int dirfd, const char *name, const char *tmp, const struct buf *b,
 			bool durable)
 {
@@ -199,7 +184,7 @@ static int replace_file(int dirfd, const char *name, const char *tmp, const stru
 	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	rc = write_all(fd, b->data, b->len);
+	rc = fdio_write(fd, b->data, b->len, NULL);
 	if (!rc && durable && fsync(fd))
 		rc = -errno;
 	if (close(fd) && !rc)

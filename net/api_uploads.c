@@ -146,17 +146,25 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 	return api_call_submit(&c->req);
 }
 
+/* The Upload that a reply is about, which has to be the call's own. NULL, or what is wrong. */
+static const char *take_named(struct upload_call *c, const struct json *reply)
+{
+	const char *why = api_json_upload(reply, &c->up);
+
+	if (why)
+		return why;
+	return strcmp(c->up.id, c->id) ? "the reply names another Upload" : NULL;
+}
+
 /* ---- complete ---- */
 
 static const char *complete_take(struct api_req *req, const struct json *reply)
 {
 	struct upload_call *c = (struct upload_call *)req;
-	const char *why = api_json_upload(reply, &c->up);
+	const char *why = take_named(c, reply);
 
 	if (why)
 		return why;
-	if (strcmp(c->up.id, c->id))
-		return "the reply names another Upload";
 	if (c->up.status != API_UPLOAD_COMPLETED)
 		return "the Upload is not completed";
 	if (!c->up.has_file)
@@ -197,12 +205,10 @@ struct api_req *api_upload_complete(struct api *api, const char *upload_id,
 static const char *cancel_take(struct api_req *req, const struct json *reply)
 {
 	struct upload_call *c = (struct upload_call *)req;
-	const char *why = api_json_upload(reply, &c->up);
+	const char *why = take_named(c, reply);
 
 	if (why)
 		return why;
-	if (strcmp(c->up.id, c->id))
-		return "the reply names another Upload";
 	return c->up.status == API_UPLOAD_CANCELLED ? NULL : "the Upload is not cancelled";
 }
 

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "net/fdio.h"
 #include "net/log.h"
 #include "net/server/model.h"
 
@@ -143,21 +144,6 @@ static int kind_dir(const struct store *st, enum store_kind kind)
 	return kind == STORE_UPLOADS ? st->uploads : st->files;
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int store_record_write(struct store *st, enum store_kind kind, const char *id,
 		       const struct buf *text, bool durable)
 {
@@ -173,7 +159,7 @@ int store_record_write(struct store *st, enum store_kind kind, const char *id,
 	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	err = write_all(fd, buf_str(text), text->len);
+	err = fdio_write(fd, buf_str(text), text->len, NULL);
 	if (!err && durable && fdatasync(fd) < 0)
 		err = -errno;
 	if (close(fd) < 0 && !err)
