@@ -21,6 +21,7 @@ static void reply_upload(struct request *rq, const struct upload *up, enum uploa
 	struct lie lie = request_lie(rq);
 	struct json_writer w;
 
+	lie.young = rq->srv->flavor == FLAVOR_AZURE;
 	snprintf(rq->upload_id, sizeof(rq->upload_id), "%s", up->id);
 	json_w_init(&w, &rq->reply);
 	upload_json(&w, up, status, f, &lie);
@@ -87,16 +88,17 @@ static int need_string(struct request *rq, const struct json *j, const char *nam
 
 static int need_bytes(struct request *rq, const struct json *j, uint64_t *ret)
 {
+	uint64_t most = flavor_upload_max(rq->srv->flavor);
 	const struct json *m = json_get(j, "bytes");
 
 	if (!m)
 		return missing(rq, "bytes");
 	if (json_u64(m, ret))
 		return wrong_type(rq, "bytes", "an integer of 0 or more");
-	if (*ret > SERVER_UPLOAD_MAX)
+	if (*ret > most)
 		return refuse(&rq->refusal, 400, "bytes", NULL,
 			      "File is too large. An Upload can hold at most %" PRIu64 " bytes.",
-			      (uint64_t)SERVER_UPLOAD_MAX);
+			      most);
 	return 0;
 }
 

@@ -27,6 +27,9 @@ static const char usage_text[] =
 	"  --listen ADDR:PORT      default 127.0.0.1:0; port 0 takes any free one\n"
 	"  --upload-ttl SECONDS    lifetime of a pending Upload, default 3600\n"
 	"  --latency MS            wait before each reply\n"
+	"  --flavor NAME           which service to play: openai (default), azure (the paths\n"
+	"                          of Azure OpenAI, api-key), sequential (Parts one after\n"
+	"                          the other), files-only (no /uploads)\n"
 	"  --rate BYTES_PER_SECOND of each connection, each way; suffixes K M G\n"
 	"  --no-range              contents ignore Range: 200 and everything\n"
 	"  --faults FILE           fault rules, see docs/fault-rules.md\n"
@@ -135,6 +138,7 @@ enum {
 	OPT_LISTEN,
 	OPT_TTL,
 	OPT_LATENCY,
+	OPT_FLAVOR,
 	OPT_RATE,
 	OPT_NO_RANGE,
 	OPT_FAULTS,
@@ -153,6 +157,7 @@ static const struct option long_options[] = {
 	{ "listen", required_argument, NULL, OPT_LISTEN },
 	{ "upload-ttl", required_argument, NULL, OPT_TTL },
 	{ "latency", required_argument, NULL, OPT_LATENCY },
+	{ "flavor", required_argument, NULL, OPT_FLAVOR },
 	{ "rate", required_argument, NULL, OPT_RATE },
 	{ "no-range", no_argument, NULL, OPT_NO_RANGE },
 	{ "faults", required_argument, NULL, OPT_FAULTS },
@@ -190,6 +195,8 @@ static int take_option(struct config *cfg, int opt, const char *name)
 		return 0;
 	case OPT_LISTEN:
 		return parse_listen(optarg, cfg) ? bad(name, optarg) : 0;
+	case OPT_FLAVOR:
+		return flavor_parse(optarg, &cfg->opts.flavor) ? bad(name, optarg) : 0;
 	case OPT_NO_RANGE:
 		cfg->opts.no_range = true;
 		return 0;

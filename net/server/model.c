@@ -130,13 +130,16 @@ void file_json(struct json_writer *w, const char *key, const struct file *f, con
 	json_w_str(w, "id", truth_or(f->id, lie->id));
 	json_w_str(w, "purpose", f->purpose);
 	json_w_str(w, "filename", f->filename);
-	json_w_u64(w, "bytes", lie->bytes ? *lie->bytes : f->bytes);
+	if (lie->young && !lie->bytes)
+		json_w_null(w, "bytes");
+	else
+		json_w_u64(w, "bytes", lie->bytes ? *lie->bytes : f->bytes);
 	json_w_i64(w, "created_at", f->created_at);
 	if (f->expires_at)
 		json_w_i64(w, "expires_at", f->expires_at);
 	else
 		json_w_null(w, "expires_at");
-	json_w_str(w, "status", truth_or("processed", lie->status));
+	json_w_str(w, "status", truth_or(lie->young ? "pending" : "processed", lie->status));
 	json_w_null(w, "status_details");
 	json_w_end_object(w);
 }
@@ -150,7 +153,7 @@ void upload_json(struct json_writer *w, const struct upload *up, enum upload_sta
 	if (!lie)
 		lie = &none;
 	/* A File id can't be checked by anybody, the Upload's can: that is what lies. */
-	inner = (struct lie){ .bytes = lie->bytes };
+	inner = (struct lie){ .bytes = lie->bytes, .young = lie->young };
 	json_w_object(w, NULL);
 	json_w_str(w, "id", truth_or(up->id, lie->id));
 	json_w_str(w, "object", "upload");

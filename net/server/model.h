@@ -34,6 +34,7 @@ enum upload_status { UPLOAD_PENDING, UPLOAD_COMPLETED, UPLOAD_CANCELLED, UPLOAD_
 struct part {
 	char id[ID_SIZE];
 	uint64_t bytes;
+	unsigned number;      /* from 1, in the order in which they began */
 	bool finished;	      /* all of it is on disk under its final name */
 	bool named;	      /* name is known, be it "" */
 	bool ordered;	      /* its place among the Parts is no toss-up (ahead.h) */
@@ -52,9 +53,10 @@ struct upload {
 	char file_id[ID_SIZE]; /* "" until completed */
 	struct part **parts;   /* in the guessed order: ahead.h */
 	size_t part_count, part_room;
-	size_t hashed; /* parts[0 … hashed) have .after */
-	bool busy;     /* a complete or cancel is under way: others wait */
-	bool hashing;  /* the hash-ahead thread reads its Parts */
+	unsigned numbers; /* Parts that ever began */
+	size_t hashed;	  /* parts[0 … hashed) have .after */
+	bool busy;	  /* a complete or cancel is under way: others wait */
+	bool hashing;	  /* the hash-ahead thread reads its Parts */
 };
 
 struct file_part {
@@ -81,6 +83,7 @@ struct file {
 struct lie {
 	const char *id, *status;
 	const uint64_t *bytes;
+	bool young; /* a File that is still being looked at: pending, of null bytes */
 };
 
 /* A random id: prefix and 32 hex digits. 0 or negative errno. */

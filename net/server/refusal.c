@@ -29,17 +29,34 @@ void refusal_from_errno(struct refusal *r, int err)
 	       strerror(-err));
 }
 
-void refusal_json(struct buf *out, const struct refusal *r)
+static void put_terse(struct json_writer *w, const struct refusal *r)
+{
+	char status[16];
+
+	snprintf(status, sizeof(status), "%d", r->status);
+	json_w_str(w, "code", *r->code ? r->code : status);
+	json_w_str(w, "message", r->message);
+}
+
+static void put_whole(struct json_writer *w, const struct refusal *r)
+{
+	json_w_str(w, "message", r->message);
+	json_w_str(w, "type", r->status >= 500 ? "server_error" : "invalid_request_error");
+	json_w_str(w, "param", *r->param ? r->param : NULL);
+	json_w_str(w, "code", *r->code ? r->code : NULL);
+}
+
+void refusal_json(struct buf *out, const struct refusal *r, bool terse)
 {
 	struct json_writer w;
 
 	json_w_init(&w, out);
 	json_w_object(&w, NULL);
 	json_w_object(&w, "error");
-	json_w_str(&w, "message", r->message);
-	json_w_str(&w, "type", r->status >= 500 ? "server_error" : "invalid_request_error");
-	json_w_str(&w, "param", *r->param ? r->param : NULL);
-	json_w_str(&w, "code", *r->code ? r->code : NULL);
+	if (terse)
+		put_terse(&w, r);
+	else
+		put_whole(&w, r);
 	json_w_end_object(&w);
 	json_w_end_object(&w);
 }

@@ -7,6 +7,8 @@
 #ifndef UPLOADFS_NET_SERVER_REFUSAL_H
 #define UPLOADFS_NET_SERVER_REFUSAL_H
 
+#include <stdbool.h>
+
 #include "net/buf.h"
 
 struct refusal {
@@ -21,7 +23,7 @@ int refuse(struct refusal *r, int status, const char *param, const char *code, c
 	__attribute__((format(printf, 5, 6)));
 /* Makes a failure of our own (a negative errno) a refusal with 500, or 507 for a full disk. */
 void refusal_from_errno(struct refusal *r, int err);
-/* {"error":{"message","type","param","code"}} */
-void refusal_json(struct buf *out, const struct refusal *r);
+/* {"error":{"message","type","param","code"}}; terse, as Azure: {"error":{"code","message"}} */
+void refusal_json(struct buf *out, const struct refusal *r, bool terse);
 
 #endif

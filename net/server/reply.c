@@ -145,7 +145,7 @@ static void shape_body(struct request *rq)
 	if (rq->refused) {
 		buf_reset(&rq->reply);
 		rq->status = rq->refusal.status;
-		refusal_json(&rq->reply, &rq->refusal);
+		refusal_json(&rq->reply, &rq->refusal, rq->srv->flavor == FLAVOR_AZURE);
 	}
 	if (!fault)
 		return;

@@ -54,11 +54,35 @@ static bool same_secret(const char *given, const char *key)
 	return !diff;
 }
 
+/* The v1 paths take the key as OpenAI has it as well. */
+static const char *azure_key(const struct request *rq)
+{
+	static const char scheme[] = "Bearer ";
+	const char *key = request_header(rq, "api-key"), *auth;
+
+	if (key || strncmp(rq->path, flavor_base(FLAVOR_AZURE), strlen("/openai/v1")))
+		return key;
+	auth = request_header(rq, "Authorization");
+	return auth && !strncasecmp(auth, scheme, strlen(scheme)) ? auth + strlen(scheme) : NULL;
+}
+
+static int check_azure_key(struct request *rq)
+{
+	const char *key = azure_key(rq);
+
+	if (key && (!rq->srv->key || same_secret(key, rq->srv->key)))
+		return 0;
+	return refuse(&rq->refusal, 401, NULL, "401",
+		      "Access denied: the api-key header is missing or holds another key.");
+}
+
 static int check_key(struct request *rq)
 {
 	static const char scheme[] = "Bearer ";
 	const char *auth = request_header(rq, "Authorization");
 
+	if (rq->srv->flavor == FLAVOR_AZURE)
+		return check_azure_key(rq);
 	if (!rq->srv->key)
 		return 0;
 	if (!auth)
@@ -73,7 +97,8 @@ static int check_key(struct request *rq)
 
 static int find_route(struct request *rq)
 {
-	int err = route_parse(rq->method, rq->path, &rq->route);
+	int err = flavor_route(rq->srv->flavor, rq->method, rq->path,
+			       request_query(rq, "api-version"), &rq->route);
 
 	rq->ep = err ? NULL : endpoints[rq->route.op];
 	if (err == -ENOENT)
@@ -204,7 +229,7 @@ static enum MHD_Result request_end(struct request *rq)
 			return MHD_NO;
 	}
 	if (!rq->refused) {
-		rq->status = MHD_HTTP_OK;
+		rq->status = flavor_status(rq->srv->flavor, rq->route.op);
 		note(rq, rq->ep->finish(rq));
 	}
 	if (rq->srv->latency_ms && pace_wait(&rq->conn->pace, -1, rq->srv->latency_ms))

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "net/server/faults.h"
+#include "net/server/flavor.h"
 #include "net/server/journal.h"
 #include "net/server/pace.h"
 #include "net/server/refusal.h"
@@ -30,6 +31,7 @@ struct server {
 	char *key; /* NULL: any */
 	unsigned latency_ms;
 	bool no_range;
+	enum flavor flavor;
 	uint64_t rate;
 	int journal_fd; /* -1: none */
 	int stop_fd;	/* eventfd, readable when the server stops */

@@ -115,8 +115,8 @@ static void make_url(struct server *srv, const union address *addr)
 	info = MHD_get_daemon_info(srv->daemon, MHD_DAEMON_INFO_BIND_PORT);
 	inet_ntop(addr->sa.sa_family, v6 ? (const void *)&addr->in6.sin6_addr : &addr->in.sin_addr,
 		  host, sizeof(host));
-	snprintf(srv->url, sizeof(srv->url), v6 ? "http://[%s]:%u/v1" : "http://%s:%u/v1", host,
-		 info ? info->port : 0);
+	snprintf(srv->url, sizeof(srv->url), v6 ? "http://[%s]:%u%s" : "http://%s:%u%s", host,
+		 info ? info->port : 0, flavor_base(srv->flavor));
 }
 
 /* The socket and its threads, last of all: requests come from here on. */
@@ -162,7 +162,11 @@ static int open_state(struct server *srv, const struct server_opts *opts)
 
 	if (err)
 		log_error("cannot load %s: %s", opts->dir ? opts->dir : "(none)", strerror(-err));
-	else if (!opts->dir)
+	else
+		srv->state->in_sequence = opts->flavor == FLAVOR_SEQUENTIAL;
+	if (err)
+		return err;
+	if (!opts->dir)
 		err = file_invent(srv->state, opts->sink_files, opts->sink_file_bytes);
 	return err;
 }
@@ -190,6 +194,7 @@ static int init(struct server *srv, const struct server_opts *opts)
 	srv->journal_fd = -1;
 	srv->latency_ms = opts->latency_ms;
 	srv->no_range = opts->no_range;
+	srv->flavor = opts->flavor;
 	srv->rate = opts->rate;
 	srv->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (srv->stop_fd < 0)

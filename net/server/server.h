@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/server/flavor.h"
+
 struct server_opts {
 	const char *dir;	 /* where it stores; created 0700 when missing. NULL: sink */
 	const char *listen_addr; /* NULL: 127.0.0.1 */
@@ -21,6 +23,7 @@ struct server_opts {
 	unsigned upload_ttl_s;	 /* 0: 3600 */
 	unsigned latency_ms;	 /* added before each reply */
 	bool no_range;		 /* contents are sent whole whatever Range asks for */
+	enum flavor flavor;	 /* which service it plays */
 	uint64_t rate;		 /* bytes a second and connection, both ways; 0: no limit */
 	const char *faults;	 /* a JSON file of fault rules, or NULL */
 	const char *journal;	 /* one JSON line per request is appended here, or NULL */
@@ -40,7 +43,7 @@ struct server;
  * address or fault rules), -EADDRINUSE, … Strings are copied. Blocks on the disk.
  */
 int server_start(const struct server_opts *opts, struct server **ret);
-/* "http://127.0.0.1:PORT/v1"; valid until server_stop(). */
+/* "http://127.0.0.1:PORT/v1" (azure: /openai/v1); valid until server_stop(). */
 const char *server_url(const struct server *srv);
 /* Stops accepting, cuts what is under way, joins its threads. NULL is a no-op. */
 void server_stop(struct server *srv);

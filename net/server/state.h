@@ -25,6 +25,7 @@ struct state {
 	struct store *store;
 	unsigned ttl_s;	      /* lifetime of a pending Upload */
 	atomic_bool stopping; /* long work ends early with -ECANCELED */
+	bool in_sequence;     /* Parts are wanted one after the other (flavor.h) */
 	bool damaged;	      /* a record could not be parsed at the start */
 	pthread_t ahead;      /* the hash-ahead thread (ahead.h) */
 	pthread_mutex_t lock;

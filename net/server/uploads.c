@@ -12,6 +12,7 @@
 #include "net/log.h"
 #include "net/server/ahead.h"
 #include "net/server/files.h"
+#include "net/server/flavor.h"
 #include "net/server/store.h"
 
 #define RECORD_MAX (1u << 20)
@@ -148,6 +149,7 @@ static int add_part(struct upload *up, const char *id, struct part **ret)
 	if (!part)
 		return -ENOMEM;
 	snprintf(part->id, sizeof(part->id), "%s", id);
+	part->number = ++up->numbers;
 	up->parts[up->part_count++] = part;
 	*ret = part;
 	return 0;
@@ -259,6 +261,9 @@ int upload_part_finish(struct receipt *rc, struct refusal *r)
 
 	pthread_mutex_lock(&st->lock);
 	err = await_pending(st, rc->up, r);
+	if (!err && st->in_sequence && rc->part->number != rc->up->numbers)
+		err = refuse(r, 400, NULL, NULL,
+			     "Another Part overtook this one: send them one after the other.");
 	if (!err)
 		err = sink_commit(&rc->sink);
 	if (!err) {
@@ -360,12 +365,26 @@ int upload_cancel(struct state *st, const char *id, struct refusal *r, struct up
 	return err;
 }
 
+/* For a service that numbers Parts as they begin. last: nothing is listed behind it. */
+static int check_sequence(const struct part *part, const struct part *before, bool last,
+			  struct refusal *r)
+{
+	if (before && part->number <= before->number)
+		return refuse(r, 400, "part_ids", NULL,
+			      "The list of parts was not in ascending order: %s.", part->id);
+	if (!last && part->bytes < FLAVOR_PART_MIN)
+		return refuse(r, 400, "part_ids", NULL,
+			      "Part %s is smaller than the minimum of %llu bytes.", part->id,
+			      (unsigned long long)FLAVOR_PART_MIN);
+	return 0;
+}
+
 /* The listed Parts, in order, into f->parts. The Upload is busy, the lock held. */
-static int resolve_parts(const struct upload *up, const struct complete_spec *spec,
-			 struct refusal *r, struct file *f)
+static int resolve_parts(const struct state *st, const struct upload *up,
+			 const struct complete_spec *spec, struct refusal *r, struct file *f)
 {
 	struct idmap known = { 0 }, seen = { 0 };
-	const struct part *part;
+	const struct part *part, *before = NULL;
 	size_t i;
 	int err = 0;
 
@@ -384,6 +403,9 @@ static int resolve_parts(const struct upload *up, const struct complete_spec *sp
 		if (err == -EEXIST)
 			err = refuse(r, 400, "part_ids", NULL, "Part %s is listed twice.",
 				     part->id);
+		if (!err && st->in_sequence)
+			err = check_sequence(part, before, i + 1 == spec->part_count, r);
+		before = part;
 		snprintf(f->parts[i].id, ID_SIZE, "%s", part->id);
 		f->parts[i].bytes = part->bytes;
 		f->bytes += part->bytes;
@@ -433,7 +455,7 @@ static int make_file(struct state *st, struct upload *up, const struct complete_
 	if (up->expires_after_s)
 		f->expires_at = up->created_at + (int64_t)up->expires_after_s;
 	pthread_mutex_lock(&st->lock);
-	err = resolve_parts(up, spec, r, f);
+	err = resolve_parts(st, up, spec, r, f);
 	pthread_mutex_unlock(&st->lock);
 	if (!err && f->bytes != up->bytes)
 		err = refuse(r, 400, NULL, NULL,

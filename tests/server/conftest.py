@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import secrets
 import signal
 import socket
@@ -88,6 +89,7 @@ class Server:
         self.key = key
         self.process = None
         self.port = None
+        self.prefix = "/v1"
 
     def start(self, *args, port=0):
         # stderr stays ours: that is where a sanitizer reports.
@@ -99,7 +101,8 @@ class Server:
         line = self.process.stdout.readline()
         assert line.startswith("listening on http://127.0.0.1:"), repr(line)
         assert line.endswith("/v1\n")
-        self.port = int(line.split(":")[2].split("/")[0])
+        self.port, self.prefix = re.match(r".*:(\d+)(/\S+)$", line).groups()
+        self.port = int(self.port)
         return self
 
     def stop(self):
@@ -158,7 +161,7 @@ class Server:
 
     def request(self, method, path, body=None, headers=None, connection=None):
         headers = dict(headers or {})
-        if self.key and "Authorization" not in headers:
+        if self.key and not {"Authorization", "api-key"} & set(headers):
             headers["Authorization"] = f"Bearer {self.key}"
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
@@ -166,7 +169,7 @@ class Server:
         own = connection is None
         connection = connection or self.connect()
         try:
-            connection.request(method, "/v1" + path, body, headers)
+            connection.request(method, self.prefix + path, body, headers)
             response = connection.getresponse()
             return Reply(response.status, response.headers, response.read())
         finally:

@@ -22,7 +22,7 @@ def test_help_and_version():
     done = run("--help")
     assert done.returncode == 0 and done.stderr == ""
     for option in ("--dir", "--listen", "--upload-ttl", "--latency", "--rate", "--no-range", "--faults",
-                   "--journal", "--log", "--quiet", "--list", "--sink", "--sink-files",
+                   "--journal", "--log", "--quiet", "--list", "--flavor", "--sink", "--sink-files",
                    "--version"):
         assert option in done.stdout
     done = run("--version")
@@ -37,7 +37,7 @@ def test_help_and_version():
     ["--dir", "{}", "--listen", "127.0.0.1:x"], ["--dir", "{}", "--listen", "[::1"],
     ["--dir", "{}", "--sink"], ["--sink", "--list"], ["--dir", "{}", "--sink-files", "1:1"],
     ["--sink", "--sink-files", "1"], ["--sink", "--sink-files", ":1"],
-    ["--sink", "--sink-files", "1:x"], ["--sink", "--sink-files", "99999999999:1"],
+    ["--sink", "--sink-files", "1:x"], ["--dir", "{}", "--flavor", "aws"], ["--sink", "--sink-files", "99999999999:1"],
 ])
 def test_bad_arguments(tmp_path, args):
     done = run(*[a.format(tmp_path / "d") for a in args])

@@ -1,0 +1,38 @@
+/*
+ * flavor: the services beside OpenAI's that the server can play.
+ *
+ * azure        paths below /openai/v1, or below /openai with ?api-version=; the key in api-key;
+ *              201 for what is made; refusals without type and param; the File in the reply
+ *              to a complete is pending, and its bytes are null; 9 GB an Upload. (api.md, D)
+ * sequential   Parts are numbered as they begin: one that another one overtakes is refused, and
+ *              complete wants them in ascending order and of 5 MiB at least, but for the last.
+ * files-only   there is no /uploads; POST /files takes 512 MiB.
+ *
+ * Pure, any thread.
+ */
+#ifndef UPLOADFS_NET_SERVER_FLAVOR_H
+#define UPLOADFS_NET_SERVER_FLAVOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/server/route.h"
+
+#define FLAVOR_PART_MIN (5ULL << 20) /* sequential: bytes of a Part, but for the last */
+
+enum flavor { FLAVOR_OPENAI, FLAVOR_AZURE, FLAVOR_SEQUENTIAL, FLAVOR_FILES_ONLY, FLAVOR_COUNT };
+
+/* 0 or -EINVAL. */
+int flavor_parse(const char *name, enum flavor *ret);
+/* "/v1" or the like: what the base URL ends with. */
+const char *flavor_base(enum flavor flavor);
+/*
+ * As route_parse(), which see, for the paths that this one has. version: the query's
+ * api-version, or NULL.
+ */
+int flavor_route(enum flavor flavor, const char *method, const char *path, const char *version,
+		 struct route *ret);
+int flavor_status(enum flavor flavor, enum op op); /* of success */
+uint64_t flavor_upload_max(enum flavor flavor);	   /* bytes of an Upload */
+
+#endif
