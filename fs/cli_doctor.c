@@ -171,6 +171,8 @@ static int ask(const struct opts *o, struct api_error *ret)
 {
 	struct api_config ac = { .base_url = o->base_url,
 				 .key = o->key,
+				 .azure = o->azure,
+				 .api_version = o->api_version,
 				 .organization = o->organization,
 				 .project = o->project,
 				 .user_agent = "uploadfs/" UPLOADFS_VERSION,
@@ -240,6 +242,7 @@ static void check_service(const struct opts *o)
 	}
 	well("the key is from %s", !o->key	 ? "nowhere: this service is asked without one"
 				   : o->key_file ? o->key_file
+				   : o->azure	 ? "AZURE_OPENAI_API_KEY"
 						 : "OPENAI_API_KEY");
 	r = ask(o, &err);
 	if (r)

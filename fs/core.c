@@ -68,6 +68,8 @@ static int start_api(struct core *c)
 	struct api_config ac = {
 		.base_url = o->base_url,
 		.key = o->key,
+		.azure = o->azure,
+		.api_version = o->api_version,
 		.organization = o->organization,
 		.project = o->project,
 		.user_agent = "uploadfs/" UPLOADFS_VERSION,
@@ -254,8 +256,13 @@ static int name_service(struct core *c)
 {
 	const struct opts *o = c->opts;
 
-	if (asprintf(&c->service, "%s%s", o->local_dir ? "local:" : "",
-		     o->local_dir ? o->local_dir : o->base_url) < 0) {
+	if (asprintf(&c->service, "%s%s",
+		     o->local_dir ? "local:"
+		     : o->azure	  ? "azure:"
+				  : "",
+		     o->local_dir ? o->local_dir
+		     : o->azure	  ? o->azure
+				  : o->base_url) < 0) {
 		c->service = NULL;
 		return fail("starting", -ENOMEM);
 	}

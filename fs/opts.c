@@ -16,13 +16,14 @@ static const char help_text[] =
 	"Makes the OpenAI Uploads API a directory: cp FILE MOUNTPOINT/fine-tune/\n"
 	"returns when the File exists; getfattr -d shows its id.\n"
 	"  SOURCE      https://HOST/v1, or local:DIR: a server of its own keeping data\n"
-	"              in DIR. Default: OPENAI_BASE_URL, else https://api.openai.com/v1\n"
+	"              in DIR, or azure:https://NAME.openai.azure.com. Default:\n"
+	"              OPENAI_BASE_URL, AZURE_OPENAI_ENDPOINT, https://api.openai.com/v1\n"
 	"  MOUNTPOINT  an empty directory   -f  in the foreground   -d  with FUSE traffic\n"
 	"or: uploadfs status, wait, umount, mounts, recover, doctor  (each with --help)\n"
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
 	"  -o api_key_file=FILE     a file that only you can read, mode 600\n"
-	"  -o organization=ID, project=ID, allow_http, config=FILE\n"
+	"  -o organization=ID, project=ID, api_version=V, allow_http, config=FILE\n"
 	"  -o log_file=FILE, log_level=error|warn|info|debug, log_format=text|json\n"
 	"  -o purpose=P             show the directory of one purpose as the root\n"
 	"  -o close=sync|async      close() waits for the File (default), or doesn't\n"
@@ -85,6 +86,8 @@ void opts_release(struct opts *o)
 {
 	free(o->source);
 	free(o->local_dir);
+	free(o->azure);
+	free(o->api_version);
 	free(o->mountpoint);
 	free(o->base_url);
 	opts_wipe(o->key);
@@ -231,7 +234,8 @@ static int parse(struct args *a)
 	struct opts *o = a->draft.o;
 	int rc;
 
-	a->draft.env_key_rc = opts_take_env_key(&a->draft.env_key);
+	a->draft.openai_key.rc = opts_take_env_key("OPENAI_API_KEY", &a->draft.openai_key.key);
+	a->draft.azure_key.rc = opts_take_env_key("AZURE_OPENAI_API_KEY", &a->draft.azure_key.key);
 	rc = take_config_and_args(a);
 	if (rc || a->print)
 		return rc;
@@ -262,7 +266,8 @@ static enum opts_result parse_all(int argc, char **argv, bool loose, const char 
 			  rc == -ENOMEM ? "out of memory" : "the options are too long");
 	buf_release(&a.draft.mount);
 	free(a.draft.fsname);
-	opts_wipe(a.draft.env_key);
+	opts_wipe(a.draft.openai_key.key);
+	opts_wipe(a.draft.azure_key.key);
 	if (rc || a.print) {
 		opts_release(&o);
 		if (rc)

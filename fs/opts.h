@@ -11,12 +11,14 @@
 #include <sys/types.h>
 
 struct opts {
-	char *source;	  /* base URL, or NULL for OPENAI_BASE_URL, else the service's own */
-	char *local_dir;  /* of local:DIR, absolute; NULL: none */
-	char *mountpoint; /* absolute, without links */
-	char *base_url;	  /* resolved; NULL with local_dir */
-	char *key;	  /* NULL: none. Never printed */
-	char *key_file;	  /* absolute, or NULL */
+	char *source;	   /* base URL, or NULL for OPENAI_BASE_URL, else the service's own */
+	char *local_dir;   /* of local:DIR, absolute; NULL: none */
+	char *azure;	   /* of azure:ENDPOINT: "https://NAME.openai.azure.com"; NULL: none */
+	char *api_version; /* of Azure; NULL: none */
+	char *mountpoint;  /* absolute, without links */
+	char *base_url;	   /* resolved; NULL with local_dir */
+	char *key;	   /* NULL: none. Never printed */
+	char *key_file;	   /* absolute, or NULL */
 	char *organization, *project; /* or NULL */
 	char *purpose;		      /* NULL: all */
 	char *config;		      /* config=FILE, as given; NULL: the usual ones */

@@ -3,6 +3,7 @@
  *
  * opts.c takes the command line apart, opts_words.c knows the words of -o,
  * opts_config.c reads them from files,
+ * opts_source.c which service is meant,
  * opts_resolve.c adds environment, paths and defaults, opts_key.c the key.
  */
 #ifndef UPLOADFS_FS_OPTS_IMPL_H
@@ -18,13 +19,18 @@
  */
 int opts_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* A key from the environment, and what opts_take_env_key() returned. */
+struct opts_env_key {
+	char *key;
+	int rc;
+};
+
 /* What is gathered before it can be made into fuse_opts. */
 struct opts_draft {
 	struct opts *o;
 	struct buf mount; /* ",nosuid,max_read=4096": words for libfuse, in their order */
 	char *fsname;	  /* given by the user, or NULL */
-	char *env_key;	  /* from opts_take_env_key(), */
-	int env_key_rc;	  /* and what it returned */
+	struct opts_env_key openai_key, azure_key;
 };
 
 /* One argument of -o: words, commas between them, "\," for one in a value. 0 or negative errno. */
@@ -45,12 +51,15 @@ void opts_escape(struct buf *b, const char *text);
  * errno after a message.
  */
 int opts_resolve(struct opts_draft *d);
+/* Of that, opts_source.c: which service; base_url or local_dir, azure, api_version. */
+int opts_resolve_source(struct opts_draft *d);
+const char *opts_env(const char *name); /* NULL when it is unset or empty */
 /*
- * The value of OPENAI_API_KEY, or NULL when there is none, in memory the caller
+ * The value of a variable, or NULL when there is none, in memory the caller
  * wipes and frees. Overwritten in the environment in any case, so that
  * /proc/PID/environ doesn't show it. 0, -EINVAL (it can't be a key), -ENOMEM.
  */
-int opts_take_env_key(char **ret_key);
+int opts_take_env_key(const char *name, char **ret_key);
 void opts_wipe(char *secret); /* overwrites and frees it; NULL is a no-op */
 
 #endif

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #define KEY_MAX 4096 /* bytes of a key file's first line */
-#define KEY_ENV "OPENAI_API_KEY"
 
 static bool is_blank(char c)
 {
@@ -104,10 +103,10 @@ out:
 	return rc;
 }
 
-int opts_take_env_key(char **ret_key)
+int opts_take_env_key(const char *name, char **ret_key)
 {
-	const char *value = getenv(KEY_ENV);
-	size_t len = strlen(KEY_ENV);
+	const char *value = getenv(name);
+	size_t len = strlen(name);
 	char *key = NULL, **e;
 	int rc = 0;
 
@@ -115,10 +114,10 @@ int opts_take_env_key(char **ret_key)
 		rc = copy_key(value, strlen(value), &key);
 	/* The name may stand there twice; unsetenv() alone would leave the bytes. */
 	for (e = environ; e && *e; e++) {
-		if (!strncmp(*e, KEY_ENV, len) && (*e)[len] == '=')
+		if (!strncmp(*e, name, len) && (*e)[len] == '=')
 			explicit_bzero(*e + len + 1, strlen(*e + len + 1));
 	}
-	unsetenv(KEY_ENV);
+	unsetenv(name);
 	if (!rc)
 		*ret_key = key;
 	return rc;

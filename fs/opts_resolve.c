@@ -14,13 +14,10 @@
 
 #include "net/url.h"
 
-#define DEFAULT_URL "https://api.openai.com/v1"
-#define LOCAL_PREFIX "local:"
 #define STATE_ROOT "/var/lib/uploadfs"
 #define STATE_NAME_MAX 96 /* bytes of the mountpoint that are seen in a state directory's name */
 
-/* An environment variable, NULL when it is unset or empty. */
-static const char *env(const char *name)
+const char *opts_env(const char *name)
 {
 	const char *value = getenv(name);
 
@@ -152,72 +149,12 @@ static int resolve_paths(struct opts *o)
 	return rc;
 }
 
-/* Checks a base URL and takes it over without its trailing slashes. */
-static int take_url(struct opts *o, const char *url, const char *what)
-{
-	const char *why;
-	size_t len = strlen(url);
-
-	if (url_check_base(url, &why)) {
-		/* With a user, a password or a query it may hold a secret: not repeated. */
-		if (strpbrk(url, "@?#"))
-			return opts_fail("%s is refused: %s; use https://HOST/v1 and give the key "
-					 "by OPENAI_API_KEY or -o api_key_file",
-					 what, why);
-		return opts_fail("%s %s is refused: %s; use https://HOST/v1", what, url, why);
-	}
-	while (len && url[len - 1] == '/')
-		len--;
-	o->base_url = strndup(url, len);
-	if (!o->base_url)
-		return -ENOMEM;
-	if (!url_is_https(url) && !url_is_loopback(url) && !o->allow_http)
-		return opts_fail("%s %s would send the key readable over the network; use https, "
-				 "or -o allow_http if the network can be trusted",
-				 what, o->base_url);
-	return 0;
-}
-
-static bool is_http(const char *source)
-{
-	return !strncasecmp(source, "http://", 7) || !strncasecmp(source, "https://", 8);
-}
-
-/* What fstab's first field says when it says nothing. */
-static bool is_default(const char *source)
-{
-	return !*source || !strcmp(source, "none") || !strcmp(source, "uploadfs");
-}
-
-static int resolve_source(struct opts *o)
-{
-	const char *dir;
-
-	if (o->source && is_default(o->source)) {
-		free(o->source);
-		o->source = NULL;
-	}
-	if (!o->source)
-		return env("OPENAI_BASE_URL")
-			       ? take_url(o, env("OPENAI_BASE_URL"), "OPENAI_BASE_URL")
-			       : take_url(o, DEFAULT_URL, "SOURCE");
-	if (is_http(o->source))
-		return take_url(o, o->source, "SOURCE");
-	if (strncmp(o->source, LOCAL_PREFIX, strlen(LOCAL_PREFIX)))
-		return opts_fail(
-			"SOURCE %s is neither a URL nor local:DIR; use https://HOST/v1, or "
-			"local:DIR for a server of its own",
-			o->source);
-	dir = o->source + strlen(LOCAL_PREFIX);
-	if (!*dir)
-		return opts_fail("SOURCE local: names no directory; use local:DIR");
-	o->local_dir = strdup(dir);
-	return o->local_dir ? 0 : -ENOMEM;
-}
-
 static int resolve_key(struct opts_draft *d)
 {
 	struct opts *o = d->o;
+	/* The key of one service is not for the other. */
+	struct opts_env_key *from = o->azure ? &d->azure_key : &d->openai_key;
+	const char *name = o->azure ? "AZURE_OPENAI_API_KEY" : "OPENAI_API_KEY";
 	int rc;
 
 	if (o->local_dir)
@@ -237,27 +174,25 @@ static int resolve_key(struct opts_draft *d)
 					 o->key_file, strerror(-rc));
 		return 0;
 	}
-	if (d->env_key_rc == -EINVAL)
-		return opts_fail("OPENAI_API_KEY holds blanks or control bytes; set it to the key "
-				 "alone");
-	if (d->env_key_rc)
-		return d->env_key_rc;
-	o->key = d->env_key;
-	d->env_key = NULL;
+	if (from->rc == -EINVAL)
+		return opts_fail("%s holds blanks or control bytes; set it to the key alone", name);
+	if (from->rc)
+		return from->rc;
+	o->key = from->key;
+	from->key = NULL;
 	if (!o->key && !url_is_loopback(o->base_url))
-		return opts_fail("there is no key for %s; set OPENAI_API_KEY, or use "
-				 "-o api_key_file=FILE",
-				 o->base_url);
+		return opts_fail("there is no key for %s; set %s, or use -o api_key_file=FILE",
+				 o->base_url, name);
 	return 0;
 }
 
-/* A header's value: from the option, else the environment. */
-static int resolve_header(char **value, const char *name, const char *what)
+/* A header's value: from the option, else the environment, which is meant for OpenAI's service. */
+static int resolve_header(const struct opts *o, char **value, const char *name, const char *what)
 {
 	const char *c;
 
-	if (!*value && env(name)) {
-		*value = strdup(env(name));
+	if (!*value && !o->azure && opts_env(name)) {
+		*value = strdup(opts_env(name));
 		if (!*value)
 			return -ENOMEM;
 	}
@@ -300,7 +235,8 @@ static void state_name(const struct opts *o, struct buf *b)
 	}
 	h = hash_text(h, o->mountpoint);
 	h = hash_text(h, o->local_dir ? o->local_dir : "");
-	h = hash_text(h, o->base_url ? o->base_url : "");
+	/* Not what the version makes of it: the Files are the same. */
+	h = hash_text(h, o->azure ? o->azure : o->base_url ? o->base_url : "");
 	h = hash_text(h, o->organization ? o->organization : "");
 	h = hash_text(h, o->project ? o->project : "");
 	buf_addf(b, "-%08x", (unsigned)(h ^ h >> 32));
@@ -308,7 +244,7 @@ static void state_name(const struct opts *o, struct buf *b)
 
 static const char *home(void)
 {
-	const char *dir = env("HOME");
+	const char *dir = opts_env("HOME");
 	struct passwd *pw;
 
 	if (dir && *dir == '/')
@@ -319,7 +255,7 @@ static const char *home(void)
 
 static int resolve_state_dir(struct opts *o)
 {
-	const char *xdg = env("XDG_STATE_HOME"), *dir = home();
+	const char *xdg = opts_env("XDG_STATE_HOME"), *dir = home();
 	struct buf b, name;
 	int rc;
 
@@ -359,8 +295,8 @@ static int make_fuse_opts(struct opts_draft *d)
 	if (d->fsname) {
 		opts_escape(&b, d->fsname);
 	} else {
-		buf_adds(&b, o->local_dir ? LOCAL_PREFIX : "");
-		opts_escape(&b, o->local_dir ? o->local_dir : o->base_url);
+		buf_adds(&b, o->local_dir ? "local:" : o->azure ? "azure:" : "");
+		opts_escape(&b, o->local_dir ? o->local_dir : o->azure ? o->azure : o->base_url);
 	}
 	buf_adds(&b, ",subtype=uploadfs,default_permissions");
 	buf_adds(&b, o->ro ? ",ro" : "");
@@ -377,16 +313,16 @@ static int make_fuse_opts(struct opts_draft *d)
 int opts_resolve(struct opts_draft *d)
 {
 	struct opts *o = d->o;
-	int rc = resolve_source(o);
+	int rc = opts_resolve_source(d);
 
 	if (!rc)
 		rc = resolve_paths(o);
 	if (!rc)
 		rc = resolve_key(d);
 	if (!rc)
-		rc = resolve_header(&o->organization, "OPENAI_ORG_ID", "organization");
+		rc = resolve_header(o, &o->organization, "OPENAI_ORG_ID", "organization");
 	if (!rc)
-		rc = resolve_header(&o->project, "OPENAI_PROJECT_ID", "project");
+		rc = resolve_header(o, &o->project, "OPENAI_PROJECT_ID", "project");
 	if (!rc)
 		rc = resolve_state_dir(o);
 	if (!rc)

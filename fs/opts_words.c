@@ -144,6 +144,7 @@ static const struct word words[] = {
 	{ "allow_other", W_FLAG, FIELD(allow_other), 0, 0, NULL, NULL },
 	{ "api_key", W_SPECIAL, 0, 0, 0, refuse_key, "" },
 	{ "api_key_file", W_TEXT, FIELD(key_file), 0, 0, NULL, "FILE" },
+	{ "api_version", W_TEXT, FIELD(api_version), 0, 0, NULL, "VERSION" },
 	{ "cache_size", W_SIZE, FIELD(cache_size), 0, INT64_MAX, NULL, "SIZE" },
 	{ "close", W_SPECIAL, 0, 0, 0, set_close, "sync|async" },
 	{ "config", W_TEXT, FIELD(config), 0, 0, NULL, "FILE" },

@@ -27,6 +27,8 @@ struct api {
 	struct hq *q;
 	char *base;		      /* without a slash at its end */
 	char *organization, *project; /* whole headers, or NULL */
+	const char *auth_form;	      /* of the header with the key, for printf */
+	char *query;		      /* "api-version=…", or NULL */
 	bool key_may_go;	      /* https, loopback, or allow_http */
 	struct hist times[API_OPS];   /* of attempts */
 	atomic_ullong failed[API_OPS];
@@ -48,7 +50,7 @@ static int api_set_auth(struct api_req *req)
 	pthread_mutex_lock(&api->lock);
 	if (api->key && !api->key_may_go)
 		rc = -EPERM;
-	else if (api->key && asprintf(&req->auth, "Authorization: Bearer %s", api->key) < 0)
+	else if (api->key && asprintf(&req->auth, api->auth_form, api->key) < 0)
 		rc = -ENOMEM;
 	pthread_mutex_unlock(&api->lock);
 	if (rc) {
@@ -81,6 +83,19 @@ static void api_set_limits(const struct api_req *req, struct http_request *rq)
 	}
 }
 
+static int api_set_url(struct api_req *req)
+{
+	const char *query = req->api->query;
+	const char *mark = !query ? "" : strchr(req->path, '?') ? "&" : "?";
+
+	free(req->url);
+	if (asprintf(&req->url, "%s%s%s%s", req->api->base, req->path, mark, query ? query : "") >=
+	    0)
+		return 0;
+	req->url = NULL;
+	return -ENOMEM;
+}
+
 static int api_prepare(struct hq_job *job, struct http_request *rq)
 {
 	struct api_req *req = (struct api_req *)job;
@@ -98,11 +113,9 @@ static int api_prepare(struct hq_job *job, struct http_request *rq)
 			  "use https, or allow_http if you must");
 	if (rc)
 		return rc;
-	free(req->url);
-	if (asprintf(&req->url, "%s%s", req->api->base, req->path) < 0) {
-		req->url = NULL;
-		return -ENOMEM;
-	}
+	rc = api_set_url(req);
+	if (rc)
+		return rc;
 	if (req->range[0])
 		req->headers[n++] = req->range;
 	if (req->method == HTTP_POST && !req->has_part)
@@ -389,7 +402,21 @@ static int api_check(const struct api_config *cfg)
 		log_error("the key, organization or project holds control characters");
 		return -EINVAL;
 	}
+	if (cfg->api_version && *cfg->api_version && !api_id_valid(cfg->api_version)) {
+		log_error("the API version holds other characters than letters, digits, . _ and -");
+		return -EINVAL;
+	}
 	return 0;
+}
+
+static int make_query(char **ret, const char *version)
+{
+	if (!version || !*version)
+		return 0;
+	if (asprintf(ret, "api-version=%s", version) >= 0)
+		return 0;
+	*ret = NULL;
+	return -ENOMEM;
 }
 
 static void api_destroy(struct api *api)
@@ -398,6 +425,7 @@ static void api_destroy(struct api *api)
 	free(api->base);
 	free(api->organization);
 	free(api->project);
+	free(api->query);
 	free(api->key);
 	free(api);
 }
@@ -436,6 +464,9 @@ int api_new(const struct api_config *cfg, struct api **ret)
 		rc = make_header(&api->organization, "OpenAI-Organization", cfg->organization);
 	if (!rc)
 		rc = make_header(&api->project, "OpenAI-Project", cfg->project);
+	api->auth_form = cfg->azure ? "api-key: %s" : "Authorization: Bearer %s";
+	if (!rc)
+		rc = make_query(&api->query, cfg->api_version);
 	if (!rc)
 		rc = api_set_key(api, cfg->key);
 	if (!rc)

@@ -50,6 +50,8 @@ struct api_config {
 	const char *key;      /* NULL or "": no Authorization header */
 	const char *organization, *project; /* NULL or "": no header */
 	const char *user_agent;
+	bool azure;		    /* the key goes into api-key, as Azure OpenAI wants it */
+	const char *api_version;    /* NULL or "": none; else ?api-version= of each request */
 	bool allow_http;	    /* send the key over plain http to other hosts than loopback */
 	unsigned parallel;	    /* Parts under way at once, >= 1 */
 	unsigned connect_timeout_s; /* 0: 10 */

@@ -1,6 +1,6 @@
 # bash completion for uploadfs(1). Sourced by bash-completion, or by hand.
 
-_uploadfs_options="allow_http allow_other allow_root api_key_file= cache_size= close=async
+_uploadfs_options="allow_http allow_other allow_root api_key_file= api_version= cache_size= close=async
 close=sync config= connect_timeout= dir_mode= drain_timeout= file_mode= fsname= gid= hold_timeout=
 idle_timeout= keep_old list_ttl= log_file= log_format=json log_format=text log_level=debug
 log_level=error log_level=info log_level=warn organization= parallel= part_size= project=
@@ -36,7 +36,7 @@ _uploadfs_of() {
 		case $command in
 		recover) COMPREPLY=($(compgen -W "list publish discard" -- "$current") $(compgen -d -- "$current")) ;;
 		wait) COMPREPLY=($(compgen -f -- "$current")) ;;
-		doctor) COMPREPLY=($(compgen -W "local:" -- "$current") $(compgen -d -- "$current")) ;;
+		doctor) COMPREPLY=($(compgen -W "local: azure:https://" -- "$current") $(compgen -d -- "$current")) ;;
 		*) mapfile -t COMPREPLY < <(compgen -W "$(_uploadfs_mounts)" -- "$current") ;;
 		esac
 		;;
@@ -69,7 +69,7 @@ _uploadfs() {
 	*)
 		COMPREPLY=($(compgen -d -- "$current"))
 		if [ "$COMP_CWORD" = 1 ]; then
-			COMPREPLY+=($(compgen -W "status wait umount mounts recover doctor local:" -- "$current"))
+			COMPREPLY+=($(compgen -W "status wait umount mounts recover doctor local: azure:https://" -- "$current"))
 		fi
 		;;
 	esac

@@ -202,7 +202,7 @@ class Server(Process):
         self.dir = os.path.join(world.dir, self.name)
         self.journal_path = os.path.join(world.dir, self.name + ".journal")
         self.faults_path = os.path.join(world.dir, self.name + ".faults")
-        self.port = 0
+        self.port, self.base = 0, "/v1"
         self.faults([])
         self.start()
 
@@ -216,13 +216,21 @@ class Server(Process):
         def listening():
             text = self.log()[mark:]
             assert self.alive(), "uploads-server ended:\n" + text
-            return re.search(r"^listening on http://127\.0\.0\.1:(\d+)/v1$", text, re.M)
+            return re.search(r"^listening on http://127\.0\.0\.1:(\d+)(/\S+)$", text, re.M)
 
-        self.port = int(wait_until(listening, "uploads-server listens").group(1))
+        port, self.base = wait_until(listening, "uploads-server listens").groups()
+        self.port = int(port)
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self.port}{self.base}"
+
+    def environment(self, key):
+        """What tells a program of this service, and the key to it."""
+        if self.base == "/v1":
+            return {"OPENAI_BASE_URL": self.url, **({"OPENAI_API_KEY": key} if key else {})}
+        return {"AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{self.port}",
+                **({"AZURE_OPENAI_API_KEY": key} if key else {})}
 
     def stop(self):
         """Ends it in order; its exit code must be 0."""
@@ -305,6 +313,8 @@ class Mount(Process):
         return [os.path.join(BUILD, "uploadfs"), "-f", self.mnt, "-o", ",".join(words)]
 
     def env(self):
+        if hasattr(self.server, "environment"):
+            return self.server.environment(self.key)
         key = {"OPENAI_API_KEY": self.key} if self.key else {}
         return {"OPENAI_BASE_URL": self.server.url, **key}
 

@@ -59,6 +59,9 @@ static int setup(void **state)
 	(void)state;
 	unsetenv("OPENAI_API_KEY");
 	unsetenv("OPENAI_BASE_URL");
+	unsetenv("AZURE_OPENAI_API_KEY");
+	unsetenv("AZURE_OPENAI_ENDPOINT");
+	unsetenv("OPENAI_API_VERSION");
 	unsetenv("OPENAI_ORG_ID");
 	unsetenv("OPENAI_PROJECT_ID");
 	unsetenv("XDG_STATE_HOME");
@@ -315,11 +318,98 @@ static void test_sources(void **state)
 	setenv("OPENAI_BASE_URL", "local:/x", 1);
 	fails("MNT", "OPENAI_BASE_URL local:/x");
 	unsetenv("OPENAI_BASE_URL");
-	fails("ftp://example.com MNT", "neither a URL nor local:DIR");
-	fails("example.com MNT", "neither a URL nor local:DIR");
+	fails("ftp://example.com MNT", "neither a URL, nor azure:URL, nor local:DIR");
+	fails("example.com MNT", "neither a URL, nor azure:URL, nor local:DIR");
 	fails("local: MNT", "local:DIR");
 	fails("https:// MNT", "host");
 	fails("https://example.com/v1?api-version=1 MNT", "query");
+}
+
+#define AZURE "https://me.openai.azure.com"
+
+/* Either form of path, whatever end of the endpoint was pasted; the key of Azure and no other. */
+static void test_azure(void **state)
+{
+	static const char *const ends[] = { "",		"/",	      "/openai",
+					    "/openai/", "/openai/v1", "/openai/v1/" };
+	char line[128], state_dir[2][4096];
+	struct opts o;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		setenv("AZURE_OPENAI_API_KEY", KEY, 1);
+		snprintf(line, sizeof(line), "azure:" AZURE "%s MNT", ends[i]);
+		runs(line, &o);
+		assert_string_equal(o.azure, AZURE);
+		assert_string_equal(o.base_url, AZURE "/openai/v1");
+		assert_null(o.api_version);
+		assert_string_equal(o.key, KEY);
+		assert_string_equal(o.fuse_opts, "fsname=azure:" AZURE ",subtype=uploadfs,"
+						 "default_permissions");
+		snprintf(state_dir[0], sizeof(state_dir[0]), "%s", o.state_dir);
+		opts_release(&o);
+	}
+	assert_null(getenv("AZURE_OPENAI_API_KEY"));
+	setenv("AZURE_OPENAI_API_KEY", KEY, 1);
+	setenv("OPENAI_API_VERSION", "2024-10-21", 1);
+	setenv("OPENAI_ORG_ID", "org-1", 1);
+	runs("azure:" AZURE " MNT", &o);
+	assert_string_equal(o.base_url, AZURE "/openai");
+	assert_string_equal(o.api_version, "2024-10-21");
+	assert_null(o.organization);
+	/* Another version shows the same Files: what is staged is found again. */
+	snprintf(state_dir[1], sizeof(state_dir[1]), "%s", o.state_dir);
+	assert_string_equal(state_dir[0], state_dir[1]);
+	opts_release(&o);
+	setenv("AZURE_OPENAI_API_KEY", KEY, 1);
+	runs("azure:" AZURE " MNT -o api_version=preview", &o);
+	assert_string_equal(o.base_url, AZURE "/openai/v1");
+	assert_string_equal(o.api_version, "preview");
+	opts_release(&o);
+	unsetenv("OPENAI_API_VERSION");
+	setenv("OPENAI_API_KEY", KEY, 1);
+	fails("azure:" AZURE " MNT", "set AZURE_OPENAI_API_KEY");
+	setenv("AZURE_OPENAI_API_KEY", KEY " x", 1);
+	fails("azure:" AZURE " MNT", "AZURE_OPENAI_API_KEY holds blanks");
+	setenv("AZURE_OPENAI_API_KEY", KEY, 1);
+	fails("azure: MNT", "azure:https://NAME.openai.azure.com");
+	fails("azure:me MNT", "azure:https://NAME.openai.azure.com");
+	fails("azure:http://example.com MNT", "allow_http");
+	fails("azure:" AZURE " MNT -o api_version=1&x=2", "api_version=2024-10-21");
+	setenv("OPENAI_API_KEY", KEY, 1);
+	fails("https://example.com/v1 MNT -o api_version=2024-10-21", "api_version is for Azure");
+	setenv("AZURE_OPENAI_API_KEY", KEY, 1);
+	fails("https://example.com/v1 MNT", "set OPENAI_API_KEY");
+}
+
+/* Without SOURCE: what the environment names, and nothing by a guess. */
+static void test_azure_environment(void **state)
+{
+	struct opts o;
+
+	(void)state;
+	setenv("AZURE_OPENAI_API_KEY", KEY, 1);
+	setenv("AZURE_OPENAI_ENDPOINT", AZURE "/", 1);
+	runs("MNT", &o);
+	assert_string_equal(o.azure, AZURE);
+	assert_string_equal(o.key, KEY);
+	opts_release(&o);
+	setenv("AZURE_OPENAI_API_KEY", KEY, 1);
+	setenv("OPENAI_API_KEY", KEY, 1);
+	fails("MNT", "azure:" AZURE);
+	setenv("OPENAI_API_KEY", KEY, 1);
+	setenv("OPENAI_API_VERSION", "2024-10-21", 1);
+	runs("https://api.openai.com/v1 MNT", &o);
+	assert_null(o.azure);
+	assert_null(o.api_version);
+	opts_release(&o);
+	setenv("OPENAI_API_KEY", KEY, 1);
+	setenv("OPENAI_BASE_URL", "https://example.com/v1", 1);
+	runs("MNT", &o);
+	assert_null(o.azure);
+	assert_string_equal(o.base_url, "https://example.com/v1");
+	opts_release(&o);
 }
 
 /* A secret in the URL is neither taken nor repeated. */
@@ -856,6 +946,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_fstab, setup),
 		cmocka_unit_test_setup(test_escapes, setup),
 		cmocka_unit_test_setup(test_sources, setup),
+		cmocka_unit_test_setup(test_azure, setup),
+		cmocka_unit_test_setup(test_azure_environment, setup),
 		cmocka_unit_test_setup(test_secrets_in_url, setup),
 		cmocka_unit_test_setup(test_key_on_command_line, setup),
 		cmocka_unit_test_setup(test_unknown, setup),
