@@ -189,11 +189,9 @@ static bool due(uint64_t *when)
 
 static void check_timers(struct publish *p)
 {
-	if (p->now.held && p->now.hold_deadline_ms <= clock_mono_ms() && publish_end_hold(p)) {
+	if (p->now.held && p->now.hold_deadline_ms <= clock_mono_ms() && publish_end_hold(p))
 		log_info("%s/%s: no rename came, published under this name", p->now.purpose,
 			 p->now.path);
-		publish_end_hold(p);
-	}
 	if (p->phase == PHASE_LOOKUP && due(&p->lookup_due_ms))
 		publish_start_lookup(p);
 	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED && p->now.sealed &&

@@ -237,7 +237,7 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	p->now.retry = false;
 	pthread_mutex_lock(&p->pr->lock);
 	/* Closed anew while the abort was on its way: who did so could not ask for a retry. */
-	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted)
+	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;
 	if (!goes_on_locked(p)) {
 		p->info.under_way = false;

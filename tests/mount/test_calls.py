@@ -3,7 +3,7 @@ import os
 
 from harness import python, run
 from parity import Parity
-from trees import assert_held, noise, write_bytes
+from trees import assert_held, write_bytes
 
 # What is printed has to be the same in the mount as on a disk.
 SAME = r"""

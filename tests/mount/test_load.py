@@ -1,5 +1,4 @@
 """Many closes at once, and memory that does not grow with the file."""
-import os
 import subprocess
 
 import pytest

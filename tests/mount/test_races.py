@@ -92,8 +92,17 @@ def test_crowd(world, latency):
         for p in crowd:
             p.kill()
             p.communicate()
-    wait_until(lambda: all(xattr(x, "status") in ("completed", "aborted", "empty")
-                           for x in all_files(root)), "every file comes to an end")
+    left = {}
+
+    def ended():
+        left.clear()
+        left.update((x, xattr(x, "status")) for x in all_files(root))
+        return set(left.values()) <= {"completed", "aborted", "empty"}
+
+    try:
+        wait_until(ended, f"every file comes to an end (seed {seed})")
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}: {left}") from None
     assert_nothing_pending(server)
     for path in all_files(root):
         if xattr(path, "status") == "completed":

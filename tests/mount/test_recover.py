@@ -1,5 +1,4 @@
 """`uploadfs recover` on a state directory that nobody has mounted, and `uploadfs doctor`."""
-import json
 import os
 import re
 import time
