@@ -120,7 +120,7 @@ static int start_storage(struct core *c)
 	const struct opts *o = c->opts;
 	char *staging = below_state_dir(c, "staging"), *cache = below_state_dir(c, "cache");
 	struct staging_config sc = { .dir = staging,
-				     .part_size = layout_block(o->part_size),
+				     .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);

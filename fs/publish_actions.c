@@ -278,11 +278,32 @@ fail:
 	publish_fail_memory(p);
 }
 
+bool publish_in_sequence(const struct publish *p)
+{
+	return p->pr->cfg.parallel == 1;
+}
+
+uint64_t publish_part_block(const struct publish *p)
+{
+	return layout_block(p->pr->cfg.part_size, p->pr->cfg.parallel);
+}
+
+uint32_t publish_part_count(const struct publish *p, uint64_t bytes)
+{
+	return layout_count(bytes, p->pr->cfg.part_size, publish_part_block(p));
+}
+
+void publish_part_range(const struct publish *p, uint32_t i, uint64_t *ret_start, uint64_t *ret_end)
+{
+	layout_part(p->upload_bytes, p->pr->cfg.part_size, publish_part_block(p), i, ret_start,
+		    ret_end);
+}
+
 uint32_t publish_part_version(const struct publish *p, uint32_t i)
 {
 	uint64_t start, end;
 
-	layout_part(p->upload_bytes, p->pr->cfg.part_size, i, &start, &end);
+	publish_part_range(p, i, &start, &end);
 	return staged_version(p->staged, start, end);
 }
 
@@ -292,7 +313,9 @@ bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed)
 
 	if (p->parts[i].state != PART_NONE)
 		return false;
-	layout_part(p->upload_bytes, p->pr->cfg.part_size, i, &start, &end);
+	if (i && publish_in_sequence(p) && p->parts[i - 1].state != PART_SENT)
+		return false;
+	publish_part_range(p, i, &start, &end);
 	return sealed || staged_covered(p->staged, start, end);
 }
 
@@ -316,7 +339,7 @@ void publish_act_send(struct publish *p)
 		publish_fail_memory(p);
 		return;
 	}
-	layout_part(p->upload_bytes, p->pr->cfg.part_size, i, &body.offset, &end);
+	publish_part_range(p, i, &body.offset, &end);
 	body.len = end - body.offset;
 	c->index = i;
 	/* The version before any byte is read: whatever changes from here on shows. */

@@ -195,6 +195,16 @@ void publish_cancel_upload(struct publish *p); /* if there is one; to PHASE_IDLE
 void publish_cancel_by_id(struct publish *p, const char *upload_id);
 void publish_cancel_abandoned(struct publish *p); /* those of abandoned_before */
 void publish_abandoned_gone(struct publish *p, const struct event *ev);
+/* Bytes of Part i of the Upload; how many there are of so many bytes; their small length. */
+void publish_part_range(const struct publish *p, uint32_t i, uint64_t *ret_start,
+			uint64_t *ret_end);
+uint32_t publish_part_count(const struct publish *p, uint64_t bytes);
+uint64_t publish_part_block(const struct publish *p);
+/*
+ * With parallel=1 Parts arrive in ascending order, whatever happens: some services number them
+ * as they come.
+ */
+bool publish_in_sequence(const struct publish *p);
 bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed);
 /* Of the bytes of Part i, which changes when they do (staging.h). */
 uint32_t publish_part_version(const struct publish *p, uint32_t i);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/layout.h"
 #include "fs/publish_impl.h"
 #include "fs/record.h"
 #include "fs/staging.h"
@@ -89,7 +88,7 @@ int publish_save_record(struct publish *p, bool durable)
 	r.mime_type = p->now.mime;
 	r.size = staged_size(p->staged);
 	r.part_size = p->pr->cfg.part_size;
-	r.part_block = layout_block(r.part_size);
+	r.part_block = publish_part_block(p);
 	r.declared = p->now.declared;
 	r.expires_after = p->now.expires_after;
 	r.upload_id = p->upload_id[0] ? p->upload_id : NULL;
@@ -135,7 +134,7 @@ void publish_save_writing(struct publish *p)
 	r.mime_type = in.mime;
 	r.size = staged_size(p->staged);
 	r.part_size = p->pr->cfg.part_size;
-	r.part_block = layout_block(r.part_size);
+	r.part_block = publish_part_block(p);
 	r.expires_after = in.expires_after;
 	r.superseded = in.superseded;
 	r.superseded_count = in.superseded_count;
@@ -169,7 +168,7 @@ static bool copy_id(char *dst, const char *src)
 
 static int load_parts(struct publish *p, const struct record *r)
 {
-	p->part_count = layout_count(r->upload_bytes, r->part_size);
+	p->part_count = publish_part_count(p, r->upload_bytes);
 	p->parts = calloc(p->part_count + 1, sizeof(*p->parts));
 	if (!p->parts)
 		return -ENOMEM;
@@ -204,7 +203,7 @@ static int load_upload(struct publish *p, const struct record *r)
 		return 0;
 	p->phase = PHASE_OPEN;
 	if (age < 0 || age >= API_UPLOAD_TTL_S || r->part_size != p->pr->cfg.part_size ||
-	    r->part_block != layout_block(r->part_size) || r->upload_bytes > STAGED_SIZE_MAX) {
+	    r->part_block != publish_part_block(p) || r->upload_bytes > STAGED_SIZE_MAX) {
 		p->upload_deadline_ms = 1; /* long ago: cancel it, make a new one */
 		return 0;
 	}

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "fs/errmap.h"
-#include "fs/layout.h"
 #include "fs/publish_impl.h"
 #include "fs/staging.h"
 #include "net/clock.h"
@@ -144,7 +143,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 			fail_api(p, &ev->api_err);
 		return;
 	}
-	p->part_count = layout_count(p->upload_bytes, p->pr->cfg.part_size);
+	p->part_count = publish_part_count(p, p->upload_bytes);
 	p->parts = calloc(p->part_count, sizeof(*p->parts));
 	memcpy(p->upload_id, ev->id, sizeof(p->upload_id));
 	p->phase = PHASE_OPEN;

@@ -21,15 +21,26 @@ const char *publish_filename(const struct publish *p)
 	return p->now.hold_name ? p->now.hold_name : p->now.path;
 }
 
+/* Has a Part that is in to be sent again? gap: one before it is not in. */
+static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
+{
+	/* It would have a lower number than the one before it is going to have. */
+	if (gap && publish_in_sequence(p))
+		return true;
+	/* Before the close a rewritten Part waits: it may be rewritten again. */
+	return sealed && p->parts[i].version != publish_part_version(p, i);
+}
+
 static void view_parts(struct publish *p, struct publish_view *v)
 {
+	bool gap = false;
+
 	for (uint32_t i = 0; i < p->part_count; i++) {
 		struct part *part = &p->parts[i];
 
-		/* Before the close a rewritten Part waits: it may be rewritten again. */
-		if (part->state == PART_SENT && v->sealed &&
-		    part->version != publish_part_version(p, i))
+		if (part->state == PART_SENT && is_stale(p, i, v->sealed, gap))
 			part->state = PART_NONE;
+		gap |= part->state != PART_SENT;
 		v->missing += part->state != PART_SENT;
 		v->ready += publish_part_is_ready(p, i, v->sealed);
 	}

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/layout.h"
 #include "fs/publish_impl.h"
 #include "fs/staging.h"
 #include "net/clock.h"
@@ -141,7 +140,7 @@ static unsigned parts_done(const struct publish *p, uint64_t *ret_bytes)
 	for (uint32_t i = 0; i < p->part_count; i++) {
 		if (p->parts[i].state != PART_SENT)
 			continue;
-		layout_part(p->upload_bytes, p->pr->cfg.part_size, i, &start, &end);
+		publish_part_range(p, i, &start, &end);
 		*ret_bytes += end - start;
 		n++;
 	}

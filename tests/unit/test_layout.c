@@ -13,23 +13,26 @@
 static void test_block(void **state)
 {
 	(void)state;
-	assert_true(layout_block(64 * MIB) == 16 * MIB);
-	assert_true(layout_block(32 * MIB) == 8 * MIB);
+	assert_true(layout_block(64 * MIB, 4) == 16 * MIB);
+	assert_true(layout_block(32 * MIB, 4) == 8 * MIB);
 	/* Too small to be cut, or not to be cut in four. */
-	assert_true(layout_block(32 * MIB - 4) == 32 * MIB - 4);
-	assert_true(layout_block(64 * MIB - 1) == 64 * MIB - 1);
-	assert_true(layout_block(65536) == 65536);
-	assert_true(layout_block(1) == 1);
+	assert_true(layout_block(32 * MIB - 4, 4) == 32 * MIB - 4);
+	assert_true(layout_block(64 * MIB - 1, 4) == 64 * MIB - 1);
+	assert_true(layout_block(65536, 4) == 65536);
+	assert_true(layout_block(1, 4) == 1);
+	/* One connection: nothing to be gained. */
+	assert_true(layout_block(64 * MIB, 1) == 64 * MIB);
+	assert_true(layout_block(64 * MIB, 2) == 16 * MIB);
 }
 
 /* The Parts of size follow each other without a gap; none is empty or longer than part_size. */
 static void check(uint64_t size, uint64_t part_size)
 {
-	uint32_t count = layout_count(size, part_size), i;
-	uint64_t block = layout_block(part_size), at = 0, start, end;
+	uint32_t count = layout_count(size, part_size, layout_block(part_size, 4)), i;
+	uint64_t block = layout_block(part_size, 4), at = 0, start, end;
 
 	for (i = 0; i < count; i++) {
-		layout_part(size, part_size, i, &start, &end);
+		layout_part(size, part_size, block, i, &start, &end);
 		assert_true(start == at && end > start && end - start <= part_size);
 		assert_true(start % block == 0);
 		/* Behind a small one comes no large one. */
@@ -63,11 +66,11 @@ static void test_every_byte_has_a_part(void **state)
 
 static void check_lengths(uint64_t size, const uint64_t *mib)
 {
-	uint32_t count = layout_count(size, 64 * MIB), i;
+	uint32_t count = layout_count(size, 64 * MIB, 16 * MIB), i;
 	uint64_t start, end;
 
 	for (i = 0; i < count; i++) {
-		layout_part(size, 64 * MIB, i, &start, &end);
+		layout_part(size, 64 * MIB, 16 * MIB, i, &start, &end);
 		assert_true(end - start == mib[i] * MIB);
 	}
 	assert_int_equal(mib[count], 0);
@@ -85,16 +88,30 @@ static void test_where_the_small_ones_are(void **state)
 	check_lengths(200 * MIB, (uint64_t[]){ 64, 64, 64, 8, 0 });
 }
 
+/* All of part_size but the last: what a service that wants large Parts in order takes. */
+static void test_in_sequence(void **state)
+{
+	uint64_t start, end;
+
+	(void)state;
+	assert_int_equal(layout_count(129 * MIB, 64 * MIB, 64 * MIB), 3);
+	layout_part(129 * MIB, 64 * MIB, 64 * MIB, 1, &start, &end);
+	assert_true(start == 64 * MIB && end == 128 * MIB);
+	layout_part(129 * MIB, 64 * MIB, 64 * MIB, 2, &start, &end);
+	assert_true(start == 128 * MIB && end == 129 * MIB);
+	assert_int_equal(layout_count(128 * MIB, 64 * MIB, 64 * MIB), 2);
+}
+
 static void test_count(void **state)
 {
 	(void)state;
-	assert_int_equal(layout_count(0, 64), 0);
-	assert_int_equal(layout_count(1, 64), 1);
-	assert_int_equal(layout_count(64, 64), 1);
-	assert_int_equal(layout_count(65, 64), 2);
-	assert_int_equal(layout_count(8ULL << 30, 64 * MIB), 127 + 4);
-	assert_int_equal(layout_count((8ULL << 30) - 1, 64 * MIB), 127 + 4);
-	assert_int_equal(layout_count(8ULL << 30, 65536), 131072);
+	assert_int_equal(layout_count(0, 64, 64), 0);
+	assert_int_equal(layout_count(1, 64, 64), 1);
+	assert_int_equal(layout_count(64, 64, 64), 1);
+	assert_int_equal(layout_count(65, 64, 64), 2);
+	assert_int_equal(layout_count(8ULL << 30, 64 * MIB, 16 * MIB), 127 + 4);
+	assert_int_equal(layout_count((8ULL << 30) - 1, 64 * MIB, 16 * MIB), 127 + 4);
+	assert_int_equal(layout_count(8ULL << 30, 65536, 65536), 131072);
 }
 
 int main(void)
@@ -103,6 +120,7 @@ int main(void)
 		cmocka_unit_test(test_block),
 		cmocka_unit_test(test_every_byte_has_a_part),
 		cmocka_unit_test(test_where_the_small_ones_are),
+		cmocka_unit_test(test_in_sequence),
 		cmocka_unit_test(test_count),
 	};
 

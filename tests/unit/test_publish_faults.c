@@ -1020,7 +1020,7 @@ static void test_recover_odd_records(void **state)
 	recover_odd(&f, "b", &r); /* no part size */
 	r.part_size = RIG_PART;
 	recover_odd(&f, "e", &r); /* another layout of the same part size */
-	r.part_block = layout_block(RIG_PART);
+	r.part_block = layout_block(RIG_PART, 2);
 	r.upload_bytes = UINT64_MAX;
 	recover_odd(&f, "c", &r);
 	r.upload_bytes = 100;
