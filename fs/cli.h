@@ -75,6 +75,12 @@ int cli_read_status(const char *mount, unsigned timeout_s, struct json **ret, st
 /* Says why cli_read_status() failed and what to do. Returns CLI_NO_MOUNT. */
 int cli_no_status(const char *mount, int err);
 
+/*
+ * Whether mount is no mount within two seconds, for a daemon that does not answer any more: one
+ * that ends as it should closes its side a moment before it unmounts.
+ */
+bool cli_gone_soon(const char *mount);
+
 /* Numbers and texts of a document; what is missing is 0 or "". */
 uint64_t cli_number(const struct json *obj, const char *key);
 const char *cli_text(const struct json *obj, const char *key);

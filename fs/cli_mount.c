@@ -72,6 +72,8 @@ static void copy_out(const char *mount, int out)
 	ssize_t n = 1;
 	int fd;
 
+	/* Ctrl-C must end a wait for a mount that hangs, whatever the parent does with it. */
+	signal(SIGINT, SIG_DFL);
 	snprintf(path, sizeof(path), "%s/.uploadfs/status", mount);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -169,6 +171,28 @@ int cli_no_status(const char *mount, int err)
 	else
 		cli_error("%s: %s", mount, strerror(-err));
 	return CLI_NO_MOUNT;
+}
+
+static bool is_gone(const char *mount)
+{
+	struct mount_list list;
+	bool gone;
+
+	if (mounts_read(&list))
+		return false;
+	gone = !mounts_find(&list, mount);
+	mounts_free(&list);
+	return gone;
+}
+
+bool cli_gone_soon(const char *mount)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		if (is_gone(mount))
+			return true;
+		cli_sleep_ms(50);
+	}
+	return false;
 }
 
 uint64_t cli_number(const struct json *obj, const char *key)

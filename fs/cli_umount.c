@@ -180,6 +180,10 @@ static int end_daemon(const char *mount, const struct json *doc, uid_t uid, uint
 
 static int remove_dead(const char *mount)
 {
+	if (cli_gone_soon(mount)) {
+		cli_error("%s: it was being unmounted already", mount);
+		return CLI_OK;
+	}
 	if (cli_fusermount(mount))
 		return CLI_FAILED;
 	cli_error("%s: its daemon had died; the next mount takes up its files", mount);

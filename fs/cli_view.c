@@ -9,10 +9,10 @@
 #include "net/json.h"
 
 #define RATED_MAX 256	/* files whose rate is followed; more than a screen has lines */
-#define COLUMNS_MIN 40	/* narrower terminals get lines that wrap */
 #define COLUMNS_MAX 200 /* a name needs no more */
 #define FIGURES 37	/* columns of what stands behind the bar */
 #define NAME_MIN 12
+#define REASON_LINES 8
 #define SETTLING_MS 1000 /* a rate over less time jumps */
 
 /* ---- rates ---- */
@@ -265,20 +265,33 @@ static void put_cut(const char *text, unsigned width, struct buf *out)
 	buf_add(out, text, (size_t)(cut_at(text, width) - text));
 }
 
-static void put_bar(unsigned per_cent, unsigned width, struct buf *out)
+/* sgr: "32" for green and so on; nothing without colours. */
+static void put_colour(const struct cli_screen *screen, const char *sgr, struct buf *out)
+{
+	if (screen->colour)
+		buf_addf(out, "\033[%sm", sgr);
+}
+
+static void put_bar(const struct cli_screen *screen, unsigned per_cent, unsigned width,
+		    struct buf *out)
 {
 	unsigned full = width * per_cent / 100;
 
 	buf_addc(out, '[');
-	for (unsigned i = 0; i < width; i++)
-		buf_addc(out, i < full ? '#' : '-');
+	put_colour(screen, "32", out);
+	for (unsigned i = 0; i < full; i++)
+		buf_addc(out, '#');
+	put_colour(screen, "0", out);
+	for (unsigned i = full; i < width; i++)
+		buf_addc(out, '-');
 	buf_addc(out, ']');
 }
 
 /* "NAME [####----]  45%  38.1 MiB/s    0:37  19/42" */
-static void moving_row(const struct json *f, const struct cli_rates *rates, unsigned columns,
-		       struct buf *out)
+static void moving_row(const struct json *f, const struct cli_rates *rates,
+		       const struct cli_screen *screen, struct buf *out)
 {
+	unsigned columns = screen->columns;
 	unsigned name = columns > FIGURES + NAME_MIN ? columns - FIGURES : NAME_MIN;
 	unsigned bar = columns / 5;
 	uint64_t rate = rate_of(rates, f);
@@ -297,7 +310,7 @@ static void moving_row(const struct json *f, const struct cli_rates *rates, unsi
 		return;
 	}
 	if (bar) {
-		put_bar(percent(f), bar, out);
+		put_bar(screen, percent(f), bar, out);
 		buf_addc(out, ' ');
 	}
 	buf_init(&left, 32);
@@ -308,19 +321,66 @@ static void moving_row(const struct json *f, const struct cli_rates *rates, unsi
 	buf_release(&left);
 }
 
-static void resting_row(const struct json *doc, const struct json *f, unsigned columns,
-			struct buf *out)
+static const char *colour_of(const char *status)
 {
-	unsigned name = columns / 3;
+	if (!strcmp(status, "failed"))
+		return "31";
+	return strcmp(status, "aborted") ? "36" : "33";
+}
+
+/* Where the line that begins at text and has width columns ends: at a space, if there is one. */
+static const char *break_at(const char *text, unsigned width)
+{
+	const char *end = cut_at(text, width), *at;
+
+	for (at = end; *end && at > text && *at != ' ';)
+		at--;
+	return at > text ? at : end;
+}
+
+/*
+ * text in at most lines lines, of which the first has `first` columns left and the others begin
+ * behind indent spaces. Returns their number.
+ */
+static unsigned put_wrapped(const struct cli_screen *screen, const char *text, unsigned first,
+			    unsigned indent, unsigned lines, struct buf *out)
+{
+	unsigned width = first, n = 1;
+
+	for (; n < lines && *cut_at(text, width); n++) {
+		const char *end = break_at(text, width);
+
+		buf_add(out, text, (size_t)(end - text));
+		buf_addf(out, "\n%*s", (int)indent, "");
+		text = end + (*end == ' ');
+		width = screen->columns - indent;
+	}
+	put_cut(text, width, out);
+	buf_addc(out, '\n');
+	return n;
+}
+
+/* Its reason takes up to that many lines. Returns how many it took. */
+static unsigned resting_row(const struct json *doc, const struct json *f,
+			    const struct cli_screen *screen, unsigned lines, struct buf *out)
+{
+	const char *status = cli_text(f, "status");
+	unsigned name = screen->columns / 3, used = name + 1 + width_of(status);
 	struct buf text;
 
 	put_name(cli_clean(cli_text(f, "path")), name, out);
+	buf_addc(out, ' ');
+	put_colour(screen, colour_of(status), out);
+	buf_adds(out, cli_clean(status));
+	put_colour(screen, "0", out);
 	buf_init(&text, 4096);
-	buf_addf(&text, " %s: ", cli_clean(cli_text(f, "status")));
+	buf_adds(&text, ": ");
 	put_reason(doc, f, &text);
-	put_cut(buf_str(&text), columns - name, out);
-	buf_addc(out, '\n');
+	lines = put_wrapped(screen, buf_str(&text),
+			    screen->columns > used ? screen->columns - used : 0, name + 1, lines,
+			    out);
 	buf_release(&text);
+	return lines;
 }
 
 static void put_head(const struct json *doc, unsigned columns, struct buf *out)
@@ -339,24 +399,38 @@ static void put_head(const struct json *doc, unsigned columns, struct buf *out)
 	buf_release(&text);
 }
 
-unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates, unsigned columns,
-			unsigned rows, struct buf *out)
+/* Lines for the reason of each file that rests: what the others leave, so that all are seen. */
+static unsigned lines_for_reasons(const struct json *files, unsigned room)
+{
+	unsigned rows = 0, resting = 0, n;
+
+	for (const struct json *f = json_first(files); f; f = json_next(f), rows++)
+		resting += !moves(f);
+	if (!resting || rows >= room)
+		return 1;
+	n = 1 + (room - rows) / resting;
+	return n < REASON_LINES ? n : REASON_LINES;
+}
+
+unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates,
+			const struct cli_screen *screen, struct buf *out)
 {
 	const struct json *files = json_get(doc, "files"), *f;
 	uint64_t all = json_len(files) + cli_number(doc, "files_omitted");
-	unsigned lines = 2, shown = 0, room;
+	unsigned lines = 2, shown = 0, room, reason;
+	struct cli_screen s = *screen;
 
-	columns = columns < COLUMNS_MIN	  ? COLUMNS_MIN
-		  : columns > COLUMNS_MAX ? COLUMNS_MAX
-					  : columns;
-	room = rows > 5 ? rows - 3 : 2; /* the head, and a line for the rest */
-	put_head(doc, columns, out);
+	if (s.columns < CLI_COLUMNS_MIN)
+		s.columns = CLI_COLUMNS_MIN;
+	if (s.columns > COLUMNS_MAX)
+		s.columns = COLUMNS_MAX;
+	room = s.rows > 5 ? s.rows - 3 : 2; /* the head, and a line for the rest */
+	reason = lines_for_reasons(files, room);
+	put_head(doc, s.columns, out);
 	for (f = json_first(files); f && shown < room; f = json_next(f), shown++) {
 		if (moves(f))
-			moving_row(f, rates, columns, out);
-		else
-			resting_row(doc, f, columns, out);
-		lines++;
+			moving_row(f, rates, &s, out);
+		lines += moves(f) ? 1 : resting_row(doc, f, &s, reason, out);
 	}
 	if (all > shown) {
 		buf_addf(out, "and %llu more\n", (unsigned long long)(all - shown));

@@ -5,6 +5,7 @@
 #ifndef UPLOADFS_FS_CLI_VIEW_H
 #define UPLOADFS_FS_CLI_VIEW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "net/buf.h"
@@ -22,12 +23,19 @@ void cli_rates_look(struct cli_rates *r, const struct json *doc, uint64_t now_ms
  * or a pipe. rates: NULL for those of the document.
  */
 void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struct buf *out);
+#define CLI_COLUMNS_MIN 40 /* on narrower terminals the lines of a table wrap */
+
+/* What a table is drawn on. */
+struct cli_screen {
+	unsigned columns, rows;
+	bool colour; /* ECMA-48 colours may be used; each line ends with none */
+};
 /*
- * For a terminal of that size: head, a table with progress bars, totals; no line is longer than
- * columns, nor are there more than rows. Returns the number of lines.
+ * For a terminal: head, a table with progress bars, totals; no line is longer than the screen is
+ * wide (CLI_COLUMNS_MIN at least), nor are there more than its rows. Returns the number of lines.
  */
-unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates, unsigned columns,
-			unsigned rows, struct buf *out);
+unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates,
+			const struct cli_screen *screen, struct buf *out);
 /* "3 publishing, 1 failed; 12 published, 3.4 GiB" without a line end */
 void cli_view_totals(const struct json *doc, struct buf *out);
 

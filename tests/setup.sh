@@ -75,6 +75,7 @@ look() {
 	fi
 	need python3-pytest /usr/bin/python3 -c 'import pytest'
 	need zsh has zsh
+	need tmux has tmux
 	need python3-jsonschema /usr/bin/python3 -c 'import jsonschema'
 	need curl has curl
 	need libcmocka-dev pkg-config --exists cmocka

@@ -40,37 +40,44 @@ def cli(world, *words, code=0, **kwargs):
 
 
 class Terminal:
-    """A subcommand on a pseudo terminal of 24 lines; screen() is what stands there now."""
+    """
+    A subcommand on a pseudo terminal of 24 lines; screen() is what stands there now. A real
+    one, with colours and another size while it runs, is in test_screens.py.
+    """
 
-    def __init__(self, world, *words, columns=100):
+    def __init__(self, world, *words, columns=100, **env):
         self.fd, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        env = {"TERM": "xterm", "NO_COLOR": "1", **sanitizer.options(world.dir), **env}
         self.proc = subprocess.Popen(argv(*words), stdin=slave, stdout=slave, stderr=slave,
-                                     env=dict(os.environ, **sanitizer.options(world.dir)),
-                                     start_new_session=True)
+                                     env=dict(os.environ, **env), start_new_session=True)
         os.close(slave)
         os.set_blocking(self.fd, False)
         self.raw = ""
-        self.lines, self.row = [""], 0
+        self.lines, self.row, self.column = [""], 0, 0
 
     def _obey(self, text):
-        """Just what status uses: lines, cursor up, clear to the end of the screen."""
+        """Just what status uses: lines, cursor up, clear to the end of a line, of the screen."""
         for token in re.findall(r"\x1b\[\d*[A-Z]|\r|\n|[^\x1b\r\n]+|\x1b", text):
+            line = self.lines[self.row]
             if token == "\n":
                 self.row += 1
                 if self.row == len(self.lines):
                     self.lines.append("")
             elif token == "\r":
-                pass
+                self.column = 0
             elif re.fullmatch(r"\x1b\[\d+A", token):
                 self.row -= int(token[2:-1])
                 assert self.row >= 0, "above the first line"
-            elif token == "\x1b[J":
-                del self.lines[self.row:]
-                self.lines.append("")
+            elif token in ("\x1b[K", "\x1b[J"):
+                self.lines[self.row] = line[:self.column]
+                if token == "\x1b[J":
+                    del self.lines[self.row + 1:]
             else:
                 assert "\x1b" not in token, repr(token)
-                self.lines[self.row] += token
+                after = self.column + len(token)
+                self.lines[self.row] = line[:self.column].ljust(self.column) + token + line[after:]
+                self.column = after
 
     def screen(self):
         try:
@@ -191,7 +198,8 @@ def test_watch_on_a_terminal(world, source, terminal):
         assert lines[0] == f"{mount.mnt}  {server.url}"[:99]
         assert lines[1].startswith("1 publishing, 0 being written, 1 failed; 0 published")
         assert re.fullmatch(r"batch/bad +failed: HTTP 400 odd: no such thing \(requ.*", lines[3])
-        assert len(lines) == 4 and max(map(len, lines)) <= 99
+        assert re.fullmatch(r" +.*; next try in \d+ s", lines[-1])
+        assert len(lines) == 6 and max(map(len, lines)) <= 99
         server.faults([])
         server.restart()
         assert cp.wait(harness.DEADLINE) == 0
@@ -217,6 +225,15 @@ def test_watch_ends_at_a_signal(world, server, mount, terminal):
     assert once.end() == 0
     assert once.screen().splitlines()[1].startswith("0 publishing, 0 being written; 0 published")
     assert "\x1b" not in once.raw
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_terminals_that_can_only_print(world, server, mount, terminal, term):
+    """Lines, as in a pipe; nothing that moves a cursor."""
+    screen = terminal("status", "--watch", mount.mnt, TERM=term)
+    screen.wait_for("0 publishing")
+    assert screen.end(signal.SIGINT) == 0
+    assert screen.raw == "0 publishing, 0 being written; 0 published (0 B)\r\n"
 
 
 def test_watch_in_a_pipe(world, server, mount, source):

@@ -47,6 +47,8 @@ static struct json *parse(const char *text)
 	return doc;
 }
 
+static const struct cli_screen plain = { 100, 40, false };
+
 static void check(struct buf *b, const char *want)
 {
 	assert_int_equal(b->err, 0);
@@ -61,7 +63,7 @@ static void test_table(void **state)
 
 	(void)state;
 	buf_init(&b, 1 << 20);
-	assert_int_equal(cli_view_table(doc, NULL, 100, 40, &b), 8);
+	assert_int_equal(cli_view_table(doc, NULL, &plain, &b), 9);
 	check(&b,
 	      "/mnt/openai  https://api.openai.com/v1\n"
 	      "1 publishing, 2 being written, 1 held, 1 failed, 1 aborted; 12 published (3.4 GiB)\n"
@@ -73,7 +75,8 @@ static void test_table(void **state)
 	      "batch/.h.AbC123                   held: waits for its rename\n"
 	      "user_data/bad.json                failed: HTTP 400 bad; next try in 27 s\n"
 	      "batch/killed                      aborted: not closed by its writer; write it "
-	      "again, remove it, or s\n");
+	      "again, remove it, or\n"
+	      "                                  set user.upload.publish to 1\n");
 	json_free(doc);
 }
 
@@ -100,6 +103,25 @@ static void test_plain(void **state)
 	json_free(doc);
 }
 
+/* Colours for what is done and what is wrong; no line leaves one behind. */
+static void test_colours(void **state)
+{
+	const struct cli_screen screen = { 100, 40, true };
+	struct json *doc = parse(all);
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1 << 20);
+	cli_view_table(doc, NULL, &screen, &b);
+	assert_non_null(strstr(buf_str(&b), "[\033[32m#####\033[0m---------------]  25%"));
+	assert_non_null(strstr(buf_str(&b), " \033[36mheld\033[0m: waits for its rename\n"));
+	assert_non_null(strstr(buf_str(&b), " \033[31mfailed\033[0m: HTTP 400 bad; next try"));
+	assert_non_null(strstr(buf_str(&b), " \033[33maborted\033[0m: not closed by its writer; "
+					    "write it again, remove it, or\n"));
+	buf_release(&b);
+	json_free(doc);
+}
+
 /* No line is longer than the terminal, and there are no more than it has. */
 static void test_sizes(void **state)
 {
@@ -108,11 +130,12 @@ static void test_sizes(void **state)
 	(void)state;
 	for (unsigned columns = 40; columns < 160; columns += 7) {
 		for (unsigned rows = 6; rows < 12; rows++) {
+			const struct cli_screen screen = { columns, rows, false };
 			struct buf b;
 			unsigned lines;
 
 			buf_init(&b, 1 << 20);
-			lines = cli_view_table(doc, NULL, columns, rows, &b);
+			lines = cli_view_table(doc, NULL, &screen, &b);
 			assert_true(lines <= rows);
 			for (const char *at = buf_str(&b); *at; at += strcspn(at, "\n") + 1) {
 				if (columns >= 50)
@@ -137,7 +160,7 @@ static void test_hostile(void **state)
 	(void)state;
 	buf_init(&b, 1 << 20);
 	cli_view_plain(doc, NULL, &b);
-	cli_view_table(doc, NULL, 80, 24, &b);
+	cli_view_table(doc, NULL, &plain, &b);
 	for (size_t i = 0; i < b.len; i++)
 		assert_true((unsigned char)b.data[i] >= ' ' || b.data[i] == '\n');
 	assert_null(strstr(b.data, "\xc2\x9b"));
@@ -196,9 +219,10 @@ static void test_sizes_in_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table), cmocka_unit_test(test_plain),
-		cmocka_unit_test(test_sizes), cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_rates), cmocka_unit_test(test_sizes_in_words),
+		cmocka_unit_test(test_table),	       cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_colours),	       cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_hostile),	       cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_sizes_in_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
