@@ -51,15 +51,23 @@ struct handle *handle_new(struct super *s, struct inode *i, int flags, struct wr
 	return h;
 }
 
+/* From here on it counts as open for nobody. Under lock. */
+static void handle_unlink(struct handle *h)
+{
+	*h->pprev = h->next;
+	if (h->next)
+		h->next->pprev = h->pprev;
+	h->pprev = NULL;
+	h->inode->nopen--;
+}
+
 void handle_free(struct handle *h)
 {
 	struct super *s = h->s;
 
 	pthread_mutex_lock(&s->lock);
-	*h->pprev = h->next;
-	if (h->next)
-		h->next->pprev = h->pprev;
-	h->inode->nopen--;
+	if (h->pprev)
+		handle_unlink(h);
 	inode_unref(s->table, h->inode);
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(h->st);
@@ -389,10 +397,9 @@ void super_release(struct super *s, struct handle *h)
 			}
 		}
 	}
-	/* For the dropped: this handle no longer needs it. */
-	i->nopen--;
+	/* Before the lock goes: the next local side would count it among its writers, for ever. */
+	handle_unlink(h);
 	out = local_settle(s, i);
-	i->nopen++;
 	pthread_mutex_unlock(&s->lock);
 	local_release(s, out);
 	handle_free(h);

@@ -134,6 +134,17 @@ def test_close_beside_a_write(server, mount, world):
     put(world.path("source"), block * 40)
     assert_published(server, dest, world.path("source"))
 
+def test_cut_while_the_former_writer_is_let_go(mount):
+    """
+    A close does not wait for its RELEASE: a file that is cut to nothing meanwhile has one
+    writer, and comes to its end when that one closes.
+    """
+    dest = mount.path("batch", "f")
+    for k in range(100):
+        put(dest, b"x" * (k + 1))
+        os.close(os.open(dest, os.O_WRONLY | os.O_TRUNC))
+        wait_until(lambda: status(dest) == "empty", f"the empty file comes to its end ({k})")
+
 
 @pytest.mark.parametrize("over", [False, True])
 def test_unlink_while_completing(server, mount, over):
