@@ -14,6 +14,7 @@
 #include "fs/mounts.h"
 #include "net/buf.h"
 
+struct helper_call;
 struct json;
 
 enum cli_exit {
@@ -35,6 +36,8 @@ int cli_umount(int argc, char **argv);
 int cli_mounts(int argc, char **argv);
 int cli_recover(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+/* For umount(8): as it says, then waits for what is closed. Returns a status of helper.h. */
+int cli_umount_helper(const struct helper_call *call);
 
 /* ---- what they share ---- */
 
@@ -86,7 +89,7 @@ uint64_t cli_number(const struct json *obj, const char *key);
 const char *cli_text(const struct json *obj, const char *key);
 uint64_t cli_total(const struct json *doc, const char *key);
 
-/* Runs fusermount3 -u. 0, or a negative errno; it prints its own message. */
+/* Unmounts it, as mountpoint_release() does. 0, or a negative errno after a message. */
 int cli_fusermount(const char *mount);
 void cli_sleep_ms(unsigned ms); /* returns early at a signal */
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "fs/cli.h"
 #include "fs/errmap.h"
 #include "fs/kept.h"
+#include "fs/mountpoint.h"
 #include "fs/opts.h"
 #include "net/api.h"
 #include "net/clock.h"
@@ -123,6 +125,10 @@ static void check_fusermount(void)
 		ill("%s is not setuid root, so only root can mount; install the package fuse3 "
 		    "again",
 		    path);
+	else if (geteuid() != 0 && !getpwuid(geteuid()))
+		ill("fusermount3 mounts only for who has a name, and user %u has none in "
+		    "/etc/passwd",
+		    (unsigned)geteuid());
 	else
 		well("%s", path);
 	free(path);
@@ -130,18 +136,7 @@ static void check_fusermount(void)
 
 static void check_allow_other(const struct opts *o)
 {
-	char *line = NULL;
-	size_t size = 0;
-	bool allowed = geteuid() == 0;
-	FILE *f = fopen("/etc/fuse.conf", "re");
-
-	while (f && getline(&line, &size, f) > 0)
-		allowed |= !strcspn(line + strspn(line, " \t"), "u") &&
-			   !strncmp(line + strspn(line, " \t"), "user_allow_other", 16);
-	free(line);
-	if (f)
-		fclose(f);
-	if (o->allow_other && !allowed)
+	if ((o->allow_other || o->allow_root) && !mountpoint_may_allow_other())
 		ill("allow_other needs the line user_allow_other in /etc/fuse.conf");
 }
 

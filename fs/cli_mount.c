@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "fs/cli.h"
+#include "fs/mountpoint.h"
 #include "fs/status.h"
 #include "net/clock.h"
 #include "net/json.h"
@@ -217,17 +217,12 @@ uint64_t cli_total(const struct json *doc, const char *key)
 
 int cli_fusermount(const char *mount)
 {
-	extern char **environ;
-	const char *argv[] = { "fusermount3", "-u", "--", mount, NULL };
-	int state, r;
-	pid_t pid;
+	int r = mountpoint_release(mount, false);
 
-	r = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ);
-	if (r) {
-		cli_error("fusermount3: %s; install the package fuse3", strerror(r));
-		return -r;
-	}
-	while (waitpid(pid, &state, 0) < 0 && errno == EINTR)
-		;
-	return WIFEXITED(state) && WEXITSTATUS(state) == 0 ? 0 : -EBUSY;
+	/* fusermount3 says itself why it does not. */
+	if (r == -ENOENT && geteuid() != 0)
+		cli_error("fusermount3 is not there; install the package fuse3");
+	else if (r && geteuid() == 0)
+		cli_error("%s: %s", mount, strerror(-r));
+	return r;
 }

@@ -26,7 +26,9 @@ static bool show(const struct mount_entry *e)
 	struct json *doc = NULL;
 	int r = cli_read_status(e->path, ANSWER_S, &doc, NULL);
 
-	printf("%s  %s  ", cli_clean(e->path), cli_clean(e->source));
+	/* The source may be but fstab's word for the default. */
+	printf("%s  %s  ", cli_clean(e->path),
+	       cli_clean(r ? e->source : cli_text(doc, "service_url")));
 	if (!r)
 		printf("pid %llu, %llu under way, %llu failed\n",
 		       (unsigned long long)cli_number(doc, "pid"),

@@ -8,12 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/cli.h"
+#include "fs/helper.h"
 #include "fs/kept.h"
+#include "fs/mountpoint.h"
 #include "net/clock.h"
 #include "net/json.h"
 
@@ -205,6 +208,58 @@ static int umount_one(const char *mount, uid_t uid, bool force, uint64_t end_ms)
 		r = end_daemon(mount, doc, uid, end_ms);
 	json_free(doc);
 	return r;
+}
+
+/* ---- for umount(8) ---- */
+
+static int release(const char *mount, const struct helper_call *call)
+{
+	int r;
+
+	if (call->force && !call->lazy && geteuid() == 0)
+		r = umount2(mount, MNT_FORCE | UMOUNT_NOFOLLOW) ? -errno : 0;
+	else
+		r = mountpoint_release(mount, call->lazy);
+	if (r)
+		cli_error("%s: %s", mount, r == -EBUSY ? "it is busy" : strerror(-r));
+	return r;
+}
+
+/*
+ * Unmounts at once, or says that it is busy, as umount does; then waits for the daemon, which
+ * sends what is closed, for drain_timeout at most: a shutdown must not take the network away from
+ * it. What is not published then is told; unmounted it is all the same.
+ */
+static int release_and_wait(const char *mount, uid_t uid, const struct helper_call *call)
+{
+	struct json *doc = NULL;
+	int fd = -1, r;
+
+	if (cli_read_status(mount, ANSWER_S, &doc, NULL) == 0 && take_daemon(doc, uid, &fd))
+		fd = -1;
+	r = release(mount, call);
+	if (!r && fd >= 0) {
+		wait_end(fd, mount, 0);
+		tell_left(doc, uid);
+	}
+	if (fd >= 0)
+		close(fd);
+	json_free(doc);
+	return r;
+}
+
+int cli_umount_helper(const struct helper_call *call)
+{
+	char *mount = NULL;
+	uid_t uid;
+	int r;
+
+	cli_name = "umount";
+	if (cli_find_mount(call->dir, &mount, &uid) != CLI_OK)
+		return HELPER_FAILED;
+	r = call->lazy || call->force ? release(mount, call) : release_and_wait(mount, uid, call);
+	free(mount);
+	return r ? HELPER_FAILED : 0;
 }
 
 int cli_umount(int argc, char **argv)

@@ -13,7 +13,10 @@
 
 #include "fs/cli.h"
 #include "fs/core.h"
+#include "fs/helper.h"
+#include "fs/mountpoint.h"
 #include "fs/mounts.h"
+#include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/opts.h"
 #include "fs/process.h"
@@ -23,6 +26,7 @@
 #include "net/log.h"
 
 #define FUSE_THREADS 8
+#define STOP_S 30	   /* what the end may take when nothing is to be sent any more */
 #define WAKE_SIGNAL SIGURG /* ours, for the main thread; nobody else sends it */
 
 struct daemon {
@@ -36,13 +40,41 @@ struct daemon {
 	pthread_t main_thread, signal_thread;
 	bool has_signal_thread;
 	atomic_bool unmounted; /* the loop has ended: the signal thread has nothing to finish */
+	bool told_stopping;    /* the service manager */
 	bool drained;	       /* by the signal thread, before it ended the loop */
 };
+
+static void manager_told(int r)
+{
+	if (r)
+		log_warn("the service manager can't be told: %s; look at NOTIFY_SOCKET",
+			 strerror(-r));
+}
+
+static void tell_manager_ready(const struct daemon *d)
+{
+	char text[8192];
+
+	snprintf(text, sizeof(text), "%s on %s", d->core.service, d->opts.mountpoint);
+	manager_told(notify_ready(text));
+}
+
+static void tell_manager_stopping(struct daemon *d)
+{
+	if (!d->opts.foreground || d->told_stopping)
+		return;
+	d->told_stopping = true;
+	manager_told(
+		notify_stopping(d->opts.drain_timeout_s + STOP_S, "finishing what is under way"));
+}
 
 static void tell_ready(void *arg)
 {
 	struct daemon *d = arg;
 
+	/* In the background whoever started us has his answer from the exit status. */
+	if (d->opts.foreground)
+		tell_manager_ready(d);
 	if (d->ready_fd < 0)
 		return;
 	if (d->opts.log_file)
@@ -111,6 +143,7 @@ static void finish(struct daemon *d, int sig)
 	/* Finish what is under way while requests are still answered. */
 	log_info("signal %d: finishing", sig);
 	super_close_doors(d->core.super);
+	tell_manager_stopping(d);
 	publisher_drain(d->core.publisher, d->opts.drain_timeout_s);
 	d->drained = true;
 	fuse_session_exit(d->session);
@@ -228,6 +261,8 @@ static bool stop(struct daemon *d)
 		pthread_kill(d->signal_thread, SIGTERM);
 		pthread_join(d->signal_thread, NULL);
 	}
+	if (d->mounted)
+		tell_manager_stopping(d);
 	all = core_finish(&d->core, d->drained ? 0 : d->opts.drain_timeout_s);
 	if (d->mounted)
 		fuse_session_unmount(d->session);
@@ -237,12 +272,79 @@ static bool stop(struct daemon *d)
 	return all;
 }
 
-int main(int argc, char **argv)
+/* Mounts what d->opts say, and releases them. The exit status: 0, or failed. */
+static int run(struct daemon *d, int failed)
 {
-	struct daemon d = { .ready_fd = -1 };
 	bool all;
 	int r;
 
+	process_harden();
+	log_set_level((enum log_level)d->opts.log_level);
+	log_set_json(d->opts.log_json);
+	if (mountpoint_prepare(&d->opts)) {
+		opts_release(&d->opts);
+		return failed;
+	}
+	if (!d->opts.foreground)
+		d->ready_fd = process_daemonise(failed);
+	else if (d->opts.log_file)
+		log_to_file(d->opts.log_file);
+	block_signals();
+	r = core_start(&d->opts, &d->core);
+	if (!r)
+		r = start_mount(d);
+	if (!r) {
+		learn_dev(d);
+		r = start_signals(d);
+	}
+	if (!r)
+		r = serve(d);
+	all = stop(d);
+	opts_release(&d->opts);
+	return r || !all ? failed : 0;
+}
+
+static int run_as_mount(struct daemon *d, int argc, char **argv)
+{
+	struct helper_call call;
+	int r = helper_take(HELPER_MOUNT, argc, argv, &call);
+
+	if (r)
+		return r;
+	switch (opts_parse_mount(call.argc, call.argv, call.sloppy, &d->opts)) {
+	case OPTS_EXIT_OK:
+		return 0;
+	case OPTS_EXIT_USAGE:
+		return HELPER_USAGE;
+	case OPTS_RUN:
+		break;
+	}
+	if (!call.fake)
+		return run(d, HELPER_FAILED);
+	opts_release(&d->opts);
+	return 0;
+}
+
+static int run_as_umount(int argc, char **argv)
+{
+	struct helper_call call;
+	int r = helper_take(HELPER_UMOUNT, argc, argv, &call);
+
+	return r ? r : cli_umount_helper(&call);
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon d = { .ready_fd = -1 };
+
+	switch (helper_kind(argv[0])) {
+	case HELPER_MOUNT:
+		return run_as_mount(&d, argc, argv);
+	case HELPER_UMOUNT:
+		return run_as_umount(argc, argv);
+	case HELPER_NONE:
+		break;
+	}
 	if (argc > 1 && cli_selects(argv[1]))
 		return cli_run(argc - 1, argv + 1);
 	switch (opts_parse(argc, argv, &d.opts)) {
@@ -253,24 +355,5 @@ int main(int argc, char **argv)
 	case OPTS_RUN:
 		break;
 	}
-	process_harden();
-	log_set_level((enum log_level)d.opts.log_level);
-	log_set_json(d.opts.log_json);
-	if (!d.opts.foreground)
-		d.ready_fd = process_daemonise();
-	else if (d.opts.log_file)
-		log_to_file(d.opts.log_file);
-	block_signals();
-	r = core_start(&d.opts, &d.core);
-	if (!r)
-		r = start_mount(&d);
-	if (!r) {
-		learn_dev(&d);
-		r = start_signals(&d);
-	}
-	if (!r)
-		r = serve(&d);
-	all = stop(&d);
-	opts_release(&d.opts);
-	return r || !all ? 1 : 0;
+	return run(&d, 1);
 }

@@ -98,6 +98,7 @@ void opts_release(struct opts *o)
 	free(o->config);
 	free(o->state_dir);
 	free(o->log_file);
+	free(o->fsname);
 	free(o->fuse_opts);
 	memset(o, 0, sizeof(*o));
 }
@@ -222,8 +223,6 @@ static int take_config_and_args(struct args *a)
 	opts_release(o);
 	set_defaults(o);
 	buf_reset(&a->draft.mount);
-	free(a->draft.fsname);
-	a->draft.fsname = NULL;
 	rc = opts_config(&a->draft, config);
 	free(config);
 	return rc ? rc : take_args(a);
@@ -250,11 +249,10 @@ static int parse(struct args *a)
 	return rc ? rc : opts_resolve(&a->draft);
 }
 
-static enum opts_result parse_all(int argc, char **argv, bool loose, const char *state_dir,
-				  struct opts *ret)
+/* a: what is to be parsed, and how */
+static enum opts_result parse_all(struct args a, struct opts *ret)
 {
 	struct opts o;
-	struct args a = { .argv = argv, .argc = argc, .loose = loose, .state_dir = state_dir };
 	int rc;
 
 	set_defaults(&o);
@@ -265,7 +263,6 @@ static enum opts_result parse_all(int argc, char **argv, bool loose, const char 
 		opts_fail("%s; use fewer or shorter options",
 			  rc == -ENOMEM ? "out of memory" : "the options are too long");
 	buf_release(&a.draft.mount);
-	free(a.draft.fsname);
 	opts_wipe(a.draft.openai_key.key);
 	opts_wipe(a.draft.azure_key.key);
 	if (rc || a.print) {
@@ -281,10 +278,19 @@ static enum opts_result parse_all(int argc, char **argv, bool loose, const char 
 
 enum opts_result opts_parse(int argc, char **argv, struct opts *ret)
 {
-	return parse_all(argc, argv, false, NULL, ret);
+	return parse_all((struct args){ .argv = argv, .argc = argc }, ret);
+}
+
+enum opts_result opts_parse_mount(int argc, char **argv, bool sloppy, struct opts *ret)
+{
+	struct args a = { .argv = argv, .argc = argc, .draft.sloppy = sloppy };
+
+	return parse_all(a, ret);
 }
 
 enum opts_result opts_parse_loose(int argc, char **argv, const char *state_dir, struct opts *ret)
 {
-	return parse_all(argc, argv, true, state_dir, ret);
+	struct args a = { .argv = argv, .argc = argc, .loose = true, .state_dir = state_dir };
+
+	return parse_all(a, ret);
 }

@@ -15,7 +15,7 @@ struct opts {
 	char *local_dir;   /* of local:DIR, absolute; NULL: none */
 	char *azure;	   /* of azure:ENDPOINT: "https://NAME.openai.azure.com"; NULL: none */
 	char *api_version; /* of Azure; NULL: none */
-	char *mountpoint;  /* absolute, without links */
+	char *mountpoint;  /* absolute, without links; may be a mount whose daemon is dead */
 	char *base_url;	   /* resolved; NULL with local_dir */
 	char *key;	   /* NULL: none. Never printed */
 	char *key_file;	   /* absolute, or NULL */
@@ -44,11 +44,12 @@ struct opts {
 	int log_level;		  /* enum log_level */
 	char *log_file;		  /* absolute, or NULL */
 	bool log_json;		  /* log_format=json */
-	bool ro, allow_other;
+	bool ro, allow_other, allow_root;
 	bool has_uid, has_gid, has_umask;
 	uid_t uid;
 	gid_t gid;
 	mode_t umask, file_mode, dir_mode; /* file_mode default 0644, dir_mode 0755, before umask */
+	char *fsname;			   /* what df and mount(8) show as the source */
 	char *fuse_opts; /* what is handed to libfuse's mount: "fsname=…,subtype=uploadfs,…" */
 };
 
@@ -60,6 +61,8 @@ enum opts_result {
 
 /* Parses; reads the environment and the key file. On OPTS_RUN the caller releases ret. */
 enum opts_result opts_parse(int argc, char **argv, struct opts *ret);
+/* The same; sloppy: options that are not known are skipped, as mount -s wants it. */
+enum opts_result opts_parse_mount(int argc, char **argv, bool sloppy, struct opts *ret);
 /*
  * The same for what does not mount: MOUNTPOINT may be left out. One word is SOURCE when it looks
  * like one. state_dir goes before what the options say, unless it is NULL; with neither, and

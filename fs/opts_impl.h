@@ -29,7 +29,7 @@ struct opts_env_key {
 struct opts_draft {
 	struct opts *o;
 	struct buf mount; /* ",nosuid,max_read=4096": words for libfuse, in their order */
-	char *fsname;	  /* given by the user, or NULL */
+	bool sloppy;	  /* what is not known is skipped */
 	struct opts_env_key openai_key, azure_key;
 };
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/mounts.h"
 #include "net/url.h"
 
 #define STATE_ROOT "/var/lib/uploadfs"
@@ -83,8 +84,8 @@ static int make_absolute(char **path, const char *what)
 static int mountpoint_fail(const char *path, int err)
 {
 	if (err == ENOTCONN)
-		return opts_fail("mountpoint %s was left behind by a daemon that died; run "
-				 "fusermount3 -u %s",
+		return opts_fail("mountpoint %s is a mount of another file system, and nobody "
+				 "answers for it; run fusermount3 -u %s",
 				 path, path);
 	if (err == ENOENT)
 		return opts_fail("mountpoint %s does not exist; create it with mkdir -p %s", path,
@@ -95,13 +96,49 @@ static int mountpoint_fail(const char *path, int err)
 			 strerror(err));
 }
 
+/*
+ * One of our mounts whose daemon is dead: its path can't be asked for, but that of the directory
+ * it is in can. The absolute path, or NULL when it is no such thing.
+ */
+static char *dead_mount(const char *path)
+{
+	char *parent = strdup(path), *slash, *dir, *abs = NULL;
+	struct mount_list list = { 0 };
+	size_t len = strlen(path);
+
+	while (parent && len > 1 && parent[len - 1] == '/')
+		parent[--len] = '\0';
+	slash = parent ? strrchr(parent, '/') : NULL;
+	if (slash)
+		*slash = '\0';
+	dir = realpath(!slash ? "." : slash == parent ? "/" : parent, NULL);
+	if (parent && dir)
+		abs = join(dir, slash ? slash + 1 : parent);
+	free(parent);
+	free(dir);
+	if (abs && (mounts_read(&list) || !mounts_find(&list, abs))) {
+		free(abs);
+		abs = NULL;
+	}
+	mounts_free(&list);
+	return abs;
+}
+
 static int resolve_mountpoint(struct opts *o)
 {
 	struct stat st;
 	char *abs;
+	int err;
 
-	if (stat(o->mountpoint, &st))
-		return mountpoint_fail(o->mountpoint, errno);
+	if (stat(o->mountpoint, &st)) {
+		err = errno;
+		abs = err == ENOTCONN ? dead_mount(o->mountpoint) : NULL;
+		if (!abs)
+			return mountpoint_fail(o->mountpoint, err);
+		free(o->mountpoint);
+		o->mountpoint = abs;
+		return 0;
+	}
 	if (!S_ISDIR(st.st_mode))
 		return mountpoint_fail(o->mountpoint, ENOTDIR);
 	abs = realpath(o->mountpoint, NULL);
@@ -284,23 +321,35 @@ static int resolve_state_dir(struct opts *o)
 	return make_absolute(&o->state_dir, "state directory");
 }
 
+static int resolve_fsname(struct opts *o)
+{
+	const char *prefix = o->local_dir ? "local:" : o->azure ? "azure:" : "";
+	const char *name = o->local_dir ? o->local_dir : o->azure ? o->azure : o->base_url;
+
+	if (o->fsname)
+		return 0;
+	if (asprintf(&o->fsname, "%s%s", prefix, name) < 0) {
+		o->fsname = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 static int make_fuse_opts(struct opts_draft *d)
 {
 	struct opts *o = d->o;
 	struct buf b;
-	int rc;
+	int rc = resolve_fsname(o);
 
+	if (rc)
+		return rc;
 	buf_init(&b, 1 << 16);
 	buf_adds(&b, "fsname=");
-	if (d->fsname) {
-		opts_escape(&b, d->fsname);
-	} else {
-		buf_adds(&b, o->local_dir ? "local:" : o->azure ? "azure:" : "");
-		opts_escape(&b, o->local_dir ? o->local_dir : o->azure ? o->azure : o->base_url);
-	}
+	opts_escape(&b, o->fsname);
 	buf_adds(&b, ",subtype=uploadfs,default_permissions");
 	buf_adds(&b, o->ro ? ",ro" : "");
 	buf_adds(&b, o->allow_other ? ",allow_other" : "");
+	buf_adds(&b, o->allow_root ? ",allow_root" : "");
 	rc = buf_adds(&b, buf_str(&d->mount));
 	if (rc) {
 		buf_release(&b);

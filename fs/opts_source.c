@@ -14,6 +14,7 @@
 #define DEFAULT_URL "https://api.openai.com/v1"
 #define LOCAL_PREFIX "local:"
 #define AZURE_PREFIX "azure:"
+#define FSTAB_WORD "uploadfs"
 
 /* What a URL should look like, to be said where it does not. */
 #define FORM "https://HOST/v1"
@@ -53,7 +54,7 @@ static bool is_http(const char *source)
 /* What fstab's first field says when it says nothing. */
 static bool is_default(const char *source)
 {
-	return !*source || !strcmp(source, "none") || !strcmp(source, "uploadfs");
+	return !*source || !strcmp(source, "none") || !strcmp(source, FSTAB_WORD);
 }
 
 /* ---- Azure ---- */
@@ -159,10 +160,26 @@ static int take_source(struct opts_draft *d)
 		o->source);
 }
 
+/*
+ * mount -a knows a line of fstab for mounted by its first field, so that has to be the source of
+ * the mount. A directory is made absolute first, and fstab has it so anyway.
+ */
+static int keep_word(struct opts *o)
+{
+	if (!o->source || o->fsname ||
+	    (strcmp(o->source, FSTAB_WORD) && !is_http(o->source) &&
+	     strncmp(o->source, AZURE_PREFIX, strlen(AZURE_PREFIX))))
+		return 0;
+	o->fsname = strdup(o->source);
+	return o->fsname ? 0 : -ENOMEM;
+}
+
 int opts_resolve_source(struct opts_draft *d)
 {
-	int rc = take_source(d);
+	int rc = keep_word(d->o);
 
+	if (!rc)
+		rc = take_source(d);
 	if (!rc && d->o->api_version && !d->o->azure)
 		return opts_fail(
 			"api_version is for Azure; use azure:https://NAME.openai.azure.com "

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "fs/names.h"
 #include "net/api.h"
@@ -85,15 +86,12 @@ static int set_log_format(struct opts_draft *d, const char *value)
 	return opts_fail("log_format=%s is not known; use text or json", value);
 }
 
-static int set_fsname(struct opts_draft *d, const char *value)
+static int refuse_remount(struct opts_draft *d, const char *value)
 {
-	char *copy = strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(d->fsname);
-	d->fsname = copy;
-	return 0;
+	(void)d;
+	(void)value;
+	return opts_fail("a mount of uploadfs can't be changed by remount; unmount it, then mount "
+			 "it with the new options");
 }
 
 static int refuse_key(struct opts_draft *d, const char *value)
@@ -142,6 +140,7 @@ static int set_gid(struct opts_draft *d, const char *value)
 static const struct word words[] = {
 	{ "allow_http", W_FLAG, FIELD(allow_http), 0, 0, NULL, NULL },
 	{ "allow_other", W_FLAG, FIELD(allow_other), 0, 0, NULL, NULL },
+	{ "allow_root", W_FLAG, FIELD(allow_root), 0, 0, NULL, NULL },
 	{ "api_key", W_SPECIAL, 0, 0, 0, refuse_key, "" },
 	{ "api_key_file", W_TEXT, FIELD(key_file), 0, 0, NULL, "FILE" },
 	{ "api_version", W_TEXT, FIELD(api_version), 0, 0, NULL, "VERSION" },
@@ -152,7 +151,7 @@ static const struct word words[] = {
 	{ "dir_mode", W_OCTAL, FIELD(dir_mode), 0, 0777, NULL, "MODE" },
 	SECONDS(drain_timeout, 0),
 	{ "file_mode", W_OCTAL, FIELD(file_mode), 0, 0777, NULL, "MODE" },
-	{ "fsname", W_SPECIAL, 0, 0, 0, set_fsname, "NAME" },
+	{ "fsname", W_TEXT, FIELD(fsname), 0, 0, NULL, "NAME" },
 	{ "gid", W_SPECIAL, 0, 0, 0, set_gid, "ID" },
 	SECONDS(hold_timeout, 0),
 	SECONDS(idle_timeout, 1),
@@ -166,6 +165,7 @@ static const struct word words[] = {
 	{ "part_size", W_SIZE, FIELD(part_size), 64 * KIB, API_PART_MAX, NULL, "SIZE" },
 	{ "project", W_TEXT, FIELD(project), 0, 0, NULL, "ID" },
 	{ "purpose", W_SPECIAL, 0, 0, 0, set_purpose, "PURPOSE" },
+	{ "remount", W_SPECIAL, 0, 0, 0, refuse_remount, NULL },
 	SECONDS(retry_delay, 1),
 	SECONDS(retry_timeout, 1),
 	{ "ro", W_FLAG, FIELD(ro), 0, 0, NULL, NULL },
@@ -178,13 +178,12 @@ static const struct word words[] = {
 };
 
 /* Mount options that libfuse takes; "=" at the end: with a value. */
-static const char *const mount_words[] = { "allow_root",    "async",	    "auto_unmount",
-					   "dev",	    "dirsync",	    "exec",
-					   "max_read=",	    "noatime",	    "nodev",
-					   "nodiratime",    "noexec",	    "norelatime",
-					   "nostrictatime", "nosuid",	    "suid",
-					   "sync",	    "context=",	    "fscontext=",
-					   "defcontext=",   "rootcontext=", NULL };
+static const char *const mount_words[] = {
+	"async",      "auto_unmount",  "dev",	      "dirsync",      "exec",
+	"max_read=",  "noatime",       "nodev",	      "nodiratime",   "noexec",
+	"norelatime", "nostrictatime", "nosuid",      "suid",	      "sync",
+	"context=",   "fscontext=",    "defcontext=", "rootcontext=", NULL
+};
 
 /* Words of fstab and mount(8), and what is always on: taken and dropped. */
 static const char *const dropped_words[] = {
@@ -370,10 +369,10 @@ int opts_word(struct opts_draft *d, const char *text)
 		if (strlen(words[i].name) == len && !strncmp(words[i].name, text, len))
 			return set_word(d, &words[i], text[len] ? text + len + 1 : NULL);
 	}
-	if (!strncmp(text, "x-", 2) || is_listed(dropped_words, text))
+	if (!strncasecmp(text, "x-", 2) || is_listed(dropped_words, text))
 		return 0;
 	if (!is_listed(mount_words, text))
-		return unknown_word(text);
+		return d->sloppy ? 0 : unknown_word(text);
 	buf_addc(&d->mount, ',');
 	opts_escape(&d->mount, text);
 	return d->mount.err;

@@ -34,7 +34,7 @@ void process_harden(void)
 	umask(077);
 }
 
-int process_daemonise(void)
+int process_daemonise(int failed)
 {
 	int fds[2];
 	pid_t pid;
@@ -42,12 +42,12 @@ int process_daemonise(void)
 
 	if (pipe2(fds, O_CLOEXEC) < 0) {
 		perror("uploadfs: pipe");
-		exit(1);
+		exit(failed);
 	}
 	pid = fork();
 	if (pid < 0) {
 		perror("uploadfs: fork");
-		exit(1);
+		exit(failed);
 	}
 	if (pid > 0) {
 		ssize_t n;
@@ -56,7 +56,7 @@ int process_daemonise(void)
 		do
 			n = read(fds[0], &c, 1);
 		while (n < 0 && errno == EINTR);
-		_exit(n == 1 ? 0 : 1); /* the child has printed why */
+		_exit(n == 1 ? 0 : failed); /* the child has printed why */
 	}
 	close(fds[0]);
 	setsid();

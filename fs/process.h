@@ -8,10 +8,10 @@
 void process_harden(void);
 /*
  * Goes into the background: the parent stays until the child says that the mount answers, and
- * exits with 0 then, or with 1 when the child ends before. Returns in the child with the
+ * exits with 0 then, or with failed when the child ends before. Returns in the child with the
  * descriptor for process_detach(); the parent never returns.
  */
-int process_daemonise(void);
+int process_daemonise(int failed);
 /* Lets the parent go, and leaves its directory and terminal. Closes ready_fd. */
 void process_detach(int ready_fd);
 

@@ -300,6 +300,7 @@ class Mount(Process):
         self.server, self.key = server, key
         self.mnt = os.path.join(world.dir, self.name)
         self.state = more.pop("state_dir", os.path.join(world.dir, self.name + ".state"))
+        self.environment = more.pop("env", {})
         self.options = {"part_size": "1M", "retry_timeout": "2", **more}
         self.flags = list(options)
         # A test that makes a publication fail says so: the daemon's exit code tells, too.
@@ -314,9 +315,9 @@ class Mount(Process):
 
     def env(self):
         if hasattr(self.server, "environment"):
-            return self.server.environment(self.key)
+            return {**self.server.environment(self.key), **self.environment}
         key = {"OPENAI_API_KEY": self.key} if self.key else {}
-        return {"OPENAI_BASE_URL": self.server.url, **key}
+        return {"OPENAI_BASE_URL": self.server.url, **key, **self.environment}
 
     def start(self):
         self.spawn(self.argv(), self.env())

@@ -7,7 +7,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BASH = os.path.join(ROOT, "docs", "completions", "uploadfs.bash")
 ZSH = os.path.join(ROOT, "docs", "completions", "_uploadfs")
 # Refused, or the kernel's.
-NOT_OFFERED = {"api_key"}
+NOT_OFFERED = {"api_key", "remount"}
 
 
 def read(*path):

@@ -274,6 +274,16 @@ static void test_fstab(void **state)
 	runs("uploadfs MNT", &o);
 	assert_null(o.source);
 	assert_string_equal(o.base_url, "https://example.com/v1");
+	/* As it stands in fstab, by which mount -a knows it for mounted. */
+	assert_string_equal(o.fsname, "uploadfs");
+	opts_release(&o);
+	setenv("OPENAI_API_KEY", KEY, 1);
+	runs("https://example.com/v1/ MNT -o allow_root,X-mount.mkdir", &o);
+	assert_string_equal(o.fuse_opts, "fsname=https://example.com/v1/,subtype=uploadfs,"
+					 "default_permissions,allow_root");
+	opts_release(&o);
+	runs("http://[::1]:1/v1 MNT -o fsname=x", &o);
+	assert_string_equal(o.fsname, "x");
 	opts_release(&o);
 }
 
@@ -345,8 +355,9 @@ static void test_azure(void **state)
 		assert_string_equal(o.base_url, AZURE "/openai/v1");
 		assert_null(o.api_version);
 		assert_string_equal(o.key, KEY);
-		assert_string_equal(o.fuse_opts, "fsname=azure:" AZURE ",subtype=uploadfs,"
-						 "default_permissions");
+		/* As it was given: mount -a compares it with fstab. */
+		line[strlen(line) - strlen(" MNT")] = '\0';
+		assert_string_equal(o.fsname, line);
 		snprintf(state_dir[0], sizeof(state_dir[0]), "%s", o.state_dir);
 		opts_release(&o);
 	}
@@ -497,6 +508,8 @@ static void test_values(void **state)
 		{ "state_dir=", "state_dir=DIR" },
 		{ "api_key_file", "api_key_file=FILE" },
 		{ "fsname", "fsname=NAME" },
+		{ "remount,ro", "unmount it" },
+		{ "allow_root=1", "use just allow_root" },
 	};
 	char line[256];
 	size_t i;
