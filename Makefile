@@ -5,13 +5,17 @@
 #             CC=clang   the compiler (gcc)
 #             WERROR=1   warnings are errors (set when CI is set)
 #             PREFIX, DESTDIR  where install puts things (/usr/local, none)
+#             SBINDIR    where mount(8) looks for its helpers (/sbin)
 #             V=1        show the commands
 
 BUILD ?= build
 PREFIX ?= /usr/local
+SBINDIR ?= /sbin
 PYTHON ?= /usr/bin/python3
 BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 ZSH_COMPLETIONS := $(PREFIX)/share/zsh/site-functions
+UNITS := $(PREFIX)/lib/systemd/system
+HELPERS := mount.uploadfs umount.fuse.uploadfs
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -34,7 +38,9 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointe
 LANG_FLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I.
 
 ifeq ($(SAN),)
-MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+# The directory stands in no binary: the same source gives the same bytes anywhere.
+MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE \
+	-ffile-prefix-map=$(CURDIR)=.
 MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now
 else ifeq ($(SAN),asan)
 MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=address,undefined \
@@ -68,6 +74,8 @@ ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
 	$(wildcard tests/mount/*.c)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
+MAN8_PAGES := $(sort $(wildcard docs/*.8))
+DOC_FILES := $(wildcard README.md docs/*.md docs/*.json docs/packaging/uploadfs.conf)
 FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*.h net/server/*.h fs/*.h tests/unit/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
@@ -82,7 +90,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .SUFFIXES:
 .SECONDARY: $(OBJS)
 .PHONY: all demo test unit server-test mounted soak bench lint fmt fmt-check asan tsan unit-bins \
-	compile_commands.json deps install uninstall clean help FORCE
+	compile_commands.json deps install uninstall deb clean help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
 all: $(BINS) $(OUT)/compile_commands.json
@@ -157,26 +165,37 @@ compile_commands.json: $(OUT)/compile_commands.json
 deps:
 	$(Q)sh tests/setup.sh build
 
-## install: put commands, man pages and documents under DESTDIR/PREFIX/{bin,share/man,share/doc}
+## install: programs, manual pages, documents, completions, unit to DESTDIR/PREFIX; links in SBINDIR
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
-		$(DESTDIR)$(PREFIX)/share/man/man5 \
-		$(DESTDIR)$(PREFIX)/share/doc/uploadfs $(DESTDIR)$(BASH_COMPLETIONS) \
-		$(DESTDIR)$(ZSH_COMPLETIONS)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/man/man5 share/man/man8 \
+		share/doc/uploadfs) $(addprefix $(DESTDIR),$(SBINDIR) $(BASH_COMPLETIONS) \
+		$(ZSH_COMPLETIONS) $(UNITS))
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(MAN_PAGES) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(MAN5_PAGES) $(DESTDIR)$(PREFIX)/share/man/man5/
-	install -m 644 $(wildcard README.md docs/*.md docs/*.json) $(DESTDIR)$(PREFIX)/share/doc/uploadfs/
+	install -m 644 $(MAN8_PAGES) $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 $(DOC_FILES) $(DESTDIR)$(PREFIX)/share/doc/uploadfs/
 	install -m 644 docs/completions/uploadfs.bash $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs
 	install -m 644 docs/completions/_uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/
+	sed 's|@bindir@|$(PREFIX)/bin|' docs/packaging/uploadfs@.service \
+		> $(DESTDIR)$(UNITS)/uploadfs@.service
+	chmod 644 $(DESTDIR)$(UNITS)/uploadfs@.service
+	for name in $(HELPERS); do \
+		ln -srf $(DESTDIR)$(PREFIX)/bin/uploadfs $(DESTDIR)$(SBINDIR)/$$name; done
 
 ## uninstall: remove what install put there
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/uploadfs $(DESTDIR)$(PREFIX)/bin/uploads-server
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(MAN_PAGES)))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man5/,$(notdir $(MAN5_PAGES)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(MAN8_PAGES)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/uploadfs
 	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/_uploadfs
+	rm -f $(DESTDIR)$(UNITS)/uploadfs@.service $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
+
+## deb: build/deb/uploadfs_VERSION_ARCH.deb, the Debian package
+deb: all
+	$(Q)docs/packaging/build-deb $(BUILD)
 
 ## clean: remove the build directory
 clean:

@@ -32,6 +32,12 @@ def test_install_and_uninstall(tmp_path):
         out = subprocess.run([str(bin_dir / name), "--version"], stdout=subprocess.PIPE, text=True,
                              check=True).stdout
         assert re.search(r"\d", out)
+    # mount(8) looks for its helpers in /sbin alone, wherever the rest is.
+    for name in ("mount.uploadfs", "umount.fuse.uploadfs"):
+        assert os.path.realpath(tmp_path / "sbin" / name) == str(bin_dir / "uploadfs")
+        assert (tmp_path / "opt/x/share/man/man8" / (name + ".8")).exists()
+    unit = (tmp_path / "opt/x/lib/systemd/system/uploadfs@.service").read_text()
+    assert "\nExecStart=/opt/x/bin/uploadfs -f " in unit and "@bindir@" not in unit
     make("uninstall", "DESTDIR=" + str(tmp_path), "PREFIX=/opt/x")
     assert [files for _, _, files in os.walk(tmp_path) if files] == []
 
