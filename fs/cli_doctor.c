@@ -172,6 +172,7 @@ static int ask(const struct opts *o, struct api_error *ret)
 				 .project = o->project,
 				 .user_agent = "uploadfs/" UPLOADFS_VERSION,
 				 .allow_http = o->allow_http,
+				 .network = &o->network,
 				 .parallel = 1,
 				 .connect_timeout_s = o->connect_timeout_s,
 				 .idle_timeout_s = o->idle_timeout_s,
@@ -214,7 +215,7 @@ static void check_reply(const struct opts *o, const struct api_error *err)
 
 	errmap_text(err, ERRMAP_LIST, text, sizeof(text));
 	if (err->kind == API_ERR_TLS) {
-		ill("TLS: %s", text);
+		ill("%s", text);
 		return;
 	}
 	if (url_is_https(o->base_url) && (err->http_status || err->kind == API_OK))
@@ -224,6 +225,20 @@ static void check_reply(const struct opts *o, const struct api_error *err)
 	else
 		ill("%s: %s", o->base_url, text);
 	check_clock(err);
+}
+
+/* By which way the service is reached, where that is not the usual one. */
+static void check_way(const struct opts *o)
+{
+	const struct network_proxy *p = network_proxy_for(&o->network, o->base_url);
+	char host[URL_HOST_MAX + 1];
+
+	if (p && url_host(o->base_url, host))
+		well("%s is reached by the proxy %s (%s)", host, p->url, o->proxy_from);
+	if (o->network.bind)
+		well("connections are made from %s", o->network.bind);
+	if (url_is_https(o->base_url) && o->network.ca_file)
+		well("certificates are checked with %s", o->network.ca_file);
 }
 
 static void check_service(const struct opts *o)
@@ -239,6 +254,7 @@ static void check_service(const struct opts *o)
 				   : o->key_file ? o->key_file
 				   : o->azure	 ? "AZURE_OPENAI_API_KEY"
 						 : "OPENAI_API_KEY");
+	check_way(o);
 	r = ask(o, &err);
 	if (r)
 		ill("%s can't be asked: %s", o->base_url, strerror(-r));

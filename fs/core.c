@@ -74,6 +74,7 @@ static int start_api(struct core *c)
 		.project = o->project,
 		.user_agent = "uploadfs/" UPLOADFS_VERSION,
 		.allow_http = o->allow_http,
+		.network = &o->network,
 		.parallel = o->parallel,
 		.connect_timeout_s = o->connect_timeout_s,
 		.idle_timeout_s = o->idle_timeout_s,
@@ -87,6 +88,7 @@ static int start_api(struct core *c)
 			return r;
 		ac.base_url = server_url(c->server);
 		ac.key = local_key;
+		ac.network = NULL;
 	}
 	log_secret(ac.key);
 	r = api_new(&ac, &c->api);

@@ -6,6 +6,10 @@
 
 #include "net/api.h"
 
+#define HINT_PROXY_LOGIN                                                         \
+	"the proxy wants another login: put USER:PASSWORD into a file of yours " \
+	"and name it with -o proxy_auth_file"
+
 /* Wordings of the service, seen by users; without them a 400 is just a 400. */
 static int errmap_400(const struct api_error *err, enum errmap_call call)
 {
@@ -54,6 +58,7 @@ int errmap(const struct api_error *err, enum errmap_call call)
 	case API_ERR_HTTP:
 		return errmap_http(err, call);
 	case API_ERR_CONNECT:
+		return err->cause == NETWORK_PROXY_LOGIN ? -EACCES : -EHOSTUNREACH;
 	case API_ERR_TLS:
 		return -EHOSTUNREACH;
 	case API_ERR_TIMEOUT:
@@ -88,7 +93,7 @@ static const char *hint_http(const struct api_error *err, enum errmap_call call)
 			return "check the base URL: the server has no /files there";
 		return "it was removed elsewhere, or the key is of another project";
 	case 407:
-		return "the proxy wants a login: check the proxy's settings";
+		return HINT_PROXY_LOGIN;
 	case 429:
 		return "try again later, or send fewer Parts at once with -o parallel";
 	default:
@@ -109,6 +114,34 @@ static const char *hint_local(int rc)
 	return "check the disk of -o state_dir; the log has more";
 }
 
+static const char *hint_network(const struct api_error *err)
+{
+	static const char *const hints[] = {
+		[NETWORK_NAME] = "check the host in the base URL, and this host's DNS",
+		[NETWORK_PROXY_NAME] = "check the name of the proxy: -o proxy, else https_proxy",
+		[NETWORK_PROXY] = "check that the proxy runs: -o proxy, else https_proxy; "
+				  "-o proxy=none goes without",
+		[NETWORK_PROXY_LOGIN] = HINT_PROXY_LOGIN,
+		[NETWORK_PROXY_REFUSED] = "ask who runs the proxy to let this host through, or "
+					  "use another: -o proxy",
+		[NETWORK_BIND] = "check -o bind: it has to be an address or interface of this "
+				 "host that leads there",
+		[NETWORK_CA] = "install the CA's certificate, or name it with -o ca_file",
+		[NETWORK_CA_FILE] = "check the file of -o ca_file, else SSL_CERT_FILE",
+		[NETWORK_CERT_HOST] = "the certificate is for another host: check the base URL",
+		[NETWORK_CERT_TIME] = "check this host's clock; if it is right, the certificate "
+				      "has to be renewed",
+	};
+
+	if (err->cause)
+		return hints[err->cause];
+	if (err->kind == API_ERR_TLS)
+		return "check the clock, ca-certificates and the base URL";
+	if (err->kind == API_ERR_TIMEOUT)
+		return "check the network; -o idle_timeout and retry_timeout allow for more";
+	return "check the network, the proxy and the base URL";
+}
+
 static const char *hint(const struct api_error *err, enum errmap_call call, int rc)
 {
 	switch (err->kind) {
@@ -117,11 +150,9 @@ static const char *hint(const struct api_error *err, enum errmap_call call, int 
 	case API_ERR_LOCAL:
 		return hint_local(rc);
 	case API_ERR_CONNECT:
-		return "check the network, the proxy and the base URL";
 	case API_ERR_TLS:
-		return "check the clock, ca-certificates and the base URL";
 	case API_ERR_TIMEOUT:
-		return "check the network; -o idle_timeout and retry_timeout allow for more";
+		return hint_network(err);
 	case API_ERR_BAD_REPLY:
 		return "check that the base URL is an Uploads API and no proxy answers for it";
 	case API_ERR_CANCELLED:

@@ -24,11 +24,11 @@ static const char help_text[] =
 	"The key is in OPENAI_API_KEY, or in a file:\n"
 	"  -o api_key_file=FILE     a file that only you can read, mode 600\n"
 	"  -o organization=ID, project=ID, api_version=V, allow_http, config=FILE\n"
+	"  -o proxy=URL|none, proxy_auth_file=FILE, ca_file=FILE, bind=ADDRESS|INTERFACE\n"
 	"  -o log_file=FILE, log_level=error|warn|info|debug, log_format=text|json\n"
 	"  -o purpose=P             show the directory of one purpose as the root\n"
 	"  -o close=sync|async      close() waits for the File (default), or doesn't\n"
-	"  -o parallel=N            Parts sent at once, 1 to 64 (default 4)\n"
-	"  -o part_size=SIZE        bytes of a Part, 64K to 64M (default 64M)\n"
+	"  -o parallel=N (4), part_size=SIZE (64M)  how many Parts at once, and how long\n"
 	"  -o state_dir=DIR         staged files and cache; one for each mountpoint\n"
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"
@@ -96,6 +96,9 @@ void opts_release(struct opts *o)
 	free(o->project);
 	free(o->purpose);
 	free(o->config);
+	free(o->proxy);
+	free(o->proxy_auth_file);
+	network_release(&o->network);
 	free(o->state_dir);
 	free(o->log_file);
 	free(o->fsname);

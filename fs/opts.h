@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "net/network.h"
+
 struct opts {
 	char *source;	   /* base URL, or NULL for OPENAI_BASE_URL, else the service's own */
 	char *local_dir;   /* of local:DIR, absolute; NULL: none */
@@ -51,6 +53,14 @@ struct opts {
 	mode_t umask, file_mode, dir_mode; /* file_mode default 0644, dir_mode 0755, before umask */
 	char *fsname;			   /* what df and mount(8) show as the source */
 	char *fuse_opts; /* what is handed to libfuse's mount: "fsname=…,subtype=uploadfs,…" */
+
+	struct network network; /* resolved: options and environment */
+	/* proxy=, which is "none" or a URL without a login; NULL: the environment's. */
+	char *proxy;
+	char *proxy_auth_file; /* absolute, or NULL */
+	/* Which option or variable has the proxy for base_url; static. NULL: there is none. */
+	const char *proxy_from;
+	bool ca_from_env; /* network.ca_file is SSL_CERT_FILE's */
 };
 
 enum opts_result {

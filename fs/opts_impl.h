@@ -4,7 +4,8 @@
  * opts.c takes the command line apart, opts_words.c knows the words of -o,
  * opts_config.c reads them from files,
  * opts_source.c which service is meant,
- * opts_resolve.c adds environment, paths and defaults, opts_key.c the key.
+ * opts_resolve.c adds environment, paths and defaults, opts_key.c the key,
+ * opts_network.c proxies and certificates.
  */
 #ifndef UPLOADFS_FS_OPTS_IMPL_H
 #define UPLOADFS_FS_OPTS_IMPL_H
@@ -60,6 +61,21 @@ const char *opts_env(const char *name); /* NULL when it is unset or empty */
  * /proc/PID/environ doesn't show it. 0, -EINVAL (it can't be a key), -ENOMEM.
  */
 int opts_take_env_key(const char *name, char **ret_key);
+/* Overwrites and removes the variable, also where it stands twice. */
+void opts_scrub_env(const char *name);
 void opts_wipe(char *secret); /* overwrites and frees it; NULL is a no-op */
+
+/* ---- opts_network.c ---- */
+
+/* proxy= and bind=. 0 or negative errno after a message, which repeats no password. */
+int opts_set_proxy(struct opts_draft *d, const char *value);
+int opts_set_bind(struct opts_draft *d, const char *value);
+/*
+ * Proxies and the file of certificates from the environment, where no option has them; the
+ * variables that hold a password are scrubbed. Behind base_url, before the paths are made absolute.
+ */
+int opts_network_env(struct opts *o);
+/* Looks at ca_file, and reads proxy_auth_file. Behind that. */
+int opts_network_files(struct opts *o);
 
 #endif

@@ -103,21 +103,28 @@ out:
 	return rc;
 }
 
-int opts_take_env_key(const char *name, char **ret_key)
+void opts_scrub_env(const char *name)
 {
-	const char *value = getenv(name);
 	size_t len = strlen(name);
-	char *key = NULL, **e;
-	int rc = 0;
+	char **e;
 
-	if (value && *value)
-		rc = copy_key(value, strlen(value), &key);
 	/* The name may stand there twice; unsetenv() alone would leave the bytes. */
 	for (e = environ; e && *e; e++) {
 		if (!strncmp(*e, name, len) && (*e)[len] == '=')
 			explicit_bzero(*e + len + 1, strlen(*e + len + 1));
 	}
 	unsetenv(name);
+}
+
+int opts_take_env_key(const char *name, char **ret_key)
+{
+	const char *value = getenv(name);
+	char *key = NULL;
+	int rc = 0;
+
+	if (value && *value)
+		rc = copy_key(value, strlen(value), &key);
+	opts_scrub_env(name);
 	if (!rc)
 		*ret_key = key;
 	return rc;

@@ -165,24 +165,24 @@ static int check_outside(const struct opts *o, const char *path, const char *wha
 
 static int resolve_paths(struct opts *o)
 {
+	const struct {
+		char **path;
+		const char *what;
+	} paths[] = {
+		{ &o->local_dir, "local directory" },	    { &o->state_dir, "state_dir" },
+		{ &o->key_file, "api_key_file" },	    { &o->log_file, "log_file" },
+		{ &o->proxy_auth_file, "proxy_auth_file" }, { &o->network.ca_file, "ca_file" }
+	};
+	size_t i, count = sizeof(paths) / sizeof(paths[0]);
 	int rc = o->mountpoint ? resolve_mountpoint(o) : 0;
 
-	if (!rc)
-		rc = make_absolute(&o->local_dir, "local directory");
-	if (!rc)
-		rc = make_absolute(&o->state_dir, "state_dir");
-	if (!rc)
-		rc = make_absolute(&o->key_file, "api_key_file");
-	if (!rc)
-		rc = make_absolute(&o->log_file, "log_file");
-	if (!rc)
-		rc = check_outside(o, o->local_dir, "local directory");
-	if (!rc)
-		rc = check_outside(o, o->state_dir, "state_dir");
-	if (!rc)
-		rc = check_outside(o, o->key_file, "api_key_file");
-	if (!rc)
-		rc = check_outside(o, o->log_file, "log_file");
+	for (i = 0; !rc && i < count; i++)
+		rc = make_absolute(paths[i].path, paths[i].what);
+	for (i = 0; !rc && i < count; i++)
+		rc = check_outside(o, *paths[i].path, paths[i].what);
+	/* SSL_CERT_DIR may be a list. */
+	if (!rc && o->network.ca_dir && !strchr(o->network.ca_dir, ':'))
+		rc = make_absolute(&o->network.ca_dir, "SSL_CERT_DIR");
 	return rc;
 }
 
@@ -365,7 +365,11 @@ int opts_resolve(struct opts_draft *d)
 	int rc = opts_resolve_source(d);
 
 	if (!rc)
+		rc = opts_network_env(o);
+	if (!rc)
 		rc = resolve_paths(o);
+	if (!rc)
+		rc = opts_network_files(o);
 	if (!rc)
 		rc = resolve_key(d);
 	if (!rc)

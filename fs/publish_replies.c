@@ -124,7 +124,7 @@ static bool is_refusal(const struct api_error *err)
 
 	if (err->kind != API_ERR_HTTP || s < 400 || s >= 500)
 		return false;
-	return s != 401 && s != 403 && s != 408 && s != 409 && s != 429;
+	return s != 401 && s != 403 && s != 407 && s != 408 && s != 409 && s != 429;
 }
 
 /* ---- replies ---- */

@@ -144,6 +144,7 @@ static enum api_err_kind kind_of(enum http_fail fail)
 	switch (fail) {
 	case HTTP_FAIL_CONNECT:
 	case HTTP_FAIL_BROKEN:
+	case HTTP_FAIL_PROXY:
 		return API_ERR_CONNECT;
 	case HTTP_FAIL_TLS:
 	case HTTP_FAIL_VERIFY:
@@ -177,6 +178,7 @@ static void judge_failure(struct api_req *req, const struct http_result *res, st
 	struct api_error *err = &req->err;
 
 	err->kind = kind_of(res->fail);
+	err->cause = res->cause;
 	err->local_errno = err->kind == API_ERR_LOCAL ? res->local_errno : 0;
 	if (err->kind != API_ERR_LOCAL)
 		api_clean(err->message, sizeof(err->message), res->text);
@@ -440,6 +442,7 @@ int api_new(const struct api_config *cfg, struct api **ret)
 		.retry_timeout_ms =
 			(cfg->retry_timeout_s ? cfg->retry_timeout_s : API_RETRY_TIMEOUT_S) *
 			1000ULL,
+		.network = cfg->network,
 	};
 	struct api *api;
 	size_t len;
@@ -469,6 +472,10 @@ int api_new(const struct api_config *cfg, struct api **ret)
 		rc = make_query(&api->query, cfg->api_version);
 	if (!rc)
 		rc = api_set_key(api, cfg->key);
+	if (!rc && cfg->network) {
+		log_secret(cfg->network->http.password);
+		log_secret(cfg->network->https.password);
+	}
 	if (!rc)
 		rc = hq_new(&hc, &api->q);
 	if (rc) {

@@ -34,6 +34,7 @@
 #include <stdint.h>
 
 #include "net/hist.h"
+#include "net/network.h"
 
 #define API_ID_MAX 127
 /* Bytes of payload in a Part (D: 64 MB; S: the SDK sends 64 MiB). */
@@ -57,6 +58,7 @@ struct api_config {
 	unsigned connect_timeout_s; /* 0: 10 */
 	unsigned idle_timeout_s;    /* no byte moved for so long: cut and retried; 0: 60 */
 	unsigned retry_timeout_s;   /* retried until so long after the first failure; 0: 120 */
+	const struct network *network; /* copied; NULL: no proxy, the system's certificates */
 };
 
 enum api_err_kind {
@@ -73,9 +75,10 @@ enum api_err_kind {
 
 struct api_error {
 	enum api_err_kind kind;
-	int http_status;   /* 0 when there was no reply */
-	int local_errno;   /* negative errno for API_ERR_LOCAL, else 0 */
-	unsigned attempts; /* times the request was sent */
+	enum network_cause cause; /* of API_ERR_CONNECT, _TLS and _TIMEOUT */
+	int http_status;	  /* 0 when there was no reply */
+	int local_errno;	  /* negative errno for API_ERR_LOCAL, else 0 */
+	unsigned attempts;	  /* times the request was sent */
 	/* From its first failure to its end, good or bad; 0 when the first attempt was right. */
 	uint64_t retrying_ms;
 	/*
@@ -139,7 +142,7 @@ typedef void api_done_cb(void *arg, const struct api_error *err);
 /*
  * 0, -EINVAL (bad URL, control characters in the key or another header; a log
  * line says why), -ENOMEM or another negative errno. Starts the network thread.
- * parallel 0 is 1. No proxy is used for loopback, else curl's environment.
+ * parallel 0 is 1. The environment's proxies do not count, only cfg->network.
  */
 int api_new(const struct api_config *cfg, struct api **ret);
 /*

@@ -126,10 +126,12 @@ int http_new(const struct http_config *cfg, struct http **ret)
 	STAILQ_INIT(&h->tasks);
 	TAILQ_INIT(&h->xfers);
 	h->cfg = *cfg;
+	h->cfg.network = NULL; /* the caller's */
 	h->stopped = true;
 	h->user_agent = cfg->user_agent ? strdup(cfg->user_agent) : NULL;
 	h->multi = curl_multi_init();
-	if (!h->multi || (cfg->user_agent && !h->user_agent))
+	if (!h->multi || (cfg->user_agent && !h->user_agent) ||
+	    network_copy(cfg->network, &h->network))
 		goto fail;
 	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)cfg->max_connections);
 	rc = start_thread(h);
@@ -164,6 +166,7 @@ void http_free(struct http *h)
 	if (!h)
 		return;
 	pthread_mutex_destroy(&h->lock);
+	network_release(&h->network);
 	free(h->user_agent);
 	free(h);
 }

@@ -29,6 +29,7 @@
 #include <sys/queue.h>
 
 #include "net/http_head.h"
+#include "net/network.h"
 
 struct http;
 struct http_xfer;
@@ -37,6 +38,7 @@ struct http_config {
 	const char *user_agent;	  /* NULL: none */
 	unsigned max_connections; /* idle connections kept for reuse */
 	unsigned connect_timeout_s;
+	const struct network *network; /* copied; NULL: no proxy, the system's certificates */
 	/*
 	 * Called on the network thread at each turn of its loop. Returns the
 	 * clock_mono_ms() at which it wants to be called again at the latest,
@@ -94,6 +96,7 @@ enum http_fail {
 	HTTP_REPLIED,	   /* a whole reply, whatever its status */
 	HTTP_FAIL_CONNECT, /* nothing was sent: cannot resolve or connect */
 	HTTP_FAIL_BROKEN,  /* the connection broke, or the reply is no HTTP */
+	HTTP_FAIL_PROXY,   /* the proxy refused to connect: will not pass */
 	HTTP_FAIL_TLS,	   /* the handshake failed: may pass */
 	HTTP_FAIL_VERIFY,  /* the certificate is not good: will not pass */
 	HTTP_FAIL_TIMEOUT,
@@ -104,6 +107,7 @@ enum http_fail {
 
 struct http_result {
 	enum http_fail fail;
+	enum network_cause cause;
 	int local_errno;
 	struct http_head head;
 	bool sent_whole;  /* the peer may have seen the whole request */

@@ -118,6 +118,8 @@ static void fill_result(struct http_xfer *x, CURLcode code, struct http_result *
 				  : curl_easy_strerror(code);
 	if (res->fail == HTTP_REPLIED)
 		res->text = "";
+	else
+		http_conn_explain(x, code, res);
 }
 
 /* Goes on with the next hop of a redirect: true when the transfer is under way again. */

@@ -4,8 +4,8 @@
 /*
  * What the files of net/http.h share: http.c (the thread and its tasks), http_xfer.c (a
  * transfer's set-up, and what curl calls while it runs), http_end.c (its end, the redirects and
- * the watchdog). Nobody else includes it. All functions run on the network thread, and none
- * blocks.
+ * the watchdog), http_conn.c (by which way it connects). Nobody else includes it. All functions
+ * run on the network thread, and none blocks.
  */
 
 #include <curl/curl.h>
@@ -28,6 +28,7 @@ struct http {
 	CURLM *multi;
 	pthread_t thread;
 	struct http_config cfg;
+	struct network network;
 	char *user_agent;
 	bool stopped; /* the thread was joined */
 	atomic_ullong sent, received;
@@ -63,6 +64,7 @@ struct http_xfer {
 	unsigned sends, hops;
 	int local_errno;
 	bool get, follow, kept, stale, timed_out, too_big, enough;
+	bool proxied; /* this hop goes by a proxy */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -76,6 +78,17 @@ int http_xfer_set_url(struct http_xfer *x, const char *url);
 
 /* Frees a transfer that is in no list (any more); NULL is fine. */
 void http_xfer_free(struct http_xfer *x);
+
+/* http_conn.c */
+
+/* Certificates and the local address: what is the same for every hop. */
+void http_conn_setup(struct http_xfer *x);
+
+/* The proxy by which url is reached, if any. 0 or -ENOMEM. */
+int http_conn_route(struct http_xfer *x, const char *url);
+
+/* What a failed connection failed for, in res->cause; in res->text what curl has no words for. */
+void http_conn_explain(struct http_xfer *x, CURLcode code, struct http_result *res);
 
 /* http_end.c */
 

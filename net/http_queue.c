@@ -395,7 +395,8 @@ int hq_new(const struct hq_config *cfg, struct hq **ret)
 	if (!q)
 		return -ENOMEM;
 	q->cfg = *cfg;
-	q->cfg.user_agent = NULL; /* the caller's; http has a copy */
+	q->cfg.user_agent = NULL; /* the caller's; http has copies */
+	q->cfg.network = NULL;
 	atomic_init(&q->refs, 1);
 	TAILQ_INIT(&q->delayed);
 	for (c = 0; c < HQ_CLASSES; c++) {
@@ -410,6 +411,7 @@ int hq_new(const struct hq_config *cfg, struct hq **ret)
 		.user_agent = cfg->user_agent,
 		.max_connections = cfg->parallel + HQ_CALLS,
 		.connect_timeout_s = cfg->connect_timeout_s,
+		.network = cfg->network,
 		.tick = on_tick,
 		.tick_arg = q,
 	};

@@ -85,6 +85,7 @@ struct hq_config {
 	unsigned parallel;
 	unsigned connect_timeout_s;
 	uint64_t retry_timeout_ms;
+	const struct network *network; /* copied; or NULL */
 };
 
 /* Starts the network thread. 0 or negative errno. */

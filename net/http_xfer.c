@@ -117,8 +117,8 @@ int http_xfer_set_url(struct http_xfer *x, const char *url)
 {
 	bool home = url_same_origin(url, x->url);
 
-	/* A proxy from the environment cannot reach our loopback. */
-	curl_easy_setopt(x->easy, CURLOPT_PROXY, url_is_loopback(url) ? "" : NULL);
+	if (http_conn_route(x, url))
+		return -ENOMEM;
 	/* curl itself would take only Authorization and Cookie away from another host. */
 	curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, home ? x->all : x->plain);
 	return curl_easy_setopt(x->easy, CURLOPT_URL, url) ? -ENOMEM : 0;
@@ -192,8 +192,6 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
-	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
 	curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, (long)x->http->cfg.connect_timeout_s);
@@ -204,6 +202,7 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
 	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_send);
 	curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
+	http_conn_setup(x);
 	if (x->http->user_agent)
 		curl_easy_setopt(e, CURLOPT_USERAGENT, x->http->user_agent);
 	if (rq->data)

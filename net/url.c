@@ -8,8 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define URL_HOST_MAX 255 /* of a DNS name, RFC 1035 */
-
 struct url {
 	bool https;
 	char host[URL_HOST_MAX + 1]; /* an IPv6 address without its brackets */
@@ -111,6 +109,16 @@ bool url_is_loopback(const char *url)
 	if (inet_pton(AF_INET6, u.host, &a6) == 1)
 		return IN6_IS_ADDR_LOOPBACK(&a6);
 	return !strcasecmp(u.host, "localhost");
+}
+
+bool url_host(const char *url, char ret[URL_HOST_MAX + 1])
+{
+	struct url u;
+
+	if (url_split(url, &u))
+		return false;
+	memcpy(ret, u.host, sizeof(u.host));
+	return true;
 }
 
 bool url_same_origin(const char *a, const char *b)

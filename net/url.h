@@ -12,10 +12,14 @@
 
 #include "net/buf.h"
 
+#define URL_HOST_MAX 255 /* bytes of a DNS name, RFC 1035 */
+
 /* http or https with a host, no user, query or fragment: 0, else -EINVAL and why in *ret_why. */
 int url_check_base(const char *url, const char **ret_why);
 bool url_is_https(const char *url);
 bool url_is_loopback(const char *url); /* 127.0.0.0/8, [::1], localhost */
+/* The host, an IPv6 address without its brackets; false, and nothing, when it has none. */
+bool url_host(const char *url, char ret[URL_HOST_MAX + 1]);
 /* Scheme, host and port; a default port equals none. */
 bool url_same_origin(const char *a, const char *b);
 /* Appends text with all but unreserved characters percent-encoded. */

@@ -70,7 +70,8 @@ class Run:
         for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
             self.env.pop(name, None)
         for name in list(self.env):
-            if name.startswith(("OPENAI_", "AZURE_OPENAI_")) or name.lower().endswith("_proxy"):
+            if name.startswith(("OPENAI_", "AZURE_OPENAI_", "SSL_CERT_")) \
+                    or name.lower().endswith("_proxy"):
                 del self.env[name]
 
     def out(self, san):

@@ -152,7 +152,7 @@ class Process:
     def spawn(self, argv, env):
         full = {k: v for k, v in os.environ.items()
                 if not k.startswith(("OPENAI_", "AZURE_OPENAI_"))
-                and not k.lower().endswith("_proxy")}
+                and not k.lower().endswith("_proxy") and not k.startswith("SSL_CERT_")}
         full.update(sanitizer.options(self.world.dir), **env)
         self.killed = False
         with open(self.log_path, "ab") as log:
@@ -196,9 +196,9 @@ class Process:
 class Server(Process):
     """build/uploads-server on a directory of its own."""
 
-    def __init__(self, world, args=(), key=KEY):
+    def __init__(self, world, args=(), key=KEY, host="127.0.0.1"):
         super().__init__(world, "server")
-        self.args, self.key = list(args), key
+        self.args, self.key, self.host = list(args), key, host
         self.dir = os.path.join(world.dir, self.name)
         self.journal_path = os.path.join(world.dir, self.name + ".journal")
         self.faults_path = os.path.join(world.dir, self.name + ".faults")
@@ -209,27 +209,28 @@ class Server(Process):
     def start(self):
         mark = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         argv = [os.path.join(BUILD, "uploads-server"), "--dir", self.dir, "--listen",
-                f"127.0.0.1:{self.port}", "--journal", self.journal_path, "--faults",
+                f"{self.host}:{self.port}", "--journal", self.journal_path, "--faults",
                 self.faults_path, *self.args]
         self.spawn(argv, {"OPENAI_API_KEY": self.key} if self.key else {})
 
         def listening():
             text = self.log()[mark:]
             assert self.alive(), "uploads-server ended:\n" + text
-            return re.search(r"^listening on http://127\.0\.0\.1:(\d+)(/\S+)$", text, re.M)
+            return re.search(rf"^listening on http://{re.escape(self.host)}:(\d+)(/\S+)$", text,
+                             re.M)
 
         port, self.base = wait_until(listening, "uploads-server listens").groups()
         self.port = int(port)
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}{self.base}"
+        return f"http://{self.host}:{self.port}{self.base}"
 
     def environment(self, key):
         """What tells a program of this service, and the key to it."""
         if self.base == "/v1":
             return {"OPENAI_BASE_URL": self.url, **({"OPENAI_API_KEY": key} if key else {})}
-        return {"AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{self.port}",
+        return {"AZURE_OPENAI_ENDPOINT": f"http://{self.host}:{self.port}",
                 **({"AZURE_OPENAI_API_KEY": key} if key else {})}
 
     def stop(self):

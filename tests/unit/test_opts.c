@@ -54,6 +54,11 @@ static int teardown_all(void **state)
 	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+static const char *const network_names[] = { "http_proxy", "https_proxy",   "HTTPS_PROXY",
+					     "all_proxy",  "ALL_PROXY",	    "no_proxy",
+					     "NO_PROXY",   "SSL_CERT_FILE", "SSL_CERT_DIR",
+					     NULL };
+
 static int setup(void **state)
 {
 	(void)state;
@@ -65,6 +70,9 @@ static int setup(void **state)
 	unsetenv("OPENAI_ORG_ID");
 	unsetenv("OPENAI_PROJECT_ID");
 	unsetenv("XDG_STATE_HOME");
+	/* How this host reaches others is test_opts_network's. */
+	for (const char *const *name = network_names; *name; name++)
+		unsetenv(*name);
 	/* Nobody's own configuration: the tests set HOME themselves. */
 	setenv("XDG_CONFIG_HOME", "/dev/null", 1);
 	return 0;

@@ -36,6 +36,8 @@ static void test_base(void **state)
 		"https://[::1]x/",
 		"https://a\\b/",
 		"https://%31/",
+		"http://[fe80::1%25eth0]:80/v1",
+		"http://[fe80::1%eth0]/v1",
 		"https://\xc3\xa4/",
 		"sk-key",
 	};
