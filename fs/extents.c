@@ -138,6 +138,13 @@ bool extents_cover(const struct extents *x, uint64_t start, uint64_t end)
 	return i < x->n && x->v[i].start <= start && x->v[i].end >= end;
 }
 
+uint64_t extents_end(const struct extents *x, uint64_t start)
+{
+	size_t i = first_reaching(x, start);
+
+	return i < x->n && x->v[i].start <= start ? x->v[i].end : start;
+}
+
 uint64_t extents_contiguous(const struct extents *x)
 {
 	return x->n && x->v[0].start == 0 ? x->v[0].end : 0;

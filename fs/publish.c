@@ -194,6 +194,8 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret)
 		pr->cfg.retry_first_s = 30;
 	if (!pr->cfg.retry_max_s)
 		pr->cfg.retry_max_s = 600;
+	if (!pr->cfg.live_step)
+		pr->cfg.live_step = PUBLISH_LIVE_STEP;
 	pr->run_tail = &pr->run_head;
 	pthread_mutex_init(&pr->lock, NULL);
 	pthread_condattr_init(&attr);

@@ -34,6 +34,7 @@ struct publisher_config {
 	struct hasher *disk; /* borrowed: a worker on which staged data is synced */
 	unsigned parallel;   /* Parts of one file handed to the queue at once */
 	uint64_t part_size;  /* bytes; the staging area's */
+	uint64_t live_step;  /* bytes of a live Part that are handed on together; 0: 1 MiB */
 	bool keep_old;	     /* leave superseded Files */
 	/*
 	 * After a 401: true when there is another key now, and the request may be sent again. Or

@@ -20,7 +20,8 @@ struct call {
 	enum event_kind kind;
 	unsigned epoch;
 	uint32_t index, version;
-	char file_id[API_ID_MAX + 1]; /* or the Upload's, of a cancel nobody waits for */
+	struct publish_live_reader reader; /* of a live Part */
+	char file_id[API_ID_MAX + 1];	   /* or the Upload's, of a cancel nobody waits for */
 };
 
 const char *publish_mime_type(const struct publish *p)
@@ -139,6 +140,7 @@ static void drop_parts(struct publish *p)
 	p->parts = NULL;
 	p->part_count = 0;
 	p->sending = 0;
+	p->live.on = false;
 }
 
 /* What it was created with stays known: a lookup may need it. */
@@ -319,22 +321,16 @@ bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed)
 	return sealed || staged_covered(p->staged, start, end);
 }
 
-void publish_act_send(struct publish *p)
+/* Hands Part i to the queue: all of it is there, or it is live. */
+static void send_part(struct publish *p, uint32_t i, bool live)
 {
 	struct api_part_body body = { .fd = staged_fd(p->staged),
 				      .fairness = (uintptr_t)p,
 				      /* p lives until the callback: the call has a reference */
 				      .moving = &p->moving };
-	bool sealed = publish_sealed(p);
-	struct call *c;
-	uint32_t i = 0;
+	struct call *c = call_new(p, EV_PART);
 	uint64_t end;
 
-	while (i < p->part_count && !publish_part_is_ready(p, i, sealed))
-		i++;
-	if (i == p->part_count)
-		return;
-	c = call_new(p, EV_PART);
 	if (!c) {
 		publish_fail_memory(p);
 		return;
@@ -344,6 +340,11 @@ void publish_act_send(struct publish *p)
 	c->index = i;
 	/* The version before any byte is read: whatever changes from here on shows. */
 	c->version = publish_part_version(p, i);
+	if (live) {
+		c->reader = (struct publish_live_reader){ p->staged, p->live.watch };
+		body.ready = publish_live_read;
+		body.ready_arg = &c->reader;
+	}
 	p->parts[i].req = api_part_add(p->pr->cfg.api, p->upload_id, &body, on_part, c);
 	if (!p->parts[i].req) {
 		call_free(c);
@@ -351,9 +352,26 @@ void publish_act_send(struct publish *p)
 		return;
 	}
 	p->parts[i].state = PART_SENDING;
+	p->live.on |= live;
 	if (!p->sending_ms)
 		p->sending_ms = clock_mono_ms();
 	p->sending++;
+}
+
+void publish_act_send(struct publish *p)
+{
+	bool sealed = publish_sealed(p);
+	uint32_t i = 0;
+
+	while (i < p->part_count && !publish_part_is_ready(p, i, sealed))
+		i++;
+	if (i < p->part_count)
+		send_part(p, i, false);
+}
+
+void publish_act_send_live(struct publish *p)
+{
+	send_part(p, p->live.index, true);
 }
 
 void publish_act_complete(struct publish *p)

@@ -13,9 +13,10 @@
 #include "fs/publish_budget.h"
 #include "net/api.h"
 
-#define PUBLISH_RESTARTS_MAX 3	  /* new Uploads for one close, beside those that expired */
-#define PUBLISH_BAD_REPLIES_MAX 3 /* replies that fail the checks before it is an error */
-#define PUBLISH_LOOKUPS_MAX 4	  /* a new File may be "not found" for a moment (api.md, U) */
+#define PUBLISH_RESTARTS_MAX 3	       /* new Uploads for one close, beside those that expired */
+#define PUBLISH_BAD_REPLIES_MAX 3      /* replies that fail the checks before it is an error */
+#define PUBLISH_LIVE_STEP (1ULL << 20) /* bytes; less is not worth a request, nor a wake-up */
+#define PUBLISH_LOOKUPS_MAX 4	       /* a new File may be "not found" for a moment (api.md, U) */
 
 enum event_kind {
 	EV_CREATED,
@@ -60,9 +61,23 @@ enum part_state { PART_NONE, PART_SENDING, PART_SENT };
 
 struct part {
 	enum part_state state;
+	bool missed;	  /* it was live in vain */
 	uint32_t version; /* of the staged bytes when it was sent */
 	char *id;
 	struct api_req *req; /* while PART_SENDING */
+};
+
+/* The Part that leaves while it is written; see publish_live.c. */
+struct publish_live {
+	bool on; /* it is on its way */
+	uint32_t index, watch;
+	unsigned misses;
+};
+
+/* What publish_live_read() goes by, on the network thread. */
+struct publish_live_reader {
+	struct staged *staged;
+	uint32_t watch;
 };
 
 struct publish {
@@ -101,7 +116,8 @@ struct publish {
 	struct api_req *create_req;
 	struct part *parts;
 	uint32_t part_count;
-	unsigned sending;
+	unsigned sending; /* the live one, too */
+	struct publish_live live;
 	bool stream_failed, complete_unknown, synced;
 	bool syncing;	       /* sync_job is queued or runs, and has a reference */
 	uint32_t sync_started; /* sync_round when it was queued */
@@ -184,6 +200,7 @@ bool publish_sealed(const struct publish *p);
 /* publish_actions.c: one for each publish_action that does more than change the phase */
 void publish_act_create(struct publish *p, uint64_t size);
 void publish_act_send(struct publish *p);
+void publish_act_send_live(struct publish *p);
 void publish_act_complete(struct publish *p);
 void publish_act_probe(struct publish *p);
 void publish_act_sync(struct publish *p);
@@ -225,6 +242,14 @@ void publish_fail_errno(struct publish *p, int err, const char *what);
 void publish_fail_local(struct publish *p, int err, const char *what);
 void publish_fail_memory(struct publish *p);
 void publish_fail(struct publish *p, int err, const char *text, const char *request_id);
+
+/* publish_live.c */
+bool publish_live_find(struct publish *p); /* live.index may begin to leave */
+/* For struct api_part_body; arg: struct publish_live_reader, any thread. */
+uint64_t publish_live_read(void *arg, uint64_t at);
+void publish_live_look(struct publish *p); /* has it fed, or ended when it is torn */
+/* The reply is there: is it the Part, and of which version? Else it has to be sent as any other. */
+bool publish_live_ended(struct publish *p, const struct event *ev, uint32_t *ret_version);
 
 /* publish_lookup.c: looks for the File; EV_LOOKED_UP with its id, or "" when it isn't there */
 void publish_start_lookup(struct publish *p);

@@ -177,18 +177,23 @@ static void refused(struct publish *p, const struct api_error *err, bool maybe_c
 
 static void handle_part(struct publish *p, const struct event *ev)
 {
+	uint32_t version = ev->version;
 	struct part *part;
+	bool live, right;
 
 	if (ev->index >= p->part_count)
 		return;
 	part = &p->parts[ev->index];
+	live = p->live.on && p->live.index == ev->index;
+	right = !live || publish_live_ended(p, ev, &version);
 	api_req_unref(part->req);
 	part->req = NULL;
 	part->state = PART_NONE;
 	p->sending--;
 	p->complete_refused = false;
-	if (p->phase != PHASE_OPEN)
-		return; /* being probed: the Upload goes anyway */
+	/* Being probed, the Upload goes anyway. A live one is sent again as others are. */
+	if (p->phase != PHASE_OPEN || !right)
+		return;
 	if (ev->api_err.kind != API_OK) {
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
 		    ++p->bad_replies >= PUBLISH_BAD_REPLIES_MAX)
@@ -200,7 +205,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	part->id = strdup(ev->id);
 	if (!part->id)
 		return;
-	part->version = ev->version;
+	part->version = version;
 	part->state = PART_SENT;
 	atomic_fetch_add(&p->pr->parts, 1);
 	publish_save_record(p, true);

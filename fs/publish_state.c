@@ -37,6 +37,8 @@ static enum publish_action next_open(const struct publish_view *v)
 		return ACT_CANCEL;
 	if (v->ready > 0 && v->slot)
 		return ACT_SEND;
+	if (v->live && !v->sealed)
+		return ACT_SEND_LIVE;
 	if (!v->sealed || v->held || !v->synced || v->missing > 0 || v->sending > 0)
 		return ACT_WAIT;
 	if (v->md5_err)

@@ -55,6 +55,7 @@ struct publish_view {
 	unsigned ready;	       /* Parts that may leave now */
 	unsigned sending;      /* Parts under way */
 	unsigned missing;      /* Parts not there yet, no longer right, or under way */
+	bool live;	       /* one that is being written may begin to leave */
 	bool slot;	       /* one more Part may be handed to the queue */
 	bool md5_known;
 	int md5_err; /* negative errno: reading the staged file failed */
@@ -64,6 +65,7 @@ enum publish_action {
 	ACT_WAIT,      /* nothing to do until the next event */
 	ACT_CREATE,    /* ask for an Upload of that size */
 	ACT_SEND,      /* hand one ready Part to the queue, then ask again */
+	ACT_SEND_LIVE, /* the same with the one that is being written */
 	ACT_SYNC,      /* start syncing the staged data, then ask again */
 	ACT_COMPLETE,  /* ask for complete */
 	ACT_CANCEL,    /* give the Upload up: cancel it, back to PHASE_IDLE */

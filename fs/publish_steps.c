@@ -45,7 +45,9 @@ static void view_parts(struct publish *p, struct publish_view *v)
 		v->ready += publish_part_is_ready(p, i, v->sealed);
 	}
 	v->sending = p->sending;
-	v->slot = p->sending < p->pr->cfg.parallel;
+	/* The live one goes only where there is room, and must not stand in the way of others. */
+	v->slot = p->sending - p->live.on < p->pr->cfg.parallel;
+	v->live = !v->sealed && publish_live_find(p);
 }
 
 static void view_size(const struct publish *p, struct publish_view *v)
@@ -124,6 +126,9 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 	case ACT_SEND:
 		publish_act_send(p);
 		break;
+	case ACT_SEND_LIVE:
+		publish_act_send_live(p);
+		break;
 	case ACT_SYNC:
 		publish_act_sync(p);
 		break;
@@ -182,6 +187,7 @@ static void start_over(struct publish *p)
 	p->stream_failed = p->synced = false;
 	p->sync_round++;
 	p->restarts = p->bad_replies = p->lookups = p->retries = 0;
+	p->live.misses = 0;
 	publish_budget_start(&p->budget, clock_mono_ms());
 	p->retry_due_ms = p->sealed_ms = 0;
 	p->again = 0;
@@ -303,6 +309,7 @@ void publish_step(struct publish *p)
 		action = publish_next(&v);
 		act(p, action, &v);
 	} while (action != ACT_WAIT);
+	publish_live_look(p);
 	check_durable(p);
 	if (p->now.dropped)
 		remove_from_disk(p);

@@ -50,6 +50,7 @@ static void touch(struct staged *st, uint64_t start, uint64_t end)
 	for (i = start / st->sg->part_size; i <= (end - 1) / st->sg->part_size; i++)
 		st->versions[i]++;
 	staged_hash_touch(st, start);
+	staged_watch_touch(st, start, end);
 }
 
 /* Pays for growing to end; fresh as for staging_charge(). */
@@ -181,7 +182,7 @@ void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t do
 	/* Looked at here, since the lock is dropped in a hook and another writer may end then. */
 	quiet = staged_final(st);
 	staged_hash_wake(st);
-	if (filled)
+	if (staged_watch_due(st) || filled)
 		staged_call_hook(st, HOOK_FILL);
 	if (quiet)
 		staged_call_hook(st, HOOK_QUIET);
@@ -314,6 +315,8 @@ void staged_unseal(struct staged *st)
 {
 	pthread_mutex_lock(&st->lock);
 	st->sealed = false;
+	/* Holes that were zeros may be filled now. */
+	staged_watch_touch(st, 0, UINT64_MAX);
 	pthread_mutex_unlock(&st->lock);
 }
 
@@ -357,15 +360,23 @@ bool staged_covered(struct staged *st, uint64_t start, uint64_t end)
 	return ret;
 }
 
-uint32_t staged_version(struct staged *st, uint64_t start, uint64_t end)
+uint32_t staged_version_locked(const struct staged *st, uint64_t start, uint64_t end)
 {
 	uint64_t part = st->sg->part_size, i;
 	uint32_t ret = 0;
 
-	pthread_mutex_lock(&st->lock);
 	/* Each only grows, so the sum tells of a change of any. */
 	for (i = start / part; i * part < end && i < st->version_count; i++)
 		ret += st->versions[i];
+	return ret;
+}
+
+uint32_t staged_version(struct staged *st, uint64_t start, uint64_t end)
+{
+	uint32_t ret;
+
+	pthread_mutex_lock(&st->lock);
+	ret = staged_version_locked(st, start, end);
 	pthread_mutex_unlock(&st->lock);
 	return ret;
 }

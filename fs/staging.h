@@ -130,6 +130,26 @@ bool staged_sealed_quiet(struct staged *st); /* sealed and no write under way */
 uint32_t staged_version(struct staged *st, uint64_t start, uint64_t end);
 
 /*
+ * Watching: for who reads [start, end) while it is being written, in its order. One
+ * watch a file; a new one, whose id is returned, takes the place of the former.
+ *
+ * staged_watch_read() tells how many bytes from start on may be read, when at of
+ * them were; 0 for a former watch. By whole steps, but for the end. When that is not
+ * more than at, the reader waits: on_fill is called once there is more.
+ *
+ * staged_watch_news(): MORE when there is something for a reader that waits, and
+ * once when all is there, each told once; TORN when bytes that it was told of were
+ * written again, or are there no more. staged_watch_right(): all was told, and none
+ * of it is torn: what was read are the bytes of *ret_version, see staged_version().
+ */
+enum staged_news { STAGED_NEWS_NONE, STAGED_NEWS_MORE, STAGED_NEWS_TORN };
+uint32_t staged_watch(struct staged *st, uint64_t start, uint64_t end, uint64_t step);
+uint64_t staged_watch_filled(struct staged *st, uint32_t id); /* the same, read by nobody */
+uint64_t staged_watch_read(struct staged *st, uint32_t id, uint64_t at);
+enum staged_news staged_watch_news(struct staged *st, uint32_t id);
+bool staged_watch_right(struct staged *st, uint32_t id, uint32_t *ret_version);
+
+/*
  * The MD5 of the whole: 0 when all bytes up to the size are hashed and nothing
  * was rewritten since; -EAGAIN when not yet (on_digest will tell, once sealed);
  * another negative errno when reading failed (sticky until the file is changed
@@ -149,7 +169,8 @@ void staged_rehash(struct staged *st);
  * (the call returns when no hook is running, so not from a hook, and with no
  * lock held that a hook takes).
  *   on_fill   a part that was not fully covered became so; the last part of a
- *             size set by truncation or fallocate counts up to that size
+ *             size set by truncation or fallocate counts up to that size. Also
+ *             what staged_watch() says
  *   on_quiet  see staged_seal()
  *   on_digest the MD5 of a sealed file became known, or failed: once for each
  *             staged_seal() that seals, also when it was known before

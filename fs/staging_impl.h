@@ -5,6 +5,7 @@
  *   staged.c        one staged file: life, hooks, record, what becomes of it
  *   staged_write.c  writes, truncation, sealing, part versions
  *   staged_md5.c    the hashing job
+ *   staged_watch.c  reading what is being written
  *
  * Lock order: staged.record_lock, then staged.lock, then one of staging.lock
  * or the hasher's own; none of them is held in a hook. Functions marked
@@ -56,6 +57,16 @@ struct staged_hash {
 	struct digest **snaps; /* STAGED_SNAPSHOTS of them, or NULL */
 };
 
+/* See staged_watch(). Offsets in bytes of the file. */
+struct staged_watch {
+	uint32_t id; /* 0: none yet */
+	uint64_t start, end, step;
+	uint64_t told; /* [start, told) may have been read */
+	uint64_t at;   /* where the reader waits; UINT64_MAX: it does not */
+	bool called;   /* on_fill was, for this at */
+	bool torn, whole;
+};
+
 enum staged_fate { STAGED_DISCARD, STAGED_KEEP, STAGED_GIVEN };
 
 struct staged {
@@ -79,6 +90,7 @@ struct staged {
 	uint32_t *versions; /* by part index; beyond: 0 */
 	uint32_t version_count;
 	struct staged_hash hash;
+	struct staged_watch watch;
 	struct staged_hooks hooks;
 	unsigned hooks_running;
 };
@@ -107,6 +119,13 @@ static inline bool staged_final(const struct staged *st)
 {
 	return st->sealed && !st->writers;
 }
+
+/* staged_write.c; locked */
+uint32_t staged_version_locked(const struct staged *st, uint64_t start, uint64_t end);
+
+/* staged_watch.c; locked */
+void staged_watch_touch(struct staged *st, uint64_t start, uint64_t end); /* content changed */
+bool staged_watch_due(struct staged *st); /* on_fill is to be called for it; says so once */
 
 /* staged_md5.c */
 void staged_hash_init(struct staged *st);

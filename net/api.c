@@ -295,11 +295,19 @@ static void api_release(struct hq_job *job)
 	free(req);
 }
 
+static bool api_whole(struct hq_job *job)
+{
+	const struct http_part *part = &((struct api_req *)job)->part;
+
+	return !part->ready || part->ready(part->ready_arg, 0) >= part->len;
+}
+
 static const struct hq_ops api_hq_ops = {
 	.prepare = api_prepare,
 	.judge = api_judge,
 	.done = api_done,
 	.release = api_release,
+	.whole = api_whole,
 };
 
 /* ---- what the endpoints use ---- */

@@ -184,6 +184,14 @@ struct api_req *api_upload_create(struct api *api, const struct api_upload_spec 
  * Fewer bytes in fd than len: API_ERR_LOCAL with -EIO. moving, or NULL: grows by
  * the bytes that were handed to the connection in the attempt under way, all of
  * which are taken back before the callback; it must live until then.
+ *
+ * ready, or NULL when all len bytes are there: how many of them may be read by
+ * now, len in the end; at: how many were. On the network thread, until the
+ * callback; must not block, and ready_arg must live until then. When it allows no
+ * more than at, the request waits for api_part_feed(), as long as the server
+ * bears with it. It is sent only while no Part that is there waits for its turn;
+ * it ends with API_ERR_CANCELLED when one does and there is nothing to go on
+ * with, and with any failure: it is not tried again before ready() allows len.
  */
 struct api_part_body {
 	int fd;
@@ -191,9 +199,13 @@ struct api_part_body {
 	uint64_t len;
 	uint64_t fairness;
 	atomic_ullong *moving;
+	uint64_t (*ready)(void *arg, uint64_t at);
+	void *ready_arg;
 };
 struct api_req *api_part_add(struct api *api, const char *upload_id,
 			     const struct api_part_body *body, api_part_cb *cb, void *arg);
+/* ready() of that Part will allow more. Any thread. */
+void api_part_feed(struct api_req *req);
 
 /*
  * POST /uploads/{id}/complete. md5_hex may be NULL. Checked: the id, status

@@ -142,6 +142,8 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 		.offset = body->offset,
 		.len = body->len,
 		.moving = body->moving,
+		.ready = body->ready,
+		.ready_arg = body->ready_arg,
 	};
 	return api_call_submit(&c->req);
 }
@@ -154,6 +156,11 @@ static const char *take_named(struct upload_call *c, const struct json *reply)
 	if (why)
 		return why;
 	return strcmp(c->up.id, c->id) ? "the reply names another Upload" : NULL;
+}
+
+void api_part_feed(struct api_req *req)
+{
+	hq_feed(&req->job);
 }
 
 /* ---- complete ---- */

@@ -83,6 +83,14 @@ struct http_part {
 	 * before done() runs or http_abort() returns.
 	 */
 	atomic_ullong *moving;
+	/*
+	 * Or NULL: of bytes that are still being written, how many from offset on may be read
+	 * by now; at: how many were. On the network thread; must not block. When there are no
+	 * more than at the transfer waits for http_feed(), and what waits so is not idle. That the
+	 * peer has gone meanwhile shows only then.
+	 */
+	uint64_t (*ready)(void *arg, uint64_t at);
+	void *ready_arg;
 };
 
 #define HTTP_ENOUGH 1
@@ -139,6 +147,11 @@ struct http_request {
 int http_start(struct http *h, const struct http_request *rq, struct http_xfer **ret);
 /* Ends a transfer without calling done. Whether the peer may have seen the whole request. */
 bool http_abort(struct http_xfer *x);
+
+/* Does it wait for bytes of its part? */
+bool http_waits(const struct http_xfer *x);
+/* There may be more of them. A no-op when it does not wait. */
+void http_feed(struct http_xfer *x);
 
 /* Any thread; what moved so far, transfers under way included (up to a second late). */
 void http_bytes(struct http *h, uint64_t *ret_sent, uint64_t *ret_received);

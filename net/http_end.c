@@ -177,7 +177,7 @@ void http_watch(struct http *h, uint64_t now)
 	for (x = TAILQ_FIRST(&h->xfers); x; x = next) {
 		next = TAILQ_NEXT(x, link);
 		moved = count_bytes(x);
-		if (moved != x->moved)
+		if (moved != x->moved || x->waits)
 			x->moved_at = now;
 		x->moved = moved;
 		/* Before it is sent, connect_timeout_s is what counts. */

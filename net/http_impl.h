@@ -65,6 +65,7 @@ struct http_xfer {
 	int local_errno;
 	bool get, follow, kept, stale, timed_out, too_big, enough;
 	bool proxied; /* this hop goes by a proxy */
+	bool waits;   /* curl was told to pause, until there are more bytes of the part */
 	char error[CURL_ERROR_SIZE];
 };
 

@@ -98,14 +98,37 @@ void hq_turns_add_again(struct hq_turns *t, struct hq_job *job)
 	TAILQ_INSERT_HEAD(&t->jobs, job, link);
 }
 
+static bool is_whole(struct hq_job *job)
+{
+	return !job->ops || !job->ops->whole || job->ops->whole(job);
+}
+
+struct hq_job *hq_turns_next(const struct hq_turns *t)
+{
+	struct hq_job *job;
+
+	TAILQ_FOREACH(job, &t->jobs, link)
+	{
+		if (is_whole(job))
+			return job;
+	}
+	return TAILQ_FIRST(&t->jobs);
+}
+
+static void turns_take(struct hq_turns *t, struct hq_job *job)
+{
+	TAILQ_REMOVE(&t->jobs, job, link);
+	/* What was passed over, since it was not whole, does not turn it back. */
+	if (job->turn > t->now)
+		t->now = job->turn;
+}
+
 struct hq_job *hq_turns_take(struct hq_turns *t)
 {
-	struct hq_job *job = TAILQ_FIRST(&t->jobs);
+	struct hq_job *job = hq_turns_next(t);
 
-	if (!job)
-		return NULL;
-	TAILQ_REMOVE(&t->jobs, job, link);
-	t->now = job->turn;
+	if (job)
+		turns_take(t, job);
 	return job;
 }
 
@@ -195,6 +218,9 @@ static bool try_again(struct hq_job *job, const struct hq_verdict *v)
 	/* Also when this request gives up: the others are no less too many. */
 	if (v->throttled && due > q->hold_until)
 		q->hold_until = due;
+	/* Once it is whole it costs no more than what it takes now. */
+	if (!is_whole(job) && !v->at_once)
+		return false;
 	if (!v->retry || (v->max_retries && job->retries >= v->max_retries) ||
 	    !hq_in_time(job->retries, job->first_failure_ms, due, q->cfg.retry_timeout_ms))
 		return false;
@@ -282,6 +308,16 @@ static void on_cancel(struct http_task *task)
 	hq_job_unref(job);
 }
 
+static void on_feed(struct http_task *task)
+{
+	struct hq_job *job = container_of(task, struct hq_job, feed_task);
+
+	atomic_store(&job->feeding, false);
+	if (job->state == HQ_RUNNING)
+		http_feed(job->xfer);
+	hq_job_unref(job);
+}
+
 static void on_stop(struct http_task *task)
 {
 	struct hq *q = container_of(task, struct hq, stop_task);
@@ -302,6 +338,33 @@ static void on_stop(struct http_task *task)
 static unsigned class_cap(const struct hq *q, int class)
 {
 	return class == HQ_PART ? q->cfg.parallel : HQ_CALLS;
+}
+
+/* Ends one that only waits for bytes. False: there is none. */
+static bool make_way(struct hq *q, int class)
+{
+	struct hq_job *job;
+
+	TAILQ_FOREACH(job, &q->running[class], link)
+	{
+		if (http_waits(job->xfer) && !is_whole(job)) {
+			cancel_job(job);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The next of its class that may be sent now, or NULL. */
+static struct hq_job *next_job(struct hq *q, int class)
+{
+	struct hq_job *job = hq_turns_next(&q->waiting[class]);
+
+	if (!job || (q->running_count[class] >= class_cap(q, class) &&
+		     (!is_whole(job) || !make_way(q, class))))
+		return NULL;
+	turns_take(&q->waiting[class], job);
+	return job;
 }
 
 /* Sends what may be sent now; returns when to look again. */
@@ -325,8 +388,7 @@ static uint64_t on_tick(void *arg)
 				next = q->hold_until;
 			continue;
 		}
-		while (q->running_count[c] < class_cap(q, c) &&
-		       (job = hq_turns_take(&q->waiting[c])))
+		while ((job = next_job(q, c)))
 			start_job(job);
 	}
 	return next;
@@ -344,8 +406,10 @@ void hq_job_init(struct hq_job *job, struct hq *q, const struct hq_ops *ops, enu
 	atomic_init(&job->refs, 1);
 	atomic_init(&job->cancelled, false);
 	atomic_init(&job->ended, false);
+	atomic_init(&job->feeding, false);
 	job->submit_task.fn = on_submit;
 	job->cancel_task.fn = on_cancel;
+	job->feed_task.fn = on_feed;
 	job->state = HQ_NEW;
 	job->attempts = job->retries = 0;
 	job->xfer = NULL;
@@ -367,6 +431,15 @@ void hq_cancel(struct hq_job *job)
 		return;
 	atomic_fetch_add(&job->refs, 1); /* the task's */
 	if (!http_post(job->q->http, &job->cancel_task))
+		hq_job_unref(job);
+}
+
+void hq_feed(struct hq_job *job)
+{
+	if (atomic_load(&job->ended) || atomic_exchange(&job->feeding, true))
+		return;
+	atomic_fetch_add(&job->refs, 1); /* the task's */
+	if (!http_post(job->q->http, &job->feed_task))
 		hq_job_unref(job);
 }
 

@@ -14,6 +14,10 @@
  * and twice in any case. After a 429 nothing but urgent calls is sent until the
  * delay is over: the limit belongs to the account, not to the request.
  *
+ * A body that is still being written takes a place only while nothing whole
+ * waits for one, and gives it back (-ECANCELED) as soon as it has nothing to
+ * send and something whole does wait. It is not tried again before it is whole.
+ *
  * All state is the network thread's, so there is no lock but that of http's
  * inbox. Callbacks (struct hq_ops) run on the network thread.
  */
@@ -58,6 +62,8 @@ struct hq_ops {
 	 */
 	void (*done)(struct hq_job *job, int err, bool sent);
 	void (*release)(struct hq_job *job); /* the last reference is gone: free it */
+	/* Is all of its body there? NULL: yes. Must not block. */
+	bool (*whole)(struct hq_job *job);
 };
 
 /* Embedded in the caller's request. Fields are the queue's but for reading attempts in ops. */
@@ -68,8 +74,8 @@ struct hq_job {
 	uint64_t fairness;
 	unsigned attempts; /* times it was sent */
 	atomic_uint refs;
-	atomic_bool cancelled, ended;
-	struct http_task submit_task, cancel_task;
+	atomic_bool cancelled, ended, feeding;
+	struct http_task submit_task, cancel_task, feed_task;
 	enum { HQ_NEW, HQ_WAITING, HQ_DELAYED, HQ_RUNNING, HQ_ENDED } state;
 	TAILQ_ENTRY(hq_job) link; /* in the list of its state */
 	struct http_xfer *xfer;	  /* while HQ_RUNNING */
@@ -105,6 +111,8 @@ void hq_job_unref(struct hq_job *job);
 bool hq_submit(struct hq_job *job);
 /* Any thread; a no-op for a job that has ended. */
 void hq_cancel(struct hq_job *job);
+/* Any thread: there is more of the body of a job that was not whole. */
+void hq_feed(struct hq_job *job);
 
 struct hq_counts {
 	uint64_t requests, retries, bytes_sent, bytes_received;
@@ -142,6 +150,8 @@ void hq_turns_init(struct hq_turns *t);
 void hq_turns_add(struct hq_turns *t, struct hq_job *job);
 void hq_turns_add_again(struct hq_turns *t, struct hq_job *job); /* a retry: before its like */
 struct hq_job *hq_turns_take(struct hq_turns *t);		 /* NULL: none waits */
+/* The first that is whole, else the first; it goes on waiting. NULL: none waits. */
+struct hq_job *hq_turns_next(const struct hq_turns *t);
 void hq_turns_remove(struct hq_turns *t, struct hq_job *job);
 
 #endif

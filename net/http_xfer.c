@@ -14,13 +14,29 @@
 
 /* ---- what curl calls ---- */
 
+/* Bytes of the part that can be handed out now. */
+static uint64_t part_left(const struct http_xfer *x)
+{
+	uint64_t end = x->part.len, ready;
+
+	if (x->part.ready && x->part_at < end) {
+		ready = x->part.ready(x->part.ready_arg, x->part_at);
+		if (ready < end)
+			end = ready;
+	}
+	return end > x->part_at ? end - x->part_at : 0;
+}
+
 static size_t on_part_read(char *dst, size_t size, size_t count, void *arg)
 {
 	struct http_xfer *x = arg;
-	uint64_t left = x->part.len - x->part_at;
+	uint64_t left = part_left(x);
 	size_t want = size * count;
 	ssize_t n;
 
+	x->waits = !left && x->part_at < x->part.len;
+	if (x->waits)
+		return CURL_READFUNC_PAUSE;
 	if (want > left)
 		want = (size_t)left;
 	if (!want)
@@ -260,4 +276,19 @@ int http_start(struct http *h, const struct http_request *rq, struct http_xfer *
 fail:
 	http_xfer_free(x);
 	return rc;
+}
+
+bool http_waits(const struct http_xfer *x)
+{
+	return x->waits;
+}
+
+void http_feed(struct http_xfer *x)
+{
+	if (!x->waits)
+		return;
+	x->waits = false;
+	x->moved_at = clock_mono_ms();
+	/* Asks for bytes at the next turn of the loop, not from within. */
+	curl_easy_pause(x->easy, CURLPAUSE_CONT);
 }

@@ -44,6 +44,7 @@ static void req_free(struct api_req *r)
 	free(r->filename);
 	free(r->purpose);
 	free(r->md5);
+	free(r->torso);
 	free(r);
 }
 
@@ -62,6 +63,9 @@ static bool req_runnable(const struct api *api, const struct api_req *r)
 		return true;
 	if (r->op == FAKE_CONTENT)
 		return !fake_content_waits(api, r) && (!held || r->begun);
+	/* A live one is read as it comes, held or not: it is the rest that waits. */
+	if (r->ready && r->got < r->len && !r->worked)
+		return r->fed;
 	return !held || (!r->worked && api->hold[r->op] == FAKE_HOLD_REPLY);
 }
 
@@ -101,6 +105,14 @@ static bool req_step(struct api *api, struct api_req *r)
 		return fake_content_step(api, r);
 	if (r->worked)
 		return true;
+	/* One that fails does so half-way. */
+	if (r->ready) {
+		bool all = fake_part_read(r);
+
+		api->live = r->got;
+		if (!all && !r->fault.kind)
+			return false;
+	}
 	fake_req_work(api, r);
 	return false;
 }
@@ -337,8 +349,18 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 	r->fd = body->fd;
 	r->offset = body->offset;
 	r->len = body->len;
+	r->ready = body->ready;
+	r->ready_arg = body->ready_arg;
+	r->fed = true;
 	r->cb.part = cb;
 	return req_submit(api, r);
+}
+
+void api_part_feed(struct api_req *req)
+{
+	fake_lock_take();
+	req->fed = true;
+	fake_lock_give();
 }
 
 struct api_req *api_upload_complete(struct api *api, const char *upload_id,

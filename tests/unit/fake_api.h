@@ -61,6 +61,9 @@ void fake_api_release(struct api *api, enum fake_op op);
 /* Lets the first count held calls of op go; the hold stays. */
 void fake_api_release_some(struct api *api, enum fake_op op, unsigned count);
 
+/* Breaks the connections of Parts that wait to be fed. */
+void fake_api_cut_live(struct api *api);
+
 /*
  * The deadline is long (30 s) and meant for tests that fail: false then.
  * calls: that many calls of op were started since api_new(). done: that many
@@ -68,6 +71,8 @@ void fake_api_release_some(struct api *api, enum fake_op op, unsigned count);
  */
 bool fake_api_wait_calls(struct api *api, enum fake_op op, unsigned count);
 bool fake_api_wait_done(struct api *api, enum fake_op op, unsigned count);
+/* Of the Part that is live now, or was last, that many bytes were read. */
+bool fake_api_wait_live(struct api *api, uint64_t bytes);
 bool fake_api_wait_idle(struct api *api);
 
 /* The log of calls since api_new(), in the order of their start. */

@@ -66,6 +66,12 @@ struct api_req {
 	unsigned limit;
 	bool desc;
 	int fd;
+	/* of a Part that is still being written: see fake_api_wait_live() */
+	uint64_t (*ready)(void *arg, uint64_t at);
+	void *ready_arg;
+	bool fed;
+	uint64_t got;
+	unsigned char *torso;
 	/* what comes of it */
 	struct api_error fault, err;
 	struct upload *up;
@@ -98,6 +104,7 @@ struct api {
 	bool held[FAKE_OPS];
 	enum fake_hold hold[FAKE_OPS];
 	struct fake_content content;
+	uint64_t live; /* bytes read of the last live Part */
 	struct fake_call *calls;
 	size_t call_count;
 	unsigned started[FAKE_OPS], done[FAKE_OPS];
@@ -119,6 +126,8 @@ struct file *fake_file_find(struct api *api, const char *id); /* not one that wa
 struct file *fake_file_add(struct api *api, const char *filename, const char *purpose,
 			   struct blob blob);
 void fake_blob_read(const struct blob *b, uint64_t offset, unsigned char *buf, size_t len);
+/* Reads what is there by now of a live Part; true when that is all. */
+bool fake_part_read(struct api_req *r);
 void fake_req_work(struct api *api, struct api_req *r);
 /* A step of a content; true when it has come to its end. Gives up the lock in between. */
 bool fake_content_step(struct api *api, struct api_req *r);

@@ -72,6 +72,14 @@ void fake_api_release_some(struct api *api, enum fake_op op, unsigned count)
 	fake_lock_give();
 }
 
+void fake_api_cut_live(struct api *api)
+{
+	fake_lock_take();
+	for (struct api_req *r = api->queue; r; r = r->next)
+		r->cancelled |= r->ready && r->got < r->len;
+	fake_lock_give();
+}
+
 static unsigned sum(const unsigned counts[FAKE_OPS], enum fake_op op)
 {
 	unsigned i, n = 0;
@@ -81,8 +89,20 @@ static unsigned sum(const unsigned counts[FAKE_OPS], enum fake_op op)
 	return n;
 }
 
-/* Waits until counts of op reach count, or, when that is NULL, until nothing is under way. */
-static bool wait_for(struct api *api, const unsigned *counts, enum fake_op op, unsigned count)
+static bool is_met(const struct api *api, const unsigned *counts, enum fake_op op, uint64_t count)
+{
+	if (counts)
+		return sum(counts, op) >= count;
+	if (count)
+		return api->live >= count;
+	return sum(api->started, FAKE_OPS) == sum(api->done, FAKE_OPS);
+}
+
+/*
+ * Waits until counts of op reach count; when that is NULL, until so many bytes of the live
+ * Part were read, or for 0 until nothing is under way.
+ */
+static bool wait_for(struct api *api, const unsigned *counts, enum fake_op op, uint64_t count)
 {
 	struct timespec until;
 	bool met;
@@ -92,8 +112,7 @@ static bool wait_for(struct api *api, const unsigned *counts, enum fake_op op, u
 	until.tv_sec += DEADLINE_S;
 	fake_lock_take();
 	for (;;) {
-		met = counts ? sum(counts, op) >= count
-			     : sum(api->started, FAKE_OPS) == sum(api->done, FAKE_OPS);
+		met = is_met(api, counts, op, count);
 		if (met || rc)
 			break;
 		rc = pthread_cond_clockwait(&fake_changed, &fake_lock, CLOCK_MONOTONIC, &until);
@@ -110,6 +129,11 @@ bool fake_api_wait_calls(struct api *api, enum fake_op op, unsigned count)
 bool fake_api_wait_done(struct api *api, enum fake_op op, unsigned count)
 {
 	return wait_for(api, api->done, op, count);
+}
+
+bool fake_api_wait_live(struct api *api, uint64_t bytes)
+{
+	return wait_for(api, NULL, FAKE_PART, bytes);
 }
 
 bool fake_api_wait_idle(struct api *api)

@@ -154,12 +154,41 @@ static struct upload *upload_pending(struct api *api, struct api_req *r)
 	return NULL;
 }
 
+/* Reads [done, end) of the body; 0, or a negative errno. */
+static int body_read(const struct api_req *r, unsigned char *data, uint64_t done, uint64_t end)
+{
+	ssize_t n;
+
+	while (done < end) {
+		n = pread(r->fd, data + done, end - done, (off_t)(r->offset + done));
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (uint64_t)n;
+	}
+	return 0;
+}
+
+bool fake_part_read(struct api_req *r)
+{
+	uint64_t ready;
+
+	r->fed = false;
+	if (!r->torso)
+		r->torso = fake_need(malloc(r->len));
+	while (r->got < r->len && (ready = r->ready(r->ready_arg, r->got)) > r->got) {
+		/* What was cut off meanwhile can't be read. */
+		if (body_read(r, r->torso, r->got, ready))
+			memset(r->torso + r->got, 0, ready - r->got);
+		r->got = ready;
+	}
+	return r->got == r->len;
+}
+
 static void work_part(struct api *api, struct api_req *r)
 {
 	struct upload *up = upload_pending(api, r);
 	struct part *p;
-	size_t done = 0;
-	ssize_t n;
+	int rc = 0;
 
 	if (!up)
 		return;
@@ -170,16 +199,16 @@ static void work_part(struct api *api, struct api_req *r)
 	p = fake_need(calloc(1, sizeof(*p)));
 	p->blob.data = fake_need(malloc(r->len + 1));
 	p->blob.len = r->len;
-	while (done < r->len) {
-		n = pread(r->fd, p->blob.data + done, r->len - done, (off_t)(r->offset + done));
-		if (n <= 0) {
-			r->err = fake_api_error(API_ERR_LOCAL, 0, "", "reading the part failed");
-			r->err.local_errno = n < 0 ? -errno : -EIO;
-			free(p->blob.data);
-			free(p);
-			return;
-		}
-		done += (size_t)n;
+	if (r->torso)
+		memcpy(p->blob.data, r->torso, r->len);
+	else
+		rc = body_read(r, p->blob.data, 0, r->len);
+	if (rc) {
+		r->err = fake_api_error(API_ERR_LOCAL, 0, "", "reading the part failed");
+		r->err.local_errno = rc;
+		free(p->blob.data);
+		free(p);
+		return;
 	}
 	name_new(api, "part_", p->id);
 	p->next = up->parts;

@@ -76,6 +76,7 @@ static void stop(struct rig *g, struct pub *const *pubs, size_t count)
 
 	publisher_stop(g->pr);
 	fake_api_release(g->api, FAKE_OPS);
+	fake_api_cut_live(g->api);
 	assert_true(fake_api_wait_idle(g->api));
 	hasher_free(g->disk);
 	for (size_t i = 0; i < count; i++)

@@ -30,6 +30,7 @@ struct raw_server {
 	pthread_t thread;
 	atomic_uint requests, heads;
 	atomic_bool stopping, heads_only;
+	atomic_ullong body_bytes, cut_at;
 	struct raw_conn conns[RAW_CONNS]; /* written by the accepting thread before the count */
 	atomic_uint conn_count;
 };
@@ -116,7 +117,16 @@ static bool read_head(int fd, char *head)
 	}
 }
 
-static bool read_body(int fd, struct raw_request *rq)
+/* The body went so far: has the connection to be cut here? */
+static bool is_cut(struct raw_server *srv, size_t n)
+{
+	unsigned long long at = atomic_load(&srv->cut_at);
+
+	return atomic_fetch_add(&srv->body_bytes, n) + n >= at && at &&
+	       atomic_compare_exchange_strong(&srv->cut_at, &at, 0);
+}
+
+static bool read_body(struct raw_server *srv, int fd, struct raw_request *rq)
 {
 	const char *at = strcasestr(rq->head, "\r\nContent-Length:");
 	size_t left = at ? strtoul(at + 17, NULL, 10) : 0;
@@ -131,6 +141,8 @@ static bool read_body(int fd, struct raw_request *rq)
 			rq->body_sum ^= chunk[i];
 		rq->body_len += (size_t)n;
 		left -= (size_t)n;
+		if (is_cut(srv, (size_t)n))
+			return false;
 	}
 	return true;
 }
@@ -147,7 +159,7 @@ static void *serve_conn(void *arg)
 		if (!read_head(conn->fd, rq->head))
 			break;
 		rq->nr = atomic_fetch_add(&srv->heads, 1);
-		if (!atomic_load(&srv->heads_only) && !read_body(conn->fd, rq))
+		if (!atomic_load(&srv->heads_only) && !read_body(srv, conn->fd, rq))
 			break;
 		atomic_fetch_add(&srv->requests, 1);
 		keep = srv->handler(srv, conn->fd, rq);
@@ -213,6 +225,16 @@ struct raw_server *raw_start(raw_handler *handler, void *arg)
 	snprintf(srv->url, sizeof(srv->url), "http://127.0.0.1:%u/v1", srv->port);
 	check(!pthread_create(&srv->thread, NULL, serve, srv), "pthread_create");
 	return srv;
+}
+
+uint64_t raw_body_bytes(struct raw_server *srv)
+{
+	return atomic_load(&srv->body_bytes);
+}
+
+void raw_cut_at(struct raw_server *srv, uint64_t bytes)
+{
+	atomic_store(&srv->cut_at, bytes);
 }
 
 void raw_refuse(struct raw_server *srv)

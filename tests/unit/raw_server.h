@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define RAW_HEAD_MAX 8192
 
@@ -36,6 +37,11 @@ unsigned raw_requests(struct raw_server *srv); /* that came whole so far */
 unsigned raw_connections(struct raw_server *srv);
 /* Do not read bodies: the handler runs as soon as the head is there. Before the first request. */
 void raw_heads_only(struct raw_server *srv);
+
+/* Bytes of bodies that were read so far, of whole requests and others. */
+uint64_t raw_body_bytes(struct raw_server *srv);
+/* The connection on which so many of them are passed is cut, once. */
+void raw_cut_at(struct raw_server *srv, uint64_t bytes);
 
 /* From now on nobody can connect; the connections there are stay. Any thread. */
 void raw_refuse(struct raw_server *srv);

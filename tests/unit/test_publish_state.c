@@ -140,6 +140,26 @@ static void test_send_and_complete(void **state)
 	assert_int_equal(publish_next(&v), ACT_FAIL_READ);
 }
 
+static void test_live(void **state)
+{
+	struct publish_view v = whole;
+
+	(void)state;
+	v.sealed = false;
+	v.live = true;
+	v.missing = 2;
+	assert_int_equal(publish_next(&v), ACT_SEND_LIVE);
+	/* After what is there. It needs no slot, which is for that. */
+	v.ready = 1;
+	assert_int_equal(publish_next(&v), ACT_SEND);
+	v.slot = false;
+	assert_int_equal(publish_next(&v), ACT_SEND_LIVE);
+	/* A failure while it is written ends that. */
+	v.phase = PHASE_IDLE;
+	v.stream_failed = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+}
+
 static void test_cancel(void **state)
 {
 	struct publish_view v = whole;
@@ -258,6 +278,7 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_END_DROPPED:
 		return v->phase == PHASE_IDLE;
 	case ACT_SEND:
+	case ACT_SEND_LIVE:
 	case ACT_COMPLETE:
 	case ACT_CANCEL:
 	case ACT_FAIL_READ:
@@ -298,8 +319,11 @@ static void check(const struct publish_view *v, unsigned flags)
 	}
 	if (a == ACT_SEND)
 		MUST(v->ready && v->slot && !v->mismatch && !v->expired && v->size_known);
+	if (a == ACT_SEND_LIVE)
+		MUST(v->live && !v->sealed && !v->mismatch && !v->expired && v->size_known);
 	if (unwanted)
-		MUST(a != ACT_CREATE && a != ACT_SEND && a != ACT_COMPLETE && a != ACT_SYNC);
+		MUST(a != ACT_CREATE && a != ACT_SEND && a != ACT_SEND_LIVE && a != ACT_COMPLETE &&
+		     a != ACT_SYNC);
 	if (a == ACT_SYNC)
 		MUST(v->sealed && !v->synced && !v->syncing);
 	if (a == ACT_LOOKUP)
@@ -335,6 +359,8 @@ static void check_ends(const struct publish_view *from, unsigned flags)
 		after.phase = PHASE_IDLE;
 	else if (a == ACT_LOOKUP)
 		after.phase = PHASE_LOOKUP;
+	else if (a == ACT_SEND_LIVE)
+		after.live = false;
 	else if (a == ACT_REOPEN) {
 		after.phase = PHASE_IDLE;
 		after.retry = false;
@@ -372,6 +398,7 @@ static void test_all_combinations(void **state)
 					.md5_err = k >= 6 && !(flags & 16384) ? -EIO : 0,
 					.ready = k % 6 == 1 || k % 6 == 3,
 					.sending = k % 6 == 2 || k % 6 == 3,
+					.live = k % 6 >= 4,
 				};
 				v->missing = v->ready + v->sending + (k % 6 == 4);
 				if (phase == PHASE_ENDED)
@@ -391,6 +418,7 @@ int main(void)
 		cmocka_unit_test(test_sync_first),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_send_and_complete),
+		cmocka_unit_test(test_live),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_complete_in_doubt),
 		cmocka_unit_test(test_ended),
