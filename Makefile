@@ -264,11 +264,12 @@ FAKE_API_BINS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(FAKE_API_USERS))
 $(FAKE_API_BINS): EXTRA_OBJS := $(call obj,$(FAKE_API_SRCS))
 $(FAKE_API_BINS): $(call obj,$(FAKE_API_SRCS))
 
+# Of a name of its own while it is made: tests call make beside each other.
 $(OUT)/compile_commands.json: FORCE | $(OUT)/.deps-ok
-	@{ sep='['; for f in $(ALL_SRCS); do \
+	@new=$@.$$$$; { sep='['; for f in $(ALL_SRCS); do \
 		printf '%s\n{"directory": "%s", "file": "%s", "command": "%s"}' \
 			"$$sep" '$(CURDIR)' "$$f" "$(CC) $(ALL_CFLAGS) -c $$f"; sep=','; \
-	done; printf '\n]\n'; } > $@.new; \
-	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+	done; printf '\n]\n'; } > $$new; \
+	if cmp -s $$new $@; then rm $$new; else mv $$new $@; fi
 
 -include $(OBJS:.o=.d) $(CRASH_PRELOAD:.so=.d)

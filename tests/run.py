@@ -257,9 +257,9 @@ def stage_pytest(run, res, name, folder, san="", select="", leave=()):
 
 
 # Many runs of a few paths, which the other tests take under TSan, too: with it they would take
-# longer than all the rest together. And the subcommands, which have one thread.
+# longer than all the rest together. And the subcommands and the start, which have one thread.
 LONG = ("test_killed.py", "test_expiry.py", "test_fault_matrix.py", "test_outage.py",
-        "test_cli.py")
+        "test_cli.py", "test_boot.py")
 
 STAGES = {
     "build": (stage_build, {}),

@@ -93,6 +93,13 @@ look() {
 	need util-linux has setarch
 	need curl has curl
 	need openssl has openssl
+	need mount has mount
+	need util-linux has nsenter
+	need util-linux has setpriv
+	need dpkg-dev has dpkg-shlibdeps
+	need lintian has lintian
+	need systemd has systemd-analyze
+	need man-db has man
 }
 
 problem=
