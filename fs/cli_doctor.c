@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "fs/cli.h"
+#include "fs/cli_doctor.h"
 #include "fs/errmap.h"
 #include "fs/kept.h"
 #include "fs/mountpoint.h"
@@ -31,21 +32,20 @@
 #define TRY_S 1	       /* requests are tried again for so long: twice */
 #define SKEW_MAX_S 120 /* clocks that differ by more make expiry times wrong */
 #define SPACE_MIN (1ULL << 30)
+#define FSTAB "/etc/fstab"
 
 static const char help[] =
 	"usage: uploadfs doctor [-o OPTION,...] [SOURCE] [MOUNTPOINT]\n"
 	"Would mounting work? Give it what you would mount with. It looks at /dev/fuse\n"
 	"and fusermount3, the key, whether the service can be reached and takes the key,\n"
 	"its certificate, the clocks, the state directory and the room on its disk, and\n"
-	"at MOUNTPOINT, or without one at all mounts that are there. It changes nothing;\n"
-	"of the service it asks one list of Files.\n"
+	"at MOUNTPOINT and its line in /etc/fstab, or without one at all mounts that are\n"
+	"there and all such lines. It changes nothing; of the service it asks one list\n"
+	"of Files.\n"
 	"Exit status: 0 all is well; 1 something is not: its line says what to do;\n"
 	"  2 wrong usage, or a mountpoint or key file that can't be used.\n";
 
 static bool sick;
-
-static void well(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void ill(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 static void say(const char *word, const char *fmt, va_list ap)
 {
@@ -56,7 +56,7 @@ static void say(const char *word, const char *fmt, va_list ap)
 	fflush(stdout);
 }
 
-static void well(const char *fmt, ...)
+void cli_doctor_well(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -65,7 +65,7 @@ static void well(const char *fmt, ...)
 	va_end(ap);
 }
 
-static void ill(const char *fmt, ...)
+void cli_doctor_ill(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -82,13 +82,15 @@ static void check_device(void)
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0)
-		well("/dev/fuse can be opened");
+		cli_doctor_well("/dev/fuse can be opened");
 	else if (errno == ENOENT)
-		ill("/dev/fuse is not there; load the module (modprobe fuse), or start the "
-		    "container with --device /dev/fuse");
+		cli_doctor_ill(
+			"/dev/fuse is not there; load the module (modprobe fuse), or start the "
+			"container with --device /dev/fuse");
 	else
-		ill("/dev/fuse: %s; it should be mode 666, and allowed for this container",
-		    strerror(errno));
+		cli_doctor_ill(
+			"/dev/fuse: %s; it should be mode 666, and allowed for this container",
+			strerror(errno));
 	if (fd >= 0)
 		close(fd);
 }
@@ -119,25 +121,27 @@ static void check_fusermount(void)
 	struct stat st;
 
 	if (!path)
-		ill("fusermount3 is not in PATH; install the package fuse3");
+		cli_doctor_ill("fusermount3 is not in PATH; install the package fuse3");
 	else if (geteuid() != 0 && stat(path, &st) == 0 &&
 		 (!(st.st_mode & S_ISUID) || st.st_uid != 0))
-		ill("%s is not setuid root, so only root can mount; install the package fuse3 "
-		    "again",
-		    path);
+		cli_doctor_ill(
+			"%s is not setuid root, so only root can mount; install the package fuse3 "
+			"again",
+			path);
 	else if (geteuid() != 0 && !getpwuid(geteuid()))
-		ill("fusermount3 mounts only for who has a name, and user %u has none in "
-		    "/etc/passwd",
-		    (unsigned)geteuid());
+		cli_doctor_ill(
+			"fusermount3 mounts only for who has a name, and user %u has none in "
+			"/etc/passwd",
+			(unsigned)geteuid());
 	else
-		well("%s", path);
+		cli_doctor_well("%s", path);
 	free(path);
 }
 
 static void check_allow_other(const struct opts *o)
 {
 	if ((o->allow_other || o->allow_root) && !mountpoint_may_allow_other())
-		ill("allow_other needs the line user_allow_other in /etc/fuse.conf");
+		cli_doctor_ill("allow_other needs the line user_allow_other in /etc/fuse.conf");
 }
 
 /* ---- the service ---- */
@@ -202,11 +206,12 @@ static void check_clock(const struct api_error *err)
 	if (!err->server_time)
 		return;
 	if (skew > SKEW_MAX_S || skew < -SKEW_MAX_S)
-		ill("this clock is %lld s %s that of the service; set it (timedatectl set-ntp "
-		    "true)",
-		    (long long)(skew < 0 ? -skew : skew), skew > 0 ? "behind" : "ahead of");
+		cli_doctor_ill(
+			"this clock is %lld s %s that of the service; set it (timedatectl set-ntp "
+			"true)",
+			(long long)(skew < 0 ? -skew : skew), skew > 0 ? "behind" : "ahead of");
 	else
-		well("the clocks agree within %d s", SKEW_MAX_S);
+		cli_doctor_well("the clocks agree within %d s", SKEW_MAX_S);
 }
 
 static void check_reply(const struct opts *o, const struct api_error *err)
@@ -215,15 +220,15 @@ static void check_reply(const struct opts *o, const struct api_error *err)
 
 	errmap_text(err, ERRMAP_LIST, text, sizeof(text));
 	if (err->kind == API_ERR_TLS) {
-		ill("%s", text);
+		cli_doctor_ill("%s", text);
 		return;
 	}
 	if (url_is_https(o->base_url) && (err->http_status || err->kind == API_OK))
-		well("TLS: the certificate is good");
+		cli_doctor_well("TLS: the certificate is good");
 	if (err->kind == API_OK)
-		well("%s answers and takes the key", o->base_url);
+		cli_doctor_well("%s answers and takes the key", o->base_url);
 	else
-		ill("%s: %s", o->base_url, text);
+		cli_doctor_ill("%s: %s", o->base_url, text);
 	check_clock(err);
 }
 
@@ -234,11 +239,11 @@ static void check_way(const struct opts *o)
 	char host[URL_HOST_MAX + 1];
 
 	if (p && url_host(o->base_url, host))
-		well("%s is reached by the proxy %s (%s)", host, p->url, o->proxy_from);
+		cli_doctor_well("%s is reached by the proxy %s (%s)", host, p->url, o->proxy_from);
 	if (o->network.bind)
-		well("connections are made from %s", o->network.bind);
+		cli_doctor_well("connections are made from %s", o->network.bind);
 	if (url_is_https(o->base_url) && o->network.ca_file)
-		well("certificates are checked with %s", o->network.ca_file);
+		cli_doctor_well("certificates are checked with %s", o->network.ca_file);
 }
 
 static void check_service(const struct opts *o)
@@ -247,17 +252,17 @@ static void check_service(const struct opts *o)
 	int r;
 
 	if (o->local_dir) {
-		well("local:%s needs neither key nor network", o->local_dir);
+		cli_doctor_well("local:%s needs neither key nor network", o->local_dir);
 		return;
 	}
-	well("the key is from %s", !o->key	 ? "nowhere: this service is asked without one"
-				   : o->key_file ? o->key_file
-				   : o->azure	 ? "AZURE_OPENAI_API_KEY"
-						 : "OPENAI_API_KEY");
+	cli_doctor_well("the key is from %s", !o->key ? "nowhere: this service is asked without one"
+					      : o->key_file ? o->key_file
+					      : o->azure    ? "AZURE_OPENAI_API_KEY"
+							    : "OPENAI_API_KEY");
 	check_way(o);
 	r = ask(o, &err);
 	if (r)
-		ill("%s can't be asked: %s", o->base_url, strerror(-r));
+		cli_doctor_ill("%s can't be asked: %s", o->base_url, strerror(-r));
 	else
 		check_reply(o, &err);
 }
@@ -291,24 +296,28 @@ static void check_state(const struct opts *o)
 	if (!dir)
 		return;
 	if (access(dir, W_OK | X_OK) < 0) {
-		ill("state directory %s: %s: %s; choose another with -o state_dir=", o->state_dir,
-		    dir, strerror(errno));
+		cli_doctor_ill("state directory %s: %s: %s; choose another with -o state_dir=",
+			       o->state_dir, dir, strerror(errno));
 	} else if (statvfs(dir, &st) < 0) {
-		ill("state directory %s: %s", dir, strerror(errno));
+		cli_doctor_ill("state directory %s: %s", dir, strerror(errno));
 	} else {
 		space = (uint64_t)st.f_bavail * st.f_frsize;
 		space = space > o->staging_reserve ? space - o->staging_reserve : 0;
 		if (space < SPACE_MIN)
-			ill("state directory %s: room for %s only; files are staged there before "
-			    "they are sent: free some, or use -o state_dir= on another disk",
-			    o->state_dir, cli_size(space));
+			cli_doctor_ill(
+				"state directory %s: room for %s only; files are staged there "
+				"before they are sent: free some, or use -o state_dir= on another "
+				"disk",
+				o->state_dir, cli_size(space));
 		else
-			well("state directory %s: room for %s", o->state_dir, cli_size(space));
+			cli_doctor_well("state directory %s: room for %s", o->state_dir,
+					cli_size(space));
 	}
 	if (kept_scan(o->state_dir, count_kept, &kept) == 0 && kept)
-		well("%s holds %u file(s) that are not published yet; the next mount sends them, "
-		     "and so does uploadfs recover publish",
-		     o->state_dir, kept);
+		cli_doctor_well(
+			"%s holds %u file(s) that are not published yet; the next mount sends "
+			"them, and so does uploadfs recover publish",
+			o->state_dir, kept);
 	free(dir);
 }
 
@@ -320,12 +329,12 @@ static void check_mount(const struct mount_entry *e)
 	int r = cli_read_status(e->path, ANSWER_S, &doc, NULL);
 
 	if (!r)
-		well("%s is mounted and answers", e->path);
+		cli_doctor_well("%s is mounted and answers", e->path);
 	else if (r == -ENOTCONN)
-		ill("%s was left behind by a daemon that died; run uploadfs umount %s", e->path,
-		    e->path);
+		cli_doctor_ill("%s was left behind by a daemon that died; run uploadfs umount %s",
+			       e->path, e->path);
 	else if (r == -ETIMEDOUT)
-		ill("%s does not answer; look at its log, and end its daemon", e->path);
+		cli_doctor_ill("%s does not answer; look at its log, and end its daemon", e->path);
 	json_free(doc);
 }
 
@@ -339,7 +348,7 @@ static void check_mounts(const struct opts *o)
 		if (!o->mountpoint || !strcmp(o->mountpoint, list.v[i].path))
 			check_mount(&list.v[i]);
 	if (o->mountpoint && !mounts_find(&list, o->mountpoint))
-		well("%s is free", o->mountpoint);
+		cli_doctor_well("%s is free", o->mountpoint);
 	mounts_free(&list);
 }
 
@@ -367,6 +376,7 @@ int cli_doctor(int argc, char **argv)
 	check_service(&o);
 	check_state(&o);
 	check_mounts(&o);
+	cli_doctor_fstab(FSTAB, o.mountpoint);
 	opts_release(&o);
 	return sick ? CLI_FAILED : CLI_OK;
 }

@@ -375,6 +375,7 @@ def test_fstab(inside, server, source):
                  "allow_other,comment=a 0 0\n"
                  "local:/srv/files /mnt/v fuse.uploadfs rw,_netdev,nofail,nosuid 0 0\n"
                  f"uploadfs /mnt uploadfs noauto,user 0 0\n")
+    inside.run("uploadfs", "doctor", server.url, "/mnt/u")
     inside.run("mount", "-a")
     want = {"/mnt/u": (server.url, "fuse.uploadfs"),
             "/mnt/v": ("local:/srv/files", "fuse.uploadfs")}
@@ -420,6 +421,34 @@ def test_mount_by_hand(inside, server):
     assert len(types_of(inside)) == 1 and "batch" in inside.run("ls", "/mnt/u").stdout
     inside.run("umount", "/mnt/u")
     assert types_of(inside) == {}
+
+
+def doctor_of_fstab(inside, line, code=1):
+    """What the doctor says about a line of fstab."""
+    inside.write("/etc/fstab", line + "\n")
+    out = inside.run("uploadfs", "doctor", "local:/srv/files", code=code).stdout
+    return [x for x in out.splitlines() if "/etc/fstab" in x]
+
+
+@pytest.mark.plain
+def test_doctor_reads_fstab(inside):
+    """What would keep a line from being mounted at the next start, and what would mend it."""
+    good = "https://h/v1 /mnt/u uploadfs _netdev 0 0"
+    assert doctor_of_fstab(inside, good, code=0) == [
+        "ok     /etc/fstab, /mnt/u: mount knows the type uploadfs"]
+    good = doctor_of_fstab(inside, "local:/x /mnt/u fuse.uploadfs rw 0 0", code=0)
+    assert good == ["ok     /etc/fstab, /mnt/u: mount knows the type fuse.uploadfs"]
+    assert doctor_of_fstab(inside, "/dev/sda /mnt/u ext4 rw 0 0", code=0) == []
+    bad = doctor_of_fstab(inside, "none /mnt/w uploadfs nofail 0 0")
+    assert [x[:5] for x in bad] == ["ok   ", "WRONG", "WRONG", "WRONG"]
+    assert "add _netdev: without it the network may be stopped" in bad[1]
+    assert "write uploadfs instead of none" in bad[2] and "run mkdir -p /mnt/w" in bad[3]
+    inside.bash("rm /usr/sbin/mount.uploadfs /sbin/mount.fuse; touch /mnt/file")
+    bad = doctor_of_fstab(inside, "uploadfs /mnt/file uploadfs _netdev 0 0")
+    assert "/sbin/mount.uploadfs is not there, so mount does not know the type" in bad[0]
+    assert "Not a directory" in bad[1]
+    bad = doctor_of_fstab(inside, "uploadfs /mnt/u fuse.uploadfs _netdev 0 0")
+    assert "/sbin/mount.fuse is not there; install the package fuse3" in bad[0]
 
 
 @pytest.mark.plain

@@ -6,11 +6,14 @@ import contextlib
 import errno
 import os
 import re
+import shutil
+import signal
 
 import pytest
 
 import sanitizer
 from harness import BUILD, KEY, MIB, ROOT, SAN, make_file, run, wait_let_go, wait_until, xattr
+from private_root import PrivateRoot
 
 with open(os.path.join(ROOT, "docs", "troubleshooting.md"), encoding="utf-8") as f:
     TEXT = f.read()
@@ -157,3 +160,51 @@ def test_errors_of_subcommands(world, server, mount):
     seen.end()
     mount.remount()
     os.unlink(mount.path("batch", "open"))
+
+
+DEAD = """
+import ctypes, os, sys
+fd = os.open("/dev/fuse", os.O_RDWR)
+data = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
+sys.exit(ctypes.CDLL(None).mount(b"x", sys.argv[1].encode(), b"fuse.other", 0, data))
+"""
+
+
+@pytest.mark.plain
+def test_errors_at_boot(world, server):
+    """By mount(8), umount(8), the doctor and a service manager, in a root of their own."""
+    seen = Coverage("Boot")
+    inside = PrivateRoot(world.path("private"), world.dir)
+    try:
+        shutil.copy(os.path.join(BUILD, "uploadfs"), world.path("program"))
+        inside.bash('install -m 755 "$1" /usr/bin/uploadfs; mkdir /mnt/u /mnt/x; '
+                    'rm -f /usr/sbin/*mount*.uploadfs', world.path("program"))
+        inside.write("/etc/uploadfs.conf", "state_dir=/srv/state\n")
+        inside.write("/etc/fstab", "none /mnt/u uploadfs rw 0 0\n")
+        for line in inside.run("uploadfs", "doctor", "local:/srv/f", code=1).stdout.splitlines():
+            if line.startswith("WRONG"):
+                seen.see("Boot", line)
+        mount = ["mount", "-t", "uploadfs", "local:/srv/f", "/mnt/u"]
+        seen.see("Boot", inside.run(*mount, code=32).stderr)
+        inside.bash("ln -s ../bin/uploadfs /usr/sbin/mount.uploadfs")
+        inside.run(*mount)
+        seen.see("Boot", inside.run(*mount, code=32).stderr)
+        seen.see("Boot", inside.run(*mount, "-o", "remount,ro", code=1).stderr)
+        seen.see("Boot", inside.bash("ln -s uploadfs /usr/bin/umount.x; cd /mnt/u; "
+                                     "umount.x /mnt/u", code=32).stderr)
+        for pid in inside.processes("/mnt/u"):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not inside.processes("/mnt/u"), "the daemon is dead")
+        seen.see("Boot", inside.run(*mount).stderr)
+        inside.run("uploadfs", "umount", "/mnt/u")
+        inside.run("/usr/bin/python3", "-c", DEAD, "/mnt/x")
+        seen.see("Boot", inside.run("uploadfs", "local:/srv/f", "/mnt/x", code=2).stderr)
+        inside.write("/etc/fuse.conf", "")
+        seen.see("Boot", inside.run("setpriv", "--reuid=65534", "--clear-groups", "uploadfs",
+                                    "local:/srv/n", "/mnt/u", "-o", "allow_other", code=1).stderr)
+    finally:
+        inside.close()
+    told = world.mount(server, env={"NOTIFY_SOCKET": world.path("none")})
+    wait_until(lambda: "NOTIFY_SOCKET" in told.log(), "it is in the log")
+    seen.see("Boot", told.log())
+    seen.end()
