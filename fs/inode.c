@@ -1,6 +1,7 @@
 #include "fs/inode.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -369,6 +370,20 @@ int inode_path(const struct inode *i, char **ret)
 	}
 	*ret = s;
 	return 0;
+}
+
+char *inode_label(const struct inode *i)
+{
+	char *path, *label = NULL;
+
+	if (!i->parent)
+		return strdup(i->file_id ? i->file_id : "a file that was removed");
+	if (inode_path(i, &path))
+		return NULL;
+	if (asprintf(&label, "%s/%s", i->purpose ? i->purpose : "", path) < 0)
+		label = NULL;
+	free(path);
+	return label;
 }
 
 int inode_set_filename(struct inode *i, const char *filename)

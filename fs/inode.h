@@ -98,6 +98,11 @@ void inode_forget(struct inode_table *t, struct inode *i, uint64_t n);
  * NULL; "" for those themselves.
  * 0, -ENOMEM, -ENAMETOOLONG. The caller frees. */
 int inode_path(const struct inode *i, char **ret);
+/*
+ * For messages: purpose and path, or its File ID where it has no name any more. To be freed;
+ * NULL: out of memory.
+ */
+char *inode_label(const struct inode *i);
 
 /* Calls fn for each inode; fn must not add or free any. */
 void inode_table_each(struct inode_table *t, void (*fn)(void *arg, struct inode *i), void *arg);

@@ -140,8 +140,11 @@ void publish_seal(struct publish *p);
 /* Closed under a temporary name: the same, but complete waits. filename: what the Upload is made
  * with. After timeout_s it is published under the name it has. */
 int publish_hold(struct publish *p, const char *filename, unsigned timeout_s);
-/* Its writer was killed: cancel; the staged file stays. */
-void publish_abort(struct publish *p);
+/*
+ * Its writer was killed (err 0), a close was told so (-EIO), or a write failed (write, and err is
+ * its negative errno): cancel; the staged file stays. With err there is a line in the log.
+ */
+void publish_abort(struct publish *p, int err, bool write);
 /*
  * Writing goes on after an end (completed: the new File will supersede the last
  * one), or while it is held and durable. True: the caller now unseals the staged

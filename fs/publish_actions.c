@@ -458,14 +458,41 @@ void publish_act_sync(struct publish *p)
 	hasher_queue(p->pr->cfg.disk, &p->sync_job);
 }
 
+/* Why it is aborted, if somebody was told: that a writer was killed, all others can see. */
+static void note_abort(struct publish *p)
+{
+	const char *next = "check the disk of -o state_dir";
+	char text[sizeof(p->error)];
+	int err = p->now.abort_err;
+
+	publish_note_error(p, 0, "", "");
+	/* Who closed it before must not be told that there is a File. */
+	if (!err && p->now.sealed)
+		err = -EIO;
+	if (!err)
+		return;
+	if (err == -ENOSPC || err == -EDQUOT)
+		next = "make room: see -o staging_size and the disk of -o state_dir";
+	else if (err == -EFBIG)
+		next = "split it: a File has at most 8 GiB";
+	if (p->now.abort_write)
+		snprintf(text, sizeof(text),
+			 "not published: a write failed: %s; %s, and write it again",
+			 strerror(-err), next);
+	else
+		snprintf(text, sizeof(text),
+			 "not published: another writer was killed before its close; write it "
+			 "again, remove it, or set user.upload.publish to 1");
+	publish_note_error(p, err, text, "");
+	log_error("%s/%s: %s", p->now.purpose, p->now.path, text);
+}
+
 void publish_act_end(struct publish *p, enum publish_outcome outcome)
 {
-	bool was_closed = outcome == OUTCOME_ABORTED && p->now.sealed;
-
-	/* Who closed it before must not be told that there is a File. */
-	publish_note_error(
-		p, was_closed ? -EIO : 0,
-		was_closed ? "not published: another writer was killed before its close" : "", "");
+	if (outcome == OUTCOME_ABORTED)
+		note_abort(p);
+	else
+		publish_note_error(p, 0, "", "");
 	p->phase = PHASE_ENDED;
 	p->outcome = outcome;
 	p->emptied = false;

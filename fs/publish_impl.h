@@ -52,6 +52,8 @@ struct publish_inputs {
 	uint64_t hold_deadline_ms;
 	unsigned renames; /* how often publish_rename() was called */
 	uint32_t mode, uid, gid;
+	int abort_err; /* as given to publish_abort() */
+	bool abort_write;
 };
 
 /* What follows when the File of a complete in doubt is not there. */

@@ -188,9 +188,10 @@ int publish_hold(struct publish *p, const char *filename, unsigned timeout_s)
 	return 0;
 }
 
-void publish_abort(struct publish *p)
+void publish_abort(struct publish *p, int err, bool write)
 {
-	WITH_INPUTS(p, in->aborted = true; in->predicted = 0);
+	WITH_INPUTS(p, in->aborted = true; in->predicted = 0; in->abort_err = err;
+		    in->abort_write = write);
 }
 
 static void reopen_locked(struct publish *p)

@@ -100,7 +100,8 @@ void publish_fail_errno(struct publish *p, int err, const char *what)
 {
 	char text[sizeof(p->error)];
 
-	snprintf(text, sizeof(text), "%s: %s", what, strerror(-err));
+	snprintf(text, sizeof(text), "%s: %s; check the disk of -o state_dir", what,
+		 strerror(-err));
 	publish_fail(p, err, text, "");
 }
 
@@ -343,14 +344,16 @@ static void handle_looked_up(struct publish *p, const struct event *ev)
 static void handle_deleted(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
-
+	char text[sizeof(p->error)];
 	bool failed = err->kind != API_OK && err->http_status != 404;
 
 	if (p->phase != PHASE_DELETING)
 		return;
 	if (failed)
-		log_warn("%s/%s: the File it replaces, %s, could not be deleted: HTTP %d %s",
-			 p->now.purpose, p->now.path, ev->id, err->http_status, err->message);
+		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
+	if (failed)
+		log_warn("%s/%s: the File it replaces, %s, could not be deleted: %s",
+			 p->now.purpose, p->now.path, ev->id, text);
 	else if (p->deleted)
 		p->deleted(p->arg, ev->id);
 	/* It stays behind the empty file, which tries again when the next daemon starts. */

@@ -114,7 +114,10 @@ static void act_cancel(struct publish *p, const struct publish_view *v)
 	/* All that could be sent in its time was not enough, again and again. */
 	if (v->expired && v->sealed && !v->dropped && !v->aborted &&
 	    ++p->restarts > PUBLISH_RESTARTS_MAX)
-		publish_fail_errno(p, -ETIMEDOUT, "the Upload expired before everything was sent");
+		publish_fail(p, -ETIMEDOUT,
+			     "the Upload expired before everything was sent; it is begun anew, "
+			     "but the network may be too slow for a file of this size",
+			     "");
 }
 
 static void act(struct publish *p, enum publish_action action, const struct publish_view *v)

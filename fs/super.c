@@ -10,6 +10,7 @@
 #include "fs/dir.h"
 #include "fs/super_impl.h"
 #include "net/clock.h"
+#include "net/log.h"
 
 int super_new(const struct super_config *cfg, struct super **ret)
 {
@@ -323,4 +324,16 @@ void super_lookup(struct super *s, uint64_t parent, const char *name, super_entr
 	l->arg = arg;
 	memcpy(l->name, name, len + 1);
 	listing_want_new(s->listing, LOOKUP_AGAIN_MS, list_age(s), lookup_listed, l);
+}
+
+void super_log_failed(struct super *s, const struct inode *i, const char *what, int err,
+		      const char *text)
+{
+	char *label;
+
+	pthread_mutex_lock(&s->lock);
+	label = inode_label(i);
+	pthread_mutex_unlock(&s->lock);
+	log_warn("%s: %s: %s", label ? label : "a file", what, text ? text : strerror(-err));
+	free(label);
 }

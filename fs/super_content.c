@@ -101,7 +101,7 @@ static void have_all(void *arg, int err, const char *text, int fd, uint64_t off,
 
 	(void)off;
 	if (err) {
-		log_warn("fetching a File to change it: %s", text ? text : strerror(-err));
+		super_log_failed(in->s, in->inode, "fetching it to change it failed", err, text);
 		end(in, err);
 		return;
 	}

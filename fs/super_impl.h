@@ -35,6 +35,7 @@ struct local {
 	/* negative errno of a write that failed and was not made good; or 0 */
 	int spoilt;
 	uint64_t spoilt_at; /* where, in bytes */
+	bool told;	    /* a close had EIO because a writer was killed */
 	bool dropped;	    /* removed: nothing is published any more */
 	unsigned predict_tries;
 	uint64_t predict_next; /* look again once so many bytes are there */
@@ -206,5 +207,12 @@ void super_delete_unwanted(struct super *s, const char *file_id);
 struct handle *handle_new(struct super *s, struct inode *i, int flags,
 			  struct writer *w /* consumed */);
 void handle_free(struct handle *h); /* takes the lock itself */
+
+/*
+ * One line in the log: which file, what failed, why: text, or with NULL what the errno err means.
+ * Takes super.lock. i is referenced by the caller.
+ */
+void super_log_failed(struct super *s, const struct inode *i, const char *what, int err,
+		      const char *text);
 
 #endif

@@ -119,7 +119,7 @@ static void on_deleted(void *arg, const struct api_error *err)
 		r = 0; /* another host was quicker */
 	if (r) {
 		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
-		log_error("removing %s: %s", id, text);
+		super_log_failed(s, d->inode, "removing its File failed", r, text);
 	} else {
 		cache_remove(s->cfg.cache, id);
 	}

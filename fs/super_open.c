@@ -139,6 +139,7 @@ static int cut_local(struct local *l)
 		return r;
 	l->killed = false;
 	l->spoilt = 0;
+	l->told = false;
 	l->dirty = l->pristine = false;
 	/* All new bytes: they may be a copy of something again. */
 	l->predicted = l->predict_next = 0;
@@ -370,6 +371,7 @@ void super_release(struct super *s, struct handle *h)
 	struct inode *i = h->inode;
 	struct local *l, *out = NULL;
 	bool killed = false;
+	int spoilt;
 
 	/* Nobody closed it properly since it wrote: how did its opener end? */
 	if (h->may_write && h->wrote)
@@ -383,7 +385,8 @@ void super_release(struct super *s, struct handle *h)
 			l->killed = true;
 			l->kills++;
 		}
-		if (l->writers == 0 && !l->dropped && l->spoilt) {
+		spoilt = l->spoilt;
+		if (l->writers == 0 && !l->dropped && spoilt) {
 			l->spoilt = 0;
 			l->killed = true;
 			l->kills++;
@@ -391,7 +394,8 @@ void super_release(struct super *s, struct handle *h)
 		if (l->writers == 0 && !l->dropped && (l->dirty || l->touched || l->killed)) {
 			if (l->killed) {
 				l->dirty = l->touched = false;
-				publish_abort(l->pub);
+				publish_abort(l->pub, spoilt ? spoilt : l->told ? -EIO : 0, spoilt);
+				l->told = false;
 			} else {
 				local_seal(s, i);
 			}

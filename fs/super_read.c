@@ -6,10 +6,10 @@
 
 #include "fs/fetch.h"
 #include "fs/super_impl.h"
-#include "net/log.h"
 
 struct reading {
 	struct super *s;
+	struct inode *inode; /* the handle's, which stays until there is a reply */
 	super_read_cb *cb;
 	void *arg;
 };
@@ -19,7 +19,7 @@ static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, 
 	struct reading *r = arg;
 
 	if (err)
-		log_warn("reading a File: %s", text ? text : "failed");
+		super_log_failed(r->s, r->inode, "reading it failed", err, text);
 	r->cb(r->arg, err, fd, off, len);
 	free(r);
 }
@@ -73,6 +73,6 @@ void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, sup
 		cb(arg, -ENOMEM, -1, off, 0);
 		return;
 	}
-	*r = (struct reading){ s, cb, arg };
+	*r = (struct reading){ s, h->inode, cb, arg };
 	fetch_read(h->fetch, off, len, fetched, r);
 }

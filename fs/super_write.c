@@ -303,6 +303,7 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 			return CLOSE_ENDS;
 		/* Half of it is by a writer that was killed. */
 		*ret_err = -EIO;
+		l->told = true;
 		return CLOSE_NOTHING;
 	}
 	publish_get_info(l->pub, &info);
@@ -350,8 +351,11 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 	kind = CLOSE_NOTHING;
 	if (!h->closer_killed && !h->writer_killed)
 		kind = judge_close(h, opener, &err);
-	else if (!h->closer_killed && opener)
+	else if (!h->closer_killed && opener) {
 		err = -EIO;
+		if (h->inode->local)
+			h->inode->local->told = true;
+	}
 	if (kind == CLOSE_ENDS) {
 		h->wrote = false;
 		local_seal(s, h->inode);

@@ -332,6 +332,7 @@ static int set_publish(struct super *s, struct inode *i, const char *v, struct s
 	l->killed = l->dirty = l->touched = l->pristine = false;
 	l->seals++;
 	l->spoilt = 0;
+	l->told = false;
 	l->declared = 0;
 	publish_declare(l->pub, 0);
 	staged_seal(l->st);

@@ -2,17 +2,22 @@
 docs/troubleshooting.md: each message in it is produced here, under its errno, and each message
 produced here stands in it. Those of connections are in test_networks.py.
 """
+import concurrent.futures
 import contextlib
 import errno
+import glob
+import json
 import os
 import re
 import shutil
 import signal
+import subprocess
 
 import pytest
 
 import sanitizer
-from harness import BUILD, KEY, MIB, ROOT, SAN, make_file, run, wait_let_go, wait_until, xattr
+from harness import (BUILD, DEADLINE, KEY, MIB, ROOT, SAN, make_file, python, run, wait_let_go,
+                     wait_until, xattr)
 from private_root import PrivateRoot
 
 with open(os.path.join(ROOT, "docs", "troubleshooting.md"), encoding="utf-8") as f:
@@ -50,21 +55,61 @@ class Coverage:
         assert not self.left, f"never seen: {self.left}"
 
 
-def rule(op, status, code="odd"):
+def rule(op, status, code="odd", message="as told"):
     return [{"op": op, "times": 0, "action": "status", "status": status, "code": code,
-             "message": "as told"}]
+             "message": message}]
 
 
-REFUSALS = [("EACCES", rule("create", 401)), ("EACCES", rule("part", 403)),
-            ("EINVAL", rule("complete", 400)), ("EINVAL", rule("create", 404)),
-            ("EFBIG", rule("create", 413)),
-            ("EDQUOT", rule("create", 429, "insufficient_quota")),
-            ("EIO", rule("create", 429, "rate_limit")), ("EIO", rule("create", 503)),
-            ("EIO", [{"op": "create", "times": 0, "action": "invalid_json"}])]
+# What the service does: the row of the table in docs/semantics.md by its first words, the errno.
+REFUSALS = [
+    ("the key is refused", "EACCES", rule("create", 401)),
+    ("the key is refused", "EACCES", rule("part", 403)),
+    ("the key is refused", "EACCES", rule("create", 407)),
+    ("the service refuses what", "EINVAL", rule("complete", 400)),
+    ("the service refuses what", "EINVAL", rule("create", 404)),
+    ("too large for the service", "EFBIG", rule("create", 413)),
+    ("too large for the service", "EFBIG", rule("create", 400, message="File is too large.")),
+    ("a quota of the account", "EDQUOT", rule("create", 429, "insufficient_quota")),
+    ("a quota of the account", "EDQUOT",
+     rule("create", 400, message="You have exceeded your file storage quota.")),
+    ("rate limit", "EIO", rule("create", 429, "rate_limit")),
+    ("rate limit", "EIO", rule("create", 503)), ("rate limit", "EIO", rule("complete", 409)),
+    ("a reply that makes no sense", "EIO",
+     [{"op": "create", "times": 0, "action": "invalid_json"}]),
+    ("too slow", "ETIMEDOUT", rule("create", 408)),
+]
+
+
+def rows():
+    """[(cause, errno)] of the table of docs/semantics.md."""
+    with open(os.path.join(ROOT, "docs", "semantics.md"), encoding="utf-8") as f:
+        text = f.read()
+    table = text[text.index("| cause | errno |"):]
+    return re.findall(r"^\| ([^|]+) \| (E[A-Z0-9]+) \|$", table[:table.index("\n\n")], re.M)
+
+
+class Told:
+    """What users were told: against the document, and by the rows of the table."""
+
+    def __init__(self):
+        self.seen = Coverage("EACCES", "EINVAL", "EFBIG", "EDQUOT", "EIO", "ETIMEDOUT",
+                             "EHOSTUNREACH", "ENOENT", "ENOSPC", "EINTR")
+        self.rows = {cause: [] for cause, _ in rows()}
+
+    def note(self, row, code, text):
+        """text is of a failure with the errno called code."""
+        (cause,) = [x for x in self.rows if x.startswith(row)]
+        assert dict(rows())[cause] == code, f"{row}: {code}: {text}"
+        self.seen.see(code, text)
+        self.rows[cause].append(text)
+
+    def end(self):
+        self.seen.end()
+        assert all(self.rows.values()), f"no message for {[k for k, v in self.rows.items() if not v]}"
 
 
 def close_fails(mount, name, write):
-    """The name of the errno of a close, and what user.upload.error says."""
+    """The name of the errno of a close, and user.upload.error, which stands everywhere."""
     path = mount.path("batch", name)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
@@ -75,60 +120,181 @@ def close_fails(mount, name, write):
             code = 0
         except OSError as exc:
             code = exc.errno
-    return errno.errorcode.get(code), xattr(path, "error") or ""
+    return errno.errorcode.get(code), everywhere(mount, name)
+
+
+def everywhere(mount, name):
+    """user.upload.error of a file; the log and the status say the same, with its path."""
+    path = mount.path("batch", name)
+    text = wait_until(lambda: xattr(path, "error"), "the reason")
+    wait_until(lambda: re.search(rf"batch/{name}: .*{re.escape(text)}", mount.log()),
+               f"the log says: {text}")
+    with open(mount.path(".uploadfs", "status"), encoding="utf-8") as f:
+        (entry,) = [x for x in json.load(f)["files"] if x["path"] == "batch/" + name]
+    assert entry["error"] == text and entry["errno"]
+    if "HTTP" in text:
+        assert f"HTTP {entry['http_status']} " in text
+        assert f"(request {entry['request_id']})" in text
+        assert entry["request_id"] == xattr(path, "request_id")
+    assert ";" in text, "the next step is missing: " + text
+    return text
 
 
 def read_fails(mount, path):
-    """The name of the errno of a read, and what the log says since."""
+    """The name of the errno of a read, and the line in the log, which names the file."""
     mark = len(mount.log())
     with pytest.raises(OSError) as caught, open(path, "rb") as file:
         file.read()
-    wait_until(lambda: "reading a File" in mount.log()[mark:], "the log line")
-    return errno.errorcode[caught.value.errno], mount.log()[mark:]
+    label = os.path.relpath(path, mount.mnt)
+    line = wait_until(lambda: re.search(rf"{label}: reading it failed.*", mount.log()[mark:]),
+                      "the log line").group(0)
+    assert "(request req_" in line
+    return errno.errorcode[caught.value.errno], line
 
 
-@pytest.mark.plain
-def test_errors_of_files(world):
-    server = world.server()
-    mount = world.mount(server, cache_size="0", retry_timeout="1", retry_delay="600")
-    mount.may_fail = True
-    seen = Coverage("EACCES", "EINVAL", "EFBIG", "EDQUOT", "EIO", "EHOSTUNREACH", "ENOENT")
-    source = make_file(world.path("source"), 1000)
-    for name in ("gone", "other"):
-        run(["cp", source, mount.path("batch", name)])
-    run(["cp", source, mount.path("user_data", "mine")])
-    for names in (("batch", "gone"), ("user_data", "mine")):
-        wait_let_go(mount, mount.path(*names))
-    code, text = read_fails(mount, mount.path("user_data", "mine"))
-    assert code == "EACCES"
-    seen.see(code, text)
+def copy(mount, name):
+    """A cp in the background that will fail."""
+    return subprocess.Popen(["cp", __file__, mount.path("batch", name)], stderr=subprocess.PIPE,
+                            text=True, env=dict(os.environ, LC_ALL="C"))
+
+
+def ends_with(proc, words):
+    """The cp fails, for that reason."""
+    try:
+        _, err = proc.communicate(timeout=DEADLINE)
+    finally:
+        proc.kill()
+        proc.wait()
+    assert proc.returncode and words in err, err
+
+
+# Several processes that share a descriptor; the errno of the opener's close.
+SHARED = """import errno, os, signal, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(fd, b"x")
+if not (pid := os.fork()):
+    os.write(fd, b"y")
+    os.kill(os.getpid(), signal.SIGKILL)
+os.waitpid(pid, 0)
+try:
+    os.close(fd)
+except OSError as exc:
+    print(errno.errorcode[exc.errno])
+"""
+
+
+def provoke_reading(told, server, mount):
+    source = make_file(mount.world.path("source"), 1000)
+    for path in (("batch", "gone"), ("user_data", "mine")):
+        run(["cp", source, mount.path(*path)])
+        wait_let_go(mount, mount.path(*path))
+    told.note("the service does not hand", *read_fails(mount, mount.path("user_data", "mine")))
     server.faults(rule("content", 404))
-    code, text = read_fails(mount, mount.path("batch", "gone"))
-    assert code == "ENOENT"
-    seen.see(code, text)
-    for n, (want, rules) in enumerate(REFUSALS):
-        server.faults(rules)
-        code, text = close_fails(mount, f"f{n}", lambda fd: os.write(fd, b"x" * 1000))
+    told.note("a File that was listed", *read_fails(mount, mount.path("batch", "gone")))
+
+
+def provoke_refusals(told, server, mount):
+    """All at once, as most of them are tried again before the close fails; each by its name."""
+    server.faults([dict(x, match=f"case{n:02}") for n, (_, _, rules) in enumerate(REFUSALS)
+                   for x in rules])
+    with concurrent.futures.ThreadPoolExecutor(len(REFUSALS)) as pool:
+        ends = pool.map(lambda n: close_fails(mount, f"case{n:02}",
+                                              lambda fd: os.write(fd, b"x" * 1000)),
+                        range(len(REFUSALS)))
+    for (row, want, rules), (code, text) in zip(REFUSALS, ends):
         assert code == want, f"{rules}: {code}: {text}"
-        seen.see(code, text)
+        told.note(row, code, text)
     server.faults([])
 
+
+def provoke_writers(told, mount):
+    """A declared size, a writer that was killed, writes that fail."""
     def declare(fd):
         os.setxattr(fd, "user.upload.size", b"2000")
         os.write(fd, b"x")
 
-    code, text = close_fails(mount, "declared", declare)
-    seen.see(code, text)
-    server.kill()
-    code, text = close_fails(mount, "unreachable", lambda fd: os.write(fd, b"x"))
-    seen.see(code, text)
-    seen.end()
+    told.note("a declared size", *close_fails(mount, "declared", declare))
+    code = python(SHARED, mount.path("batch", "shared")).stdout.strip()
+    told.note("a declared size", code, everywhere(mount, "shared"))
+
+    def write_at(offset, want):
+        def write(fd):
+            with pytest.raises(OSError) as caught:
+                os.pwrite(fd, b"x", offset)
+            assert caught.value.errno == want
+        return write
+
+    told.note("too large for", *close_fails(mount, "huge", write_at(8 << 30, errno.EFBIG)))
+    told.note("no room", *close_fails(mount, "room", write_at(64 * MIB, errno.ENOSPC)))
 
 
-def cli(world, *words, key=KEY, code=None):
+def provoke_damage(told, world, server):
+    """Bytes that change on disk before they are sent, while create gets no answer."""
+    mount = world.mount(server, retry_timeout="60", retry_delay="600")
+    mount.may_fail = True
+    server.faults([{"op": "create", "times": 0, "action": "stall"}])
+    cp = copy(mount, "damaged")
+    try:
+        path = mount.path("batch", "damaged")
+        wait_until(lambda: os.path.exists(path) and xattr(path, "md5"), "the MD5")
+        (data,) = glob.glob(os.path.join(mount.state, "staging", "*.data"))
+        with open(data, "r+b") as f:
+            f.write(b"X")
+        server.faults([])
+        server.restart()
+    finally:
+        ends_with(cp, "Input/output error")
+    told.note("a reply that makes no sense", "EIO", everywhere(mount, "damaged"))
+
+
+def provoke_end(told, world, server):
+    """A daemon that is told to end while a close waits."""
+    mount = world.mount(server, drain_timeout="0", retry_timeout="60")
+    mount.may_fail = True
+    server.faults([{"op": "create", "times": 0, "action": "stall"}])
+    cp = copy(mount, "late")
+    try:
+        path = mount.path("batch", "late")
+        wait_until(lambda: os.path.exists(path) and xattr(path, "status") == "publishing", "closed")
+        mount.proc.terminate()
+    finally:
+        ends_with(cp, "Interrupted system call")
+    assert mount.wait() == 1
+    server.faults([])
+    told.note("the wait was ended", "EINTR", mount.log())
+
+
+@pytest.mark.plain
+def test_errors_of_files(world):
+    """Every row of the table of errnos, through a mount, and what a user reads of it."""
+    told = Told()
+    server, slow_server = world.server(), world.server()
+    slow_server.faults([{"op": "create", "times": 0, "action": "stall"}])
+    slow = world.mount(slow_server, idle_timeout="1", retry_timeout="1", retry_delay="600")
+    mount = world.mount(server, cache_size="0", retry_timeout="1", retry_delay="600",
+                        staging_size="32M")
+    slow.may_fail = mount.may_fail = True
+    # This one takes its time; meanwhile the others.
+    cp = copy(slow, "slow")
+    try:
+        provoke_reading(told, server, mount)
+        provoke_refusals(told, server, mount)
+        provoke_writers(told, mount)
+        provoke_damage(told, world, server)
+        provoke_end(told, world, server)
+        server.kill()
+        told.note("no connection",
+                  *close_fails(mount, "unreachable", lambda fd: os.write(fd, b"x")))
+    finally:
+        ends_with(cp, "Connection timed out")
+    told.note("too slow", "ETIMEDOUT", everywhere(slow, "slow"))
+    told.end()
+
+
+def cli(world, *words, key=KEY, code=None, **env):
     argv = sanitizer.wrap(SAN, [os.path.join(BUILD, "uploadfs"), *map(str, words)])
     keys = {"OPENAI_API_KEY": key} if key else {}
-    result = run(argv, env={**sanitizer.options(world.dir), **keys}, check=False)
+    result = run(argv, env={**sanitizer.options(world.dir), **keys, **env}, check=False)
     assert result.returncode == code, result
     return result.stderr
 
@@ -141,6 +307,8 @@ def test_errors_of_mounting(world):
                        (["http://h.invalid/v1", mnt], KEY), ([mnt + "/none"], KEY),
                        ([mnt, "-o", "part_sise=1M"], KEY)):
         seen.see("Mounting", cli(world, *words, key=key, code=2))
+    seen.see("Mounting", cli(world, mnt, code=2, AZURE_OPENAI_ENDPOINT="https://h.invalid"))
+    seen.see("Mounting", cli(world, "https://h.invalid/v1", mnt, "-o", "api_version=x", code=2))
     seen.end()
 
 

@@ -512,7 +512,7 @@ static void test_abort_and_go_on(void **state)
 	publish_predict(f.p, 200 * KIB);
 	stage_fill(f.st, 0, 100 * KIB, 1);
 	assert_true(fake_api_wait_done(g.api, FAKE_PART, 1));
-	publish_abort(f.p);
+	publish_abort(f.p, 0, false);
 	pub_wait_ends(&f, 1);
 	assert_string_equal(pub_info(&f).status, "aborted");
 	check_pending(0);
@@ -540,7 +540,7 @@ static void test_abort_after_the_close(void **state)
 	publish_seal(f.p);
 	pub_wait(&f, &t, UNTIL_ENDED);
 	assert_true(fake_api_wait_calls(g.api, FAKE_PART, 1));
-	publish_abort(f.p);
+	publish_abort(f.p, 0, false);
 	assert_int_equal(told_err(&t), -EIO);
 	fake_api_release(g.api, FAKE_PART);
 	check_pending(0);
@@ -913,7 +913,7 @@ static void *live(void *arg)
 			stage_fill(f->st, i * 10 * KIB, 10 * KIB, k + round);
 		stage_fill(f->st, 0, 100, round + 100);
 		if (k % 5 == 1)
-			publish_abort(f->p);
+			publish_abort(f->p, 0, false);
 		if (k % 7 == 3) {
 			snprintf(name, sizeof(name), "r%u-%u", k, round);
 			publish_rename(f->p, "user_data", name, NULL);

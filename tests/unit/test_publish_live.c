@@ -274,7 +274,7 @@ static void test_dropped(void **state)
 	rig_close(&g, pubs, 1);
 	open_rig(2);
 	begin(&f);
-	publish_abort(f.p);
+	publish_abort(f.p, 0, false);
 	pub_wait_ends(&f, 1);
 	assert_int_equal(atomic_load(&f.outcome), OUTCOME_ABORTED);
 	assert_true(fake_api_wait_idle(g.api));
