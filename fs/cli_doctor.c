@@ -21,6 +21,7 @@
 #include "fs/kept.h"
 #include "fs/mountpoint.h"
 #include "fs/opts.h"
+#include "fs/process.h"
 #include "net/api.h"
 #include "net/clock.h"
 #include "net/json.h"
@@ -372,6 +373,7 @@ int cli_doctor(int argc, char **argv)
 	case OPTS_RUN:
 		break;
 	}
+	process_harden(); /* it has the key now */
 	check_allow_other(&o);
 	check_service(&o);
 	check_state(&o);

@@ -13,6 +13,7 @@
 #include "fs/core.h"
 #include "fs/kept.h"
 #include "fs/opts.h"
+#include "fs/process.h"
 #include "fs/statedir.h"
 #include "net/log.h"
 
@@ -168,6 +169,7 @@ static int publish_all(struct opts *o)
 	bool all;
 	int r;
 
+	process_harden();
 	log_set_level((enum log_level)o->log_level);
 	log_set_json(o->log_json);
 	r = core_start(o, &core);
