@@ -14,16 +14,6 @@
 #include "net/clock.h"
 #include "net/log.h"
 
-/* What a call to the API carries along until its callback. */
-struct call {
-	struct publish *p; /* referenced */
-	enum event_kind kind;
-	unsigned epoch;
-	uint32_t index, version;
-	struct publish_live_reader reader; /* of a live Part */
-	char file_id[API_ID_MAX + 1];	   /* or the Upload's, of a cancel nobody waits for */
-};
-
 const char *publish_mime_type(const struct publish *p)
 {
 	return p->now.mime ? p->now.mime : api_mime_type(publish_filename(p));
@@ -31,9 +21,9 @@ const char *publish_mime_type(const struct publish *p)
 
 /* ---- callbacks: net thread ---- */
 
-static struct call *call_new(struct publish *p, enum event_kind kind)
+struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 {
-	struct call *c = calloc(1, sizeof(*c));
+	struct publish_call *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
@@ -43,13 +33,13 @@ static struct call *call_new(struct publish *p, enum event_kind kind)
 	return c;
 }
 
-static void call_free(struct call *c)
+void publish_call_free(struct publish_call *c)
 {
 	publish_unref(c->p);
 	free(c);
 }
 
-static struct event *event_new(enum event_kind kind, const struct api_error *err)
+struct event *publish_event_new(enum event_kind kind, const struct api_error *err)
 {
 	struct event *ev = calloc(1, sizeof(*ev));
 
@@ -64,19 +54,19 @@ static struct event *event_new(enum event_kind kind, const struct api_error *err
 	return ev;
 }
 
-static void post_reply(struct call *c, struct event *ev)
+void publish_post_reply(struct publish_call *c, struct event *ev)
 {
 	ev->epoch = c->epoch;
 	ev->index = c->index;
 	ev->version = c->version;
 	publish_post(c->p, ev);
-	call_free(c);
+	publish_call_free(c);
 }
 
 static void on_upload(void *arg, const struct api_error *err, const struct api_upload *up)
 {
-	struct call *c = arg;
-	struct event *ev = event_new(c->kind, err);
+	struct publish_call *c = arg;
+	struct event *ev = publish_event_new(c->kind, err);
 
 	if (up && c->kind == EV_COMPLETED) {
 		snprintf(ev->id, sizeof(ev->id), "%s", up->file.id);
@@ -89,32 +79,32 @@ static void on_upload(void *arg, const struct api_error *err, const struct api_u
 		ev->created_at = up->created_at;
 		ev->expires_at = up->expires_at;
 	}
-	post_reply(c, ev);
+	publish_post_reply(c, ev);
 }
 
 static void on_part(void *arg, const struct api_error *err, const struct api_part *part)
 {
-	struct event *ev = event_new(EV_PART, err);
+	struct event *ev = publish_event_new(EV_PART, err);
 
 	if (part)
 		snprintf(ev->id, sizeof(ev->id), "%s", part->id);
-	post_reply(arg, ev);
+	publish_post_reply(arg, ev);
 }
 
 static void on_deleted(void *arg, const struct api_error *err)
 {
-	struct call *c = arg;
-	struct event *ev = event_new(EV_DELETED, err);
+	struct publish_call *c = arg;
+	struct event *ev = publish_event_new(EV_DELETED, err);
 
 	memcpy(ev->id, c->file_id, sizeof(ev->id));
-	post_reply(c, ev);
+	publish_post_reply(c, ev);
 }
 
 /* A cancel that nobody waits for; only publisher_drain() does. */
 static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
 {
-	struct call *c = arg;
-	struct event *ev = event_new(EV_ABANDONED, err);
+	struct publish_call *c = arg;
+	struct event *ev = publish_event_new(EV_ABANDONED, err);
 
 	(void)up;
 	if (err->kind != API_OK)
@@ -122,7 +112,7 @@ static void on_side_cancel(void *arg, const struct api_error *err, const struct 
 	memcpy(ev->id, c->file_id, sizeof(ev->id));
 	publish_post(c->p, ev);
 	publish_side_call(c->p->pr, -1);
-	call_free(c);
+	publish_call_free(c);
 }
 
 /* ---- the Upload ---- */
@@ -150,7 +140,8 @@ void publish_forget_upload(struct publish *p)
 	/* Not cancelled: it may have been done already, and then its reply names
 	 * the Upload that has to be cancelled (see publish_handle()). */
 	api_req_unref(p->create_req);
-	p->create_req = NULL;
+	api_req_unref(p->post_req);
+	p->create_req = p->post_req = NULL;
 	p->upload_id[0] = '\0';
 	p->upload_deadline_ms = 0;
 	p->sending_ms = 0;
@@ -161,6 +152,7 @@ void publish_release_steps(struct publish *p)
 {
 	drop_parts(p);
 	api_req_unref(p->create_req);
+	api_req_unref(p->post_req);
 	free(p->upload_filename);
 	free(p->upload_purpose);
 	free(p->upload_mime);
@@ -199,7 +191,7 @@ void publish_abandoned_gone(struct publish *p, const struct event *ev)
 
 void publish_cancel_by_id(struct publish *p, const char *upload_id)
 {
-	struct call *c = call_new(p, EV_PROBED);
+	struct publish_call *c = publish_call_new(p, EV_PROBED);
 	struct api_req *req;
 
 	if (!c)
@@ -210,7 +202,7 @@ void publish_cancel_by_id(struct publish *p, const char *upload_id)
 	req = api_upload_cancel(p->pr->cfg.api, upload_id, on_side_cancel, c);
 	if (!req) {
 		publish_side_call(p->pr, -1);
-		call_free(c);
+		publish_call_free(c);
 	}
 	api_req_unref(req);
 }
@@ -238,15 +230,17 @@ void publish_cancel_upload(struct publish *p)
 
 /* ---- actions ---- */
 
-void publish_act_create(struct publish *p, uint64_t size)
+int publish_note_upload(struct publish *p, uint64_t size)
 {
-	struct api_upload_spec spec = { 0 };
-	struct call *c = call_new(p, EV_CREATED);
 	char *name = strdup(publish_filename(p)), *purpose = strdup(p->now.purpose);
 	char *mime = strdup(publish_mime_type(p));
 
-	if (!c || !name || !purpose || !mime)
-		goto fail;
+	if (!name || !purpose || !mime) {
+		free(name);
+		free(purpose);
+		free(mime);
+		return -ENOMEM;
+	}
 	free(p->upload_filename);
 	free(p->upload_purpose);
 	free(p->upload_mime);
@@ -258,25 +252,27 @@ void publish_act_create(struct publish *p, uint64_t size)
 	p->upload_renames = p->now.renames;
 	p->upload_created_wall = clock_wall_s();
 	p->upload_deadline_ms = clock_mono_ms();
-	spec.filename = name;
-	spec.purpose = purpose;
-	spec.mime_type = mime;
-	spec.bytes = size;
-	spec.expires_after_s = p->upload_expiry;
-	p->create_req = api_upload_create(p->pr->cfg.api, &spec, on_upload, c);
-	if (!p->create_req) {
-		call_free(c);
-		publish_fail_memory(p);
+	return 0;
+}
+
+void publish_act_create(struct publish *p, uint64_t size)
+{
+	struct publish_call *c = publish_call_new(p, EV_CREATED);
+	struct api_upload_spec spec = { .bytes = size };
+
+	if (c && publish_note_upload(p, size) == 0) {
+		spec.filename = p->upload_filename;
+		spec.purpose = p->upload_purpose;
+		spec.mime_type = p->upload_mime;
+		spec.expires_after_s = p->upload_expiry;
+		p->create_req = api_upload_create(p->pr->cfg.api, &spec, on_upload, c);
+	}
+	if (p->create_req) {
+		p->phase = PHASE_CREATING;
 		return;
 	}
-	p->phase = PHASE_CREATING;
-	return;
-fail:
 	if (c)
-		call_free(c);
-	free(name);
-	free(purpose);
-	free(mime);
+		publish_call_free(c);
 	publish_fail_memory(p);
 }
 
@@ -328,7 +324,7 @@ static void send_part(struct publish *p, uint32_t i, bool live)
 				      .fairness = (uintptr_t)p,
 				      /* p lives until the callback: the call has a reference */
 				      .moving = &p->moving };
-	struct call *c = call_new(p, EV_PART);
+	struct publish_call *c = publish_call_new(p, EV_PART);
 	uint64_t end;
 
 	if (!c) {
@@ -347,7 +343,7 @@ static void send_part(struct publish *p, uint32_t i, bool live)
 	}
 	p->parts[i].req = api_part_add(p->pr->cfg.api, p->upload_id, &body, on_part, c);
 	if (!p->parts[i].req) {
-		call_free(c);
+		publish_call_free(c);
 		publish_fail_memory(p);
 		return;
 	}
@@ -377,7 +373,7 @@ void publish_act_send_live(struct publish *p)
 void publish_act_complete(struct publish *p)
 {
 	const char **ids = malloc(p->part_count * sizeof(*ids));
-	struct call *c = call_new(p, EV_COMPLETED);
+	struct publish_call *c = publish_call_new(p, EV_COMPLETED);
 	struct api_req *req = NULL;
 	int r;
 
@@ -391,7 +387,7 @@ void publish_act_complete(struct publish *p)
 	if (r) {
 		p->phase = PHASE_OPEN;
 		free(ids);
-		call_free(c);
+		publish_call_free(c);
 		publish_fail_local(p, r, "writing the record before complete");
 		return;
 	}
@@ -401,7 +397,7 @@ out:
 	free(ids);
 	if (!req) {
 		if (c)
-			call_free(c);
+			publish_call_free(c);
 		p->phase = PHASE_OPEN;
 		publish_fail_memory(p);
 	}
@@ -410,7 +406,7 @@ out:
 
 void publish_act_probe(struct publish *p)
 {
-	struct call *c = call_new(p, EV_PROBED);
+	struct publish_call *c = publish_call_new(p, EV_PROBED);
 	struct api_req *req = NULL;
 
 	/* Parts that are still on their way would only be refused, too. */
@@ -421,7 +417,7 @@ void publish_act_probe(struct publish *p)
 		req = api_upload_cancel(p->pr->cfg.api, p->upload_id, on_upload, c);
 	if (!req) {
 		if (c)
-			call_free(c);
+			publish_call_free(c);
 		p->phase = PHASE_OPEN;
 		publish_fail_memory(p);
 	}
@@ -431,7 +427,7 @@ void publish_act_probe(struct publish *p)
 static bool run_sync(struct hash_job *job)
 {
 	struct publish *p = (struct publish *)((char *)job - offsetof(struct publish, sync_job));
-	struct event *ev = event_new(EV_SYNCED, NULL);
+	struct event *ev = publish_event_new(EV_SYNCED, NULL);
 
 	ev->version = p->sync_started;
 	ev->err = staged_sync(p->staged);
@@ -596,7 +592,7 @@ void publish_act_empty(struct publish *p)
 void publish_act_cleanup(struct publish *p)
 {
 	const char *id;
-	struct call *c;
+	struct publish_call *c;
 	struct api_req *req;
 
 	if (!p->emptied && renamed_meanwhile(p)) {
@@ -604,7 +600,7 @@ void publish_act_cleanup(struct publish *p)
 		return;
 	}
 	id = next_to_delete(p);
-	c = id ? call_new(p, EV_DELETED) : NULL;
+	c = id ? publish_call_new(p, EV_DELETED) : NULL;
 	if (!c) {
 		end_cleanup(p);
 		return;
@@ -613,7 +609,7 @@ void publish_act_cleanup(struct publish *p)
 	p->phase = PHASE_DELETING;
 	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
 	if (!req) {
-		call_free(c);
+		publish_call_free(c);
 		end_cleanup(p);
 	}
 	api_req_unref(req);

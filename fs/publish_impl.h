@@ -21,6 +21,8 @@
 enum event_kind {
 	EV_CREATED,
 	EV_PART,
+	EV_ASKED,  /* whether the service has /files */
+	EV_POSTED, /* the reply to POST /files */
 	EV_COMPLETED,
 	EV_PROBED,
 	EV_LOOKED_UP,
@@ -35,6 +37,7 @@ struct event {
 	enum event_kind kind;
 	unsigned epoch;		 /* of the Upload it belongs to; older ones are ignored */
 	uint32_t index, version; /* of a Part */
+	bool undecided;		 /* EV_LOOKED_UP: one of unknown size may be it */
 	int err;		 /* EV_SYNCED; version tells of which sync */
 	struct api_error api_err;
 	char id[API_ID_MAX + 1]; /* Upload, Part or File id */
@@ -115,7 +118,7 @@ struct publish {
 	int64_t upload_created_at;   /* the server's clock */
 	int64_t upload_created_wall; /* ours, seconds */
 	uint64_t upload_deadline_ms; /* ours, monotonic; 0: none */
-	struct api_req *create_req;
+	struct api_req *create_req, *post_req;
 	struct part *parts;
 	uint32_t part_count;
 	unsigned sending; /* the live one, too */
@@ -152,12 +155,22 @@ struct publish {
 	struct hash_job sync_job;
 };
 
+/* Does the service have Uploads? Kept for the life of the mount, once it is sure. */
+enum publish_uploads {
+	UPLOADS_UNKNOWN,
+	UPLOADS_DOUBTED, /* a create was refused so, and /files has answered since */
+	UPLOADS_THERE,
+	UPLOADS_ABSENT
+};
+
 struct publisher {
 	struct publisher_config cfg;
 	pthread_t thread;
-	pthread_mutex_t lock; /* a leaf */
-	pthread_cond_t wake;  /* for the thread: CLOCK_MONOTONIC */
-	pthread_cond_t idle;  /* for publisher_drain() */
+	pthread_mutex_t lock;	      /* a leaf */
+	pthread_cond_t wake;	      /* for the thread: CLOCK_MONOTONIC */
+	pthread_cond_t idle;	      /* for publisher_drain() */
+	enum publish_uploads uploads; /* the thread's own */
+	int64_t clock_ahead; /* the service's clock before ours, seconds; the thread's own */
 	struct publish *run_head, **run_tail;
 	struct publish *all;
 	bool stop, stepping;
@@ -199,8 +212,25 @@ void publish_step(struct publish *p);		       /* until there is nothing more to 
 const char *publish_filename(const struct publish *p); /* wanted now */
 bool publish_sealed(const struct publish *p);
 
+/* What a call to the API carries along until its callback. */
+struct publish_call {
+	struct publish *p; /* referenced */
+	enum event_kind kind;
+	unsigned epoch;
+	uint32_t index, version;
+	struct publish_live_reader reader; /* of a live Part */
+	char file_id[API_ID_MAX + 1];	   /* or the Upload's, of a cancel nobody waits for */
+};
+struct publish_call *publish_call_new(struct publish *p, enum event_kind kind); /* NULL: memory */
+void publish_call_free(struct publish_call *c);
+struct event *publish_event_new(enum event_kind kind, const struct api_error *err);
+/* Takes both; in a callback. */
+void publish_post_reply(struct publish_call *c, struct event *ev);
+
 /* publish_actions.c: one for each publish_action that does more than change the phase */
 void publish_act_create(struct publish *p, uint64_t size);
+/* Notes what is about to be sent, and under which name. 0 or -ENOMEM. */
+int publish_note_upload(struct publish *p, uint64_t size);
 void publish_act_send(struct publish *p);
 void publish_act_send_live(struct publish *p);
 void publish_act_complete(struct publish *p);
@@ -245,6 +275,12 @@ void publish_fail_local(struct publish *p, int err, const char *what);
 void publish_fail_memory(struct publish *p);
 void publish_fail(struct publish *p, int err, const char *text, const char *request_id);
 
+void publish_fail_api(struct publish *p, const struct api_error *err);
+/* Its File is there: what it supersedes is next. */
+void publish_file_exists(struct publish *p, const struct event *ev);
+/* What the service was asked may have been done: looks for the File. */
+void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then);
+
 /* publish_live.c */
 bool publish_live_find(struct publish *p); /* live.index may begin to leave */
 /* For struct api_part_body; arg: struct publish_live_reader, any thread. */
@@ -252,6 +288,14 @@ uint64_t publish_live_read(void *arg, uint64_t at);
 void publish_live_look(struct publish *p); /* has it fed, or ended when it is torn */
 /* The reply is there: is it the Part, and of which version? Else it has to be sent as any other. */
 bool publish_live_ended(struct publish *p, const struct event *ev, uint32_t *ret_version);
+
+/* publish_whole.c: services without Uploads */
+/* A create was refused: is it that? False: an ordinary refusal. */
+bool publish_whole_refused(struct publish *p, const struct api_error *err);
+void publish_handle_asked(struct publish *p, const struct event *ev);
+void publish_act_post(struct publish *p, uint64_t size);
+void publish_handle_posted(struct publish *p, const struct event *ev);
+void publish_fail_size(struct publish *p);
 
 /* publish_lookup.c: looks for the File; EV_LOOKED_UP with its id, or "" when it isn't there */
 void publish_start_lookup(struct publish *p);

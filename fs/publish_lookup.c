@@ -18,6 +18,7 @@ struct lookup {
 	struct publish *p; /* referenced */
 	struct api *api;
 	unsigned epoch, pages;
+	bool undecided;
 	char *filename, *purpose;
 	uint64_t bytes;
 	int64_t not_before;
@@ -47,6 +48,7 @@ static void answer(struct lookup *l, const struct api_error *err, const struct a
 	ev->kind = EV_LOOKED_UP;
 	ev->epoch = l->epoch;
 	ev->api_err = *err;
+	ev->undecided = l->undecided;
 	if (file) {
 		memcpy(ev->id, file->id, strlen(file->id) + 1);
 		ev->bytes = file->bytes;
@@ -59,7 +61,7 @@ static void answer(struct lookup *l, const struct api_error *err, const struct a
 
 static bool is_ours(const struct lookup *l, const struct api_file *f)
 {
-	if (f->bytes != l->bytes || strcmp(f->filename, l->filename) ||
+	if ((f->bytes != l->bytes && !f->bytes_unknown) || strcmp(f->filename, l->filename) ||
 	    strcmp(f->purpose, l->purpose) || f->created_at < l->not_before ||
 	    strlen(f->id) > API_ID_MAX)
 		return false;
@@ -77,6 +79,10 @@ static void on_page(void *arg, const struct api_error *err, const struct api_fil
 
 	for (size_t i = 0; page && i < page->count; i++) {
 		if (is_ours(l, &page->files[i])) {
+			/* Azure's count is null for a while. */
+			l->undecided |= page->files[i].bytes_unknown;
+			if (page->files[i].bytes_unknown)
+				continue;
 			answer(l, err, &page->files[i]);
 			return;
 		}

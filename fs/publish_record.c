@@ -23,7 +23,7 @@ static enum record_state state_now(const struct publish *p)
 	if (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING ||
 	    (ended && p->outcome == OUTCOME_COMPLETED))
 		return RECORD_COMPLETED;
-	if (p->phase == PHASE_COMPLETING || p->phase == PHASE_LOOKUP)
+	if (p->phase == PHASE_COMPLETING || p->phase == PHASE_POSTING || p->phase == PHASE_LOOKUP)
 		return RECORD_COMPLETING;
 	if (p->now.aborted || (ended && p->outcome == OUTCOME_ABORTED))
 		return RECORD_ABORTED;
@@ -46,7 +46,8 @@ static bool file_owed(const struct publish *p)
 
 static bool in_doubt(const struct publish *p)
 {
-	return p->complete_unknown || p->phase == PHASE_COMPLETING || p->phase == PHASE_LOOKUP;
+	return p->complete_unknown || p->phase == PHASE_COMPLETING || p->phase == PHASE_POSTING ||
+	       p->phase == PHASE_LOOKUP;
 }
 
 bool publish_owes_service(const struct publish *p)

@@ -78,7 +78,7 @@ static bool stream_fails(struct publish *p, const char *text)
 	return true;
 }
 
-static void fail_api(struct publish *p, const struct api_error *err)
+void publish_fail_api(struct publish *p, const struct api_error *err)
 {
 	const struct publisher_config *cfg = &p->pr->cfg;
 	char text[sizeof(p->error)];
@@ -137,13 +137,16 @@ static void handle_created(struct publish *p, const struct event *ev)
 	api_req_unref(p->create_req);
 	p->create_req = NULL;
 	p->phase = PHASE_IDLE;
+	if (publish_whole_refused(p, &ev->api_err))
+		return;
 	if (ev->api_err.kind != API_OK) {
 		/* A reply that can't be read may hide an Upload; it expires by itself. */
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
 		    ++p->bad_replies >= PUBLISH_BAD_REPLIES_MAX)
-			fail_api(p, &ev->api_err);
+			publish_fail_api(p, &ev->api_err);
 		return;
 	}
+	p->pr->uploads = UPLOADS_THERE;
 	p->part_count = publish_part_count(p, p->upload_bytes);
 	p->parts = calloc(p->part_count, sizeof(*p->parts));
 	memcpy(p->upload_id, ev->id, sizeof(p->upload_id));
@@ -160,19 +163,25 @@ static void handle_created(struct publish *p, const struct event *ev)
 	publish_save_record(p, true);
 }
 
+void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then)
+{
+	p->first_err = *err;
+	p->complete_unknown = true;
+	p->after_lookup = then;
+	p->phase = PHASE_LOOKUP;
+	p->lookups = 0;
+	p->lookup_due_ms = clock_mono_ms();
+}
+
 static void refused(struct publish *p, const struct api_error *err, bool maybe_complete)
 {
 	p->first_err = *err;
 	if (maybe_complete) {
-		p->complete_unknown = true;
-		p->after_lookup = is_refusal(err) ? LOOKUP_THEN_PROBE : LOOKUP_THEN_FAIL;
-		p->phase = PHASE_LOOKUP;
-		p->lookups = 0;
-		p->lookup_due_ms = clock_mono_ms();
+		publish_doubt(p, err, is_refusal(err) ? LOOKUP_THEN_PROBE : LOOKUP_THEN_FAIL);
 	} else if (is_refusal(err)) {
 		publish_act_probe(p);
 	} else {
-		fail_api(p, err);
+		publish_fail_api(p, err);
 	}
 }
 
@@ -212,7 +221,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	publish_save_record(p, true);
 }
 
-static void file_exists(struct publish *p, const struct event *ev)
+void publish_file_exists(struct publish *p, const struct event *ev)
 {
 	memcpy(p->file_id, ev->id, sizeof(p->file_id));
 	p->file_created_at = ev->created_at;
@@ -229,7 +238,7 @@ static void handle_completed(struct publish *p, const struct event *ev)
 	p->phase = PHASE_OPEN;
 	p->complete_refused = true;
 	if (err->kind == API_OK) {
-		file_exists(p, ev);
+		publish_file_exists(p, ev);
 		return;
 	}
 	refused(p, err,
@@ -263,7 +272,7 @@ void publish_verified(struct publish *p)
 	else if (strcmp(now, p->md5_then))
 		publish_fail_damaged(p);
 	else
-		fail_api(p, &p->first_err);
+		publish_fail_api(p, &p->first_err);
 }
 
 void publish_fail_damaged(struct publish *p)
@@ -287,7 +296,7 @@ static void handle_probed(struct publish *p, const struct event *ev)
 		return;
 	}
 	if (alive || !dead || ++p->restarts > PUBLISH_RESTARTS_MAX) {
-		fail_api(p, &p->first_err);
+		publish_fail_api(p, &p->first_err);
 		return;
 	}
 	log_info("%s/%s: the Upload is gone, a new one is made", p->now.purpose, p->now.path);
@@ -311,13 +320,13 @@ static void handle_looked_up(struct publish *p, const struct event *ev)
 		if (p->now.dropped)
 			give_up_lookup(p);
 		else
-			fail_api(p, &ev->api_err);
+			publish_fail_api(p, &ev->api_err);
 		return;
 	}
 	if (ev->id[0] && (!p->stale_unknown || p->now.dropped)) {
-		log_info("%s/%s: complete's reply was lost, but the File is there",
-			 p->upload_purpose, p->upload_filename);
-		file_exists(p, ev);
+		log_info("%s/%s: the reply was lost, but the File is there", p->upload_purpose,
+			 p->upload_filename);
+		publish_file_exists(p, ev);
 		return;
 	}
 	if (!ev->id[0] && ++p->lookups < PUBLISH_LOOKUPS_MAX) {
@@ -326,6 +335,13 @@ static void handle_looked_up(struct publish *p, const struct event *ev)
 	}
 	if (ev->id[0])
 		publish_supersede(p, ev->id);
+	/* To send it again could make a second File. */
+	if (ev->undecided && !ev->id[0]) {
+		p->after_lookup = LOOKUP_THEN_FAIL;
+		p->first_err = (struct api_error){ .kind = API_ERR_BAD_REPLY };
+		snprintf(p->first_err.message, sizeof(p->first_err.message),
+			 "the service does not know the size of the File yet");
+	}
 	/* Without a plain answer to complete it may yet be done: then the next
 	 * try has to look again. */
 	if (p->after_lookup != LOOKUP_THEN_FAIL || ev->id[0])
@@ -338,7 +354,7 @@ static void handle_looked_up(struct publish *p, const struct event *ev)
 	else if (p->after_lookup == LOOKUP_THEN_PROBE && p->upload_id[0])
 		publish_act_probe(p);
 	else
-		fail_api(p, &p->first_err);
+		publish_fail_api(p, &p->first_err);
 }
 
 static void handle_deleted(struct publish *p, const struct event *ev)
@@ -424,6 +440,12 @@ void publish_handle(struct publish *p, const struct event *ev)
 		break;
 	case EV_PART:
 		handle_part(p, ev);
+		break;
+	case EV_ASKED:
+		publish_handle_asked(p, ev);
+		break;
+	case EV_POSTED:
+		publish_handle_posted(p, ev);
 		break;
 	case EV_COMPLETED:
 		handle_completed(p, ev);

@@ -1,5 +1,17 @@
 #include "fs/publish_state.h"
 
+/* Nothing leaves before the close: all of it is one request. */
+static enum publish_action next_whole(const struct publish_view *v)
+{
+	if (!v->sealed || v->held || !v->synced)
+		return ACT_WAIT;
+	if (v->too_large)
+		return ACT_FAIL_SIZE;
+	if (v->md5_err)
+		return ACT_FAIL_READ;
+	return v->md5_known ? ACT_POST : ACT_WAIT;
+}
+
 static enum publish_action next_idle(const struct publish_view *v)
 {
 	/* Removed, but its File may exist: then it has to go, too. */
@@ -14,6 +26,8 @@ static enum publish_action next_idle(const struct publish_view *v)
 		return v->sealed && !v->held ? ACT_LOOKUP : ACT_WAIT;
 	if (v->sealed && v->size == 0)
 		return v->held || !v->synced ? ACT_WAIT : ACT_END_EMPTY;
+	if (v->whole)
+		return next_whole(v);
 	/* A stream that failed is not taken up again before the close: the
 	 * writer would not hear of it, and the bytes are safe where they are. */
 	if (v->stream_failed && (!v->sealed || v->held))
@@ -69,11 +83,13 @@ enum publish_action publish_next(const struct publish_view *v)
 	case PHASE_ENDED:
 		return next_ended(v);
 	case PHASE_CREATING:
+	case PHASE_ASKING:
 	case PHASE_PROBING:
 		/* The reply decides what comes next, but a closer may wait for the disk alone. */
 		return v->sealed && !v->synced && !v->syncing && !v->dropped && !v->aborted
 			       ? ACT_SYNC
 			       : ACT_WAIT;
+	case PHASE_POSTING:
 	case PHASE_COMPLETING:
 	case PHASE_LOOKUP:
 	case PHASE_DELETING:

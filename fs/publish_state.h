@@ -15,6 +15,8 @@ enum publish_phase {
 	PHASE_IDLE,	  /* no Upload */
 	PHASE_CREATING,	  /* create was asked */
 	PHASE_OPEN,	  /* the Upload takes Parts */
+	PHASE_ASKING,	  /* create was refused as if there were no /uploads: is there /files? */
+	PHASE_POSTING,	  /* the file is on its way as a whole, by POST /files */
 	PHASE_COMPLETING, /* complete was asked */
 	PHASE_LOOKUP,	  /* complete's outcome is unknown: looking for the File */
 	PHASE_PROBING,	  /* refused: is it us, or is the Upload dead? cancel tells */
@@ -46,6 +48,8 @@ struct publish_view {
 	bool size_known; /* sealed, or declared, or observed */
 	uint64_t size;	 /* when size_known: what the Upload has to be created with */
 	/* what is there */
+	bool whole;	       /* the service has no Uploads: POST /files, after the close */
+	bool too_large;	       /* for that */
 	bool stream_failed;    /* sending before the close failed: wait for the close */
 	bool mismatch;	       /* the Upload's size, name or purpose is not what is wanted */
 	bool expired;	       /* the Upload's time is over */
@@ -64,6 +68,8 @@ struct publish_view {
 enum publish_action {
 	ACT_WAIT,      /* nothing to do until the next event */
 	ACT_CREATE,    /* ask for an Upload of that size */
+	ACT_POST,      /* send the file as a whole */
+	ACT_FAIL_SIZE, /* end: too_large */
 	ACT_SEND,      /* hand one ready Part to the queue, then ask again */
 	ACT_SEND_LIVE, /* the same with the one that is being written */
 	ACT_SYNC,      /* start syncing the staged data, then ask again */

@@ -80,8 +80,10 @@ static void make_view(struct publish *p, struct publish_view *v)
 		.complete_unknown = p->complete_unknown,
 		.synced = p->synced,
 		.syncing = p->syncing,
+		.whole = p->pr->uploads == UPLOADS_ABSENT,
 	};
 	view_size(p, v);
+	v->too_large = v->size > API_FILE_MAX;
 	if (p->phase == PHASE_OPEN) {
 		v->mismatch = (v->size_known && v->size != p->upload_bytes) ||
 			      strcmp(p->upload_filename, publish_filename(p)) != 0 ||
@@ -125,6 +127,12 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 	switch (action) {
 	case ACT_CREATE:
 		publish_act_create(p, v->size);
+		break;
+	case ACT_POST:
+		publish_act_post(p, v->size);
+		break;
+	case ACT_FAIL_SIZE:
+		publish_fail_size(p);
 		break;
 	case ACT_SEND:
 		publish_act_send(p);
@@ -291,6 +299,9 @@ void publish_step(struct publish *p)
 
 	if (p->now.dropped)
 		remove_from_disk(p);
+	/* Its bytes are of no use to anybody; if it came to its end, its File is looked for. */
+	if (p->now.dropped && p->phase == PHASE_POSTING)
+		api_req_cancel(p->post_req);
 	publish_cancel_abandoned(p);
 	if (p->now.reopen)
 		start_over(p);

@@ -76,7 +76,9 @@ static void api_set_limits(const struct api_req *req, struct http_request *rq)
 	rq->total_timeout_s = idle * API_CALL_IDLES;
 	if (req->limits == API_LIMITS_COMPLETE) {
 		rq->reply_timeout_s = idle * API_COMPLETE_IDLES;
-	} else if (req->limits == API_LIMITS_BODY) {
+	} else if (req->limits != API_LIMITS_CALL) {
+		if (req->limits == API_LIMITS_FILE)
+			rq->reply_timeout_s = idle * API_COMPLETE_IDLES;
 		rq->total_timeout_s = idle * API_BODY_IDLES;
 		if (rq->total_timeout_s < API_BODY_MIN_S)
 			rq->total_timeout_s = API_BODY_MIN_S;
@@ -131,6 +133,7 @@ static int api_prepare(struct hq_job *job, struct http_request *rq)
 	rq->body_len = req->body.len;
 	rq->part = req->has_part ? &req->part : NULL;
 	rq->reply_max = req->reply_max;
+	rq->fresh = req->once;
 	api_set_limits(req, rq);
 	if (req->ops->prepare)
 		req->ops->prepare(req, rq);
@@ -200,7 +203,11 @@ static void judge_refusal(struct api_req *req, const struct http_result *res, st
 	v->retry = hq_worth_retry(res, quota);
 	v->throttled = status == 429 && !quota;
 	v->retry_after_ms = res->head.retry_after_ms;
-	if (req->lasting && (status >= 500 || status == 408 || status == 409))
+	if (req->may_be_absent && status == 501)
+		v->retry = false;
+	/* What is sent once and was not sent whole was not done either. */
+	if (req->lasting && (status >= 500 || status == 408 || status == 409) &&
+	    (!req->once || res->sent_whole))
 		err->maybe_applied = true;
 }
 
@@ -248,6 +255,7 @@ static void api_judge(struct hq_job *job, const struct http_result *res, struct 
 		judge_refusal(req, res, v);
 	else
 		judge_reply(req, res, v);
+	v->retry &= !(req->once && req->err.maybe_applied);
 out:
 	note_attempt(req);
 	if (req->err.kind == API_OK)
@@ -515,8 +523,9 @@ void api_get_stats(struct api *api, struct api_stats *ret)
 
 void api_get_op_stats(struct api *api, enum api_op op, struct api_op_stats *ret)
 {
-	static const char *const names[API_OPS] = { "create", "part", "complete", "cancel",
-						    "list",   "get",  "delete",	  "content" };
+	static const char *const names[API_OPS] = { "create", "part",	 "complete",
+						    "cancel", "list",	 "get",
+						    "delete", "content", "upload_file" };
 
 	ret->name = names[op];
 	hist_get(&api->times[op], &ret->times);

@@ -40,6 +40,7 @@
 /* Bytes of payload in a Part (D: 64 MB; S: the SDK sends 64 MiB). */
 #define API_PART_MAX (64ULL << 20)
 #define API_UPLOAD_MAX (8ULL << 30) /* bytes of an Upload (D) */
+#define API_FILE_MAX (512ULL << 20) /* bytes that POST /files takes (D: 512 MB) */
 #define API_UPLOAD_TTL_S 3600	    /* an Upload expires after this time (D, R) */
 #define API_FILENAME_MAX 16384	    /* longest filename taken from a reply, in bytes */
 
@@ -262,8 +263,21 @@ struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t 
 				 uint64_t len, api_data_cb *data, api_content_cb *done, void *arg);
 
 /*
- * POST /files is not used to publish; a mount sends everything through Uploads.
+ * POST /files: a File in one request, for services without Uploads. The whole of fd, from its
+ * beginning; fairness and moving as for a Part. Bytes of which the MD5 is not md5_hex are not
+ * sent to their end: API_ERR_LOCAL with -EBADMSG, and there is no File. Checked in the reply:
+ * bytes (where the service knows them) and purpose. Not tried again when the File may exist
+ * (maybe_applied): then it has to be looked for. Its parts in time-outs: those of a Part, and
+ * of a complete for the reply.
  */
+struct api_file_body {
+	int fd;
+	const char *md5_hex;
+	uint64_t fairness;
+	atomic_ullong *moving;
+};
+struct api_req *api_file_upload(struct api *api, const struct api_upload_spec *spec,
+				const struct api_file_body *body, api_file_cb *cb, void *arg);
 
 /* Helpers, pure, any thread. */
 const char *api_mime_type(const char *filename); /* by its ending; never NULL */
@@ -286,6 +300,7 @@ enum api_op {
 	API_OP_GET,
 	API_OP_DELETE,
 	API_OP_CONTENT,
+	API_OP_UPLOAD_FILE,
 	API_OPS
 };
 /* What each attempt took from being sent to its end, and how many of them were no success. */

@@ -18,7 +18,7 @@
 #define API_GARBLED_RETRIES 2
 
 /* The time-outs of a kind of request, as multiples of idle_timeout_s; see api_set_limits(). */
-enum api_limits { API_LIMITS_CALL, API_LIMITS_COMPLETE, API_LIMITS_BODY };
+enum api_limits { API_LIMITS_CALL, API_LIMITS_COMPLETE, API_LIMITS_BODY, API_LIMITS_FILE };
 
 struct api_call_ops {
 	enum api_op op;
@@ -40,7 +40,9 @@ struct api_req {
 	const struct api_call_ops *ops;
 	enum http_method method;
 	enum api_limits limits;
-	bool lasting; /* a 5xx may come from a proxy after the work was done, and matters */
+	bool lasting;	    /* a 5xx may come from a proxy after the work was done, and matters */
+	bool once;	    /* never again when the work may have been done; with lasting */
+	bool may_be_absent; /* a 501 says that there is no such endpoint */
 	bool again_if_garbled; /* doing it twice is harmless */
 	size_t reply_max;
 	char *path; /* behind the base URL; NULL: refusal says why */

@@ -86,6 +86,7 @@ struct api_req *api_upload_create(struct api *api, const struct api_upload_spec 
 	c->arg = arg;
 	c->bytes = spec->bytes;
 	c->req.lasting = true;
+	c->req.may_be_absent = true;
 	/* An Upload too many expires within the hour. */
 	c->req.again_if_garbled = true;
 	api_json_put_create(&c->req.body, spec);

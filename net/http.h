@@ -73,10 +73,19 @@ bool http_post(struct http *h, struct http_task *task);
 
 enum http_method { HTTP_GET, HTTP_POST, HTTP_DELETE };
 
-/* A multipart/form-data body with one field, of len bytes of fd from offset. */
+struct http_field {
+	const char *name, *value;
+};
+
+/*
+ * A multipart/form-data body: a field of len bytes of fd from offset, and in front of it fields
+ * of text.
+ */
 struct http_part {
+	const struct http_field *before; /* up to one without a name; NULL: none */
 	const char *field, *filename;
-	int fd; /* open and unchanged until the transfer ends */
+	const char *type; /* Content-Type of the field; NULL: application/octet-stream */
+	int fd;		  /* open and unchanged until the transfer ends */
 	uint64_t offset, len;
 	/*
 	 * Or NULL. Grows by what is handed to the connection; all of it is taken back
@@ -91,6 +100,12 @@ struct http_part {
 	 */
 	uint64_t (*ready)(void *arg, uint64_t at);
 	void *ready_arg;
+	/*
+	 * Or NULL. Sees the bytes before the connection does, in order; at: where they lie from
+	 * offset on, 0 for each new beginning. A negative errno ends the transfer short of them.
+	 */
+	int (*check)(void *arg, uint64_t at, const void *data, size_t len);
+	void *check_arg;
 };
 
 #define HTTP_ENOUGH 1
@@ -137,7 +152,8 @@ struct http_request {
 	const struct http_part *part; /* or NULL; copied, but for the fd */
 	size_t reply_max;	      /* bytes collected of a 2xx body */
 	http_data_cb *data;	      /* NULL: collect */
-	bool follow;		      /* redirects of a GET, never from https to http */
+	bool fresh;  /* not on a kept connection, which may break and leave it open what was done */
+	bool follow; /* redirects of a GET, never from https to http */
 	unsigned idle_timeout_s, reply_timeout_s, total_timeout_s;
 	http_done_cb *done;
 	void *arg; /* for data and done */

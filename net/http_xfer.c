@@ -48,6 +48,10 @@ static size_t on_part_read(char *dst, size_t size, size_t count, void *arg)
 		x->local_errno = n ? -errno : -EIO;
 		return CURL_READFUNC_ABORT;
 	}
+	x->local_errno =
+		x->part.check ? x->part.check(x->part.check_arg, x->part_at, dst, (size_t)n) : 0;
+	if (x->local_errno)
+		return CURL_READFUNC_ABORT;
 	x->part_at += (size_t)n;
 	if (x->part.moving)
 		atomic_fetch_add(x->part.moving, (unsigned long long)n);
@@ -165,6 +169,19 @@ static int set_headers(struct http_xfer *x, const struct http_request *rq)
 	return 0;
 }
 
+static int add_text(struct http_xfer *x, const struct http_field *field)
+{
+	curl_mimepart *part;
+
+	for (; field && field->name; field++) {
+		part = curl_mime_addpart(x->mime);
+		if (!part || curl_mime_name(part, field->name) ||
+		    curl_mime_data(part, field->value, CURL_ZERO_TERMINATED))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int set_part(struct http_xfer *x, const struct http_part *part)
 {
 	curl_mimepart *field;
@@ -172,13 +189,18 @@ static int set_part(struct http_xfer *x, const struct http_part *part)
 	x->part = *part;
 	x->body_len = part->len;
 	x->mime = curl_mime_init(x->easy);
-	field = x->mime ? curl_mime_addpart(x->mime) : NULL;
+	if (!x->mime || add_text(x, part->before))
+		return -ENOMEM;
+	field = curl_mime_addpart(x->mime);
 	if (!field || curl_mime_name(field, part->field) ||
 	    curl_mime_filename(field, part->filename) ||
-	    curl_mime_type(field, "application/octet-stream") ||
+	    curl_mime_type(field, part->type ? part->type : "application/octet-stream") ||
 	    curl_mime_data_cb(field, (curl_off_t)part->len, on_part_read, on_part_seek, NULL, x))
 		return -ENOMEM;
-	x->part.field = x->part.filename = NULL;
+	x->part.field = x->part.filename = x->part.type = NULL;
+	x->part.before = NULL;
+	/* A quote in a filename as \", which more servers undo than a %22. */
+	curl_easy_setopt(x->easy, CURLOPT_MIME_OPTIONS, CURLMIMEOPT_FORMESCAPE);
 	curl_easy_setopt(x->easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_UPLOAD_BUFFER);
 	return curl_easy_setopt(x->easy, CURLOPT_MIMEPOST, x->mime) ? -ENOMEM : 0;
 }
@@ -221,6 +243,8 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 	http_conn_setup(x);
 	if (x->http->user_agent)
 		curl_easy_setopt(e, CURLOPT_USERAGENT, x->http->user_agent);
+	if (rq->fresh)
+		curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
 	if (rq->data)
 		curl_easy_setopt(e, CURLOPT_BUFFERSIZE, HTTP_DATA_BUFFER);
 }

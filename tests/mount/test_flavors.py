@@ -1,17 +1,19 @@
 """Services beside OpenAI's: the core of writing, on each that uploads-server can play."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from harness import DEADLINE, KEY, MIB, assert_published, bash, make_file, run, wait_until
+from harness import DEADLINE, KEY, MIB, assert_published, bash, make_file, run, wait_until, xattr
 
 # The server's flavor, and what the mount is told.
 FLAVORS = {
     "azure": ("azure", {}),
     "azure-dated": ("azure", {"api_version": "2024-10-21"}),
     "sequential": ("sequential", {"parallel": "1", "part_size": "5M"}),
+    "files-only": ("files-only", {}),
 }
 SIZE = 5 * MIB + 12345
 
@@ -24,13 +26,16 @@ class Rig:
         self.mount = world.mount(self.server, **{**words, **options})
         self.source = make_file(world.path("source"), SIZE)
         self.dest = self.mount.path("batch", "out.jsonl")
+        # The request with which the File comes to be.
+        self.last = "upload_file" if flavor == "files-only" else "complete"
 
 
-@pytest.fixture(params=FLAVORS)
+@pytest.fixture
 def rig(request, world):
-    return Rig(world, request.param)
+    return Rig(world, request.param, retry_timeout="20")
 
 
+@pytest.mark.parametrize("rig", FLAVORS, indirect=True)
 def test_cp(rig):
     """A File with the right bytes, read back by another mount, replaced, and removed."""
     run(["cp", rig.source, rig.dest])
@@ -38,15 +43,98 @@ def test_cp(rig):
     other = rig.world.mount(rig.server, **rig.mount.options)
     run(["cmp", rig.source, other.path("batch", "out.jsonl")])
     second = make_file(rig.world.path("second"), 70000)
+    run(["cp", second, rig.mount.path("batch", "other")])
+    run(["rm", rig.mount.path("batch", "other")])
     run(["cp", second, rig.dest])
     assert_published(rig.server, rig.dest, second)
     run(["rm", rig.dest])
     assert rig.server.files() == []
+    if rig.last == "upload_file":
+        # Asked twice, for all files.
+        assert [x["status"] for x in rig.server.journal(op="create")] == [404, 404]
     if rig.server.base == "/v1":
         return
     dated = "api_version" in rig.mount.options
     paths = [x["path"] for x in rig.server.journal() if x["op"] == "part"]
     assert paths and all(p.startswith("/openai/v1/") != dated for p in paths)
+
+
+def some(*flavors):
+    """These in every build, the others in the plain one: what differs is in few places."""
+    return pytest.mark.parametrize("rig", [
+        pytest.param(x, marks=() if x in flavors else pytest.mark.plain)
+        for x in FLAVORS if x != "azure-dated"], indirect=True)
+
+
+@some("files-only")
+def test_update_and_rename(rig):
+    """Written in place, appended to, and renamed: each time one File, with the right bytes."""
+    run(["cp", rig.source, rig.dest])
+    for path in (rig.source, rig.dest):
+        run(["dd", "if=/dev/zero", "of=" + path, "bs=1000", "seek=6000", "count=3", "conv=notrunc"])
+        bash('echo "one more line" >> "$1"', path)
+    assert_published(rig.server, rig.dest, rig.source)
+    moved = rig.mount.path("user_data", "moved.txt")
+    run(["mv", rig.dest, moved])
+    assert [(x["filename"], x["purpose"]) for x in rig.server.files()] == [("moved.txt", "user_data")]
+    run(["cmp", rig.source, moved])
+    assert not os.path.exists(rig.dest)
+
+
+@some("azure")
+def test_refused(rig):
+    """In words of the service; with the cause gone the bytes that stayed become a File."""
+    rig.mount.may_fail = True
+    rig.server.faults([{"op": rig.last, "times": 0, "action": "status", "status": 400,
+                        "code": "odd", "message": "We do not want it"}])
+    result = run(["cp", rig.source, rig.dest], check=False)
+    assert result.returncode == 1 and "Invalid argument" in result.stderr
+    assert xattr(rig.dest, "status") == "failed"
+    assert "HTTP 400 odd: We do not want it" in xattr(rig.dest, "error")
+    assert rig.server.files() == []
+    rig.server.faults([])
+    run(["setfattr", "-n", "user.upload.publish", "-v", "1", rig.dest])
+    assert_published(rig.server, rig.dest, rig.source)
+
+
+@some("files-only")
+def test_lost_reply(rig):
+    """The work was done, the reply did not come: no second File, no failure."""
+    rig.server.faults([{"op": rig.last, "action": "drop"}])
+    run(["cp", rig.source, rig.dest])
+    assert_published(rig.server, rig.dest, rig.source)
+
+
+@some("files-only")
+def test_killed_daemon(rig):
+    """It dies while the service makes the File: the next one finds it, and makes no other."""
+    rig.server.faults([{"op": rig.last, "action": "stall", "when": "after"}])
+    proc = subprocess.Popen(["cp", rig.source, rig.dest], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(rig.server.files, "the File is made")
+        rig.mount.kill()
+        proc.wait(DEADLINE)
+    finally:
+        proc.kill()
+        proc.wait()
+    rig.server.faults([])
+    rig.mount.remount()
+    wait_until(lambda: xattr(rig.dest, "status") == "completed", "the File is found")
+    # The MD5 is of what this daemon has published; the bytes are what counts.
+    assert [x["bytes"] for x in rig.server.files()] == [SIZE]
+    run(["cmp", rig.source, rig.dest])
+
+
+@pytest.mark.plain
+def test_large_as_a_whole(world):
+    """One request, streamed from the staged file: the daemon's memory does not grow."""
+    rig = Rig(world, "files-only")
+    run(["cp", rig.source, rig.dest])
+    before = rig.mount.memory("VmHWM")
+    source = make_file(world.path("large"), 150 * MIB)
+    run(["cp", source, rig.dest])
+    assert_published(rig.server, rig.dest, source)
+    assert rig.mount.memory("VmHWM") < before + 40 * MIB
 
 
 def test_azure_key_in_the_environment(world):
@@ -105,3 +193,17 @@ def test_sequential_files_take_turns(world):
          'for p in $pids; do wait $p || exit 1; done', rig.source, rig.mount.path("batch"))
     assert len(rig.server.files(bytes=SIZE)) == 8
     assert not [x for x in rig.server.journal(op="part") if x["status"] != 200]
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("status", [405, 501])
+def test_other_ways_to_have_no_uploads(world, status):
+    """What else servers answer that have none; 501 is not waited for."""
+    server = world.server()
+    mount = world.mount(server, retry_timeout="60")
+    server.faults([{"op": "create", "action": "status", "status": status, "times": 0}])
+    source = make_file(world.path("source"), 1000)
+    run(["cp", source, mount.path("batch", "a")])
+    assert_published(server, mount.path("batch", "a"), source)
+    assert "no /uploads" in mount.log()
+    assert len(server.journal(op="create")) == 2

@@ -228,6 +228,14 @@ def provoke_writers(told, mount):
     told.note("no room", *close_fails(mount, "room", write_at(64 * MIB, errno.ENOSPC)))
 
 
+def provoke_whole(told, world):
+    """A service that takes a file in one request only."""
+    mount = world.mount(world.server("--flavor", "files-only"), retry_delay="600")
+    mount.may_fail = True
+    told.note("too large for",
+              *close_fails(mount, "large", lambda fd: os.pwrite(fd, b"x", 512 * MIB)))
+
+
 def provoke_damage(told, world, server):
     """Bytes that change on disk before they are sent, while create gets no answer."""
     mount = world.mount(server, retry_timeout="60", retry_delay="600")
@@ -280,6 +288,7 @@ def test_errors_of_files(world):
         provoke_reading(told, server, mount)
         provoke_refusals(told, server, mount)
         provoke_writers(told, mount)
+        provoke_whole(told, world)
         provoke_damage(told, world, server)
         provoke_end(told, world, server)
         server.kill()

@@ -390,6 +390,20 @@ struct api_req *api_upload_cancel(struct api *api, const char *upload_id, api_up
 	return req_submit(api, r);
 }
 
+struct api_req *api_file_upload(struct api *api, const struct api_upload_spec *spec,
+				const struct api_file_body *body, api_file_cb *cb, void *arg)
+{
+	struct api_req *r = req_new(FAKE_UPLOAD, NULL, arg);
+
+	r->filename = fake_copy(spec->filename);
+	r->purpose = fake_copy(spec->purpose);
+	r->md5 = fake_copy(body->md5_hex);
+	r->len = spec->bytes;
+	r->fd = body->fd;
+	r->cb.file = cb;
+	return req_submit(api, r);
+}
+
 struct api_req *api_file_list(struct api *api, const char *purpose, const char *after,
 			      unsigned limit, bool desc, api_page_cb *cb, void *arg)
 {

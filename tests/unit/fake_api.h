@@ -30,7 +30,8 @@ enum fake_op {
 	FAKE_GET,
 	FAKE_DELETE,
 	FAKE_CONTENT,
-	FAKE_OPS /* their number; in the functions below: all of them */
+	FAKE_UPLOAD, /* POST /files */
+	FAKE_OPS     /* their number; in the functions below: all of them */
 };
 
 /* api_new() with a plain configuration; aborts the test when it fails. */
@@ -79,11 +80,11 @@ bool fake_api_wait_idle(struct api *api);
 struct fake_call {
 	enum fake_op op;
 	char id[API_ID_MAX + 1]; /* the upload or file it is about, or "" */
-	char filename[256];	 /* create */
-	char purpose[64];	 /* create, list */
-	char md5[64];		 /* complete; "" when none was given */
+	char filename[256];	 /* create, upload */
+	char purpose[64];	 /* create, upload, list */
+	char md5[64];		 /* complete, upload; "" when none was given */
 	char text[256];		 /* complete: the part ids, with a space between; list: after */
-	uint64_t offset, len;	 /* part, content; create and complete: len is bytes;
+	uint64_t offset, len;	 /* part, content; create, complete, upload: len is bytes;
 				  * list: its limit */
 	size_t part_count;	 /* complete */
 	bool done, cancelled;	 /* its callback has returned; it was cancelled before that */

@@ -278,6 +278,19 @@ static void work_complete(struct api *api, struct api_req *r)
 	r->up = up;
 }
 
+static void work_upload(struct api *api, struct api_req *r)
+{
+	struct blob blob = { fake_need(malloc(r->len + 1)), r->len };
+
+	if (pread(r->fd, blob.data, r->len, 0) == (ssize_t)r->len && md5_matches(&blob, r->md5)) {
+		r->file = fake_file_add(api, r->filename, r->purpose, blob);
+		return;
+	}
+	free(blob.data);
+	r->err = fake_api_error(API_ERR_LOCAL, 0, "", "not the bytes that were hashed");
+	r->err.local_errno = -EBADMSG;
+}
+
 static void work_cancel(struct api *api, struct api_req *r)
 {
 	struct upload *up = upload_pending(api, r);
@@ -310,6 +323,8 @@ void fake_req_work(struct api *api, struct api_req *r)
 		work_part(api, r);
 	else if (r->op == FAKE_COMPLETE)
 		work_complete(api, r);
+	else if (r->op == FAKE_UPLOAD)
+		work_upload(api, r);
 	else if (r->op == FAKE_CANCEL)
 		work_cancel(api, r);
 	else if (r->op == FAKE_GET || r->op == FAKE_DELETE || (r->op == FAKE_LIST && r->id))
@@ -330,6 +345,7 @@ static void file_view(const struct file *f, struct api_file *ret)
 	ret->bytes = f->blob.len;
 	ret->created_at = f->created_at;
 	ret->expires_at = 0;
+	ret->bytes_unknown = false;
 }
 
 static void reply_upload(struct api_req *r)
@@ -423,6 +439,7 @@ void fake_req_reply(struct api_req *r)
 		reply_page(r);
 		break;
 	case FAKE_GET:
+	case FAKE_UPLOAD:
 		if (ok)
 			file_view(r->file, &file);
 		r->cb.file(r->arg, &r->err, ok ? &file : NULL);

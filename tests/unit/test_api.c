@@ -856,6 +856,133 @@ static void test_bad_body(void **state)
 	assert_ok(&w);
 }
 
+/* ---- POST /files ---- */
+
+static void upload_file(struct api_wait *w, const char *name, const char *data, size_t len)
+{
+	struct api_upload_spec spec = {
+		.filename = name,
+		.purpose = "batch",
+		.mime_type = "text/jsonl",
+		.bytes = len,
+		.expires_after_s = 7200,
+	};
+	char md5[DIGEST_HEX_SIZE];
+	struct api_file_body body = { .fd = fd, .md5_hex = md5 };
+
+	md5_of(data, len, md5);
+	api_wait_init(w);
+	assert_true(api_wait_for(w, api_file_upload(api, &spec, &body, api_wait_file, w)));
+}
+
+static size_t count_files(void)
+{
+	struct api_wait w;
+
+	api_wait_init(&w);
+	assert_true(api_wait_for(&w, api_file_list(api, NULL, NULL, 10, true, api_wait_page, &w)));
+	assert_int_equal(w.err.kind, API_OK);
+	return w.count;
+}
+
+static void test_upload_file(void **state)
+{
+	static const char *const names[] = { "dir/train.jsonl", "a \"quoted\" \\ name",
+					     "\xc3\xa4;=%22" };
+	struct api_wait w, back;
+	size_t i, len = 300000;
+	char *data = stage(len);
+
+	(void)state;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		upload_file(&w, names[i], data, len);
+		assert_int_equal(w.err.kind, API_OK);
+		assert_int_equal(w.err.attempts, 1);
+		assert_int_equal(w.bytes, len);
+		assert_string_equal(w.filename, names[i]);
+		api_wait_init(&back);
+		assert_true(api_wait_for(&back,
+					 api_file_content(api, w.id, 0, UINT64_MAX, api_wait_data,
+							  api_wait_content, &back)));
+		assert_int_equal(back.data.len, len);
+		assert_memory_equal(buf_str(&back.data), data, len);
+		api_wait_release(&back);
+	}
+	upload_file(&w, "a\nb", data, len);
+	assert_int_equal(w.err.kind, API_ERR_CONFIG);
+	free(data);
+}
+
+/* What is on disk is no longer what was hashed: it never becomes a File. */
+static void test_upload_file_damaged(void **state)
+{
+	struct api_wait w;
+	size_t len = 300000;
+	char *data = stage(len);
+
+	(void)state;
+	assert_int_equal(pwrite(fd, "x", 1, 150000), 1);
+	upload_file(&w, "a", data, len);
+	assert_int_equal(w.err.kind, API_ERR_LOCAL);
+	assert_int_equal(w.err.local_errno, -EBADMSG);
+	assert_int_equal(w.err.attempts, 1);
+	assert_int_equal(count_files(), 0);
+	free(data);
+}
+
+/* Again when it was surely not done; never when it may have been. */
+static void test_upload_file_once(void **state)
+{
+	static const struct {
+		const char *rule;
+		unsigned attempts;
+		bool maybe;
+		size_t files;
+	} cases[] = {
+		{ "\"action\":\"status\",\"status\":429", 2, false, 1 },
+		{ "\"action\":\"reset\",\"when\":\"during\"", 2, false, 1 },
+		{ "\"action\":\"drop\"", 1, true, 1 },
+		{ "\"action\":\"reset\",\"when\":\"after\"", 1, true, 1 },
+		{ "\"action\":\"truncate\"", 1, true, 1 },
+		{ "\"action\":\"invalid_json\"", 1, true, 1 },
+		{ "\"action\":\"wrong_bytes\"", 1, true, 1 },
+		{ "\"action\":\"status\",\"status\":503,\"when\":\"after\"", 1, true, 1 },
+	};
+	struct api_wait w;
+	size_t i, most = 24 << 20, len, files = 0;
+	char *data = stage(most), rules[256];
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(rules, sizeof(rules), "[{\"op\":\"upload_file\",%s,\"comment\":%zu}]",
+			 cases[i].rule, i);
+		set_faults(rules);
+		/* More than the sockets hold: a cut in the middle is one for both ends. */
+		len = strstr(rules, "during") ? most : 100000;
+		upload_file(&w, "a", data, len);
+		assert_int_equal(w.err.attempts, cases[i].attempts);
+		assert_int_equal(w.err.maybe_applied, cases[i].maybe);
+		assert_int_equal(w.err.kind == API_OK, !cases[i].maybe);
+		set_faults("[]");
+		files += cases[i].files;
+		assert_int_equal(count_files(), files);
+	}
+	free(data);
+}
+
+/* 501 at a create says that there is no such endpoint: nobody waits for it to come. */
+static void test_no_uploads(void **state)
+{
+	struct api_wait w;
+
+	(void)state;
+	set_faults("[{\"op\":\"create\",\"action\":\"status\",\"status\":501,\"times\":0}]");
+	create(&w, "batch", 10);
+	assert_int_equal(w.err.kind, API_ERR_HTTP);
+	assert_int_equal(w.err.http_status, 501);
+	assert_int_equal(w.err.attempts, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -877,6 +1004,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancel_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_in_callback, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_free_under_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_upload_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_upload_file_damaged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_upload_file_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_uploads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_body, setup, teardown),
 	};
 

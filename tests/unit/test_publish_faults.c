@@ -141,8 +141,11 @@ static void fail_at(enum fake_op op, const struct error_case *c)
 
 static void fail_at_each(enum fake_op op)
 {
-	for (size_t i = 0; i < sizeof(error_cases) / sizeof(error_cases[0]); i++)
-		fail_at(op, &error_cases[i]);
+	for (size_t i = 0; i < sizeof(error_cases) / sizeof(error_cases[0]); i++) {
+		/* A create that is not found: there may be no Uploads; see test_publish_whole.c. */
+		if (op != FAKE_CREATE || error_cases[i].status != 404)
+			fail_at(op, &error_cases[i]);
+	}
 }
 
 static void test_create_fails(void **state)

@@ -257,6 +257,37 @@ static void test_waits_for_replies(void **state)
 	assert_int_equal(publish_next(&v), ACT_CLEANUP);
 }
 
+static void test_whole(void **state)
+{
+	struct publish_view v = idle();
+
+	(void)state;
+	v.whole = true;
+	assert_int_equal(publish_next(&v), ACT_POST);
+	v.md5_known = false;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.md5_err = -EIO;
+	assert_int_equal(publish_next(&v), ACT_FAIL_READ);
+	v.too_large = true;
+	assert_int_equal(publish_next(&v), ACT_FAIL_SIZE);
+	v = idle();
+	v.whole = true;
+	v.held = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.held = v.synced = false;
+	assert_int_equal(publish_next(&v), ACT_SYNC);
+	v.syncing = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	/* Before the close nothing leaves, whatever is foreseen. */
+	v = idle();
+	v.whole = true;
+	v.sealed = v.md5_known = false;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v = idle();
+	v.whole = v.complete_unknown = true;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+}
+
 /* ---- all combinations ---- */
 
 #define FLAGS 15
@@ -273,6 +304,8 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_WAIT:
 		return true;
 	case ACT_CREATE:
+	case ACT_POST:
+	case ACT_FAIL_SIZE:
 	case ACT_END_EMPTY:
 	case ACT_END_ABORTED:
 	case ACT_END_DROPPED:
@@ -281,12 +314,14 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_SEND_LIVE:
 	case ACT_COMPLETE:
 	case ACT_CANCEL:
-	case ACT_FAIL_READ:
 		return v->phase == PHASE_OPEN;
+	case ACT_FAIL_READ:
+		return v->phase == PHASE_OPEN || (v->phase == PHASE_IDLE && v->whole);
 	case ACT_SYNC:
 		/* Beside a reply that is awaited, too: a closer may wait for the disk alone. */
 		return v->phase == PHASE_IDLE || v->phase == PHASE_OPEN ||
-		       v->phase == PHASE_CREATING || v->phase == PHASE_PROBING;
+		       v->phase == PHASE_CREATING || v->phase == PHASE_ASKING ||
+		       v->phase == PHASE_PROBING;
 	case ACT_LOOKUP:
 		return v->phase == PHASE_IDLE || v->phase == PHASE_OPEN;
 	case ACT_REOPEN:
@@ -305,6 +340,13 @@ static void check_complete(const struct publish_view *v, enum publish_action a, 
 	MUST(!v->mismatch && !v->expired && v->size_known);
 }
 
+/* As a whole: one request, after the close, of bytes of which the MD5 is known. */
+static void check_whole(const struct publish_view *v, enum publish_action a, unsigned flags)
+{
+	MUST(v->whole && v->sealed && v->synced && !v->held && !v->complete_unknown && v->size);
+	MUST(a == ACT_POST ? v->md5_known && !v->md5_err && !v->too_large : v->too_large);
+}
+
 static void check(const struct publish_view *v, unsigned flags)
 {
 	enum publish_action a = publish_next(v);
@@ -313,7 +355,10 @@ static void check(const struct publish_view *v, unsigned flags)
 	MUST(fits_phase(v, a));
 	if (a == ACT_COMPLETE)
 		check_complete(v, a, flags);
+	if (a == ACT_POST || a == ACT_FAIL_SIZE)
+		check_whole(v, a, flags);
 	if (a == ACT_CREATE) {
+		MUST(!v->whole);
 		MUST(!v->complete_unknown && v->size_known && v->size > 0);
 		MUST(!v->stream_failed || (v->sealed && !v->held));
 	}
@@ -323,7 +368,7 @@ static void check(const struct publish_view *v, unsigned flags)
 		MUST(v->live && !v->sealed && !v->mismatch && !v->expired && v->size_known);
 	if (unwanted)
 		MUST(a != ACT_CREATE && a != ACT_SEND && a != ACT_SEND_LIVE && a != ACT_COMPLETE &&
-		     a != ACT_SYNC);
+		     a != ACT_SYNC && a != ACT_POST && a != ACT_FAIL_SIZE);
 	if (a == ACT_SYNC)
 		MUST(v->sealed && !v->synced && !v->syncing);
 	if (a == ACT_LOOKUP)
@@ -340,7 +385,9 @@ static void check(const struct publish_view *v, unsigned flags)
 	if (v->phase == PHASE_OPEN && !unwanted && v->sealed && !v->held && v->synced &&
 	    !v->missing && !v->sending && v->md5_known)
 		MUST(a != ACT_WAIT);
-	if (v->phase == PHASE_IDLE && v->sealed && v->synced && !v->held)
+	/* A whole file waits for its MD5. */
+	if (v->phase == PHASE_IDLE && v->sealed && v->synced && !v->held &&
+	    (!v->whole || v->md5_known || v->md5_err))
 		MUST(a != ACT_WAIT);
 	if ((v->phase == PHASE_IDLE || v->phase == PHASE_OPEN) && unwanted)
 		MUST(a != ACT_WAIT);
@@ -377,7 +424,8 @@ static void test_all_combinations(void **state)
 	(void)state;
 	for (unsigned phase = PHASE_IDLE; phase <= PHASE_ENDED; phase++) {
 		for (unsigned flags = 0; flags < 1U << FLAGS; flags++) {
-			for (unsigned k = 0; k < 12; k++) {
+			/* Above 12: without Uploads, which only matters when idle. */
+			for (unsigned k = 0; k < (phase == PHASE_IDLE ? 36 : 12); k++) {
 				*v = (struct publish_view){
 					.phase = (enum publish_phase)phase,
 					.dropped = flags & 1,
@@ -395,7 +443,9 @@ static void test_all_combinations(void **state)
 					.syncing = flags & 4096,
 					.slot = flags & 8192,
 					.md5_known = flags & 16384,
-					.md5_err = k >= 6 && !(flags & 16384) ? -EIO : 0,
+					.md5_err = k % 12 >= 6 && !(flags & 16384) ? -EIO : 0,
+					.whole = k >= 12,
+					.too_large = k >= 24,
 					.ready = k % 6 == 1 || k % 6 == 3,
 					.sending = k % 6 == 2 || k % 6 == 3,
 					.live = k % 6 >= 4,
@@ -423,6 +473,7 @@ int main(void)
 		cmocka_unit_test(test_complete_in_doubt),
 		cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_waits_for_replies),
+		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_all_combinations),
 	};
 
