@@ -119,15 +119,16 @@ static void put_queues(const struct status_source *src, struct buf *b)
 	struct api_queue q[API_QUEUES];
 
 	api_get_queues(src->api, q);
-	head(b, "requests", "gauge", "Requests that wait, wait for their next try, or run.");
+	head(b, "pending_requests", "gauge",
+	     "Requests that wait, wait for their next try, or run.");
 	for (unsigned i = 0; i < API_QUEUES; i++) {
 		const char *name = q[i].name;
 
-		buf_addf(b, "uploadfs_requests{queue=\"%s\",state=\"waiting\"} %u\n", name,
+		buf_addf(b, "uploadfs_pending_requests{queue=\"%s\",state=\"waiting\"} %u\n", name,
 			 q[i].waiting);
-		buf_addf(b, "uploadfs_requests{queue=\"%s\",state=\"delayed\"} %u\n", name,
+		buf_addf(b, "uploadfs_pending_requests{queue=\"%s\",state=\"delayed\"} %u\n", name,
 			 q[i].delayed);
-		buf_addf(b, "uploadfs_requests{queue=\"%s\",state=\"running\"} %u\n", name,
+		buf_addf(b, "uploadfs_pending_requests{queue=\"%s\",state=\"running\"} %u\n", name,
 			 q[i].running);
 	}
 	head(b, "worker_queue_length", "gauge", "Jobs that wait for a worker thread.");

@@ -5,7 +5,6 @@ against the rules of the Prometheus text format.
 import errno
 import json
 import os
-import re
 import stat
 import subprocess
 
@@ -13,6 +12,7 @@ import jsonschema
 import pytest
 
 import harness
+import prometheus
 from harness import KEY, MIB, ROOT, bash, make_file, python, run, wait_until, xattr
 
 with open(os.path.join(ROOT, "docs", "status.schema.json"), encoding="utf-8") as f:
@@ -43,51 +43,13 @@ def entry_with(mount, path, word):
 
 
 def metrics(mount):
-    """{'name{labels}': value}, after a check of the whole text."""
-    with open(mount.path(".uploadfs", "metrics"), encoding="utf-8") as f:
+    """{'name{labels}': value}, after a check of the whole text; see test_metrics.py for more."""
+    with open(mount.path(".uploadfs", "metrics"), encoding="utf-8", newline="") as f:
         text = f.read()
     assert KEY not in text
-    values, kinds, last = {}, {}, None
-    for line in text.splitlines():
-        if line.startswith("#"):
-            m = re.fullmatch(r"# (HELP|TYPE) (uploadfs_[a-z0-9_]+) (.+)", line)
-            assert m, line
-            if m.group(1) == "TYPE":
-                assert m.group(3) in ("counter", "gauge", "histogram"), line
-                assert m.group(2) not in kinds, "a family stands in two places: " + line
-                kinds[m.group(2)] = m.group(3)
-                assert m.group(2).endswith("_total") == (m.group(3) == "counter"), line
-            last = m.group(2)
-            continue
-        m = re.fullmatch(r'(uploadfs_[a-z0-9_]+)(\{(?:[a-z]+="[^"\\\n]*",?)+\})? ([0-9.]+)', line)
-        assert m, line
-        family = m.group(1)
-        if family not in kinds:
-            family = re.sub(r"_(bucket|sum|count)$", "", family)
-            assert kinds.get(family) == "histogram", line
-        assert family == last, "not below its TYPE: " + line
-        assert m.group(1) + (m.group(2) or "") not in values, "twice: " + line
-        values[m.group(1) + (m.group(2) or "")] = float(m.group(3))
-    check_histograms(values, [k for k, v in kinds.items() if v == "histogram"])
-    return values
-
-
-def check_histograms(values, families):
-    """Buckets never fall, and the last one is the count."""
-    for family in families:
-        series = {}
-        for key, value in values.items():
-            m = re.fullmatch(family + r'_bucket\{(.*)le="([^"]+)"\}', key)
-            if m:
-                series.setdefault(m.group(1).rstrip(","), []).append((m.group(2), value))
-        assert series, family
-        for labels, buckets in series.items():
-            assert [float(b) for b, _ in buckets] == sorted(float(b) for b, _ in buckets)
-            assert [v for _, v in buckets] == sorted(v for _, v in buckets)
-            assert buckets[-1][0] == "+Inf"
-            suffix = "{" + labels + "}" if labels else ""
-            assert values[family + "_count" + suffix] == buckets[-1][1]
-            assert family + "_sum" + suffix in values
+    return {name + ("{" + ",".join(f'{k}="{v}"' for k, v in labels) + "}" if labels else ""): value
+            for family in prometheus.parse(text).values()
+            for (name, labels), value in family.samples.items()}
 
 
 def test_document(server, mount, source):
@@ -190,7 +152,7 @@ def test_in_flight(world, source):
         assert doc["totals"]["publishing"] == 1 and doc["totals"]["sent"] >= found["sent"]
         values = metrics(mount)
         assert values['uploadfs_files{state="publishing"}'] == 1
-        assert values['uploadfs_requests{queue="part",state="running"}'] >= 1
+        assert values['uploadfs_pending_requests{queue="part",state="running"}'] >= 1
         server.faults([])
         server.restart()
         assert cp.wait(harness.DEADLINE) == 0
@@ -199,6 +161,19 @@ def test_in_flight(world, source):
         cp.wait()
     assert entry(mount, "batch/f") is None
     assert status(mount)["service"]["retries"] > 0
+
+
+def test_streaming(server, mount):
+    """Written, with an Upload already: the size that was declared, and what is in of it."""
+    with open(mount.path("batch", "s"), "wb", buffering=0) as f:
+        os.setxattr(f.fileno(), "user.upload.size", str(3 * MIB).encode())
+        f.write(b"x" * (2 * MIB))
+        found = wait_until(lambda: (lambda x: x if x and x["parts_done"] == 2 else None)(
+            entry_with(mount, "batch/s", "streaming")), "two Parts are in")
+        assert found["upload_size"] == 3 * MIB and found["size"] == found["sent"] == 2 * MIB
+        assert found["parts_total"] == 3 and found["upload_id"]
+        assert status(mount)["totals"]["streaming"] == 1
+        f.write(b"x" * MIB)
 
 
 def test_every_state(world, server):
