@@ -231,8 +231,6 @@ void publish_post_reply(struct publish_call *c, struct event *ev);
 void publish_act_create(struct publish *p, uint64_t size);
 /* Notes what is about to be sent, and under which name. 0 or -ENOMEM. */
 int publish_note_upload(struct publish *p, uint64_t size);
-void publish_act_send(struct publish *p);
-void publish_act_send_live(struct publish *p);
 void publish_act_complete(struct publish *p);
 void publish_act_probe(struct publish *p);
 void publish_act_sync(struct publish *p);
@@ -244,6 +242,16 @@ void publish_cancel_upload(struct publish *p); /* if there is one; to PHASE_IDLE
 void publish_cancel_by_id(struct publish *p, const char *upload_id);
 void publish_cancel_abandoned(struct publish *p); /* those of abandoned_before */
 void publish_abandoned_gone(struct publish *p, const struct event *ev);
+const char *publish_mime_type(const struct publish *p);
+void publish_forget_upload(struct publish *p); /* without a word to the server */
+void publish_release_steps(struct publish *p);
+/* Takes the sync back, waiting if it runs, and its reference. Publisher thread, or after it. */
+void publish_end_sync(struct publish *p);
+
+/* publish_parts.c */
+void publish_act_send(struct publish *p);
+void publish_act_send_live(struct publish *p);
+void publish_drop_parts(struct publish *p); /* ends those on their way */
 /* Bytes of Part i of the Upload; how many there are of so many bytes; their small length. */
 void publish_part_range(const struct publish *p, uint32_t i, uint64_t *ret_start,
 			uint64_t *ret_end);
@@ -257,11 +265,6 @@ bool publish_in_sequence(const struct publish *p);
 bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed);
 /* Of the bytes of Part i, which changes when they do (staging.h). */
 uint32_t publish_part_version(const struct publish *p, uint32_t i);
-const char *publish_mime_type(const struct publish *p);
-void publish_forget_upload(struct publish *p); /* without a word to the server */
-void publish_release_steps(struct publish *p);
-/* Takes the sync back, waiting if it runs, and its reference. Publisher thread, or after it. */
-void publish_end_sync(struct publish *p);
 
 /* publish_replies.c */
 void publish_handle(struct publish *p, const struct event *ev);
