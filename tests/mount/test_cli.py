@@ -138,6 +138,14 @@ def test_help_and_usage(world, name):
     assert "too many" in too_many
 
 
+def test_help_and_version_of_all(world):
+    """What there is fits a screen, and names the subcommands."""
+    text = cli(world, "--help").stdout
+    assert len(text.splitlines()) <= 50 and max(map(len, text.splitlines())) <= 80
+    assert all(name in text for name in (*NAMES, "recover", "doctor", "api_key_file", "--version"))
+    assert re.fullmatch(r"uploadfs \d+\.\d+\.\d+\n", cli(world, "--version").stdout)
+
+
 def test_wrong_words(world):
     assert "seconds" in cli(world, "wait", "--timeout", "x", "/", code=2).stderr
     assert "seconds" in cli(world, "wait", "/", "--timeout", code=2).stderr
