@@ -89,7 +89,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak bench lint fmt fmt-check asan tsan unit-bins \
+.PHONY: all demo test unit server-test mounted soak boot bench lint fmt fmt-check asan tsan unit-bins \
 	compile_commands.json deps install uninstall deb clean help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -121,6 +121,10 @@ mounted:
 ## soak: kill the daemon at random points for SOAK_SECONDS (600) and check what remains
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
+
+## boot: start a Debian under systemd with the package in it, in a container; shut it down in use
+boot: all
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) UPLOADFS_BUILD_TOP=$(abspath $(BUILD)) $(PYTHON) -B tests/boot.py
 
 ## bench: measure against other tools, write the table of docs/performance.md (ROWS=cp,small REPS=5)
 bench:

@@ -39,6 +39,11 @@ def package(tmp_path_factory):
     return shutil.copy(path, tmp_path_factory.mktemp("deb") / os.path.basename(path))
 
 
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return f.read()
+
+
 def fields(package):
     out = run(["dpkg-deb", "--field", package]).stdout
     return dict(re.findall(r"^([A-Z][\w-]*): (.*)$", out, re.M))
@@ -167,13 +172,13 @@ def test_life_of_the_package(world, installed, package):
     assert listed(inside) == []
 
 
-def unit_command(inside, mountpoint, **env):
-    """The words of ExecStart as systemd makes them, of the unit that is installed."""
+def unit_command(inside, name, mountpoint, **env):
+    """The words of ExecStart or ExecReload as systemd makes them, of the unit that is installed."""
     text = inside.run("cat", "/usr/lib/systemd/system/uploadfs@.service").stdout
     assert re.findall(r"^(?:Type|KillMode)=(.*)$", text, re.M) == ["notify", "mixed"]
     values = dict(x.split("=", 1) for x in re.findall(r"^Environment=(.*)$", text, re.M))
     values.update(env)
-    line, = re.findall(r"^ExecStart=(.*)$", text, re.M)
+    line, = re.findall(rf"^{name}=(.*)$", text, re.M)
     words = [re.sub(r"\$\{(\w+)\}", lambda m: values[m.group(1)], x) for x in shlex.split(line)]
     return [x.replace("%f", mountpoint) for x in words]
 
@@ -184,7 +189,7 @@ def test_command_of_the_unit(world, installed):
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.bind(world.path("notify"))
     told.settimeout(60)
-    command = unit_command(installed, "/mnt/openai", SOURCE=server.url,
+    command = unit_command(installed, "ExecStart", "/mnt/openai", SOURCE=server.url,
                            OPTIONS="close=async,retry_timeout=60")
     assert command[0] == "/usr/bin/uploadfs"
     with open(world.path("unit.log"), "wb") as log:
@@ -197,7 +202,14 @@ def test_command_of_the_unit(world, installed):
         server.faults([{"op": "part", "times": 0, "action": "stall"}])
         installed.run("cp", source, "/mnt/openai/batch/f")
         pid, = installed.processes("/mnt/openai")
-        os.kill(pid, signal.SIGHUP)
+        # Reloading reads the key file again; with that other one nothing would be published.
+        again = "the key was read again"
+        installed.write("/etc/openai.key", KEY + "2\n", 0o600)
+        installed.run("env", f"MAINPID={pid}", *unit_command(installed, "ExecReload", ""))
+        wait_until(lambda: read(world.path("unit.log")).count(again) == 1, "it is read")
+        installed.write("/etc/openai.key", KEY + "\n", 0o600)
+        installed.run("env", f"MAINPID={pid}", *unit_command(installed, "ExecReload", ""))
+        wait_until(lambda: read(world.path("unit.log")).count(again) == 2, "and once more")
         os.kill(pid, signal.SIGTERM)
         assert told.recv(9000).decode().startswith("STOPPING=1\nEXTEND_TIMEOUT_USEC=90000000\n")
         assert not server.files() and proc.poll() is None
@@ -211,5 +223,5 @@ def test_command_of_the_unit(world, installed):
         told.close()
     assert "fuse.uploadfs" not in installed.run("cat", "/proc/mounts").stdout
     # Without anything but the key: the words still make a command line.
-    assert unit_command(installed, "/mnt/openai")[1:] == ["-f", "-o", "", "--", "uploadfs",
-                                                          "/mnt/openai"]
+    assert unit_command(installed, "ExecStart", "/mnt/openai")[1:] == [
+        "-f", "-o", "", "--", "uploadfs", "/mnt/openai"]
