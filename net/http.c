@@ -23,6 +23,17 @@ static void run_tasks(struct http *h)
 	}
 }
 
+static void flush(struct http *h)
+{
+	struct http_xfer *x, *next;
+
+	for (x = TAILQ_FIRST(&h->xfers); x; x = next) {
+		next = TAILQ_NEXT(x, link);
+		if (x->gathered && http_flush(x))
+			http_finish(x, CURLE_WRITE_ERROR);
+	}
+}
+
 static void reap(struct http *h)
 {
 	struct http_xfer *x;
@@ -58,6 +69,7 @@ static void *http_thread(void *arg)
 		run_tasks(h);
 		curl_multi_perform(h->multi, &running);
 		reap(h);
+		flush(h);
 		now = clock_mono_ms();
 		http_watch(h, now);
 		next = h->cfg.tick(h->cfg.tick_arg);

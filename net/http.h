@@ -110,8 +110,8 @@ struct http_part {
 
 #define HTTP_ENOUGH 1
 /*
- * Takes the body of a 2xx reply as it comes: 0 to go on, HTTP_ENOUGH to end the
- * transfer here with success, or a negative errno to fail it.
+ * Takes the body of a 2xx reply as it comes, up to 256 KiB at once: 0 to go on, HTTP_ENOUGH to
+ * end the transfer here with success, or a negative errno to fail it.
  */
 typedef int http_data_cb(void *arg, const struct http_head *head, const void *data, size_t len);
 

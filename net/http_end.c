@@ -157,6 +157,7 @@ void http_finish(struct http_xfer *x, CURLcode code)
 	count_bytes(x);
 	if (follow(x, code))
 		return;
+	http_flush(x);
 	fill_result(x, code, &res);
 	unlink_xfer(x);
 	x->done(x->arg, &res);

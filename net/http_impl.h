@@ -19,6 +19,7 @@
 #include "net/http.h"
 
 #define HTTP_ERROR_BODY_MAX (64U << 10) /* of a reply outside 2xx; what lies behind is dropped */
+#define HTTP_DATA_BUFFER (256U << 10)	/* of a streamed reply: received, and handed on, at once */
 #define HTTP_WATCH_MS 500		/* how often http_watch() looks */
 
 TAILQ_HEAD(http_xfers, http_xfer);
@@ -56,6 +57,8 @@ struct http_xfer {
 	void *arg;
 	struct http_head head;
 	struct buf reply;
+	char *gather; /* for the data callback; of HTTP_DATA_BUFFER bytes, or NULL */
+	size_t gathered;
 	size_t reply_max;
 	uint64_t idle_ms, reply_ms;
 	uint64_t moved, moved_at; /* bytes both ways; when that last changed */
@@ -90,6 +93,9 @@ int http_conn_route(struct http_xfer *x, const char *url);
 
 /* What a failed connection failed for, in res->cause; in res->text what curl has no words for. */
 void http_conn_explain(struct http_xfer *x, CURLcode code, struct http_result *res);
+
+/* Hands on what was gathered for the data callback; its answer, which the transfer has noted. */
+int http_flush(struct http_xfer *x);
 
 /* http_end.c */
 

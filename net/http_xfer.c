@@ -9,7 +9,6 @@
 #include "net/url.h"
 
 #define HTTP_UPLOAD_BUFFER (512L << 10) /* of a part; a call keeps curl's 64 KiB */
-#define HTTP_DATA_BUFFER (256L << 10)	/* of a streamed reply */
 #define HTTP_HEADERS_MAX (256U << 10)
 
 /* ---- what curl calls ---- */
@@ -71,6 +70,47 @@ static int on_part_seek(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
+/* Sets what comes of the data callback's answer. */
+static int hand_on(struct http_xfer *x, const void *data, size_t len)
+{
+	int rc = x->data(x->arg, &x->head, data, len);
+
+	if (rc < 0)
+		x->local_errno = rc;
+	x->enough = rc == HTTP_ENOUGH;
+	return rc;
+}
+
+int http_flush(struct http_xfer *x)
+{
+	size_t len = x->gathered;
+
+	x->gathered = 0;
+	return len ? hand_on(x, x->gather, len) : 0;
+}
+
+/*
+ * curl cuts what it has received into pieces of 16 KiB. They are put together again, since what
+ * a piece costs whoever takes it is much more than the copy. http_flush() follows when
+ * curl is done with what it has, so that nothing waits for bytes that are not there yet.
+ */
+static int gather(struct http_xfer *x, const char *data, size_t len)
+{
+	int rc = 0;
+
+	if (!x->gather)
+		x->gather = malloc(HTTP_DATA_BUFFER);
+	if (!x->gather || len > HTTP_DATA_BUFFER - x->gathered)
+		rc = http_flush(x);
+	if (rc)
+		return rc;
+	if (!x->gather || len > HTTP_DATA_BUFFER)
+		return hand_on(x, data, len);
+	memcpy(x->gather + x->gathered, data, len);
+	x->gathered += len;
+	return 0;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
 	struct http_xfer *x = arg;
@@ -82,13 +122,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 		buf_add(&x->reply, data, len < room ? len : room);
 		return len;
 	}
-	if (x->data) {
-		rc = x->data(x->arg, &x->head, data, len);
-		if (rc < 0)
-			x->local_errno = rc;
-		x->enough = rc == HTTP_ENOUGH;
-		return rc ? 0 : len;
-	}
+	if (x->data)
+		return gather(x, data, len) ? 0 : len;
 	rc = x->reply.len + len > x->reply_max ? -EMSGSIZE : buf_add(&x->reply, data, len);
 	if (!rc)
 		return len;
@@ -246,7 +281,7 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 	if (rq->fresh)
 		curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
 	if (rq->data)
-		curl_easy_setopt(e, CURLOPT_BUFFERSIZE, HTTP_DATA_BUFFER);
+		curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)HTTP_DATA_BUFFER);
 }
 
 void http_xfer_free(struct http_xfer *x)
@@ -258,6 +293,7 @@ void http_xfer_free(struct http_xfer *x)
 	curl_slist_free_all(x->plain);
 	curl_slist_free_all(x->all);
 	buf_release(&x->reply);
+	free(x->gather);
 	free(x->url);
 	free(x);
 }

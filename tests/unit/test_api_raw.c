@@ -1050,6 +1050,59 @@ static void test_content_in_bites(void **state)
 	api_wait_release(&w);
 }
 
+#define GATHERED 100000U /* bytes; more than curl hands on at once */
+
+static atomic_bool all_sent;
+static unsigned gathered_calls;
+static size_t gathered_bytes;
+
+/* A byte, and all others when that one was seen. */
+static bool burst(struct raw_server *s, int c, const struct raw_request *rq)
+{
+	static const char rest[GATHERED - 1];
+
+	(void)s;
+	note(rq);
+	raw_write(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n.");
+	while (!atomic_load(&gate_open))
+		usleep(1000);
+	raw_write_n(c, rest, sizeof(rest));
+	atomic_store(&all_sent, true);
+	return true;
+}
+
+static int take_gathered(void *arg, uint64_t offset, const void *data, size_t len)
+{
+	(void)arg, (void)data;
+	assert_int_equal(offset, gathered_bytes);
+	gathered_calls++;
+	gathered_bytes += len;
+	/* Until all has arrived nothing more is read: it is there at once then. */
+	atomic_store(&gate_open, true);
+	while (!atomic_load(&all_sent))
+		usleep(1000);
+	return 0;
+}
+
+/* What has arrived is handed on together, and a single byte does not wait for others. */
+static void test_content_gathered(void **state)
+{
+	struct api_wait w;
+
+	(void)state;
+	atomic_store(&all_sent, false);
+	gathered_calls = 0;
+	gathered_bytes = 0;
+	start(burst, 2);
+	api_wait_init(&w);
+	assert_true(api_wait_for(&w, api_file_content(api, "file-1", 0, UINT64_MAX, take_gathered,
+						      api_wait_content, &w)));
+	assert_ok(&w);
+	assert_int_equal(gathered_bytes, GATHERED);
+	/* Pieces of 16 KiB would be eight. */
+	assert_true(gathered_calls <= 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1077,6 +1130,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_tls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_content_replies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_content_in_bites, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_content_gathered, setup, teardown),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
