@@ -31,6 +31,8 @@ import sanitizer  # noqa: E402
 CPUS = min(os.cpu_count() or 1, 4)
 # Mounted tests and those of the server wait for each other's round trips half of the time.
 WAITERS = CPUS + 1
+# Two of the unit tests (test_api, test_api_raw) do nothing but wait for time-outs.
+UNITS = CPUS + 2
 BUILD_TIMEOUT = 600
 UNIT_TIMEOUT = 180
 PYTEST_TIMEOUT = 900
@@ -200,7 +202,7 @@ def stage_unit(run, res, name, san=""):
                                  log=f"{name}-{test}")
         return (test, *parse_tap(text, code), text)
 
-    with concurrent.futures.ThreadPoolExecutor(CPUS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(UNITS) as pool:
         for test, passed, failed, text in pool.map(one, names):
             res.passed += passed
             for case in failed:
