@@ -13,12 +13,14 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/hasher.h"
 #include "net/api.h"
 #include "net/clock.h"
 #include "net/strhash.h"
@@ -47,11 +49,9 @@ struct cache {
 	uint64_t used;
 	size_t count;
 	uint64_t next_token;
-};
-
-/* Names in .fetch/ that wait for their unlink, as a range of tokens. */
-struct cache_trash {
-	uint64_t first, end;
+	uint64_t trash_first, trash_end; /* names in .fetch/ that wait for their unlink */
+	struct hasher *worker;		 /* NULL: whoever evicts unlinks */
+	struct hash_job sweep;
 };
 
 /* What a scan found; sorted by stamp. */
@@ -123,31 +123,77 @@ static int entry_insert(struct cache *c, const char *id, uint64_t bytes)
 	return 0;
 }
 
-/* Moves a file out of the way at once; trash_empty() removes it later. */
-static void trash_put(struct cache *c, struct cache_trash *trash, const char *id)
+static void trash_name(uint64_t number, char ret[CACHE_TOKEN_SIZE])
+{
+	snprintf(ret, CACHE_TOKEN_SIZE, "t%" PRIu64, number);
+}
+
+/* Under lock. Moves a file out of the way at once; trash_empty() removes it later. */
+static void trash_put(struct cache *c, const char *id)
 {
 	char name[CACHE_TOKEN_SIZE];
 
-	if (trash->first == trash->end)
-		trash->first = trash->end = c->next_token;
-	token_name(c->next_token++, name);
-	trash->end = c->next_token;
+	trash_name(c->trash_end++, name);
 	if (renameat(c->dir_fd, id, c->fetch_fd, name) && errno != ENOENT)
 		unlinkat(c->dir_fd, id, 0);
 }
 
-static void trash_empty(struct cache *c, const struct cache_trash *trash)
+/* To unlink a large file takes seconds: without the lock. */
+static void trash_empty(struct cache *c)
 {
-	uint64_t token;
+	char name[CACHE_TOKEN_SIZE];
+	uint64_t number, end;
 
-	for (token = trash->first; token < trash->end; token++)
-		cache_fetch_drop(c, token);
+	pthread_mutex_lock(&c->lock);
+	number = c->trash_first;
+	end = c->trash_first = c->trash_end;
+	pthread_mutex_unlock(&c->lock);
+	for (; number < end; number++) {
+		trash_name(number, name);
+		unlinkat(c->fetch_fd, name, 0);
+	}
+}
+
+static bool sweep_run(struct hash_job *job)
+{
+	trash_empty((struct cache *)((char *)job - offsetof(struct cache, sweep)));
+	return false;
+}
+
+/* What was evicted goes, in time: those who evict may hold locks, or be the network thread. */
+static void trash_sweep(struct cache *c)
+{
+	struct hasher *worker;
+	bool any;
+
+	pthread_mutex_lock(&c->lock);
+	worker = c->worker;
+	any = c->trash_first != c->trash_end;
+	/* Under the lock: cache_set_worker() waits for it before the worker goes. */
+	if (any && worker)
+		hasher_queue(worker, &c->sweep);
+	pthread_mutex_unlock(&c->lock);
+	if (any && !worker)
+		trash_empty(c);
+}
+
+void cache_set_worker(struct cache *c, struct hasher *worker)
+{
+	struct hasher *before;
+
+	pthread_mutex_lock(&c->lock);
+	before = c->worker;
+	c->worker = worker;
+	pthread_mutex_unlock(&c->lock);
+	if (before)
+		hasher_remove(before, &c->sweep);
+	trash_sweep(c);
 }
 
 /* Under lock. */
-static void cache_evict(struct cache *c, struct cache_trash *trash, const char *id)
+static void cache_evict(struct cache *c, const char *id)
 {
-	trash_put(c, trash, id);
+	trash_put(c, id);
 	entry_forget(c, id);
 }
 
@@ -157,12 +203,12 @@ static bool cache_keeps(const struct cache *c, uint64_t bytes)
 }
 
 /* Under lock: evicts until the bounds hold. */
-static void cache_trim(struct cache *c, struct cache_trash *trash)
+static void cache_trim(struct cache *c)
 {
 	size_t count_max = c->size_max ? CACHE_FILES_MAX : 0;
 
 	while (c->oldest && (c->used > c->size_max || c->count > count_max))
-		cache_evict(c, trash, c->oldest->id);
+		cache_evict(c, c->oldest->id);
 }
 
 /* Opens, and makes where needed, a directory that only its owner may use. */
@@ -300,7 +346,6 @@ static int found_list(struct cache *c, struct cache_found **ret, size_t *ret_cou
 /* Takes over what is in the directory, the oldest first. */
 static int cache_scan(struct cache *c)
 {
-	struct cache_trash trash = { 0 };
 	struct cache_found *v;
 	size_t i, n;
 	int rc;
@@ -312,14 +357,14 @@ static int cache_scan(struct cache *c)
 		qsort(v, n, sizeof(*v), found_compare);
 	for (i = 0; i < n; i++) {
 		if (!cache_keeps(c, v[i].bytes))
-			trash_put(c, &trash, v[i].id);
+			trash_put(c, v[i].id);
 		else if (!rc)
 			rc = entry_insert(c, v[i].id, v[i].bytes);
 		free(v[i].id);
 	}
 	free(v);
-	cache_trim(c, &trash);
-	trash_empty(c, &trash);
+	cache_trim(c);
+	trash_sweep(c);
 	return rc;
 }
 
@@ -333,6 +378,7 @@ int cache_open(const char *dir, uint64_t size_max, struct cache **ret)
 	c->dir_fd = c->fetch_fd = -1;
 	c->size_max = size_max;
 	c->next_token = 1;
+	c->sweep.run = sweep_run;
 	pthread_mutex_init(&c->lock, NULL);
 	c->dir = strdup(dir);
 	if (!c->dir)
@@ -398,7 +444,6 @@ static int open_content(struct cache *c, const char *id, uint64_t bytes)
 int cache_get(struct cache *c, const char *file_id, uint64_t bytes, int *ret_fd)
 {
 	struct timespec times[2] = { { 0 } };
-	struct cache_trash trash = { 0 };
 	struct cache_entry *e;
 	bool touch = false;
 	int fd = -ENOENT;
@@ -410,10 +455,10 @@ int cache_get(struct cache *c, const char *file_id, uint64_t bytes, int *ret_fd)
 		if (fd >= 0)
 			touch = entry_used(c, e);
 		else if (fd == -ENOENT)
-			cache_evict(c, &trash, file_id);
+			cache_evict(c, file_id);
 	}
 	pthread_mutex_unlock(&c->lock);
-	trash_empty(c, &trash);
+	trash_sweep(c);
 	if (fd < 0)
 		return fd;
 	if (touch) {
@@ -433,24 +478,23 @@ int cache_path(struct cache *c, const char *file_id, char *buf, size_t size)
 }
 
 /* Under lock: content stands at its place; accounts for it, or takes it away again. */
-static int cache_account(struct cache *c, const char *id, uint64_t bytes, struct cache_trash *trash)
+static int cache_account(struct cache *c, const char *id, uint64_t bytes)
 {
 	int rc = 0;
 
 	if (cache_keeps(c, bytes)) {
 		rc = entry_insert(c, id, bytes);
 		if (!rc) {
-			cache_trim(c, trash);
+			cache_trim(c);
 			return 0;
 		}
 	}
-	cache_evict(c, trash, id);
+	cache_evict(c, id);
 	return rc;
 }
 
 int cache_added(struct cache *c, const char *file_id, uint64_t bytes)
 {
-	struct cache_trash trash = { 0 };
 	struct stat st;
 	int rc = 0;
 
@@ -460,23 +504,21 @@ int cache_added(struct cache *c, const char *file_id, uint64_t bytes)
 		entry_forget(c, file_id);
 	} else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != bytes) {
 		rc = -EIO;
-		cache_evict(c, &trash, file_id);
+		cache_evict(c, file_id);
 	} else {
-		rc = cache_account(c, file_id, bytes, &trash);
+		rc = cache_account(c, file_id, bytes);
 	}
 	pthread_mutex_unlock(&c->lock);
-	trash_empty(c, &trash);
+	trash_sweep(c);
 	return rc;
 }
 
 void cache_remove(struct cache *c, const char *file_id)
 {
-	struct cache_trash trash = { 0 };
-
 	pthread_mutex_lock(&c->lock);
-	cache_evict(c, &trash, file_id);
+	cache_evict(c, file_id);
 	pthread_mutex_unlock(&c->lock);
-	trash_empty(c, &trash);
+	trash_sweep(c);
 }
 
 int cache_fetch_begin(struct cache *c, const char *file_id, uint64_t *ret_token, int *ret_fd)
@@ -522,7 +564,6 @@ static int content_settle(struct cache *c, const char *name, uint64_t bytes)
 
 int cache_fetch_done(struct cache *c, const char *file_id, uint64_t token, uint64_t bytes)
 {
-	struct cache_trash trash = { 0 };
 	char name[CACHE_TOKEN_SIZE];
 	int rc = 0;
 
@@ -536,9 +577,9 @@ int cache_fetch_done(struct cache *c, const char *file_id, uint64_t token, uint6
 	if (renameat(c->fetch_fd, name, c->dir_fd, file_id))
 		rc = -errno;
 	else
-		rc = cache_account(c, file_id, bytes, &trash);
+		rc = cache_account(c, file_id, bytes);
 	pthread_mutex_unlock(&c->lock);
-	trash_empty(c, &trash);
+	trash_sweep(c);
 	if (!rc)
 		return 0;
 drop:
@@ -556,16 +597,15 @@ void cache_fetch_drop(struct cache *c, uint64_t token)
 
 uint64_t cache_shrink(struct cache *c, uint64_t bytes)
 {
-	struct cache_trash trash = { 0 };
 	uint64_t before, freed;
 
 	pthread_mutex_lock(&c->lock);
 	before = c->used;
 	while (c->oldest && before - c->used < bytes)
-		cache_evict(c, &trash, c->oldest->id);
+		cache_evict(c, c->oldest->id);
 	freed = before - c->used;
 	pthread_mutex_unlock(&c->lock);
-	trash_empty(c, &trash);
+	trash_empty(c);
 	return freed;
 }
 

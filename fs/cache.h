@@ -17,6 +17,7 @@
 #define CACHE_FILES_MAX 65536 /* Files kept at most, whatever their size */
 
 struct cache;
+struct hasher;
 
 /*
  * dir is created (its parent exists); left-overs in .fetch are removed; what
@@ -26,6 +27,11 @@ struct cache;
  */
 int cache_open(const char *dir, uint64_t size_max, struct cache **ret);
 void cache_close(struct cache *c); /* NULL is a no-op; the files stay */
+/*
+ * Who unlinks what was evicted; NULL, as at first: whoever evicts does, which may take seconds for
+ * a large file. Before worker ends it is taken back with NULL, which waits for what it has begun.
+ */
+void cache_set_worker(struct cache *c, struct hasher *worker);
 
 /* A read-only fd (O_CLOEXEC, the caller closes it) on the whole content if it is there with exactly
  * bytes bytes; marks it used. -ENOENT, or -EMFILE and the like. */
@@ -55,7 +61,7 @@ void cache_fetch_drop(struct cache *c, uint64_t token);
 
 /*
  * For a full disk: evicts the least recently used until so many bytes are free
- * or nothing is left. Returns the bytes freed.
+ * or nothing is left, and waits for the disk to have them. Returns the bytes freed.
  */
 uint64_t cache_shrink(struct cache *c, uint64_t bytes);
 

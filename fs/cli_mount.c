@@ -130,12 +130,15 @@ static int read_text(const char *mount, unsigned timeout_s, struct buf *text)
 	close(fds[1]);
 	r = collect(fds[0], timeout_s, text);
 	close(fds[0]);
-	if (r)
+	if (r) {
+		/* Not waited for: a request that the daemon has taken can't be given up, and holds
+		 * even a killed process. */
 		kill(pid, SIGKILL);
+		waitpid(pid, &state, WNOHANG);
+		return r;
+	}
 	while (waitpid(pid, &state, 0) < 0 && errno == EINTR)
 		;
-	if (r)
-		return r;
 	return WIFEXITED(state) ? -WEXITSTATUS(state) : -EIO;
 }
 

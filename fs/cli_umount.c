@@ -147,12 +147,23 @@ static int tell_left(const struct json *doc, uid_t mount_uid)
 {
 	const char *dir = cli_text(doc, "state_dir");
 	struct left left = { 0 };
+	uid_t self = geteuid();
 	struct stat st;
+	int r = -EACCES;
 
-	if (mount_uid == geteuid() && stat(dir, &st) == 0 && st.st_uid == mount_uid)
-		kept_scan(dir, count_left, &left);
-	else
-		left.closed = (unsigned)cli_total(doc, "failed");
+	/* As the one whose directory it is, root too: what is in there is his. */
+	if (mount_uid == self || seteuid(mount_uid) == 0) {
+		if (stat(dir, &st) == 0 && st.st_uid == mount_uid)
+			r = kept_scan(dir, count_left, &left);
+		if (mount_uid != self && seteuid(self))
+			r = -errno;
+	}
+	if (r) {
+		cli_error("unmounted; whether all is published can't be read from %s: %s; its user "
+			  "can: uploadfs recover list",
+			  *dir ? dir : "its state directory", strerror(-r));
+		return CLI_FAILED;
+	}
 	if (left.closed)
 		cli_error("%u not published; kept in %s, and tried again by the next mount",
 			  left.closed, dir);

@@ -138,6 +138,8 @@ static int start_storage(struct core *c)
 		fail(staging, r);
 	if (!r && (r = cache_open(cache, o->cache_size, &c->cache)) != 0)
 		fail(cache, r);
+	if (!r)
+		cache_set_worker(c->cache, c->disk);
 	if (!r && (r = meta_open(meta, &c->meta)) != 0)
 		fail(meta, r);
 	free(meta);
@@ -315,6 +317,8 @@ bool core_finish(struct core *c, unsigned drain_s)
 
 void core_free(struct core *c)
 {
+	if (c->cache)
+		cache_set_worker(c->cache, NULL);
 	hasher_free(c->disk);
 	super_free(c->super);
 	fetcher_free(c->fetcher);

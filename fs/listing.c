@@ -12,6 +12,7 @@
 #define PAGE_LIMIT 10000     /* the API's maximum */
 #define FAILED_AGAIN_MS 1000 /* after a failure the next fetch waits so long */
 #define FILES_MAX 10000000   /* more would be a server that pages for ever */
+#define PAGES_MAX 20000	     /* and so would these, with next to nothing on each */
 #define RESUMES_MAX 8	     /* pages that begin behind a File that is gone by then */
 
 /*
@@ -123,7 +124,7 @@ static int keep(struct listing *l, const struct api_file_page *page)
 {
 	struct listing_page **grown, *copy;
 
-	if (page->count > FILES_MAX - l->count)
+	if (page->count > FILES_MAX - l->count || l->page_count >= PAGES_MAX)
 		return -EOVERFLOW;
 	grown = realloc(l->pages, (l->page_count + 1) * sizeof(*grown));
 	if (!grown)

@@ -49,8 +49,8 @@ void listing_free(struct listing *l); /* after api_free(); NULL is a no-op */
 
 /*
  * Calls cb once a whole list no older than max_age_ms was applied: at once, or
- * after a fetch. err: negative errno when that fetch failed; known tells
- * whether an older one stands.
+ * after a fetch, also one that was under way already. err: negative errno when that
+ * fetch failed; known tells whether an older one stands.
  */
 typedef void listing_cb(void *arg, int err, bool known);
 void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg);

@@ -272,6 +272,22 @@ static bool stop(struct daemon *d)
 	return all;
 }
 
+/*
+ * The log where it is to be. In the background that comes later: as long as somebody waits for the
+ * mount, he is to read what is wrong. But whether it can be written he has to hear now.
+ */
+static int start_log(const struct opts *o)
+{
+	int r = o->log_file ? log_to_file(o->log_file) : 0;
+
+	if (r)
+		log_error("log_file %s: %s; name a file that can be written: -o log_file=",
+			  o->log_file, strerror(-r));
+	else if (o->log_file && !o->foreground)
+		log_to_stderr();
+	return r;
+}
+
 /* Mounts what d->opts say, and releases them. The exit status: 0, or failed. */
 static int run(struct daemon *d, int failed)
 {
@@ -285,10 +301,12 @@ static int run(struct daemon *d, int failed)
 		opts_release(&d->opts);
 		return failed;
 	}
+	if (start_log(&d->opts)) {
+		opts_release(&d->opts);
+		return failed;
+	}
 	if (!d->opts.foreground)
 		d->ready_fd = process_daemonise(failed);
-	else if (d->opts.log_file)
-		log_to_file(d->opts.log_file);
 	block_signals();
 	r = core_start(&d->opts, &d->core);
 	if (!r)

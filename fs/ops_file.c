@@ -196,6 +196,7 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 	ssize_t n;
 
 	if (!w) {
+		super_write_failed(ops_super(req), ops_handle(fi), off, -ENOMEM);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -205,6 +206,7 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 	out.buf[0].mem = w->data;
 	n = fuse_buf_copy(&out, in, 0);
 	if (n != (ssize_t)len) {
+		super_write_failed(w->s, w->h, off, n < 0 ? (int)n : -EIO);
 		fuse_reply_err(req, n < 0 ? (int)-n : EIO);
 		free(w);
 		return;

@@ -14,20 +14,25 @@
 #include "net/clock.h"
 #include "net/log.h"
 
+bool publish_take_ref(struct publish *p)
+{
+	unsigned refs = atomic_load(&p->refs);
+
+	do {
+		if (refs == 0)
+			return false;
+	} while (!atomic_compare_exchange_weak(&p->refs, &refs, refs + 1));
+	return true;
+}
+
 void publish_queue_locked(struct publish *p)
 {
 	struct publisher *pr = p->pr;
 
-	unsigned refs = atomic_load(&p->refs);
-
-	if (p->run_queued || pr->stop)
-		return;
 	/* A hook may come in while the last reference goes: then it is too late
-	 * to look at anything. Else the queue takes a reference. */
-	do {
-		if (refs == 0)
-			return;
-	} while (!atomic_compare_exchange_weak(&p->refs, &refs, refs + 1));
+	 * to look at anything. Else the queue has a reference. */
+	if (p->run_queued || pr->stop || !publish_take_ref(p))
+		return;
 	p->run_queued = true;
 	p->run_next = NULL;
 	*pr->run_tail = p;

@@ -1,6 +1,5 @@
 /*
- * publish_impl: what publish.c (queue, inputs, snapshot) and publish_steps.c
- * (actions and replies) share. Nobody else includes it.
+ * publish_impl: what the files publish*.c share; below, by file. Nobody else includes it.
  */
 #ifndef UPLOADFS_FS_PUBLISH_IMPL_H
 #define UPLOADFS_FS_PUBLISH_IMPL_H
@@ -183,7 +182,9 @@ struct publisher {
 
 /* publish.c */
 void publish_post(struct publish *p, struct event *ev); /* takes ev; NULL: a mere wake-up */
-void publish_queue_locked(struct publish *p);		/* a wake-up, under publisher.lock */
+/* Under publisher.lock: false for one whose last reference goes right now. */
+bool publish_take_ref(struct publish *p);
+void publish_queue_locked(struct publish *p); /* a wake-up, under publisher.lock */
 void publish_side_call(struct publisher *pr, int delta);
 
 /* publish_inputs.c */

@@ -162,7 +162,9 @@ static void seal_locked(struct publish *p, bool held)
 		return;
 	p->in.retry = outcome != OUTCOME_NONE;
 	p->in.sealed = true;
-	p->in.held = held;
+	/* A hold that is over can't come back: the complete may have been asked for, and a held
+	 * file may be written anew without a look at that. */
+	p->in.held = held && (!p->info.under_way || p->in.held);
 	p->in.aborted = false;
 	p->info.under_way = true;
 }
@@ -240,6 +242,7 @@ int publish_copy_inputs(struct publish *p, struct publish_inputs *dst)
 
 bool publish_begin_retry(struct publish *p)
 {
+	char *old = NULL;
 	bool ok;
 
 	pthread_mutex_lock(&p->pr->lock);
@@ -250,7 +253,16 @@ bool publish_begin_retry(struct publish *p)
 	if (ok)
 		p->info.outcome = OUTCOME_NONE;
 	p->in.retry = false;
+	/* Renamed to a temporary name after it had failed: nothing is held, so it is sent as what
+	 * the entry is called. */
+	if (ok && p->in.sealed && !p->in.held) {
+		old = p->in.hold_name;
+		p->in.hold_name = NULL;
+		free(p->now.hold_name);
+		p->now.hold_name = NULL;
+	}
 	pthread_mutex_unlock(&p->pr->lock);
+	free(old);
 	return ok;
 }
 

@@ -8,18 +8,6 @@
 #include "fs/publish_impl.h"
 #include "fs/staging.h"
 
-/* One whose last reference goes right now is over. Under publisher.lock. */
-static bool take_ref_locked(struct publish *p)
-{
-	unsigned refs = atomic_load(&p->refs);
-
-	do {
-		if (refs == 0)
-			return false;
-	} while (!atomic_compare_exchange_weak(&p->refs, &refs, refs + 1));
-	return true;
-}
-
 /* All with a reference each; NULL: out of memory. */
 static struct publish **take_all(struct publisher *pr, size_t *ret_count)
 {
@@ -32,7 +20,7 @@ static struct publish **take_all(struct publisher *pr, size_t *ret_count)
 	v = calloc(n + 1, sizeof(struct publish *));
 	n = 0;
 	for (struct publish *p = v ? pr->all : NULL; p; p = p->all_next)
-		if (!p->in.dropped && take_ref_locked(p))
+		if (!p->in.dropped && publish_take_ref(p))
 			v[n++] = p;
 	pthread_mutex_unlock(&pr->lock);
 	*ret_count = n;

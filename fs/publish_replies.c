@@ -246,10 +246,6 @@ static void handle_completed(struct publish *p, const struct event *ev)
 }
 
 /*
- * The Upload was refused something. If it could still be cancelled it was
- * alive, and the refusal was meant.
- */
-/*
  * What the server hashed is not what we hashed, or it refuses for another
  * reason. Either way the bytes on disk have to be those that were written.
  */
@@ -285,6 +281,10 @@ void publish_fail_damaged(struct publish *p)
 		"");
 }
 
+/*
+ * The Upload was refused something. If it could still be cancelled it was
+ * alive, and the refusal was meant.
+ */
 static void handle_probed(struct publish *p, const struct event *ev)
 {
 	bool alive = ev->api_err.kind == API_OK, dead = is_refusal(&ev->api_err);

@@ -64,7 +64,7 @@ struct record {
 	uint32_t mode, uid, gid;
 	int64_t mtime_s;
 	uint32_t mtime_ns;
-	int64_t created_s; /* when the staged file was made */
+	int64_t created_s; /* when this record was written; for people who read it */
 };
 
 void record_init(struct record *r);    /* zeroes it */

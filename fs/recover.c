@@ -41,6 +41,9 @@ static int one(void *arg, const char *id)
 	err = super_adopt(rc->s, st, &r);
 	if (err == -EBADMSG || err == -EINVAL)
 		set_aside(rc, id, err);
+	else if (err == -EXDEV)
+		log_warn("%s/%s waits in staging/%s for a mount that shows its purpose", r.purpose,
+			 r.path, id);
 	else if (!err)
 		rc->found++;
 	record_release(&r);

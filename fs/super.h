@@ -11,7 +11,8 @@
  *	super.lock -> staged file's lock -> hasher's queue
  *	super.lock -> publisher.lock
  *	super.lock -> listing.lock
- *	super.lock -> cache's, fetcher's lock
+ *	super.lock -> fetcher's lock
+ *	super.lock -> cache's lock -> hasher's queue
  * No lock is held across a callback, a reply, or a call of the API. The last
  * reference of a publication is never dropped under super.lock.
  */

@@ -129,6 +129,12 @@ int super_adopt(struct super *s, struct staged *st, const struct record *r)
 
 	if (r->state == RECORD_REMOVED)
 		return adopt_removed(s, st, r);
+	/* Good, but not to be shown here: it waits for a mount that shows its purpose. */
+	if (s->purpose && strcmp(s->purpose, r->purpose)) {
+		staged_keep(st);
+		staged_unref(st);
+		return -EXDEV;
+	}
 	pthread_mutex_lock(&s->lock);
 	i = place(s, st, r);
 	if (!i) {

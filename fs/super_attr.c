@@ -35,6 +35,7 @@ static int truncate_local(struct super *s, struct handle *h, uint64_t size)
 {
 	struct staged *st = NULL;
 	struct local *l;
+	bool revived;
 	uint64_t before;
 	int r;
 
@@ -49,7 +50,7 @@ static int truncate_local(struct super *s, struct handle *h, uint64_t size)
 	}
 	l = h->inode->local;
 	if (!r)
-		r = handle_writable(h);
+		r = handle_writable(h, &revived);
 	if (r)
 		goto out;
 	before = staged_size(l->st);
@@ -71,6 +72,8 @@ static int truncate_local(struct super *s, struct handle *h, uint64_t size)
 			l->predicted = 0;
 			publish_predict(l->pub, 0);
 		}
+	} else {
+		handle_not_written(h, revived);
 	}
 out:
 	pthread_mutex_unlock(&s->lock);

@@ -127,8 +127,8 @@ static int open_content(struct super *s, const char *id, uint64_t bytes, struct 
 	return 0;
 }
 
-void super_stage_content(struct super *s, struct inode *i, struct fetch *from, uint64_t keep,
-			 super_done_cb *cb, void *arg)
+void super_stage_content(struct super *s, struct inode *i, struct fetch *from, super_done_cb *cb,
+			 void *arg)
 {
 	struct staging_in *in = calloc(1, sizeof(*in));
 	char *id;
@@ -160,7 +160,7 @@ void super_stage_content(struct super *s, struct inode *i, struct fetch *from, u
 	in->fd = -1;
 	in->cb = cb;
 	in->arg = arg;
-	in->size = keep < bytes ? keep : bytes;
+	in->size = bytes;
 	r = staged_create(s->cfg.staging, &in->st);
 	if (!r)
 		r = open_content(s, id, bytes, from, &in->fetch);

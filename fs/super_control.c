@@ -12,6 +12,7 @@
 
 #include "fs/super_impl.h"
 #include "net/clock.h"
+#include "net/fdio.h"
 
 static const char *const names[SUPER_CONTROLS] = { "status", "metrics" };
 
@@ -51,23 +52,16 @@ int super_make_control(struct super *s)
 static int text_file(const struct buf *text, int *ret_fd)
 {
 	int fd = memfd_create("uploadfs", MFD_CLOEXEC);
-	size_t done = 0;
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	while (done < text->len) {
-		ssize_t n = write(fd, text->data + done, text->len - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			close(fd);
-			return -EIO;
-		}
-		done += (size_t)n;
-	}
-	*ret_fd = fd;
-	return 0;
+	r = fdio_write(fd, text->data, text->len, NULL);
+	if (r)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return r;
 }
 
 static int open_text(struct super *s, unsigned which, int flags, struct super_entry *e,

@@ -181,14 +181,14 @@ void local_declare(struct super *s, struct local *l, uint64_t size); /* under lo
 
 /* super_content.c: content of a File as a staged file */
 /*
- * Makes i's local side from its File's content (cut at keep bytes), unless it
+ * Makes i's local side from its File's content , unless it
  * has one by then; calls cb. from: what a handle on i reads, or NULL: used when
  * the File was removed since; -ENOENT where the content is not here. The caller
  * holds a reference to i (nref) until cb. Takes super.lock itself; cb runs
  * without it, on any thread.
  */
-void super_stage_content(struct super *s, struct inode *i, struct fetch *from, uint64_t keep,
-			 super_done_cb *cb, void *arg);
+void super_stage_content(struct super *s, struct inode *i, struct fetch *from, super_done_cb *cb,
+			 void *arg);
 /* Ends what is left of them with -EINTR; after the disk workers have ended. */
 void super_end_stagings(struct super *s);
 
@@ -196,8 +196,11 @@ void super_end_stagings(struct super *s);
 /*
  * Under lock: 0 when h may write to its local side now, but for the seal; a
  * killed writer's file that was opened since is taken over. -EBADF, -EBUSY.
+ * *ret_revived: it was, for handle_not_written().
  */
-int handle_writable(struct handle *h);
+int handle_writable(struct handle *h, bool *ret_revived);
+/* Under lock: nothing came of what h was to do: revived, the file is a killed writer's again. */
+void handle_not_written(struct handle *h, bool revived);
 
 /* super_names.c: deletes a File nobody asked for; what comes of it is logged. Not under lock. */
 void super_delete_unwanted(struct super *s, const char *file_id);

@@ -460,6 +460,11 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 			return 0;
 		}
 	}
+	/* Somebody wrote it meanwhile, and was killed: what is there is no File. */
+	if (info.outcome == OUTCOME_ABORTED || l->killed)
+		n->was_file = false;
+	/* The File's content, fetched by a write that failed: the File itself has the old name. */
+	n->was_file = n->was_file || l->pristine;
 	n->olds = l->olds_count;
 	if (other && (r = replace(s, l, other, ret_out)) != 0)
 		return r;
@@ -546,7 +551,7 @@ static void rename_step(struct renaming *n)
 	else if (next == RENAME_STAGE) {
 		/* On its way back through rename_file() it has a local side. */
 		n->was_file = true;
-		super_stage_content(s, i, NULL, UINT64_MAX, rename_staged, n);
+		super_stage_content(s, i, NULL, rename_staged, n);
 	}
 }
 

@@ -241,6 +241,9 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 		r = -EISDIR;
 	if (!r && w)
 		r = open_writing(s, i, flags, &st, &step);
+	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
+	if (!r && step == OPEN_NOW && !i->local && !i->file_id)
+		r = -ESTALE;
 	if (!r && step == OPEN_NOW) {
 		h = handle_new(s, i, flags, w);
 		r = h ? 0 : -ENOMEM;

@@ -65,7 +65,7 @@ void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, sup
 		return;
 	}
 	if (!h->fetch) {
-		cb(arg, 0, -1, off, 0);
+		cb(arg, -ESTALE, -1, off, 0);
 		return;
 	}
 	r = malloc(sizeof(*r));

@@ -10,10 +10,11 @@
 #include "fs/writer.h"
 #include "net/clock.h"
 
-int handle_writable(struct handle *h)
+int handle_writable(struct handle *h, bool *ret_revived)
 {
 	struct local *l = h->inode->local;
 
+	*ret_revived = false;
 	if (!h->may_write)
 		return -EBADF;
 	if (!l)
@@ -24,18 +25,26 @@ int handle_writable(struct handle *h)
 		if (!publish_reopen(l->pub))
 			return -EBUSY;
 		l->killed = false;
+		*ret_revived = true;
 	}
 	return 0;
+}
+
+void handle_not_written(struct handle *h, bool revived)
+{
+	if (revived)
+		h->inode->local->killed = true;
 }
 
 int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd)
 {
 	struct local *l;
+	bool revived;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
 	l = h->inode->local;
-	r = handle_writable(h);
+	r = handle_writable(h, &revived);
 	if (!r) {
 		r = staged_write_begin(l->st, off, len, ret_fd);
 		if (r == -EBUSY && local_reopen(l) == 0)
@@ -46,6 +55,8 @@ int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t 
 	if (!r) {
 		h->wrote = true;
 		local_changed(l);
+	} else {
+		handle_not_written(h, revived);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
@@ -194,7 +205,7 @@ void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, v
 		publish_wait(h->inode->local->pub, &w->w);
 	pthread_mutex_unlock(&s->lock);
 	if (!has_local)
-		super_stage_content(s, h->inode, h->fetch, UINT64_MAX, content_staged, w);
+		super_stage_content(s, h->inode, h->fetch, content_staged, w);
 }
 
 int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len)
@@ -202,6 +213,7 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 	unsigned seals = 0;
 	struct local *l;
 	uint64_t before;
+	bool revived;
 	int r = staged_check_fallocate(mode, off, len);
 
 	/* Before the content is fetched for nothing. */
@@ -209,7 +221,7 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 		return r;
 	pthread_mutex_lock(&s->lock);
 	l = h->inode->local;
-	r = handle_writable(h);
+	r = handle_writable(h, &revived);
 	if (!r)
 		seals = l->seals;
 	pthread_mutex_unlock(&s->lock);
@@ -226,9 +238,11 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 		if (r == 0)
 			r = staged_fallocate(l->st, mode, off, len);
 	}
-	if (r)
-		return r;
 	pthread_mutex_lock(&s->lock);
+	if (r) {
+		handle_not_written(h, revived && !l->dirty && l->seals == seals);
+		goto out;
+	}
 	h->wrote = true;
 	h->inode->mtime = clock_wall_ts();
 	h->inode->has_mtime = true;
@@ -239,8 +253,9 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 	 * will write: that is no declaration. */
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > before)
 		local_declare(s, l, off + len);
+out:
 	pthread_mutex_unlock(&s->lock);
-	return 0;
+	return r;
 }
 
 int super_fsync(struct super *s, struct handle *h)

@@ -310,6 +310,9 @@ static bool content_judge(struct api_req *req, const struct http_result *res, st
 		content_bad(c, c->bad, v);
 		return true;
 	}
+	/* All of it came before the connection broke: there is nothing to ask for again. */
+	if (c->begun && c->end != UINT64_MAX && c->pos == c->end)
+		return true;
 	if (res->fail != HTTP_REPLIED)
 		return false;
 	/* Nothing lies at pos: no more of it, or none at all. */

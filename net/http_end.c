@@ -125,12 +125,14 @@ static void fill_result(struct http_xfer *x, CURLcode code, struct http_result *
 /* Goes on with the next hop of a redirect: true when the transfer is under way again. */
 static bool follow(struct http_xfer *x, CURLcode code)
 {
-	char *next = NULL, *copy;
+	char *next = NULL, *here = NULL, *copy;
 	bool going = false;
 
 	curl_easy_getinfo(x->easy, CURLINFO_REDIRECT_URL, &next);
+	curl_easy_getinfo(x->easy, CURLINFO_EFFECTIVE_URL, &here);
 	if (code || !x->follow || !x->get || x->head.status < 300 || x->head.status > 399 ||
-	    !next || x->hops >= HTTP_HOPS_MAX || (url_is_https(x->url) && !url_is_https(next)))
+	    !next || x->hops >= HTTP_HOPS_MAX || !here ||
+	    (url_is_https(here) && !url_is_https(next)))
 		return false;
 	copy = strdup(next); /* curl's own goes away with the old state */
 	if (!copy)

@@ -3,7 +3,7 @@ import json
 import os
 import signal
 
-from harness import KEY, make_file, python, run, wait_until, xattr
+from harness import BUILD, KEY, is_mounted, make_file, python, run, wait_until, xattr
 
 REFUSE = [{"op": "complete", "times": 0, "action": "status", "status": 400, "code": "odd",
            "message": "no such thing"}]
@@ -90,3 +90,15 @@ def test_hup_reopens_the_file(world, server, source):
     wait_until(lambda: has(log, "batch/second: published"), "the line in the new file")
     assert not has(log, "batch/first") and not has(log + ".1", "batch/second")
     assert os.stat(log).st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_can_not_be_written(world, server):
+    """Heard of by whoever mounts, not lost with all that would be in it."""
+    mnt = world.path("mnt")
+    os.mkdir(mnt)
+    log = world.path("no", "such", "log")
+    done = run([os.path.join(BUILD, "uploadfs"), mnt, "-o",
+                f"state_dir={world.path('state')},log_file={log}"],
+               env={"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}, check=False)
+    assert done.returncode == 1 and f"log_file {log}: No such file" in done.stderr
+    assert not is_mounted(mnt)

@@ -1,4 +1,5 @@
 """What a reader sees, and what it costs: ranges ahead of it, the caches, several readers."""
+import errno
 import mmap
 import os
 import random
@@ -269,3 +270,27 @@ def test_removed_before_the_first_write(world, server, source):
     assert server.files() == []
     assert os.listdir(mount.path("batch")) == []
     assert server.journal(op="create") == []
+
+
+def read_or_errno(path):
+    try:
+        with open(path, "rb") as f:
+            return f.read()
+    except OSError as exc:
+        return errno.errorcode[exc.errno]
+
+
+def test_removed_and_opened_again(world, server, source):
+    """What is gone is never an empty file: not by a descriptor's name, not by its id."""
+    first, mount = world.mount(server), world.mount(server)
+    run(["cp", source, first.path("batch", "f")])
+    path = mount.path("batch", "f")
+    by_id = mount.path(".by-id", xattr(path, "file_id"))
+    os.stat(by_id)
+    with open(path, "rb") as f:
+        whole = f.read()
+        os.unlink(path)
+        assert read_or_errno(f"/proc/self/fd/{f.fileno()}") == "ESTALE"
+        f.seek(0)
+        assert f.read() == whole
+    assert read_or_errno(by_id) in ("ENOENT", "ESTALE")

@@ -8,7 +8,7 @@ import pytest
 
 import harness
 import sanitizer
-from harness import BUILD, KEY, SAN, make_file, md5, python, run, xattr
+from harness import BUILD, KEY, SAN, make_file, md5, python, run, wait_until, xattr
 
 REFUSE = [{"op": "complete", "times": 0, "action": "status", "status": 400, "code": "odd",
            "message": "no such thing"}]
@@ -199,3 +199,23 @@ def test_doctor_finds(world, server, mnt, left):
     path = make_file(world.path("key"), 10)
     os.chmod(path, 0o644)
     assert path in cli(world, "doctor", "-o", f"api_key_file={path}", mnt, code=2).stderr
+
+
+def test_of_another_purpose(world, server, source):
+    """What failed below one purpose is not damaged for a mount that shows another one."""
+    mount = world.mount(server, retry_timeout="1", retry_delay="3600", connect_timeout="1",
+                        drain_timeout="1")
+    mount.may_fail = True
+    server.kill()
+    assert run(["cp", source, mount.path("fine-tune", "f")], check=False).returncode
+    mount.kill()
+    mount.options["purpose"] = "batch"
+    server.start()
+    mount.remount()
+    assert "fine-tune/f waits in staging/" in mount.log()
+    mount.umount()
+    mount.options["purpose"] = None
+    mount.remount()
+    path = mount.path("fine-tune", "f")
+    wait_until(lambda: xattr(path, "status") == "completed", "it is published")
+    assert server.content_md5(xattr(path, "file_id"))[1] == md5(source)

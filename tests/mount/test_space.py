@@ -6,7 +6,7 @@ import tempfile
 import pytest
 
 from harness import (MIB, assert_nothing_pending, assert_published, copy_when_room, make_file, md5,
-                     python, run, wait_until, xattr)
+                     python, run, wait_let_go, wait_until, xattr)
 
 DISK = 48 * MIB
 
@@ -297,3 +297,40 @@ def test_statfs_shows_the_small_disk(disk, world, server):
     stat = os.statvfs(mount.mnt)
     assert stat.f_blocks * stat.f_frsize == DISK
     assert stat.f_bavail * stat.f_frsize <= DISK
+
+
+KILLED = """
+import os, signal, sys
+os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), b"x" * 1000000)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("grow", [os.posix_fallocate, lambda fd, _, size: os.ftruncate(fd, size)])
+def test_half_a_file_stays_aborted(world, server, grow):
+    """Somebody opens what a killed writer left, there is no room for what he wants, he closes."""
+    mount = world.mount(server, staging_size="4M")
+    dest = mount.path("batch", "f")
+    python(KILLED, dest, check=False)
+    wait_until(lambda: xattr(dest, "status") == "aborted", "the half file is aborted")
+    fd = os.open(dest, os.O_RDWR)
+    with pytest.raises(OSError, match="No space left"):
+        grow(fd, 0, 100 * MIB)
+    os.close(fd)
+    wait_until(lambda: xattr(dest, "status") == "aborted", "it is again")
+    assert server.files() == []
+
+
+def test_rename_after_a_write_that_failed(world, server):
+    """The content was fetched for nothing: what is renamed is still the File."""
+    mount = world.mount(server, staging_size="4M")
+    source, old, new = make_file(world.path("s"), 3 * MIB), *(mount.path("batch", x) for x in "fg")
+    run(["cp", source, old])
+    wait_let_go(mount, old)
+    fd = os.open(old, os.O_RDWR)
+    with pytest.raises(OSError, match="No space left"):
+        os.posix_fallocate(fd, 0, 100 * MIB)
+    os.rename(old, new)
+    os.close(fd)
+    assert [x["filename"] for x in server.files()] == ["g"]
+    assert_published(server, new, source)

@@ -713,6 +713,32 @@ static void test_read_fails(void **state)
 	finish(&f);
 }
 
+/* The hold is over, complete is asked, and a rename to another temporary name comes. */
+static void test_held_again_while_completing(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+	struct told t;
+
+	(void)state;
+	pub_new(&g, &f, ".a.AbCdEf", "a", NULL);
+	stage_fill(f.st, 0, 100, 1);
+	staged_seal(f.st);
+	publish_hold(f.p, "a", 1000);
+	pub_wait(&f, &t, UNTIL_DURABLE);
+	assert_int_equal(told_err(&t), 0);
+	fake_api_hold(g.api, FAKE_COMPLETE, FAKE_HOLD_REPLY);
+	publish_seal(f.p);
+	assert_true(fake_api_wait_calls(g.api, FAKE_COMPLETE, 1));
+	assert_int_equal(publish_hold(f.p, "b", 1000), 0);
+	/* Else the File that comes of it would be forgotten, and a second one made. */
+	assert_false(publish_reopen(f.p));
+	pub_wait(&f, &t, UNTIL_ENDED);
+	fake_api_release(g.api, FAKE_COMPLETE);
+	assert_int_equal(told_err(&t), 0);
+	assert_int_equal(fake_api_files(g.api), 1);
+	rig_close(&g, pubs, 1);
+}
+
 static void test_record_cannot_be_written(void **state)
 {
 	struct told t;
@@ -1064,6 +1090,7 @@ int main(void)
 		cmocka_unit_test_setup(test_drop_after_failure, setup),
 		cmocka_unit_test_setup(test_sync_fails, setup),
 		cmocka_unit_test_setup(test_read_fails, setup),
+		cmocka_unit_test_setup(test_held_again_while_completing, setup),
 		cmocka_unit_test_setup(test_record_cannot_be_written, setup),
 		cmocka_unit_test_setup(test_recover_writing, setup),
 		cmocka_unit_test_setup(test_recover_held, setup),
