@@ -267,8 +267,8 @@ struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t 
  * beginning; fairness and moving as for a Part. Bytes of which the MD5 is not md5_hex are not
  * sent to their end: API_ERR_LOCAL with -EBADMSG, and there is no File. Checked in the reply:
  * bytes (where the service knows them) and purpose. Not tried again when the File may exist
- * (maybe_applied): then it has to be looked for. Its parts in time-outs: those of a Part, and
- * of a complete for the reply.
+ * (maybe_applied): then it has to be looked for. Time-outs as for a Part, and for the reply as
+ * for a complete.
  */
 struct api_file_body {
 	int fd;
