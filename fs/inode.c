@@ -264,9 +264,12 @@ struct inode *inode_get(struct inode_table *t, uint64_t ino)
 
 struct inode *inode_by_file_id(struct inode_table *t, const char *file_id)
 {
-	uint64_t h = strhash(file_id);
-	struct inode *i = t->id.buckets[h & (t->id.size - 1)];
+	struct inode *i;
 
+	/* As for each File of a first listing. */
+	if (!t->id.count)
+		return NULL;
+	i = t->id.buckets[strhash(file_id) & (t->id.size - 1)];
 	while (i && strcmp(i->file_id, file_id))
 		i = i->by_id;
 	return i;

@@ -52,6 +52,16 @@ static void put_encoded(struct buf *b, unsigned char c)
 	buf_addf(b, "%%%02X", c);
 }
 
+/* How many bytes from s on are printable ASCII and no '/': nearly every name is nothing else. */
+static size_t plain_len(const unsigned char *s, const unsigned char *end)
+{
+	const unsigned char *at = s;
+
+	while (at < end && *at >= 0x20 && *at < 0x7f && *at != '/')
+		at++;
+	return (size_t)(at - s);
+}
+
 /* Appends len bytes of text, what no name may hold (and any '/') encoded. */
 static void put_text(struct buf *b, const char *text, size_t len)
 {
@@ -59,6 +69,12 @@ static void put_text(struct buf *b, const char *text, size_t len)
 	size_t n;
 
 	while (s < end) {
+		n = plain_len(s, end);
+		if (n) {
+			buf_add(b, s, n);
+			s += n;
+			continue;
+		}
 		n = char_len(s);
 		if (!n || *s == '/') {
 			put_encoded(b, *s++);

@@ -84,7 +84,8 @@ struct super {
 	struct dir *dirs;		 /* open directories */
 	struct staging_in *stagings;	 /* super_content.c: content on its way */
 	struct gone *gone[GONE_BUCKETS]; /* super_listing.c */
-	bool olds_noted;		 /* those of each local side are in gone, for one listing */
+	size_t gone_count;
+	bool olds_noted; /* those of each local side are in gone, for one listing */
 };
 
 /* super.c */

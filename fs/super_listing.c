@@ -19,6 +19,9 @@
 struct spot {
 	uint32_t number; /* of the listing */
 	uint32_t order;	 /* 0: the newest */
+	/* The directory of the purpose of the File before it, which is nearly always the same. */
+	const char *purpose;
+	struct inode *top;
 };
 
 static struct inode *make_dir(struct super *s, struct inode *parent, const char *name)
@@ -208,6 +211,7 @@ static void leave_out(struct super *s, const char *file_id, uint64_t until_ms)
 	g->until_ms = until_ms;
 	g->next = *at;
 	*at = g;
+	s->gone_count++;
 }
 
 void super_note_gone(struct super *s, const char *file_id)
@@ -250,6 +254,7 @@ static void forget_gone(struct super *s, uint64_t now)
 			}
 			*at = g->next;
 			free(g);
+			s->gone_count--;
 		}
 	}
 }
@@ -273,7 +278,7 @@ void super_forget_listed(struct super *s, const char *file_id)
 
 bool super_is_gone(struct super *s, const char *file_id)
 {
-	const struct gone *g = *gone_bucket(s, file_id);
+	const struct gone *g = s->gone_count ? *gone_bucket(s, file_id) : NULL;
 
 	while (g && strcmp(g->file_id, file_id))
 		g = g->next;
@@ -302,9 +307,9 @@ struct place {
 };
 
 /* False: nowhere (another purpose than that of the mount, or no memory). */
-static bool find_place(struct super *s, const struct api_file *f, struct place *ret)
+static bool find_place(struct super *s, const struct api_file *f, struct inode *top,
+		       struct place *ret)
 {
-	struct inode *top = purpose_dir(s, f->purpose);
 	struct buf path;
 	char *name;
 
@@ -376,7 +381,17 @@ static void put_entry(struct super *s, struct inode *i, const struct api_file *f
 		give_file(s, i, f);
 }
 
-static void show(struct super *s, const struct api_file *f, const struct spot *at)
+/* purpose_dir(), asked once for Files that follow one another. Nothing removes it meanwhile. */
+static struct inode *top_of(struct super *s, const struct api_file *f, struct spot *at)
+{
+	if (!at->purpose || strcmp(at->purpose, f->purpose)) {
+		at->purpose = f->purpose;
+		at->top = purpose_dir(s, f->purpose);
+	}
+	return at->top;
+}
+
+static void show(struct super *s, const struct api_file *f, struct spot *at)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id), *other;
 	char plain[NAMES_MAX + 1];
@@ -389,7 +404,7 @@ static void show(struct super *s, const struct api_file *f, const struct spot *a
 	if (i && (i->local || (i->parent && !i->aside)))
 		return;
 	if (super_is_gone(s, f->id) || ((!i || !i->parent) && is_superseded(s, f->id)) ||
-	    !find_place(s, f, &p))
+	    !find_place(s, f, top_of(s, f, at), &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
 	if (!i && other && is_being_completed(other, f))
@@ -415,7 +430,8 @@ void super_take_name_back(struct super *s, struct inode *i)
 	struct inode *other;
 	struct place p;
 
-	if (!i->moved || i->local || !i->file_id || !i->filename || !find_place(s, &f, &p))
+	if (!i->moved || i->local || !i->file_id || !i->filename ||
+	    !find_place(s, &f, purpose_dir(s, f.purpose), &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
 	if (p.taken || (other && (other->kind == INODE_DIR || !step_aside(s, other))) ||
@@ -453,7 +469,7 @@ static void sweep(struct super *s, struct inode *dir, uint32_t number, uint64_t 
 
 /* Calls fn for each File of a listing with its place in it. */
 static void each_file(struct super *s, const struct listing_files *files,
-		      void (*fn)(struct super *s, const struct api_file *f, const struct spot *at))
+		      void (*fn)(struct super *s, const struct api_file *f, struct spot *at))
 {
 	struct spot at = { .number = files->number };
 
@@ -462,7 +478,7 @@ static void each_file(struct super *s, const struct listing_files *files,
 			fn(s, &files->pages[p]->files[k], &at);
 }
 
-static void mark(struct super *s, const struct api_file *f, const struct spot *at)
+static void mark(struct super *s, const struct api_file *f, struct spot *at)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id);
 

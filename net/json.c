@@ -3,6 +3,8 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,44 @@ static const cJSON *node(const struct json *j)
 static const struct json *wrap(const cJSON *item)
 {
 	return (const struct json *)(const void *)item;
+}
+
+/*
+ * All memory of a document is one block, as large as it can need: thousands of Files in a list
+ * are hundreds of thousands of little strings and nodes, and taking and giving back each of
+ * them costs more than all else. The root is the first that the parser asks for.
+ */
+struct json_block {
+	size_t size, used; /* of data */
+	max_align_t data[];
+};
+
+/* Of the document that this thread is parsing. */
+static _Thread_local struct json_block *json_current;
+
+static void *block_take(size_t size)
+{
+	struct json_block *b = json_current;
+	void *p;
+
+	size = (size + sizeof(void *) - 1) & ~(sizeof(void *) - 1);
+	if (!b || size > b->size - b->used)
+		return NULL;
+	p = (char *)b->data + b->used;
+	b->used += size;
+	return p;
+}
+
+static void block_leave(void *p)
+{
+	(void)p; /* it goes with the block */
+}
+
+static void set_hooks(void)
+{
+	cJSON_Hooks hooks = { .malloc_fn = block_take, .free_fn = block_leave };
+
+	cJSON_InitHooks(&hooks);
 }
 
 struct json_scan {
@@ -139,12 +179,51 @@ static bool json_only_space(const char *s, size_t len)
 	return true;
 }
 
+/*
+ * Each member is a node with a key, a value and the text of a number, at most, each rounded up;
+ * their bytes are no more than the text's.
+ */
+static struct json_block *block_new(const struct json_scan *scan, size_t len)
+{
+	size_t size = (scan->nodes + 1) * (sizeof(cJSON) + 4 * sizeof(void *)) + len;
+	struct json_block *b = malloc(sizeof(*b) + size);
+
+	if (b)
+		*b = (struct json_block){ .size = size };
+	return b;
+}
+
+static struct json_block *block_of(struct json *root)
+{
+	return (struct json_block *)(void *)((char *)root - offsetof(struct json_block, data));
+}
+
+/* Parses into a block of its own. 0, -EINVAL or -ENOMEM. */
+static int json_build(const char *text, size_t len, const struct json_scan *scan, struct json **ret)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct json_block *b = block_new(scan, len);
+	const char *end = NULL;
+	cJSON *root;
+
+	if (!b)
+		return -ENOMEM;
+	pthread_once(&once, set_hooks);
+	json_current = b;
+	root = cJSON_ParseWithLengthOpts(text, len, &end, 0);
+	json_current = NULL;
+	if (!root || !json_only_space(end, len - (size_t)(end - text))) {
+		free(b);
+		return -EINVAL;
+	}
+	*ret = (struct json *)(void *)root;
+	return 0;
+}
+
 int json_parse(const char *text, size_t len, struct json **ret)
 {
 	struct json_scan scan = { 0 };
-	const char *end = NULL;
 	char *copy = NULL;
-	cJSON *root;
 	int rc;
 
 	rc = json_scan(text, len, &scan);
@@ -156,21 +235,15 @@ int json_parse(const char *text, size_t len, struct json **ret)
 			return -ENOMEM;
 		text = copy;
 	}
-	root = cJSON_ParseWithLengthOpts(text, len, &end, 0);
-	if (!root || !json_only_space(end, len - (size_t)(end - text))) {
-		cJSON_Delete(root);
-		rc = -EINVAL;
-		goto out;
-	}
-	*ret = (struct json *)(void *)root;
-out:
+	rc = json_build(text, len, &scan, ret);
 	free(copy);
 	return rc;
 }
 
 void json_free(struct json *root)
 {
-	cJSON_Delete((cJSON *)(void *)root);
+	if (root)
+		free(block_of(root));
 }
 
 bool json_is_object(const struct json *j)

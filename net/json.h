@@ -21,7 +21,7 @@
 
 #define JSON_DEPTH_MAX 64
 #define JSON_NODES_MAX \
-	(1U << 20) /* members in a document: a parsed one takes about 80 bytes each */
+	(1U << 20) /* members in a document: a parsed one takes about 100 bytes each */
 
 struct json;
 

@@ -1,5 +1,6 @@
 #include "net/strhash.h"
 
+#include <endian.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -53,8 +54,12 @@ uint64_t strhash_keyed(const uint64_t key[2], const void *data, size_t len)
 			  key[0] ^ 0x6c7967656e657261ULL, key[1] ^ 0x7465646279746573ULL };
 	size_t left = len;
 
-	for (; left >= 8; left -= 8, p += 8)
-		take(v, word(p, 8));
+	for (; left >= 8; left -= 8, p += 8) {
+		uint64_t w;
+
+		memcpy(&w, p, 8);
+		take(v, le64toh(w));
+	}
 	take(v, word(p, left) | (uint64_t)len << 56);
 	v[2] ^= 0xff;
 	rounds(v, 4);

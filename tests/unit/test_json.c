@@ -257,6 +257,56 @@ static void test_mutations(void **state)
 	assert_true(taken > len);
 }
 
+/* Of members that take as much memory as they can for their text there is room for all. */
+static void test_dense(void **state)
+{
+	static const char *const members[] = {
+		"\"\"",
+		"1",
+		"{}",
+		"[]",
+		"[0]",
+		"{\"\":\"\"}",
+		"{\"a\":1}",
+		"[[],[]]",
+		"\"1234567\"",
+		"-1.5e300",
+		"null",
+		"true",
+		"\"\\n\"",
+		"\"\\u00e9\"",
+		"{\"1234567\":\"1234567\"}",
+		"{\"12345678\":[\"12345678\",12345678]}",
+	};
+	enum { KINDS = sizeof(members) / sizeof(members[0]), COUNT = 3000 };
+	struct json *j;
+	struct buf b;
+
+	(void)state;
+	for (unsigned kind = 0; kind <= KINDS; kind++) {
+		buf_init(&b, 1 << 20);
+		buf_addc(&b, '[');
+		for (unsigned i = 0; i < COUNT; i++) {
+			if (i)
+				buf_addc(&b, ',');
+			/* In the end a mixture. */
+			buf_adds(&b, members[kind < KINDS ? kind : i * 7 % KINDS]);
+		}
+		buf_addc(&b, ']');
+		assert_int_equal(b.err, 0);
+		assert_int_equal(json_parse(b.data, b.len, &j), 0);
+		assert_int_equal(json_len(j), COUNT);
+		json_free(j);
+		/* Cut anywhere it is none, and nothing is left of it. */
+		assert_int_equal(json_parse(b.data, b.len - 1 - kind, &j), -EINVAL);
+		buf_release(&b);
+	}
+	for (unsigned kind = 0; kind < KINDS; kind++) {
+		assert_int_equal(json_parse(members[kind], strlen(members[kind]), &j), 0);
+		json_free(j);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_nodes),	cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_strings), cmocka_unit_test(test_ints),
 		cmocka_unit_test(test_writer),	cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_dense),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
