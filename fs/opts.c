@@ -28,7 +28,7 @@ static const char help_text[] =
 	"  -o log_file=FILE, log_level=error|warn|info|debug, log_format=text|json\n"
 	"  -o purpose=P             show the directory of one purpose as the root\n"
 	"  -o close=sync|async      close() waits for the File (default), or doesn't\n"
-	"  -o parallel=N (4), part_size=SIZE (64M)  how many Parts at once, and how long\n"
+	"  -o parallel=N (4), part_size=SIZE (64M), rate_limit=UP[:DOWN] bytes a second\n"
 	"  -o state_dir=DIR         staged files and cache; one for each mountpoint\n"
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"

@@ -65,11 +65,15 @@ int opts_take_env_key(const char *name, char **ret_key);
 void opts_scrub_env(const char *name);
 void opts_wipe(char *secret); /* overwrites and frees it; NULL is a no-op */
 
+/* A number of bytes with K, M, G. 0, or -EINVAL after a message. */
+int opts_size(const char *name, const char *value, uint64_t *ret);
+
 /* ---- opts_network.c ---- */
 
-/* proxy= and bind=. 0 or negative errno after a message, which repeats no password. */
+/* proxy=, bind= and rate_limit=. 0 or negative errno after a message, which repeats no password. */
 int opts_set_proxy(struct opts_draft *d, const char *value);
 int opts_set_bind(struct opts_draft *d, const char *value);
+int opts_set_rate_limit(struct opts_draft *d, const char *value);
 /*
  * Proxies and the file of certificates from the environment, where no option has them; the
  * variables that hold a password are scrubbed. Behind base_url, before the paths are made absolute.

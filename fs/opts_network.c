@@ -10,9 +10,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "net/bucket.h"
 #include "net/url.h"
 
 #define NO_PROXY_WORD "none"
+#define RATE_MIN 1024
 
 /* ---- words of -o ---- */
 
@@ -69,6 +71,33 @@ int opts_set_bind(struct opts_draft *d, const char *value)
 	free(d->o->network.bind);
 	d->o->network.bind = copy;
 	return 0;
+}
+
+static int take_rate(const char *value, uint64_t *ret)
+{
+	uint64_t rate = 0;
+	int rc = opts_size("rate_limit", value, &rate);
+
+	if (!rc && rate && (rate < RATE_MIN || rate > BUCKET_RATE_MAX))
+		rc = opts_fail(
+			"rate_limit=%s is out of range; use bytes a second from 1K, or 0 for "
+			"no limit",
+			value);
+	if (!rc)
+		*ret = rate;
+	return rc;
+}
+
+int opts_set_rate_limit(struct opts_draft *d, const char *value)
+{
+	struct network *n = &d->o->network;
+	const char *colon = strchr(value, ':');
+	char *up = strndup(value, strcspn(value, ":"));
+	int rc = up ? take_rate(up, &n->up) : -ENOMEM;
+
+	free(up);
+	n->down = 0; /* of an earlier one */
+	return rc || !colon ? rc : take_rate(colon + 1, &n->down);
 }
 
 /* ---- the environment ---- */

@@ -172,6 +172,7 @@ static const struct word words[] = {
 	{ "remount", W_SPECIAL, 0, 0, 0, refuse_remount, NULL },
 	SECONDS(retry_delay, 1),
 	SECONDS(retry_timeout, 1),
+	{ "rate_limit", W_SPECIAL, 0, 0, 0, opts_set_rate_limit, "UP[:DOWN]" },
 	{ "ro", W_FLAG, FIELD(ro), 0, 0, NULL, NULL },
 	{ "rw", W_CLEAR, FIELD(ro), 0, 0, NULL, NULL },
 	{ "staging_reserve", W_SIZE, FIELD(staging_reserve), 0, INT64_MAX, NULL, "SIZE" },
@@ -294,6 +295,13 @@ bad:
 				 w->name, value, w->name);
 	return opts_fail("%s=%s is not a number; use digits, as in %s=%llu", w->name, value,
 			 w->name, (unsigned long long)(w->min ? w->min : 30));
+}
+
+int opts_size(const char *name, const char *value, uint64_t *ret)
+{
+	const struct word w = { .name = name, .kind = W_SIZE };
+
+	return parse_number(&w, value, ret);
 }
 
 static int out_of_range(const struct word *w, const char *value)

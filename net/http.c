@@ -62,7 +62,7 @@ static bool may_end(struct http *h)
 static void *http_thread(void *arg)
 {
 	struct http *h = arg;
-	uint64_t now, next;
+	uint64_t now, next, turn;
 	int running;
 
 	for (;;) {
@@ -73,6 +73,9 @@ static void *http_thread(void *arg)
 		now = clock_mono_ms();
 		http_watch(h, now);
 		next = h->cfg.tick(h->cfg.tick_arg);
+		turn = http_rate_turn(h, now);
+		if (turn < next)
+			next = turn;
 		if (may_end(h))
 			return NULL;
 		if (!TAILQ_EMPTY(&h->xfers) && next > now + HTTP_WATCH_MS)
@@ -145,6 +148,8 @@ int http_new(const struct http_config *cfg, struct http **ret)
 	if (!h->multi || (cfg->user_agent && !h->user_agent) ||
 	    network_copy(cfg->network, &h->network))
 		goto fail;
+	http_rate_init(&h->up_rate, h->network.up);
+	http_rate_init(&h->down_rate, h->network.down);
 	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)cfg->max_connections);
 	rc = start_thread(h);
 	if (rc)

@@ -47,6 +47,7 @@ static void unlink_xfer(struct http_xfer *x)
 {
 	curl_multi_remove_handle(x->http->multi, x->easy);
 	TAILQ_REMOVE(&x->http->xfers, x, link);
+	http_rate_leave(x);
 	if (x->part.moving)
 		atomic_fetch_sub(x->part.moving, x->part_at);
 	x->part.moving = NULL;
@@ -180,7 +181,7 @@ void http_watch(struct http *h, uint64_t now)
 	for (x = TAILQ_FIRST(&h->xfers); x; x = next) {
 		next = TAILQ_NEXT(x, link);
 		moved = count_bytes(x);
-		if (moved != x->moved || x->waits)
+		if (moved != x->moved || x->waits || http_rate_waits(x))
 			x->moved_at = now;
 		x->moved = moved;
 		/* Before it is sent, connect_timeout_s is what counts. */

@@ -4,8 +4,8 @@
 /*
  * What the files of net/http.h share: http.c (the thread and its tasks), http_xfer.c (a
  * transfer's set-up, and what curl calls while it runs), http_end.c (its end, the redirects and
- * the watchdog), http_conn.c (by which way it connects). Nobody else includes it. All functions
- * run on the network thread, and none blocks.
+ * the watchdog), http_conn.c (by which way it connects), http_rate.c (how fast). Nobody else
+ * includes it. All functions run on the network thread, and none blocks.
  */
 
 #include <curl/curl.h>
@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "net/bucket.h"
 #include "net/buf.h"
 #include "net/http.h"
 
@@ -24,6 +25,12 @@
 
 TAILQ_HEAD(http_xfers, http_xfer);
 STAILQ_HEAD(http_tasks, http_task);
+
+/* One direction's bytes a second, and who waits for a share of them. */
+struct http_rate {
+	struct bucket bucket;
+	struct http_xfers queue;
+};
 
 struct http {
 	CURLM *multi;
@@ -40,6 +47,7 @@ struct http {
 
 	struct http_xfers xfers; /* network thread only, as all below */
 	uint64_t watch_at;
+	struct http_rate up_rate, down_rate;
 };
 
 struct http_xfer {
@@ -69,6 +77,10 @@ struct http_xfer {
 	bool get, follow, kept, stale, timed_out, too_big, enough;
 	bool proxied; /* this hop goes by a proxy */
 	bool waits;   /* curl was told to pause, until there are more bytes of the part */
+	TAILQ_ENTRY(http_xfer) rate_link;
+	struct http_rate *queued_at; /* or NULL */
+	size_t granted;		     /* bytes of the part that may leave */
+	bool let;		     /* the next bytes of the reply may come in */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -79,6 +91,9 @@ struct http_xfer {
  * headers only where x->url's own host would get them. 0 or -ENOMEM.
  */
 int http_xfer_set_url(struct http_xfer *x, const char *url);
+
+/* Goes on with a part whose reading was told to pause. */
+CURLcode http_xfer_resume(struct http_xfer *x);
 
 /* Frees a transfer that is in no list (any more); NULL is fine. */
 void http_xfer_free(struct http_xfer *x);
@@ -96,6 +111,20 @@ void http_conn_explain(struct http_xfer *x, CURLcode code, struct http_result *r
 
 /* Hands on what was gathered for the data callback; its answer, which the transfer has noted. */
 int http_flush(struct http_xfer *x);
+
+/* http_rate.c */
+
+void http_rate_init(struct http_rate *r, uint64_t rate);
+/* How many of want bytes of the part may leave; 0: pause, it is in the queue. */
+size_t http_rate_send(struct http_xfer *x, size_t want);
+/* Whether len bytes of content may be taken; false: pause, it is in the queue. */
+bool http_rate_receive(struct http_xfer *x, size_t len);
+/* Does it wait for its turn? */
+bool http_rate_waits(const struct http_xfer *x);
+/* Out of the queue, what was granted given back: before it is freed. */
+void http_rate_leave(struct http_xfer *x);
+/* Those whose turn it is go on. Returns when to call it again: clock_mono_ms() or UINT64_MAX. */
+uint64_t http_rate_turn(struct http *h, uint64_t now);
 
 /* http_end.c */
 

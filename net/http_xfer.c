@@ -40,6 +40,9 @@ static size_t on_part_read(char *dst, size_t size, size_t count, void *arg)
 		want = (size_t)left;
 	if (!want)
 		return 0;
+	want = http_rate_send(x, want);
+	if (!want)
+		return CURL_READFUNC_PAUSE;
 	do {
 		n = pread(x->part.fd, dst, want, (off_t)(x->part.offset + x->part_at));
 	} while (n < 0 && errno == EINTR);
@@ -122,8 +125,11 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 		buf_add(&x->reply, data, len < room ? len : room);
 		return len;
 	}
-	if (x->data)
+	if (x->data) {
+		if (!http_rate_receive(x, len))
+			return CURL_WRITEFUNC_PAUSE;
 		return gather(x, data, len) ? 0 : len;
+	}
 	rc = x->reply.len + len > x->reply_max ? -EMSGSIZE : buf_add(&x->reply, data, len);
 	if (!rc)
 		return len;
@@ -338,6 +344,16 @@ fail:
 	return rc;
 }
 
+CURLcode http_xfer_resume(struct http_xfer *x)
+{
+	/*
+	 * Where a pause came behind other bytes for the same buffer, curl's form has noted it and
+	 * the transfer not yet: then going on alone is a no-op, and the form would pause for ever.
+	 */
+	curl_easy_pause(x->easy, CURLPAUSE_SEND);
+	return curl_easy_pause(x->easy, CURLPAUSE_CONT);
+}
+
 bool http_waits(const struct http_xfer *x)
 {
 	return x->waits;
@@ -350,5 +366,5 @@ void http_feed(struct http_xfer *x)
 	x->waits = false;
 	x->moved_at = clock_mono_ms();
 	/* Asks for bytes at the next turn of the loop, not from within. */
-	curl_easy_pause(x->easy, CURLPAUSE_CONT);
+	http_xfer_resume(x);
 }

@@ -65,6 +65,8 @@ int network_copy(const struct network *from, struct network *ret)
 		network_release(&n);
 		return -ENOMEM;
 	}
+	n.up = from ? from->up : 0;
+	n.down = from ? from->down : 0;
 	*ret = n;
 	return 0;
 }

@@ -23,6 +23,8 @@ struct network {
 	/* Certificates (PEM) that are trusted, instead of the system's; NULL: those. */
 	char *ca_file, *ca_dir;
 	char *bind; /* a local IP address, or an interface; NULL: the kernel decides */
+	/* Bytes a second of Parts, and of content, over all connections; 0: no limit. */
+	uint64_t up, down;
 };
 
 /* What made a connection fail, where that tells what to do. */

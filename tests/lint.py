@@ -17,7 +17,7 @@ import sys
 OWNERS = [
     (r"(cjson/)?cJSON\.h", r"net/json\.c", "cJSON"),
     (r"openssl/.*", r"net/digest\.c", "OpenSSL"),
-    (r"curl/.*", r"net/http(_impl\.h|_xfer\.c|_end\.c|_conn\.c|\.c)", "curl"),
+    (r"curl/.*", r"net/http(_impl\.h|_xfer\.c|_end\.c|_conn\.c|_rate\.c|\.c)", "curl"),
     (r"microhttpd\.h", r"net/server/[^/]*\.[ch]", "libmicrohttpd"),
     # What includes these has FUSE, too.
     (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h|fs/ops[a-z_]*\.h",

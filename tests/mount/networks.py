@@ -111,8 +111,10 @@ class Listener:
     def connect(self, address):
         return self.keep(socket.create_connection(address, timeout=DEADLINE))
 
-    @staticmethod
-    def relay(one, other):
+    def count(self, one, source, size):
+        """Called for each block of a relay, from one of its two sockets."""
+
+    def relay(self, one, other):
         """Copies both ways until one side ends; on one thread, as a TLS socket is for one only."""
         other.settimeout(None)
         while True:
@@ -124,6 +126,7 @@ class Listener:
                     cut(one)
                     cut(other)
                     return
+                self.count(one, source, len(block))
                 (other if source is one else one).sendall(block)
 
     def close(self):
@@ -150,11 +153,22 @@ def cut(sock):
 
 
 class Relay(Listener):
-    """Hands connections on to the server at target (host, port); with TLS when it has a context."""
+    """
+    Hands connections on to the server at target (host, port); with TLS when it has a context.
+    replies: for each block that came from the server, what each connection had sent by then.
+    """
 
     def __init__(self, target, context=None, host="127.0.0.1"):
         self.target, self.context = target, context
+        self.sent, self.replies = {}, []
         super().__init__(host)
+
+    def count(self, one, source, size):
+        with self.lock:
+            if source is one:
+                self.sent[one] = self.sent.get(one, 0) + size
+            else:
+                self.replies.append(list(self.sent.values()))
 
     def serve(self, sock, peer):
         if self.context:

@@ -5,12 +5,14 @@ and no password and no key goes where it should not.
 import concurrent.futures
 import errno
 import os
+import time
 import types
 
 import pytest
 
 import sanitizer
-from harness import BUILD, KEY, SAN, assert_nothing_pending, md5, run, xattr
+from harness import (BUILD, KEY, MIB, SAN, assert_nothing_pending, make_file, md5, run, wait_until,
+                     xattr)
 from networks import Authority, Proxy, Relay
 from test_troubleshooting import Coverage
 
@@ -291,3 +293,65 @@ def test_ipv6(world, source):
     os.unlink(mount.path("batch", "f"))
     mount = world.mount(at(f"http://localhost:{server.port}/v1"))
     assert_sent(server, mount, source)
+
+
+# ---- rates
+
+
+def at_most(rate):
+    """What a mount may move at once besides its rate: an eighth of a second's worth."""
+    return rate // 8
+
+
+@pytest.mark.parametrize("parallel", ["1", "4"])
+def test_rate_of_sending(world, server, source, parallel):
+    """One limit for all connections together; as a bound that no slow machine can break."""
+    rate = 4 * MIB
+    mount = world.mount(server, rate_limit="4M", parallel=parallel)
+    start = time.monotonic()
+    assert_sent(server, mount, source)
+    took = time.monotonic() - start
+    assert took * rate + at_most(rate) >= os.path.getsize(source)
+
+
+def test_rate_of_receiving(world, server, source):
+    rate = 4 * MIB
+    writer = world.mount(server)
+    run(["cp", source, writer.path("batch", "f")])
+    mount = world.mount(server, rate_limit="0:4M")
+    start = time.monotonic()
+    run(["cmp", source, mount.path("batch", "f")])
+    took = time.monotonic() - start
+    # A block of curl's may come on credit.
+    assert took * rate + at_most(rate) + 65536 >= os.path.getsize(source)
+    # Far into it, and what is not read to its end.
+    with open(mount.path("batch", "f"), "rb") as file, open(source, "rb") as want:
+        for offset in (3 * MIB, 100, 5 * MIB):
+            file.seek(offset)
+            want.seek(offset)
+            assert file.read(5000) == want.read(5000)
+
+
+def test_connections_share_a_rate(world, server, ends):
+    """Neither of two Parts is made to wait for the other: they grow together."""
+    ends.append(Relay(("127.0.0.1", server.port)))
+    source = make_file(world.path("two"), 2 * MIB)
+    mount = world.mount(at(f"http://127.0.0.1:{ends[-1].port}/v1"), parallel="2", rate_limit="2M")
+    assert_sent(server, mount, source)
+    first = next(x for x in ends[-1].replies if max(x) >= MIB)
+    assert sorted(first)[-2] >= MIB * 4 // 10, first
+
+
+@pytest.mark.plain
+def test_waiting_for_a_rate_is_not_idle(world, server):
+    """Three at 1 KiB a second wait for two seconds between two shares of a KiB; one is idle."""
+    mount = world.mount(server, rate_limit="1K", idle_timeout="1", close="async")
+    source = make_file(world.path("small"), 1100)
+    names = [f"f{i}" for i in range(3)]
+    for name in names:
+        run(["cp", source, mount.path("batch", name)])
+    wait_until(lambda: all(xattr(mount.path("batch", x), "status") == "completed" for x in names),
+               "all are published")
+    for words in ("no byte moved", "tried again", "not published"):
+        assert words not in mount.log()
+    assert sorted(x["filename"] for x in server.files()) == names

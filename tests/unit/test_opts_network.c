@@ -292,6 +292,37 @@ static void test_bind(void **state)
 	fails(URL, "bind=", "bind=");
 }
 
+static void test_rate_limit(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t up, down;
+	} good[] = { { "rate_limit=1K", 1024, 0 },
+		     { "rate_limit=2M:3m", 2 << 20, 3 << 20 },
+		     { "rate_limit=0:1500", 0, 1500 },
+		     { "rate_limit=0", 0, 0 },
+		     { "rate_limit=1M:1M,rate_limit=2M", 2 << 20, 0 },
+		     { "rate_limit=1024G", 1ULL << 40, 0 } };
+	struct opts o;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		runs(URL, good[i].text, &o);
+		assert_int_equal(o.network.up, good[i].up);
+		assert_int_equal(o.network.down, good[i].down);
+		opts_release(&o);
+	}
+	fails(URL, "rate_limit=1000", "out of range");
+	fails(URL, "rate_limit=1M:1", "out of range");
+	fails(URL, "rate_limit=1025G", "out of range");
+	fails(URL, "rate_limit=1MB", "is not a size");
+	fails(URL, "rate_limit=:1M", "is not a size");
+	fails(URL, "rate_limit=1M:", "is not a size");
+	fails(URL, "rate_limit=-1M", "is not a size");
+	fails(URL, "rate_limit=", "is not a size");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +333,7 @@ int main(void)
 		cmocka_unit_test_setup(test_proxy_auth_file, setup),
 		cmocka_unit_test_setup(test_ca_file, setup),
 		cmocka_unit_test_setup(test_bind, setup),
+		cmocka_unit_test_setup(test_rate_limit, setup),
 	};
 
 	return cmocka_run_group_tests(tests, setup_all, teardown_all);
