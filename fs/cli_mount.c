@@ -139,7 +139,9 @@ static int read_text(const char *mount, unsigned timeout_s, struct buf *text)
 	}
 	while (waitpid(pid, &state, 0) < 0 && errno == EINTR)
 		;
-	return WIFEXITED(state) ? -WEXITSTATUS(state) : -EIO;
+	if (!WIFEXITED(state))
+		return -EIO;
+	return mountpoint_is_dead(WEXITSTATUS(state)) ? -ENOTCONN : -WEXITSTATUS(state);
 }
 
 int cli_read_status(const char *mount, unsigned timeout_s, struct json **ret, struct buf *ret_text)

@@ -49,6 +49,11 @@ int mountpoint_release(const char *path, bool lazy)
 
 /* ---- what is there ---- */
 
+bool mountpoint_is_dead(int err)
+{
+	return err == ENOTCONN || err == ECONNABORTED;
+}
+
 /*
  * Whether the daemon of the mount at path is dead. stat() may have its answer from the kernel's
  * memory, statvfs() never; but it waits for a daemon that hangs, so a child asks.
@@ -67,13 +72,18 @@ static bool is_dead(const char *path)
 	if (pid == 0)
 		_exit(statvfs(path, &st) ? errno : 0);
 	p.fd = pidfd_open(pid, 0);
-	if (p.fd >= 0 && poll(&p, 1, ASK_MS) != 1)
+	if (p.fd >= 0 && poll(&p, 1, ASK_MS) != 1) {
+		/* Not waited for: a request that a daemon has taken holds even a killed process. */
+		close(p.fd);
 		kill(pid, SIGKILL);
+		waitpid(pid, &state, WNOHANG);
+		return false;
+	}
 	if (p.fd >= 0)
 		close(p.fd);
 	while (waitpid(pid, &state, 0) < 0 && errno == EINTR)
 		;
-	return WIFEXITED(state) && WEXITSTATUS(state) == ENOTCONN;
+	return WIFEXITED(state) && mountpoint_is_dead(WEXITSTATUS(state));
 }
 
 static int remove_dead(const char *path)

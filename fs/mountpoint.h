@@ -21,6 +21,11 @@ int mountpoint_prepare(const struct opts *o);
  * lazy: also when something is open there. 0, -EBUSY, -ENOENT (no fusermount3), another errno.
  */
 int mountpoint_release(const char *path, bool lazy);
+/*
+ * Whether an errno of a call there says that the daemon is dead: ENOTCONN, or for who was waiting
+ * for it when it died, ECONNABORTED.
+ */
+bool mountpoint_is_dead(int err);
 /* Whether this user may mount with allow_other: root, or with a line in /etc/fuse.conf. */
 bool mountpoint_may_allow_other(void);
 /* The same, from a file like it. For tests. */

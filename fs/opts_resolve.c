@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/mountpoint.h"
 #include "fs/mounts.h"
 #include "net/url.h"
 
@@ -83,7 +84,7 @@ static int make_absolute(char **path, const char *what)
 
 static int mountpoint_fail(const char *path, int err)
 {
-	if (err == ENOTCONN)
+	if (mountpoint_is_dead(err))
 		return opts_fail("mountpoint %s is a mount of another file system, and nobody "
 				 "answers for it; run fusermount3 -u %s",
 				 path, path);
@@ -132,7 +133,7 @@ static int resolve_mountpoint(struct opts *o)
 
 	if (stat(o->mountpoint, &st)) {
 		err = errno;
-		abs = err == ENOTCONN ? dead_mount(o->mountpoint) : NULL;
+		abs = mountpoint_is_dead(err) ? dead_mount(o->mountpoint) : NULL;
 		if (!abs)
 			return mountpoint_fail(o->mountpoint, err);
 		free(o->mountpoint);

@@ -11,8 +11,8 @@ import subprocess
 import pytest
 
 import sanitizer
-from harness import (BUILD, KEY, SAN, assert_published, bash, is_mounted, make_file, run,
-                     wait_until, xattr)
+from harness import (BUILD, KEY, SAN, assert_published, bash, is_mounted, make_file,
+                     proc_state, run, wait_until, xattr)
 from private_root import PrivateRoot
 
 BUSY, WRONG = 32, 1  # exit statuses of mount(8)
@@ -217,6 +217,32 @@ def test_dead_mount_is_replaced(world, server, mount, source):
             held.close()
     wait_until(lambda: mount.log().count(text) == 2 and os.path.ismount(mount.mnt), "cured again")
     run(["cmp", source, mount.path("batch", "f")])
+
+
+@pytest.mark.parametrize("words", [[], ["umount"], ["status"]])
+def test_a_daemon_that_dies_meanwhile(world, server, words):
+    """Who asks a mount when its daemon dies is answered with another errno than who asks later."""
+    mount = world.mount(server)
+    state = [] if words else ["-o", f"state_dir={mount.state}"]
+    argv = [os.path.join(BUILD, "uploadfs"), *words, mount.mnt, *state]
+    os.kill(mount.pid, signal.SIGSTOP)
+    # Nothing that the kernel remembers: the second one has to ask.
+    proc = subprocess.Popen(sanitizer.wrap(SAN, argv), stdin=subprocess.DEVNULL, cwd="/",
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, **mount.env(), **sanitizer.options(world.dir)})
+    try:
+        # Asleep it asks, or waits for a child that does.
+        wait_until(lambda: proc_state(proc.pid) == "S", "it asks")
+        mount.kill()
+        _, err = proc.communicate(timeout=60)
+        assert proc.returncode == (4 if words == ["status"] else 0), err
+        assert ("unmounted" if not words else "died") in err
+    finally:
+        proc.kill()
+        proc.communicate()
+        while is_mounted(mount.mnt):
+            run(["fusermount3", "-u", "-z", mount.mnt], check=False)
+        wait_until(lambda: not pids_of(mount.mnt), "the daemons end")
 
 
 @pytest.fixture
