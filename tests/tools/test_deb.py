@@ -30,7 +30,7 @@ def make_deb(env=None, umask=0o022):
                          cwd=ROOT, env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True, timeout=300, check=False, umask=umask)
     assert out.returncode == 0 and out.stderr == "", out
-    return os.path.join(ROOT, out.stdout.strip())
+    return os.path.join(ROOT, out.stdout.split("\n")[-2])
 
 
 @pytest.fixture(scope="module")
