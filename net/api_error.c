@@ -142,9 +142,9 @@ static const char *element_text(const char *page, const char *tag)
 static void error_from_text(const char *body, size_t len, struct api_error *err)
 {
 	static const char *const tags[] = { "<title", "<h1", "<message", "<h2", "<p" };
-	char text[FOREIGN_TEXT_MAX + 1], *copy;
 	const char *at, *inside = NULL;
-	size_t n, i;
+	char *copy;
+	size_t i;
 
 	copy = strndup(body, len);
 	if (!copy)
@@ -154,14 +154,12 @@ static void error_from_text(const char *body, size_t len, struct api_error *err)
 		inside = element_text(at, tags[i]);
 	if (inside)
 		at = inside;
-	n = strcspn(at, inside ? "<\r\n" : "\r\n");
-	if (n > FOREIGN_TEXT_MAX)
-		n = FOREIGN_TEXT_MAX;
-	memcpy(text, at, n);
-	text[n] = '\0';
-	api_clean(err->message, sizeof(err->message), text);
+	copy[(size_t)(at - copy) + strcspn(at, inside ? "<\r\n" : "\r\n")] = '\0';
+	api_clean(err->message, FOREIGN_TEXT_MAX + 1, at);
 	free(copy);
 }
+
+_Static_assert(FOREIGN_TEXT_MAX < sizeof(((struct api_error *)0)->message), "it fits");
 
 void api_json_error(const char *body, size_t len, struct api_error *err)
 {

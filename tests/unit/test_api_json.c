@@ -355,6 +355,13 @@ static void test_long_errors(void **state)
 			    strlen(err.message) >= sizeof(err.message) - 5);
 		assert_true((unsigned char)err.message[strlen(err.message) - 1] < 0xc0);
 	}
+	/* The same where the body is no JSON, whose text is cut at 300 bytes. */
+	for (pad = 270; pad < 305; pad++) {
+		snprintf(body, sizeof(body), "%0*d key-to-hide-1 more", (int)pad, 0);
+		api_json_error(body, strlen(body), &err);
+		assert_null(strstr(err.message, "key-to"));
+		assert_true(strlen(err.message) <= 300 && strlen(err.message) >= 270);
+	}
 	memset(body, 'x', sizeof(body) - 1);
 	body[sizeof(body) - 1] = '\0';
 	api_json_error(body, strlen(body), &err);
