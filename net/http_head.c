@@ -98,7 +98,7 @@ void http_head_line(struct http_head *head, const char *line, size_t len)
 		http_head_init(head);
 		while (text[at] && text[at] != ' ')
 			at++;
-		if (sscanf(text + at, " %3d", &head->status) != 1)
+		if (sscanf(text + at, " %3d", &head->status) != 1 || head->status < 0)
 			head->status = 0;
 		return;
 	}
