@@ -2,6 +2,7 @@
 #
 # Variables:  BUILD=dir  where everything is built (build)
 #             SAN=asan | tsan  build under BUILD/asan or BUILD/tsan instead
+#             FUZZ_SECONDS=60  how long make fuzz runs each target
 #             CC=clang   the compiler (gcc)
 #             WERROR=1   warnings are errors (set when CI is set)
 #             PREFIX, DESTDIR  where install puts things (/usr/local, none)
@@ -49,6 +50,11 @@ MODE_LDFLAGS := -pie -fsanitize=address,undefined
 else ifeq ($(SAN),tsan)
 MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=thread
 MODE_LDFLAGS := -pie -fsanitize=thread
+else ifeq ($(SAN),fuzz)
+# What make fuzz builds with: clang's libFuzzer, and what it finds stops it.
+MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=all
+MODE_LDFLAGS := -pie -fsanitize=fuzzer,address,undefined
 else
 $(error SAN is asan or tsan, not "$(SAN)")
 endif
@@ -67,21 +73,29 @@ UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 FAKE_API_SRCS := $(sort $(wildcard tests/unit/fake_api*.c))
 FAKE_API_USERS := $(if $(UNIT_SRCS),$(shell grep -l '^/\* uses: fake_api \*/' $(UNIT_SRCS)))
 HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard tests/unit/*.c)))
+FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+# The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
+FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/opts*.c) fs/meta_log.c fs/mountpoint.c \
+	fs/mounts.c fs/names.c fs/record.c net/server/multipart.c $(addprefix net/,api_error.c \
+	api_json.c api_text.c backoff.c bucket.c buf.c clock.c digest.c fdio.c http_head.c json.c \
+	log.c network.c url.c)
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
-	$(wildcard tests/mount/*.c)
+	$(wildcard tests/mount/*.c tests/fuzz/*.c)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
 DOC_FILES := $(wildcard README.md docs/*.md docs/*.json docs/packaging/uploadfs.conf)
-FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*.h net/server/*.h fs/*.h tests/unit/*.h))
+FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*.h net/server/*.h fs/*.h tests/unit/*.h \
+	tests/fuzz/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
 OBJS := $(call obj,$(ALL_SRCS))
 LIBS := $(OUT)/libfs.a $(OUT)/libserver.a $(OUT)/libnet.a
 UNIT_BINS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRCS))
+FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(OUT)/bin/%,$(FUZZ_TARGETS))
 BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 	$(if $(wildcard fs/main.c),$(OUT)/uploadfs)
 
@@ -89,8 +103,8 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak boot bench lint fmt fmt-check asan tsan unit-bins \
-	compile_commands.json deps install uninstall deb clean help FORCE
+.PHONY: all demo test unit server-test mounted soak fuzz boot bench lint fmt fmt-check asan tsan \
+	unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
 all: $(BINS) $(OUT)/compile_commands.json
@@ -121,6 +135,12 @@ mounted:
 ## soak: kill the daemon at random points for SOAK_SECONDS (600) and check what remains
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
+
+## fuzz: run what reads foreign bytes with inputs made up, FUZZ_SECONDS (60) each; needs clang
+fuzz:
+	$(Q)sh tests/setup.sh fuzz
+	$(Q)$(MAKE) --no-print-directory SAN=fuzz CC=clang fuzz-bins
+	$(Q)$(PYTHON) -B tests/fuzz/fuzz.py --build $(BUILD)/fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 ## boot: start a Debian under systemd with the package in it, in a container; shut it down in use
 boot: all
@@ -161,6 +181,9 @@ tsan:
 
 ## unit-bins: build the unit tests, and what other tests need, without running them
 unit-bins: $(UNIT_BINS) $(CRASH_PRELOAD)
+
+## fuzz-bins: build what make fuzz runs, without running it (SAN=fuzz CC=clang)
+fuzz-bins: $(FUZZ_BINS)
 
 ## compile_commands.json: write build/compile_commands.json for clangd and friends
 compile_commands.json: $(OUT)/compile_commands.json
@@ -241,6 +264,7 @@ $(eval $(call archive,libnet,$(NET_SRCS)))
 $(eval $(call archive,libserver,$(SERVER_SRCS)))
 $(eval $(call archive,libfs,$(FS_SRCS)))
 $(eval $(call archive,libunit,$(HELPER_SRCS)))
+$(eval $(call archive,libfuzz,$(FUZZ_SRCS)))
 
 LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@
 $(OUT)/uploadfs: $(OUT)/fs/main.o $(LIBS)
@@ -258,6 +282,11 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libunit.a $(LIBS)
 	@echo '  LINK    $@'
 	$(Q)$(LINK) $< $(EXTRA_OBJS) -Wl,--start-group $(OUT)/libunit.a $(LIBS) -Wl,--end-group \
 		$(PKG_LIBS) $(CMOCKA_LIBS)
+
+$(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(OUT)/libfuzz.a
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $< $(OUT)/libfuzz.a $(PKG_LIBS)
 
 $(OUT)/tests/crash_preload.so: tests/mount/crash_preload.c $(OUT)/.flags
 	@mkdir -p $(@D)

@@ -4,6 +4,7 @@
 #   tests/setup.sh build   what compiling needs
 #   tests/setup.sh demo    that, and what tests/demo.sh uses
 #   tests/setup.sh test    that, and what the tests use
+#   tests/setup.sh fuzz    what building needs, and what make fuzz does
 #   tests/setup.sh bench   what demo has, and what make bench compares with
 #   tests/setup.sh --check SET   installs nothing: says what is missing, exits 1
 #
@@ -20,9 +21,9 @@ if [ "${1:-}" = --check ]; then
 fi
 set=${1:-}
 case $set in
-build | demo | test | bench) ;;
+build | demo | test | fuzz | bench) ;;
 *)
-	echo "usage: tests/setup.sh [--check] build|demo|test|bench" >&2
+	echo "usage: tests/setup.sh [--check] build|demo|test|fuzz|bench" >&2
 	exit 2
 	;;
 esac
@@ -38,6 +39,16 @@ need() {
 
 has() {
 	command -v "$1"
+}
+
+# Named after the machine, or in a folder that is, by clang's version.
+has_fuzzer() {
+	ls "$(clang -print-runtime-dir)"/libclang_rt.fuzzer[-.]*
+}
+
+look_fuzz() {
+	need clang has clang
+	need libclang-rt-dev has_fuzzer
 }
 
 look_bench() {
@@ -63,6 +74,11 @@ look() {
 	need libmicrohttpd-dev pkg-config --exists libmicrohttpd
 	need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 	[ "$set" = build ] && return
+	if [ "$set" = fuzz ]; then
+		need python3 has /usr/bin/python3
+		look_fuzz
+		return
+	fi
 	need bash has bash
 	need fuse3 has fusermount3
 	need attr has getfattr
@@ -79,7 +95,7 @@ look() {
 	need python3-jsonschema /usr/bin/python3 -c 'import jsonschema'
 	need curl has curl
 	need libcmocka-dev pkg-config --exists cmocka
-	need clang has clang
+	look_fuzz
 	need clang-format has clang-format
 	need cppcheck has cppcheck
 	need rsync has rsync
@@ -159,7 +175,7 @@ if [ -n "$missing" ]; then
 	fi
 fi
 [ -n "$check" ] && exit 0
-[ "$set" = build ] && exit 0
+[ "$set" = build ] || [ "$set" = fuzz ] && exit 0
 
 # Mounting needs the device; a container may have the module but not the node.
 if [ ! -e /dev/fuse ]; then
