@@ -1,5 +1,6 @@
 /* net/json: what was read and is written reads back as the same document. */
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #include "net/json.h"
@@ -36,20 +37,40 @@ static void write_document(struct buf *out, const struct json *root)
 	must(!out->err);
 }
 
+/* b is what a was written as. Of strings only that they are some: what is no UTF-8 is replaced. */
+static void check_same(const struct json *a, const struct json *b)
+{
+	const struct json *m, *n;
+
+	must(json_is_object(a) == json_is_object(b) && json_is_array(a) == json_is_array(b));
+	must(json_is_string(a) == json_is_string(b) && json_is_bool(a) == json_is_bool(b));
+	must(json_bool(a, false) == json_bool(b, false) && json_len(a) == json_len(b));
+	/* 1e999 is no number that can be written. */
+	if (json_is_number(a) && isfinite(json_num(a, 0)))
+		must(json_is_number(b) && json_num(a, 0) == json_num(b, 1));
+	n = json_first(b);
+	for (m = json_first(a); m; m = json_next(m)) {
+		check_same(m, n);
+		n = json_next(n);
+	}
+	must(!n);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct buf first = { .max = 1 << 24 }, second = { .max = 1 << 24 };
-	struct json *root = NULL;
+	struct json *root = NULL, *again = NULL;
 	int rc = json_parse((const char *)data, size, &root);
 
 	must(rc == 0 || rc == -EINVAL || rc == -EMSGSIZE);
 	if (rc)
 		return 0;
 	write_document(&first, root);
+	must(!json_parse(first.data, first.len, &again));
+	check_same(root, again);
+	write_document(&second, again);
 	json_free(root);
-	must(!json_parse(first.data, first.len, &root));
-	write_document(&second, root);
-	json_free(root);
+	json_free(again);
 	must(first.len == second.len && !memcmp(first.data, second.data, first.len));
 	buf_release(&first);
 	buf_release(&second);
