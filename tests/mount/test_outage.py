@@ -67,9 +67,11 @@ def outage_under_cp(server, mount, source, dest, at, back):
 
 
 @pytest.mark.parametrize("back", ["in the middle", "in close"])
-def test_away_for_a_while(world, stalling, big, back):
+def test_away_for_a_while(world, stalling, back):
+    # So large that no cp is too quick to be stopped: it would wait for ever for the parts.
+    large = make_file(world.path("large.jsonl"), 160 * MIB + 777)
     mount = world.mount(stalling, **PATIENCE)
-    outage_under_cp(stalling, mount, big, mount.path("batch", "out.jsonl"), 8 * MIB, back)
+    outage_under_cp(stalling, mount, large, mount.path("batch", "out.jsonl"), 8 * MIB, back)
 
 
 @pytest.mark.plain
