@@ -61,7 +61,8 @@ void cache_fetch_drop(struct cache *c, uint64_t token);
 
 /*
  * For a full disk: evicts the least recently used until so many bytes are free
- * or nothing is left, and waits for the disk to have them. Returns the bytes freed.
+ * or nothing is left, and unlinks them, but for what the worker has begun with.
+ * Returns their bytes.
  */
 uint64_t cache_shrink(struct cache *c, uint64_t bytes);
 

@@ -297,11 +297,7 @@ static int run(struct daemon *d, int failed)
 	process_harden();
 	log_set_level((enum log_level)d->opts.log_level);
 	log_set_json(d->opts.log_json);
-	if (mountpoint_prepare(&d->opts)) {
-		opts_release(&d->opts);
-		return failed;
-	}
-	if (start_log(&d->opts)) {
+	if (mountpoint_prepare(&d->opts) || start_log(&d->opts)) {
 		opts_release(&d->opts);
 		return failed;
 	}
