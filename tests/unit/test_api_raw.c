@@ -726,7 +726,7 @@ static void test_no_http(void **state)
 
 static bool too_much(struct raw_server *s, int c, const struct raw_request *rq)
 {
-	static char chunk[65536];
+	char chunk[65536]; /* its own: the thread of an earlier connection may still be sending */
 	unsigned i;
 
 	(void)s;
