@@ -15,6 +15,7 @@
 #include "fs/layout.h"
 #include "fs/meta.h"
 #include "fs/opts.h"
+#include "fs/process.h"
 #include "fs/publish.h"
 #include "fs/publish_budget.h"
 #include "fs/recover.h"
@@ -96,6 +97,18 @@ static int start_api(struct core *c)
 	return r;
 }
 
+/* MD5 is what a close waits for in the end: its threads come before all that are started later. */
+static int start_md5(struct core *c)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	int r = hasher_new(cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores, &c->md5);
+
+	if (r)
+		return fail("the threads of MD5", r);
+	process_give_way();
+	return 0;
+}
+
 static int take_state_dir(struct core *c)
 {
 	int pid, r = statedir_open(c->opts->state_dir, LOCK_WAIT_MS, &c->lock_fd, &pid);
@@ -125,12 +138,9 @@ static int start_storage(struct core *c)
 				     .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	char *meta = below_state_dir(c, "meta");
 	int r = staging && cache && meta ? 0 : -ENOMEM;
 
-	if (!r)
-		r = hasher_new(cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores, &c->md5);
 	if (!r)
 		r = hasher_new(2, &c->disk);
 	sc.hasher = c->md5;
@@ -285,6 +295,8 @@ int core_start(struct opts *opts, struct core *c)
 	r = name_service(c);
 	if (!r)
 		r = take_state_dir(c);
+	if (!r)
+		r = start_md5(c);
 	if (!r)
 		r = start_api(c);
 	if (!r)

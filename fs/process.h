@@ -7,6 +7,11 @@
 /* No core file, no debugger, all descriptors, no SIGPIPE, umask 077. */
 void process_harden(void);
 /*
+ * The calling thread, and all that it starts from now on, leave the processor to the process's
+ * other threads where they contend for it (nice + 5). No privilege is needed; never an error.
+ */
+void process_give_way(void);
+/*
  * Goes into the background: the parent stays until the child says that the mount answers, and
  * exits with 0 then, or with failed when the child ends before. Returns in the child with the
  * descriptor for process_detach(); the parent never returns.
