@@ -25,6 +25,14 @@
 #define NEW_OVERLAP_S 60
 #define NEW_MAX 200
 
+/*
+ * What is asked for again and again, as by who copies many files, is fetched so
+ * long before its time is over, while the former one still answers: so nobody waits.
+ */
+#define AHEAD_MS 500  /* at most */
+#define AHEAD_SHARE 2 /* of the time for which the newest part is believed */
+#define AHEAD_WHOLE_SHARE 20
+
 struct waiter {
 	struct waiter *next;
 	bool whole;
@@ -329,6 +337,24 @@ static int failed_lately(const struct listing *l)
 	return clock_mono_ms() - l->failed_ms <= FAILED_AGAIN_MS ? l->failed : 0;
 }
 
+/* Under lock. Young enough, but not for long. */
+static bool ages(const struct listing *l, uint64_t since_ms, uint64_t max_age_ms, unsigned share)
+{
+	uint64_t ahead = max_age_ms / share < AHEAD_MS ? max_age_ms / share : AHEAD_MS;
+
+	return !young(l, since_ms, max_age_ms - ahead);
+}
+
+/* Under lock: what a lookup goes by is fresh, but is it time to fetch it again, or all? */
+static bool due_ahead(const struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms,
+		      bool *ret_whole)
+{
+	if (l->fetching || failed_lately(l))
+		return false;
+	*ret_whole = ages(l, l->whole_ms, whole_age_ms, AHEAD_WHOLE_SHARE);
+	return *ret_whole || ages(l, l->newest_ms, max_age_ms, AHEAD_SHARE);
+}
+
 /* w: NULL when nobody waits; else consumed. */
 static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t whole_age_ms,
 		 struct waiter *w)
@@ -350,6 +376,8 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 		start = !l->fetching;
 		l->fetching = true;
 		w = NULL;
+	} else if (fresh && !whole && due_ahead(l, max_age_ms, whole_age_ms, &whole)) {
+		start = l->fetching = true;
 	}
 	pthread_mutex_unlock(&l->lock);
 	if (w) {

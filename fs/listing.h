@@ -56,7 +56,10 @@ typedef void listing_cb(void *arg, int err, bool known);
 void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg);
 /*
  * The same for who looks for something new: once the newest Files as of
- * max_age_ms ago, and a whole list no older than whole_age_ms, were applied.
+ * max_age_ms ago, and a whole list no older than whole_age_ms, were applied. Who
+ * comes when that is still so, but not for long, has it fetched again, and does
+ * not wait for it: half of max_age_ms before the time (at most 500 ms), and for
+ * the whole list a twentieth of whole_age_ms (the same).
  */
 void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms, listing_cb *cb,
 		      void *arg);

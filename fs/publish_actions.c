@@ -172,6 +172,7 @@ void publish_cancel_by_id(struct publish *p, const char *upload_id)
 		return; /* it expires by itself */
 	snprintf(c->file_id, sizeof(c->file_id), "%s", upload_id);
 	remember_abandoned(p, upload_id);
+	publish_save_step(p);
 	publish_side_call(p->pr, 1);
 	req = api_upload_cancel(p->pr->cfg.api, upload_id, on_side_cancel, c);
 	if (!req) {
@@ -195,11 +196,15 @@ void publish_cancel_abandoned(struct publish *p)
 
 void publish_cancel_upload(struct publish *p)
 {
-	/* With a File it was completed, and nothing is left to cancel. */
-	if (p->upload_id[0] && !p->file_id[0])
-		publish_cancel_by_id(p, p->upload_id);
+	char id[API_ID_MAX + 1];
+
+	memcpy(id, p->upload_id, sizeof(id));
+	/* First: a record that is written now must not take it for one to go on with. */
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
+	/* With a File it was completed, and nothing is left to cancel. */
+	if (id[0] && !p->file_id[0])
+		publish_cancel_by_id(p, id);
 }
 
 /* ---- actions ---- */
@@ -239,6 +244,7 @@ void publish_act_create(struct publish *p, uint64_t size)
 		spec.purpose = p->upload_purpose;
 		spec.mime_type = p->upload_mime;
 		spec.expires_after_s = p->upload_expiry;
+		publish_save_step(p);
 		p->create_req = api_upload_create(p->pr->cfg.api, &spec, on_upload, c);
 	}
 	if (p->create_req) {
@@ -293,6 +299,7 @@ void publish_act_probe(struct publish *p)
 	for (uint32_t i = 0; i < p->part_count; i++)
 		api_req_cancel(p->parts[i].req);
 	p->phase = PHASE_PROBING;
+	publish_save_step(p);
 	if (c)
 		req = api_upload_cancel(p->pr->cfg.api, p->upload_id, on_upload, c);
 	if (!req) {
@@ -424,6 +431,8 @@ static bool renamed_meanwhile(const struct publish *p)
 
 static void send_anew(struct publish *p)
 {
+	/* While it still names the File. */
+	publish_save_step(p);
 	if (publish_supersede(p, p->file_id))
 		log_error("out of memory: %s stays as %s", p->file_id, p->upload_filename);
 	p->file_id[0] = '\0';
@@ -487,6 +496,7 @@ void publish_act_cleanup(struct publish *p)
 	}
 	snprintf(c->file_id, sizeof(c->file_id), "%s", id);
 	p->phase = PHASE_DELETING;
+	publish_save_step(p);
 	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
 	if (!req) {
 		publish_call_free(c);

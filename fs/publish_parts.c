@@ -85,6 +85,7 @@ static void send_part(struct publish *p, uint32_t i, bool live)
 		body.ready = publish_live_read;
 		body.ready_arg = &c->reader;
 	}
+	publish_save_step(p);
 	p->parts[i].req = api_part_add(p->pr->cfg.api, p->upload_id, &body, on_part, c);
 	if (!p->parts[i].req) {
 		publish_call_free(c);

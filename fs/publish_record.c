@@ -79,6 +79,8 @@ int publish_save_record(struct publish *p, bool durable)
 	struct record r; /* borrows all its strings */
 	int err;
 
+	if (durable)
+		p->unsaved = false;
 	if (p->removed)
 		return 0;
 	record_init(&r);
@@ -115,10 +117,40 @@ int publish_save_record(struct publish *p, bool durable)
 	r.parts = parts_now(p, &r.part_count);
 	err = r.parts ? staged_save_record(p->staged, &r, durable) : -ENOMEM;
 	free(r.parts);
-	if (err)
+	if (err && err != -ESTALE)
 		log_warn("%s/%s: its record could not be written: %s", p->now.purpose, p->now.path,
 			 strerror(-err));
 	return err;
+}
+
+void publish_note_step(struct publish *p)
+{
+	p->unsaved = true;
+	p->save_due_ms = 0;
+}
+
+void publish_save_step(struct publish *p)
+{
+	if (p->unsaved)
+		publish_save_record(p, true);
+}
+
+/*
+ * Once there is a File and nothing is left to be asked, the record goes with the last close, in a
+ * moment. Only where that does not come is it worth telling the disk that the File exists: until
+ * then it says that complete was asked, upon which the next mount looks for the File.
+ */
+void publish_save_rest(struct publish *p)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_COMPLETED) {
+		if (!p->save_due_ms)
+			p->save_due_ms = now + PUBLISH_SAVE_LATE_MS;
+		if (p->save_due_ms > now)
+			return;
+	}
+	publish_save_step(p);
 }
 
 /* From the inputs alone: what else there is belongs to the thread, which writes the whole soon. */

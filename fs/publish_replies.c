@@ -160,7 +160,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400)
 		ttl_ms = (uint64_t)(ev->expires_at - ev->created_at) * 1000;
 	p->upload_deadline_ms += ttl_ms; /* counted from before create was sent */
-	publish_save_record(p, true);
+	publish_note_step(p);
 }
 
 void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then)
@@ -218,7 +218,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	part->version = version;
 	part->state = PART_SENT;
 	atomic_fetch_add(&p->pr->parts, 1);
-	publish_save_record(p, true);
+	publish_note_step(p);
 }
 
 void publish_file_exists(struct publish *p, const struct event *ev)
@@ -228,7 +228,7 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	p->file_expires_at = ev->expires_at;
 	p->complete_unknown = false;
 	p->phase = PHASE_CLEANUP;
-	publish_save_record(p, true);
+	publish_note_step(p);
 }
 
 static void handle_completed(struct publish *p, const struct event *ev)
@@ -381,7 +381,7 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 	if (!strcmp(ev->id, p->file_id))
 		p->file_id[0] = '\0';
 	p->phase = PHASE_CLEANUP;
-	publish_save_record(p, true);
+	publish_note_step(p);
 }
 
 static void handle_synced(struct publish *p, const struct event *ev)

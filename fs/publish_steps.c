@@ -204,6 +204,8 @@ static void start_over(struct publish *p)
 	p->again = 0;
 	p->md5[0] = p->md5_then[0] = '\0';
 	publish_note_error(p, 0, "", "");
+	/* What became of the bytes before them is of no use to those that come. */
+	p->unsaved = false;
 	publish_save_record(p, false);
 }
 
@@ -245,6 +247,8 @@ static void set_timer(struct publish *p)
 		earliest(&at, p->upload_deadline_ms);
 	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED && p->now.sealed)
 		earliest(&at, p->retry_due_ms);
+	if (p->unsaved)
+		earliest(&at, p->save_due_ms);
 	p->wake_ms = at;
 }
 
@@ -327,5 +331,6 @@ void publish_step(struct publish *p)
 	check_durable(p);
 	if (p->now.dropped)
 		remove_from_disk(p);
+	publish_save_rest(p);
 	set_timer(p);
 }

@@ -197,6 +197,54 @@ static void test_newest(void **state)
 	assert_true(wholes == 2 && news == 2 && last_count == 1400);
 }
 
+/* Asked for while it is still believed: the answer comes before the fetch has ended. */
+static void ask_ahead(unsigned lists, bool whole)
+{
+	unsigned before = whole ? wholes : news;
+	struct answer a = { 0 };
+
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	for (unsigned i = 0; i < 3; i++) {
+		listing_want_new(listing, 1000, 3600000, on_answer, &a);
+		assert_true(a.calls == i + 1 && !a.err && a.known);
+	}
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, lists));
+	fake_api_release(api, FAKE_LIST);
+	assert_true(fake_api_wait_idle(api));
+	assert_int_equal(whole ? wholes : news, before + 1);
+}
+
+static void test_ahead(void **state)
+{
+	struct api_error gone = fake_api_error(API_ERR_CONNECT, 0, "", "refused");
+	struct answer a = { 0 };
+
+	(void)state;
+	add_files(10);
+	fetch_whole();
+	now_ms += 500;
+	want_new(&a);
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 1);
+	now_ms += 1;
+	ask_ahead(2, false);
+	/* That one counts: nobody waits at the end of the first second. */
+	now_ms += 500;
+	want_new(&a);
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 2);
+	/* One that fails is not asked for by each who comes. */
+	fake_api_fail(api, FAKE_LIST, 1, 1, &gone);
+	now_ms += 1;
+	for (unsigned i = 0; i < 3; i++)
+		want_new(&a);
+	assert_true(fake_api_calls(api, FAKE_LIST) == 3 && news == 1 && !a.err);
+	/* And the whole list, half a second before the hour is over. */
+	now_ms += 3600000 - 1002 - 700;
+	want_new(&a);
+	assert_true(fake_api_calls(api, FAKE_LIST) == 4 && wholes == 1);
+	now_ms += 201;
+	ask_ahead(5, true);
+}
+
 /* A File is found behind others that are known, as far as that may be. */
 static void test_behind_known(void **state)
 {
@@ -312,6 +360,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_all_pages),
 		TEST(test_newest),
+		TEST(test_ahead),
 		TEST(test_behind_known),
 		TEST(test_removed_between_pages),
 		TEST(test_whole_after_newest),

@@ -129,6 +129,39 @@ static unsigned calls_at(unsigned *at, enum record_state state, bool has_upload,
 	return s.calls[op];
 }
 
+static bool has(enum record_state state, bool has_upload, size_t parts)
+{
+	struct save s = { .state = state, .has_upload = has_upload, .parts = parts };
+	unsigned at = 0;
+
+	return find(&at, &s) && s.dir_synced;
+}
+
+static bool sealed_without_upload(void *arg)
+{
+	(void)arg;
+	return has(RECORD_SEALED, false, 0);
+}
+
+static bool part_is_recorded(void *arg)
+{
+	return has(RECORD_WRITING, true, *(size_t *)arg);
+}
+
+static bool completed_is_recorded(void *arg)
+{
+	size_t *parts = arg;
+
+	return has(RECORD_COMPLETED, true, *parts);
+}
+
+/* That the File exists is noted some time after the end, if the record is there then. */
+static void wait_completed(size_t parts)
+{
+	rig_clock_advance(1000);
+	rig_wait(&g, NULL, completed_is_recorded, &parts);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -142,6 +175,7 @@ static void test_each_step(void **state)
 {
 	struct pub f, *pubs[] = { &f };
 	unsigned at = 0;
+	size_t parts;
 
 	(void)state;
 	pub_new(&g, &f, "a", NULL, NULL);
@@ -149,9 +183,10 @@ static void test_each_step(void **state)
 	publish_predict(f.p, 2 * RIG_PART);
 	stage_fill(f.st, 0, 2 * RIG_PART, 1);
 	assert_true(fake_api_wait_calls(g.api, FAKE_PART, 2));
-	for (unsigned i = 1; i <= 2; i++) {
+	for (parts = 1; parts <= 2; parts++) {
 		fake_api_release_some(g.api, FAKE_PART, 1);
-		assert_true(fake_api_wait_done(g.api, FAKE_PART, i));
+		/* Replies that are there at once are one record. */
+		rig_wait(&g, NULL, part_is_recorded, &parts);
 	}
 	/* A complete before the disk has the record would have to be seen here. */
 	assert_int_equal(pub_close(&f), 0);
@@ -160,8 +195,88 @@ static void test_each_step(void **state)
 	assert_int_equal(calls_at(&at, RECORD_WRITING, true, 2, FAKE_COMPLETE), 0);
 	assert_int_equal(calls_at(&at, RECORD_SEALED, true, 2, FAKE_COMPLETE), 0);
 	assert_int_equal(calls_at(&at, RECORD_COMPLETING, true, 2, FAKE_COMPLETE), 0);
+	wait_completed(2);
 	assert_int_equal(calls_at(&at, RECORD_COMPLETED, true, 2, FAKE_COMPLETE), 1);
 	rig_close(&g, pubs, 1);
+}
+
+static void told_end(void *arg, int err)
+{
+	atomic_int *told = arg;
+
+	assert_int_equal(err, 0);
+	assert_false(has(RECORD_COMPLETED, true, 1));
+	atomic_store(told, 1);
+}
+
+static bool was_told(void *arg)
+{
+	return atomic_load((atomic_int *)arg);
+}
+
+/* Of a file of one Part only what is news is noted: sealed, created, complete asked; then the
+ * end, for which no close waits. */
+static void test_one_part(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+	atomic_int told = 0;
+	struct publish_wait w = { .until = UNTIL_ENDED, .cb = told_end, .arg = &told };
+	unsigned at = 0;
+
+	(void)state;
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 10, 1);
+	fake_api_hold(g.api, FAKE_CREATE, FAKE_HOLD_WORK);
+	fake_api_hold(g.api, FAKE_PART, FAKE_HOLD_WORK);
+	staged_seal(f.st);
+	publish_seal(f.p);
+	publish_wait(f.p, &w);
+	rig_wait(&g, NULL, sealed_without_upload, NULL);
+	fake_api_release(g.api, FAKE_CREATE);
+	assert_true(fake_api_wait_calls(g.api, FAKE_PART, 1));
+	fake_api_release(g.api, FAKE_PART);
+	rig_wait(&g, NULL, was_told, &told);
+	assert_int_equal(calls_at(&at, RECORD_SEALED, true, 0, FAKE_PART), 0);
+	assert_int_equal(calls_at(&at, RECORD_COMPLETING, true, 1, FAKE_COMPLETE), 0);
+	assert_false(has(RECORD_SEALED, true, 1));
+	wait_completed(1);
+	assert_int_equal(calls_at(&at, RECORD_COMPLETED, true, 1, FAKE_COMPLETE), 1);
+	rig_close(&g, pubs, 1);
+}
+
+/* What went into the cache meanwhile has no record any more, and gets none. */
+static void test_given_before(void **state)
+{
+	struct pub f, next, *pubs[] = { &f, &next };
+	char path[300];
+	struct record r;
+
+	(void)state;
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 10, 1);
+	assert_int_equal(pub_close(&f), 0);
+	snprintf(path, sizeof(path), "%s/given", g.area.dir);
+	assert_int_equal(staged_give(f.st, path), 0);
+	rig_clock_advance(1000);
+	/* Its time is over: the thread looks at it before it comes to the end of this one. */
+	pub_new(&g, &next, "b", NULL, NULL);
+	stage_fill(next.st, 0, 10, 1);
+	assert_int_equal(pub_close(&next), 0);
+	assert_false(rig_load_record(&g, staged_id(f.st), &r));
+	rig_close(&g, pubs, 2);
+}
+
+/* A daemon that ends in order leaves it written down. */
+static void test_at_the_end(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+
+	(void)state;
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 10, 1);
+	assert_int_equal(pub_close(&f), 0);
+	rig_close(&g, pubs, 1);
+	assert_true(has(RECORD_COMPLETED, true, 1));
 }
 
 /* The File that it replaces is deleted when the record says that the new one exists. */
@@ -230,6 +345,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_each_step, setup),
+		cmocka_unit_test_setup(test_one_part, setup),
+		cmocka_unit_test_setup(test_given_before, setup),
+		cmocka_unit_test_setup(test_at_the_end, setup),
 		cmocka_unit_test_setup(test_before_the_old_one_goes, setup),
 		cmocka_unit_test_setup(test_failure, setup),
 		cmocka_unit_test_setup(test_closed_while_aborting, setup),
