@@ -154,7 +154,7 @@ struct asking {
 	struct api_error err;
 };
 
-static void on_page(void *arg, const struct api_error *err, const struct api_file_page *page)
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	struct asking *a = arg;
 

@@ -56,7 +56,7 @@ struct listing {
 	uint64_t began_ms;
 	uint32_t number;
 	unsigned limit, resumes;
-	struct listing_page **pages;
+	struct listing_page *pages;
 	size_t page_count, count;
 	int64_t newest; /* created_at of the newest File of all that were applied */
 	char last_id[API_ID_MAX + 1];
@@ -76,8 +76,10 @@ int listing_new(const struct listing_config *cfg, struct listing **ret)
 
 static void drop_pages(struct listing *l)
 {
-	for (size_t i = 0; i < l->page_count; i++)
-		free(l->pages[i]);
+	for (size_t i = 0; i < l->page_count; i++) {
+		free(l->pages[i].files);
+		free(l->pages[i].text);
+	}
 	free(l->pages);
 	l->pages = NULL;
 	l->page_count = l->count = 0;
@@ -94,43 +96,10 @@ void listing_free(struct listing *l)
 
 /* ---- keeping a page ---- */
 
-static const char *put(char **at, const char *s)
+/* Takes the Files out of the page. */
+static int keep(struct listing *l, struct api_file_page *page)
 {
-	size_t size = strlen(s) + 1;
-	char *copy = *at;
-
-	memcpy(copy, s, size);
-	*at += size;
-	return copy;
-}
-
-/* A copy in one block: a hundred thousand small ones would leave holes behind. NULL: no memory. */
-static struct listing_page *page_copy(const struct api_file_page *page)
-{
-	size_t size = sizeof(struct listing_page) + page->count * sizeof(struct api_file);
-	struct listing_page *p;
-	char *at;
-
-	for (size_t i = 0; i < page->count; i++)
-		size += strlen(page->files[i].id) + strlen(page->files[i].filename) +
-			strlen(page->files[i].purpose) + 3;
-	p = malloc(size);
-	if (!p)
-		return NULL;
-	p->count = page->count;
-	at = (char *)&p->files[page->count];
-	for (size_t i = 0; i < page->count; i++) {
-		p->files[i] = page->files[i];
-		p->files[i].id = put(&at, page->files[i].id);
-		p->files[i].filename = put(&at, page->files[i].filename);
-		p->files[i].purpose = put(&at, page->files[i].purpose);
-	}
-	return p;
-}
-
-static int keep(struct listing *l, const struct api_file_page *page)
-{
-	struct listing_page **grown, *copy;
+	struct listing_page *grown;
 
 	if (page->count > FILES_MAX - l->count || l->page_count >= PAGES_MAX)
 		return -EOVERFLOW;
@@ -138,11 +107,10 @@ static int keep(struct listing *l, const struct api_file_page *page)
 	if (!grown)
 		return -ENOMEM;
 	l->pages = grown;
-	copy = page_copy(page);
-	if (!copy)
-		return -ENOMEM;
-	grown[l->page_count++] = copy;
+	grown[l->page_count++] = (struct listing_page){ page->count, page->files, page->text };
 	l->count += page->count;
+	page->files = NULL;
+	page->text = NULL;
 	return 0;
 }
 
@@ -151,9 +119,9 @@ static const struct api_file *kept(const struct listing *l, size_t n)
 {
 	size_t p = 0;
 
-	while (n >= l->pages[p]->count)
-		n -= l->pages[p++]->count;
-	return &l->pages[p]->files[n];
+	while (n >= l->pages[p].count)
+		n -= l->pages[p++].count;
+	return &l->pages[p].files[n];
 }
 
 /* ---- a fetch ---- */
@@ -169,9 +137,9 @@ static void apply(struct listing *l)
 				       .count = l->count };
 
 	for (size_t i = 0; i < l->page_count; i++)
-		for (size_t k = 0; k < l->pages[i]->count; k++)
-			if (l->pages[i]->files[k].created_at > l->newest)
-				l->newest = l->pages[i]->files[k].created_at;
+		for (size_t k = 0; k < l->pages[i].count; k++)
+			if (l->pages[i].files[k].created_at > l->newest)
+				l->newest = l->pages[i].files[k].created_at;
 	l->cfg.apply(l->cfg.arg, &files);
 }
 
@@ -228,7 +196,7 @@ static void finish(struct listing *l, int err)
 		begin(l, true);
 }
 
-static void on_page(void *arg, const struct api_error *err, const struct api_file_page *page);
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page);
 
 static void next_page(struct listing *l)
 {
@@ -289,7 +257,7 @@ static void failed(struct listing *l, const struct api_error *err)
 }
 
 /* Enough of the newest ones? */
-static bool seen_enough(struct listing *l, const struct api_file_page *page)
+static bool seen_enough(struct listing *l, const struct listing_page *page)
 {
 	int64_t oldest = INT64_MAX;
 
@@ -301,7 +269,7 @@ static bool seen_enough(struct listing *l, const struct api_file_page *page)
 	return l->reached && (oldest < l->newest - NEW_OVERLAP_S || l->count >= NEW_MAX);
 }
 
-static void on_page(void *arg, const struct api_error *err, const struct api_file_page *page)
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	struct listing *l = arg;
 	int r;
@@ -314,7 +282,8 @@ static void on_page(void *arg, const struct api_error *err, const struct api_fil
 	r = keep(l, page);
 	/* A page that leads nowhere ends it: else a confused server would keep us going round. */
 	if (r || !page->has_more || !page->last_id[0] || !strcmp(page->last_id, l->last_id) ||
-	    strlen(page->last_id) > API_ID_MAX || (!l->whole && seen_enough(l, page))) {
+	    strlen(page->last_id) > API_ID_MAX ||
+	    (!l->whole && seen_enough(l, &l->pages[l->page_count - 1]))) {
 		finish(l, r);
 		return;
 	}

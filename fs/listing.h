@@ -22,14 +22,15 @@ struct listing;
 
 struct listing_page {
 	size_t count;
-	struct api_file files[]; /* their strings live as long as the page */
+	struct api_file *files;
+	char *text; /* what their strings lie in */
 };
 
 struct listing_files {
 	uint32_t number; /* counts the fetches, from 1 */
 	bool whole;	 /* what is not in it is not there */
 	/* Newest first. A File may stand in it twice when others were removed meanwhile. */
-	struct listing_page *const *pages;
+	const struct listing_page *pages;
 	size_t page_count;
 	size_t count; /* of Files */
 };

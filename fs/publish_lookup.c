@@ -71,7 +71,7 @@ static bool is_ours(const struct lookup *l, const struct api_file *f)
 	return true;
 }
 
-static void on_page(void *arg, const struct api_error *err, const struct api_file_page *page)
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	struct lookup *l = arg;
 	struct api_req *req;

@@ -17,7 +17,7 @@
 
 /* ---- callbacks: net thread ---- */
 
-static void on_page(void *arg, const struct api_error *err, const struct api_file_page *page)
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	(void)page;
 	publish_post_reply(arg, publish_event_new(EV_ASKED, err));

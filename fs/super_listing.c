@@ -474,8 +474,8 @@ static void each_file(struct super *s, const struct listing_files *files,
 	struct spot at = { .number = files->number };
 
 	for (size_t p = 0; p < files->page_count; p++)
-		for (size_t k = 0; k < files->pages[p]->count; k++, at.order++)
-			fn(s, &files->pages[p]->files[k], &at);
+		for (size_t k = 0; k < files->pages[p].count; k++, at.order++)
+			fn(s, &files->pages[p].files[k], &at);
 }
 
 static void mark(struct super *s, const struct api_file *f, struct spot *at)

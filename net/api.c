@@ -216,8 +216,12 @@ static void judge_reply(struct api_req *req, const struct http_result *res, stru
 	struct json *root = NULL;
 	const char *why;
 
-	why = json_parse(res->body, res->body_len, &root) ? "it is not JSON"
-							  : req->ops->take(req, root);
+	if (req->ops->take_text)
+		why = req->ops->take_text(req, res->body, res->body_len);
+	else if (json_parse(res->body, res->body_len, &root))
+		why = "it is not JSON";
+	else
+		why = req->ops->take(req, root);
 	json_free(req->reply);
 	req->reply = root;
 	if (!why) {

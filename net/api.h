@@ -222,15 +222,19 @@ struct api_req *api_upload_complete(struct api *api, const char *upload_id,
 struct api_req *api_upload_cancel(struct api *api, const char *upload_id, api_upload_cb *cb,
 				  void *arg);
 
-/* GET /files: one page. after, purpose: NULL for none. limit: 1..10000. desc: newest first. */
+/*
+ * GET /files: one page. after, purpose: NULL for none. limit: 1..10000. desc: newest first.
+ * The callback may keep files and text: it sets both to NULL and owes them free().
+ */
 struct api_file_page {
-	const struct api_file *files;
+	struct api_file *files;
+	char *text; /* what their strings lie in */
 	size_t count;
 	size_t skipped; /* entries that failed the checks and were left out */
 	bool has_more;
 	const char *last_id; /* what to pass as after; "" when none */
 };
-typedef void api_page_cb(void *arg, const struct api_error *err, const struct api_file_page *page);
+typedef void api_page_cb(void *arg, const struct api_error *err, struct api_file_page *page);
 struct api_req *api_file_list(struct api *api, const char *purpose, const char *after,
 			      unsigned limit, bool desc, api_page_cb *cb, void *arg);
 

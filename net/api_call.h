@@ -24,6 +24,8 @@ struct api_call_ops {
 	enum api_op op;
 	/* Checks a 2xx reply and keeps what finish() needs of it; NULL, or what is wrong. */
 	const char *(*take)(struct api_req *req, const struct json *reply);
+	/* In place of take(), of a reply that is not to be parsed; it goes away afterwards. */
+	const char *(*take_text)(struct api_req *req, const char *body, size_t len);
 	/* Calls the caller's callback with req->err; the reply that take() saw still lives. */
 	void (*finish)(struct api_req *req);
 	/* Frees what the endpoint added, but not req itself. NULL: nothing. */

@@ -27,8 +27,9 @@ static void file_release(struct api_req *req)
 	struct file_call *c = (struct file_call *)req;
 
 	free(c->id);
-	free((void *)(uintptr_t)c->page.files);
-	/* The parser took some hundred bytes for each entry, amid what the caller made of them. */
+	free(c->page.files);
+	free(c->page.text);
+	/* The page lay amid what the caller made of it. */
 	if (c->page.count >= TRIM_ENTRIES)
 		malloc_trim(0);
 }
@@ -49,11 +50,11 @@ static struct file_call *file_call_new(struct api *api, const struct api_call_op
 
 /* ---- list ---- */
 
-static const char *list_take(struct api_req *req, const struct json *reply)
+static const char *list_take(struct api_req *req, const char *body, size_t len)
 {
 	struct file_call *c = (struct file_call *)req;
 
-	return api_json_page(reply, c->id, &c->page);
+	return api_json_page(body, len, c->id, &c->page);
 }
 
 static void list_finish(struct api_req *req)
@@ -65,7 +66,7 @@ static void list_finish(struct api_req *req)
 
 static const struct api_call_ops list_ops = {
 	.op = API_OP_LIST,
-	.take = list_take,
+	.take_text = list_take,
 	.finish = list_finish,
 	.release = file_release,
 };

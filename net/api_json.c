@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIME_MAX 253402300799LL /* the end of the year 9999 */
-
 /* ---- requests ---- */
 
 void api_json_put_create(struct buf *out, const struct api_upload_spec *spec)
@@ -55,7 +53,7 @@ static bool get_time(const struct json *obj, const char *key, int64_t dflt, int6
 		*ret = dflt;
 		return dflt >= 0;
 	}
-	if (json_i64(j, &value) || value < 0 || value > TIME_MAX)
+	if (json_i64(j, &value) || value < 0 || value > API_TIME_MAX)
 		return false;
 	*ret = value;
 	return true;
@@ -158,55 +156,5 @@ const char *api_json_deleted(const struct json *j, const char *id)
 		return "the reply names another File";
 	if (!json_bool(json_get(j, "deleted"), false))
 		return "the reply does not say that the File was deleted";
-	return NULL;
-}
-
-/* Azure lists what was deleted for a while. */
-static bool is_deleted(const struct json *j)
-{
-	const char *status = json_get_str(j, "status");
-
-	return status && (!strcmp(status, "deleting") || !strcmp(status, "deleted"));
-}
-
-/* Where the next page starts: last_id, else the last entry, checked or not. "" when neither. */
-static const char *page_last_id(const struct json *j, const struct json *last)
-{
-	const char *id = get_id(j, "last_id");
-
-	if (!id)
-		id = get_id(last, "id");
-	return id ? id : "";
-}
-
-const char *api_json_page(const struct json *j, const char *after, struct api_file_page *ret)
-{
-	const struct json *data = json_get(j, "data"), *m, *last = NULL;
-	struct api_file_page page = { .count = 0 };
-	struct api_file *files;
-	size_t n = json_len(data);
-
-	if (!json_is_object(j) || !json_is_array(data))
-		return "the list has no data";
-	files = calloc(n ? n : 1, sizeof(*files));
-	if (!files)
-		return "out of memory for a list";
-	for (m = json_first(data); m; m = json_next(m)) {
-		last = m;
-		if (is_deleted(m))
-			continue;
-		if (api_json_file(m, &files[page.count]))
-			page.skipped++;
-		else
-			page.count++;
-	}
-	page.files = files;
-	page.has_more = json_bool(json_get(j, "has_more"), false);
-	page.last_id = page_last_id(j, last);
-	if (page.has_more && (!*page.last_id || !strcmp(page.last_id, after))) {
-		free(files);
-		return "the list claims more but names no place to go on";
-	}
-	*ret = page;
 	return NULL;
 }

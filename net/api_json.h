@@ -12,6 +12,8 @@
 #include "net/buf.h"
 #include "net/json.h"
 
+#define API_TIME_MAX 253402300799LL /* the end of the year 9999 */
+
 /* Request bodies; errors are sticky in out. */
 void api_json_put_create(struct buf *out, const struct api_upload_spec *spec);
 void api_json_put_complete(struct buf *out, const char *const *part_ids, size_t part_count,
@@ -20,14 +22,17 @@ void api_json_put_complete(struct buf *out, const char *const *part_ids, size_t 
 const char *api_json_upload(const struct json *j, struct api_upload *ret);
 const char *api_json_part(const struct json *j, struct api_part *ret);
 const char *api_json_file(const struct json *j, struct api_file *ret);
-/*
- * ret->files is allocated; release it with free(). Entries that fail the checks
- * are skipped and counted; what is deleted by its status is left out. after:
- * what this page was asked with, or "": a page that would have the next one
- * start at the same place again is refused.
- */
-const char *api_json_page(const struct json *j, const char *after, struct api_file_page *ret);
 const char *api_json_deleted(const struct json *j, const char *id);
+
+/*
+ * In net/api_page.c: the same of a text that was not parsed, with what json_parse() refuses
+ * refused; it need not live on. ret->files and ret->text are allocated; release them with
+ * free(). Entries that fail the checks of api_json_file() are skipped and counted; what is deleted
+ * by its status is left out. after: what this page was asked with, or "": a page that would
+ * have the next one start at the same place again is refused.
+ */
+const char *api_json_page(const char *body, size_t len, const char *after,
+			  struct api_file_page *ret);
 
 /*
  * In net/api_error.c, as api_clean() is.

@@ -60,7 +60,7 @@ static void set_hooks(void)
 	cJSON_InitHooks(&hooks);
 }
 
-struct json_scan {
+struct json_survey {
 	size_t depth, nodes;
 	size_t misfits; /* escapes that no C string can hold, or the parser refuses */
 };
@@ -94,7 +94,7 @@ static size_t json_escape_len(const char *s, size_t len, bool *ret_misfit)
 }
 
 /* Passes over a string, at being behind its opening quote. 0 or -EINVAL. */
-static int json_scan_string(const char *text, size_t len, size_t *at, struct json_scan *scan)
+static int survey_string(const char *text, size_t len, size_t *at, struct json_survey *found)
 {
 	size_t i;
 
@@ -106,8 +106,11 @@ static int json_scan_string(const char *text, size_t len, size_t *at, struct jso
 			return -EINVAL;
 		if (text[i] != '\\')
 			continue;
+		/* Of four characters that are no number cJSON would make a NUL. */
+		if (i + 1 < len && text[i + 1] == 'u' && json_escape(text + i, len - i) < 0)
+			return -EINVAL;
 		i += json_escape_len(text + i, len - i, &misfit) - 1;
-		scan->misfits += misfit;
+		found->misfits += misfit;
 	}
 	if (i >= len)
 		return -EINVAL;
@@ -116,7 +119,7 @@ static int json_scan_string(const char *text, size_t len, size_t *at, struct jso
 }
 
 /* Bounds the work and the memory that the parser will need, before it starts. */
-static int json_scan(const char *text, size_t len, struct json_scan *scan)
+static int survey(const char *text, size_t len, struct json_survey *found)
 {
 	size_t at = 0;
 	int rc;
@@ -125,22 +128,22 @@ static int json_scan(const char *text, size_t len, struct json_scan *scan)
 		char c = text[at++];
 
 		if (c == '"') {
-			rc = json_scan_string(text, len, &at, scan);
+			rc = survey_string(text, len, &at, found);
 			if (rc)
 				return rc;
 		} else if (c == '[' || c == '{') {
-			scan->nodes++;
-			if (++scan->depth > JSON_DEPTH_MAX)
+			found->nodes++;
+			if (++found->depth > JSON_DEPTH_MAX)
 				return -EMSGSIZE;
 		} else if (c == ']' || c == '}') {
-			if (!scan->depth--)
+			if (!found->depth--)
 				return -EINVAL;
 		} else if (c == ',') {
-			scan->nodes++;
+			found->nodes++;
 		} else if (!c) {
 			return -EINVAL;
 		}
-		if (scan->nodes > JSON_NODES_MAX)
+		if (found->nodes > JSON_NODES_MAX)
 			return -EMSGSIZE;
 	}
 	return 0;
@@ -183,9 +186,9 @@ static bool json_only_space(const char *s, size_t len)
  * Each member is a node with a key, a value and the text of a number, at most, each rounded up;
  * their bytes are no more than the text's.
  */
-static struct json_block *block_new(const struct json_scan *scan, size_t len)
+static struct json_block *block_new(const struct json_survey *found, size_t len)
 {
-	size_t size = (scan->nodes + 1) * (sizeof(cJSON) + 4 * sizeof(void *)) + len;
+	size_t size = (found->nodes + 1) * (sizeof(cJSON) + 4 * sizeof(void *)) + len;
 	struct json_block *b = malloc(sizeof(*b) + size);
 
 	if (b)
@@ -199,10 +202,11 @@ static struct json_block *block_of(struct json *root)
 }
 
 /* Parses into a block of its own. 0, -EINVAL or -ENOMEM. */
-static int json_build(const char *text, size_t len, const struct json_scan *scan, struct json **ret)
+static int json_build(const char *text, size_t len, const struct json_survey *found,
+		      struct json **ret)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct json_block *b = block_new(scan, len);
+	struct json_block *b = block_new(found, len);
 	const char *end = NULL;
 	cJSON *root;
 
@@ -222,20 +226,20 @@ static int json_build(const char *text, size_t len, const struct json_scan *scan
 
 int json_parse(const char *text, size_t len, struct json **ret)
 {
-	struct json_scan scan = { 0 };
+	struct json_survey found = { 0 };
 	char *copy = NULL;
 	int rc;
 
-	rc = json_scan(text, len, &scan);
+	rc = survey(text, len, &found);
 	if (rc)
 		return rc;
-	if (scan.misfits) {
+	if (found.misfits) {
 		copy = json_without_misfits(text, len);
 		if (!copy)
 			return -ENOMEM;
 		text = copy;
 	}
-	rc = json_build(text, len, &scan, ret);
+	rc = json_build(text, len, &found, ret);
 	free(copy);
 	return rc;
 }

@@ -92,7 +92,7 @@ void api_wait_done_cb(void *arg, const struct api_error *err)
 	end(arg);
 }
 
-void api_wait_page(void *arg, const struct api_error *err, const struct api_file_page *page)
+void api_wait_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	struct api_wait *w = arg;
 

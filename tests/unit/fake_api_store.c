@@ -400,6 +400,29 @@ static size_t page_fill(struct api *api, const struct api_req *r, struct api_fil
 	return n;
 }
 
+/* The strings of a page in one block, as those that the client library hands out. */
+static char *page_text(struct api_file *v, size_t count)
+{
+	const char **strings[3];
+	size_t size = 1, i, k;
+	char *text, *at;
+
+	for (i = 0; i < count; i++)
+		size += strlen(v[i].id) + strlen(v[i].filename) + strlen(v[i].purpose) + 3;
+	text = at = fake_need(malloc(size));
+	for (i = 0; i < count; i++) {
+		strings[0] = &v[i].id;
+		strings[1] = &v[i].filename;
+		strings[2] = &v[i].purpose;
+		for (k = 0; k < 3; k++) {
+			size = strlen(*strings[k]) + 1;
+			*strings[k] = memcpy(at, *strings[k], size);
+			at += size;
+		}
+	}
+	return text;
+}
+
 static void reply_page(struct api_req *r)
 {
 	struct api_file_page page = { 0 };
@@ -414,11 +437,13 @@ static void reply_page(struct api_req *r)
 	max = r->api->page_max && r->api->page_max < r->limit ? r->api->page_max : r->limit;
 	v = fake_need(calloc(max + 1, sizeof(*v)));
 	page.count = page_fill(r->api, r, v, max, &page.has_more);
+	page.text = page_text(v, page.count);
 	fake_lock_give();
 	page.files = v;
 	page.last_id = page.count ? v[page.count - 1].id : "";
 	r->cb.page(r->arg, &r->err, &page);
-	free(v);
+	free(page.files);
+	free(page.text);
 }
 
 void fake_req_reply(struct api_req *r)

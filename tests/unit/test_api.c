@@ -796,7 +796,7 @@ static void test_cancel_in_callback(void **state)
 	free(data);
 }
 
-static void start_list(void *arg, const struct api_error *err, const struct api_file_page *page)
+static void start_list(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	struct api_wait *w = arg;
 

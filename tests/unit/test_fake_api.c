@@ -83,7 +83,7 @@ static void on_file(void *arg, const struct api_error *err, const struct api_fil
 		told.bytes = file->bytes;
 }
 
-static void on_page(void *arg, const struct api_error *err, const struct api_file_page *page)
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	size_t i, at = 0;
 

@@ -47,6 +47,10 @@ static void test_refused(void **state)
 	}
 	assert_int_equal(json_parse("{}\0", 3, &j), -EINVAL);
 	assert_int_equal(json_parse("\"a\0b\"", 5, &j), -EINVAL);
+	/* These are no numbers, and no NUL either. */
+	assert_int_equal(parse("\"a\\u12x4\"", &j), -EINVAL);
+	assert_int_equal(parse("\"\\ud83d\\u12x4\"", &j), -EINVAL);
+	assert_int_equal(parse("{\"\\u+123\":1}", &j), -EINVAL);
 }
 
 static void test_depth(void **state)

@@ -58,8 +58,8 @@ static void apply(void *arg, const struct listing_files *files)
 	*(files->whole ? &wholes : &news) += 1;
 	last_count = (unsigned)files->count;
 	for (size_t p = 0; p < files->page_count; p++) {
-		for (size_t k = 0; k < files->pages[p]->count; k++) {
-			const struct api_file *f = &files->pages[p]->files[k];
+		for (size_t k = 0; k < files->pages[p].count; k++) {
+			const struct api_file *f = &files->pages[p].files[k];
 
 			in_order = in_order && f->created_at < before;
 			before = f->created_at;
