@@ -8,12 +8,15 @@
 #include "net/clock.h"
 #include "net/strhash.h"
 
-/* A hash table of inodes chained through one of their pointers. */
+/*
+ * A hash table of inodes chained through one of their pointers. The hashes stand in the inodes,
+ * so that a table that grows, and a chain that is searched, makes none and reads no strings.
+ */
 struct index {
 	struct inode **buckets;
 	size_t size, count; /* size: a power of two */
 	size_t link;	    /* offset of the chain pointer in struct inode */
-	uint64_t (*hash)(const struct inode *i);
+	uint32_t (*hash)(const struct inode *i);
 };
 
 struct inode_table {
@@ -23,27 +26,20 @@ struct inode_table {
 	size_t count;
 };
 
-static uint64_t mix(uint64_t h)
+/* They are given out one after the other: nothing is spread better. */
+static uint32_t hash_ino(const struct inode *i)
 {
-	h ^= h >> 33;
-	h *= 0xff51afd7ed558ccdULL;
-	h ^= h >> 33;
-	return h;
+	return (uint32_t)i->ino;
 }
 
-static uint64_t hash_ino(const struct inode *i)
+static uint32_t hash_name(const struct inode *i)
 {
-	return mix(i->ino);
+	return i->name_hash;
 }
 
-static uint64_t hash_name(const struct inode *i)
+static uint32_t hash_id(const struct inode *i)
 {
-	return strhash_in(i->parent->ino, i->name);
-}
-
-static uint64_t hash_id(const struct inode *i)
-{
-	return strhash(i->file_id);
+	return i->id_hash;
 }
 
 static struct inode **chain(const struct index *x, struct inode *i)
@@ -51,7 +47,7 @@ static struct inode **chain(const struct index *x, struct inode *i)
 	return (struct inode **)((char *)i + x->link);
 }
 
-static int index_init(struct index *x, size_t link, uint64_t (*hash)(const struct inode *))
+static int index_init(struct index *x, size_t link, uint32_t (*hash)(const struct inode *))
 {
 	x->size = 64;
 	x->count = 0;
@@ -110,7 +106,8 @@ static void index_del(struct index *x, struct inode *i)
 	x->count--;
 }
 
-static void link_child(struct inode *parent, struct inode *i)
+/* Into its directory, and the table of names. */
+static void link_child(struct inode_table *t, struct inode *parent, struct inode *i)
 {
 	i->parent = parent;
 	i->next = parent->child;
@@ -118,10 +115,13 @@ static void link_child(struct inode *parent, struct inode *i)
 		i->next->pprev = &i->next;
 	i->pprev = &parent->child;
 	parent->child = i;
+	i->name_hash = (uint32_t)strhash_in(parent->ino, i->name);
+	index_add(&t->name, i);
 }
 
-static void unlink_child(struct inode *i)
+static void unlink_child(struct inode_table *t, struct inode *i)
 {
+	index_del(&t->name, i);
 	*i->pprev = i->next;
 	if (i->next)
 		i->next->pprev = i->pprev;
@@ -238,24 +238,23 @@ struct inode *inode_new(struct inode_table *t, struct inode *parent, const char 
 		return NULL;
 	i->purpose = parent->purpose;
 	i->special = parent->special;
-	link_child(parent, i);
-	index_add(&t->name, i);
+	link_child(t, parent, i);
 	return i;
 }
 
 struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name)
 {
-	uint64_t h = strhash_in(parent->ino, name);
+	uint32_t h = (uint32_t)strhash_in(parent->ino, name);
 	struct inode *i = t->name.buckets[h & (t->name.size - 1)];
 
-	while (i && (i->parent != parent || strcmp(i->name, name)))
+	while (i && (i->name_hash != h || i->parent != parent || strcmp(i->name, name)))
 		i = i->by_name;
 	return i;
 }
 
 struct inode *inode_get(struct inode_table *t, uint64_t ino)
 {
-	struct inode *i = t->ino.buckets[mix(ino) & (t->ino.size - 1)];
+	struct inode *i = t->ino.buckets[ino & (t->ino.size - 1)];
 
 	while (i && i->ino != ino)
 		i = i->by_ino;
@@ -264,13 +263,14 @@ struct inode *inode_get(struct inode_table *t, uint64_t ino)
 
 struct inode *inode_by_file_id(struct inode_table *t, const char *file_id)
 {
+	uint32_t h;
 	struct inode *i;
 
-	/* As for each File of a first listing. */
 	if (!t->id.count)
 		return NULL;
-	i = t->id.buckets[strhash(file_id) & (t->id.size - 1)];
-	while (i && strcmp(i->file_id, file_id))
+	h = (uint32_t)strhash(file_id);
+	i = t->id.buckets[h & (t->id.size - 1)];
+	while (i && (i->id_hash != h || strcmp(i->file_id, file_id)))
 		i = i->by_id;
 	return i;
 }
@@ -285,8 +285,10 @@ int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_i
 		index_del(&t->id, i);
 	free(i->file_id);
 	i->file_id = d;
-	if (d)
-		index_add(&t->id, i);
+	if (!d)
+		return 0;
+	i->id_hash = (uint32_t)strhash(d);
+	index_add(&t->id, i);
 	return 0;
 }
 
@@ -303,14 +305,11 @@ int inode_move(struct inode_table *t, struct inode *i, struct inode *parent, con
 
 	if (!d)
 		return -ENOMEM;
-	if (i->parent) {
-		index_del(&t->name, i);
-		unlink_child(i);
-	}
+	if (i->parent)
+		unlink_child(t, i);
 	free(i->name);
 	i->name = d;
-	link_child(parent, i);
-	index_add(&t->name, i);
+	link_child(t, parent, i);
 	if (i->purpose != parent->purpose)
 		set_purpose(i, parent->purpose);
 	return 0;
@@ -324,10 +323,8 @@ static void free_if_unused(struct inode_table *t, struct inode *i)
 
 void inode_unlink(struct inode_table *t, struct inode *i)
 {
-	if (i->parent) {
-		index_del(&t->name, i);
-		unlink_child(i);
-	}
+	if (i->parent)
+		unlink_child(t, i);
 	free_if_unused(t, i);
 }
 
@@ -348,14 +345,18 @@ void inode_forget(struct inode_table *t, struct inode *i, uint64_t n)
 	free_if_unused(t, i);
 }
 
+/* Is at, which is i or above it, below the purpose directory of i? That one's parent has none. */
+static bool is_in_path(const struct inode *at, const struct inode *i)
+{
+	return at->parent && at->parent->purpose == i->purpose;
+}
+
 int inode_path(const struct inode *i, char **ret)
 {
 	size_t len = 0;
 	char *s;
 
-	/* Below its purpose directory: that one has the purpose, its parent has none. */
-	for (const struct inode *at = i; at->parent && at->parent->purpose == i->purpose;
-	     at = at->parent)
+	for (const struct inode *at = i; is_in_path(at, i); at = at->parent)
 		len += strlen(at->name) + 1;
 	if (len > 65536)
 		return -ENAMETOOLONG;
@@ -375,6 +376,22 @@ int inode_path(const struct inode *i, char **ret)
 	return 0;
 }
 
+/* Is that what inode_path() says? Asked for each File of a list, so nothing is allocated. */
+static bool has_path(const struct inode *i, const char *path)
+{
+	size_t left = strlen(path), n;
+
+	for (const struct inode *at = i; is_in_path(at, i); at = at->parent) {
+		if (at != i && (!left || path[--left] != '/'))
+			return false;
+		n = strlen(at->name);
+		if (n > left || memcmp(path + left - n, at->name, n))
+			return false;
+		left -= n;
+	}
+	return !left;
+}
+
 char *inode_label(const struct inode *i)
 {
 	char *path, *label = NULL;
@@ -391,19 +408,14 @@ char *inode_label(const struct inode *i)
 
 int inode_set_filename(struct inode *i, const char *filename)
 {
-	char *path, *d = NULL;
-	int r = inode_path(i, &path);
+	char *d = NULL;
 
-	if (r)
-		return r;
-	if (strcmp(path, filename)) {
+	if (!has_path(i, filename)) {
 		d = strdup(filename);
-		r = d ? 0 : -ENOMEM;
+		if (!d)
+			return -ENOMEM;
 	}
-	free(path);
-	if (!r) {
-		free(i->filename);
-		i->filename = d;
-	}
-	return r;
+	free(i->filename);
+	i->filename = d;
+	return 0;
 }

@@ -49,6 +49,7 @@ struct inode {
 	bool moved : 1;	      /* and was shown as NAME; not looked up as NAME~FILE_ID since */
 	uint32_t mode;	      /* permission bits */
 	uint32_t uid, gid;
+	uint32_t name_hash; /* in its directory; while it is linked */
 	struct timespec mtime;
 	char *name;
 	struct inode *parent;			/* NULL: the root, or no longer linked */
@@ -62,9 +63,10 @@ struct inode {
 	struct published *published; /* when we published it, else NULL */
 	uint64_t bytes;
 	int64_t created_at, expires_at;
-	uint32_t seen;	/* number of the listing that named it last; 0: none did */
-	uint32_t order; /* its place in that listing; 0: the newest */
-	uint32_t nopen; /* handles open on it */
+	uint32_t seen;	  /* number of the listing that named it last; 0: none did */
+	uint32_t order;	  /* its place in that listing; 0: the newest */
+	uint32_t nopen;	  /* handles open on it */
+	uint32_t id_hash; /* of file_id */
 };
 
 struct inode_table;

@@ -243,7 +243,8 @@ bool meta_get(struct meta *m, const char *file_id, struct meta_attr *ret)
 	struct entry *e;
 
 	pthread_mutex_lock(&m->lock);
-	e = *entry_find(m, file_id, NULL);
+	/* Asked for each File of a list, and where nobody has set anything there is none. */
+	e = m->count ? *entry_find(m, file_id, NULL) : NULL;
 	if (e)
 		*ret = e->attr;
 	pthread_mutex_unlock(&m->lock);

@@ -52,14 +52,14 @@ static void put_encoded(struct buf *b, unsigned char c)
 	buf_addf(b, "%%%02X", c);
 }
 
-/* How many bytes from s on are printable ASCII and no '/': nearly every name is nothing else. */
-static size_t plain_len(const unsigned char *s, const unsigned char *end)
+/* How many of the bytes at s are printable ASCII and no '/': nearly every name is nothing else. */
+static size_t plain_len(const unsigned char *s, size_t max)
 {
-	const unsigned char *at = s;
+	size_t n = 0;
 
-	while (at < end && *at >= 0x20 && *at < 0x7f && *at != '/')
-		at++;
-	return (size_t)(at - s);
+	while (n < max && s[n] >= 0x20 && s[n] < 0x7f && s[n] != '/')
+		n++;
+	return n;
 }
 
 /* Appends len bytes of text, what no name may hold (and any '/') encoded. */
@@ -69,7 +69,7 @@ static void put_text(struct buf *b, const char *text, size_t len)
 	size_t n;
 
 	while (s < end) {
-		n = plain_len(s, end);
+		n = plain_len(s, (size_t)(end - s));
 		if (n) {
 			buf_add(b, s, n);
 			s += n;
@@ -235,6 +235,17 @@ int names_path(const char *filename, const char *file_id, struct buf *ret)
 	buf_release(&out);
 	buf_release(&w.part);
 	return rc;
+}
+
+size_t names_plain(const char *filename)
+{
+	const unsigned char *s = (const unsigned char *)filename;
+	size_t len;
+
+	if (*s == '.')
+		return 0;
+	len = plain_len(s, NAMES_MAX);
+	return s[len] ? 0 : len;
 }
 
 void names_duplicate(const char *name, const char *file_id, char ret[NAMES_MAX + 1])

@@ -33,6 +33,11 @@
  * Appended to ret, all or nothing: 0, -ENOMEM, -EMSGSIZE (ret is full).
  */
 int names_path(const char *filename, const char *file_id, struct buf *ret);
+/*
+ * The length of a filename that names_path() shows as it is, in one component; 0: it does not,
+ * or the name is not as simple as nearly all are.
+ */
+size_t names_plain(const char *filename);
 
 /* "NAME~FILE_ID", NAME cut at a character border so that all fits NAMES_MAX. */
 void names_duplicate(const char *name, const char *file_id, char ret[NAMES_MAX + 1]);

@@ -310,12 +310,18 @@ struct place {
 static bool find_place(struct super *s, const struct api_file *f, struct inode *top,
 		       struct place *ret)
 {
+	size_t plain = names_plain(f->filename);
 	struct buf path;
 	char *name;
 
-	buf_init(&path, NAMES_PATH_MAX + NAMES_MAX + 16);
 	ret->dir = NULL;
 	ret->taken = false;
+	if (plain) {
+		ret->dir = top;
+		memcpy(ret->name, f->filename, plain + 1);
+		return top != NULL;
+	}
+	buf_init(&path, NAMES_PATH_MAX + NAMES_MAX + 16);
 	if (top && names_path(f->filename, f->id, &path) == 0) {
 		ret->dir = dir_for(s, top, path.data, &name);
 		if (ret->dir) {

@@ -38,6 +38,10 @@ static void check_path(const char *filename, const char *id)
 	must(path.len && path.len <= NAMES_PATH_MAX);
 	if (!names_check_new(filename) && !reserved(filename))
 		must(!strcmp(filename, buf_str(&path)));
+	if (names_plain(filename)) {
+		must(names_plain(filename) == strlen(filename) && !strchr(filename, '/'));
+		must(!strcmp(filename, buf_str(&path)));
+	}
 	copy = at = strdup(buf_str(&path));
 	must(copy);
 	while ((part = strsep(&at, "/"))) {

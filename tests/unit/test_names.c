@@ -14,6 +14,15 @@
 
 #define ID "file-abc123"
 
+/* What is called plain is shown as it is, in one component. */
+static void check_plain(const char *filename, const char *shown)
+{
+	size_t len = names_plain(filename);
+
+	assert_true(!len || (len == strlen(filename) && len <= NAMES_MAX));
+	assert_true(!len || (!strcmp(filename, shown) && !strchr(filename, '/')));
+}
+
 static void shows_id(const char *filename, const char *id, const char *want)
 {
 	struct buf b;
@@ -21,6 +30,7 @@ static void shows_id(const char *filename, const char *id, const char *want)
 	buf_init(&b, NAMES_PATH_MAX);
 	assert_int_equal(names_path(filename, id, &b), 0);
 	assert_string_equal(buf_str(&b), want);
+	check_plain(filename, want);
 	buf_release(&b);
 }
 
@@ -42,6 +52,23 @@ static void test_ordinary(void **state)
 	      "e \xe2\x82\xac \xf0\x9f\x98\x80",
 	      "gr\xc3\xbc\xc3\x9f"
 	      "e \xe2\x82\xac \xf0\x9f\x98\x80");
+}
+
+static void test_plain(void **state)
+{
+	char name[NAMES_MAX + 2];
+
+	(void)state;
+	assert_int_equal(names_plain("train.jsonl"), 11);
+	assert_int_equal(names_plain(" ~"), 2);
+	assert_int_equal(names_plain(""), 0);
+	assert_int_equal(names_plain("a/b"), 0);
+	assert_int_equal(names_plain("a\x7f"), 0);
+	memset(name, 'x', sizeof(name));
+	name[NAMES_MAX + 1] = '\0';
+	assert_int_equal(names_plain(name), 0);
+	name[NAMES_MAX] = '\0';
+	assert_int_equal(names_plain(name), NAMES_MAX);
 }
 
 static void test_hostile(void **state)
@@ -378,6 +405,7 @@ static void test_random(void **state)
 		snprintf(id, sizeof(id), "file-%d", i);
 		buf_reset(&b);
 		assert_int_equal(names_path(name, id, &b), 0);
+		check_plain(name, b.data);
 		check_shown(b.data);
 		/* What is shown is a name like any other, and shown as itself. */
 		buf_reset(&again);
@@ -447,6 +475,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ordinary),
+		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_not_utf8),
 		cmocka_unit_test(test_long),
