@@ -65,7 +65,13 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct ops_context *ctx = userdata;
 
-	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	/*
+	 * What is read goes from the cache's pages to the kernel without a buffer of ours, in a
+	 * third of the time. Moving those pages would take them from the cache, and what is written
+	 * gains nothing by a pipe (docs/performance.md); libfuse would want both.
+	 */
+	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE);
+	want(conn, FUSE_CAP_SPLICE_WRITE);
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC);
 	want(conn, FUSE_CAP_ASYNC_DIO);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);

@@ -116,7 +116,7 @@ static void read_done(void *arg, int err, int fd, uint64_t off, size_t len)
 	if (len == 0)
 		fuse_reply_buf(arg, NULL, 0);
 	else
-		fuse_reply_data(arg, &v, FUSE_BUF_SPLICE_MOVE);
+		fuse_reply_data(arg, &v, 0);
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -238,7 +238,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	out.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
 	out.buf[0].fd = fd;
 	out.buf[0].pos = off;
-	n = fuse_buf_copy(&out, in, FUSE_BUF_SPLICE_MOVE);
+	n = fuse_buf_copy(&out, in, 0);
 	super_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
 			fi->lock_owner);
 	if (n < 0)

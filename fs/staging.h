@@ -89,8 +89,8 @@ uint64_t staged_contiguous(struct staged *st); /* bytes [0, result) are written 
 bool staged_covered(struct staged *st, uint64_t start, uint64_t end);
 
 /*
- * A write is three steps: begin, put the bytes into the fd at off (any way,
- * also splice), end with the number that landed. begin and end must pair.
+ * A write is three steps: begin, put the bytes into the fd at off, end with
+ * the number that landed. begin and end must pair.
  * begin: -EFBIG past 8 GiB, -ENOSPC, -ENOMEM, -EBUSY while sealed and for ever
  * after staged_give() (nothing is begun then). end: done < len is a short
  * write; the whole range counts as touched, but only [off, off + done) as

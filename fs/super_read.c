@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "fs/fetch.h"
 #include "fs/super_impl.h"
@@ -14,10 +15,22 @@ struct reading {
 	void *arg;
 };
 
+/* Somebody cut what the cache has: a reply from it would be short, and a short reply is an end. */
+static bool is_cut(int fd, uint64_t end)
+{
+	struct stat st;
+
+	return fstat(fd, &st) || (uint64_t)st.st_size < end;
+}
+
 static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, size_t len)
 {
 	struct reading *r = arg;
 
+	if (!err && len && is_cut(fd, off + len)) {
+		err = -EIO;
+		text = "its copy in the cache was cut; it is fetched again once nobody has it open";
+	}
 	if (err)
 		super_log_failed(r->s, r->inode, "reading it failed", err, text);
 	r->cb(r->arg, err, fd, off, len);

@@ -22,10 +22,13 @@ def read(lab):
         if os.path.exists(local):
             os.unlink(local)
         fetched.append(took(["curl", "-sS", "-f", "-o", local, url]).wall)
+        # What is read for the second time costs more than what was only written: the kernel
+        # moves its pages to those in use. So each of the two has been read once.
+        took(["cat", local])
         again.append(took(["cat", path]).wall)
         near.append(took(["cat", local]).wall)
     return [Row("cold", "cold read of 1 GiB", "curl to a file", cold, fetched, aim=1.10),
-            Row("again", "second read of it", "cat from the local disk", again, near, aim=1.2)]
+            Row("again", "second read of it", "second cat from the local disk", again, near, aim=1.2)]
 
 
 def memory(lab):

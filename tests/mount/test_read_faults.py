@@ -1,4 +1,5 @@
 """Servers without Range, that cut downloads, and whose Files are not as long as they say."""
+import errno
 import os
 import signal
 import subprocess
@@ -149,3 +150,30 @@ def test_last_reader_is_killed(world, large):
     wait_until(lambda: not temporaries(mount), "what came is dropped")
     run(["cmp", large, path])
     assert len(downloads(server)) == 2
+
+
+@pytest.mark.parametrize("size, advice", [(100, os.POSIX_FADV_RANDOM),
+                                          (MIB, os.POSIX_FADV_SEQUENTIAL)],
+                         ids=["copied", "spliced"])
+def test_cut_in_the_cache(world, large, size, advice):
+    """Less than was asked for is an error, never the end; whichever way the bytes go."""
+    server = world.server()
+    put(server, x=large)
+    mount = world.mount(server)
+    path = mount.path("batch", "x")
+    run(["cmp", large, path])
+    with open(path, "rb", buffering=0) as f:
+        copies = [os.path.join(at, name) for at, _, names in
+                  os.walk(os.path.join(mount.state, "cache")) for name in names]
+        assert [os.path.getsize(x) for x in copies] == [os.path.getsize(large)]
+        os.truncate(copies[0], 5 * MIB + 1000)
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # what the kernel has of it
+        os.posix_fadvise(f.fileno(), 0, 0, advice)
+        f.seek(5 * MIB + 1000 - size // 2)
+        with pytest.raises(OSError) as failed:
+            while f.read(size):
+                pass
+        assert failed.value.errno == errno.EIO
+        assert "its copy in the cache was cut" in mount.log()
+    # A close does not wait for its RELEASE.
+    wait_until(lambda: run(["cmp", large, path], check=False).returncode == 0, "fetched anew")
