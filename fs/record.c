@@ -1,20 +1,14 @@
-#include "fs/record.h"
-
+/* A record as text, and back. */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "net/buf.h"
+#include "fs/record_impl.h"
 #include "net/digest.h"
-#include "net/fdio.h"
 
 #define RECORD_MAGIC "uploadfs-record 1\n"
-#define RECORD_SIZE_MAX (16UL << 20) /* bytes of a record file */
 
 static const char *const state_names[] = {
 	[RECORD_WRITING] = "writing",	  [RECORD_HELD] = "held",
@@ -60,6 +54,7 @@ static const struct field {
 	{ FIELD(mtime_s, F_SIGNED64, false) },
 	{ FIELD(mtime_ns, F_UNSIGNED32, false) },
 	{ FIELD(created_s, F_SIGNED64, false) },
+	{ FIELD(serial, F_UNSIGNED64, false) },
 #undef FIELD
 };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
@@ -152,7 +147,7 @@ static int format_seal(const char *data, size_t len, struct buf *out)
 	return rc ? rc : buf_addf(out, "seal %s\n", hex);
 }
 
-static int format_record(const struct record *r, struct buf *b)
+int record_format(const struct record *r, struct buf *b)
 {
 	size_t i;
 
@@ -174,46 +169,6 @@ static int format_record(const struct record *r, struct buf *b)
 	if (b->err)
 		return b->err;
 	return format_seal(b->data, b->len, b);
-}
-
-static int replace_file(int dirfd, const char *name, const char *tmp, const struct buf *b,
-			bool durable)
-{
-	int fd, rc;
-
-	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	rc = fdio_write(fd, b->data, b->len, NULL);
-	if (!rc && durable && fsync(fd))
-		rc = -errno;
-	if (close(fd) && !rc)
-		rc = -errno;
-	if (!rc && renameat(dirfd, tmp, dirfd, name))
-		rc = -errno;
-	if (rc) {
-		unlinkat(dirfd, tmp, 0);
-		return rc;
-	}
-	return durable && fsync(dirfd) ? -errno : 0;
-}
-
-int record_save(int dirfd, const char *name, const struct record *r, bool durable)
-{
-	char tmp[NAME_MAX + 1];
-	struct buf b;
-	int rc;
-
-	if (strchr(name, '/'))
-		return -EINVAL;
-	if ((size_t)snprintf(tmp, sizeof(tmp), "%s.tmp", name) >= sizeof(tmp))
-		return -ENAMETOOLONG;
-	buf_init(&b, RECORD_SIZE_MAX);
-	rc = format_record(r, &b);
-	if (!rc)
-		rc = replace_file(dirfd, name, tmp, &b, durable);
-	buf_release(&b);
-	return rc;
 }
 
 static int hex_value(char c)
@@ -446,53 +401,17 @@ static int check_frame(struct buf *b)
 	return strlen(b->data) == body ? 0 : -EBADMSG;
 }
 
-static int read_all(int fd, struct buf *b)
-{
-	char chunk[8192];
-	struct stat sb;
-	ssize_t n;
-	int rc;
-
-	if (fstat(fd, &sb))
-		return -errno;
-	if (!S_ISREG(sb.st_mode))
-		return -EBADMSG;
-	for (;;) {
-		n = read(fd, chunk, sizeof(chunk));
-		if (!n)
-			return 0;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		rc = buf_add(b, chunk, (size_t)n);
-		if (rc)
-			return rc == -EMSGSIZE ? -EBADMSG : rc;
-	}
-}
-
-int record_load(int dirfd, const char *name, struct record *ret)
+int record_parse(struct buf *b, struct record *ret)
 {
 	struct record r;
-	struct buf b;
-	int fd, rc;
+	int rc = check_frame(b);
 
-	/* Without O_NONBLOCK a FIFO of that name would hang the mount. */
-	fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ELOOP ? -EBADMSG : -errno;
 	record_init(&r);
-	buf_init(&b, RECORD_SIZE_MAX);
-	rc = read_all(fd, &b);
 	if (!rc)
-		rc = check_frame(&b);
-	if (!rc)
-		rc = parse_lines(b.data + strlen(RECORD_MAGIC), &r);
+		rc = parse_lines(b->data + strlen(RECORD_MAGIC), &r);
 	if (rc)
 		record_release(&r);
 	else
 		*ret = r;
-	buf_release(&b);
-	close(fd);
 	return rc;
 }

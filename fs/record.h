@@ -7,8 +7,11 @@
  * "superseded ID" and "abandoned ID" as often as needed, closed by "seal MD5" over all before it,
  * so that a torn or damaged record is recognised. Keys of a later version are
  * ignored. At most 16 MiB. It is replaced atomically: temporary file, fsync, rename, fsync
- * of the directory. Functions block on the local disk. Any thread, but one at
- * a time for one record.
+ * of the directory. So that this need not be done for each step, the file may
+ * have two slots of 4 KiB, each with such a text and NULs behind it, or with
+ * NULs alone: the one with the higher "serial" counts, the other one is what is
+ * overwritten next. Functions block on the local disk. Any thread, but one at a
+ * time for one record.
  */
 #ifndef UPLOADFS_FS_RECORD_H
 #define UPLOADFS_FS_RECORD_H
@@ -65,6 +68,7 @@ struct record {
 	int64_t mtime_s;
 	uint32_t mtime_ns;
 	int64_t created_s; /* when this record was written; for people who read it */
+	uint64_t serial;   /* of two slots the higher one counts; see record_save_at() */
 };
 
 void record_init(struct record *r);    /* zeroes it */
@@ -77,6 +81,18 @@ void record_release(struct record *r); /* frees what it points to */
  * (unless the fsync of the directory is what failed: then either may).
  */
 int record_save(int dirfd, const char *name, const struct record *r, bool durable);
+/* How the file of a record stands: zeroed before the first save by this process, then its. */
+struct record_place {
+	bool slots;    /* it has two, on stable storage */
+	unsigned slot; /* the one that counts: 0 or 1 */
+	uint64_t serial;
+};
+/*
+ * The same, and sets the serial. Where the last save was durable, too, and the text fits into
+ * a slot, no file is made and no directory changed.
+ */
+int record_save_at(int dirfd, const char *name, const struct record *r, bool durable,
+		   struct record_place *place);
 /*
  * Reads it back; ret is to be released. 0, -ENOENT, -EBADMSG (damaged or of
  * another version), -ENOMEM, other errno.

@@ -308,7 +308,7 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable)
 	staging_name(name, st->id, STAGED_RECORD);
 	pthread_mutex_lock(&st->record_lock);
 	/* fate becomes GIVEN under this lock only. */
-	rc = nameless(st) ? -ESTALE : record_save(st->sg->dirfd, name, r, durable);
+	rc = nameless(st) ? -ESTALE : record_save_at(st->sg->dirfd, name, r, durable, &st->place);
 	pthread_mutex_unlock(&st->record_lock);
 	return rc;
 }

@@ -21,6 +21,7 @@
 
 #include "fs/extents.h"
 #include "fs/hasher.h"
+#include "fs/record.h"
 #include "fs/staging.h"
 
 #define STAGED_ID_LEN 16    /* hex digits */
@@ -76,6 +77,7 @@ struct staged {
 	atomic_uint refs;
 
 	pthread_mutex_t record_lock; /* one save at a time; also around give */
+	struct record_place place;   /* under it */
 
 	pthread_mutex_t lock; /* of all that follows */
 	pthread_cond_t hooks_idle;

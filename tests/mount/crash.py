@@ -89,8 +89,8 @@ class Record:
     """What a record on disk says, as far as it matters here."""
 
     def __init__(self, path):
-        with open(path, encoding="ascii") as f:
-            lines = [x.split(" ", 1) for x in f.read().splitlines()]
+        text = harness.record_text(path).decode("ascii")
+        lines = [x.split(" ", 1) for x in text.splitlines()]
         self.state = next(v for k, v in lines if k == "state")
         self.path = next(v for k, v in lines if k == "path")
         self.upload_id = next((v for k, v in lines if k == "upload_id"), None)

@@ -7,9 +7,10 @@
  * UPLOADFS_CRASH_NOTES  a file; see below
  *
  * before: just before a file of the staging area gets its name by renameat() or
- * loses it by unlinkat(), and just before a request is handed to curl.
- * after: just after the renameat() or unlinkat(), and when a request's reply is
- * there but the daemon has not looked at it.
+ * loses it by unlinkat(), before a record is overwritten in place (which is what
+ * pwritev2() is for), and just before a request is handed to curl.
+ * after: just after the renameat(), unlinkat() or pwritev2(), and when a
+ * request's reply is there but the daemon has not looked at it.
  *
  * Into the notes goes a line for each Upload that a record on disk names
  * ("upload ID"), so that a test knows which ones could be known to the next
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -81,26 +83,55 @@ static bool is_staged(const char *name)
 	return ends_with(name, ".rec") || ends_with(name, ".data");
 }
 
-static void note_upload(int dirfd, const char *record)
+static void note_upload_in(char *text)
 {
 	static const char key[] = "\nupload_id ";
-	char text[65536], line[256];
-	int fd = openat(dirfd, record, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	char *id;
+	char line[256];
+	char *id = strstr(text, key);
 
-	if (fd >= 0)
-		close(fd);
-	if (n < 0)
-		return;
-	text[n] = '\0';
-	id = strstr(text, key);
 	if (!id)
 		return;
 	id += sizeof(key) - 1;
 	id[strcspn(id, "\n")] = '\0';
 	snprintf(line, sizeof(line), "upload %.200s\n", id);
 	note(line);
+}
+
+static void note_upload(int dirfd, const char *record)
+{
+	char text[65536];
+	int fd = openat(dirfd, record, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return;
+	text[n] = '\0';
+	note_upload_in(text);
+}
+
+/* A slot of a record, written through fd. */
+ssize_t pwritev2(int fd, const struct iovec *v, int count, off_t offset, int flags)
+{
+	ssize_t (*real)(int, const struct iovec *, int, off_t, int) =
+		(ssize_t(*)(int, const struct iovec *, int, off_t, int))next("pwritev2");
+	char link[64], name[4096], text[65536];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, name, sizeof(name) - 1);
+	name[n < 0 ? 0 : n] = '\0';
+	if (!is_staged(name) || count != 1 || v->iov_len >= sizeof(text))
+		return real(fd, v, count, offset, flags);
+	step("before", "pwritev2", "");
+	n = real(fd, v, count, offset, flags);
+	memcpy(text, v->iov_base, v->iov_len);
+	text[v->iov_len] = '\0';
+	if (n == (ssize_t)v->iov_len)
+		note_upload_in(text);
+	step("after", "pwritev2", "");
+	return n;
 }
 
 int renameat(int from_fd, const char *from, int to_fd, const char *to)

@@ -68,6 +68,17 @@ def run(argv, timeout=DEADLINE * 2, check=True, **kwargs):
     return subprocess.CompletedProcess(argv, proc.returncode, out, err)
 
 
+def record_text(path):
+    """
+    Of the record at path what counts: its text, or of two slots the newer one's. Bytes. One
+    that is being overwritten may be torn; the daemon must not run where that matters.
+    """
+    with open(path, "rb") as f:
+        texts = [x for x in f.read().split(b"\0") if x]
+    return max(texts, key=lambda x: int((re.findall(rb"^serial (\d+)$", x, re.M) or [0])[0]),
+               default=b"")
+
+
 def wait_let_go(mount, path):
     """
     Until path, which was written and is a File by now, is nothing but that: a close does not

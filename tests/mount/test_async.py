@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from harness import (DEADLINE, MIB, assert_published, make_file, md5, python, run, wait_until,
+from harness import (DEADLINE, MIB, assert_published, make_file, md5, python, record_text, run, wait_until,
                      xattr)
 
 FILES = 500
@@ -222,9 +222,8 @@ def staging_is_empty(mount):
 
 def removal_is_noted(mount):
     for path in glob.glob(os.path.join(mount.state, "staging", "*.rec")):
-        with open(path, encoding="ascii") as f:
-            if "\nstate removed\n" in f.read():
-                return True
+        if b"\nstate removed\n" in record_text(path):
+            return True
     return False
 
 

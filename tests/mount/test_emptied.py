@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from harness import assert_published, bash, make_file, run, wait_until, xattr
+from harness import assert_published, bash, make_file, record_text, run, wait_until, xattr
 
 HOW = {
     "redirection": ': > "$1"',
@@ -115,8 +115,7 @@ def record_of(mount):
     for name in os.listdir(staging):
         if name.endswith(".rec"):
             try:
-                with open(os.path.join(staging, name), "rb") as f:
-                    texts.append(f.read())
+                texts.append(record_text(os.path.join(staging, name)))
             except FileNotFoundError:
                 pass
     return b"".join(texts)

@@ -1,8 +1,8 @@
 /* uses: fake_api */
 /*
  * Every record that tells of a step which the service can see is on stable
- * storage before the next such step. fsync() and renameat() of this program
- * stand before those of libc, so that the order can be seen.
+ * storage before the next such step. fsync(), renameat() and pwritev2() of this
+ * program stand before those of libc, so that the order can be seen.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -36,19 +37,28 @@ static unsigned save_count;
 static ino_t synced_ino;	   /* what was synced last */
 static struct pub *close_at_abort; /* this one, when its record says that it was aborted */
 
-static void note_sync(const struct stat *st)
+static void note_dir_sync(void)
 {
 	struct save *s;
 
 	pthread_mutex_lock(&lock);
 	s = save_count ? &saves[save_count - 1] : NULL;
-	if (S_ISREG(st->st_mode)) {
-		synced_ino = st->st_ino;
-	} else if (s && !s->dir_synced) {
+	if (s && !s->dir_synced) {
 		s->dir_synced = true;
 		for (int op = 0; op < FAKE_OPS; op++)
 			s->calls[op] = fake_api_calls(g.api, (enum fake_op)op);
 	}
+	pthread_mutex_unlock(&lock);
+}
+
+static void note_sync(const struct stat *st)
+{
+	if (!S_ISREG(st->st_mode)) {
+		note_dir_sync();
+		return;
+	}
+	pthread_mutex_lock(&lock);
+	synced_ino = st->st_ino;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -62,24 +72,33 @@ int fsync(int fd)
 	return r;
 }
 
-static void note_save(int dirfd, const char *tmp)
+/* synced: to the last byte, and under its name. */
+static void note_record(const struct record *r, bool file_synced, bool synced)
 {
-	struct record r;
-	struct stat st;
 	struct save *s;
 
-	assert_int_equal(record_load(dirfd, tmp, &r), 0);
-	assert_int_equal(fstatat(dirfd, tmp, &st, 0), 0);
 	pthread_mutex_lock(&lock);
 	assert_true(save_count < SAVES_MAX);
 	s = &saves[save_count++];
 	memset(s, 0, sizeof(*s));
-	s->state = r.state;
-	s->has_upload = r.upload_id;
-	s->parts = r.part_count;
-	s->file_synced = synced_ino == st.st_ino;
+	s->state = r->state;
+	s->has_upload = r->upload_id;
+	s->parts = r->part_count;
+	s->file_synced = file_synced;
 	synced_ino = 0;
 	pthread_mutex_unlock(&lock);
+	if (synced)
+		note_dir_sync();
+}
+
+static void note_save(int dirfd, const char *tmp)
+{
+	struct record r;
+	struct stat st;
+
+	assert_int_equal(record_load(dirfd, tmp, &r), 0);
+	assert_int_equal(fstatat(dirfd, tmp, &st, 0), 0);
+	note_record(&r, synced_ino == st.st_ino, false);
 	if (close_at_abort && r.state == RECORD_ABORTED) {
 		staged_seal(close_at_abort->st);
 		publish_seal(close_at_abort->p);
@@ -95,6 +114,25 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
 	if (end && !end[strlen(".rec.tmp")])
 		note_save(from_dir, from);
 	return (int)syscall(SYS_renameat, from_dir, from, to_dir, to);
+}
+
+/* Of a record that is overwritten in place. Its name was synced when it was made. */
+ssize_t pwritev2(int fd, const struct iovec *v, int count, off_t offset, int flags)
+{
+	ssize_t n = syscall(SYS_pwritev2, fd, v, count, offset, 0L, flags);
+	char path[64], name[512];
+	struct record r;
+	ssize_t len;
+
+	assert_int_equal(flags, RWF_DSYNC);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	len = readlink(path, name, sizeof(name) - 1);
+	assert_true(len > 0 && n == (ssize_t)v->iov_len);
+	name[len] = '\0';
+	assert_int_equal(record_load(AT_FDCWD, name, &r), 0);
+	note_record(&r, true, true);
+	record_release(&r);
+	return n;
 }
 
 /* The first record from *at on that is like that, if there is one. */

@@ -381,13 +381,148 @@ static void test_failing_save(void **state)
 	record_release(&r);
 }
 
+/* ---- two slots ---- */
+
+static ino_t ino_of(const char *name, off_t *ret_size)
+{
+	struct stat st;
+
+	assert_int_equal(fstatat(dirfd_, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+	*ret_size = st.st_size;
+	return st.st_ino;
+}
+
+static void save_at(const struct record *r, bool durable, struct record_place *place)
+{
+	struct record back;
+
+	assert_int_equal(record_save_at(dirfd_, "s.rec", r, durable, place), 0);
+	assert_int_equal(record_load(dirfd_, "s.rec", &back), 0);
+	same(r, &back);
+	assert_true(back.serial == place->serial);
+	record_release(&back);
+}
+
+/* The first durable save makes the file; those that follow write into it. */
+static void test_slots(void **state)
+{
+	struct record_place place = { 0 };
+	struct record r;
+	ino_t first, ino;
+	off_t size;
+
+	(void)state;
+	fill(&r, 2);
+	save_at(&r, false, &place);
+	ino = ino_of("s.rec", &size);
+	assert_true(size < 4096);
+	save_at(&r, true, &place);
+	first = ino_of("s.rec", &size);
+	assert_true(first != ino && size == 8192);
+	for (int i = 0; i < 5; i++) {
+		r.err = i;
+		save_at(&r, true, &place);
+		assert_true(ino_of("s.rec", &size) == first && size == 8192);
+	}
+	/* One that is not durable leaves nothing that a slot could rely on. */
+	save_at(&r, false, &place);
+	ino = ino_of("s.rec", &size);
+	assert_true(ino != first && size < 4096);
+	r.err = 7;
+	save_at(&r, true, &place);
+	assert_true(ino_of("s.rec", &size) != ino && size == 8192);
+	/* Somebody took it away: it is made anew. */
+	assert_int_equal(unlinkat(dirfd_, "s.rec", 0), 0);
+	save_at(&r, true, &place);
+	assert_int_equal(record_save_at(dirfd_, "a/b", &r, true, &place), -EINVAL);
+	record_release(&r);
+}
+
+/* Up to the last byte of a slot, and beyond it. */
+static void test_slot_length(void **state)
+{
+	struct record_place place = { 0 };
+	struct record r;
+	char error[4200];
+	size_t len;
+	off_t size, text = 0;
+
+	(void)state;
+	fill(&r, 0);
+	free(r.error);
+	r.error = error;
+	memset(error, 'x', sizeof(error));
+	for (len = 3000; text < 4100; len++) {
+		error[len] = '\0';
+		save_at(&r, true, &place);
+		ino_of("s.rec", &size);
+		r.serial = place.serial;
+		assert_int_equal(record_save(dirfd_, "text.rec", &r, false), 0);
+		ino_of("text.rec", &text);
+		assert_true(size == (text < 4096 ? 8192 : text));
+		error[len] = 'x';
+	}
+	r.error = NULL;
+	save_at(&r, true, &place);
+	record_release(&r);
+}
+
+/* Whatever part of a slot was written when the power went: the former record or the new one. */
+static void test_torn_slot(void **state)
+{
+	struct record_place place = { 0 };
+	struct record r, back;
+	char *before, *after;
+	size_t len;
+
+	(void)state;
+	fill(&r, 1);
+	for (r.err = 0; r.err < 4; r.err++)
+		save_at(&r, true, &place);
+	before = slurp("s.rec", &len);
+	save_at(&r, true, &place);
+	after = slurp("s.rec", &len);
+	assert_int_equal(len, 8192);
+	for (size_t i = 0; i < 4096; i += 7) {
+		memcpy(before, after, i);
+		spit("torn.rec", before, len);
+		assert_int_equal(record_load(dirfd_, "torn.rec", &back), 0);
+		assert_true(back.err == 3 || back.err == 4);
+		record_release(&back);
+	}
+	/* Both of them, or a file that was cut, is damage. */
+	after[20] ^= 1;
+	spit("torn.rec", after, len);
+	assert_int_equal(record_load(dirfd_, "torn.rec", &back), 0);
+	assert_int_equal(back.err, 3);
+	record_release(&back);
+	after[4096 + 20] ^= 1;
+	spit("torn.rec", after, len);
+	assert_int_equal(record_load(dirfd_, "torn.rec", &back), -EBADMSG);
+	after[4096 + 20] ^= 1;
+	for (size_t i = 0; i < len; i += 61) {
+		spit("torn.rec", after, i);
+		assert_int_equal(record_load(dirfd_, "torn.rec", &back), -EBADMSG);
+	}
+	/* Nothing stands behind a text. */
+	after[20] ^= 1;
+	after[4095] = 'x';
+	after[8191] = 'x';
+	spit("torn.rec", after, len);
+	assert_int_equal(record_load(dirfd_, "torn.rec", &back), -EBADMSG);
+	free(before);
+	free(after);
+	record_release(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_every_state_and_byte),
 		cmocka_unit_test(test_damage),	     cmocka_unit_test(test_other_versions),
 		cmocka_unit_test(test_bound),	     cmocka_unit_test(test_not_a_file),
-		cmocka_unit_test(test_failing_save),
+		cmocka_unit_test(test_failing_save), cmocka_unit_test(test_slots),
+		cmocka_unit_test(test_slot_length),  cmocka_unit_test(test_torn_slot),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
