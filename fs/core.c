@@ -314,6 +314,7 @@ bool core_finish(struct core *c, unsigned drain_s)
 		/* Answers who still waits; the others are answered by api_free(). */
 		publisher_stop(c->publisher);
 	}
+	super_stop(c->super);
 	api_free(c->api);
 	c->api = NULL;
 	if (left)

@@ -1,6 +1,7 @@
 #include "fs/listing.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define FILES_MAX 10000000   /* more would be a server that pages for ever */
 #define PAGES_MAX 20000	     /* and so would these, with next to nothing on each */
 #define RESUMES_MAX 8	     /* pages that begin behind a File that is gone by then */
+#define TRIM_FILES 2000	     /* after a fetch of so many, memory goes back to the system */
 
 /*
  * The newest part: pages of 20, 200, … Files. It ends where a known File stands,
@@ -40,81 +42,82 @@ struct waiter {
 	void *arg;
 };
 
+/* How the request for a page ended. */
+struct reply {
+	bool there;
+	struct api_error err;
+	struct api_file_page page; /* unless err; its Files are ours */
+	char last_id[API_ID_MAX + 1];
+};
+
 struct listing {
 	struct listing_config cfg;
+	pthread_t thread;
 	pthread_mutex_t lock;
+	pthread_cond_t wake;
 	/* under lock */
+	struct reply reply; /* for the thread */
+	bool stopping;
 	struct waiter *waiters;
 	bool fetching, known;
 	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
 	uint64_t newest_ms; /* and that of any kind */
 	uint64_t failed_ms; /* when the last one failed, if it did */
 	int failed;	    /* with which negative errno; 0: it did not */
-	/* of the fetch under way: of who starts it, then the network thread's */
+	/* of the fetch under way: of who starts it, then the thread's */
 	bool whole;
+	bool first; /* of all: each page is applied as it comes, there is nothing to compare with */
 	bool reached; /* a File that is known */
 	uint64_t began_ms;
 	uint32_t number;
 	unsigned limit, resumes;
-	struct listing_page *pages;
-	size_t page_count, count;
-	int64_t newest; /* created_at of the newest File of all that were applied */
+	struct listing_page *pages; /* not applied yet; of the first fetch also the last one */
+	size_t page_count;
+	size_t pages_seen, count; /* of the whole fetch; count: of Files */
+	size_t before;		  /* Files of the pages that are no more among pages */
+	bool applied;		  /* something was, of this fetch or another */
+	int64_t newest;		  /* created_at of the newest File of all that were applied */
 	char last_id[API_ID_MAX + 1];
 };
 
-int listing_new(const struct listing_config *cfg, struct listing **ret)
-{
-	struct listing *l = calloc(1, sizeof(*l));
-
-	if (!l)
-		return -ENOMEM;
-	l->cfg = *cfg;
-	pthread_mutex_init(&l->lock, NULL);
-	*ret = l;
-	return 0;
-}
+/* ---- keeping pages ---- */
 
 static void drop_pages(struct listing *l)
 {
 	for (size_t i = 0; i < l->page_count; i++) {
+		l->before += l->pages[i].count;
 		free(l->pages[i].files);
 		free(l->pages[i].text);
 	}
 	free(l->pages);
 	l->pages = NULL;
-	l->page_count = l->count = 0;
+	l->page_count = 0;
 }
 
-void listing_free(struct listing *l)
-{
-	if (!l)
-		return;
-	drop_pages(l);
-	pthread_mutex_destroy(&l->lock);
-	free(l);
-}
-
-/* ---- keeping a page ---- */
-
-/* Takes the Files out of the page. */
-static int keep(struct listing *l, struct api_file_page *page)
+/* The Files of the page are ours from now on. */
+static int keep(struct listing *l, const struct api_file_page *page)
 {
 	struct listing_page *grown;
 
-	if (page->count > FILES_MAX - l->count || l->page_count >= PAGES_MAX)
-		return -EOVERFLOW;
+	/* Of what was shown the last page was kept, for resume(). */
+	if (l->first)
+		drop_pages(l);
 	grown = realloc(l->pages, (l->page_count + 1) * sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
+	if (!grown || page->count > FILES_MAX - l->count || l->pages_seen >= PAGES_MAX) {
+		free(page->files);
+		free(page->text);
+		if (grown)
+			l->pages = grown;
+		return grown ? -EOVERFLOW : -ENOMEM;
+	}
 	l->pages = grown;
+	l->pages_seen++;
 	grown[l->page_count++] = (struct listing_page){ page->count, page->files, page->text };
 	l->count += page->count;
-	page->files = NULL;
-	page->text = NULL;
 	return 0;
 }
 
-/* The File at place n of all that are kept. */
+/* The File at place n of those that are kept. */
 static const struct api_file *kept(const struct listing *l, size_t n)
 {
 	size_t p = 0;
@@ -128,18 +131,23 @@ static const struct api_file *kept(const struct listing *l, size_t n)
 
 static void begin(struct listing *l, bool whole);
 
-static void apply(struct listing *l)
+/* end: there are no further pages. */
+static void apply(struct listing *l, bool end)
 {
 	struct listing_files files = { .number = l->number,
-				       .whole = l->whole,
+				       .first = l->first,
+				       .whole = l->whole && end,
+				       .before = l->before,
 				       .pages = l->pages,
-				       .page_count = l->page_count,
-				       .count = l->count };
+				       .page_count = l->page_count };
 
-	for (size_t i = 0; i < l->page_count; i++)
+	for (size_t i = 0; i < l->page_count; i++) {
+		files.count += l->pages[i].count;
 		for (size_t k = 0; k < l->pages[i].count; k++)
 			if (l->pages[i].files[k].created_at > l->newest)
 				l->newest = l->pages[i].files[k].created_at;
+	}
+	l->applied = true;
 	l->cfg.apply(l->cfg.arg, &files);
 }
 
@@ -173,13 +181,25 @@ static struct waiter *take_waiters(struct listing *l, bool all)
 	return over;
 }
 
+/* Consumes them. */
+static void answer(struct waiter *w, int err, bool known)
+{
+	struct waiter *next;
+
+	for (; w; w = next) {
+		next = w->next;
+		w->cb(w->arg, err, known);
+		free(w);
+	}
+}
+
 static void finish(struct listing *l, int err)
 {
-	struct waiter *w, *next;
-	bool known, more;
+	bool large = l->count >= TRIM_FILES, known, more;
+	struct waiter *w;
 
 	if (!err)
-		apply(l);
+		apply(l, true);
 	drop_pages(l);
 	pthread_mutex_lock(&l->lock);
 	note_end(l, err);
@@ -187,38 +207,77 @@ static void finish(struct listing *l, int err)
 	w = take_waiters(l, err || l->whole);
 	more = l->fetching = l->waiters != NULL;
 	pthread_mutex_unlock(&l->lock);
-	for (; w; w = next) {
-		next = w->next;
-		w->cb(w->arg, err, known);
-		free(w);
-	}
+	answer(w, err, known);
 	if (more)
 		begin(l, true);
+	/* The pages lay amid what apply() made of them. */
+	if (large)
+		malloc_trim(0);
 }
 
-static void on_page(void *arg, const struct api_error *err, struct api_file_page *page);
-
-static void next_page(struct listing *l)
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
-	struct api_req *req =
-		api_file_list(l->cfg.api, l->cfg.purpose, l->last_id[0] ? l->last_id : NULL,
-			      l->limit, true, on_page, l);
+	struct listing *l = arg;
 
-	if (!req)
-		finish(l, -ENOMEM);
+	pthread_mutex_lock(&l->lock);
+	if (!l->stopping) {
+		l->reply.there = true;
+		l->reply.err = *err;
+	}
+	if (!l->stopping && page) {
+		l->reply.page = *page;
+		l->reply.last_id[0] = '\0';
+		if (strlen(page->last_id) <= API_ID_MAX)
+			memcpy(l->reply.last_id, page->last_id, strlen(page->last_id) + 1);
+		page->files = NULL;
+		page->text = NULL;
+	}
+	pthread_cond_signal(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* 0, -ENOMEM, or -EINTR: nothing is asked for any more. */
+static int next_page(struct listing *l)
+{
+	struct api_req *req;
+	bool stopping;
+
+	pthread_mutex_lock(&l->lock);
+	stopping = l->stopping;
+	pthread_mutex_unlock(&l->lock);
+	if (stopping)
+		return -EINTR;
+	req = api_file_list(l->cfg.api, l->cfg.purpose, l->last_id[0] ? l->last_id : NULL, l->limit,
+			    true, on_page, l);
 	api_req_unref(req);
+	return req ? 0 : -ENOMEM;
 }
 
 static void begin(struct listing *l, bool whole)
 {
+	int r;
+
 	l->whole = whole;
+	l->first = whole && !l->applied;
 	l->reached = false;
 	l->began_ms = clock_mono_ms();
 	l->number++;
 	l->limit = whole ? PAGE_LIMIT : NEW_LIMIT;
 	l->resumes = 0;
 	l->last_id[0] = '\0';
-	next_page(l);
+	l->pages_seen = l->count = l->before = 0;
+	r = next_page(l);
+	if (r)
+		finish(l, r);
+}
+
+/* From the start, as another fetch: what is shown by now may have changed its order. */
+static void start_over(struct listing *l)
+{
+	drop_pages(l);
+	l->count = l->before = 0;
+	l->first = l->first && !l->applied;
+	l->number++;
 }
 
 /*
@@ -235,15 +294,14 @@ static bool resume(struct listing *l, const struct api_error *err)
 		back *= 10;
 	l->resumes++;
 	l->last_id[0] = '\0';
-	if (back <= l->count) {
-		const char *id = kept(l, l->count - back)->id;
+	if (back <= l->count - l->before) {
+		const char *id = kept(l, l->count - l->before - back)->id;
 
 		memcpy(l->last_id, id, strlen(id) + 1);
 	} else {
-		drop_pages(l);
+		start_over(l);
 	}
-	next_page(l);
-	return true;
+	return !next_page(l);
 }
 
 static void failed(struct listing *l, const struct api_error *err)
@@ -269,28 +327,53 @@ static bool seen_enough(struct listing *l, const struct listing_page *page)
 	return l->reached && (oldest < l->newest - NEW_OVERLAP_S || l->count >= NEW_MAX);
 }
 
-static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
+/* Does the fetch end with this page? One that leads nowhere must not keep us going round. */
+static bool is_last(struct listing *l, const struct reply *r)
 {
-	struct listing *l = arg;
-	int r;
+	return !r->page.has_more || !r->last_id[0] || !strcmp(r->last_id, l->last_id) ||
+	       (!l->whole && seen_enough(l, &l->pages[l->page_count - 1]));
+}
 
-	if (!page) {
-		if (!resume(l, err))
-			failed(l, err);
-		return;
-	}
-	r = keep(l, page);
-	/* A page that leads nowhere ends it: else a confused server would keep us going round. */
-	if (r || !page->has_more || !page->last_id[0] || !strcmp(page->last_id, l->last_id) ||
-	    strlen(page->last_id) > API_ID_MAX ||
-	    (!l->whole && seen_enough(l, &l->pages[l->page_count - 1]))) {
-		finish(l, r);
+static void take_page(struct listing *l, const struct reply *r)
+{
+	int rc = keep(l, &r->page);
+
+	if (rc || is_last(l, r)) {
+		finish(l, rc);
 		return;
 	}
 	if (l->limit < PAGE_LIMIT)
 		l->limit = l->limit * 10 < PAGE_LIMIT ? l->limit * 10 : PAGE_LIMIT;
-	memcpy(l->last_id, page->last_id, strlen(page->last_id) + 1);
-	next_page(l);
+	memcpy(l->last_id, r->last_id, sizeof(l->last_id));
+	rc = next_page(l);
+	if (rc)
+		finish(l, rc);
+	else if (l->first)
+		apply(l, false);
+}
+
+static void *listing_thread(void *arg)
+{
+	struct listing *l = arg;
+	struct reply r;
+
+	pthread_mutex_lock(&l->lock);
+	while (!l->stopping) {
+		if (!l->reply.there) {
+			pthread_cond_wait(&l->wake, &l->lock);
+			continue;
+		}
+		r = l->reply;
+		l->reply.there = false;
+		pthread_mutex_unlock(&l->lock);
+		if (r.err.kind == API_OK)
+			take_page(l, &r);
+		else if (!resume(l, &r.err))
+			failed(l, &r.err);
+		pthread_mutex_lock(&l->lock);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return NULL;
 }
 
 /* ---- what others want ---- */
@@ -318,7 +401,7 @@ static bool ages(const struct listing *l, uint64_t since_ms, uint64_t max_age_ms
 static bool due_ahead(const struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms,
 		      bool *ret_whole)
 {
-	if (l->fetching || failed_lately(l))
+	if (l->fetching || l->stopping || failed_lately(l))
 		return false;
 	*ret_whole = ages(l, l->whole_ms, whole_age_ms, AHEAD_WHOLE_SHARE);
 	return *ret_whole || ages(l, l->newest_ms, max_age_ms, AHEAD_SHARE);
@@ -335,7 +418,7 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 	whole = whole || !young(l, l->whole_ms, whole_age_ms);
 	known = l->known;
 	fresh = whole ? young(l, l->whole_ms, whole_age_ms) : young(l, l->newest_ms, max_age_ms);
-	err = fresh ? 0 : failed_lately(l);
+	err = fresh ? 0 : l->stopping ? -EINTR : failed_lately(l);
 	if (!fresh && !err) {
 		if (w) {
 			w->whole = whole;
@@ -390,4 +473,71 @@ void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age
 void listing_refresh(struct listing *l, uint64_t max_age_ms)
 {
 	want(l, true, max_age_ms, max_age_ms, NULL);
+}
+
+bool listing_is_fetching(struct listing *l)
+{
+	bool fetching;
+
+	pthread_mutex_lock(&l->lock);
+	fetching = l->fetching;
+	pthread_mutex_unlock(&l->lock);
+	return fetching;
+}
+
+/* ---- life ---- */
+
+int listing_new(const struct listing_config *cfg, struct listing **ret)
+{
+	struct listing *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->cfg = *cfg;
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->wake, NULL);
+	r = -pthread_create(&l->thread, NULL, listing_thread, l);
+	if (r) {
+		l->stopping = true;
+		listing_free(l);
+		return r;
+	}
+	*ret = l;
+	return 0;
+}
+
+void listing_stop(struct listing *l)
+{
+	struct waiter *w;
+	bool known, before;
+
+	pthread_mutex_lock(&l->lock);
+	before = l->stopping;
+	l->stopping = true;
+	pthread_cond_signal(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+	if (before)
+		return;
+	pthread_join(l->thread, NULL);
+	pthread_mutex_lock(&l->lock);
+	w = take_waiters(l, true);
+	known = l->known;
+	pthread_mutex_unlock(&l->lock);
+	answer(w, -EINTR, known);
+}
+
+void listing_free(struct listing *l)
+{
+	if (!l)
+		return;
+	listing_stop(l);
+	if (l->reply.there && l->reply.err.kind == API_OK) {
+		free(l->reply.page.files);
+		free(l->reply.page.text);
+	}
+	drop_pages(l);
+	pthread_cond_destroy(&l->wake);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
 }

@@ -4,10 +4,14 @@
  * There are two kinds of fetch: of the whole list, which tells what is there
  * and what is not, and of its newest part, up to Files that are known already,
  * which only tells what came to be. Any number of callers share one fetch.
- * What was fetched is handed to apply() at once, newest first, and not kept
- * here. Threads: any; apply(), known() and the callbacks run on the network
- * thread (a callback also at once, when what is known is young enough), without
- * locks held. Never blocks.
+ *
+ * A thread of its own takes in what comes: it asks for the next page before it looks at the
+ * one that came, so that the service makes the one while the other is shown. What was fetched
+ * is handed to apply(), newest first, and not kept here: all at once when the fetch
+ * is over, but the pages of the very first one each as it comes.
+ *
+ * Threads: any; apply(), known() and the callbacks run on that thread (a callback also at once,
+ * when what is known is young enough), without locks held. Never blocks.
  */
 #ifndef UPLOADFS_FS_LISTING_H
 #define UPLOADFS_FS_LISTING_H
@@ -28,7 +32,9 @@ struct listing_page {
 
 struct listing_files {
 	uint32_t number; /* counts the fetches, from 1 */
-	bool whole;	 /* what is not in it is not there */
+	bool first;	 /* of the first fetch of all: no other one named anything before */
+	bool whole;	 /* what was in nothing of this number is not there */
+	size_t before;	 /* Files that this fetch handed over already, all of them newer */
 	/* Newest first. A File may stand in it twice when others were removed meanwhile. */
 	const struct listing_page *pages;
 	size_t page_count;
@@ -46,7 +52,9 @@ struct listing_config {
 };
 
 int listing_new(const struct listing_config *cfg, struct listing **ret);
-void listing_free(struct listing *l); /* after api_free(); NULL is a no-op */
+/* Before api_free(): nothing is asked for any more, and who waits is answered with -EINTR. */
+void listing_stop(struct listing *l);
+void listing_free(struct listing *l); /* after listing_stop() and api_free(); NULL is a no-op */
 
 /*
  * Calls cb once a whole list no older than max_age_ms was applied: at once, or
@@ -66,5 +74,7 @@ void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age
 		      void *arg);
 /* Has the whole list fetched if it is older than that; waits for nothing. */
 void listing_refresh(struct listing *l, uint64_t max_age_ms);
+/* Is a fetch under way? If not, what the former one brought has been applied. */
+bool listing_is_fetching(struct listing *l);
 
 #endif

@@ -68,6 +68,12 @@ static void collect(void *arg, struct inode *i)
 	}
 }
 
+void super_stop(struct super *s)
+{
+	if (s)
+		listing_stop(s->listing);
+}
+
 void super_free(struct super *s)
 {
 	struct locals all = { 0 };

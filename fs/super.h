@@ -3,8 +3,8 @@
  *
  * ops.c converts requests to these calls and replies; tests drive them without
  * a mount. Calls that may have to wait for the network take a callback, which
- * runs exactly once: before the call returns, or later on the publisher's or
- * the network thread. Other calls block on the local disk at most. Any thread.
+ * runs exactly once: before the call returns, or later on the publisher's, the
+ * network or the listing's thread. Other calls block on the local disk at most. Any thread.
  * Errors are negative errno.
  *
  * Lock order (take from left to right, never the other way):
@@ -67,7 +67,9 @@ struct super_config {
 };
 
 int super_new(const struct super_config *cfg, struct super **ret);
-/* After publisher_stop() and api_free(). Releases every publication. NULL is a no-op. */
+/* Before api_free(): no list is asked for any more, who waits is answered. NULL is a no-op. */
+void super_stop(struct super *s);
+/* After publisher_stop(), super_stop(), api_free(). Releases every publication. NULL is a no-op. */
 void super_free(struct super *s);
 /* No more writers are let in (EROFS); what is open goes on. */
 void super_close_doors(struct super *s);

@@ -397,12 +397,22 @@ static struct inode *top_of(struct super *s, const struct api_file *f, struct sp
 	return at->top;
 }
 
+/* i: or NULL. A File that is listed twice has its first place. */
+static void mark_inode(struct inode *i, const struct spot *at)
+{
+	if (i && i->seen != at->number) {
+		i->seen = at->number;
+		i->order = at->order;
+	}
+}
+
 static void show(struct super *s, const struct api_file *f, struct spot *at)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id), *other;
 	char plain[NAMES_MAX + 1];
 	struct place p;
 
+	mark_inode(i, at);
 	/* While its size is not known it would seem empty to who reads it. */
 	if (!i && f->bytes_unknown)
 		return;
@@ -477,7 +487,7 @@ static void sweep(struct super *s, struct inode *dir, uint32_t number, uint64_t 
 static void each_file(struct super *s, const struct listing_files *files,
 		      void (*fn)(struct super *s, const struct api_file *f, struct spot *at))
 {
-	struct spot at = { .number = files->number };
+	struct spot at = { .number = files->number, .order = (uint32_t)files->before };
 
 	for (size_t p = 0; p < files->page_count; p++)
 		for (size_t k = 0; k < files->pages[p].count; k++, at.order++)
@@ -486,12 +496,7 @@ static void each_file(struct super *s, const struct listing_files *files,
 
 static void mark(struct super *s, const struct api_file *f, struct spot *at)
 {
-	struct inode *i = inode_by_file_id(s->table, f->id);
-
-	if (i && i->seen != at->number) {
-		i->seen = at->number;
-		i->order = at->order;
-	}
+	mark_inode(inode_by_file_id(s->table, f->id), at);
 }
 
 void super_apply_listing(void *arg, const struct listing_files *files)
@@ -501,10 +506,14 @@ void super_apply_listing(void *arg, const struct listing_files *files)
 
 	pthread_mutex_lock(&s->lock);
 	forget_gone(s, now);
-	each_file(s, files, mark);
-	if (files->whole)
+	/* Of a first listing nothing is there that could stand in a File's way and be gone. */
+	if (!files->first)
+		each_file(s, files, mark);
+	if (!files->first && files->whole)
 		sweep(s, inode_root(s->table), files->number, now);
 	each_file(s, files, show);
+	if (files->first && files->whole)
+		sweep(s, inode_root(s->table), files->number, now);
 	/* Of what is overwritten the next listing knows more. */
 	if (s->olds_noted)
 		forget_gone(s, now);

@@ -1,6 +1,5 @@
 /* GET /files, GET and DELETE /files/{id}, and a File's content. */
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +7,6 @@
 #include "net/api_call.h"
 #include "net/api_json.h"
 #include "net/url.h"
-
-#define TRIM_ENTRIES 2000 /* after a page of so many, memory goes back to the system */
 
 struct file_call {
 	struct api_req req;
@@ -29,9 +26,6 @@ static void file_release(struct api_req *req)
 	free(c->id);
 	free(c->page.files);
 	free(c->page.text);
-	/* The page lay amid what the caller made of it. */
-	if (c->page.count >= TRIM_ENTRIES)
-		malloc_trim(0);
 }
 
 /* A call on the File id; NULL: out of memory. */

@@ -66,6 +66,10 @@ class Account:
         self.files = []  # oldest first: dicts of id, created_at, purpose, json, content
         self.pages = []  # how many Files each page had that was handed out
         self.deleted = []  # IDs, in the order of their deletion
+        self.page_max = 10000  # Files on a page, however many are asked for
+        self.asked = 0  # requests for a page that arrived
+        self.hold_from = None  # the number of the first one that waits for go
+        self.go = threading.Event()
         self.tail = secrets.token_hex(12)
         handler = type("Handler", (_Handler,), {"account": self})
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -92,9 +96,18 @@ class Account:
         return file_id
 
     def close(self):
+        self.go.set()
         self.http.shutdown()
         self.thread.join()
         self.http.server_close()
+
+    def arrived(self):
+        """Returns when the request for a page may be answered."""
+        with self.lock:
+            self.asked += 1
+            held = self.hold_from and self.asked >= self.hold_from
+        if held:
+            self.go.wait(DEADLINE)
 
     # ---- what the handler asks, each with the lock ----
 
@@ -111,7 +124,7 @@ class Account:
                 if not at:
                     return None
                 files = files[at[0] + 1:]
-            limit = int(query.get("limit", 10000))
+            limit = min(int(query.get("limit", 10000)), self.page_max)
             page = files[:limit]
             self.pages.append(len(page))
             last = b'"%s"' % page[-1]["id"].encode() if page else b"null"
@@ -154,6 +167,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         words = path.split("/")[2:]
         if words == ["files"]:
+            self.account.arrived()
             body = self.account.page(dict(urllib.parse.parse_qsl(query)))
             self.missing() if body is None else self.answer(200, body)
             return

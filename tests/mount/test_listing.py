@@ -1,5 +1,7 @@
 """The list of Files: complete at any size, and not fetched again and again."""
 import os
+import signal
+import subprocess
 import time
 
 import pytest
@@ -80,3 +82,51 @@ def test_new_files_among_20000(world):
     assert bash('cat "$1"', mount.path("batch", "theirs.jsonl")).stdout == "theirs"
     assert max(x["items"] for x in server.journal(op="list")[before:]) <= 220
     assert entries(mount.path("batch")) == 20201
+
+
+def first_listing(world, account, held):
+    """A mount, and an ls of it that waits for page number held; 25 Files on pages of 10."""
+    for i in range(25):
+        account.add(f"name-{i:02}.jsonl")
+    account.page_max = 10
+    account.hold_from = held
+    mount = world.mount(account, list_ttl="1")
+    before = os.statvfs(mount.mnt).f_files
+    ls = subprocess.Popen(["ls", "-f", mount.path("batch")], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: account.asked == held, f"page {held} is asked for")
+        wait_until(lambda: os.statvfs(mount.mnt).f_files == before + 10 * (held - 1),
+                   "the pages before it are taken in")
+        assert ls.poll() is None
+    except BaseException:
+        ls.kill()
+        ls.communicate()
+        raise
+    return mount, ls
+
+
+def test_first_listing_page_by_page(world, account):
+    """What has come is there while the rest is on its way; who asked for all gets all."""
+    mount, ls = first_listing(world, account, 3)
+    newest = os.path.exists(mount.path("batch", "name-24.jsonl"))
+    account.go.set()
+    out = ls.communicate(timeout=DEADLINE)[0]
+    assert newest and ls.returncode == 0
+    assert sorted(out.split()) == [".", ".."] + [f"name-{i:02}.jsonl" for i in range(25)]
+    assert account.pages == [10, 10, 5]
+    # The next listing is compared with this one: what is gone leaves its name to what came.
+    account.remove(account.files[0]["id"])
+    account.add("name-00.jsonl", b"new")
+    wait_until(lambda: bash('cat "$1"', mount.path("batch", "name-00.jsonl")).stdout == "new",
+               "the new File has the name")
+    assert len(os.listdir(mount.path("batch"))) == 25
+
+
+def test_end_while_it_is_listed(world, account):
+    """The daemon ends in the middle of a first listing; who waits for it hears of it."""
+    mount, ls = first_listing(world, account, 2)
+    mount.proc.send_signal(signal.SIGTERM)
+    err = ls.communicate(timeout=DEADLINE)[1]
+    assert ls.returncode != 0 and err.startswith("ls: ")
+    assert mount.wait() == 0

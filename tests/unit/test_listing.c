@@ -1,5 +1,7 @@
 /* uses: fake_api */
-/* listing: which pages are asked for, who shares them, and Files that go away meanwhile. */
+/*
+ * listing: which pages are asked for and when, who shares them, and Files that go away meanwhile.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -17,6 +20,7 @@
 #include "tests/unit/fake_api.h"
 
 #define NAMED_MAX 2000
+#define DEADLINE_S 60
 
 static struct api *api;
 static struct listing *listing;
@@ -24,12 +28,15 @@ static atomic_uint_fast64_t now_ms;
 static char ids[NAMED_MAX][API_ID_MAX + 1]; /* of the Files that were added */
 static unsigned added;
 
-/* What apply() was given; of the network thread until the fake is idle. */
+/* What apply() was given; the listing's thread's until it has answered. */
 static char named[NAMED_MAX][API_ID_MAX + 1];
-static unsigned named_count;  /* Files of all fetches, each once */
-static unsigned wholes, news; /* fetches that were applied */
-static unsigned last_count;   /* Files of the last one */
+static unsigned named_count;	 /* Files of all fetches, each once */
+static atomic_uint wholes, news; /* fetches that were applied */
+static atomic_uint parts;	 /* pages of the first one, but for the last */
+static unsigned last_count;	 /* Files of the last one */
+static unsigned last_before;	 /* and of the same fetch before those */
 static bool in_order;
+static unsigned want_calls; /* apply() waits for so many calls of the service; 0: for nothing */
 
 static uint64_t fake_mono(void)
 {
@@ -55,8 +62,10 @@ static void apply(void *arg, const struct listing_files *files)
 	int64_t before = INT64_MAX;
 
 	(void)arg;
-	*(files->whole ? &wholes : &news) += 1;
+	if (want_calls && !files->whole)
+		in_order = in_order && fake_api_wait_calls(api, FAKE_LIST, want_calls++);
 	last_count = (unsigned)files->count;
+	last_before = (unsigned)files->before;
 	for (size_t p = 0; p < files->page_count; p++) {
 		for (size_t k = 0; k < files->pages[p].count; k++) {
 			const struct api_file *f = &files->pages[p].files[k];
@@ -66,6 +75,20 @@ static void apply(void *arg, const struct listing_files *files)
 			if (!is_known(NULL, f->id) && named_count < NAMED_MAX)
 				snprintf(named[named_count++], sizeof(named[0]), "%s", f->id);
 		}
+	}
+	/* Last, as a test may wait for it. */
+	*(files->whole ? &wholes : files->first ? &parts : &news) += 1;
+}
+
+/* Until *count is n. */
+static void wait_for(atomic_uint *count, unsigned n)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (unsigned ms = 0; *count != n; ms++) {
+		if (ms > DEADLINE_S * 1000)
+			fail_msg("%u instead of %u", *count, n);
+		nanosleep(&pause, NULL);
 	}
 }
 
@@ -104,7 +127,8 @@ static int setup(void **state)
 	clock_set_source(&clock);
 	api = fake_api_new();
 	cfg.api = api;
-	added = named_count = wholes = news = 0;
+	added = named_count = want_calls = 0;
+	wholes = news = parts = 0;
 	in_order = true;
 	return listing_new(&cfg, &listing);
 }
@@ -112,6 +136,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	listing_stop(listing);
 	api_free(api);
 	listing_free(listing);
 	clock_set_source(NULL);
@@ -124,8 +149,7 @@ static void fetch_whole(void)
 	struct answer a = { 0 };
 
 	listing_want(listing, 0, on_answer, &a);
-	assert_true(fake_api_wait_idle(api));
-	assert_int_equal(a.calls, 1);
+	wait_for(&a.calls, 1);
 	assert_int_equal(a.err, 0);
 }
 
@@ -148,13 +172,16 @@ static void test_all_pages(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		listing_want(listing, 0, on_answer, &a[i]);
 	fake_api_release(api, FAKE_LIST);
-	assert_true(fake_api_wait_idle(api));
+	for (unsigned i = 0; i < 3; i++)
+		wait_for(&a[i].calls, 1);
 	/* One fetch for all who asked. */
 	assert_int_equal(fake_api_calls(api, FAKE_LIST), 4);
 	assert_int_equal(limit_of(0), 10000);
 	for (unsigned i = 0; i < 3; i++)
-		assert_true(a[i].calls == 1 && a[i].err == 0 && a[i].known);
+		assert_true(a[i].err == 0 && a[i].known);
 	assert_true(wholes == 1 && news == 0 && named_count == 10 && in_order);
+	/* As they came, and the last with the word that there is nothing else. */
+	assert_true(parts == 3 && last_count == 1 && last_before == 9);
 	/* Young enough: the answer comes at once. */
 	now_ms += 500;
 	listing_want(listing, 500, on_answer, &a[0]);
@@ -162,10 +189,24 @@ static void test_all_pages(void **state)
 	assert_int_equal(fake_api_calls(api, FAKE_LIST), 4);
 }
 
+/* Until no fetch is under way, not even one that nobody waits for. */
+static void settle(void)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (unsigned ms = 0; listing_is_fetching(listing); ms++) {
+		assert_true(ms < DEADLINE_S * 1000);
+		nanosleep(&pause, NULL);
+	}
+}
+
 static void want_new(struct answer *a)
 {
+	unsigned calls = a->calls;
+
 	listing_want_new(listing, 1000, 3600000, on_answer, a);
-	assert_true(fake_api_wait_idle(api));
+	wait_for(&a->calls, calls + 1);
+	settle();
 }
 
 /* What is new is found by few small pages, and what is not new is not asked for. */
@@ -210,7 +251,7 @@ static void ask_ahead(unsigned lists, bool whole)
 	}
 	assert_true(fake_api_wait_calls(api, FAKE_LIST, lists));
 	fake_api_release(api, FAKE_LIST);
-	assert_true(fake_api_wait_idle(api));
+	settle();
 	assert_int_equal(whole ? wholes : news, before + 1);
 }
 
@@ -291,8 +332,8 @@ static void test_removed_between_pages(void **state)
 	}
 	assert_true(fake_api_wait_done(api, FAKE_DELETE, 4));
 	fake_api_release(api, FAKE_LIST);
-	assert_true(fake_api_wait_idle(api));
-	assert_true(a.calls == 1 && a.err == 0 && wholes == 1);
+	wait_for(&a.calls, 1);
+	assert_true(a.err == 0 && wholes == 1);
 	for (unsigned i = 0; i < 40; i++)
 		assert_true(is_known(NULL, ids[i]) || (i >= 30 && i < 34));
 }
@@ -310,8 +351,9 @@ static void test_whole_after_newest(void **state)
 	listing_want_new(listing, 1000, 3600000, on_answer, &newest);
 	listing_want(listing, 1000, on_answer, &whole);
 	fake_api_release(api, FAKE_LIST);
-	assert_true(fake_api_wait_idle(api));
-	assert_true(newest.calls == 1 && whole.calls == 1 && !newest.err && !whole.err);
+	wait_for(&newest.calls, 1);
+	wait_for(&whole.calls, 1);
+	assert_true(!newest.err && !whole.err);
 	assert_true(news == 1 && wholes == 2);
 }
 
@@ -343,15 +385,96 @@ static void test_refresh(void **state)
 	(void)state;
 	add_files(5);
 	listing_refresh(listing, 1000);
-	assert_true(fake_api_wait_idle(api));
+	settle();
 	assert_int_equal(wholes, 1);
 	listing_refresh(listing, 1000);
-	assert_true(fake_api_wait_idle(api));
+	settle();
 	assert_int_equal(wholes, 1);
 	now_ms += 1001;
 	listing_refresh(listing, 1000);
-	assert_true(fake_api_wait_idle(api));
+	settle();
 	assert_int_equal(wholes, 2);
+}
+
+/* While a page of the first fetch is taken in, the next one is on its way. */
+static void test_next_page_is_asked_for_first(void **state)
+{
+	(void)state;
+	add_files(10);
+	fake_api_page_max(api, 3);
+	want_calls = 2;
+	fetch_whole();
+	assert_true(in_order && want_calls == 5);
+	assert_true(parts == 3 && wholes == 1 && named_count == 10);
+	/* A later one is compared with what is shown: all at once. */
+	now_ms += 1;
+	fetch_whole();
+	assert_true(parts == 3 && wholes == 2 && last_count == 10 && last_before == 0);
+}
+
+/* What came before the failure is shown; the next fetch is as any later one. */
+static void test_first_fails_half_way(void **state)
+{
+	struct api_error gone = fake_api_error(API_ERR_CONNECT, 0, "", "refused");
+	struct answer a = { 0 };
+
+	(void)state;
+	add_files(10);
+	fake_api_page_max(api, 4);
+	fake_api_fail(api, FAKE_LIST, 3, 1, &gone);
+	listing_want(listing, 0, on_answer, &a);
+	wait_for(&a.calls, 1);
+	assert_true(a.err == -EHOSTUNREACH && !a.known);
+	assert_true(parts == 2 && wholes == 0 && named_count == 8);
+	now_ms += 1001;
+	fetch_whole();
+	assert_true(parts == 2 && wholes == 1 && last_count == 10 && named_count == 10);
+}
+
+/* All that stood before the place to go on was removed: the first fetch begins anew, as another. */
+static void test_first_starts_over(void **state)
+{
+	struct answer a = { 0 };
+
+	(void)state;
+	add_files(8);
+	fake_api_page_max(api, 4);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	listing_want(listing, 0, on_answer, &a);
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 1));
+	fake_api_release_some(api, FAKE_LIST, 1);
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 2));
+	for (unsigned i = 4; i < 8; i++)
+		api_req_unref(api_file_delete(api, ids[i], on_deleted, NULL));
+	assert_true(fake_api_wait_done(api, FAKE_DELETE, 4));
+	fake_api_release(api, FAKE_LIST);
+	wait_for(&a.calls, 1);
+	assert_true(a.err == 0 && parts == 1 && wholes == 1);
+	/* Only with the last one is said what is not there any more. */
+	assert_true(last_count == 4 && last_before == 0 && named_count == 8);
+}
+
+/* Who waits is answered, and what comes in the end is nobody's any more. */
+static void test_stopped(void **state)
+{
+	struct answer a = { 0 }, late = { 0 };
+
+	(void)state;
+	add_files(10);
+	fake_api_page_max(api, 3);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_REPLY);
+	listing_want(listing, 0, on_answer, &a);
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 1));
+	fake_api_release_some(api, FAKE_LIST, 1);
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 2));
+	listing_stop(listing);
+	assert_true(a.calls == 1 && a.err == -EINTR && !a.known);
+	fake_api_release(api, FAKE_LIST);
+	assert_true(fake_api_wait_idle(api));
+	assert_true(parts <= 1 && wholes == 0);
+	listing_want(listing, 0, on_answer, &late);
+	assert_true(late.calls == 1 && late.err == -EINTR);
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 2);
 }
 
 int main(void)
@@ -366,6 +489,10 @@ int main(void)
 		TEST(test_whole_after_newest),
 		TEST(test_failure),
 		TEST(test_refresh),
+		TEST(test_next_page_is_asked_for_first),
+		TEST(test_first_fails_half_way),
+		TEST(test_first_starts_over),
+		TEST(test_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
