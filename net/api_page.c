@@ -49,7 +49,10 @@ static enum field field_of(const struct json_slice *key)
 {
 	int f = 0;
 
-	while (f < FIELDS && !json_slice_is(key, words[f].s, words[f].len))
+	/* Nearly always the lengths and first letters differ, or all is the same. */
+	while (f < FIELDS &&
+	       ((!key->escaped && (key->len != words[f].len || *key->s != *words[f].s)) ||
+		!json_slice_is(key, words[f].s, words[f].len)))
 		f++;
 	return (enum field)f;
 }
