@@ -38,6 +38,8 @@ def measure(name, args):
         for row in rows:
             if len(row.ours) == len(lab.shares):
                 row.keep(turns, others)
+        for row in rows:
+            row.aim = row.aim() if callable(row.aim) else row.aim
         return rows
     finally:
         lab.close()

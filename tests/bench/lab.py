@@ -97,6 +97,10 @@ class Sink(Daemon, harness.Server):
         self.port = int(wait_until(listening, "uploads-server listens").group(1))
 
 
+class Store(Daemon, harness.Server):
+    """uploads-server as users run it: it keeps the bytes and checks their MD5."""
+
+
 class Mounted(Daemon, harness.Mount):
     """build/uploadfs with its own defaults."""
 
@@ -195,6 +199,9 @@ class Lab:
     def sink(self, *args):
         return self.world._add(Sink, args, key=None)
 
+    def store(self):
+        return self.world._add(Store, key=None)
+
     def mount(self, server, **options):
         return self.world._add(Mounted, server, **options)
 
@@ -247,18 +254,26 @@ def post(url, body, field):
     return re.search(rf'"{field}":"([^"]+)"', out).group(1)
 
 
-def raw_parts(lab, server, source, processes=4):
-    """Took of the Parts of source sent by so many curl at once, over a connection each."""
+def raw_create(server, source):
+    """The id of a new Upload for source."""
+    return post(server.url + "/uploads", '{"filename":"raw","purpose":"batch","bytes":%d,'
+                '"mime_type":"text/plain"}' % os.path.getsize(source), "id")
+
+
+def raw_parts(lab, server, source, processes=4, upload=None, replies=None):
+    """
+    Took of the Parts of source sent by so many curl at once, over a connection each; to a new
+    Upload if none is named. replies: a folder for what was answered to each Part, by its number.
+    """
     parts = lab.parts(source)
-    upload = post(server.url + "/uploads", '{"filename":"raw","purpose":"batch","bytes":%d,'
-                  '"mime_type":"text/plain"}' % os.path.getsize(source), "id")
-    url = f"{server.url}/uploads/{upload}/parts"
+    url = f"{server.url}/uploads/{upload or raw_create(server, source)}/parts"
     commands = []
     for first in range(min(processes, len(parts))):
         argv = []
-        for part in parts[first::processes]:
+        for nr in range(first, len(parts), processes):
             argv += ["--next"] if argv else ["curl"]
-            argv += ["-sS", "-f", "-o", os.devnull, "-H", "Expect:", "-F",
-                     f"data=@{part};filename=p;type=application/octet-stream", url]
+            argv += ["-sS", "-f", "-o", f"{replies}/{nr}" if replies else os.devnull,
+                     "-H", "Expect:", "-F",
+                     f"data=@{parts[nr]};filename=p;type=application/octet-stream", url]
         commands.append(argv)
     return took(*commands)

@@ -28,8 +28,8 @@ print(time.monotonic() - end)
 class Copies:
     """Copies of one source into one mount, each removed again, unmeasured."""
 
-    def __init__(self, lab, source, **options):
-        self.sink = lab.sink()
+    def __init__(self, lab, source, server=None, **options):
+        self.sink = server or lab.sink()
         self.mount = lab.mount(self.sink, **options)
         self.source, self.number = source, 0
         self.cpu = 0.0
