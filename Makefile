@@ -76,9 +76,9 @@ HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard test
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
 FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/opts*.c) fs/meta_log.c fs/mountpoint.c \
-	fs/mounts.c fs/names.c fs/record.c fs/record_file.c net/server/multipart.c $(addprefix net/,api_error.c \
-	api_json.c api_page.c api_text.c backoff.c bucket.c buf.c clock.c digest.c fdio.c \
-	http_head.c json.c json_scan.c log.c network.c url.c)
+	fs/mounts.c fs/names.c fs/record.c fs/record_file.c net/server/multipart.c \
+	$(addprefix net/,api_error.c api_json.c api_page.c api_text.c backoff.c bucket.c buf.c \
+	clock.c digest.c fdio.c http_head.c json.c json_scan.c log.c network.c url.c)
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so)

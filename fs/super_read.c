@@ -16,18 +16,23 @@ struct reading {
 };
 
 /* Somebody cut what the cache has: a reply from it would be short, and a short reply is an end. */
-static bool is_cut(int fd, uint64_t end)
+static bool is_cut(struct super *s, int fd, uint64_t end)
 {
 	struct stat st;
+	int r;
 
-	return fstat(fd, &st) || (uint64_t)st.st_size < end;
+	/* Under the lock, for the reason that super_read() has: the release closes it. */
+	pthread_mutex_lock(&s->lock);
+	r = fstat(fd, &st);
+	pthread_mutex_unlock(&s->lock);
+	return r || (uint64_t)st.st_size < end;
 }
 
 static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, size_t len)
 {
 	struct reading *r = arg;
 
-	if (!err && len && is_cut(fd, off + len)) {
+	if (!err && len && is_cut(r->s, fd, off + len)) {
 		err = -EIO;
 		text = "its copy in the cache was cut; it is fetched again once nobody has it open";
 	}
