@@ -4,6 +4,7 @@ can see; the next mount makes good what was closed, and shows what was not.
 """
 import concurrent.futures
 import itertools
+import os
 import threading
 
 import pytest
@@ -117,3 +118,20 @@ def test_every_step(loop, close, kind):
             assert n < 1000, "the daemon's steps have no end"
     assert not failures, f"{len(failures)} of {n} runs failed\n" + "\n\n".join(failures[:6])
     assert n > STEPS_MIN, f"only {n} steps"
+
+
+def test_a_power_cut_after_rm(loop):
+    """The record of a File that was deleted must not come back: it would be published again."""
+    server = loop.server()
+    mount = loop._add(crash.CrashMount, server, at=0)
+    path, _ = loop.source(1, 5)
+    for name in ("one", "two", "three"):
+        harness.run(["cp", path, mount.path("batch", name)])
+        harness.wait_let_go(mount, mount.path("batch", name))
+    harness.wait_until(lambda: mount.notes("order").count("gone") == 3, "the records went")
+    for name in ("one", "two"):
+        os.unlink(mount.path("batch", name))
+    order = mount.notes("order")
+    after = order[len(order) - order[::-1].index("gone"):]
+    assert after[:2] == ["settled", "delete"] and after.count("delete") == 2, order
+    mount.umount()
