@@ -54,6 +54,7 @@ fail:
 }
 
 struct locals {
+	struct super *s;
 	struct local **v;
 	size_t n, cap;
 };
@@ -62,10 +63,8 @@ static void collect(void *arg, struct inode *i)
 {
 	struct locals *all = arg;
 
-	if (i->local && all->n < all->cap) {
-		all->v[all->n++] = i->local;
-		i->local = NULL;
-	}
+	if (i->local && all->n < all->cap)
+		all->v[all->n++] = local_take(all->s, i);
 }
 
 void super_stop(struct super *s)
@@ -76,7 +75,7 @@ void super_stop(struct super *s)
 
 void super_free(struct super *s)
 {
-	struct locals all = { 0 };
+	struct locals all = { .s = s };
 
 	if (!s)
 		return;

@@ -23,15 +23,16 @@
 
 /* The local side of a file: its staged bytes and their publication. Under super.lock. */
 struct local {
-	struct staged *st;   /* referenced */
-	struct publish *pub; /* referenced */
-	unsigned writers;    /* handles open for writing */
-	bool dirty;	     /* written since the last close that published */
-	unsigned seals;	     /* how often it was closed: tells whether one came in between */
-	bool pristine;	     /* the File's content, and nobody has changed it yet */
-	bool touched;	     /* made or cut to nothing, and not closed since: perhaps empty */
-	bool killed;	     /* a writer was killed: not to be published */
-	unsigned kills;	     /* how often; see struct handle */
+	struct local *next, **pprev; /* all of them */
+	struct staged *st;	     /* referenced */
+	struct publish *pub;	     /* referenced */
+	unsigned writers;	     /* handles open for writing */
+	bool dirty;		     /* written since the last close that published */
+	unsigned seals; /* how often it was closed: tells whether one came in between */
+	bool pristine;	/* the File's content, and nobody has changed it yet */
+	bool touched;	/* made or cut to nothing, and not closed since: perhaps empty */
+	bool killed;	/* a writer was killed: not to be published */
+	unsigned kills; /* how often; see struct handle */
 	/* negative errno of a write that failed and was not made good; or 0 */
 	int spoilt;
 	uint64_t spoilt_at; /* where, in bytes */
@@ -81,6 +82,7 @@ struct super {
 	struct inode_table *table;
 	struct listing *listing;
 	struct handle *handles;
+	struct local *locals;
 	struct dir *dirs;		 /* open directories */
 	struct staging_in *stagings;	 /* super_content.c: content on its way */
 	struct gone *gone[GONE_BUCKETS]; /* super_listing.c */

@@ -220,24 +220,23 @@ void super_note_gone(struct super *s, const char *file_id)
 	leave_out(s, file_id, clock_mono_ms() + PUBLISH_GRACE_MS);
 }
 
-static void note_olds(void *arg, struct inode *i)
+static void note_olds(struct super *s)
 {
-	const struct local *l = i->local;
-
-	for (size_t k = 0; l && !l->dropped && k < l->olds_count; k++)
-		leave_out(arg, l->olds[k], 0);
+	for (const struct local *l = s->locals; l; l = l->next)
+		for (size_t k = 0; !l->dropped && k < l->olds_count; k++)
+			leave_out(s, l->olds[k], 0);
 }
 
 /*
- * Overwritten here, and deleted once what replaced it is a File: nobody sees it any more. Looking
- * through all inodes is for the first File of a listing that has no entry; there may be none.
+ * Overwritten here, and deleted once what replaced it is a File: nobody sees it any more. They are
+ * noted for the first File of a listing that has no entry; there may be none.
  */
 static bool is_superseded(struct super *s, const char *file_id)
 {
 	if (s->cfg.keep_old)
 		return false;
 	if (!s->olds_noted)
-		inode_table_each(s->table, note_olds, s);
+		note_olds(s);
 	s->olds_noted = true;
 	return super_is_gone(s, file_id);
 }

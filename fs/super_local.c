@@ -195,6 +195,11 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
 	i->local = l;
+	l->next = s->locals;
+	if (l->next)
+		l->next->pprev = &l->next;
+	l->pprev = &s->locals;
+	s->locals = l;
 	/* Removed meanwhile: whoever has it open may go on, for nobody else. */
 	if (!i->parent)
 		local_drop(l);
@@ -216,6 +221,11 @@ struct local *local_take(struct super *s, struct inode *i)
 
 	(void)s;
 	i->local = NULL;
+	if (l) {
+		*l->pprev = l->next;
+		if (l->next)
+			l->next->pprev = l->pprev;
+	}
 	return l;
 }
 
