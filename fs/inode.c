@@ -11,16 +11,26 @@
 /*
  * A hash table of inodes chained through one of their pointers. The hashes stand in the inodes,
  * so that a table that grows, and a chain that is searched, makes none and reads no strings.
+ * Most of what a listing looks for is not there: kinds tell so without a look at any inode.
  */
 struct index {
 	struct inode **buckets;
+	uint16_t *kinds;    /* by bucket: the kind_of() of all that stand in its chain */
 	size_t size, count; /* size: a power of two */
 	size_t link;	    /* offset of the chain pointer in struct inode */
 	uint32_t (*hash)(const struct inode *i);
 };
 
+/* The string that was hashed last: what is looked for and is not there is often added next. */
+struct memo {
+	uint64_t context;
+	uint32_t hash;
+	char s[64]; /* "": none */
+};
+
 struct inode_table {
 	struct index ino, name, id;
+	struct memo last_name, last_id;
 	struct inode *root;
 	uint64_t next_ino;
 	size_t count;
@@ -42,9 +52,45 @@ static uint32_t hash_id(const struct inode *i)
 	return i->id_hash;
 }
 
+static uint32_t hash_in(struct memo *m, uint64_t context, const char *s)
+{
+	size_t size;
+
+	if (m->context == context && *m->s && !strcmp(m->s, s))
+		return m->hash;
+	m->context = context;
+	m->hash = (uint32_t)strhash_in(context, s);
+	size = strlen(s) + 1;
+	if (size <= sizeof(m->s))
+		memcpy(m->s, s, size);
+	else
+		m->s[0] = '\0';
+	return m->hash;
+}
+
 static struct inode **chain(const struct index *x, struct inode *i)
 {
 	return (struct inode **)((char *)i + x->link);
+}
+
+/* One of sixteen, of bits that the number of the bucket is not made of. */
+static uint16_t kind_of(uint32_t hash)
+{
+	return (uint16_t)(1U << (hash >> 28));
+}
+
+/* The chain in which what has that hash would be; NULL: it is in none. */
+static struct inode *index_first(const struct index *x, uint32_t hash)
+{
+	size_t k = hash & (x->size - 1);
+
+	return x->kinds[k] & kind_of(hash) ? x->buckets[k] : NULL;
+}
+
+static void index_free(struct index *x)
+{
+	free(x->buckets);
+	free(x->kinds);
 }
 
 static int index_init(struct index *x, size_t link, uint32_t (*hash)(const struct inode *))
@@ -54,48 +100,58 @@ static int index_init(struct index *x, size_t link, uint32_t (*hash)(const struc
 	x->link = link;
 	x->hash = hash;
 	x->buckets = calloc(x->size, sizeof(*x->buckets));
-	return x->buckets ? 0 : -ENOMEM;
+	x->kinds = calloc(x->size, sizeof(*x->kinds));
+	return x->buckets && x->kinds ? 0 : -ENOMEM;
+}
+
+static void index_put(struct index *x, struct inode *i)
+{
+	uint32_t hash = x->hash(i);
+	size_t k = hash & (x->size - 1);
+
+	*chain(x, i) = x->buckets[k];
+	x->buckets[k] = i;
+	x->kinds[k] |= kind_of(hash);
 }
 
 /* Without memory for a larger table the chains grow instead. */
 static void index_grow(struct index *x)
 {
-	size_t size = x->size * 2;
-	struct inode **b = calloc(size, sizeof(*b));
+	struct index old = *x;
+	struct inode *i, *next;
 
-	if (!b)
+	x->size = old.size * 2;
+	x->buckets = calloc(x->size, sizeof(*x->buckets));
+	x->kinds = calloc(x->size, sizeof(*x->kinds));
+	if (!x->buckets || !x->kinds) {
+		index_free(x);
+		*x = old;
 		return;
-	for (size_t k = 0; k < x->size; k++) {
-		struct inode *i, *next;
-
-		for (i = x->buckets[k]; i; i = next) {
-			struct inode **to = &b[x->hash(i) & (size - 1)];
-
+	}
+	for (size_t k = 0; k < old.size; k++) {
+		/* They lie anywhere in memory: some are fetched before it is their turn. */
+		if (k + 8 < old.size)
+			__builtin_prefetch(old.buckets[k + 8]);
+		for (i = old.buckets[k]; i; i = next) {
 			next = *chain(x, i);
-			*chain(x, i) = *to;
-			*to = i;
+			index_put(x, i);
 		}
 	}
-	free(x->buckets);
-	x->buckets = b;
-	x->size = size;
+	index_free(&old);
 }
 
 static void index_add(struct index *x, struct inode *i)
 {
-	struct inode **at;
-
 	if (x->count >= x->size)
 		index_grow(x);
-	at = &x->buckets[x->hash(i) & (x->size - 1)];
-	*chain(x, i) = *at;
-	*at = i;
+	index_put(x, i);
 	x->count++;
 }
 
 static void index_del(struct index *x, struct inode *i)
 {
-	struct inode **at = &x->buckets[x->hash(i) & (x->size - 1)];
+	size_t k = x->hash(i) & (x->size - 1);
+	struct inode **at = &x->buckets[k];
 
 	while (*at && *at != i)
 		at = chain(x, *at);
@@ -104,6 +160,9 @@ static void index_del(struct index *x, struct inode *i)
 	*at = *chain(x, i);
 	*chain(x, i) = NULL;
 	x->count--;
+	/* Else they stay as they are: more may be said to be there than is. */
+	if (!x->buckets[k])
+		x->kinds[k] = 0;
 }
 
 /* Into its directory, and the table of names. */
@@ -115,7 +174,7 @@ static void link_child(struct inode_table *t, struct inode *parent, struct inode
 		i->next->pprev = &i->next;
 	i->pprev = &parent->child;
 	parent->child = i;
-	i->name_hash = (uint32_t)strhash_in(parent->ino, i->name);
+	i->name_hash = hash_in(&t->last_name, parent->ino, i->name);
 	index_add(&t->name, i);
 }
 
@@ -167,9 +226,9 @@ int inode_table_new(struct inode_table **ret)
 	*ret = t;
 	return 0;
 fail:
-	free(t->ino.buckets);
-	free(t->name.buckets);
-	free(t->id.buckets);
+	index_free(&t->ino);
+	index_free(&t->name);
+	index_free(&t->id);
 	free(t);
 	return -ENOMEM;
 }
@@ -206,9 +265,9 @@ void inode_table_free(struct inode_table *t)
 			inode_release(i);
 		}
 	}
-	free(t->ino.buckets);
-	free(t->name.buckets);
-	free(t->id.buckets);
+	index_free(&t->ino);
+	index_free(&t->name);
+	index_free(&t->id);
 	free(t);
 }
 
@@ -244,8 +303,8 @@ struct inode *inode_new(struct inode_table *t, struct inode *parent, const char 
 
 struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name)
 {
-	uint32_t h = (uint32_t)strhash_in(parent->ino, name);
-	struct inode *i = t->name.buckets[h & (t->name.size - 1)];
+	uint32_t h = hash_in(&t->last_name, parent->ino, name);
+	struct inode *i = index_first(&t->name, h);
 
 	while (i && (i->name_hash != h || i->parent != parent || strcmp(i->name, name)))
 		i = i->by_name;
@@ -254,7 +313,7 @@ struct inode *inode_find(struct inode_table *t, const struct inode *parent, cons
 
 struct inode *inode_get(struct inode_table *t, uint64_t ino)
 {
-	struct inode *i = t->ino.buckets[ino & (t->ino.size - 1)];
+	struct inode *i = index_first(&t->ino, (uint32_t)ino);
 
 	while (i && i->ino != ino)
 		i = i->by_ino;
@@ -268,8 +327,8 @@ struct inode *inode_by_file_id(struct inode_table *t, const char *file_id)
 
 	if (!t->id.count)
 		return NULL;
-	h = (uint32_t)strhash(file_id);
-	i = t->id.buckets[h & (t->id.size - 1)];
+	h = hash_in(&t->last_id, 0, file_id);
+	i = index_first(&t->id, h);
 	while (i && (i->id_hash != h || strcmp(i->file_id, file_id)))
 		i = i->by_id;
 	return i;
@@ -287,7 +346,7 @@ int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_i
 	i->file_id = d;
 	if (!d)
 		return 0;
-	i->id_hash = (uint32_t)strhash(d);
+	i->id_hash = hash_in(&t->last_id, 0, d);
 	index_add(&t->id, i);
 	return 0;
 }

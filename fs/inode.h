@@ -35,9 +35,15 @@ struct published {
 };
 
 struct inode {
+	/* What is read of those that are passed when one is looked for: next to each other. */
 	uint64_t ino;
-	uint64_t nlookup;
-	uint32_t nref;
+	struct inode *by_ino, *by_name, *by_id; /* hash chains */
+	uint32_t name_hash;			/* in its directory; while it is linked */
+	uint32_t id_hash;			/* of file_id */
+	struct inode *parent;			/* NULL: the root, or no longer linked */
+	char *name;
+	char *file_id;		     /* the File, or NULL */
+	struct inode *next, **pprev; /* siblings */
 	enum inode_kind kind : 8;
 	bool fixed : 1;	      /* root and purpose directories: can't be removed or renamed */
 	bool kept : 1;	      /* a directory made here: stays when it becomes empty */
@@ -47,26 +53,22 @@ struct inode {
 	bool unlisted : 1;    /* a File that only .by-id has shown so far: not writable */
 	bool aside : 1;	      /* shown as NAME~FILE_ID: another one has the name */
 	bool moved : 1;	      /* and was shown as NAME; not looked up as NAME~FILE_ID since */
-	uint32_t mode;	      /* permission bits */
+	uint32_t seen;	      /* number of the listing that named it last; 0: none did */
+	uint32_t order;	      /* its place in that listing; 0: the newest */
+	uint32_t nref;
+	uint64_t nlookup;
+	uint32_t mode; /* permission bits */
 	uint32_t uid, gid;
-	uint32_t name_hash; /* in its directory; while it is linked */
+	uint32_t nopen; /* handles open on it */
 	struct timespec mtime;
-	char *name;
-	struct inode *parent;			/* NULL: the root, or no longer linked */
-	struct inode *child, *next, **pprev;	/* of a directory; siblings */
-	struct inode *by_ino, *by_name, *by_id; /* hash chains */
+	struct inode *child; /* of a directory */
 	const char *purpose; /* shared by all below one purpose directory; NULL at the root */
 	/* a file */
 	struct local *local;	     /* staged file, or NULL */
-	char *file_id;		     /* the File, or NULL */
 	char *filename;		     /* the File's name where that is not its path, or NULL */
 	struct published *published; /* when we published it, else NULL */
 	uint64_t bytes;
 	int64_t created_at, expires_at;
-	uint32_t seen;	  /* number of the listing that named it last; 0: none did */
-	uint32_t order;	  /* its place in that listing; 0: the newest */
-	uint32_t nopen;	  /* handles open on it */
-	uint32_t id_hash; /* of file_id */
 };
 
 struct inode_table;

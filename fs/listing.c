@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -346,10 +347,13 @@ static void take_page(struct listing *l, const struct reply *r)
 		l->limit = l->limit * 10 < PAGE_LIMIT ? l->limit * 10 : PAGE_LIMIT;
 	memcpy(l->last_id, r->last_id, sizeof(l->last_id));
 	rc = next_page(l);
-	if (rc)
+	if (rc) {
 		finish(l, rc);
-	else if (l->first)
+	} else if (l->first) {
+		/* The network thread may wait for this very processor: the request goes first. */
+		sched_yield();
 		apply(l, false);
+	}
 }
 
 static void *listing_thread(void *arg)

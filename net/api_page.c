@@ -10,7 +10,7 @@
 
 #include "net/json_scan.h"
 
-#define FIRST_ROOM 64		      /* Files; then twice as many each time */
+#define FILE_MIN 160		      /* bytes of text of a File, but for odd ones */
 #define ID_SLICE_MAX (6 * API_ID_MAX) /* an id with each character escaped */
 
 enum field { ID, FILENAME, PURPOSE, BYTES, CREATED_AT, EXPIRES_AT, STATUS, FIELDS };
@@ -45,16 +45,43 @@ static const struct word {
 	[STATUS] = { "status", 6 },
 };
 
-static enum field field_of(const struct json_slice *key)
+static enum field odd_field_of(const struct json_slice *key)
 {
 	int f = 0;
 
-	/* Nearly always the lengths and first letters differ, or all is the same. */
-	while (f < FIELDS &&
-	       ((!key->escaped && (key->len != words[f].len || *key->s != *words[f].s)) ||
-		!json_slice_is(key, words[f].s, words[f].len)))
+	while (f < FIELDS && !json_slice_is(key, words[f].s, words[f].len))
 		f++;
 	return (enum field)f;
+}
+
+/* The only one that it can be, by its length. */
+static enum field candidate(const struct json_slice *key)
+{
+	switch (key->len) {
+	case 2:
+		return ID;
+	case 5:
+		return BYTES;
+	case 6:
+		return STATUS;
+	case 7:
+		return PURPOSE;
+	case 8:
+		return FILENAME;
+	case 10:
+		return *key->s == 'c' ? CREATED_AT : EXPIRES_AT;
+	default:
+		return FIELDS;
+	}
+}
+
+static enum field field_of(const struct json_slice *key)
+{
+	enum field f = candidate(key);
+
+	if (key->escaped)
+		return odd_field_of(key);
+	return f < FIELDS && !memcmp(key->s, words[f].s, key->len) ? f : FIELDS;
 }
 
 /* Reads the object that was opened. */
@@ -140,7 +167,7 @@ static bool file_from(const struct members *m, struct api_file *ret, char **at)
 
 static bool grow(struct page_reader *r)
 {
-	size_t room = r->room ? 2 * r->room : FIRST_ROOM;
+	size_t room = 2 * r->room + (size_t)(r->scan.end - r->scan.at) / FILE_MIN + 1;
 	struct api_file *files = realloc(r->files, room * sizeof(*files));
 
 	if (!files) {

@@ -56,15 +56,12 @@ bool api_id_valid(const char *id)
 	static const bool good[256] = { ['a' ... 'z'] = true, ['A' ... 'Z'] = true,
 					['0' ... '9'] = true, ['.'] = true,
 					['_'] = true,	      ['-'] = true };
-	size_t i;
+	size_t len = id ? strnlen(id, API_ID_MAX + 1) : 0, i;
+	bool ok = len && len <= API_ID_MAX && id[0] != '.';
 
-	if (!id || !id[0] || id[0] == '.')
-		return false;
-	for (i = 0; id[i]; i++) {
-		if (i >= API_ID_MAX || !good[(unsigned char)id[i]])
-			return false;
-	}
-	return true;
+	for (i = 0; i < len; i++)
+		ok &= good[(unsigned char)id[i]];
+	return ok;
 }
 
 static void put_kind(struct buf *b, const struct api_error *err)

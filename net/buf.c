@@ -63,6 +63,21 @@ static int buf_reserve(struct buf *b, size_t add)
 	return 0;
 }
 
+void buf_expect(struct buf *b, size_t len)
+{
+	char *data;
+
+	if (b->err || b->len > b->max || len > b->max - b->len || b->max == SIZE_MAX ||
+	    b->len + len < b->size)
+		return;
+	data = realloc(b->data, b->len + len + 1);
+	if (!data)
+		return;
+	data[b->len] = '\0';
+	b->data = data;
+	b->size = b->len + len + 1;
+}
+
 int buf_add(struct buf *b, const void *data, size_t len)
 {
 	int rc = buf_reserve(b, len);

@@ -130,6 +130,10 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 			return CURL_WRITEFUNC_PAUSE;
 		return gather(x, data, len) ? 0 : len;
 	}
+	/* A long list would be moved each time it has doubled. */
+	if (!x->reply.len && x->head.content_length > (int64_t)len &&
+	    (uint64_t)x->head.content_length <= x->reply_max)
+		buf_expect(&x->reply, (size_t)x->head.content_length);
 	rc = x->reply.len + len > x->reply_max ? -EMSGSIZE : buf_add(&x->reply, data, len);
 	if (!rc)
 		return len;

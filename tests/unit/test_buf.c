@@ -24,6 +24,36 @@ static void test_empty(void **state)
 	buf_release(&b);
 }
 
+static void test_expect(void **state)
+{
+	struct buf b;
+	char *data;
+
+	(void)state;
+	buf_init(&b, 1000);
+	/* More than it may hold: as if nothing had been said. */
+	buf_expect(&b, 1001);
+	buf_expect(&b, SIZE_MAX);
+	assert_null(b.data);
+	assert_int_equal(buf_adds(&b, "abc"), 0);
+	buf_expect(&b, 997);
+	assert_string_equal(buf_str(&b), "abc");
+	data = b.data;
+	while (b.len < 1000)
+		assert_int_equal(buf_addc(&b, 'x'), 0);
+	assert_ptr_equal(b.data, data);
+	assert_int_equal(strlen(buf_str(&b)), 1000);
+	/* What is there already is enough. */
+	buf_reset(&b);
+	buf_expect(&b, 500);
+	assert_ptr_equal(b.data, data);
+	assert_int_equal(buf_add(&b, data, 0), 0);
+	buf_release(&b);
+	buf_expect(&b, 10);
+	assert_string_equal(buf_str(&b), "");
+	buf_release(&b);
+}
+
 static void test_append(void **state)
 {
 	struct buf b;
@@ -78,6 +108,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_expect),
 		cmocka_unit_test(test_append),
 		cmocka_unit_test(test_max),
 	};
