@@ -328,7 +328,7 @@ void super_lookup(struct super *s, uint64_t parent, const char *name, super_entr
 	l->cb = cb;
 	l->arg = arg;
 	memcpy(l->name, name, len + 1);
-	listing_want_new(s->listing, LOOKUP_AGAIN_MS, list_age(s), lookup_listed, l);
+	listing_want_new(s->listing, LOOKUP_BELIEVED_MS, list_age(s), lookup_listed, l);
 }
 
 void super_log_failed(struct super *s, const struct inode *i, const char *what, int err,

@@ -15,6 +15,8 @@
 #include "fs/super.h"
 
 #define LOOKUP_AGAIN_MS 1000 /* a name that is not listed is asked for again after this time */
+/* Half a second longer, in which who comes has it asked for and does not wait: see listing.h. */
+#define LOOKUP_BELIEVED_MS (LOOKUP_AGAIN_MS + 500)
 /* a new File may be missing from listings for a while (api.md, U) */
 #define PUBLISH_GRACE_MS 60000
 #define PREDICT_TRIES 6

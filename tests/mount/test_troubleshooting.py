@@ -140,15 +140,20 @@ def everywhere(mount, name):
     return text
 
 
-def read_fails(mount, path):
-    """The name of the errno of a read, and the line in the log, which names the file."""
+def read_fails(mount, path, prepare=None, request=True):
+    """
+    The name of the errno of a read, and the line in the log, which names the file. prepare:
+    called with the open file. request: was it one to the service that failed?
+    """
     mark = len(mount.log())
     with pytest.raises(OSError) as caught, open(path, "rb") as file:
+        if prepare:
+            prepare(file)
         file.read()
     label = os.path.relpath(path, mount.mnt)
     line = wait_until(lambda: re.search(rf"{label}: reading it failed.*", mount.log()[mark:]),
                       "the log line").group(0)
-    assert "(request req_" in line
+    assert ("(request req_" in line) == request
     return errno.errorcode[caught.value.errno], line
 
 
@@ -184,11 +189,20 @@ except OSError as exc:
 
 
 def provoke_reading(told, server, mount):
+    def cut(file):
+        file.read()
+        (copied,) = glob.glob(os.path.join(mount.state, "cache", ".fetch", "*"))
+        os.truncate(copied, 10)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.seek(0)
+
     source = make_file(mount.world.path("source"), 1000)
-    for path in (("batch", "gone"), ("user_data", "mine")):
+    for path in (("batch", "gone"), ("batch", "cut"), ("user_data", "mine")):
         run(["cp", source, mount.path(*path)])
         wait_let_go(mount, mount.path(*path))
     told.note("the service does not hand", *read_fails(mount, mount.path("user_data", "mine")))
+    told.note("a reply that makes no sense",
+              *read_fails(mount, mount.path("batch", "cut"), cut, request=False))
     server.faults(rule("content", 404))
     told.note("a File that was listed", *read_fails(mount, mount.path("batch", "gone")))
 
