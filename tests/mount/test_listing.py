@@ -71,7 +71,8 @@ def test_new_files_among_20000(world):
     fetches = time.monotonic() - start + 2  # one a second at most
     pages = [x["items"] for x in server.journal(op="list")]
     assert pages[:2] == [10000, 10000]
-    assert max(pages[2:]) <= 220 and len(pages[2:]) <= 2 * fetches, pages
+    # None where all of it took less than a second.
+    assert max(pages[2:], default=0) <= 220 and len(pages[2:]) <= 2 * fetches, pages
     assert entries(mount.path("batch")) == 20200
     assert len(server.files()) == 20200
 
