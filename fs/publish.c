@@ -255,18 +255,16 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s)
 	return left;
 }
 
-/*
- * The first publication with a sync, with waiters or with what its record does not say yet,
- * referenced; not one whose last reference goes right now. The thread has ended.
- */
+/* The first publication with a sync or with waiters, referenced. The thread has ended. */
 static struct publish *next_unfinished(struct publisher *pr)
 {
 	struct publish *p;
 
 	pthread_mutex_lock(&pr->lock);
-	for (p = pr->all; p; p = p->all_next)
-		if ((p->syncing || p->waits || p->unsaved) && publish_take_ref(p))
-			break;
+	for (p = pr->all; p && !p->syncing && !p->waits; p = p->all_next)
+		;
+	if (p)
+		publish_ref(p); /* each of the two has one: it is alive */
 	pthread_mutex_unlock(&pr->lock);
 	return p;
 }
@@ -286,7 +284,6 @@ void publisher_stop(struct publisher *pr)
 	}
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
-		publish_save_step(p);
 		publish_tell_stopped(p);
 		publish_unref(p);
 	}

@@ -16,7 +16,6 @@
 #define PUBLISH_BAD_REPLIES_MAX 3      /* replies that fail the checks before it is an error */
 #define PUBLISH_LIVE_STEP (1ULL << 20) /* bytes; less is not worth a request, nor a wake-up */
 #define PUBLISH_LOOKUPS_MAX 4	       /* a new File may be "not found" for a moment (api.md, U) */
-#define PUBLISH_SAVE_LATE_MS 200       /* the record of a File that nobody closes any more */
 
 enum event_kind {
 	EV_CREATED,
@@ -132,7 +131,6 @@ struct publish {
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written, "" when not known */
 	bool recorded;			/* the first record was written */
 	bool unsaved;			/* a reply told more than the record on stable storage */
-	uint64_t save_due_ms;		/* of what has ended: when it is saved; 0: no time is set */
 	bool removal_noted;		/* dropped: the record says so */
 	bool removed;			/* dropped: nothing of it is on disk any more */
 	bool emptied;			/* being cleaned up: without a File of its own */
@@ -311,12 +309,11 @@ void publish_start_lookup(struct publish *p);
 int publish_save_record(struct publish *p, bool durable);
 /*
  * A reply has told of a step. publish_save_step() makes that durable if it is not yet: called
- * before anything else is asked of the service that it can see, so that several steps that come
- * at once are one record; publish_save_rest() at the end of a look.
+ * before anything else is asked of the service that it can see, and at the end of a look, so that
+ * several steps that come at once are one record.
  */
 void publish_note_step(struct publish *p);
 void publish_save_step(struct publish *p);
-void publish_save_rest(struct publish *p);
 /* Something of it is, or may be, at the service, and would have to go with it. */
 bool publish_owes_service(const struct publish *p);
 void publish_save_writing(struct publish *p); /* any thread */

@@ -126,7 +126,6 @@ int publish_save_record(struct publish *p, bool durable)
 void publish_note_step(struct publish *p)
 {
 	p->unsaved = true;
-	p->save_due_ms = 0;
 }
 
 void publish_save_step(struct publish *p)
@@ -136,24 +135,10 @@ void publish_save_step(struct publish *p)
 }
 
 /*
- * Once there is a File and nothing is left to be asked, the record goes with the last close, in a
- * moment. Only where that does not come is it worth telling the disk that the File exists: until
- * then it says that complete was asked, upon which the next mount looks for the File.
+ * From the inputs alone: what else there is belongs to the thread, which writes the whole soon. On
+ * stable storage: a power cut must not leave a record that says that bytes are a File which were
+ * changed since.
  */
-void publish_save_rest(struct publish *p)
-{
-	uint64_t now = clock_mono_ms();
-
-	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_COMPLETED) {
-		if (!p->save_due_ms)
-			p->save_due_ms = now + PUBLISH_SAVE_LATE_MS;
-		if (p->save_due_ms > now)
-			return;
-	}
-	publish_save_step(p);
-}
-
-/* From the inputs alone: what else there is belongs to the thread, which writes the whole soon. */
 void publish_save_writing(struct publish *p)
 {
 	struct publish_inputs in = { 0 };
@@ -176,7 +161,7 @@ void publish_save_writing(struct publish *p)
 	r.gid = in.gid;
 	r.created_s = clock_wall_s();
 	if (!err)
-		err = staged_save_record(p->staged, &r, false);
+		err = staged_save_record(p->staged, &r, true);
 	if (err && err != -ESTALE)
 		log_warn("%s/%s: its record could not be written: %s", in.purpose ? in.purpose : "",
 			 in.path ? in.path : "", strerror(-err));

@@ -228,7 +228,8 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	p->file_expires_at = ev->expires_at;
 	p->complete_unknown = false;
 	p->phase = PHASE_CLEANUP;
-	publish_note_step(p);
+	/* Before anybody hears of it: else what is removed then could come back after a crash. */
+	publish_save_record(p, true);
 }
 
 static void handle_completed(struct publish *p, const struct event *ev)

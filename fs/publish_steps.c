@@ -247,8 +247,6 @@ static void set_timer(struct publish *p)
 		earliest(&at, p->upload_deadline_ms);
 	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED && p->now.sealed)
 		earliest(&at, p->retry_due_ms);
-	if (p->unsaved)
-		earliest(&at, p->save_due_ms);
 	p->wake_ms = at;
 }
 
@@ -331,6 +329,6 @@ void publish_step(struct publish *p)
 	check_durable(p);
 	if (p->now.dropped)
 		remove_from_disk(p);
-	publish_save_rest(p);
+	publish_save_step(p);
 	set_timer(p);
 }

@@ -89,7 +89,7 @@ struct record_place {
 };
 /*
  * The same, and sets the serial. Where the last save was durable, too, and the text fits into
- * a slot, no file is made and no directory changed.
+ * a slot, no file is made and no directory changed. On error either of the two may count.
  */
 int record_save_at(int dirfd, const char *name, const struct record *r, bool durable,
 		   struct record_place *place);

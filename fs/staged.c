@@ -190,7 +190,6 @@ static void remove_names(struct staged *st)
 	unlinkat(st->sg->dirfd, name, 0);
 	staging_name(name, st->id, STAGED_RECORD);
 	unlinkat(st->sg->dirfd, name, 0);
-	atomic_store(&st->sg->unsettled, true);
 }
 
 void staged_unref(struct staged *st)
@@ -363,7 +362,6 @@ static int move_out(struct staged *st, const char *path)
 		rc = -errno;
 		return renameat(AT_FDCWD, path, dirfd, data) ? -errno : rc;
 	}
-	atomic_store(&st->sg->unsettled, true);
 	st->fate = STAGED_GIVEN;
 	staging_release(st->sg, st->charged);
 	st->charged = 0;

@@ -103,14 +103,6 @@ static int list_ids(const struct staging *sg, const char *ending, struct id_list
 	return 0;
 }
 
-int staging_settle(struct staging *sg)
-{
-	if (!atomic_exchange(&sg->unsettled, false) || !fsync(sg->dirfd))
-		return 0;
-	atomic_store(&sg->unsettled, true);
-	return -errno;
-}
-
 /* Records that were being written when the daemon died: their former versions stand. */
 static int sweep_temporaries(struct staging *sg)
 {

@@ -71,12 +71,6 @@ int staged_create(struct staging *sg, struct staged **ret);
  */
 int staged_open(struct staging *sg, const char *id, struct record *ret_record, struct staged **ret);
 /*
- * Returns when what left the area up to now is gone for good: else a power cut could bring back the
- * record of a File that is removed now, and the next mount would publish it again. Mostly there is
- * nothing to do; blocks on the disk. 0 or negative errno (then the next call tries again).
- */
-int staging_settle(struct staging *sg);
-/*
  * Calls fn for the id of each record found, in order of the ids; fn may open or
  * set aside that id. Stops at fn's error and returns it.
  */

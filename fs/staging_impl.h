@@ -32,7 +32,6 @@ struct staging {
 	int dirfd; /* locked with flock() */
 	uint64_t part_size, size_max, reserve;
 	struct hasher *hasher;
-	atomic_bool unsettled; /* names were taken out since the directory was synced */
 
 	pthread_mutex_t lock; /* of what follows */
 	uint64_t used;	      /* bytes of all staged files */

@@ -254,7 +254,8 @@ static void to_cache(struct super *s, struct inode *i)
 	if (!s->cfg.cache_size || !i->file_id ||
 	    cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
 	    staged_give(i->local->st, path)) {
-		staged_discard(i->local->st);
+		/* At once: with the last reader the record could outlive its File. */
+		staged_remove(i->local->st);
 		return;
 	}
 	cache_added(s->cfg.cache, i->file_id, i->bytes);

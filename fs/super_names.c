@@ -170,15 +170,6 @@ static int collect_files(struct super *s, struct removing *d, const struct inode
 	return r;
 }
 
-/* What was a staged file a moment ago must not come back as one once its File is deleted. */
-static void settle(struct super *s)
-{
-	int r = staging_settle(s->cfg.staging);
-
-	if (r)
-		log_warn("syncing the staging area: %s", strerror(-r));
-}
-
 void super_unlink(struct super *s, uint64_t parent, const char *name, super_done_cb *cb, void *arg)
 {
 	struct removing *d = calloc(1, sizeof(*d));
@@ -212,7 +203,6 @@ void super_unlink(struct super *s, uint64_t parent, const char *name, super_done
 	pthread_mutex_unlock(&s->lock);
 	local_release(s, out);
 	if (r == 1) {
-		settle(s);
 		delete_next(s, d);
 		return;
 	}
@@ -238,7 +228,6 @@ void super_delete_unwanted(struct super *s, const char *file_id)
 	char *id = strdup(file_id);
 	struct api_req *req = NULL;
 
-	settle(s);
 	if (id)
 		req = api_file_delete(s->cfg.api, file_id, on_unwanted_deleted, id);
 	if (!req) {

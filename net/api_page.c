@@ -139,8 +139,10 @@ static bool get_time(const struct json_value *v, int64_t dflt, int64_t *ret)
 		*ret = dflt;
 		return dflt >= 0;
 	}
+	if (!v->is_integer || v->integer < 0 || v->integer > API_TIME_MAX)
+		return false;
 	*ret = v->integer;
-	return v->is_integer && v->integer >= 0 && v->integer <= API_TIME_MAX;
+	return true;
 }
 
 /* False: it is no File that can be shown. *at: where its strings go, and end. */

@@ -14,9 +14,7 @@
  *
  * Into the notes goes a line for each Upload that a record on disk names
  * ("upload ID"), so that a test knows which ones could be known to the next
- * mount, one for the step it ended with ("step 17: before add_handle"), and one
- * for each record that went, each sync of the staging area and each DELETE
- * ("order gone", "order settled", "order delete").
+ * mount, and one for the step it ended with ("step 17: before add_handle").
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -113,25 +111,17 @@ static void note_upload(int dirfd, const char *record)
 	note_upload_in(text);
 }
 
-static void name_of(int fd, char *ret, size_t size)
-{
-	char link[64];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, ret, size - 1);
-	ret[n < 0 ? 0 : n] = '\0';
-}
-
 /* A slot of a record, written through fd. */
 ssize_t pwritev2(int fd, const struct iovec *v, int count, off_t offset, int flags)
 {
 	ssize_t (*real)(int, const struct iovec *, int, off_t, int) =
 		(ssize_t(*)(int, const struct iovec *, int, off_t, int))next("pwritev2");
-	char name[4096], text[65536];
+	char link[64], name[4096], text[65536];
 	ssize_t n;
 
-	name_of(fd, name, sizeof(name));
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, name, sizeof(name) - 1);
+	name[n < 0 ? 0 : n] = '\0';
 	if (!is_staged(name) || count != 1 || v->iov_len >= sizeof(text))
 		return real(fd, v, count, offset, flags);
 	step("before", "pwritev2", "");
@@ -169,22 +159,8 @@ int unlinkat(int dirfd, const char *name, int flags)
 	if (is_staged(name))
 		step("before", "unlinkat", name);
 	r = real(dirfd, name, flags);
-	if (!r && ends_with(name, ".rec"))
-		note("order gone\n");
 	if (is_staged(name))
 		step("after", "unlinkat", name);
-	return r;
-}
-
-int fsync(int fd)
-{
-	int (*real)(int) = (int (*)(int))next("fsync");
-	int r = real(fd);
-	char name[4096];
-
-	name_of(fd, name, sizeof(name));
-	if (!r && ends_with(name, "/staging"))
-		note("order settled\n");
 	return r;
 }
 
@@ -193,12 +169,7 @@ CURLMcode curl_multi_add_handle(CURLM *multi, CURL *easy)
 	CURLMcode (*real)(CURLM *, CURL *) =
 		(CURLMcode(*)(CURLM *, CURL *))next("curl_multi_add_handle");
 
-	const char *method = NULL;
-
 	step("before", "add_handle", "");
-	if (!curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_METHOD, &method) && method &&
-	    !strcmp(method, "DELETE"))
-		note("order delete\n");
 	return real(multi, easy);
 }
 

@@ -152,6 +152,12 @@ def test_last_reader_is_killed(world, large):
     assert len(downloads(server)) == 2
 
 
+def kept(mount, size):
+    """The files of that size in the cache, by their final names."""
+    folder = os.path.join(mount.state, "cache")
+    return [x.path for x in os.scandir(folder) if x.is_file() and x.stat().st_size == size]
+
+
 @pytest.mark.parametrize("size, advice", [(100, os.POSIX_FADV_RANDOM),
                                           (MIB, os.POSIX_FADV_SEQUENTIAL)],
                          ids=["copied", "spliced"])
@@ -162,10 +168,9 @@ def test_cut_in_the_cache(world, large, size, advice):
     mount = world.mount(server)
     path = mount.path("batch", "x")
     run(["cmp", large, path])
+    # A close does not wait for its RELEASE, here and below.
+    copies = wait_until(lambda: kept(mount, os.path.getsize(large)), "the copy")
     with open(path, "rb", buffering=0) as f:
-        copies = [os.path.join(at, name) for at, _, names in
-                  os.walk(os.path.join(mount.state, "cache")) for name in names]
-        assert [os.path.getsize(x) for x in copies] == [os.path.getsize(large)]
         os.truncate(copies[0], 5 * MIB + 1000)
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # what the kernel has of it
         os.posix_fadvise(f.fileno(), 0, 0, advice)
@@ -175,5 +180,4 @@ def test_cut_in_the_cache(world, large, size, advice):
                 pass
         assert failed.value.errno == errno.EIO
         assert "its copy in the cache was cut" in mount.log()
-    # A close does not wait for its RELEASE.
     wait_until(lambda: run(["cmp", large, path], check=False).returncode == 0, "fetched anew")
