@@ -229,7 +229,7 @@ def stage_pytest(run, res, name, folder, san="", select="", leave=()):
     files = [x for x in glob.glob(os.path.join(TESTS, folder, "test_*.py"))
              if os.path.basename(x) not in leave]
     # The long ones first, so that none is left over for the end.
-    files.sort(key=os.path.getsize, reverse=True)
+    files.sort(key=lambda x: (os.path.basename(x) in SLOW, os.path.getsize(x)), reverse=True)
     lock = threading.Lock()
 
     def one(path):
@@ -262,6 +262,11 @@ def stage_pytest(run, res, name, folder, san="", select="", leave=()):
 # longer than all the rest together. And the subcommands and the start, which have one thread.
 LONG = ("test_killed.py", "test_expiry.py", "test_fault_matrix.py", "test_outage.py",
         "test_cli.py", "test_boot.py")
+
+# Files that take half a minute or more in one of the stages, whatever their size.
+SLOW = ("test_async.py", "test_crash.py", "test_deb.py", "test_expiry.py", "test_failures.py",
+        "test_fault_matrix.py", "test_fuzz.py", "test_killed.py", "test_load.py", "test_outage.py",
+        "test_races.py", "test_run.py", "test_soak.py", "test_writers.py")
 
 STAGES = {
     "build": (stage_build, {}),
