@@ -82,7 +82,8 @@ static const char *hint_http(const struct api_error *err, enum errmap_call call)
 {
 	switch (err->http_status) {
 	case 401:
-		return "check the key: OPENAI_API_KEY or -o api_key_file";
+		return "check the key: -o api_key_file, else OPENAI_API_KEY (on Azure "
+		       "AZURE_OPENAI_API_KEY)";
 	case 403:
 		return "the key may not do this: check its permissions, project and region";
 	case 404:

@@ -148,8 +148,8 @@ static void test_text(void **state)
 	(void)state;
 	errmap_text(&e, ERRMAP_WRITE, text, sizeof(text));
 	assert_string_equal(text, "HTTP 401 invalid_api_key: Incorrect API key provided "
-				  "(request req_7); check the key: OPENAI_API_KEY or "
-				  "-o api_key_file");
+				  "(request req_7); check the key: -o api_key_file, "
+				  "else OPENAI_API_KEY (on Azure AZURE_OPENAI_API_KEY)");
 	e = (struct api_error){ .kind = API_ERR_LOCAL, .local_errno = -ENOSPC };
 	says(&e, ERRMAP_WRITE, "; make room on the disk of -o state_dir");
 	e = (struct api_error){ .kind = API_ERR_HTTP, .http_status = 503 };
@@ -200,7 +200,7 @@ static void test_sizes(void **state)
 	memset(e.message, 'm', sizeof(e.message) - 1);
 	errmap_text(&e, ERRMAP_WRITE, text, 256);
 	assert_int_equal(strlen(text), 255);
-	assert_non_null(strstr(text, "mmm; check the key: OPENAI_API_KEY or -o api_key_file"));
+	assert_non_null(strstr(text, "mmm; check the key: -o api_key_file, else "));
 	for (size = 0; size < sizeof(text); size++) {
 		memset(text, '#', sizeof(text));
 		errmap_text(&e, ERRMAP_WRITE, text, size);
