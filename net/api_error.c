@@ -49,19 +49,25 @@ static void one_line(char *dst, size_t size, const char *src)
 	trim_utf8(dst);
 }
 
-/* Whole before it is cut: half a secret would not be recognised. */
+/*
+ * Whole before it is cut: half a secret would not be recognised. Redacted twice:
+ * the last character of an escape may be the first one of a secret.
+ */
 void api_clean(char *dst, size_t size, const char *src)
 {
-	size_t room = strlen(src) * 3 + 16;
-	char *redacted = malloc(room);
+	char *clean = log_redacted(src), *again = NULL, *line = NULL;
+	size_t room = clean ? strlen(clean) * 4 + 1 : 0;
 
-	if (!redacted) {
-		dst[0] = '\0';
-		return;
+	if (clean)
+		line = malloc(room);
+	if (line) {
+		one_line(line, room, clean);
+		again = log_redacted(line);
 	}
-	log_redact(redacted, room, src);
-	one_line(dst, size, redacted);
-	free(redacted);
+	one_line(dst, size, again ? again : "");
+	free(again);
+	free(line);
+	free(clean);
 }
 
 /* error.code is a string in the API, a number in some servers. */

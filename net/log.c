@@ -227,6 +227,16 @@ void log_redact(char *dst, size_t size, const char *src)
 	dst[at] = '\0';
 }
 
+char *log_redacted(const char *src)
+{
+	size_t size = strlen(src) * LOG_REDACT_GROWTH + sizeof(LOG_MARK);
+	char *out = malloc(size);
+
+	if (out)
+		log_redact(out, size, src);
+	return out;
+}
+
 /* Control bytes, and the C1 controls in UTF-8, as \xNN; the result is freed by the caller. */
 static char *log_escape(const char *s)
 {
@@ -255,17 +265,18 @@ static char *log_escape(const char *s)
 	return out;
 }
 
-/* Without secrets and control bytes; to be freed. */
+/*
+ * Without secrets and control bytes; to be freed. Redacted twice: the last
+ * character of an escape may be the first one of a secret.
+ */
 static char *log_tidy(const char *raw)
 {
-	/* Whole before it is redacted: a secret cut in two would not be recognised. */
-	size_t size = strlen(raw) * LOG_REDACT_GROWTH + sizeof(LOG_MARK);
-	char *clean = malloc(size), *out = NULL;
+	/* Whole before it is cut: a secret cut in two would not be recognised. */
+	char *clean = log_redacted(raw);
+	char *line = clean ? log_escape(clean) : NULL;
+	char *out = line ? log_redacted(line) : NULL;
 
-	if (clean) {
-		log_redact(clean, size, raw);
-		out = log_escape(clean);
-	}
+	free(line);
 	free(clean);
 	return out;
 }

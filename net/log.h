@@ -35,6 +35,8 @@ void log_secret(const char *secret);
 
 /* Copies src to dst (at most size - 1 bytes, always terminated) with secrets redacted. */
 void log_redact(char *dst, size_t size, const char *src);
+/* The same for all of src, however long that gets; to be freed. NULL without memory. */
+char *log_redacted(const char *src);
 
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Says it whatever the level is: what somebody has asked for. */

@@ -339,6 +339,10 @@ static void test_errors(void **state)
 	check_error("{\"error\":{\"code\":\"c\"}}", "c", "", "the reply says no more");
 	check_error("{\"error\":{\"message\":\"key-to-hide-1 and sk-abc\\u001b[2J\"}}", "", "",
 		    "[redacted] and [redacted]\\x1b[2J");
+	/* An escape must not put together what the server took apart. */
+	log_secret("feedfacefeedface");
+	check_error("{\"error\":{\"message\":\"a\\u000feedfacefeedface b\"}}", "", "",
+		    "a\\x0[redacted] b");
 	check_error("", "", "", "the reply says no more");
 	check_error("\r\n\r\n", "", "", "the reply says no more");
 	check_error("upstream connect error\r\nmore", "", "", "upstream connect error");

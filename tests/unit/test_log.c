@@ -122,15 +122,18 @@ static void test_line(void **state)
 
 	(void)state;
 	log_secret("hunter2-key");
-	log_error("a\nb\r\x1b[2J\x7f\xc2\x9b hunter2-key %s", "\xc3\xa4");
+	log_secret("facade-key");
+	/* The end of an escape and what follows it must not be a secret either. */
+	log_error("a\nb\r\x1b[2J\x7f\xc2\x9b hunter2-key %s \x0f%s", "\xc3\xa4", "acade-key");
 	log_debug("not at this level");
 	log_set_level(LOG_LVL_DEBUG);
 	assert_int_equal(log_get_level(), LOG_LVL_DEBUG);
 	log_debug("second");
 	text = slurp();
 	assert_int_equal(count_lines(text), 2);
-	assert_non_null(
-		strstr(text, "error: a\\x0ab\\x0d\\x1b[2J\\x7f\\xc2\\x9b [redacted] \xc3\xa4\n"));
+	assert_non_null(strstr(
+		text,
+		"error: a\\x0ab\\x0d\\x1b[2J\\x7f\\xc2\\x9b [redacted] \xc3\xa4 \\x0[redacted]\n"));
 	assert_non_null(strstr(text, "debug: second\n"));
 	assert_null(strstr(text, "hunter2"));
 	assert_null(strstr(text, "not at this level"));
