@@ -335,6 +335,7 @@ static void publish_destroy(struct publish *p)
 	publish_inputs_release(&p->in);
 	publish_inputs_release(&p->now);
 	staged_unref(p->staged);
+	pthread_mutex_destroy(&p->record_lock);
 	free(p);
 }
 
@@ -346,6 +347,7 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 		return NULL;
 	p->pr = pr;
 	atomic_init(&p->refs, 1);
+	pthread_mutex_init(&p->record_lock, NULL);
 	p->events_tail = &p->events;
 	p->ended = spec->ended;
 	p->deleted = spec->deleted;

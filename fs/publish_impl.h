@@ -105,6 +105,9 @@ struct publish {
 	int durable_err; /* what those who wait for durability are told */
 	bool telling;	 /* ended() runs: to it, on the thread, the end is known */
 
+	/* From the look at whether writing began anew until the record says what follows of it. */
+	pthread_mutex_t record_lock;
+
 	/* the publisher thread's own from here on */
 	enum publish_phase phase;
 	enum publish_outcome outcome;

@@ -74,15 +74,12 @@ static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
 	return v;
 }
 
-int publish_save_record(struct publish *p, bool durable)
+/* Under record_lock. */
+static int save_record(struct publish *p, bool durable)
 {
 	struct record r; /* borrows all its strings */
 	int err;
 
-	if (durable)
-		p->unsaved = false;
-	if (p->removed)
-		return 0;
 	record_init(&r);
 	r.state = publish_reopening(p) ? RECORD_WRITING : state_now(p);
 	r.purpose = p->now.purpose;
@@ -123,6 +120,21 @@ int publish_save_record(struct publish *p, bool durable)
 	return err;
 }
 
+int publish_save_record(struct publish *p, bool durable)
+{
+	int err;
+
+	if (durable)
+		p->unsaved = false;
+	if (p->removed)
+		return 0;
+	/* What it says was decided before: it must not replace one that says that writing began. */
+	pthread_mutex_lock(&p->record_lock);
+	err = save_record(p, durable);
+	pthread_mutex_unlock(&p->record_lock);
+	return err;
+}
+
 void publish_note_step(struct publish *p)
 {
 	p->unsaved = true;
@@ -160,8 +172,10 @@ void publish_save_writing(struct publish *p)
 	r.uid = in.uid;
 	r.gid = in.gid;
 	r.created_s = clock_wall_s();
+	pthread_mutex_lock(&p->record_lock);
 	if (!err)
 		err = staged_save_record(p->staged, &r, true);
+	pthread_mutex_unlock(&p->record_lock);
 	if (err && err != -ESTALE)
 		log_warn("%s/%s: its record could not be written: %s", in.purpose ? in.purpose : "",
 			 in.path ? in.path : "", strerror(-err));

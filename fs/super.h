@@ -9,7 +9,7 @@
  *
  * Lock order (take from left to right, never the other way):
  *	super.lock -> staged file's lock -> hasher's queue
- *	super.lock -> publisher.lock
+ *	super.lock -> lock of a publication's record -> publisher.lock, staged file's lock
  *	super.lock -> listing.lock
  *	super.lock -> fetcher's lock
  *	super.lock -> cache's lock -> hasher's queue

@@ -14,10 +14,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "net/clock.h"
 #include "tests/unit/publish_rig.h"
 
 #define SAVES_MAX 64
@@ -36,6 +38,13 @@ static struct save saves[SAVES_MAX];
 static unsigned save_count;
 static ino_t synced_ino;	   /* what was synced last */
 static struct pub *close_at_abort; /* this one, when its record says that it was aborted */
+
+/* Writing that begins while a record is made. */
+static struct {
+	struct pub *_Atomic f; /* of this one; NULL: of none any more */
+	atomic_bool written;
+	pthread_t thread;
+} again;
 
 static void note_dir_sync(void)
 {
@@ -275,12 +284,21 @@ static void test_one_part(void **state)
 	rig_close(&g, pubs, 1);
 }
 
+/* That writing began anew. The thread may have noted it, too, unsynced. */
+static bool find_writing(unsigned *at)
+{
+	struct save s = { .state = RECORD_WRITING };
+	bool synced = false;
+
+	while (!synced && find(at, &s))
+		synced = s.file_synced && s.dir_synced;
+	return synced;
+}
+
 /* Before its bytes change nothing on disk says any more that they are a File. */
 static void test_written_again(void **state)
 {
-	struct save s = { .state = RECORD_WRITING };
 	struct pub f, *pubs[] = { &f };
-	bool synced = false;
 	unsigned at;
 
 	(void)state;
@@ -291,10 +309,82 @@ static void test_written_again(void **state)
 	at = save_count;
 	pthread_mutex_unlock(&lock);
 	assert_true(publish_reopen(f.p));
-	/* The thread may have noted it, too, unsynced. */
-	while (!synced && find(&at, &s))
-		synced = s.file_synced && s.dir_synced;
-	assert_true(synced);
+	assert_true(find_writing(&at));
+	rig_close(&g, pubs, 1);
+}
+
+/* Some record from at on is of that state. */
+static bool comes(unsigned at, enum record_state state)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&lock);
+	for (; at < save_count; at++)
+		found |= saves[at].state == state;
+	pthread_mutex_unlock(&lock);
+	return found;
+}
+
+static void *write_again(void *arg)
+{
+	struct pub *f = arg;
+
+	pub_reopen(f);
+	stage_fill(f->st, 0, 10, 2);
+	atomic_store(&again.written, true);
+	return NULL;
+}
+
+/*
+ * A record is given its time when it was decided what it says, and before it is written. That is
+ * when the writer of again.f comes, if its File is there.
+ */
+static struct timespec wall(void)
+{
+	struct pub *f = atomic_load(&again.f);
+	struct timespec ts, pause = { .tv_nsec = 1000000 };
+
+	if (f && atomic_load(&f->ends) && !pub_info(f).under_way &&
+	    atomic_exchange(&again.f, NULL)) {
+		assert_int_equal(pthread_create(&again.thread, NULL, write_again, f), 0);
+		/* Where it has to wait for this record, it is not there in time. */
+		for (int ms = 0; ms < 100 && !atomic_load(&again.written); ms++)
+			nanosleep(&pause, NULL);
+	}
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts;
+}
+
+static uint64_t mono(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* Nor is such a record written over the one that says so. */
+static void test_written_while_the_end_is_noted(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+	char old[API_ID_MAX + 1];
+	unsigned at = 0;
+
+	(void)state;
+	fake_api_add_file(g.api, "a", "user_data", "old", 3, old);
+	pub_new(&g, &f, "a", NULL, old);
+	stage_fill(f.st, 0, 10, 1);
+	atomic_store(&again.written, false);
+	atomic_store(&again.f, &f);
+	assert_int_equal(pub_close(&f), 0);
+	if (atomic_exchange(&again.f, NULL))
+		write_again(&f);
+	else
+		assert_int_equal(pthread_join(again.thread, NULL), 0);
+	pub_wait_status(&f, "writing");
+	calls_at(&at, RECORD_COMPLETED, true, 1, FAKE_DELETE);
+	assert_true(find_writing(&at));
+	assert_false(comes(at, RECORD_COMPLETED));
 	rig_close(&g, pubs, 1);
 }
 
@@ -366,11 +456,14 @@ int main(void)
 		cmocka_unit_test_setup(test_each_step, setup),
 		cmocka_unit_test_setup(test_one_part, setup),
 		cmocka_unit_test_setup(test_written_again, setup),
+		cmocka_unit_test_setup(test_written_while_the_end_is_noted, setup),
 		cmocka_unit_test_setup(test_before_the_old_one_goes, setup),
 		cmocka_unit_test_setup(test_failure, setup),
 		cmocka_unit_test_setup(test_closed_while_aborting, setup),
 	};
+	static const struct clock_source clock = { mono, wall };
 
 	rig_init();
+	clock_set_source(&clock);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
