@@ -185,6 +185,9 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 static void start_over(struct publish *p)
 {
 	p->now.reopen = p->emptied = false;
+	/* What became of the bytes before them is of no use to those that come, and a record must
+	 * not say before the end of this that they are synced. */
+	p->unsaved = false;
 	publish_cancel_upload(p);
 	if (p->file_id[0])
 		publish_supersede(p, p->file_id);
@@ -204,8 +207,6 @@ static void start_over(struct publish *p)
 	p->again = 0;
 	p->md5[0] = p->md5_then[0] = '\0';
 	publish_note_error(p, 0, "", "");
-	/* What became of the bytes before them is of no use to those that come. */
-	p->unsaved = false;
 	publish_save_record(p, false);
 }
 

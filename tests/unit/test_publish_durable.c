@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -388,6 +389,62 @@ static void test_written_while_the_end_is_noted(void **state)
 	rig_close(&g, pubs, 1);
 }
 
+static void stand_still(void *arg, int err)
+{
+	sem_t *both = arg;
+
+	(void)err;
+	sem_post(&both[0]);
+	sem_wait(&both[1]);
+}
+
+/*
+ * Written and closed anew, in one look with the reply of a Part: what is on stable storage of the
+ * bytes before says nothing of those that came.
+ */
+static void test_closed_anew_with_a_reply(void **state)
+{
+	struct pub f, other, *pubs[] = { &f, &other };
+	struct told t;
+	sem_t both[2];
+	struct publish_wait w = { .until = UNTIL_ENDED, .cb = stand_still, .arg = both };
+	unsigned at;
+
+	(void)state;
+	sem_init(&both[0], 0, 0);
+	sem_init(&both[1], 0, 0);
+	fake_api_hold(g.api, FAKE_PART, FAKE_HOLD_REPLY);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 10, 1);
+	staged_seal(f.st);
+	assert_int_equal(publish_hold(f.p, "a", 3600), 0);
+	pub_wait(&f, &t, UNTIL_DURABLE);
+	assert_int_equal(told_err(&t), 0);
+	assert_true(fake_api_wait_calls(g.api, FAKE_PART, 1));
+	pub_new(&g, &other, "b", NULL, NULL);
+	staged_seal(other.st);
+	publish_seal(other.p);
+	publish_wait(other.p, &w);
+	sem_wait(&both[0]);
+	pthread_mutex_lock(&lock);
+	at = save_count;
+	pthread_mutex_unlock(&lock);
+	fake_api_release(g.api, FAKE_PART);
+	assert_true(fake_api_wait_done(g.api, FAKE_PART, 1));
+	pub_reopen(&f);
+	stage_fill(f.st, 0, 10, 2);
+	staged_seal(f.st);
+	publish_seal(f.p);
+	sem_post(&both[1]);
+	pub_wait(&f, &t, UNTIL_ENDED);
+	assert_int_equal(told_err(&t), 0);
+	assert_true(saves[at].state == RECORD_WRITING && saves[at].dir_synced);
+	assert_int_equal(saves[at + 1].state, RECORD_WRITING);
+	sem_destroy(&both[0]);
+	sem_destroy(&both[1]);
+	rig_close(&g, pubs, 2);
+}
+
 /* The File that it replaces is deleted when the record says that the new one exists. */
 static void test_before_the_old_one_goes(void **state)
 {
@@ -457,6 +514,7 @@ int main(void)
 		cmocka_unit_test_setup(test_one_part, setup),
 		cmocka_unit_test_setup(test_written_again, setup),
 		cmocka_unit_test_setup(test_written_while_the_end_is_noted, setup),
+		cmocka_unit_test_setup(test_closed_anew_with_a_reply, setup),
 		cmocka_unit_test_setup(test_before_the_old_one_goes, setup),
 		cmocka_unit_test_setup(test_failure, setup),
 		cmocka_unit_test_setup(test_closed_while_aborting, setup),
