@@ -9,7 +9,9 @@ import subprocess
 
 from harness import run, wait_until
 
-SETUP = """
+# The copies of the mounts outside would keep their daemons after they are unmounted there.
+LET_GO = "umount --all --internal-only --lazy --types fuse.uploadfs || true"
+SETUP = LET_GO + """
 set -e
 root=$1/root
 mount -t tmpfs none "$1"

@@ -13,7 +13,7 @@ import pytest
 import sanitizer
 from harness import (BUILD, KEY, SAN, assert_published, bash, is_mounted, make_file,
                      proc_state, run, wait_until, xattr)
-from private_root import PrivateRoot
+from private_root import LET_GO, PrivateRoot
 
 BUSY, WRONG = 32, 1  # exit statuses of mount(8)
 NOBODY, UID = 65534, 54321
@@ -117,7 +117,8 @@ def test_mount_helper_says_no(helpers):
 def test_another_namespace(helpers):
     """mount -N and umount -N: there, and not here."""
     holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c",
-                               "echo up; exec sleep infinity"], stdout=subprocess.PIPE, text=True)
+                               LET_GO + "\necho up; exec sleep infinity"],
+                              stdout=subprocess.PIPE, text=True)
 
     def mounted():
         with open(f"/proc/{holder.pid}/mounts", encoding="utf-8") as f:
@@ -132,6 +133,15 @@ def test_another_namespace(helpers):
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_private_root_keeps_no_daemon(world, mount):
+    """One that another test has just now has a copy of each mount."""
+    inside = PrivateRoot(world.path("private"), world.dir)
+    try:
+        mount.umount()
+    finally:
+        inside.close()
 
 
 def test_umount_waits_for_what_is_closed(world, helpers, server):
