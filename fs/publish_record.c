@@ -175,6 +175,10 @@ void publish_save_writing(struct publish *p)
 	pthread_mutex_lock(&p->record_lock);
 	if (!err)
 		err = staged_save_record(p->staged, &r, true);
+	/* A full disk, perhaps. The former one would say of other bytes that they are a File, and
+	 * the next mount would show them as its content. */
+	if (err && err != -ESTALE)
+		staged_drop_record(p->staged);
 	pthread_mutex_unlock(&p->record_lock);
 	if (err && err != -ESTALE)
 		log_warn("%s/%s: its record could not be written: %s", in.purpose ? in.purpose : "",

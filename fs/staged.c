@@ -313,6 +313,17 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable)
 	return rc;
 }
 
+void staged_drop_record(struct staged *st)
+{
+	char name[STAGED_NAME_SIZE];
+
+	staging_name(name, st->id, STAGED_RECORD);
+	pthread_mutex_lock(&st->record_lock);
+	if (!nameless(st) && unlinkat(st->sg->dirfd, name, 0) == 0)
+		fsync(st->sg->dirfd);
+	pthread_mutex_unlock(&st->record_lock);
+}
+
 static void set_fate(struct staged *st, enum staged_fate fate)
 {
 	pthread_mutex_lock(&st->lock);

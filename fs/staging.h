@@ -193,8 +193,10 @@ void staged_set_mtime(struct staged *st, const struct timespec *mtime);
 int staged_sync(struct staged *st);
 /* The record as it stands, and both names. 0, -ENOENT (there is none) or another negative errno. */
 int staged_sync_record(struct staged *st);
-/* Saves the record; see record_save(). One at a time. -ESTALE after staged_give(). */
+/* Saves the record; see record_save_at(). One at a time. -ESTALE when it has no name any more. */
 int staged_save_record(struct staged *st, const struct record *r, bool durable);
+/* For one that is wrong and can't be replaced: the data alone is set aside at the next open. */
+void staged_drop_record(struct staged *st);
 
 /*
  * What happens to the disk files at the last unref; the last call counts.

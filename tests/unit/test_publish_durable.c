@@ -40,6 +40,8 @@ static unsigned save_count;
 static ino_t synced_ino;	   /* what was synced last */
 static struct pub *close_at_abort; /* this one, when its record says that it was aborted */
 
+static atomic_bool disk_is_full; /* for records */
+
 /* Writing that begins while a record is made. */
 static struct {
 	struct pub *_Atomic f; /* of this one; NULL: of none any more */
@@ -119,6 +121,10 @@ static void note_save(int dirfd, const char *tmp)
 
 int renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
+	if (atomic_load(&disk_is_full)) {
+		errno = ENOSPC;
+		return -1;
+	}
 	const char *end = strstr(from, ".rec.tmp");
 
 	if (end && !end[strlen(".rec.tmp")])
@@ -129,11 +135,15 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
 /* Of a record that is overwritten in place. Its name was synced when it was made. */
 ssize_t pwritev2(int fd, const struct iovec *v, int count, off_t offset, int flags)
 {
-	ssize_t n = syscall(SYS_pwritev2, fd, v, count, offset, 0L, flags);
 	char path[64], name[512];
 	struct record r;
-	ssize_t len;
+	ssize_t len, n;
 
+	if (atomic_load(&disk_is_full)) {
+		errno = ENOSPC;
+		return -1;
+	}
+	n = syscall(SYS_pwritev2, fd, v, count, offset, 0L, flags);
 	assert_int_equal(flags, RWF_DSYNC);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	len = readlink(path, name, sizeof(name) - 1);
@@ -311,6 +321,28 @@ static void test_written_again(void **state)
 	pthread_mutex_unlock(&lock);
 	assert_true(publish_reopen(f.p));
 	assert_true(find_writing(&at));
+	rig_close(&g, pubs, 1);
+}
+
+/* If that can't be said, nothing is said: the next mount sets the bytes aside. */
+static void test_written_again_on_a_full_disk(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+	struct record r;
+
+	(void)state;
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 10, 1);
+	assert_int_equal(pub_close(&f), 0);
+	atomic_store(&disk_is_full, true);
+	pub_reopen(&f);
+	assert_false(rig_load_record(&g, staged_id(f.st), &r));
+	atomic_store(&disk_is_full, false);
+	stage_fill(f.st, 0, 10, 2);
+	assert_int_equal(pub_close(&f), 0);
+	pub_load_record(&f, &r);
+	assert_int_equal(r.state, RECORD_COMPLETED);
+	record_release(&r);
 	rig_close(&g, pubs, 1);
 }
 
@@ -513,6 +545,7 @@ int main(void)
 		cmocka_unit_test_setup(test_each_step, setup),
 		cmocka_unit_test_setup(test_one_part, setup),
 		cmocka_unit_test_setup(test_written_again, setup),
+		cmocka_unit_test_setup(test_written_again_on_a_full_disk, setup),
 		cmocka_unit_test_setup(test_written_while_the_end_is_noted, setup),
 		cmocka_unit_test_setup(test_closed_anew_with_a_reply, setup),
 		cmocka_unit_test_setup(test_before_the_old_one_goes, setup),
