@@ -266,6 +266,7 @@ static enum opts_result parse_all(struct args a, struct opts *ret)
 		opts_fail("%s; use fewer or shorter options",
 			  rc == -ENOMEM ? "out of memory" : "the options are too long");
 	buf_release(&a.draft.mount);
+	opts_forget_origins(&a.draft);
 	opts_wipe(a.draft.openai_key.key);
 	opts_wipe(a.draft.azure_key.key);
 	if (rc || a.print) {

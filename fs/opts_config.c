@@ -3,13 +3,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SYSTEM_FILE "/etc/uploadfs.conf"
 #define LINES_MAX 10000 /* nobody writes more: it is not such a file */
 
 /* Whoever may write it decides where the key goes. */
@@ -21,10 +21,10 @@ static int check_owner(FILE *f, const char *path)
 		return opts_fail("%s: %s; name a file that can be read", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return opts_fail("%s is no file; name a file with an option a line", path);
-	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 022))
-		return opts_fail("%s can be written by others; make it yours or root's, and chmod "
-				 "go-w it",
-				 path);
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return opts_fail("%s belongs to another user; make it yours or root's", path);
+	if (st.st_mode & 022)
+		return opts_fail("%s can be written by others; run chmod go-w %s", path, path);
 	return 0;
 }
 
@@ -41,12 +41,30 @@ static char *trim(char *line)
 	return line;
 }
 
+/* "NAME = VALUE" becomes "NAME=VALUE". In place. */
+static char *join_sides(char *word)
+{
+	char *equals = strchr(word, '='), *value;
+	size_t len;
+
+	if (!equals)
+		return word;
+	value = trim(equals + 1);
+	*equals = '\0';
+	word = trim(word);
+	len = strlen(word);
+	word[len] = '=';
+	memmove(word + len + 1, value, strlen(value) + 1);
+	return word;
+}
+
 static int take_line(struct opts_draft *d, char *line)
 {
 	char *word = trim(line);
 
 	if (!*word || *word == '#')
 		return 0;
+	word = join_sides(word);
 	if (!strncmp(word, "config", strcspn(word, "=")) && strcspn(word, "=") == 6)
 		return opts_fail("config stands in a file; it belongs to the command line");
 	return opts_word(d, word);
@@ -54,16 +72,19 @@ static int take_line(struct opts_draft *d, char *line)
 
 static int read_file(struct opts_draft *d, FILE *f, const char *path)
 {
-	char *line = NULL;
+	char *line = NULL, where[PATH_MAX + 32];
 	size_t size = 0;
 	unsigned n = 0;
 	int rc = check_owner(f, path);
 
+	d->where = where;
 	while (!rc && getline(&line, &size, f) > 0) {
-		rc = ++n > LINES_MAX ? -EMSGSIZE : take_line(d, line);
+		snprintf(where, sizeof(where), "%s, line %u", path, ++n);
+		rc = n > LINES_MAX ? -EMSGSIZE : take_line(d, line);
 		if (rc == -EINVAL)
-			opts_fail("%s, line %u; see uploadfs.conf(5)", path, n);
+			opts_fail("%s; see uploadfs.conf(5)", where);
 	}
+	d->where = NULL;
 	if (line)
 		explicit_bzero(line, size); /* a key may have been put there */
 	free(line);
@@ -109,8 +130,10 @@ int opts_config(struct opts_draft *d, const char *path)
 {
 	int rc;
 
+	if (path && !strcmp(path, "/dev/null"))
+		return 0;
 	if (path)
 		return take_file(d, path, true);
-	rc = take_file(d, SYSTEM_FILE, false);
+	rc = take_file(d, OPTS_HOST_FILE, false);
 	return rc ? rc : take_users(d);
 }

@@ -26,21 +26,32 @@ struct opts_env_key {
 	int rc;
 };
 
+#define OPTS_HOST_FILE "/etc/uploadfs.conf" /* options of every user's mounts */
+#define OPTS_WORDS_MAX 64
+
 /* What is gathered before it can be made into fuse_opts. */
 struct opts_draft {
 	struct opts *o;
 	struct buf mount; /* ",nosuid,max_read=4096": words for libfuse, in their order */
 	bool sloppy;	  /* what is not known is skipped */
 	struct opts_env_key openai_key, azure_key;
+	const char *where; /* "FILE, line 3" while a file is read, else NULL */
+	/* For each word of the table where that was; NULL: the command line, or nowhere. Owned. */
+	char *origins[OPTS_WORDS_MAX];
 };
 
 /* One argument of -o: words, commas between them, "\," for one in a value. 0 or negative errno. */
 int opts_words(struct opts_draft *d, const char *text);
 /* One word: "NAME" or "NAME=VALUE", in which commas and backslashes are nothing special. */
 int opts_word(struct opts_draft *d, const char *text);
+/* Where the value of that word is from: "FILE, line 3", or NULL: the command line, or nowhere. */
+const char *opts_origin(const struct opts_draft *d, const char *name);
+/* With -EINVAL, told already, says that as well. Returns rc. */
+int opts_say_origin(const struct opts_draft *d, const char *name, int rc);
+void opts_forget_origins(struct opts_draft *d);
 /*
- * The words of the configuration files: of path, or with NULL of those that are there of
- * /etc/uploadfs.conf and the user's own. 0 or negative errno.
+ * The words of the configuration files: of path (/dev/null: of none), or with NULL of those that
+ * are there of OPTS_HOST_FILE and the user's own. 0 or negative errno.
  */
 int opts_config(struct opts_draft *d, const char *path);
 /* Appends text to b with "," and "\" escaped for a list of mount options. */
@@ -64,6 +75,11 @@ int opts_take_env_key(const char *name, char **ret_key);
 /* Overwrites and removes the variable, also where it stands twice. */
 void opts_scrub_env(const char *name);
 void opts_wipe(char *secret); /* overwrites and frees it; NULL is a no-op */
+/*
+ * Says what is wrong with a file of which opts_read_key_file() returned rc. what: "key file";
+ * holds: "the key alone". -EINVAL.
+ */
+int opts_key_file_fail(const char *what, const char *path, int rc, const char *holds);
 
 /* A number of bytes with K, M, G. 0, or -EINVAL after a message. */
 int opts_size(const char *name, const char *value, uint64_t *ret);
@@ -80,6 +96,6 @@ int opts_set_rate_limit(struct opts_draft *d, const char *value);
  */
 int opts_network_env(struct opts *o);
 /* Looks at ca_file, and reads proxy_auth_file. Behind that. */
-int opts_network_files(struct opts *o);
+int opts_network_files(const struct opts_draft *d);
 
 #endif

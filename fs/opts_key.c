@@ -67,7 +67,7 @@ static int check_private(int fd)
 	if (fstat(fd, &st))
 		return -errno;
 	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
+		return -EISDIR;
 	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 077))
 		return -EPERM;
 	return 0;
@@ -101,6 +101,30 @@ int opts_read_key_file(const char *path, char **ret_key)
 out:
 	close(fd);
 	return rc;
+}
+
+int opts_key_file_fail(const char *what, const char *path, int rc, const char *holds)
+{
+	struct stat st;
+
+	switch (rc) {
+	case -EPERM:
+		if (stat(path, &st) == 0 && (st.st_mode & 077))
+			return opts_fail("others can read the %s %s; run chmod 600 %s", what, path,
+					 path);
+		return opts_fail("the %s %s belongs to another user; chown it to yourself", what,
+				 path);
+	case -EISDIR:
+		return opts_fail("the %s %s is not a regular file; put %s into the first line of "
+				 "one",
+				 what, path, holds);
+	case -EINVAL:
+		return opts_fail("the %s %s holds no %s; put %s into its first line", what, path,
+				 strcmp(what, "key file") ? "login" : "key", holds);
+	default:
+		return opts_fail("the %s %s: %s; give one that you can read", what, path,
+				 strerror(-rc));
+	}
 }
 
 void opts_scrub_env(const char *name)

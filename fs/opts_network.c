@@ -272,17 +272,9 @@ static int take_login(struct opts *o)
 		return 0;
 	rc = opts_read_key_file(path, &text);
 	colon = rc ? NULL : strchr(text, ':');
-	if (rc == -EPERM)
-		rc = opts_fail("others can read the proxy_auth_file %s; run chmod 600 %s, and "
-			       "chown it to yourself",
-			       path, path);
-	else if (rc == -EINVAL || (!rc && !colon))
-		rc = opts_fail("the proxy_auth_file %s holds no login; put USER:PASSWORD, without "
-			       "blanks, into its first line",
-			       path);
-	else if (rc)
-		rc = opts_fail("the proxy_auth_file %s: %s; give one that you can read", path,
-			       strerror(-rc));
+	if (rc || !colon)
+		rc = opts_key_file_fail("proxy_auth_file", path, rc ? rc : -EINVAL,
+					"USER:PASSWORD, without blanks,");
 	else
 		rc = set_login(&o->network.http, text, (size_t)(colon - text), colon + 1) ||
 				     set_login(&o->network.https, text, (size_t)(colon - text),
@@ -293,9 +285,9 @@ static int take_login(struct opts *o)
 	return rc;
 }
 
-int opts_network_files(struct opts *o)
+int opts_network_files(const struct opts_draft *d)
 {
-	int rc = check_ca_file(o);
+	int rc = opts_say_origin(d, "ca_file", check_ca_file(d->o));
 
-	return rc ? rc : take_login(o);
+	return rc ? rc : opts_say_origin(d, "proxy_auth_file", take_login(d->o));
 }

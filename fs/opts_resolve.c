@@ -2,6 +2,7 @@
 #include "fs/opts_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdint.h>
@@ -164,8 +165,9 @@ static int check_outside(const struct opts *o, const char *path, const char *wha
 			 path, o->mountpoint);
 }
 
-static int resolve_paths(struct opts *o)
+static int resolve_paths(struct opts_draft *d)
 {
+	struct opts *o = d->o;
 	const struct {
 		char **path;
 		const char *what;
@@ -178,20 +180,44 @@ static int resolve_paths(struct opts *o)
 	int rc = o->mountpoint ? resolve_mountpoint(o) : 0;
 
 	for (i = 0; !rc && i < count; i++)
-		rc = make_absolute(paths[i].path, paths[i].what);
+		rc = opts_say_origin(d, paths[i].what, make_absolute(paths[i].path, paths[i].what));
 	for (i = 0; !rc && i < count; i++)
-		rc = check_outside(o, *paths[i].path, paths[i].what);
+		rc = opts_say_origin(d, paths[i].what,
+				     check_outside(o, *paths[i].path, paths[i].what));
 	/* SSL_CERT_DIR may be a list. */
 	if (!rc && o->network.ca_dir && !strchr(o->network.ca_dir, ':'))
 		rc = make_absolute(&o->network.ca_dir, "SSL_CERT_DIR");
 	return rc;
 }
 
+/* The key of one service is not for the other. */
+static struct opts_env_key *env_key(struct opts_draft *d)
+{
+	return d->o->azure ? &d->azure_key : &d->openai_key;
+}
+
+/*
+ * The key file that is named for all users of the host is not for who can't read it: his own key,
+ * in his environment, takes its place. Any other key file was asked for by this user.
+ */
+static void drop_hosts_key(struct opts_draft *d)
+{
+	const char *from = opts_origin(d, "api_key_file");
+	struct opts *o = d->o;
+
+	if (!from || strncmp(from, OPTS_HOST_FILE ",", strlen(OPTS_HOST_FILE ",")) ||
+	    (!o->local_dir && !env_key(d)->key))
+		return;
+	if (faccessat(AT_FDCWD, o->key_file, R_OK, AT_EACCESS) == 0 || errno != EACCES)
+		return;
+	free(o->key_file);
+	o->key_file = NULL;
+}
+
 static int resolve_key(struct opts_draft *d)
 {
 	struct opts *o = d->o;
-	/* The key of one service is not for the other. */
-	struct opts_env_key *from = o->azure ? &d->azure_key : &d->openai_key;
+	struct opts_env_key *from = env_key(d);
 	const char *name = o->azure ? "AZURE_OPENAI_API_KEY" : "OPENAI_API_KEY";
 	int rc;
 
@@ -199,18 +225,9 @@ static int resolve_key(struct opts_draft *d)
 		return 0;
 	if (o->key_file) {
 		rc = opts_read_key_file(o->key_file, &o->key);
-		if (rc == -EPERM)
-			return opts_fail("others can read the key file %s; run chmod 600 %s, and "
-					 "chown it to yourself",
-					 o->key_file, o->key_file);
-		if (rc == -EINVAL)
-			return opts_fail("the key file %s holds no key; put the key alone into its "
-					 "first line",
-					 o->key_file);
 		if (rc)
-			return opts_fail("the key file %s: %s; give one that you can read",
-					 o->key_file, strerror(-rc));
-		return 0;
+			rc = opts_key_file_fail("key file", o->key_file, rc, "the key alone");
+		return opts_say_origin(d, "api_key_file", rc);
 	}
 	if (from->rc == -EINVAL)
 		return opts_fail("%s holds blanks or control bytes; set it to the key alone", name);
@@ -368,9 +385,11 @@ int opts_resolve(struct opts_draft *d)
 	if (!rc)
 		rc = opts_network_env(o);
 	if (!rc)
-		rc = resolve_paths(o);
+		drop_hosts_key(d);
 	if (!rc)
-		rc = opts_network_files(o);
+		rc = resolve_paths(d);
+	if (!rc)
+		rc = opts_network_files(d);
 	if (!rc)
 		rc = resolve_key(d);
 	if (!rc)

@@ -96,8 +96,11 @@ static int refuse_remount(struct opts_draft *d, const char *value)
 
 static int refuse_key(struct opts_draft *d, const char *value)
 {
-	(void)d;
 	(void)value; /* the key: not even repeated */
+	if (d->where)
+		return opts_fail("a key does not belong into an option file; put it into a file of "
+				 "its own, which only you can read, and name that: "
+				 "api_key_file=FILE");
 	return opts_fail("a key on the command line can be read by everybody; put it into a file "
 			 "only you can read and use -o api_key_file=FILE, or set OPENAI_API_KEY");
 }
@@ -349,6 +352,44 @@ static int set_text(struct opts *o, const struct word *w, const char *value)
 	return 0;
 }
 
+_Static_assert(sizeof(words) / sizeof(words[0]) <= OPTS_WORDS_MAX, "OPTS_WORDS_MAX");
+
+static int note_origin(struct opts_draft *d, size_t i)
+{
+	free(d->origins[i]);
+	d->origins[i] = d->where ? strdup(d->where) : NULL;
+	return d->where && !d->origins[i] ? -ENOMEM : 0;
+}
+
+const char *opts_origin(const struct opts_draft *d, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!strcmp(words[i].name, name))
+			return d->origins[i];
+	}
+	return NULL;
+}
+
+int opts_say_origin(const struct opts_draft *d, const char *name, int rc)
+{
+	const char *where = rc == -EINVAL ? opts_origin(d, name) : NULL;
+
+	if (where)
+		opts_fail("%s; see uploadfs.conf(5)", where);
+	return rc;
+}
+
+void opts_forget_origins(struct opts_draft *d)
+{
+	size_t i;
+
+	for (i = 0; i < OPTS_WORDS_MAX; i++)
+		free(d->origins[i]);
+	memset(d->origins, 0, sizeof(d->origins));
+}
+
 static int set_word(struct opts_draft *d, const struct word *w, const char *value)
 {
 	bool *flag = (bool *)((char *)d->o + w->at);
@@ -374,12 +415,15 @@ static int set_word(struct opts_draft *d, const struct word *w, const char *valu
 int opts_word(struct opts_draft *d, const char *text)
 {
 	size_t len = strcspn(text, "="), i;
+	int rc;
 
 	if (!*text)
 		return 0; /* "-o ,ro": as mount(8) takes it */
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (strlen(words[i].name) == len && !strncmp(words[i].name, text, len))
-			return set_word(d, &words[i], text[len] ? text + len + 1 : NULL);
+		if (strlen(words[i].name) == len && !strncmp(words[i].name, text, len)) {
+			rc = set_word(d, &words[i], text[len] ? text + len + 1 : NULL);
+			return rc ? rc : note_origin(d, i);
+		}
 	}
 	if (!strncasecmp(text, "x-", 2) || is_listed(dropped_words, text))
 		return 0;

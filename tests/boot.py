@@ -41,9 +41,10 @@ cp "$DEB" "$1/root/uploadfs.deb"
 chroot "$1" dpkg -i /root/uploadfs.deb
 mkdir "$1/mnt/fstab" "$1/mnt/unit" "$1/etc/systemd/system/uploadfs@mnt-unit.service.d"
 (umask 077; echo "$KEY" > "$1/etc/openai.key")
-echo api_key_file=/etc/openai.key >> "$1/etc/uploadfs.conf"
-echo "$URL /mnt/fstab uploadfs _netdev,nofail,close=async 0 0" > "$1/etc/fstab"
-printf '[Service]\\nEnvironment=SOURCE=%s\\nEnvironment=OPTIONS=close=async\\n' "$URL" \
+echo "$URL /mnt/fstab uploadfs _netdev,nofail,close=async,api_key_file=/etc/openai.key 0 0" \
+	> "$1/etc/fstab"
+printf '[Service]\\nEnvironment=SOURCE=%s\\nEnvironment=OPTIONS=%s\\n' "$URL" \
+	close=async,api_key_file=/etc/openai.key \
 	> "$1/etc/systemd/system/uploadfs@mnt-unit.service.d/here.conf"
 cp "$PROBE" "$1/root/probe"
 printf '[Unit]\\nAfter=multi-user.target\\n[Service]\\nType=oneshot\\nExecStart=/bin/bash /root/probe\\n' \

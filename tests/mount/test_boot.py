@@ -14,6 +14,7 @@ import sanitizer
 from harness import (BUILD, KEY, SAN, assert_published, bash, is_mounted, make_file,
                      proc_state, run, wait_until, xattr)
 from private_root import LET_GO, PrivateRoot
+from users import AS_USER
 
 BUSY, WRONG = 32, 1  # exit statuses of mount(8)
 NOBODY, UID = 65534, 54321
@@ -485,6 +486,29 @@ def test_doctor_reads_fstab(inside):
     assert "Not a directory" in bad[1]
     bad = doctor_of_fstab(inside, "uploadfs /mnt/u fuse.uploadfs _netdev 0 0")
     assert "/sbin/mount.fuse is not there; install the package fuse3" in bad[0]
+
+
+def test_key_file_of_all_users(inside):
+    """
+    /etc/uploadfs.conf names a key file that is root's alone: another user's own key is taken, and
+    without one he is told whose word it was. Root, or who names such a file himself, gets it or
+    nothing.
+    """
+    def doctor(*words, code=1, user=AS_USER):
+        result = inside.run(*user, "env", *words, "uploadfs", "doctor", "http://127.0.0.1:9/v1",
+                            "/mnt/u", code=code)
+        return result.stdout + result.stderr
+
+    own = ("OPENAI_API_KEY=sk-mine-0123456789", "HOME=/nowhere")
+    assert "the key is from OPENAI_API_KEY\n" in doctor(*own)
+    assert "the key is from /etc/openai.key\n" in doctor(*own, user=[])
+    text = doctor("HOME=/nowhere", code=None)
+    assert "the key file /etc/openai.key: Permission denied; give one that you can read" in text
+    assert "/etc/uploadfs.conf, line 1; see uploadfs.conf(5)" in text
+    inside.write("/etc/own.conf", "api_key_file=/etc/openai.key\n")
+    inside.bash("mkdir /nowhere; ln -s /etc/own.conf /nowhere/uploadfs.conf")
+    text = doctor(*own, "XDG_CONFIG_HOME=/nowhere", code=None)
+    assert "Permission denied" in text and "/nowhere/uploadfs.conf, line 1; see" in text
 
 
 @pytest.mark.plain

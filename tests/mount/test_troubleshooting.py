@@ -330,6 +330,10 @@ def test_errors_of_mounting(world):
                        (["http://h.invalid/v1", mnt], KEY), ([mnt + "/none"], KEY),
                        ([mnt, "-o", "part_sise=1M"], KEY)):
         seen.see("Mounting", cli(world, *words, key=key, code=2))
+    with open(world.path("key"), "w") as f:
+        os.fchmod(f.fileno(), 0o644)
+    for path in ("/", "/none", world.path("key")):
+        seen.see("Mounting", cli(world, mnt, "-o", "api_key_file=" + path, code=2))
     seen.see("Mounting", cli(world, mnt, code=2, AZURE_OPENAI_ENDPOINT="https://h.invalid"))
     seen.see("Mounting", cli(world, "https://h.invalid/v1", mnt, "-o", "api_version=x", code=2))
     seen.end()

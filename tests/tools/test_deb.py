@@ -116,7 +116,6 @@ def installed(world, package):
         inside.bash("rm -f /var/lib/man-db/auto-update /etc/dpkg/dpkg.cfg.d/*; mkdir /mnt/openai")
         inside.run("dpkg", "-i", world.path("uploadfs.deb"), timeout=120)
         inside.write("/etc/openai.key", KEY + "\n", 0o600)
-        inside.bash("echo api_key_file=/etc/openai.key >> /etc/uploadfs.conf")
         yield inside
     finally:
         inside.close()
@@ -133,8 +132,7 @@ def test_life_of_the_package(world, installed, package):
     """Installed, used from fstab, removed and purged; what is not published outlives it."""
     inside = installed
     server = world.server()
-    assert inside.run("dpkg", "-V", "uploadfs").stdout.split() == ["??5??????", "c",
-                                                                   "/etc/uploadfs.conf"]
+    assert inside.run("dpkg", "-V", "uploadfs").stdout == ""
     assert inside.run("uploadfs", "--version").stdout.startswith("uploadfs ")
     for page in ("uploadfs", "uploads-server", "uploadfs.conf", "mount.uploadfs",
                  "umount.fuse.uploadfs"):
@@ -142,7 +140,7 @@ def test_life_of_the_package(world, installed, package):
     result = inside.run("systemd-analyze", "verify", UNIT)
     assert result.stdout + result.stderr == ""
     inside.write("/etc/fstab", f"{server.url} /mnt/openai uploadfs _netdev,nofail,close=async,"
-                 "retry_delay=3600,retry_timeout=1 0 0\n")
+                 "api_key_file=/etc/openai.key,retry_delay=3600,retry_timeout=1 0 0\n")
     inside.run("mount", "-a")
     source = make_file(world.path("s"), 100000)
     inside.run("cp", source, "/mnt/openai/batch/good")
@@ -164,7 +162,6 @@ def test_life_of_the_package(world, installed, package):
     server.faults([])
     inside.run("dpkg", "-i", world.path("uploadfs.deb"), timeout=120)
     inside.write("/etc/openai.key", KEY + "\n", 0o600)
-    inside.bash("echo api_key_file=/etc/openai.key >> /etc/uploadfs.conf")
     inside.run("mount", "/mnt/openai")
     inside.run("uploadfs", "wait", "/mnt/openai")
     inside.run("uploadfs", "umount", "/mnt/openai")
@@ -191,7 +188,7 @@ def test_command_of_the_unit(world, installed):
     told.bind(world.path("notify"))
     told.settimeout(60)
     command = unit_command(installed, "ExecStart", "/mnt/openai", SOURCE=server.url,
-                           OPTIONS="close=async,retry_timeout=60")
+                           OPTIONS="close=async,retry_timeout=60,api_key_file=/etc/openai.key")
     assert command[0] == "/usr/bin/uploadfs"
     with open(world.path("unit.log"), "wb") as log:
         proc = subprocess.Popen(installed.argv(

@@ -652,9 +652,9 @@ static void test_key_file(void **state)
 	key_is(big, sizeof(big), 0600, -EINVAL, NULL);
 	assert_int_equal(unlink(file), 0);
 	assert_int_equal(opts_read_key_file(file, &key), -ENOENT);
-	assert_int_equal(opts_read_key_file(dir, &key), -EINVAL);
+	assert_int_equal(opts_read_key_file(dir, &key), -EISDIR);
 	assert_int_equal(mkfifo(file, 0600), 0);
-	assert_int_equal(opts_read_key_file(file, &key), -EINVAL);
+	assert_int_equal(opts_read_key_file(file, &key), -EISDIR);
 	assert_int_equal(unlink(file), 0);
 	assert_null(key);
 }
@@ -674,7 +674,13 @@ static void test_key_sources(void **state)
 	snprintf(line, sizeof(line), "https://example.com/v1 MNT -o api_key_file=%.4000s", file);
 	fails(line, "No such file");
 	write_key(KEY "\n", strlen(KEY) + 1, 0644);
-	fails(line, "chmod 600 ");
+	fails(line, "others can read the key file ");
+	assert_non_null(strstr(err_text, "; run chmod 600 /"));
+	assert_null(strstr(err_text, "chown"));
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(mkfifo(file, 0600), 0);
+	fails(line, "is not a regular file; ");
+	assert_int_equal(unlink(file), 0);
 	write_key("\n", 1, 0600);
 	fails(line, "holds no key");
 	/* The file was asked for by name, so it goes before the environment. */

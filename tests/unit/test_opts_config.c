@@ -90,7 +90,7 @@ static void test_order(void **state)
 	struct opts o;
 
 	(void)state;
-	write_file(users, "# a note\n\n  parallel=2  \r\n\tkeep_old\nlist_ttl=7\n"
+	write_file(users, "# a note\n\n  parallel=2  \r\n\tkeep_old\nlist_ttl =\t7\n"
 			  "fsname=a,b\\c\nnodev\n#parallel=9\nclose=async");
 	assert_int_equal(parse("list_ttl=8,nosuid", &o), OPTS_RUN);
 	assert_string_equal(err_text, "");
@@ -118,6 +118,10 @@ static void test_another_file(void **state)
 	assert_false(o.keep_old);
 	opts_release(&o);
 	unlink(other);
+	setenv("OPENAI_API_KEY", "sk-0123456789", 1); /* the first parse has taken it */
+	assert_int_equal(parse("config=/dev/null", &o), OPTS_RUN);
+	assert_int_equal(o.parallel, 4);
+	opts_release(&o);
 	fails(words, "No such file");
 }
 
@@ -135,6 +139,17 @@ static void test_bad_lines(void **state)
 	write_file(users, "api_key=sk-secret-secret\n");
 	fails("ro", "api_key_file");
 	assert_null(strstr(err_text, "secret-"));
+	assert_null(strstr(err_text, "command line"));
+	/* What is found out later, about a value from there. */
+	write_file(users, "parallel=2\n\napi_key_file=/dev/null\n");
+	fails("ro", "the key file /dev/null is not a regular file");
+	assert_non_null(strstr(err_text, "uploadfs.conf, line 3; see uploadfs.conf(5)"));
+	fails("api_key_file=/dev/zero", "the key file /dev/zero");
+	assert_null(strstr(err_text, "uploadfs.conf"));
+	write_file(users, "ca_file=/dev/null\n");
+	fails("ro", "uploadfs.conf, line 1;");
+	write_file(users, "ro\nlog_file=/nowhere/at/../all\n");
+	fails("ro", "uploadfs.conf, line 2;");
 }
 
 static void test_bad_files(void **state)
@@ -142,7 +157,7 @@ static void test_bad_files(void **state)
 	(void)state;
 	write_file(users, "ro\n");
 	assert_int_equal(chmod(users, 0664), 0);
-	fails("ro", "can be written by others");
+	fails("ro", "can be written by others; run chmod go-w /");
 	assert_int_equal(chmod(users, 0602), 0);
 	fails("ro", "can be written by others");
 	unlink(users);
