@@ -6,11 +6,14 @@
 #include <string.h>
 
 #include "fs/cli.h"
+#include "fs/columns.h"
 #include "net/json.h"
 
 #define RATED_MAX 256	/* files whose rate is followed; more than a screen has lines */
 #define COLUMNS_MAX 200 /* a name needs no more */
-#define FIGURES 37	/* columns of what stands behind the bar */
+#define FIGURES 37	/* columns of what stands behind the bar, and before it a space */
+#define FIGURES_FEW 14	/* per cent and the time left */
+#define FIGURES_ONE 5	/* per cent */
 #define NAME_MIN 12
 #define REASON_LINES 8
 #define SETTLING_MS 1000 /* a rate over less time jumps */
@@ -223,46 +226,22 @@ void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struc
 
 /* ---- table ---- */
 
-/* Columns that text takes: a character each. Wide ones may make a line wrap, no more. */
-static unsigned width_of(const char *text)
-{
-	unsigned n = 0;
-
-	for (; *text; text++)
-		n += ((unsigned char)*text & 0xc0) != 0x80;
-	return n;
-}
-
-/* The end of text where it is cut to width columns. */
-static const char *cut_at(const char *text, unsigned width)
-{
-	for (; *text; text++) {
-		if (((unsigned char)*text & 0xc0) == 0x80)
-			continue;
-		if (!width--)
-			break;
-	}
-	return text;
-}
-
-/* text in exactly width columns, or at most that many; its end is what tells files apart. */
+/* text in exactly width columns; its end is what tells files apart. */
 static void put_name(const char *text, unsigned width, struct buf *out)
 {
-	unsigned w = width_of(text);
-	const char *from = text;
+	unsigned w = columns_of(text), dots = width < 2 ? width : 2;
 
 	if (w > width) {
-		from = cut_at(text, w - width + 2);
-		buf_adds(out, "..");
+		text = columns_tail(text, width - dots);
+		w = dots + columns_of(text);
+		buf_add(out, "..", dots);
 	}
-	buf_adds(out, from);
-	for (; w < width; w++)
-		buf_addc(out, ' ');
+	buf_addf(out, "%s%*s", text, (int)(width - w), "");
 }
 
 static void put_cut(const char *text, unsigned width, struct buf *out)
 {
-	buf_add(out, text, (size_t)(cut_at(text, width) - text));
+	buf_add(out, text, (size_t)(columns_cut(text, width) - text));
 }
 
 /* sgr: "32" for green and so on; nothing without colours. */
@@ -287,38 +266,80 @@ static void put_bar(const struct cli_screen *screen, unsigned per_cent, unsigned
 	buf_addc(out, ']');
 }
 
+/* Of the figures that many columns, with the space before them, so that a name has room. */
+static unsigned figures_for(unsigned columns)
+{
+	if (columns >= FIGURES + NAME_MIN)
+		return FIGURES;
+	return columns >= FIGURES_FEW + NAME_MIN ? FIGURES_FEW : FIGURES_ONE;
+}
+
+/* " 45%   38.1 MiB/s     0:37    19/42" */
+static void put_figures(const struct json *f, uint64_t rate, unsigned figures, struct buf *out)
+{
+	struct buf left;
+	char parts[32];
+
+	buf_init(&left, 32);
+	put_left(f, rate, &left);
+	snprintf(parts, sizeof(parts), "%llu/%llu", (unsigned long long)cli_number(f, "parts_done"),
+		 (unsigned long long)cli_number(f, "parts_total"));
+	buf_addf(out, "%3u%%", percent(f));
+	if (figures == FIGURES)
+		buf_addf(out, " %11s/s %8s %8s", cli_size(rate), buf_str(&left),
+			 strlen(parts) > 8 ? "" : parts);
+	else if (figures == FIGURES_FEW)
+		buf_addf(out, " %8s", buf_str(&left));
+	buf_release(&left);
+}
+
+/* "NAME writing, 2.0 MiB" */
+static void waiting_row(const struct json *f, const struct cli_screen *screen, unsigned name,
+			struct buf *out)
+{
+	unsigned least = screen->columns / 3, needed;
+	struct buf text;
+
+	buf_init(&text, 256);
+	buf_addf(&text, " %s, %s", cli_clean(cli_text(f, "status")),
+		 cli_size(cli_number(f, "size")));
+	needed = columns_of(buf_str(&text));
+	if (name + needed > screen->columns)
+		name = least + needed > screen->columns ? least : screen->columns - needed;
+	put_name(cli_clean(cli_text(f, "path")), name, out);
+	put_cut(buf_str(&text), screen->columns - name, out);
+	buf_addc(out, '\n');
+	buf_release(&text);
+}
+
 /* "NAME [####----]  45%  38.1 MiB/s    0:37  19/42" */
 static void moving_row(const struct json *f, const struct cli_rates *rates,
 		       const struct cli_screen *screen, struct buf *out)
 {
-	unsigned columns = screen->columns;
-	unsigned name = columns > FIGURES + NAME_MIN ? columns - FIGURES : NAME_MIN;
-	unsigned bar = columns / 5;
-	uint64_t rate = rate_of(rates, f);
-	struct buf left;
-	char parts[32];
+	unsigned columns = screen->columns, figures = figures_for(columns), bar = columns / 5;
+	unsigned name = columns > figures ? columns - figures : 0;
+	struct buf text;
 
 	if (name < bar + 3 + NAME_MIN)
 		bar = 0;
 	else
 		name -= bar + 3;
-	put_name(cli_clean(cli_text(f, "path")), name, out);
-	buf_addc(out, ' ');
 	if (!json_get_str(f, "upload_id")) {
-		buf_addf(out, "%s, %s\n", cli_clean(cli_text(f, "status")),
-			 cli_size(cli_number(f, "size")));
+		waiting_row(f, screen, name, out);
 		return;
 	}
+	put_name(cli_clean(cli_text(f, "path")), name, out);
 	if (bar) {
-		put_bar(screen, percent(f), bar, out);
 		buf_addc(out, ' ');
+		put_bar(screen, percent(f), bar, out);
+		name += bar + 3;
 	}
-	buf_init(&left, 32);
-	put_left(f, rate, &left);
-	snprintf(parts, sizeof(parts), "%llu/%llu", (unsigned long long)cli_number(f, "parts_done"),
-		 (unsigned long long)cli_number(f, "parts_total"));
-	buf_addf(out, "%3u%% %11s/s %8s %8s\n", percent(f), cli_size(rate), buf_str(&left), parts);
-	buf_release(&left);
+	buf_init(&text, 256);
+	buf_addc(&text, ' ');
+	put_figures(f, rate_of(rates, f), figures, &text);
+	put_cut(buf_str(&text), columns - name, out);
+	buf_addc(out, '\n');
+	buf_release(&text);
 }
 
 static const char *colour_of(const char *status)
@@ -331,7 +352,7 @@ static const char *colour_of(const char *status)
 /* Where the line that begins at text and has width columns ends: at a space, if there is one. */
 static const char *break_at(const char *text, unsigned width)
 {
-	const char *end = cut_at(text, width), *at;
+	const char *end = columns_cut(text, width), *at;
 
 	for (at = end; *end && at > text && *at != ' ';)
 		at--;
@@ -347,7 +368,7 @@ static unsigned put_wrapped(const struct cli_screen *screen, const char *text, u
 {
 	unsigned width = first, n = 1;
 
-	for (; n < lines && *cut_at(text, width); n++) {
+	for (; n < lines && *columns_cut(text, width); n++) {
 		const char *end = break_at(text, width);
 
 		buf_add(out, text, (size_t)(end - text));
@@ -365,19 +386,19 @@ static unsigned resting_row(const struct json *doc, const struct json *f,
 			    const struct cli_screen *screen, unsigned lines, struct buf *out)
 {
 	const char *status = cli_text(f, "status");
-	unsigned name = screen->columns / 3, used = name + 1 + width_of(status);
+	unsigned name = screen->columns / 3, left = screen->columns - name - 1;
+	unsigned used = columns_of(status);
 	struct buf text;
 
 	put_name(cli_clean(cli_text(f, "path")), name, out);
 	buf_addc(out, ' ');
 	put_colour(screen, colour_of(status), out);
-	buf_adds(out, cli_clean(status));
+	put_cut(cli_clean(status), left, out);
 	put_colour(screen, "0", out);
 	buf_init(&text, 4096);
 	buf_adds(&text, ": ");
 	put_reason(doc, f, &text);
-	lines = put_wrapped(screen, buf_str(&text),
-			    screen->columns > used ? screen->columns - used : 0, name + 1, lines,
+	lines = put_wrapped(screen, buf_str(&text), used < left ? left - used : 0, name + 1, lines,
 			    out);
 	buf_release(&text);
 	return lines;
@@ -397,6 +418,15 @@ static void put_head(const struct json *doc, unsigned columns, struct buf *out)
 	put_cut(buf_str(&text), columns, out);
 	buf_addc(out, '\n');
 	buf_release(&text);
+}
+
+static void put_more(uint64_t count, unsigned columns, struct buf *out)
+{
+	char text[48];
+
+	snprintf(text, sizeof(text), "and %llu more", (unsigned long long)count);
+	put_cut(text, columns, out);
+	buf_addc(out, '\n');
 }
 
 /* Lines for the reason of each file that rests: what the others leave, so that all are seen. */
@@ -420,8 +450,8 @@ unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates,
 	unsigned lines = 2, shown = 0, room, reason;
 	struct cli_screen s = *screen;
 
-	if (s.columns < CLI_COLUMNS_MIN)
-		s.columns = CLI_COLUMNS_MIN;
+	if (!s.columns)
+		s.columns = 1;
 	if (s.columns > COLUMNS_MAX)
 		s.columns = COLUMNS_MAX;
 	room = s.rows > 5 ? s.rows - 3 : 2; /* the head, and a line for the rest */
@@ -433,7 +463,7 @@ unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates,
 		lines += moves(f) ? 1 : resting_row(doc, f, &s, reason, out);
 	}
 	if (all > shown) {
-		buf_addf(out, "and %llu more\n", (unsigned long long)(all - shown));
+		put_more(all - shown, s.columns, out);
 		lines++;
 	}
 	return lines;

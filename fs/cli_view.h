@@ -23,7 +23,6 @@ void cli_rates_look(struct cli_rates *r, const struct json *doc, uint64_t now_ms
  * or a pipe. rates: NULL for those of the document.
  */
 void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struct buf *out);
-#define CLI_COLUMNS_MIN 40 /* on narrower terminals the lines of a table wrap */
 
 /* What a table is drawn on. */
 struct cli_screen {
@@ -31,8 +30,9 @@ struct cli_screen {
 	bool colour; /* ECMA-48 colours may be used; each line ends with none */
 };
 /*
- * For a terminal: head, a table with progress bars, totals; no line is longer than the screen is
- * wide (CLI_COLUMNS_MIN at least), nor are there more than its rows. Returns the number of lines.
+ * For a terminal: head, a table with progress bars, totals; no line is wider than the screen (as
+ * columns.h counts), nor are there more than its rows, of which it has five. Returns the number
+ * of lines.
  */
 unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates,
 			const struct cli_screen *screen, struct buf *out);

@@ -79,8 +79,7 @@ int cli_put_out(const struct buf *b)
 /* Puts the cursor to where the next picture begins. */
 static void find_start(struct watch *w, const struct cli_screen *now, struct buf *out)
 {
-	bool resized = now->columns != w->screen.columns || now->rows != w->screen.rows ||
-		       now->columns < CLI_COLUMNS_MIN;
+	bool resized = now->columns != w->screen.columns || now->rows != w->screen.rows;
 
 	if (continued)
 		w->drawn = 0; /* the shell wrote below it meanwhile */

@@ -19,11 +19,12 @@ WRITE = os.environ.get("UPLOADFS_SCREENS") == "write"
 # What differs, and what stands for it. In columns the width stays.
 CHANGES = [
     # The head of a table is cut where the terminal ends.
-    (r"^(/mnt/openai  )h\S*$", r"\1http://127.0.0.1:0/v1"),
+    (r"^(/mnt/openai)(  h\S*)?$", r"\1  http://127.0.0.1:0/v1"),
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:PORT"),
     (r"127\.0\.0\.1 port \d+", "127.0.0.1 port PORT"),
     (r"(file-|upload_|req_)[0-9a-f]+", r"\1ID"),
     (r" +\d+(\.\d)? ([KMGT]i)?B/s +[\d:-]+ ", "       RATE     LEFT "),
+    (r"(\d%) +[\d:-]+$", r"\1     LEFT"),
     (r"  [\d.]+ ([KMGT]i)?B/s  [\d:-]+ left", "  RATE/s  TIME left"),
     (r"next try in \d+ s", "next try in N s"),
     (r"\bpid \d+", "pid PID"),
@@ -41,7 +42,7 @@ CHANGES = [
 def tidy(world, text):
     """text as it is the same in every run."""
     # A head that was cut within the mountpoint.
-    text = re.sub(r"^/\S*$", lambda m: "/mnt/openai  http://" if len(m.group(0)) > 30 and re.match(
+    text = re.sub(r"^/\S*$", lambda m: "/mnt/openai  http://" if len(m.group(0)) > 15 and re.match(
         re.escape(m.group(0)[:len(world.dir)]), world.dir) else m.group(0), text, flags=re.M)
     text = re.sub(re.escape(world.dir) + r"/mount\d+\.state", "/var/lib/uploadfs/openai", text)
     text = re.sub(re.escape(world.dir) + r"/mount\d+", "/mnt/openai", text)

@@ -19,6 +19,7 @@ HOLD = [{"op": "part", "match": "going", "nth": 4, "times": 0, "action": "stall"
          "when": "after"}]
 REFUSE = [{"op": "complete", "match": "bad", "times": 0, "action": "status", "status": 400,
            "code": "invalid_jsonl", "message": "Line 17 is not JSON."}]
+WIDE = "報告書2026年度第一四半期学習データ一覧表最終版.jsonl"
 KILLED = ("import os, sys; f = open(sys.argv[1], 'w', 1); f.write('half\\n'); f.flush(); "
           "os.kill(os.getpid(), 9)")
 
@@ -77,10 +78,10 @@ def leave_rests(world, mount):
 
 
 def test_watch(world, screen, openai):
-    """In progress; narrower and lower while it runs; all published; unmounted."""
-    terminal = screen()
+    """In progress; narrower and lower while it runs, wide characters too; published; unmounted."""
+    terminal = screen(env={"LC_ALL": "C"})
     terminal.type(f"uploadfs status --watch {openai.name}")
-    with open(openai.path("evals", "streaming.bin"), "wb", buffering=0) as f:
+    with open(openai.path("evals", WIDE), "wb", buffering=0) as f:
         os.setxattr(f.fileno(), "user.upload.size", str(3 * MIB).encode())
         f.write(b"x" * (2 * MIB))
         wait_until(lambda: xattr(f.name, "parts") == "2/3", "two Parts")
@@ -90,6 +91,10 @@ def test_watch(world, screen, openai):
             assert re.search(r"\[\x1b\[32m#+\x1b\[39m-+\]", colours), colours
             terminal.resize(60, 10)
             terminal.see("watch-narrow")
+            for columns in (80, 40, 20):
+                terminal.resize(columns, 10)
+                terminal.see(f"watch-{columns}")
+                assert terminal.text() == terminal.tmux("capture-pane", "-p").strip("\n")
             terminal.resize(100, 24)
             terminal.see("watch-wide-again")
         f.write(b"x" * MIB)
@@ -240,4 +245,5 @@ def test_every_screen_is_used():
     """No file of screens is left over."""
     with open(__file__, encoding="utf-8") as f:
         used = set(re.findall(r'\.see\("([\w-]+)"\)', f.read()))
+        used |= {f"watch-{columns}" for columns in (80, 40, 20)}
     assert used == {x.removesuffix(".txt") for x in os.listdir(FOLDER)}

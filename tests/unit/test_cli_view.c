@@ -11,6 +11,7 @@
 
 #include "fs/cli.h"
 #include "fs/cli_view.h"
+#include "fs/columns.h"
 #include "net/json.h"
 
 #define HEAD                                                                                   \
@@ -122,31 +123,109 @@ static void test_colours(void **state)
 	json_free(doc);
 }
 
-/* No line is longer than the terminal, and there are no more than it has. */
+#define WIDE "\u5831\u544a\u66f8" /* three characters, six columns */
+
+/* clang-format off */
+static const char wide[] =
+	HEAD MOVING("batch/" WIDE WIDE WIDE WIDE "2026" WIDE WIDE ".jsonl", "publishing", "1048576",
+		    "1048576") ","
+	MOVING("batch/e\u0301\u0301\u0301" WIDE WIDE WIDE "\U0001f600", "streaming", "0", "0") ","
+	RESTING("batch/" WIDE WIDE, "writing", "null", "null") ","
+	RESTING(WIDE "/" WIDE WIDE WIDE WIDE, "failed", "\"HTTP 400 " WIDE WIDE " " WIDE "\"",
+		"1027") ","
+	RESTING("batch/" WIDE, "aborted", "null", "null") "]}";
+/* clang-format on */
+
+static unsigned lines_within(const char *text, unsigned columns)
+{
+	unsigned lines = 0;
+
+	for (size_t n; *text; text += n + 1, lines++) {
+		char line[1024];
+
+		n = strcspn(text, "\n");
+		assert_true(n < sizeof(line));
+		memcpy(line, text, n);
+		line[n] = '\0';
+		assert_true(columns_of(line) <= columns);
+	}
+	return lines;
+}
+
+/* No line is wider than the terminal, and there are no more than it has. */
 static void test_sizes(void **state)
 {
-	struct json *doc = parse(all);
+	static const char *const texts[] = { all, wide };
 
 	(void)state;
-	for (unsigned columns = 40; columns < 160; columns += 7) {
-		for (unsigned rows = 6; rows < 12; rows++) {
-			const struct cli_screen screen = { columns, rows, false };
-			struct buf b;
-			unsigned lines;
+	for (unsigned at = 0; at < 2 * 200 * 7; at++) {
+		const struct cli_screen screen = { 1 + at / 2 % 200, 5 + at / 400, false };
+		struct json *doc = parse(texts[at % 2]);
+		unsigned lines;
+		struct buf b;
 
-			buf_init(&b, 1 << 20);
-			lines = cli_view_table(doc, NULL, &screen, &b);
-			assert_true(lines <= rows);
-			for (const char *at = buf_str(&b); *at; at += strcspn(at, "\n") + 1) {
-				if (columns >= 50)
-					assert_true(strcspn(at, "\n") <= columns);
-				lines--;
-			}
-			assert_int_equal(lines, 0);
-			buf_release(&b);
-		}
+		buf_init(&b, 1 << 20);
+		lines = cli_view_table(doc, NULL, &screen, &b);
+		assert_true(lines <= screen.rows);
+		assert_int_equal(lines_within(buf_str(&b), screen.columns), lines);
+		buf_release(&b);
+		json_free(doc);
 	}
+}
+
+/* Rows of wide characters stand below each other; what is little is cut from the name. */
+static void test_wide(void **state)
+{
+	const struct cli_screen eighty = { 79, 24, false }, forty = { 39, 24, false };
+	struct json *doc = parse(wide);
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1 << 20);
+	cli_view_table(doc, NULL, &eighty, &b);
+	assert_non_null(strstr(buf_str(&b), "\n.."
+					    "2026" WIDE WIDE ".jsonl [###------------]"));
+	assert_non_null(strstr(buf_str(&b), "\n../e\u0301\u0301\u0301" WIDE WIDE WIDE
+					    "\U0001f600 [---------------]   0%"));
+	assert_non_null(strstr(buf_str(&b), "\nbatch/" WIDE WIDE "       writing, 100 B\n"));
+	buf_reset(&b);
+	cli_view_table(doc, NULL, &forty, &b);
+	assert_non_null(strstr(buf_str(&b), "\n.." WIDE ".jsonl  [#------]  25%     0:03\n"));
+	assert_non_null(strstr(buf_str(&b), "\nbatch/" WIDE "  aborted: not closed by\n"
+					    "              its writer; write it\n"));
+	buf_release(&b);
 	json_free(doc);
+}
+
+static void test_columns(void **state)
+{
+	static const char text[] = "a" WIDE "e\u0301\u0301"
+				   "b";
+
+	(void)state;
+	assert_int_equal(columns_of(""), 0);
+	assert_int_equal(columns_of("abc"), 3);
+	assert_int_equal(columns_of(text), 1 + 6 + 1 + 1);
+	assert_int_equal(columns_of("\xff\xe5\xa0x"), 4);
+	assert_string_equal(columns_cut(text, 99), "");
+	/* A wide one does not stand in half of its place. */
+	assert_string_equal(columns_cut(text, 2), WIDE "e\u0301\u0301"
+						       "b");
+	assert_string_equal(columns_cut(text, 3), "\u544a\u66f8"
+						  "e\u0301\u0301"
+						  "b");
+	/* What combines goes with its character. */
+	assert_string_equal(columns_cut(text, 8), "b");
+	assert_string_equal(columns_tail(text, 9), text);
+	assert_string_equal(columns_tail(text, 8), WIDE "e\u0301\u0301"
+							"b");
+	assert_string_equal(columns_tail(text, 7), "\u544a\u66f8"
+						   "e\u0301\u0301"
+						   "b");
+	assert_string_equal(columns_tail(text, 3), "e\u0301\u0301"
+						   "b");
+	assert_string_equal(columns_tail(text, 1), "b");
+	assert_string_equal(columns_tail(text, 0), "");
 }
 
 /* What a name or an error holds is shown, not obeyed by the terminal. */
@@ -222,7 +301,8 @@ int main(void)
 		cmocka_unit_test(test_table),	       cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_colours),	       cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_hostile),	       cmocka_unit_test(test_rates),
-		cmocka_unit_test(test_sizes_in_words),
+		cmocka_unit_test(test_sizes_in_words), cmocka_unit_test(test_wide),
+		cmocka_unit_test(test_columns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
