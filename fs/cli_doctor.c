@@ -37,14 +37,14 @@
 
 static const char help[] =
 	"usage: uploadfs doctor [-o OPTION,...] [SOURCE] [MOUNTPOINT]\n"
-	"Would mounting work? Give it what you would mount with. It looks at /dev/fuse\n"
-	"and fusermount3, the key, whether the service can be reached and takes the key,\n"
-	"its certificate, the clocks, the state directory and the room on its disk, and\n"
-	"at MOUNTPOINT and its line in /etc/fstab, or without one at all mounts that are\n"
-	"there and all such lines. It changes nothing; of the service it asks one list\n"
-	"of Files.\n"
+	"Would mounting work? Give it what you would mount with; for a MOUNTPOINT alone\n"
+	"its line in /etc/fstab has the rest. It looks at /dev/fuse and fusermount3, the\n"
+	"key, whether the service can be reached and takes the key, its certificate, the\n"
+	"clocks, the state directory and the room on its disk, and at MOUNTPOINT and its\n"
+	"line in /etc/fstab, or without one at all mounts that are there and all such\n"
+	"lines. It changes nothing; of the service it asks one list of Files.\n"
 	"Exit status: 0 all is well; 1 something is not: its line says what to do;\n"
-	"  2 wrong usage, or a mountpoint or key file that can't be used.\n";
+	"  2 wrong usage, or a mountpoint that can't be used.\n";
 
 static bool sick;
 
@@ -215,7 +215,8 @@ static void check_clock(const struct api_error *err)
 		cli_doctor_well("the clocks agree within %d s", SKEW_MAX_S);
 }
 
-static void check_reply(const struct opts *o, const struct api_error *err)
+/* no_key: there should be one, which was told already. */
+static void check_reply(const struct opts *o, const struct api_error *err, bool no_key)
 {
 	char text[1024];
 
@@ -227,7 +228,10 @@ static void check_reply(const struct opts *o, const struct api_error *err)
 	if (url_is_https(o->base_url) && (err->http_status || err->kind == API_OK))
 		cli_doctor_well("TLS: the certificate is good");
 	if (err->kind == API_OK)
-		cli_doctor_well("%s answers and takes the key", o->base_url);
+		cli_doctor_well("%s answers%s", o->base_url,
+				o->key ? " and takes the key" : ", and asks for no key");
+	else if (no_key && err->http_status == 401)
+		cli_doctor_well("%s answers", o->base_url);
 	else
 		cli_doctor_ill("%s: %s", o->base_url, text);
 	check_clock(err);
@@ -247,7 +251,7 @@ static void check_way(const struct opts *o)
 		cli_doctor_well("certificates are checked with %s", o->network.ca_file);
 }
 
-static void check_service(const struct opts *o)
+static void check_service(const struct opts *o, bool no_key)
 {
 	struct api_error err;
 	int r;
@@ -256,16 +260,18 @@ static void check_service(const struct opts *o)
 		cli_doctor_well("local:%s needs neither key nor network", o->local_dir);
 		return;
 	}
-	cli_doctor_well("the key is from %s", !o->key ? "nowhere: this service is asked without one"
-					      : o->key_file ? o->key_file
-					      : o->azure    ? "AZURE_OPENAI_API_KEY"
-							    : "OPENAI_API_KEY");
+	if (!no_key)
+		cli_doctor_well("%s%s", o->key ? "the key is from " : "there is no key",
+				!o->key	      ? ""
+				: o->key_file ? o->key_file
+				: o->azure    ? "AZURE_OPENAI_API_KEY"
+					      : "OPENAI_API_KEY");
 	check_way(o);
 	r = ask(o, &err);
 	if (r)
 		cli_doctor_ill("%s can't be asked: %s", o->base_url, strerror(-r));
 	else
-		check_reply(o, &err);
+		check_reply(o, &err, no_key);
 }
 
 /* ---- state ---- */
@@ -353,10 +359,64 @@ static void check_mounts(const struct opts *o)
 	mounts_free(&list);
 }
 
+/* What there is to be told about a command line that can't be taken. */
+static int bad_words(const struct doctor_line *l, const char *said)
+{
+	char *why;
+
+	if (!l->argv) {
+		fprintf(stderr, "uploadfs: %s\n", said);
+		return CLI_USAGE;
+	}
+	why = opts_check(l->options); /* told with the line then */
+	if (!why)
+		cli_doctor_ill("%s", said);
+	free(why);
+	cli_doctor_fstab(FSTAB, l->mountpoint);
+	return CLI_FAILED;
+}
+
+static void check_all(struct opts *o, const char *said)
+{
+	process_harden(); /* it has the key now */
+	if (said)
+		cli_doctor_ill("%s", said);
+	check_allow_other(o);
+	check_service(o, said != NULL);
+	check_state(o);
+	check_mounts(o);
+	cli_doctor_fstab(FSTAB, o->mountpoint);
+	opts_release(o);
+}
+
+static int examine(int argc, char **argv)
+{
+	struct doctor_line l;
+	char *said = NULL;
+	struct opts o;
+	int r = CLI_OK;
+
+	cli_doctor_line(FSTAB, argc, argv, &l);
+	if (l.argv)
+		cli_doctor_well(FSTAB ", %s: %s", l.mountpoint, l.source);
+	switch (opts_parse_doctor(l.argv ? l.argc : argc, l.argv ? l.argv : argv, &said, &o)) {
+	case OPTS_EXIT_OK:
+		break;
+	case OPTS_EXIT_USAGE:
+		r = bad_words(&l, said ? said : "out of memory");
+		break;
+	case OPTS_RUN:
+		check_all(&o, said);
+		r = sick ? CLI_FAILED : CLI_OK;
+		break;
+	}
+	free(said);
+	cli_doctor_line_free(&l);
+	return r;
+}
+
 int cli_doctor(int argc, char **argv)
 {
-	struct opts o;
-
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return fputs(help, stdout) < 0 ? CLI_FAILED : CLI_OK;
@@ -365,20 +425,5 @@ int cli_doctor(int argc, char **argv)
 	check_device();
 	check_fusermount();
 	fflush(stdout);
-	switch (opts_parse_loose(argc, argv, NULL, &o)) {
-	case OPTS_EXIT_OK:
-		return CLI_OK;
-	case OPTS_EXIT_USAGE:
-		return CLI_USAGE;
-	case OPTS_RUN:
-		break;
-	}
-	process_harden(); /* it has the key now */
-	check_allow_other(&o);
-	check_service(&o);
-	check_state(&o);
-	check_mounts(&o);
-	cli_doctor_fstab(FSTAB, o.mountpoint);
-	opts_release(&o);
-	return sick ? CLI_FAILED : CLI_OK;
+	return examine(argc, argv);
 }

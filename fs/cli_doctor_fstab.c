@@ -4,14 +4,21 @@
 #include <mntent.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/opts.h"
 #include "net/url.h"
 
 #define HELPER "/sbin/mount.uploadfs"
 #define FUSE_HELPER "/sbin/mount.fuse" /* of the package fuse3, for the type fuse.uploadfs */
+
+static bool is_ours(const struct mntent *m)
+{
+	return !strcmp(m->mnt_type, "uploadfs") || !strcmp(m->mnt_type, "fuse.uploadfs");
+}
 
 static void check_helper(const struct mntent *m, const char *where)
 {
@@ -41,6 +48,19 @@ static void check_words(const struct mntent *m, const char *where)
 			       where);
 }
 
+static void check_options(const struct mntent *m, const char *where)
+{
+	char *why;
+
+	/* These two are mount.fuse's. */
+	if (hasmntopt(m, "setuid") || hasmntopt(m, "drop_privileges"))
+		return;
+	why = opts_check(m->mnt_opts);
+	if (why)
+		cli_doctor_ill("%s: %s", where, why);
+	free(why);
+}
+
 /* A dead mount is looked at with the mounts: here it is a directory. */
 static void check_place(const struct mntent *m, const char *where)
 {
@@ -63,14 +83,91 @@ void cli_doctor_fstab(const char *fstab, const char *mountpoint)
 	if (!f)
 		return; /* no table, no lines */
 	while ((m = getmntent(f)) != NULL) {
-		if (strcmp(m->mnt_type, "uploadfs") && strcmp(m->mnt_type, "fuse.uploadfs"))
+		if (!is_ours(m))
 			continue;
 		if (mountpoint && strcmp(mountpoint, m->mnt_dir))
 			continue;
 		snprintf(where, sizeof(where), "%s, %.4096s", fstab, m->mnt_dir);
 		check_helper(m, where);
 		check_words(m, where);
+		check_options(m, where);
 		check_place(m, where);
 	}
 	endmntent(f);
+}
+
+/* ---- the line of a mountpoint, as a command line ---- */
+
+static char dash_o[] = "-o";
+
+/* Where the only word that is no option stands; 0: there are none, or more. */
+static int only_word(int argc, char **argv)
+{
+	bool all = false;
+	int at = 0;
+
+	for (int i = 1; i < argc; i++) {
+		const char *arg = argv[i];
+
+		if (!all && !strcmp(arg, "--")) {
+			all = true;
+		} else if (!all && arg[0] == '-' && arg[1]) {
+			/* "-o WORDS", "-fo WORDS"; "-oWORDS" has them itself */
+			if (strchr(arg, 'o') == arg + strlen(arg) - 1)
+				i++;
+		} else if (at) {
+			return 0;
+		} else {
+			at = i;
+		}
+	}
+	return at;
+}
+
+static void take_line(const char *fstab, struct doctor_line *l)
+{
+	FILE *f = setmntent(fstab, "re");
+	const struct mntent *m;
+
+	while (f && !l->source && (m = getmntent(f)) != NULL) {
+		if (!is_ours(m) || strcmp(m->mnt_dir, l->mountpoint))
+			continue;
+		l->source = strdup(m->mnt_fsname);
+		l->options = strdup(m->mnt_opts);
+	}
+	if (f)
+		endmntent(f);
+}
+
+void cli_doctor_line(const char *fstab, int argc, char **argv, struct doctor_line *ret)
+{
+	struct doctor_line l = { 0 };
+	int at = only_word(argc, argv), i;
+
+	l.mountpoint = at ? realpath(argv[at], NULL) : NULL;
+	if (at && !l.mountpoint)
+		l.mountpoint = strdup(argv[at]);
+	if (l.mountpoint)
+		take_line(fstab, &l);
+	if (l.source && l.options)
+		l.argv = calloc((size_t)argc + 4, sizeof(*l.argv));
+	if (l.argv) {
+		l.argv[l.argc++] = argv[0];
+		l.argv[l.argc++] = dash_o;
+		l.argv[l.argc++] = l.options;
+		for (i = 1; i < argc; i++) {
+			if (i == at)
+				l.argv[l.argc++] = l.source;
+			l.argv[l.argc++] = argv[i];
+		}
+	}
+	*ret = l;
+}
+
+void cli_doctor_line_free(struct doctor_line *l)
+{
+	free(l->source);
+	free(l->options);
+	free(l->argv);
+	free(l->mountpoint);
 }

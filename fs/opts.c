@@ -37,6 +37,8 @@ static const char help_text[] =
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
 	"SIZE takes K, M, G. See uploadfs(1) for the rest, errors and examples.\n";
 
+static struct buf *said; /* what opts_fail() says, "; " between; NULL: to stderr */
+
 int opts_fail(const char *fmt, ...)
 {
 	char text[2048];
@@ -51,7 +53,10 @@ int opts_fail(const char *fmt, ...)
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
 			text[i] = '?';
 	}
-	fprintf(stderr, "uploadfs: %s\n", text);
+	if (said)
+		buf_addf(said, "%s%s", said->len ? "; " : "", text);
+	else
+		fprintf(stderr, "uploadfs: %s\n", text);
 	return -EINVAL;
 }
 
@@ -297,4 +302,35 @@ enum opts_result opts_parse_loose(int argc, char **argv, const char *state_dir, 
 	struct args a = { .argv = argv, .argc = argc, .loose = true, .state_dir = state_dir };
 
 	return parse_all(a, ret);
+}
+
+enum opts_result opts_parse_doctor(int argc, char **argv, char **ret_said, struct opts *ret)
+{
+	struct args a = { .argv = argv, .argc = argc, .loose = true, .draft.keyless = true };
+	struct buf text;
+	enum opts_result r;
+
+	buf_init(&text, 1 << 16);
+	said = &text;
+	r = parse_all(a, ret);
+	said = NULL;
+	*ret_said = text.data;
+	return r;
+}
+
+char *opts_check(const char *words)
+{
+	struct opts o;
+	struct opts_draft d = { .o = &o };
+	struct buf text;
+
+	set_defaults(&o);
+	buf_init(&d.mount, 1 << 15);
+	buf_init(&text, 1 << 16);
+	said = &text;
+	opts_words(&d, words);
+	said = NULL;
+	buf_release(&d.mount);
+	opts_release(&o);
+	return text.data;
 }

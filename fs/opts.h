@@ -79,6 +79,13 @@ enum opts_result opts_parse_mount(int argc, char **argv, bool sloppy, struct opt
  * without MOUNTPOINT, it is the directory of all state directories.
  */
 enum opts_result opts_parse_loose(int argc, char **argv, const char *state_dir, struct opts *ret);
+/*
+ * The same for the doctor: what is wrong goes to ret_said (NULL: nothing; owned) instead of stderr,
+ * and a key that can't be had does not end it: there is none then.
+ */
+enum opts_result opts_parse_doctor(int argc, char **argv, char **ret_said, struct opts *ret);
+/* What is wrong with the words of an -o: a new string, or NULL: nothing. */
+char *opts_check(const char *words);
 void opts_release(struct opts *o); /* wipes the key */
 
 /*

@@ -14,9 +14,9 @@
 #include "net/buf.h"
 
 /*
- * Prints "uploadfs: MESSAGE" to stderr, MESSAGE made of printable characters
- * and of the form "what is wrong; what to do". Returns -EINVAL for the caller
- * to return.
+ * Prints "uploadfs: MESSAGE" to stderr (with the doctor: says it to him), MESSAGE
+ * made of printable characters and of the form "what is wrong; what to do".
+ * Returns -EINVAL for the caller to return.
  */
 int opts_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -34,6 +34,7 @@ struct opts_draft {
 	struct opts *o;
 	struct buf mount; /* ",nosuid,max_read=4096": words for libfuse, in their order */
 	bool sloppy;	  /* what is not known is skipped */
+	bool keyless;	  /* a key that can't be had is told, and no more */
 	struct opts_env_key openai_key, azure_key;
 	const char *where; /* "FILE, line 3" while a file is read, else NULL */
 	/* For each word of the table where that was; NULL: the command line, or nowhere. Owned. */

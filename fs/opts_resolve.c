@@ -390,8 +390,11 @@ int opts_resolve(struct opts_draft *d)
 		rc = resolve_paths(d);
 	if (!rc)
 		rc = opts_network_files(d);
-	if (!rc)
+	if (!rc) {
 		rc = resolve_key(d);
+		if (rc == -EINVAL && d->keyless)
+			rc = 0;
+	}
 	if (!rc)
 		rc = resolve_header(o, &o->organization, "OPENAI_ORG_ID", "organization");
 	if (!rc)

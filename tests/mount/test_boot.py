@@ -486,6 +486,32 @@ def test_doctor_reads_fstab(inside):
     assert "Not a directory" in bad[1]
     bad = doctor_of_fstab(inside, "uploadfs /mnt/u fuse.uploadfs _netdev 0 0")
     assert "/sbin/mount.fuse is not there; install the package fuse3" in bad[0]
+    bad = doctor_of_fstab(inside, "uploadfs /mnt/u uploadfs _netdev,part_sise=3,nofail 0 0")
+    assert 'option "part_sise" is not known; did you mean "part_size"?' in bad[-1]
+
+
+@pytest.mark.plain
+def test_doctor_of_a_line(inside, server):
+    """With a MOUNTPOINT alone, what its line would mount; the command line goes before it."""
+    def doctor(*words, code=0, conf="-o config=/dev/null"):
+        out = inside.run("uploadfs", "doctor", *conf.split(), *words, code=code)
+        return out.stdout + out.stderr
+
+    line = (f"{server.url} /mnt/u uploadfs _netdev,nofail,state_dir=/srv/here,"
+            "api_key_file=/etc/openai.key 0 0\n")
+    inside.write("/etc/fstab", line + "local:/srv/files /mnt/v fuse.uploadfs rw 0 0\n")
+    text = doctor("/mnt/u")
+    assert f"/etc/fstab, /mnt/u: {server.url}\n" in text and "from /etc/openai.key" in text
+    assert f"{server.url} answers and takes the key" in text and "directory /srv/here" in text
+    assert "/mnt/v" not in text and "ok     /mnt/u is free" in text
+    assert "directory /srv/else" in doctor("-ostate_dir=/srv/else", "/mnt/../mnt/u")
+    assert "local:/srv/files needs neither key nor network" in doctor("/mnt/v")
+    assert "local:/srv/other needs" in doctor("local:/srv/other", "/mnt/u")
+    inside.write("/etc/fstab", line.replace("nofail", "part_sise=3"))
+    assert doctor("/mnt/u", code=1).count("did you mean") == 1
+    inside.write("/etc/fstab", line.replace("/etc/openai.key", "/etc/none"))
+    text = doctor("/mnt/u", code=1)
+    assert "WRONG  the key file /etc/none: No such file" in text and "/mnt/u is free" in text
 
 
 def test_key_file_of_all_users(inside):

@@ -196,9 +196,25 @@ def test_doctor_finds(world, server, mnt, left):
     good, bad = doctor(world, "-o", "state_dir=/proc/x", "local:/x", mnt, code=1)
     assert len(bad) == 1 and "/proc/x" in bad[0]
     assert "not known" in cli(world, "doctor", "-o", "nonsense", mnt, code=2).stderr
+    # A key that can't be had is told, and the rest is looked at.
+    server.start()
+    server.faults([])
     path = make_file(world.path("key"), 10)
     os.chmod(path, 0o644)
-    assert path in cli(world, "doctor", "-o", f"api_key_file={path}", mnt, code=2).stderr
+    words = ["-o", f"{state},api_key_file={path}", server.url, mnt]
+    good, bad = doctor(world, *words, code=1)
+    assert bad == [f"others can read the key file {path}; run chmod 600 {path}"]
+    assert server.url + " answers" in good and mnt + " is free" in good
+    good, bad = doctor(world, "-o", state, "https://127.0.0.1:9/v1", mnt, code=1, key=None)
+    assert good and "https://127.0.0.1:9" in bad[0]
+
+
+def test_doctor_without_a_key(world, mnt):
+    """A server on this host that asks for none."""
+    server = world.server(key=None)
+    good, bad = doctor(world, "-o", f"state_dir={world.path('state')}", server.url, mnt, key=None)
+    assert bad == [] and "there is no key" in good
+    assert server.url + " answers, and asks for no key" in good
 
 
 def test_of_another_purpose(world, server, source):
