@@ -78,6 +78,24 @@ int errmap(const struct api_error *err, enum errmap_call call)
 	return -EIO;
 }
 
+static bool writes(enum errmap_call call)
+{
+	return call == ERRMAP_WRITE || call == ERRMAP_PART;
+}
+
+/*
+ * About how the file was cut, which is not its fault: a Part was refused, or the list of them
+ * ("Part … is smaller than the minimum of … bytes", as stores with multipart uploads word it).
+ */
+static bool blames_parts(const struct api_error *err, enum errmap_call call)
+{
+	if (err->http_status == 413)
+		return call == ERRMAP_PART;
+	return err->http_status == 400 &&
+	       (call == ERRMAP_PART ||
+		(call == ERRMAP_WRITE && strcasestr(err->message, "smaller than the minimum")));
+}
+
 static const char *hint_http(const struct api_error *err, enum errmap_call call)
 {
 	switch (err->http_status) {
@@ -87,7 +105,7 @@ static const char *hint_http(const struct api_error *err, enum errmap_call call)
 	case 403:
 		return "the key may not do this: check its permissions, project and region";
 	case 404:
-		if (call == ERRMAP_WRITE)
+		if (writes(call))
 			return "write the file again for a new Upload; if that fails too, check "
 			       "that the base URL is right and the server has /uploads";
 		if (call == ERRMAP_LIST)
@@ -102,10 +120,10 @@ static const char *hint_http(const struct api_error *err, enum errmap_call call)
 	}
 	if (err->http_status >= 400 && err->http_status < 500 && err->http_status != 408 &&
 	    err->http_status != 409)
-		return call == ERRMAP_WRITE ? "correct the file or its name and write it again"
-					    : "the log has more";
-	return call == ERRMAP_WRITE ? "nothing is lost: it is tried again in the background"
-				    : "try again later";
+		return writes(call) ? "correct the file or its name and write it again"
+				    : "the log has more";
+	return writes(call) ? "nothing is lost: it is tried again in the background"
+			    : "try again later";
 }
 
 static const char *hint_local(int rc)
@@ -165,6 +183,8 @@ static const char *hint(const struct api_error *err, enum errmap_call call, int 
 	}
 	if (rc == -EDQUOT)
 		return "delete Files that are no longer needed, or have the quota raised";
+	if (blames_parts(err, call))
+		return "check -o parallel (1 sends Parts one after the other) and -o part_size";
 	if (rc == -EFBIG)
 		return "split the file: a File has at most 8 GiB, with some purposes less";
 	if (rc == -EACCES && err->http_status == 400)

@@ -9,7 +9,8 @@
 
 struct api_error;
 
-enum errmap_call { ERRMAP_WRITE, ERRMAP_READ, ERRMAP_LIST, ERRMAP_DELETE };
+/* ERRMAP_PART: a Part of what is written; ERRMAP_WRITE: any other request for it */
+enum errmap_call { ERRMAP_WRITE, ERRMAP_PART, ERRMAP_READ, ERRMAP_LIST, ERRMAP_DELETE };
 
 /* 0 for API_OK, else a negative errno by the table in docs/semantics.md. Never -EAGAIN. */
 int errmap(const struct api_error *err, enum errmap_call call);

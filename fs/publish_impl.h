@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fs/errmap.h"
 #include "fs/hasher.h"
 #include "fs/publish.h"
 #include "fs/publish_budget.h"
@@ -144,6 +145,7 @@ struct publish {
 	size_t abandoned_count;
 	size_t abandoned_before;    /* the first so many are an earlier daemon's, to be asked for */
 	struct api_error first_err; /* what is reported if a probe finds the Upload alive */
+	enum errmap_call first_call; /* what it was the answer to */
 	char md5[DIGEST_HEX_SIZE];
 	char file_id[API_ID_MAX + 1];
 	int64_t file_created_at, file_expires_at;

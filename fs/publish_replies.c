@@ -81,19 +81,20 @@ static bool stream_fails(struct publish *p, const char *text)
 void publish_fail_api(struct publish *p, const struct api_error *err)
 {
 	const struct publisher_config *cfg = &p->pr->cfg;
+	enum errmap_call call = err == &p->first_err ? p->first_call : ERRMAP_WRITE;
 	char text[sizeof(p->error)];
 
 	/* Then the phase is one from which the same step is taken again. */
 	if (err->http_status == 401 && cfg->renew_key && cfg->renew_key(cfg->renew_key_arg))
 		return;
-	errmap_text(err, ERRMAP_WRITE, text, sizeof(text));
+	errmap_text(err, call, text, sizeof(text));
 	if (stream_fails(p, text))
 		return;
 	/* Parts on a server that can't be reached may be of use when it can;
 	 * anything else is given up at once, so that no Upload stays pending. */
 	if (err->kind != API_ERR_CONNECT)
 		publish_cancel_upload(p);
-	fail(p, errmap(err, ERRMAP_WRITE), text, err->request_id, err->http_status);
+	fail(p, errmap(err, call), text, err->request_id, err->http_status);
 }
 
 void publish_fail_errno(struct publish *p, int err, const char *what)
@@ -166,6 +167,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then)
 {
 	p->first_err = *err;
+	p->first_call = ERRMAP_WRITE;
 	p->complete_unknown = true;
 	p->after_lookup = then;
 	p->phase = PHASE_LOOKUP;
@@ -173,9 +175,11 @@ void publish_doubt(struct publish *p, const struct api_error *err, enum after_lo
 	p->lookup_due_ms = clock_mono_ms();
 }
 
-static void refused(struct publish *p, const struct api_error *err, bool maybe_complete)
+static void refused(struct publish *p, const struct api_error *err, enum errmap_call call,
+		    bool maybe_complete)
 {
 	p->first_err = *err;
+	p->first_call = call;
 	if (maybe_complete) {
 		publish_doubt(p, err, is_refusal(err) ? LOOKUP_THEN_PROBE : LOOKUP_THEN_FAIL);
 	} else if (is_refusal(err)) {
@@ -207,7 +211,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	if (ev->api_err.kind != API_OK) {
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
 		    ++p->bad_replies >= PUBLISH_BAD_REPLIES_MAX)
-			refused(p, &ev->api_err, false);
+			refused(p, &ev->api_err, ERRMAP_PART, false);
 		return;
 	}
 	/* What was rewritten while it left is seen by its version at the close. */
@@ -242,7 +246,7 @@ static void handle_completed(struct publish *p, const struct event *ev)
 		publish_file_exists(p, ev);
 		return;
 	}
-	refused(p, err,
+	refused(p, err, ERRMAP_WRITE,
 		err->maybe_applied || err->kind == API_ERR_BAD_REPLY || p->complete_unknown);
 }
 

@@ -76,11 +76,17 @@ static void put_kind(struct buf *b, const struct api_error *err)
 		[API_ERR_CANCELLED] = "cancelled",
 		[API_ERR_CONFIG] = "refused before sending",
 	};
+	const char *word;
+	char status[16];
 
 	if (err->kind == API_ERR_HTTP) {
-		buf_addf(b, "HTTP %d", err->http_status);
-		if (err->code[0] || err->type[0])
-			buf_addf(b, " %s", err->code[0] ? err->code : err->type);
+		snprintf(status, sizeof(status), "%d", err->http_status);
+		buf_addf(b, "HTTP %s", status);
+		/* On Azure the code may be the status once more. */
+		word = strcmp(err->code, status) ? err->code : "";
+		word = *word ? word : err->type;
+		if (*word)
+			buf_addf(b, " %s", word);
 	} else {
 		buf_adds(b, words[err->kind]);
 	}

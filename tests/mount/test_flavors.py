@@ -1,6 +1,7 @@
 """Services beside OpenAI's: the core of writing, on each that uploads-server can play."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,9 @@ FLAVORS = {
     "files-only": ("files-only", {}),
 }
 SIZE = 5 * MIB + 12345
+# As the server says it, which depends on who is first.
+OVERTOOK = {"op": "part", "times": 0, "action": "status", "status": 400, "code": "",
+            "message": "Another Part overtook this one: send them one after the other."}
 
 
 class Rig:
@@ -193,6 +197,22 @@ def test_sequential_files_take_turns(world):
          'for p in $pids; do wait $p || exit 1; done', rig.source, rig.mount.path("batch"))
     assert len(rig.server.files(bytes=SIZE)) == 8
     assert not [x for x in rig.server.journal(op="part") if x["status"] != 200]
+
+
+def test_sequential_with_other_options(world):
+    """Parts that are too small, or overtake each other: the next step is an option."""
+    for words, rules in (({"part_size": "4M"}, []), ({"parallel": "4"}, [OVERTOOK])):
+        server = world.server("--flavor", "sequential")
+        server.faults(rules)
+        mount = world.mount(server, **{**FLAVORS["sequential"][1], **words})
+        mount.may_fail = True
+        dest = mount.path("batch", "f")
+        source = make_file(world.path("source"), SIZE)
+        assert run(["cp", source, dest], check=False).returncode == 1
+        assert re.match(r"HTTP 400 .*(smaller than the minimum|overtook).*; check -o parallel "
+                        r"\(1 sends Parts one after the other\) and -o part_size",
+                        xattr(dest, "error"))
+        os.unlink(dest)
 
 
 @pytest.mark.plain

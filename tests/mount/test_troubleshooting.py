@@ -67,6 +67,7 @@ REFUSALS = [
     ("the key is refused", "EACCES", rule("create", 407)),
     ("the service refuses what", "EINVAL", rule("complete", 400)),
     ("the service refuses what", "EINVAL", rule("create", 404)),
+    ("the service refuses what", "EINVAL", rule("part", 400)),
     ("too large for the service", "EFBIG", rule("create", 413)),
     ("too large for the service", "EFBIG", rule("create", 400, message="File is too large.")),
     ("a quota of the account", "EDQUOT", rule("create", 429, "insufficient_quota")),

@@ -155,6 +155,19 @@ static void test_text(void **state)
 	e = (struct api_error){ .kind = API_ERR_HTTP, .http_status = 503 };
 	says(&e, ERRMAP_WRITE, "HTTP 503; nothing is lost");
 	says(&e, ERRMAP_READ, "HTTP 503; try again later");
+	says(&e, ERRMAP_PART, "HTTP 503; nothing is lost");
+	/* On Azure. */
+	snprintf(e.code, sizeof(e.code), "%s", "503");
+	says(&e, ERRMAP_LIST, "HTTP 503; try");
+	e = (struct api_error){ .kind = API_ERR_HTTP, .http_status = 400, .message = "No." };
+	says(&e, ERRMAP_WRITE, "No.; correct the file");
+	says(&e, ERRMAP_PART, "No.; check -o parallel (1 sends Parts one after the other) and -o ");
+	snprintf(e.message, sizeof(e.message), "%s", "Part a is smaller than the minimum of 5 b");
+	says(&e, ERRMAP_WRITE, " b; check -o parallel");
+	says(&e, ERRMAP_READ, " b; the log");
+	e = (struct api_error){ .kind = API_ERR_HTTP, .http_status = 413 };
+	says(&e, ERRMAP_WRITE, "; split the file");
+	says(&e, ERRMAP_PART, "; check -o parallel");
 	e = (struct api_error){ .kind = API_ERR_HTTP, .http_status = 404 };
 	says(&e, ERRMAP_LIST, "base URL");
 	says(&e, ERRMAP_WRITE, "new Upload");
