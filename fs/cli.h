@@ -89,6 +89,16 @@ uint64_t cli_number(const struct json *obj, const char *key);
 const char *cli_text(const struct json *obj, const char *key);
 uint64_t cli_total(const struct json *doc, const char *key);
 
+/*
+ * Names on stderr, with reason and next step, what the state directory dir holds that is not
+ * published: ten of each kind, and how many. closed: also what its writer closed. 0: there is
+ * nothing, 1: there is, or was to be named by others; a negative errno. Blocks on the local disk.
+ */
+int cli_tell_left(const char *dir, bool closed);
+/* What is to be done about an aborted file of a mount, and why it is that. */
+#define CLI_NOT_CLOSED \
+	"not closed by its writer; write it again, remove it, or set user.upload.publish to 1"
+
 /* Unmounts it, as mountpoint_release() does. 0, or a negative errno after a message. */
 int cli_fusermount(const char *mount);
 void cli_sleep_ms(unsigned ms); /* returns early at a signal */

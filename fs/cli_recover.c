@@ -28,12 +28,12 @@ static const char help[] =
 	"mounted. The next mount publishes what was closed by itself.\n"
 	"  list     id, state, size and name of each, and why it failed\n"
 	"  publish  sends what was closed, and says what became of it; and as they stand\n"
-	"           those that were not, when they are named by ID. SOURCE, options and\n"
-	"           key as for mounting\n"
+	"           those that were not, when they are named by ID; names those that it\n"
+	"           leaves. SOURCE, options and key as for mounting\n"
 	"  discard  removes those named by ID, or all, for ever. Uploads that were begun\n"
 	"           expire by themselves\n"
-	"Exit status: 0 done, all is published; 1 trouble, or something is not published;\n"
-	"  2 wrong usage.\n";
+	"Exit status: 0 done, all is published; 1 trouble, or something is not published,\n"
+	"  aborted files too; 2 wrong usage.\n";
 
 /* The lock of the directory, or -1 after a message. Makes nothing where there is nothing. */
 static int take_lock(const char *dir)
@@ -192,8 +192,12 @@ static int publish(int argc, char **argv, const char *dir, const char *const *id
 		break;
 	}
 	r = for_chosen(dir, ids, count, close_one);
-	if (r == CLI_OK)
+	if (r == CLI_OK) {
 		r = publish_all(&o);
+		/* Of what was closed the log has told. */
+		if (cli_tell_left(dir, false))
+			r = CLI_FAILED;
+	}
 	opts_release(&o);
 	return r;
 }

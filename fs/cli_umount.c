@@ -15,7 +15,6 @@
 
 #include "fs/cli.h"
 #include "fs/helper.h"
-#include "fs/kept.h"
 #include "fs/mountpoint.h"
 #include "net/clock.h"
 #include "net/json.h"
@@ -26,17 +25,16 @@
 static const char help[] =
 	"usage: uploadfs umount [--timeout SECONDS] [--force] MOUNTPOINT\n"
 	"Lets no more writers in, waits for what is closed to be published (the mount's\n"
-	"drain_timeout at most), unmounts, and says what is not published: that is kept\n"
-	"in the state directory and published by the next mount. With files open for\n"
-	"writing it refuses. Removes what a daemon that died has left, too.\n"
+	"drain_timeout at most), unmounts, and names what is not published: that is kept\n"
+	"in the state directory. What was closed is published by the next mount; what\n"
+	"was not (aborted) waits for you. Empty files stay there and are not named.\n"
+	"With files open for writing it refuses. Removes what a daemon that died has\n"
+	"left, too.\n"
 	"  --force     also with files open for writing: they come back as aborted\n"
 	"  --timeout   seconds to wait; it goes on unmounting after that\n"
 	"Exit status: 0 unmounted, all is published; 1 not unmounted, or something is\n"
-	"  not published; 2 wrong usage; 3 the time is over; 4 no such mount, no answer.\n";
-
-struct left {
-	unsigned closed, open;
-};
+	"  not published, aborted files too; 2 wrong usage; 3 the time is over; 4 no\n"
+	"  such mount, no answer.\n";
 
 /* ---- before ---- */
 
@@ -127,26 +125,10 @@ static int wait_end(int pidfd, const char *mount, uint64_t end_ms)
 	}
 }
 
-static int count_left(void *arg, const struct kept *k)
-{
-	struct left *left = arg;
-
-	if (kept_is_closed(k)) {
-		left->closed++;
-		if (left->closed <= NAMED_MAX)
-			cli_error("%s/%s is not published%s%s", k->r.purpose, k->r.path,
-				  k->r.error ? ": " : "", k->r.error ? k->r.error : "");
-	}
-	/* Of an older mount's aborted ones its user knows. */
-	left->open += !k->err && !k->set_aside && k->r.state == RECORD_WRITING;
-	return 0;
-}
-
 /* What the records say once the daemon is gone; without them what it said last. */
 static int tell_left(const struct json *doc, uid_t mount_uid)
 {
 	const char *dir = cli_text(doc, "state_dir");
-	struct left left = { 0 };
 	uid_t self = geteuid();
 	struct stat st;
 	int r = -EACCES;
@@ -154,22 +136,17 @@ static int tell_left(const struct json *doc, uid_t mount_uid)
 	/* As the one whose directory it is, root too: what is in there is his. */
 	if (mount_uid == self || seteuid(mount_uid) == 0) {
 		if (stat(dir, &st) == 0 && st.st_uid == mount_uid)
-			r = kept_scan(dir, count_left, &left);
+			r = cli_tell_left(dir, true);
 		if (mount_uid != self && seteuid(self))
 			r = -errno;
 	}
-	if (r) {
+	if (r < 0) {
 		cli_error("unmounted; whether all is published can't be read from %s: %s; its user "
 			  "can: uploadfs recover list",
 			  *dir ? dir : "its state directory", strerror(-r));
 		return CLI_FAILED;
 	}
-	if (left.closed)
-		cli_error("%u not published; kept in %s, and tried again by the next mount",
-			  left.closed, dir);
-	if (left.open)
-		cli_error("%u not closed; kept in %s, aborted", left.open, dir);
-	return left.closed || left.open ? CLI_FAILED : CLI_OK;
+	return r ? CLI_FAILED : CLI_OK;
 }
 
 static int end_daemon(const char *mount, const struct json *doc, uid_t uid, uint64_t end_ms)

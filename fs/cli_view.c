@@ -154,8 +154,7 @@ static void put_reason(const struct json *doc, const struct json *file, struct b
 	if (!strcmp(status, "held"))
 		buf_adds(out, "waits for its rename");
 	else if (!strcmp(status, "aborted") && !*error)
-		buf_adds(out, "not closed by its writer; write it again, remove it, or set "
-			      "user.upload.publish to 1");
+		buf_adds(out, CLI_NOT_CLOSED);
 	else if (!strcmp(status, "empty"))
 		buf_adds(out, "empty, stays here");
 	else

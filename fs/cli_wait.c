@@ -19,8 +19,9 @@
 static const char help[] =
 	"usage: uploadfs wait [--timeout SECONDS] MOUNTPOINT|FILE\n"
 	"MOUNTPOINT: waits until nothing that was closed is under way, files held for a\n"
-	"  rename included. Says which files have failed; they are tried again by\n"
-	"  themselves. Files that are still open are not waited for.\n"
+	"  rename included. Names files that have failed, which are tried again by\n"
+	"  themselves, and aborted ones, which are not. Files that are still open are\n"
+	"  not waited for.\n"
 	"FILE: waits until it is closed and published, and prints its File ID.\n"
 	"Exit status: 0 published; 1 failed or aborted, the reason is on stderr;\n"
 	"  2 wrong usage; 3 the time is over; 4 no such mount, or no answer.\n";
@@ -40,15 +41,16 @@ static int time_over(const char *path)
 
 static int report(const struct json *doc)
 {
-	uint64_t failed = cli_total(doc, "failed"), aborted = cli_total(doc, "aborted");
+	for (const struct json *f = json_first(json_get(doc, "files")); f; f = json_next(f)) {
+		const char *status = cli_text(f, "status"), *error = cli_text(f, "error");
 
-	for (const struct json *f = json_first(json_get(doc, "files")); f; f = json_next(f))
-		if (!strcmp(cli_text(f, "status"), "failed"))
-			cli_error("%s: not published: %s", cli_text(f, "path"),
-				  cli_text(f, "error"));
-	if (aborted)
-		cli_error("note: %llu aborted; see uploadfs status", (unsigned long long)aborted);
-	return failed ? CLI_FAILED : CLI_OK;
+		if (!strcmp(status, "failed"))
+			cli_error("%s: not published: %s", cli_text(f, "path"), error);
+		else if (!strcmp(status, "aborted"))
+			cli_error("%s: aborted: %s", cli_text(f, "path"),
+				  *error ? error : CLI_NOT_CLOSED);
+	}
+	return cli_total(doc, "failed") || cli_total(doc, "aborted") ? CLI_FAILED : CLI_OK;
 }
 
 static int wait_mount(const char *mount, uint64_t end_ms)
@@ -117,8 +119,7 @@ static int file_ended(const char *path, const char *status)
 	}
 	if (attribute(path, "error", text, sizeof(text)))
 		snprintf(text, sizeof(text), "%s",
-			 strcmp(status, "empty") ? "its writer was killed before the close"
-						 : "an empty file stays local");
+			 strcmp(status, "empty") ? CLI_NOT_CLOSED : "an empty file stays local");
 	cli_error("%s: %s: %s", path, status, text);
 	return CLI_FAILED;
 }

@@ -26,6 +26,7 @@ CHANGES = [
     (r" +\d+(\.\d)? ([KMGT]i)?B/s +[\d:-]+ ", "       RATE     LEFT "),
     (r"(\d%) +[\d:-]+$", r"\1     LEFT"),
     (r"  [\d.]+ ([KMGT]i)?B/s  [\d:-]+ left", "  RATE/s  TIME left"),
+    (r"(recover publish \S+ )[0-9a-f]{16}$", r"\1ID"),
     (r"next try in \d+ s", "next try in N s"),
     (r"\bpid \d+", "pid PID"),
     (r"\bmd5 [0-9a-f]{32}", "md5 MD5"),

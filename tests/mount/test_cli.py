@@ -123,6 +123,12 @@ def terminal(world):
         t.close()
 
 
+def kill_writer(path):
+    harness.python("import os, sys; f = open(sys.argv[1], 'w', 1); f.write('x\\n'); "
+                   "os.kill(os.getpid(), 9)", path, check=False)
+    wait_until(lambda: xattr(path, "status") == "aborted", "it is aborted")
+
+
 def copy_in_background(source, dest):
     return subprocess.Popen(["cp", source, dest], stderr=subprocess.DEVNULL)
 
@@ -326,6 +332,12 @@ def test_wait_reports_failures(world, server):
         assert "HTTP 400 odd: no such thing" in text and "batch/bad" in text
     os.unlink(path)
     cli(world, "wait", mount.mnt)
+    kill_writer(mount.path("batch", "killed"))
+    for words in (["wait", mount.mnt], ["wait", mount.path("batch", "killed")]):
+        text = cli(world, *words, code=1).stderr
+        assert "batch/killed: aborted: not closed by its writer; write it again, remove" in text
+    os.unlink(mount.path("batch", "killed"))
+    cli(world, "wait", mount.mnt)
     bash(': > "$1"', mount.path("batch", "empty"))
     assert "empty" in cli(world, "wait", mount.path("batch", "empty"), code=1).stderr
 
@@ -364,6 +376,30 @@ def test_umount_tells_what_is_left(world, server):
     mount.remount()
     assert xattr(mount.path("batch", "bad"), "file_id")
     mount.umount()
+
+
+def test_umount_names_what_was_not_closed(world, server):
+    """Aborted, now or under a former mount; held for a rename that did not come."""
+    mount = world.mount(server, hold_timeout="3600")
+    mount.may_fail = True
+    kill_writer(mount.path("batch", "killed"))
+    bash('echo x > "$1/.name.AbC123"; : > "$1/empty"', mount.path("batch"))
+    aborted = "batch/killed is not published: not closed by its writer; as it stands: uploadfs "
+    text = cli(world, "umount", mount.mnt, code=1).stderr
+    assert aborted + f"recover publish {mount.state} " in text
+    assert f"1 not closed; kept in {mount.state}, aborted" in text
+    assert "batch/.name.AbC123 is not published: it is held for its rename (see hold_t" in text
+    assert f"1 not published; kept in {mount.state}" in text and "empty" not in text
+    mount.wait()
+    mount.remount()
+    wait_until(lambda: server.files(), "the held one is published")
+    text = cli(world, "umount", mount.mnt, code=1).stderr
+    assert aborted in text and "1 not published" not in text and mount.wait() == 0
+    mount.remount()
+    os.unlink(mount.path("batch", "killed"))
+    assert not cli(world, "umount", mount.mnt).stderr
+    mount.wait()
+    mount.remount()
 
 
 def test_umount_refuses_with_writers(world, server, mount):

@@ -60,14 +60,18 @@ def test_list(world, left):
 
 
 def test_publish(world, server, left, source):
-    """What was closed is sent, without a mount; what was not stays, until it is named."""
-    text = cli(world, "recover", "publish", "-o", "part_size=1M", server.url, left.state).stderr
+    """What was closed is sent, without a mount; what was not is named, and stays until it is."""
+    text = cli(world, "recover", "publish", "-o", "part_size=1M", server.url, left.state,
+               code=1).stderr
     assert "batch/bad.jsonl: published as file-" in text
+    file_id = listed(world, left)["user_data/killed"][0]
+    assert ("user_data/killed is not published: not closed by its writer; as it stands: uploadfs "
+            f"recover publish {left.state} {file_id}\n") in text
+    assert f"1 not closed; kept in {left.state}, aborted" in text
     files = server.files()
     assert [(x["filename"], x["purpose"]) for x in files] == [("bad.jsonl", "batch")]
     assert server.content_md5(files[0]["id"])[1] == md5(source)
     assert list(listed(world, left)) == ["user_data/killed"]
-    file_id = listed(world, left)["user_data/killed"][0]
     cli(world, "recover", "publish", left.state, file_id, OPENAI_BASE_URL=server.url)
     assert sorted(x["filename"] for x in server.files()) == ["bad.jsonl", "killed"]
     assert server.files(filename="killed")[0]["bytes"] == 4
@@ -123,8 +127,9 @@ def test_publish_as_a_plain_user(world, server, left):
     argv = sanitizer.wrap(SAN, [world.program_for_others(), "recover"])
     # Reports of a sanitizer go to stderr: world.dir is not that user's.
     env = {**sanitizer.options(""), "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.url}
-    text = run([*other, *argv, "publish", left.state], env=env).stderr
-    assert "batch/bad.jsonl: published as file-" in text and "anitizer" not in text
+    result = run([*other, *argv, "publish", left.state], env=env, check=False)
+    assert "batch/bad.jsonl: published as file-" in result.stderr
+    assert result.returncode == 1 and "anitizer" not in result.stderr
     text = run([*other, *argv, "list", left.state], env=env).stdout
     assert "aborted" in text and len(text.splitlines()) == 1
     assert [x["filename"] for x in server.files()] == ["bad.jsonl"]

@@ -353,7 +353,10 @@ def test_errors_of_subcommands(world, server, mount):
     finally:
         with contextlib.suppress(OSError):
             os.close(fd)
+    mount.remount()
+    seen.see("Subcommands", cli(world, "umount", mount.mnt, code=1))
     seen.end()
+    mount.wait()
     mount.remount()
     os.unlink(mount.path("batch", "open"))
 
