@@ -50,9 +50,14 @@ struct super *ops_super(fuse_req_t req)
 	return ((struct ops_context *)fuse_req_userdata(req))->super;
 }
 
-void ops_done(void *arg, int err)
+/* For what has nothing to tell but whether it went well. */
+static void parked_done(void *arg, int err)
 {
-	fuse_reply_err(arg, -err);
+	struct ops_parked *p = arg;
+
+	if (ops_unpark(p))
+		fuse_reply_err(p->req, -err);
+	free(p);
 }
 
 static void want(struct fuse_conn_info *conn, unsigned cap)
@@ -85,17 +90,31 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 		ctx->ready(ctx->arg);
 }
 
-static void entry_done(void *arg, int err, const struct super_entry *e)
+static void reply_found(fuse_req_t req, int err, const struct super_entry *e)
 {
 	if (err || !e)
-		fuse_reply_err(arg, -err);
+		fuse_reply_err(req, -err);
 	else
-		ops_reply_entry(arg, e);
+		ops_reply_entry(req, e);
+}
+
+static void lookup_done(void *arg, int err, const struct super_entry *e)
+{
+	struct ops_parked *p = arg;
+
+	if (ops_unpark(p))
+		reply_found(p->req, err, e);
+	else if (!err && e)
+		super_forget(p->s, e->ino, 1);
+	free(p);
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	super_lookup(ops_super(req), parent, name, entry_done, req);
+	struct ops_parked *p = ops_park(req);
+
+	if (p)
+		super_lookup(p->s, parent, name, lookup_done, p);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
@@ -158,7 +177,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	struct super_entry e;
 	int r = super_mkdir(ops_super(req), parent, name, mode, &who, &e);
 
-	entry_done(req, r, r ? NULL : &e);
+	reply_found(req, r, r ? NULL : &e);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -168,13 +187,19 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	super_unlink(ops_super(req), parent, name, ops_done, req);
+	struct ops_parked *p = ops_park(req);
+
+	if (p)
+		super_unlink(p->s, parent, name, parked_done, p);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		      const char *new_name, unsigned flags)
 {
-	super_rename(ops_super(req), parent, name, new_parent, new_name, flags, ops_done, req);
+	struct ops_parked *p = ops_park(req);
+
+	if (p)
+		super_rename(p->s, parent, name, new_parent, new_name, flags, parked_done, p);
 }
 
 /* The service has nothing that could be either; rename(2) and copying do without. */
@@ -205,48 +230,27 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- directories ---- */
 
-/* A request that needs more than its fuse_req_t when the answer comes. */
-struct parked {
-	fuse_req_t req;
-	struct super *s;
-	struct fuse_file_info fi;
-	size_t size;
-};
-
-static struct parked *park(fuse_req_t req, const struct fuse_file_info *fi, size_t size)
-{
-	struct parked *p = calloc(1, sizeof(*p));
-
-	if (!p) {
-		fuse_reply_err(req, ENOMEM);
-		return NULL;
-	}
-	p->req = req;
-	p->s = ops_super(req);
-	if (fi)
-		p->fi = *fi;
-	p->size = size;
-	return p;
-}
-
 static void opendir_done(void *arg, int err, struct dir *d)
 {
-	struct parked *p = arg;
+	struct ops_parked *p = arg;
+	bool asked = ops_unpark(p);
 
 	p->fi.fh = (uintptr_t)d;
-	if (err)
+	if (asked && err)
 		fuse_reply_err(p->req, -err);
-	else if (fuse_reply_open(p->req, &p->fi))
+	else if (!err && (!asked || fuse_reply_open(p->req, &p->fi)))
 		super_closedir(p->s, d); /* the caller is gone: no releasedir comes */
 	free(p);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct parked *p = park(req, fi, 0);
+	struct ops_parked *p = ops_park(req);
 
-	if (p)
-		super_opendir(ops_super(req), ino, opendir_done, p);
+	if (!p)
+		return;
+	p->fi = *fi;
+	super_opendir(p->s, ino, opendir_done, p);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -288,42 +292,55 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 
 /* ---- extended attributes ---- */
 
+static void reply_xattr(fuse_req_t req, int err, const char *value, size_t len, size_t size)
+{
+	if (err)
+		fuse_reply_err(req, -err);
+	else if (size == 0)
+		fuse_reply_xattr(req, len);
+	else if (len > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, value, len);
+}
+
 static void xattr_done(void *arg, int err, const char *value, size_t len)
 {
-	struct parked *p = arg;
+	struct ops_parked *p = arg;
 
-	if (err)
-		fuse_reply_err(p->req, -err);
-	else if (p->size == 0)
-		fuse_reply_xattr(p->req, len);
-	else if (len > p->size)
-		fuse_reply_err(p->req, ERANGE);
-	else
-		fuse_reply_buf(p->req, value, len);
+	if (ops_unpark(p))
+		reply_xattr(p->req, err, value, len, p->size);
 	free(p);
 }
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	struct parked *p = park(req, NULL, size);
+	struct ops_parked *p = ops_park(req);
 
-	if (p)
-		super_getxattr(ops_super(req), ino, name, xattr_done, p);
+	if (!p)
+		return;
+	p->size = size;
+	super_getxattr(p->s, ino, name, xattr_done, p);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct parked *p = park(req, NULL, size);
+	struct ops_parked *p = ops_park(req);
 
-	if (p)
-		super_listxattr(ops_super(req), ino, xattr_done, p);
+	if (!p)
+		return;
+	p->size = size;
+	super_listxattr(p->s, ino, xattr_done, p);
 }
 
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			size_t size, int flags)
 {
+	struct ops_parked *p = ops_park(req);
+
 	(void)flags;
-	super_setxattr(ops_super(req), ino, name, value, size, ops_done, req);
+	if (p)
+		super_setxattr(p->s, ino, name, value, size, parked_done, p);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
