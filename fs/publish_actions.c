@@ -149,17 +149,27 @@ static void remember_abandoned(struct publish *p, const char *upload_id)
 		free(id);
 }
 
-/* An answer of any kind: it is cancelled, or was dead before. */
-void publish_abandoned_gone(struct publish *p, const struct event *ev)
+/*
+ * An answer of any kind: it is cancelled, or was dead before. Without one it is
+ * asked again when the service has answered something else.
+ */
+void publish_abandoned_answer(struct publish *p, const struct event *ev)
 {
-	if (ev->api_err.kind != API_OK && ev->api_err.kind != API_ERR_HTTP)
+	bool answered = ev->api_err.kind == API_OK || ev->api_err.kind == API_ERR_HTTP;
+	size_t i = p->abandoned_before;
+	char *id;
+
+	while (i < p->abandoned_count && strcmp(p->abandoned[i], ev->id))
+		i++;
+	if (i == p->abandoned_count)
 		return;
-	for (size_t i = 0; i < p->abandoned_count; i++) {
-		if (strcmp(p->abandoned[i], ev->id))
-			continue;
-		free(p->abandoned[i]);
+	id = p->abandoned[i];
+	if (answered) {
 		p->abandoned[i] = p->abandoned[--p->abandoned_count];
-		return;
+		free(id);
+	} else {
+		p->abandoned[i] = p->abandoned[p->abandoned_before];
+		p->abandoned[p->abandoned_before++] = id;
 	}
 }
 
@@ -184,6 +194,9 @@ void publish_cancel_by_id(struct publish *p, const char *upload_id)
 
 void publish_cancel_abandoned(struct publish *p)
 {
+	if (!p->abandoned_due)
+		return;
+	p->abandoned_due = false;
 	while (p->abandoned_before > 0) {
 		/* Noted anew by the call. */
 		char *id = p->abandoned[--p->abandoned_before];

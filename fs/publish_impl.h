@@ -143,7 +143,8 @@ struct publish {
 	struct publish_budget budget;
 	char **abandoned; /* Uploads given up, until their cancel was answered: for the record */
 	size_t abandoned_count;
-	size_t abandoned_before;    /* the first so many are an earlier daemon's, to be asked for */
+	size_t abandoned_before; /* of the first so many no cancel is under way: to be asked for */
+	bool abandoned_due;	 /* now, as the service answers */
 	struct api_error first_err; /* what is reported if a probe finds the Upload alive */
 	enum errmap_call first_call; /* what it was the answer to */
 	char md5[DIGEST_HEX_SIZE];
@@ -247,8 +248,8 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome);
 void publish_act_reopen(struct publish *p);
 void publish_cancel_upload(struct publish *p); /* if there is one; to PHASE_IDLE */
 void publish_cancel_by_id(struct publish *p, const char *upload_id);
-void publish_cancel_abandoned(struct publish *p); /* those of abandoned_before */
-void publish_abandoned_gone(struct publish *p, const struct event *ev);
+void publish_cancel_abandoned(struct publish *p); /* those of abandoned_before, when due */
+void publish_abandoned_answer(struct publish *p, const struct event *ev);
 const char *publish_mime_type(const struct publish *p);
 void publish_forget_upload(struct publish *p); /* without a word to the server */
 void publish_release_steps(struct publish *p);

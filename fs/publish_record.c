@@ -299,6 +299,7 @@ static int load_abandoned(struct publish *p, const struct record *r)
 		p->abandoned_count++;
 	}
 	p->abandoned_before = p->abandoned_count;
+	p->abandoned_due = true;
 	return 0;
 }
 

@@ -148,6 +148,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 		return;
 	}
 	p->pr->uploads = UPLOADS_THERE;
+	p->abandoned_due = true;
 	p->part_count = publish_part_count(p, p->upload_bytes);
 	p->parts = calloc(p->part_count, sizeof(*p->parts));
 	memcpy(p->upload_id, ev->id, sizeof(p->upload_id));
@@ -231,6 +232,7 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	p->file_created_at = ev->created_at;
 	p->file_expires_at = ev->expires_at;
 	p->complete_unknown = false;
+	p->abandoned_due = true;
 	p->phase = PHASE_CLEANUP;
 	/* Before anybody hears of it: else what is removed then could come back after a crash. */
 	publish_save_record(p, true);
@@ -430,7 +432,7 @@ void publish_handle(struct publish *p, const struct event *ev)
 		return;
 	}
 	if (ev->kind == EV_ABANDONED) {
-		publish_abandoned_gone(p, ev);
+		publish_abandoned_answer(p, ev);
 		return;
 	}
 	if (ev->epoch != p->epoch) {

@@ -1,4 +1,5 @@
 """When a File can't be made, close() says so, and nothing is lost."""
+import errno
 import os
 import re
 
@@ -103,6 +104,28 @@ def test_server_gone_under_cp(world, server, mount):
 
     server.start()
     run(["setfattr", "-n", "user.upload.publish", "-v", "1", dest])
+    wait_until(lambda: xattr(dest, "file_id"), "the File appears")
+    assert_published(server, dest, source)
+
+
+def test_upload_given_up_while_the_server_is_gone(world, server, mount):
+    """Nobody hears its cancel: it is cancelled when the server is back."""
+    mount.may_fail = True
+    source = make_file(world.path("source"), 3 * MIB)
+    dest = mount.path("batch", "out.jsonl")
+    with open(source, "rb") as f, open(dest, "wb", buffering=0) as out:
+        os.setxattr(dest, "user.upload.size", b"%d" % (3 * MIB))
+        out.write(f.read(MIB))
+        wait_until(lambda: server.journal(op="part", status=200), "a part arrives")
+        server.kill()
+        out.write(f.read(MIB))
+        wait_until(lambda: "it will be sent at the close" in mount.log(), "the Upload is given up")
+        out.write(f.read())
+        with pytest.raises(OSError) as failed:
+            out.close()
+    assert failed.value.errno == errno.EHOSTUNREACH
+    server.start()
+    os.setxattr(dest, "user.upload.publish", b"1")
     wait_until(lambda: xattr(dest, "file_id"), "the File appears")
     assert_published(server, dest, source)
 

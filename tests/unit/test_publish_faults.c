@@ -228,6 +228,38 @@ static void test_stream_fails_before_the_close(void **state)
 	finish(&f);
 }
 
+/* The service is gone, and does not answer the cancel either: it is asked again when it is back. */
+static void test_cancel_is_not_answered(void **state)
+{
+	struct api_error err = fake_api_error(API_ERR_CONNECT, 0, "", "refused");
+	struct fake_call first, again;
+	struct pub f;
+
+	(void)state;
+	fake_api_fail(g.api, FAKE_PART, 1, EVER, &err);
+	fake_api_fail(g.api, FAKE_CANCEL, 1, EVER, &err);
+	pub_new(&g, &f, "a", NULL, NULL);
+	publish_predict(f.p, 150 * KIB);
+	stage_fill(f.st, 0, 100 * KIB, 1);
+	assert_true(fake_api_wait_done(g.api, FAKE_CANCEL, 1));
+	fake_api_fail(g.api, FAKE_CREATE, 1, 1, &err);
+	stage_fill(f.st, 100 * KIB, 50 * KIB, 1);
+	assert_int_equal(pub_close(&f), -EHOSTUNREACH);
+	assert_true(fake_api_wait_idle(g.api));
+	assert_int_equal(fake_api_calls(g.api, FAKE_CANCEL), 1);
+	fake_api_fail_clear(g.api);
+	assert_int_equal(pub_close(&f), 0);
+	assert_true(fake_api_wait_done(g.api, FAKE_CANCEL, 2));
+	assert_true(fake_api_call(g.api, FAKE_CANCEL, 0, &first));
+	assert_true(fake_api_call(g.api, FAKE_CANCEL, 1, &again));
+	assert_string_equal(first.id, again.id);
+	assert_int_equal(fake_api_uploads(g.api, API_UPLOAD_PENDING), 0);
+	assert_true(fake_api_wait_idle(g.api));
+	assert_int_equal(fake_api_calls(g.api, FAKE_CANCEL), 2);
+	check_one_file(&f, "a");
+	finish(&f);
+}
+
 /* ---- complete in doubt ---- */
 
 static void lose_complete(enum api_err_kind kind, int status)
@@ -1072,6 +1104,7 @@ int main(void)
 		cmocka_unit_test_setup(test_genuine_refusal_ends, setup),
 		cmocka_unit_test_setup(test_bad_replies_now_and_then, setup),
 		cmocka_unit_test_setup(test_stream_fails_before_the_close, setup),
+		cmocka_unit_test_setup(test_cancel_is_not_answered, setup),
 		cmocka_unit_test(test_lost_reply),
 		cmocka_unit_test_setup(test_lost_reply_many_pages, setup),
 		cmocka_unit_test_setup(test_lost_and_not_done, setup),
