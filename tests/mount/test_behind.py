@@ -56,6 +56,7 @@ def test_hidden_until_it_is_replaced(world, server, keep_old):
     mount = world.mount(server, *["keep_old"] * keep_old, list_ttl="0")
     path, new = mount.path("batch", "f"), mount.path("batch", "new")
     put(path, b"published")
+    wait_let_go(mount, path)
     former = xattr(path, "file_id")
     shown = ["f"] + ["f~" + former] * keep_old
     fd = os.open(new, os.O_CREAT | os.O_WRONLY)
@@ -152,6 +153,7 @@ def test_rename_onto_a_file_fails_while_somebody_writes(world, server):
     a, b = mount.path("batch", "a"), mount.path("batch", "b")
     put(a, b"bytes of a")
     put(b, b"bytes of b")
+    wait_let_go(mount, b)
     fd = os.open(a, os.O_RDWR)
     os.pwrite(fd, b"B", 0)
     os.close(os.dup(fd))  # published, and still open

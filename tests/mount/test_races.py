@@ -188,6 +188,8 @@ def test_rename_onto_a_file_fails(server, world):
     a, b = mount.path("batch", "a"), mount.path("batch", "b")
     put(a, b"bytes of a")
     put(b, b"bytes of b")
+    wait_let_go(mount, a)
+    wait_let_go(mount, b)
     ids = xattr(a, "file_id"), xattr(b, "file_id")
     server.faults([{"op": "complete", "action": "status", "status": 400, "times": 0}])
     with pytest.raises(OSError) as info:

@@ -59,6 +59,8 @@ def test_document(server, mount, source):
     assert before["service_url"] == server.url and before["purpose"] is None
     assert before["state_dir"] == mount.state and before["files"] == []
     run(["cp", source, mount.path("batch", "f")])
+    # The close does not wait for its RELEASE, with which the bytes go to the cache.
+    wait_until(lambda: status(mount)["space"]["cache_used"], "it is in the cache")
     after = status(mount)
     assert after["totals"]["completed"] == 1 and after["files"] == []
     assert after["totals"]["completed_bytes"] == os.path.getsize(source)
@@ -223,6 +225,8 @@ def test_metrics_count(world, source):
     run(["cp", source, mount.path("batch", "f")])
     run(["cmp", source, mount.path("batch", "f")])
     os.unlink(mount.path("batch", "f"))
+    # No close waits for its RELEASE, with which the staged bytes go.
+    wait_until(lambda: metrics(mount)["uploadfs_staging_bytes"] == 0, "nothing is staged")
     values = metrics(mount)
     size = os.path.getsize(source)
     assert values['uploadfs_publications_total{outcome="completed"}'] == 1

@@ -190,10 +190,14 @@ except OSError as exc:
 
 
 def provoke_reading(told, server, mount):
+    def copies():
+        return glob.glob(os.path.join(mount.state, "cache", ".fetch", "*"))
+
     def cut(file):
         file.read()
-        (copied,) = glob.glob(os.path.join(mount.state, "cache", ".fetch", "*"))
-        os.truncate(copied, 10)
+        # That of what was read before goes with its RELEASE, for which no close waits.
+        wait_until(lambda: len(copies()) == 1, "its copy alone is there")
+        os.truncate(copies()[0], 10)
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         file.seek(0)
 
