@@ -113,7 +113,7 @@ def installed(world, package):
         shutil.copy(package, world.path("uploadfs.deb"))
         # The database of manual pages is that of the whole system: it would take longer than
         # all else. And some images leave out manual pages.
-        inside.bash("rm -f /var/lib/man-db/auto-update /etc/dpkg/dpkg.cfg.d/*; mkdir /mnt/openai")
+        inside.bash("rm -f /var/lib/man-db/auto-update /etc/dpkg/dpkg.cfg.d/*; mkdir -p /mnt/openai")
         inside.run("dpkg", "-i", world.path("uploadfs.deb"), timeout=120)
         inside.write("/etc/openai.key", KEY + "\n", 0o600)
         yield inside
