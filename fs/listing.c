@@ -13,6 +13,7 @@
 
 #define PAGE_LIMIT 10000     /* the API's maximum */
 #define FAILED_AGAIN_MS 1000 /* after a failure the next fetch waits so long */
+#define PATIENCE_MS 10000    /* without a page: then what was known before is the answer */
 #define FILES_MAX 10000000   /* more would be a server that pages for ever */
 #define PAGES_MAX 20000	     /* and so would these, with next to nothing on each */
 #define RESUMES_MAX 8	     /* pages that begin behind a File that is gone by then */
@@ -64,6 +65,7 @@ struct listing {
 	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
 	uint64_t newest_ms; /* and that of any kind */
 	uint64_t failed_ms; /* when the last one failed, if it did */
+	uint64_t moved_ms;  /* when a page of the one under way came last, or it began */
 	int failed;	    /* with which negative errno; 0: it did not */
 	/* of the fetch under way: of who starts it, then the thread's */
 	bool whole;
@@ -207,6 +209,7 @@ static void finish(struct listing *l, int err)
 	known = l->known;
 	w = take_waiters(l, err || l->whole);
 	more = l->fetching = l->waiters != NULL;
+	l->moved_ms = clock_mono_ms();
 	pthread_mutex_unlock(&l->lock);
 	answer(w, err, known);
 	if (more)
@@ -221,6 +224,7 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 	struct listing *l = arg;
 
 	pthread_mutex_lock(&l->lock);
+	l->moved_ms = clock_mono_ms();
 	if (!l->stopping) {
 		l->reply.there = true;
 		l->reply.err = *err;
@@ -356,17 +360,35 @@ static void take_page(struct listing *l, const struct reply *r)
 	}
 }
 
+/*
+ * Until there is a reply, or the thread has to end. Who waits for a service that
+ * gives none is answered from what is known, if anything is. Under lock.
+ */
+static void await_reply(struct listing *l)
+{
+	struct waiter *w;
+	uint64_t until;
+
+	while (!l->stopping && !l->reply.there) {
+		until = l->waiters && l->known ? l->moved_ms + PATIENCE_MS : UINT64_MAX;
+		if (clock_mono_ms() < until) {
+			clock_cond_wait(&l->wake, &l->lock, until);
+			continue;
+		}
+		w = take_waiters(l, true);
+		pthread_mutex_unlock(&l->lock);
+		answer(w, -ETIMEDOUT, true);
+		pthread_mutex_lock(&l->lock);
+	}
+}
+
 static void *listing_thread(void *arg)
 {
 	struct listing *l = arg;
 	struct reply r;
 
 	pthread_mutex_lock(&l->lock);
-	while (!l->stopping) {
-		if (!l->reply.there) {
-			pthread_cond_wait(&l->wake, &l->lock);
-			continue;
-		}
+	for (await_reply(l); !l->stopping; await_reply(l)) {
 		r = l->reply;
 		l->reply.there = false;
 		pthread_mutex_unlock(&l->lock);
@@ -432,9 +454,12 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 		start = !l->fetching;
 		l->fetching = true;
 		w = NULL;
+		pthread_cond_signal(&l->wake);
 	} else if (fresh && !whole && due_ahead(l, max_age_ms, whole_age_ms, &whole)) {
 		start = l->fetching = true;
 	}
+	if (start)
+		l->moved_ms = clock_mono_ms();
 	pthread_mutex_unlock(&l->lock);
 	if (w) {
 		w->cb(w->arg, err, known);
@@ -500,7 +525,7 @@ int listing_new(const struct listing_config *cfg, struct listing **ret)
 		return -ENOMEM;
 	l->cfg = *cfg;
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_cond_init(&l->wake, NULL);
+	clock_cond_init(&l->wake);
 	r = -pthread_create(&l->thread, NULL, listing_thread, l);
 	if (r) {
 		l->stopping = true;

@@ -11,7 +11,8 @@
  * is over, but the pages of the very first one each as it comes.
  *
  * Threads: any; apply(), known() and the callbacks run on that thread (a callback also at once,
- * when what is known is young enough), without locks held. Never blocks.
+ * when what is known is young enough, and listing_stop() on its caller's), without locks
+ * held. Never blocks, but for listing_stop(), which waits for that thread.
  */
 #ifndef UPLOADFS_FS_LISTING_H
 #define UPLOADFS_FS_LISTING_H
@@ -59,7 +60,8 @@ void listing_free(struct listing *l); /* after listing_stop() and api_free(); NU
 /*
  * Calls cb once a whole list no older than max_age_ms was applied: at once, or
  * after a fetch, also one that was under way already. err: negative errno when that
- * fetch failed; known tells whether an older one stands.
+ * fetch failed, -ETIMEDOUT when an older list is known and no page came for 10 s (the
+ * fetch goes on); known tells whether an older one stands.
  */
 typedef void listing_cb(void *arg, int err, bool known);
 void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg);

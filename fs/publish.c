@@ -86,30 +86,6 @@ static struct publish *next_due_locked(struct publisher *pr, uint64_t now, uint6
 	return due;
 }
 
-static void wait_locked(struct publisher *pr, uint64_t until_ms)
-{
-	struct timespec ts;
-
-	if (until_ms == UINT64_MAX) {
-		pthread_cond_wait(&pr->wake, &pr->lock);
-		return;
-	}
-	/* The condition uses the monotonic clock of the system; a replaced clock
-	 * in a test only makes us look more often. */
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	uint64_t now = clock_mono_ms(), ms = until_ms > now ? until_ms - now : 0;
-
-	if (ms > 1000)
-		ms = 1000;
-	ts.tv_sec += (time_t)(ms / 1000);
-	ts.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (ts.tv_nsec >= 1000000000L) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000L;
-	}
-	pthread_cond_timedwait(&pr->wake, &pr->lock, &ts);
-}
-
 /* Takes the next publication to look at, with a reference; NULL when stopped. */
 static struct publish *take_next(struct publisher *pr)
 {
@@ -130,7 +106,7 @@ static struct publish *take_next(struct publisher *pr)
 			break;
 		pr->stepping = false;
 		pthread_cond_broadcast(&pr->idle);
-		wait_locked(pr, next);
+		clock_cond_wait(&pr->wake, &pr->lock, next);
 	}
 	if (p) {
 		pr->stepping = true;
@@ -189,7 +165,6 @@ static void *publisher_main(void *arg)
 int publisher_new(const struct publisher_config *cfg, struct publisher **ret)
 {
 	struct publisher *pr = calloc(1, sizeof(*pr));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!pr)
@@ -203,11 +178,8 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret)
 		pr->cfg.live_step = PUBLISH_LIVE_STEP;
 	pr->run_tail = &pr->run_head;
 	pthread_mutex_init(&pr->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pr->wake, &attr);
-	pthread_cond_init(&pr->idle, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&pr->wake);
+	clock_cond_init(&pr->idle);
 	r = -pthread_create(&pr->thread, NULL, publisher_main, pr);
 	if (r) {
 		pthread_cond_destroy(&pr->wake);

@@ -189,6 +189,47 @@ static void test_all_pages(void **state)
 	assert_int_equal(fake_api_calls(api, FAKE_LIST), 4);
 }
 
+/* A service that gives no answer: what was known before is the answer after a while. */
+static void test_patience(void **state)
+{
+	struct answer a[4] = { 0 };
+
+	(void)state;
+	add_files(3);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	listing_want(listing, 0, on_answer, &a[0]);
+	now_ms += 60000;
+	listing_want(listing, 0, on_answer, &a[1]);
+	/* Nothing is known yet. */
+	assert_true(!a[0].calls && !a[1].calls);
+	fake_api_release(api, FAKE_LIST);
+	wait_for(&a[1].calls, 1);
+	assert_true(wholes == 1 && a[0].err == 0 && a[1].err == 0);
+
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	now_ms += 60000;
+	for (unsigned i = 1; i < 4; i++) {
+		listing_want(listing, 1000, on_answer, &a[i]);
+		now_ms += i < 3 ? 4999 : 0;
+	}
+	assert_true(a[1].calls == 1 && !a[2].calls && !a[3].calls);
+	now_ms += 2;
+	for (unsigned i = 1; i < 4; i++)
+		wait_for(&a[i].calls, 1 + (i == 1));
+	for (unsigned i = 1; i < 4; i++)
+		assert_true(a[i].err == -ETIMEDOUT && a[i].known);
+	/* The fetch goes on, and who comes now does not wait. */
+	assert_true(wholes == 1);
+	listing_want(listing, 1000, on_answer, &a[0]);
+	wait_for(&a[0].calls, 2);
+	assert_int_equal(a[0].err, -ETIMEDOUT);
+	fake_api_release(api, FAKE_LIST);
+	wait_for(&wholes, 2);
+	listing_want(listing, 100000, on_answer, &a[0]);
+	wait_for(&a[0].calls, 3);
+	assert_true(a[0].err == 0 && fake_api_calls(api, FAKE_LIST) == 2);
+}
+
 /* Until no fetch is under way, not even one that nobody waits for. */
 static void settle(void)
 {
@@ -482,6 +523,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_all_pages),
+		TEST(test_patience),
 		TEST(test_newest),
 		TEST(test_ahead),
 		TEST(test_behind_known),
