@@ -112,7 +112,7 @@ static int look(const struct opts *o)
 	if (e && is_dead(e->path)) {
 		r = remove_dead(e->path);
 		r = r ? r : 1;
-	} else if (e && !strcmp(e->source, o->fsname)) {
+	} else if (e) {
 		log_error("%s is mounted on %s already; see uploadfs status, or unmount it first",
 			  e->source, e->path);
 		r = -EBUSY;

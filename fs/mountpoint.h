@@ -11,7 +11,7 @@ struct opts;
 
 /*
  * Before a mount: takes away what daemons that died have left there (ENOTCONN, "Transport endpoint
- * is not connected"), and sees whether the same is mounted there already, and allow_other allowed.
+ * is not connected"), and sees whether one that lives is mounted there, and allow_other allowed.
  * Asks what is mounted there, in a child process and for three seconds at most. 0; -EBUSY, -EPERM
  * or another errno after a log line.
  */

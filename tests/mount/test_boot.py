@@ -450,6 +450,13 @@ def test_mount_by_hand(inside, server):
                                                        code=None).stderr
     result = inside.run("mount", "-t", "uploadfs", server.url, "/mnt/u", code=BUSY)
     assert "already" in result.stderr
+    # Nor another service over it, by whomever.
+    for user in ([], AS_USER):
+        result = inside.run(*user, "uploadfs", "local:/srv/o", "/mnt/u", "-o",
+                            "state_dir=/srv/never", code=None)
+        assert result.returncode and len(types_of(inside)) == 1
+        assert (f"{server.url} is mounted on /mnt/u already; see uploadfs status, or unmount it "
+                "first" in result.stderr) == (not user)
     # The daemon dies; mount and umount go on.
     for pid in inside.processes("/mnt/u"):
         os.kill(pid, signal.SIGKILL)
