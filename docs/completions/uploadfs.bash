@@ -16,13 +16,28 @@ _uploadfs_mounts() {
 	done </proc/self/mounts
 }
 
+# The value of an option that is a path, behind what stands before it.
+_uploadfs_path() {
+	local kind=-f
+	[ "$3" = state_dir ] && kind=-d
+	mapfile -t COMPREPLY < <(compgen -P "$1" $kind -- "$2")
+	compopt -o filenames 2>/dev/null
+}
+
 # The last word of a list with commas: what stands before it is kept.
 _uploadfs_word() {
 	local before="" current=$1
 	case $current in
 	*,*) before=${current%,*}, ;;
 	esac
-	COMPREPLY=($(compgen -P "$before" -W "$_uploadfs_options" -- "${current##*,}"))
+	current=${current##*,}
+	case $current in
+	api_key_file=* | ca_file=* | config=* | log_file=* | proxy_auth_file=* | state_dir=*)
+		_uploadfs_path "$before${current%%=*}=" "${current#*=}" "${current%%=*}"
+		return
+		;;
+	esac
+	COMPREPLY=($(compgen -P "$before" -W "$_uploadfs_options" -- "$current"))
 	case ${COMPREPLY[0]-} in
 	*=) compopt -o nospace 2>/dev/null ;;
 	esac
@@ -34,7 +49,13 @@ _uploadfs_of() {
 	-*) COMPREPLY=($(compgen -W "$words --help" -- "$current")) ;;
 	*)
 		case $command in
-		recover) COMPREPLY=($(compgen -W "list publish discard" -- "$current") $(compgen -d -- "$current")) ;;
+		recover)
+			if [[ " ${COMP_WORDS[*]:2:COMP_CWORD-2} " =~ " "(list|publish|discard)" " ]]; then
+				mapfile -t COMPREPLY < <(compgen -d -- "$current")
+			else
+				COMPREPLY=($(compgen -W "list publish discard" -- "$current"))
+			fi
+			;;
 		wait) COMPREPLY=($(compgen -f -- "$current")) ;;
 		doctor) COMPREPLY=($(compgen -W "local: azure:https://" -- "$current") $(compgen -d -- "$current")) ;;
 		*) mapfile -t COMPREPLY < <(compgen -W "$(_uploadfs_mounts)" -- "$current") ;;
@@ -44,14 +65,15 @@ _uploadfs_of() {
 }
 
 _uploadfs() {
-	local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+	local current=${COMP_WORDS[COMP_CWORD]} list
 	COMPREPLY=()
-	# bash takes "close=async" apart: put it together again.
-	if [[ $COMP_LINE =~ (^|[[:space:]])-o[[:space:]]*([^[:space:]]*)$ ]]; then
-		_uploadfs_word "${BASH_REMATCH[2]}"
-		if [[ $current == "=" || $before == "=" ]]; then
-			COMPREPLY=("${COMPREPLY[@]##*=}")
-		fi
+	# bash takes "close=async" and "1M:2M" apart: the list is put together again, and of what is
+	# offered only that is given which stands in place of bash's last word.
+	if [[ ${COMP_LINE:0:COMP_POINT} =~ [[:space:]]-o[[:space:]]*([^[:space:]]*)$ ]]; then
+		list=${BASH_REMATCH[1]}
+		_uploadfs_word "$list"
+		[[ $current == *[!=:]* ]] || current=
+		[[ $list == *[=:]* ]] && COMPREPLY=("${COMPREPLY[@]#"${list%"$current"}"}")
 		return
 	fi
 	if [ "$COMP_CWORD" -gt 1 ]; then

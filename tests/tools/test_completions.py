@@ -1,6 +1,9 @@
 """Completion: what bash offers, and that no option of the program is missing in it."""
 import os
+import pty
 import re
+import select
+import signal
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -49,7 +52,7 @@ def test_subcommands_and_their_options():
     assert len(names) >= 6 and set(names) <= set(offered("uploadfs "))
     assert offered("uploadfs sta") == ["status"]
     assert offered("uploadfs status --") == ["--watch", "--json", "--help"]
-    assert "discard" in offered("uploadfs recover ")
+    assert offered("uploadfs recover ") == ["list", "publish", "discard"]
     for name in names:
         assert "--help" in offered(f"uploadfs {name} -")
 
@@ -59,6 +62,11 @@ def test_words_of_o():
     assert offered("uploadfs -o ro,list") == ["ro,list_ttl="]
     assert offered("uploadfs -o close=a") == ["async"]
     assert offered("uploadfs /mnt -o ro,log_format=") == ["json", "text"]
+    levels = ["debug", "error", "info", "warn"]
+    assert offered("uploadfs -o part_size=8M,log_l") == [f"8M,log_level={x}" for x in levels]
+    assert offered("uploadfs -o part_size=8M,keep_old,log_level=") == levels
+    assert offered("uploadfs -o part_size=8M,log_level=d") == ["debug"]
+    assert offered("uploadfs -oro,close=a") == ["async"]
     assert offered("uploadfs -") == ["-f", "-d", "-o", "-h", "-V", "--help", "--version"]
 
 
@@ -67,6 +75,41 @@ def test_directories(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "mnt-file").touch()
     assert sorted(offered("uploadfs mnt", tmp_path)) == ["mnt-a", "mnt-b"]
+    assert offered("uploadfs -o ro,api_key_file=mnt-f", tmp_path) == ["mnt-file"]
+    assert sorted(offered("uploadfs -o ca_file=", tmp_path)) == ["mnt-a", "mnt-b", "mnt-file"]
+    assert sorted(offered("uploadfs recover publish mnt", tmp_path)) == ["mnt-a", "mnt-b"]
+    assert sorted(offered("uploadfs -o ro,state_dir=mnt", tmp_path)) == ["mnt-a", "mnt-b"]
+
+
+def typed(keys, cwd):
+    """The line that a real bash, of a terminal's and with no completions but these, ends with."""
+    pid, fd = pty.fork()
+    if not pid:
+        os.chdir(cwd)
+        os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"],
+                   {"PATH": os.environ["PATH"], "PS1": "$ ", "TERM": "dumb",
+                    "INPUTRC": "/dev/null", "HOME": str(cwd)})
+    out = b""
+    try:
+        # The line is printed, not run; what comes before is the echo of a terminal.
+        os.write(fd, f"source {BASH}; complete -F _uploadfs echo\n".encode())
+        os.write(fd, f"echo {keys}\necho E''ND\n".encode())
+        while b"\nEND" not in out.replace(b"\r", b""):
+            assert select.select([fd], [], [], 60)[0], out
+            out += os.read(fd, 4096)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(fd)
+    lines = out.decode().replace("\r", "").split("\n")
+    return lines[lines.index("END") - 2]
+
+
+def test_in_a_real_bash(tmp_path):
+    (tmp_path / "key of mine").touch()
+    assert typed("-o part_size=8M,log_l\td\t", tmp_path) == "-o part_size=8M,log_level=debug"
+    assert typed("-o ro,api_key_file=k\t", tmp_path) == "-o ro,api_key_file=key of mine"
+    assert typed("-o list_ttl=1,hold_t\t3", tmp_path) == "-o list_ttl=1,hold_timeout=3"
 
 
 def test_zsh_parses():
