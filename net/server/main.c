@@ -55,7 +55,25 @@ struct config {
 
 static int bad(const char *option, const char *value)
 {
-	fprintf(stderr, "uploads-server: bad value for --%s: %s\n", option, value);
+	fprintf(stderr, "uploads-server: bad value for --%s: %s; see --help\n", option, value);
+	return -EINVAL;
+}
+
+static int bad_flavor(const char *value)
+{
+	fprintf(stderr,
+		"uploads-server: bad value for --flavor: %s; use openai, azure, sequential or "
+		"files-only\n",
+		value);
+	return -EINVAL;
+}
+
+static int bad_listen(const char *value)
+{
+	fprintf(stderr,
+		"uploads-server: bad value for --listen: %s; use ADDR:PORT, with an IPv6 address "
+		"in brackets: [::1]:8080\n",
+		value);
 	return -EINVAL;
 }
 
@@ -105,6 +123,8 @@ static int parse_listen(const char *text, struct config *cfg)
 			return -EINVAL;
 		port = end[1] ? end + 1 : NULL;
 		*end = '\0';
+	} else if (port != strchr(addr, ':')) {
+		return -EINVAL; /* which of the colons is before the port? */
 	}
 	if (port) {
 		*port++ = '\0';
@@ -194,9 +214,9 @@ static int take_option(struct config *cfg, int opt, const char *name)
 		cfg->opts.dir = optarg;
 		return 0;
 	case OPT_LISTEN:
-		return parse_listen(optarg, cfg) ? bad(name, optarg) : 0;
+		return parse_listen(optarg, cfg) ? bad_listen(optarg) : 0;
 	case OPT_FLAVOR:
-		return flavor_parse(optarg, &cfg->opts.flavor) ? bad(name, optarg) : 0;
+		return flavor_parse(optarg, &cfg->opts.flavor) ? bad_flavor(optarg) : 0;
 	case OPT_NO_RANGE:
 		cfg->opts.no_range = true;
 		return 0;
@@ -245,6 +265,10 @@ static int parse_args(int argc, char **argv, struct config *cfg)
 	}
 	if (err)
 		return err;
+	if (!cfg->opts.dir && !cfg->sink) {
+		fputs("uploads-server: --dir is missing; use --dir DIR, and see --help\n", stderr);
+		return -EINVAL;
+	}
 	if (!cfg->opts.dir != cfg->sink || (cfg->sink && cfg->list) ||
 	    (cfg->opts.sink_files && !cfg->sink) || optind < argc) {
 		fputs(usage_text, stderr);

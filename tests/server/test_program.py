@@ -46,6 +46,16 @@ def test_bad_arguments(tmp_path, args):
     assert not (tmp_path / "d").exists()
 
 
+def test_what_to_give_instead(tmp_path):
+    """The next step for words that people get wrong."""
+    assert "--dir is missing; use --dir DIR" in run().stderr
+    text = run("--dir", tmp_path / "d", "--flavor", "azur").stderr
+    assert "azur; use openai, azure, sequential or files-only\n" in text
+    for listen in ("::1:18082", "::1"):
+        text = run("--dir", tmp_path / "d", "--listen", listen).stderr
+        assert f"{listen}; use ADDR:PORT, with an IPv6 address in brackets: [::1]:8080" in text
+
+
 @pytest.mark.parametrize("args, said", [
     (["--listen", "example.invalid:0"], "not an IP address"),
     (["--listen", "0.0.0.0:0"], "without a key"),
