@@ -145,7 +145,7 @@ struct publish {
 	size_t abandoned_count;
 	size_t abandoned_before; /* of the first so many no cancel is under way: to be asked for */
 	bool abandoned_due;	 /* now, as the service answers */
-	struct api_error first_err; /* what is reported if a probe finds the Upload alive */
+	struct api_error first_err;  /* what is reported if a probe finds the Upload alive */
 	enum errmap_call first_call; /* what it was the answer to */
 	char md5[DIGEST_HEX_SIZE];
 	char file_id[API_ID_MAX + 1];
