@@ -99,8 +99,11 @@ int cli_tell_left(const char *dir, bool closed);
 #define CLI_NOT_CLOSED \
 	"not closed by its writer; write it again, remove it, or set user.upload.publish to 1"
 
-/* Unmounts it, as mountpoint_release() does. 0, or a negative errno after a message. */
-int cli_fusermount(const char *mount);
+/*
+ * Unmounts what a dead daemon has left, also where it is in use: nobody answers there any more. 0,
+ * or a negative errno after a message.
+ */
+int cli_detach(const char *mount);
 void cli_sleep_ms(unsigned ms); /* returns early at a signal */
 
 #endif

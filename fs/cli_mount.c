@@ -220,9 +220,9 @@ uint64_t cli_total(const struct json *doc, const char *key)
 	return cli_number(json_get(doc, "totals"), key);
 }
 
-int cli_fusermount(const char *mount)
+int cli_detach(const char *mount)
 {
-	int r = mountpoint_release(mount, false);
+	int r = mountpoint_release(mount, true);
 
 	/* fusermount3 says itself why it does not. */
 	if (r == -ENOENT && geteuid() != 0)

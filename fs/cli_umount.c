@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/busy.h"
 #include "fs/cli.h"
 #include "fs/helper.h"
 #include "fs/mountpoint.h"
@@ -28,9 +29,10 @@ static const char help[] =
 	"drain_timeout at most), unmounts, and names what is not published: that is kept\n"
 	"in the state directory. What was closed is published by the next mount; what\n"
 	"was not (aborted) waits for you. Empty files stay there and are not named.\n"
-	"With files open for writing it refuses. Removes what a daemon that died has\n"
+	"With files open, for writing or for reading, and with a program in one of its\n"
+	"directories it refuses, as umount does. Removes what a daemon that died has\n"
 	"left, too.\n"
-	"  --force     also with files open for writing: they come back as aborted\n"
+	"  --force     in use as well; what is open for writing comes back as aborted\n"
 	"  --timeout   seconds to wait; it goes on unmounting after that\n"
 	"Exit status: 0 unmounted, all is published; 1 not unmounted, or something is\n"
 	"  not published, aborted files too; 2 wrong usage; 3 the time is over; 4 no\n"
@@ -53,6 +55,14 @@ static int refuse_open_files(const char *mount, const struct json *doc)
 	}
 	if (named > NAMED_MAX)
 		fprintf(stderr, "  and %u more\n", named - NAMED_MAX);
+	return CLI_FAILED;
+}
+
+static int refuse_users(const char *mount, const struct busy *who)
+{
+	cli_error("%s: it is busy: process %d (%s) is in it; fuser -vm %s names all; end them, or "
+		  "use --force",
+		  mount, (int)who->pid, who->name, mount);
 	return CLI_FAILED;
 }
 
@@ -175,7 +185,7 @@ static int remove_dead(const char *mount)
 		cli_error("%s: it was being unmounted already", mount);
 		return CLI_OK;
 	}
-	if (cli_fusermount(mount))
+	if (cli_detach(mount))
 		return CLI_FAILED;
 	cli_error("%s: its daemon had died; the next mount takes up its files", mount);
 	return CLI_OK;
@@ -185,6 +195,7 @@ static int umount_one(const char *mount, uid_t uid, bool force, uint64_t end_ms)
 {
 	struct json *doc = NULL;
 	int r = cli_read_status(mount, ANSWER_S, &doc, NULL);
+	struct busy who;
 
 	if (r == -ENOTCONN)
 		return remove_dead(mount);
@@ -192,6 +203,8 @@ static int umount_one(const char *mount, uid_t uid, bool force, uint64_t end_ms)
 		return cli_no_status(mount, r);
 	if (!force && cli_total(doc, "writing") + cli_total(doc, "streaming"))
 		r = refuse_open_files(mount, doc);
+	else if (!force && busy_find(mount, &who))
+		r = refuse_users(mount, &who);
 	else
 		r = end_daemon(mount, doc, uid, end_ms);
 	json_free(doc);

@@ -424,14 +424,56 @@ def test_umount_refuses_with_writers(world, server, mount):
     os.unlink(path)
 
 
+USERS = {"a directory": 'cd "$1"; echo ready; read x',
+         "reading": 'exec 7< "$1/f"; echo ready; read x',
+         # Published by the close of another descriptor, and still open for writing.
+         "writing": 'exec 7> "$1/g"; echo part >&7; echo ready; read x'}
+
+
+def test_umount_refuses_with_users(world, server, mount):
+    """As umount(8): whose directory it is, who reads, who may still write; unless forced."""
+    bash('echo x > "$1/f"', mount.path("batch"))
+    for how, script in USERS.items():
+        user = subprocess.Popen(["bash", "-c", script, "bash", mount.path("batch")],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            assert user.stdout.readline() == "ready\n", how
+            wait_until(lambda: '"publishing":0,"streaming":0,"writing":0' in cli(
+                world, "status", "--json", mount.mnt).stdout, "all is published")
+            text = cli(world, "umount", mount.mnt, code=1).stderr
+            assert f"{mount.mnt}: it is busy: process {user.pid} (bash) is in it" in text, how
+            assert is_mounted(mount.mnt) and mount.alive()
+            if how == "reading":
+                assert not cli(world, "umount", "--force", mount.mnt).stderr
+                assert mount.wait() == 0 and not is_mounted(mount.mnt)
+                mount.remount()
+        finally:
+            user.communicate("\n")
+    # What is only looked at is no use, nor a directory that a cp names.
+    fd = os.open(mount.path("batch"), os.O_PATH)
+    control = open(mount.path(".uploadfs", "status"), "rb")
+    assert not cli(world, "umount", mount.mnt).stderr
+    with pytest.raises(OSError):
+        control.close()
+    os.close(fd)
+    assert mount.wait() == 0
+    mount.remount()
+
+
 def test_umount_and_mounts_of_a_dead_daemon(world, server, mount):
-    """What a daemon that died has left is named, and removed."""
+    """What a daemon that died has left is named, and removed, also with something open there."""
+    path = mount.path("batch", "f")
+    bash('echo x > "$1"', path)
+    wait_until(lambda: xattr(path, "status") == "completed", "it is published")
+    held = open(path, "rb")
     mount.kill()
     assert "uploadfs umount" in cli(world, "status", mount.mnt, code=4).stderr
     text = cli(world, "mounts", mount.mnt, code=1).stdout
     assert f"{mount.mnt}  {server.url}  its daemon is dead: uploadfs umount {mount.mnt}" in text
     assert "had died" in cli(world, "umount", mount.mnt).stderr
     assert not is_mounted(mount.mnt)
+    with pytest.raises(OSError):
+        held.close()
     mount.remount()
 
 

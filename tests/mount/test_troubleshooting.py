@@ -358,6 +358,9 @@ def test_errors_of_subcommands(world, server, mount):
         with contextlib.suppress(OSError):
             os.close(fd)
     mount.remount()
+    fd = os.open(mount.path("batch"), os.O_RDONLY)
+    seen.see("Subcommands", cli(world, "umount", mount.mnt, code=1))
+    os.close(fd)
     seen.see("Subcommands", cli(world, "umount", mount.mnt, code=1))
     seen.end()
     mount.wait()
