@@ -13,6 +13,7 @@
 
 #include "fs/staging_impl.h"
 #include "net/clock.h"
+#include "net/log.h"
 
 #define DAMAGED_DIR "damaged"
 #define ROOM_ASKED_BYTES (64ULL << 20) /* the disk is asked again after so many bytes */
@@ -141,8 +142,11 @@ static int sweep_orphan(struct staging *sg, const char *id)
 	staging_name(name, id, STAGED_DATA);
 	if (fstatat(sg->dirfd, name, &sb, AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	if (sb.st_size)
+	if (sb.st_size) {
+		log_error("staging/%s: no record says what it is; set aside in staging/damaged",
+			  id);
 		return staging_set_aside(sg, id);
+	}
 	return unlinkat(sg->dirfd, name, 0) ? -errno : 0;
 }
 

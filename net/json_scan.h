@@ -57,7 +57,10 @@ struct json_value {
 
 void json_scan_init(struct json_scan *s, const char *text, size_t len);
 
-/* Goes into the next value if it begins with bracket ('{' or '['). False: it was not touched. */
+/*
+ * Goes into the next value if it begins with bracket ('{' or '['). False: it begins with something
+ * else and was not touched; or it is too deep, and the text is bad from then on.
+ */
 bool json_scan_open(struct json_scan *s, char bracket);
 /* The next member of an object; false: there is none any more, and the object lies behind. */
 bool json_scan_key(struct json_scan *s, struct json_slice *ret);

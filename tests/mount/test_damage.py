@@ -4,6 +4,8 @@ import glob
 import os
 import threading
 
+import pytest
+
 from harness import assert_published, make_file, run, wait_until, xattr
 
 
@@ -77,7 +79,8 @@ def test_changed_between_two_mounts(world, server):
     assert server.files() == [] and xattr(dest, "status") == "failed"
 
 
-def test_damaged_record(world, server):
+@pytest.mark.parametrize("how, left", [("cut", [".data", ".rec"]), ("gone", [".data"])])
+def test_damaged_record(world, server, how, left):
     """It is set aside with its data, said in the log, and nothing else suffers."""
     source = world.path("source")
     make_file(source, 300_000)
@@ -88,12 +91,14 @@ def test_damaged_record(world, server):
     mount.kill()
     run(["fusermount3", "-u", "-z", mount.mnt])
     record = staged(mount, ".rec")
-    with open(record, "r+b") as f:
-        f.truncate(os.path.getsize(record) // 2)
+    if how == "gone":
+        os.unlink(record)
+    else:
+        os.truncate(record, os.path.getsize(record) // 2)
     server.faults([])
     mount.start()
-    assert "set aside" in mount.log()
+    assert "set aside in staging/damaged" in mount.log()
     aside = os.listdir(os.path.join(mount.state, "staging", "damaged"))
-    assert sorted(os.path.splitext(name)[1] for name in aside) == [".data", ".rec"]
+    assert sorted(os.path.splitext(name)[1] for name in aside) == left
     run(["cp", source, mount.path("batch", "good")])
     assert_published(server, mount.path("batch", "good"), source)
