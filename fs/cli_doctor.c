@@ -398,7 +398,7 @@ static int examine(int argc, char **argv)
 
 	cli_doctor_line(FSTAB, argc, argv, &l);
 	if (l.argv)
-		cli_doctor_well(FSTAB ", %s: %s", l.mountpoint, l.source);
+		cli_doctor_well(FSTAB ", %s: its source is %s", l.mountpoint, l.source);
 	switch (opts_parse_doctor(l.argv ? l.argc : argc, l.argv ? l.argv : argv, &said, &o)) {
 	case OPTS_EXIT_OK:
 		break;

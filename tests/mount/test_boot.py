@@ -508,7 +508,7 @@ def test_doctor_of_a_line(inside, server):
             "api_key_file=/etc/openai.key 0 0\n")
     inside.write("/etc/fstab", line + "local:/srv/files /mnt/v fuse.uploadfs rw 0 0\n")
     text = doctor("/mnt/u")
-    assert f"/etc/fstab, /mnt/u: {server.url}\n" in text and "from /etc/openai.key" in text
+    assert f"/etc/fstab, /mnt/u: its source is {server.url}\n" in text and "from /etc/openai.key" in text
     assert f"{server.url} answers and takes the key" in text and "directory /srv/here" in text
     assert "/mnt/v" not in text and "ok     /mnt/u is free" in text
     assert "directory /srv/else" in doctor("-ostate_dir=/srv/else", "/mnt/../mnt/u")
@@ -521,26 +521,27 @@ def test_doctor_of_a_line(inside, server):
     assert "WRONG  the key file /etc/none: No such file" in text and "/mnt/u is free" in text
 
 
-def test_key_file_of_all_users(inside):
+@pytest.mark.plain
+def test_key_file_of_all_users(inside, server):
     """
     /etc/uploadfs.conf names a key file that is root's alone: another user's own key is taken, and
     without one he is told whose word it was. Root, or who names such a file himself, gets it or
     nothing.
     """
-    def doctor(*words, code=1, user=AS_USER):
-        result = inside.run(*user, "env", *words, "uploadfs", "doctor", "http://127.0.0.1:9/v1",
-                            "/mnt/u", code=code)
+    def doctor(*words, user=AS_USER):
+        result = inside.run(*user, "env", *words, "uploadfs", "doctor", server.url, "/mnt/u",
+                            code=None)
         return result.stdout + result.stderr
 
-    own = ("OPENAI_API_KEY=sk-mine-0123456789", "HOME=/nowhere")
+    own = ("OPENAI_API_KEY=" + KEY, "HOME=/nowhere")
     assert "the key is from OPENAI_API_KEY\n" in doctor(*own)
     assert "the key is from /etc/openai.key\n" in doctor(*own, user=[])
-    text = doctor("HOME=/nowhere", code=None)
+    text = doctor("HOME=/nowhere")
     assert "the key file /etc/openai.key: Permission denied; give one that you can read" in text
     assert "/etc/uploadfs.conf, line 1; see uploadfs.conf(5)" in text
     inside.write("/etc/own.conf", "api_key_file=/etc/openai.key\n")
     inside.bash("mkdir /nowhere; ln -s /etc/own.conf /nowhere/uploadfs.conf")
-    text = doctor(*own, "XDG_CONFIG_HOME=/nowhere", code=None)
+    text = doctor(*own, "XDG_CONFIG_HOME=/nowhere")
     assert "Permission denied" in text and "/nowhere/uploadfs.conf, line 1; see" in text
 
 

@@ -210,8 +210,6 @@ def test_doctor_finds(world, server, mnt, left):
     good, bad = doctor(world, *words, code=1)
     assert bad == [f"others can read the key file {path}; run chmod 600 {path}"]
     assert server.url + " answers" in good and mnt + " is free" in good
-    good, bad = doctor(world, "-o", state, "https://127.0.0.1:9/v1", mnt, code=1, key=None)
-    assert good and "https://127.0.0.1:9" in bad[0]
 
 
 def test_doctor_without_a_key(world, mnt):
