@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,9 +95,14 @@ static int read_file(struct opts_draft *d, FILE *f, const char *path)
 /* needed: it has to be there. */
 static int take_file(struct opts_draft *d, const char *path, bool needed)
 {
-	FILE *f = fopen(path, "re");
-	int rc;
+	/* A FIFO in its place must not stop us. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), rc;
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 
+	if (fd >= 0 && !f) {
+		close(fd);
+		return -ENOMEM;
+	}
 	if (!f && (needed || (errno != ENOENT && errno != ENOTDIR && errno != EACCES)))
 		return opts_fail("config file %s: %s; name a file that can be read", path,
 				 strerror(errno));

@@ -18,23 +18,39 @@ static void draft_init(struct opts_draft *d, struct opts *o)
 static void draft_release(struct opts_draft *d)
 {
 	opts_release(d->o);
+	opts_forget_origins(d);
 	buf_release(&d->mount);
+}
+
+static char *trim(char *text)
+{
+	char *end;
+
+	while (isspace((unsigned char)*text))
+		text++;
+	for (end = text + strlen(text); end > text && isspace((unsigned char)end[-1]);)
+		*--end = '\0';
+	return text;
 }
 
 /* The lines of text as one argument of -o. */
 static void join(char *text, struct buf *ret)
 {
-	char *line, *end;
+	char *line, *value;
 
 	while ((line = strsep(&text, "\n"))) {
-		while (isspace((unsigned char)*line))
-			line++;
-		for (end = line + strlen(line); end > line && isspace((unsigned char)end[-1]);)
-			*--end = '\0';
+		line = trim(line);
 		if (!*line || *line == '#')
 			continue;
 		must(!buf_addc(ret, ','));
-		opts_escape(ret, line);
+		value = strchr(line, '=');
+		if (value)
+			*value++ = '\0';
+		opts_escape(ret, trim(line));
+		if (value) {
+			must(!buf_addc(ret, '='));
+			opts_escape(ret, trim(value));
+		}
 	}
 }
 

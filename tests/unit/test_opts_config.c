@@ -164,6 +164,9 @@ static void test_bad_files(void **state)
 	assert_int_equal(mkdir(users, 0700), 0);
 	fails("ro", "uploadfs.conf");
 	assert_int_equal(rmdir(users), 0);
+	assert_int_equal(mkfifo(users, 0600), 0);
+	fails("ro", "uploadfs.conf is no file");
+	unlink(users);
 	fails("config=/nonexistent/file", "No such file");
 }
 
