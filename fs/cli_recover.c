@@ -172,7 +172,7 @@ static int publish_all(struct opts *o)
 	process_harden();
 	log_set_level((enum log_level)o->log_level);
 	log_set_json(o->log_json);
-	r = core_start(o, &core);
+	r = core_start(o, true, &core);
 	all = core_finish(&core, r ? 0 : DRAIN_S);
 	core_free(&core);
 	return !r && all ? CLI_OK : CLI_FAILED;

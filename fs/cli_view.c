@@ -156,7 +156,7 @@ static void put_reason(const struct json *doc, const struct json *file, struct b
 	else if (!strcmp(status, "aborted") && !*error)
 		buf_adds(out, CLI_NOT_CLOSED);
 	else if (!strcmp(status, "empty"))
-		buf_adds(out, "empty, stays here");
+		buf_adds(out, "stays here; the service has no empty Files");
 	else
 		buf_adds(out, cli_clean(error));
 	if (next)
@@ -189,7 +189,7 @@ static void plain_line(const struct json *doc, const struct json *f, const struc
 		buf_addf(out, " left  %s\n", cli_clean(cli_text(f, "path")));
 		return;
 	}
-	buf_addf(out, "%s  %s", cli_size(cli_number(f, "size")), cli_clean(cli_text(f, "path")));
+	buf_addf(out, "%10s  %s", cli_size(cli_number(f, "size")), cli_clean(cli_text(f, "path")));
 	if (!moves(f)) {
 		buf_adds(out, ": ");
 		put_reason(doc, f, out);

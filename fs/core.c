@@ -218,7 +218,7 @@ static int make_text(void *arg, enum super_control which, struct buf *ret)
 	return which == SUPER_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
 }
 
-static int start_super(struct core *c)
+static int start_super(struct core *c, bool ending)
 {
 	const struct opts *o = c->opts;
 	struct publisher_config pc = { .api = c->api,
@@ -230,6 +230,7 @@ static int start_super(struct core *c)
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
 				       .retry_first_s = o->retry_delay_s,
 				       .retry_max_s = RETRY_DELAY_MAX_S,
+				       .ending = ending,
 				       .renew_key = core_read_key,
 				       .renew_key_arg = c };
 	struct super_config sc = {
@@ -283,7 +284,7 @@ static int name_service(struct core *c)
 	return 0;
 }
 
-int core_start(struct opts *opts, struct core *c)
+int core_start(struct opts *opts, bool ending, struct core *c)
 {
 	int r;
 
@@ -301,7 +302,7 @@ int core_start(struct opts *opts, struct core *c)
 		r = start_api(c);
 	if (!r)
 		r = start_storage(c);
-	return r ? r : start_super(c);
+	return r ? r : start_super(c, ending);
 }
 
 bool core_finish(struct core *c, unsigned drain_s)

@@ -43,9 +43,9 @@ struct core {
 
 /*
  * Fills c, and takes up what an earlier daemon left. 0, or a negative errno after a log line;
- * core_finish() and core_free() are called in any case.
+ * core_finish() and core_free() are called in any case. ending: core_finish() follows at once.
  */
-int core_start(struct opts *opts, struct core *c);
+int core_start(struct opts *opts, bool ending, struct core *c);
 /*
  * Waits up to drain_s for what is closed, then ends publisher and API: who still waits is
  * answered. Blocks. Returns whether all that was written is a File; else says so in the log.

@@ -218,6 +218,7 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += timeout_s;
+	atomic_store(&pr->draining, true);
 	pthread_mutex_lock(&pr->lock);
 	while (r == 0 &&
 	       (count_under_way_locked(pr) || pr->side_calls || pr->run_head || pr->stepping))

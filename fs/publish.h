@@ -44,6 +44,7 @@ struct publisher_config {
 	void *renew_key_arg;
 	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
 	uint64_t retry_budget_ms;	     /* see publish_budget.h; 0: no limit */
+	bool ending; /* publisher_drain() follows at once: a log line promises no next try */
 };
 
 int publisher_new(const struct publisher_config *cfg, struct publisher **ret);

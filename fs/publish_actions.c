@@ -407,13 +407,17 @@ static void log_published(const struct publish *p, uint64_t ms)
 		{ "bytes", NULL, p->upload_bytes }, { "parts", NULL, p->part_count },
 		{ "milliseconds", NULL, ms },	    { "retries", NULL, p->again },
 	};
+	char parts[32] = "";
 
+	if (p->part_count) /* else it was sent whole */
+		snprintf(parts, sizeof(parts), " in %u part%s", p->part_count,
+			 p->part_count == 1 ? "" : "s");
 	log_event(LOG_LVL_INFO, fields, sizeof(fields) / sizeof(fields[0]),
-		  "%s/%s: published as %s, %llu bytes in %u parts, md5 %s, %llu ms after the "
-		  "close, %u retries",
+		  "%s/%s: published as %s, %llu bytes%s, md5 %s, %llu ms after the close, %u "
+		  "retries",
 		  p->upload_purpose, p->upload_filename, p->file_id,
-		  (unsigned long long)p->upload_bytes, p->part_count, p->md5,
-		  (unsigned long long)ms, p->again);
+		  (unsigned long long)p->upload_bytes, parts, p->md5, (unsigned long long)ms,
+		  p->again);
 }
 
 static void end_completed(struct publish *p)
@@ -428,9 +432,11 @@ static void end_completed(struct publish *p)
 		publish_act_end(p, OUTCOME_DROPPED);
 		return;
 	}
-	log_published(p, ms);
-	hist_add(&p->pr->times, ms);
-	atomic_fetch_add(&p->pr->bytes, p->upload_bytes);
+	if (p->news) {
+		log_published(p, ms);
+		hist_add(&p->pr->times, ms);
+		atomic_fetch_add(&p->pr->bytes, p->upload_bytes);
+	}
 	publish_finish(p, OUTCOME_COMPLETED);
 }
 

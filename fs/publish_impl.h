@@ -133,6 +133,7 @@ struct publish {
 	bool stale_unknown;    /* the complete in doubt was of bytes that were rewritten since */
 	bool complete_refused; /* what is being probed is a refused complete */
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written, "" when not known */
+	bool news;			/* that there is a File was not told yet */
 	bool recorded;			/* the first record was written */
 	bool unsaved;			/* a reply told more than the record on stable storage */
 	bool removal_noted;		/* dropped: the record says so */
@@ -180,7 +181,8 @@ struct publisher {
 	struct publish *run_head, **run_tail;
 	struct publish *all;
 	bool stop, stepping;
-	unsigned side_calls; /* cancels nobody waits for */
+	atomic_bool draining; /* what fails now is for the next daemon */
+	unsigned side_calls;  /* cancels nobody waits for */
 	uint64_t completed;
 	uint64_t ended[OUTCOME_DROPPED + 1];
 	atomic_ullong parts, bytes; /* any thread */

@@ -269,6 +269,8 @@ static void load_state(struct publish *p, const struct record *r)
 		p->complete_unknown = !found;
 		if (found)
 			p->phase = PHASE_CLEANUP;
+		/* Told is it when what it replaces is gone. */
+		p->news = found && p->in.superseded_count;
 		/* fall through */
 	case RECORD_HELD: /* its rename did not come in that life: published as it is named */
 	case RECORD_SEALED:

@@ -25,6 +25,7 @@ void publish_note_error(struct publish *p, int err, const char *text, const char
 
 static void log_failed(const struct publish *p, uint64_t delay_s)
 {
+	bool last = p->pr->cfg.ending || atomic_load(&p->pr->draining);
 	const struct log_field fields[] = {
 		{ "event", "failed", 0 },
 		{ "purpose", p->now.purpose, 0 },
@@ -36,9 +37,13 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 		{ "next_try_seconds", NULL, delay_s },
 	};
 
-	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]),
-		  "%s/%s: not published: %s; the bytes are kept, next try in %llu s",
-		  p->now.purpose, p->now.path, p->error, (unsigned long long)delay_s);
+	char next[48] = "tried again by the next mount";
+
+	if (!last)
+		snprintf(next, sizeof(next), "next try in %llu s", (unsigned long long)delay_s);
+	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]) - last,
+		  "%s/%s: not published: %s; the bytes are kept, %s", p->now.purpose, p->now.path,
+		  p->error, next);
 }
 
 static void fail(struct publish *p, int err, const char *text, const char *request_id,
@@ -233,6 +238,7 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	p->file_expires_at = ev->expires_at;
 	p->complete_unknown = false;
 	p->abandoned_due = true;
+	p->news = true;
 	p->phase = PHASE_CLEANUP;
 	/* Before anybody hears of it: else what is removed then could come back after a crash. */
 	publish_save_record(p, true);

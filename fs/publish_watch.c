@@ -242,9 +242,11 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 		p->info.under_way = false;
 		p->in.retry = false;
 	}
-	p->pr->ended[outcome]++;
-	if (outcome == OUTCOME_COMPLETED)
+	if (outcome != OUTCOME_COMPLETED || p->news)
+		p->pr->ended[outcome]++;
+	if (outcome == OUTCOME_COMPLETED && p->news)
 		p->pr->completed++;
+	p->news = false;
 	pthread_cond_broadcast(&p->pr->idle);
 	pthread_mutex_unlock(&p->pr->lock);
 }

@@ -56,7 +56,7 @@ int recover_all(struct staging *sg, struct super *s)
 	int err = staging_scan(sg, one, &rc);
 
 	if (rc.found || rc.damaged)
-		log_info("recovered %u staged files, %u damaged ones set aside", rc.found,
-			 rc.damaged);
+		log_info("recovered %u staged file%s, %u damaged set aside", rc.found,
+			 rc.found == 1 ? "" : "s", rc.damaged);
 	return err;
 }

@@ -289,11 +289,11 @@ def test_every_state_as_lines(world, server):
         text = wait_until(lambda: (lambda t: t if "aborted  " in t else None)(
             cli(world, "status", mount.mnt).stdout), "the killed one is aborted")
     lines = text.splitlines()
-    assert lines[0] == "writing     2.0 KiB  batch/open"
-    assert lines[1] == "held        2 B  batch/.name.AbC123: waits for its rename"
-    assert re.fullmatch(r"failed      99 B  batch/bad: HTTP 400 odd: no such thing \(request "
+    assert lines[0] == "writing        2.0 KiB  batch/open"
+    assert lines[1] == "held               2 B  batch/.name.AbC123: waits for its rename"
+    assert re.fullmatch(r"failed            99 B  batch/bad: HTTP 400 odd: no such thing \(request "
                         r"req_\w+\); .*; next try in \d+ s", lines[2])
-    assert lines[3] == ("aborted     2 B  batch/killed: not closed by its writer; write it again, "
+    assert lines[3] == ("aborted            2 B  batch/killed: not closed by its writer; write it again, "
                         "remove it, or set user.upload.publish to 1")
     assert lines[4] == ("0 publishing, 1 being written, 1 held, 1 failed, 1 aborted; 0 published "
                         "(0 B)")
@@ -443,12 +443,16 @@ def test_umount_refuses_with_users(world, server, mount):
             text = cli(world, "umount", mount.mnt, code=1).stderr
             assert f"{mount.mnt}: it is busy: process {user.pid} (bash) is in it" in text, how
             assert is_mounted(mount.mnt) and mount.alive()
-            if how == "reading":
+            if how == "writing":
                 assert not cli(world, "umount", "--force", mount.mnt).stderr
                 assert mount.wait() == 0 and not is_mounted(mount.mnt)
                 mount.remount()
         finally:
             user.communicate("\n")
+    # The File is no news to the next mount.
+    wait_until(lambda: xattr(mount.path("batch", "g"), "status") == "completed", "it is a File")
+    assert mount.log().count("batch/g: published as") == 1
+    assert "; 0 published (0 B)" in cli(world, "status", mount.mnt).stdout
     # What is only looked at is no use, nor a directory that a cp names.
     fd = os.open(mount.path("batch"), os.O_PATH)
     control = open(mount.path(".uploadfs", "status"), "rb")
