@@ -99,10 +99,10 @@ static int mountpoint_fail(const char *path, int err)
 }
 
 /*
- * One of our mounts whose daemon is dead: its path can't be asked for, but that of the directory
- * it is in can. The absolute path, or NULL when it is no such thing.
+ * One of our mounts whose daemon is dead, or which is of another user: its path can't be asked
+ * for, but that of the directory it is in can. The absolute path, or NULL when it is no such thing.
  */
-static char *dead_mount(const char *path)
+static char *mount_at(const char *path)
 {
 	char *parent = strdup(path), *slash, *dir, *abs = NULL;
 	struct mount_list list = { 0 };
@@ -134,9 +134,15 @@ static int resolve_mountpoint(struct opts *o)
 
 	if (stat(o->mountpoint, &st)) {
 		err = errno;
-		abs = mountpoint_is_dead(err) ? dead_mount(o->mountpoint) : NULL;
+		abs = mountpoint_is_dead(err) || err == EACCES ? mount_at(o->mountpoint) : NULL;
 		if (!abs)
 			return mountpoint_fail(o->mountpoint, err);
+		if (err == EACCES) {
+			free(abs);
+			return opts_fail("mountpoint %s is mounted by another user, without "
+					 "allow_other; name a directory of your own",
+					 o->mountpoint);
+		}
 		free(o->mountpoint);
 		o->mountpoint = abs;
 		return 0;

@@ -499,6 +499,11 @@ def test_of_another_user(world, server, mount):
     for words in (["status", mount.mnt], ["umount", mount.mnt]):
         result = run([*other, *words], check=False, env=sanitizer.options(world.dir))
         assert result.returncode == 4 and "another user" in result.stderr
+    for words in ([mount.mnt], ["doctor", mount.mnt]):
+        result = run([*other, *words], check=False,
+                     env={**sanitizer.options(world.dir), "OPENAI_API_KEY": KEY})
+        assert result.returncode == 2
+        assert f"mountpoint {mount.mnt} is mounted by another user, without" in result.stderr
     shared = world.mount(server, "allow_other")
     result = run([*other, "status", shared.mnt], env=sanitizer.options(world.dir))
     assert result.stdout.startswith("0 publishing")

@@ -89,18 +89,17 @@ static void test_plain(void **state)
 	(void)state;
 	buf_init(&b, 1 << 20);
 	cli_view_plain(doc, NULL, &b);
-	check(&b,
-	      "publishing   25%  1.0 MiB of 4.0 MiB  parts 1/4  1.0 MiB/s  0:03 left  "
-	      "batch/going.jsonl\n"
-	      "streaming     0%  0 B of 4.0 MiB  parts 1/4  0 B/s  -:-- left  "
-	      "batch/streaming.bin\n"
-	      "writing          100 B  batch/open\n"
-	      "held             100 B  batch/.h.AbC123: waits for its rename\n"
-	      "failed           100 B  user_data/bad.json: HTTP 400 bad; next try in 27 s\n"
-	      "aborted          100 B  batch/killed: not closed by its writer; write it again, "
-	      "remove it, or set user.upload.publish to 1\n"
-	      "1 publishing, 2 being written, 1 held, 1 failed, 1 aborted; 12 published (3.4 "
-	      "GiB)\n");
+	check(&b, "publishing   25%  1.0 MiB of 4.0 MiB  parts 1/4  1.0 MiB/s  0:03 left  "
+		  "batch/going.jsonl\n"
+		  "streaming     0%  0 B of 4.0 MiB  parts 1/4  0 B/s  -:-- left  "
+		  "batch/streaming.bin\n"
+		  "writing          100 B  batch/open\n"
+		  "held             100 B  batch/.h.AbC123: waits for its rename\n"
+		  "failed           100 B  user_data/bad.json: HTTP 400 bad; next try in 27 s\n"
+		  "aborted          100 B  batch/killed: not closed by its writer; write it again, "
+		  "remove it, or set user.upload.publish to 1\n"
+		  "1 publishing, 2 being written, 1 held, 1 failed, 1 aborted; 12 published (3.4 "
+		  "GiB)\n");
 	json_free(doc);
 }
 
