@@ -81,6 +81,9 @@ void process_detach(int ready_fd)
 	if (chdir("/") < 0)
 		log_warn("chdir /: %s", strerror(errno));
 	null = open("/dev/null", O_RDWR);
+	/* Then whoever reads what we print waits for our end. */
+	if (null < 0)
+		log_warn("/dev/null: %s; output stays open", strerror(errno));
 	for (int fd = 0; null >= 0 && fd < 3; fd++)
 		dup2(null, fd);
 	if (null > 2)
