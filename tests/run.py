@@ -192,6 +192,7 @@ def parse_tap(text, code):
 def stage_unit(run, res, name, san=""):
     sources = sorted(glob.glob(os.path.join(TESTS, "unit", "test_*.c")))
     names = [os.path.basename(x)[:-2] for x in sources]
+    names.sort(key=lambda x: x not in SLOW_UNITS)
     env = dict(run.env, CMOCKA_MESSAGE_OUTPUT="TAP", **sanitizer.options(""))
 
     def one(test):
@@ -257,6 +258,9 @@ def stage_pytest(run, res, name, folder, san="", select="", leave=()):
     if not res.passed and not res.failures:
         res.add(name, False, "no test ran")
 
+
+# Of the unit tests: they begin first, so that none is left over for the end.
+SLOW_UNITS = ("test_api", "test_api_raw", "test_staged_md5", "test_staged_race")
 
 # Many runs of a few paths, which the other tests take under TSan, too: with it they would take
 # longer than all the rest together. And the subcommands and the start, which have one thread.

@@ -73,9 +73,10 @@ class Listener:
 
     def _thread(self, func, *args):
         thread = threading.Thread(target=func, args=args)
+        # As one step: close() joins what it finds there.
         with self.lock:
+            thread.start()
             self.threads.append(thread)
-        thread.start()
 
     def _accept(self):
         while True:
