@@ -854,6 +854,8 @@ static void test_recover_held(void **state)
 	assert_int_equal(publish_hold(f.p, "a", 60), 0);
 	pub_wait(&f, &t, UNTIL_DURABLE);
 	assert_int_equal(told_err(&t), 0);
+	/* One whose id nobody heard could not be cancelled by the next life. */
+	rig_wait(&g, NULL, has_upload, &f);
 	crash(&f);
 	pub_recover(&g, &f, id, ".a.AbCdEf", "a");
 	pub_wait_ends(&f, 1);
