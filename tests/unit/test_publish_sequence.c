@@ -154,7 +154,8 @@ static bool two_recorded(void *arg)
 	bool ok;
 
 	pub_load_record(arg, &r);
-	ok = r.part_count == 2;
+	/* Before the data is on stable storage nothing is taken up: the record says "writing". */
+	ok = r.state == RECORD_SEALED && r.part_count == 2;
 	record_release(&r);
 	return ok;
 }
