@@ -75,6 +75,8 @@ def leave_rests(world, mount):
     bash('echo x > "$1/.rsync.AbC123"; : > "$1/nothing"', mount.path("user_data"))
     python(KILLED, mount.path("batch", "killed.csv"), check=False)
     wait_until(lambda: xattr(mount.path("batch", "killed.csv"), "status") == "aborted", "aborted")
+    # Its close comes back when it is safe, a moment before its end.
+    wait_until(lambda: xattr(mount.path("user_data", "nothing"), "status") == "empty", "empty")
 
 
 def test_watch(world, screen, openai):
