@@ -88,11 +88,11 @@ def test_format_and_document(server, mount):
     """Idle, and after a File, a failure, and reading: strictly read, and all of it documented."""
     idle = read(mount)
     mount.may_fail = True
-    server.faults([{"op": "complete", "match": "bad", "times": 0, "action": "status",
+    server.faults([{"op": "complete", "match": "wrong", "times": 0, "action": "status",
                     "status": 400}])
     source = make_file(mount.world.path("source"), 3 << 20)
     run(["cp", source, mount.path("batch", "good")])
-    run(["cp", source, mount.path("batch", "bad")], check=False)
+    run(["cp", source, mount.path("batch", "wrong")], check=False)
     bash('cat "$1" > /dev/null; ls "${1%/*}"', mount.path("batch", "good"))
     busy = read(mount)
     table = documented()
@@ -108,7 +108,7 @@ def test_format_and_document(server, mount):
         if family.kind == "counter":
             assert all(busy[name].samples[k] >= v for k, v in family.samples.items()), name
         assert set(family.samples) == set(busy[name].samples), f"{name}: samples come and go"
-    os.unlink(mount.path("batch", "bad"))
+    os.unlink(mount.path("batch", "wrong"))
 
 
 def text_of_document():

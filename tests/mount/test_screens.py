@@ -17,7 +17,7 @@ pytestmark = pytest.mark.plain
 # Two Parts of going.jsonl have been sent and get no answer; bad.jsonl is refused.
 HOLD = [{"op": "part", "match": "going", "nth": 4, "times": 0, "action": "stall",
          "when": "after"}]
-REFUSE = [{"op": "complete", "match": "bad", "times": 0, "action": "status", "status": 400,
+REFUSE = [{"op": "complete", "match": "bad.jsonl", "times": 0, "action": "status", "status": 400,
            "code": "invalid_jsonl", "message": "Line 17 is not JSON."}]
 WIDE = "報告書2026年度第一四半期学習データ一覧表最終版.jsonl"
 KILLED = ("import os, sys; f = open(sys.argv[1], 'w', 1); f.write('half\\n'); f.flush(); "

@@ -10,7 +10,7 @@ from users import AS_USER, give, user_mount
 
 pytestmark = pytest.mark.plain
 
-REFUSE = [{"op": "complete", "match": "bad", "times": 0, "action": "status", "status": 400}]
+REFUSE = [{"op": "complete", "match": "wrong", "times": 0, "action": "status", "status": 400}]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def mine(world, server):
     server.faults(REFUSE)
     source = give(make_file(os.path.join(mount.home, "source"), 1000))
     mount.run(["cp", source, mount.path("batch", "good")])
-    assert mount.run(["cp", source, mount.path("batch", "bad")], check=False).returncode == 1
+    assert mount.run(["cp", source, mount.path("batch", "wrong")], check=False).returncode == 1
     return mount
 
 
@@ -33,20 +33,20 @@ def test_subcommands(server, mine):
     good = mine.path("batch", "good")
     assert mine.uploadfs("wait", good).stdout == file_id + "\n"
     result = mine.uploadfs("wait", mine.mnt, check=False)
-    assert result.returncode == 1 and "batch/bad: not published: HTTP 400" in result.stderr
+    assert result.returncode == 1 and "batch/wrong: not published: HTTP 400" in result.stderr
     assert f"pid {mine.pid}, 0 under way, 1 failed" in mine.uploadfs("mounts", mine.mnt).stdout
     out = mine.uploadfs("doctor", "-o", f"state_dir={mine.state}", server.url, mine.mnt).stdout
     assert f"{mine.mnt} is mounted and answers" in out and "WRONG" not in out
     result = mine.uploadfs("umount", mine.mnt, check=False)
-    assert result.returncode == 1 and "batch/bad is not published" in result.stderr
+    assert result.returncode == 1 and "batch/wrong is not published" in result.stderr
     assert not is_mounted(mine.mnt) and mine.wait() == 1
     line = mine.uploadfs("recover", "list", mine.state).stdout
-    found = re.fullmatch(r"(\w+)  failed +1000 B  batch/bad  HTTP 400 .*\n", line)
+    found = re.fullmatch(r"(\w+)  failed +1000 B  batch/wrong  HTTP 400 .*\n", line)
     assert found, line
     server.faults([])
     text = mine.uploadfs("recover", "publish", server.url, mine.state).stderr
-    assert "batch/bad: published as file-" in text
-    assert sorted(x["filename"] for x in server.files()) == ["bad", "good"]
+    assert "batch/wrong: published as file-" in text
+    assert sorted(x["filename"] for x in server.files()) == ["good", "wrong"]
     assert mine.uploadfs("recover", "list", mine.state).stdout == ""
     mine.uploadfs("recover", "discard", "--all", mine.state)
 
