@@ -366,12 +366,23 @@ void faults_close(struct faults *f)
 	free(f);
 }
 
+/* Whole parts of the path: a text of hexadecimal digits would meet an id by chance. */
+static bool names_part_of(const char *path, const char *text)
+{
+	size_t len = strlen(text);
+
+	for (const char *at = path; (at = strstr(at, text)); at++)
+		if ((at == path || at[-1] == '/') && (!at[len] || at[len] == '/'))
+			return true;
+	return false;
+}
+
 static bool matches(const struct rule *rule, enum op op, const char *path, const char *filename)
 {
 	if (!(rule->ops >> op & 1))
 		return false;
-	return !rule->match || strstr(path, rule->match) ||
-	       (filename && strstr(filename, rule->match));
+	return !rule->match || (filename && strstr(filename, rule->match)) ||
+	       names_part_of(path, rule->match);
 }
 
 struct fault *faults_pick(struct faults *f, enum op op, const char *path, const char *filename)

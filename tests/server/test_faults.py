@@ -337,6 +337,10 @@ def test_match(server):
     assert server.content(b).status == 200
     assert server.request("GET", f"/files/{b}").status == 500
     assert server.request("GET", "/files").status == 200
+    # A part of an id is no match, wherever it stands.
+    for part in (b[:-1], b[1:], b[7:10]):
+        server.faults({"op": "get", "match": part, **fault})
+        assert server.request("GET", f"/files/{b}").status == 200
 
 
 @pytest.mark.parametrize("rule", [
