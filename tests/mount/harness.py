@@ -35,7 +35,7 @@ SAN = os.environ.get("UPLOADFS_SAN", "")
 KEY = "sk-test-4f9c2d7e81b3a650"
 SLOW = {"": 1, "asan": 2, "tsan": 4}[SAN]
 DEADLINE = 30 * SLOW  # seconds until a condition must hold
-TEST_LIMIT = 180 * SLOW  # seconds until the watchdog ends a test
+TEST_LIMIT = 120 * SLOW  # seconds until the watchdog ends a test
 MIB = 1 << 20
 GIB = 1 << 30
 
