@@ -64,9 +64,9 @@ LDFLAGS ?=
 ALL_CFLAGS = $(LANG_FLAGS) $(WARN) $(MODE_CFLAGS) -pthread $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(MODE_LDFLAGS) -pthread $(LDFLAGS)
 
-NET_SRCS := $(sort $(wildcard net/*.c))
+NET_SRCS := $(sort $(filter-out net/server/%,$(wildcard net/*/*.c)))
 SERVER_SRCS := $(filter-out net/server/main.c,$(sort $(wildcard net/server/*.c)))
-FS_SRCS := $(filter-out fs/main.c,$(sort $(wildcard fs/*.c)))
+FS_SRCS := $(sort $(wildcard fs/*/*.c))
 MAIN_SRCS := $(wildcard net/server/main.c fs/main.c)
 UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 # net/api.h in memory: linked with the unit tests that say "/* uses: fake_api */".
@@ -75,10 +75,11 @@ FAKE_API_USERS := $(if $(UNIT_SRCS),$(shell grep -l '^/\* uses: fake_api \*/' $(
 HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard tests/unit/*.c)))
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
-FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/opts*.c) fs/meta_log.c fs/mountpoint.c \
-	fs/mounts.c fs/names.c fs/record.c fs/record_file.c net/server/multipart.c \
-	$(addprefix net/,api_error.c api_json.c api_page.c api_text.c backoff.c bucket.c buf.c \
-	clock.c digest.c fdio.c http_head.c json.c json_scan.c log.c network.c url.c)
+FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) fs/meta/log.c \
+	$(addprefix fs/host/,mountpoint.c mounts.c) fs/tree/names.c \
+	$(addprefix fs/stage/,record.c record_file.c) net/server/multipart.c $(wildcard net/base/*.c) \
+	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
+	$(addprefix net/api/,error.c json.c page.c text.c)
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so)
@@ -88,7 +89,7 @@ MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
 DOC_FILES := $(wildcard README.md docs/*.md docs/*.json docs/packaging/uploadfs.conf)
-FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*.h net/server/*.h fs/*.h tests/unit/*.h \
+FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*/*.h fs/*/*.h tests/unit/*.h \
 	tests/fuzz/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
@@ -252,11 +253,11 @@ $(OUT)/%.o: %.c $(OUT)/.flags
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # An archive is written anew, so that a module that was removed leaves it; it
-# depends on the list of its members for the same reason.
+# depends on the list of its members for the same reason. q: folders share file names.
 define archive
 $(OUT)/$(1).a: $(call obj,$(2)) $(OUT)/.$(1).list
 	@echo '  AR      $$@'
-	$(Q)rm -f $$@ && ar rcs $$@ $(call obj,$(2))
+	$(Q)rm -f $$@ && ar qcs $$@ $(call obj,$(2))
 $(OUT)/.$(1).list: FORCE | $(OUT)/.deps-ok
 	@printf '%s\n' '$(2)' | cmp -s - $$@ || printf '%s\n' '$(2)' > $$@
 endef

@@ -11,19 +11,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/cli.h"
-#include "fs/core.h"
-#include "fs/helper.h"
-#include "fs/mountpoint.h"
-#include "fs/mounts.h"
-#include "fs/notify.h"
-#include "fs/ops.h"
-#include "fs/opts.h"
-#include "fs/process.h"
-#include "fs/publish.h"
-#include "fs/status.h"
-#include "fs/super.h"
-#include "net/log.h"
+#include "fs/cli/cli.h"
+#include "fs/daemon/core.h"
+#include "fs/host/helper.h"
+#include "fs/host/mountpoint.h"
+#include "fs/host/mounts.h"
+#include "fs/host/notify.h"
+#include "fs/fuse/ops.h"
+#include "fs/config/opts.h"
+#include "fs/host/process.h"
+#include "fs/publish/publisher.h"
+#include "fs/status/json.h"
+#include "fs/vfs/vfs.h"
+#include "net/base/log.h"
 
 #define FUSE_THREADS 8
 #define STOP_S 30	   /* what the end may take when nothing is to be sent any more */

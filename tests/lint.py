@@ -15,13 +15,13 @@ import sys
 
 # A third-party header and the files (as a regular expression) that may include it.
 OWNERS = [
-    (r"(cjson/)?cJSON\.h", r"net/json\.c", "cJSON"),
-    (r"openssl/.*", r"net/digest\.c", "OpenSSL"),
-    (r"curl/.*", r"net/http(_impl\.h|_xfer\.c|_end\.c|_conn\.c|_rate\.c|\.c)", "curl"),
+    (r"(cjson/)?cJSON\.h", r"net/base/json\.c", "cJSON"),
+    (r"openssl/.*", r"net/base/digest\.c", "OpenSSL"),
+    (r"curl/.*", r"net/http/(http_impl\.h|(xfer|end|conn|rate|thread)\.c)", "curl"),
     (r"microhttpd\.h", r"net/server/[^/]*\.[ch]", "libmicrohttpd"),
     # What includes these has FUSE, too.
-    (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h|fs/ops[a-z_]*\.h",
-     r"fs/ops[a-z_]*\.[ch]|fs/main\.c", "FUSE"),
+    (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h|fs/fuse/.*",
+     r"fs/fuse/[a-z_]*\.[ch]|fs/main\.c", "FUSE"),
 ]
 
 # Each with what to use instead.
@@ -93,7 +93,7 @@ def check_layering(tree):
         for n, header, quoted in tree.includes(path):
             if path.startswith("net/") and re.match(r"(\.\./)*fs/", header):
                 yield path, n, "net includes fs: " + header
-            if re.match(r"net/[^/]*$", path) and header.startswith("net/server/"):
+            if re.match(r"net/(?!server/)", path) and header.startswith("net/server/"):
                 yield path, n, "the client library includes the server: " + header
             if quoted and not os.path.exists(os.path.join(tree.root, header)):
                 yield path, n, "not a header of this tree, seen from its root: " + header

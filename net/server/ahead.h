@@ -14,7 +14,7 @@
 #ifndef UPLOADFS_NET_SERVER_AHEAD_H
 #define UPLOADFS_NET_SERVER_AHEAD_H
 
-#include "net/digest.h"
+#include "net/base/digest.h"
 #include "net/server/state.h"
 
 /* Starts and ends (after state_stop()) the thread. Negative errno. */

@@ -7,7 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "net/log.h"
+#include "net/base/log.h"
 #include "net/server/files.h"
 #include "net/server/request.h"
 #include "net/server/store.h"

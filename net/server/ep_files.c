@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/clock.h"
-#include "net/json.h"
+#include "net/base/clock.h"
+#include "net/base/json.h"
 #include "net/server/files.h"
 #include "net/server/filespec.h"
 #include "net/server/multipart.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "net/clock.h"
-#include "net/json.h"
+#include "net/base/clock.h"
+#include "net/base/json.h"
 #include "net/server/filespec.h"
 #include "net/server/files.h"
 #include "net/server/form.h"

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/json.h"
-#include "net/log.h"
+#include "net/base/json.h"
+#include "net/base/log.h"
 
 #define FILE_BYTES_MAX (1u << 20)
 

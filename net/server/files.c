@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/clock.h"
-#include "net/log.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
 #include "net/server/store.h"
 
 #define PAGE_BYTES (8u << 20) /* a page is cut short here, to bound memory */

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/json.h"
-#include "net/log.h"
+#include "net/base/json.h"
+#include "net/base/log.h"
 
 int journal_open(const char *path, int *ret_fd)
 {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/json.h"
+#include "net/base/json.h"
 #include "net/server/model.h"
 #include "net/server/partlist.h"
 #include "net/server/store.h"

@@ -9,7 +9,7 @@
 #ifndef UPLOADFS_NET_SERVER_LIST_H
 #define UPLOADFS_NET_SERVER_LIST_H
 
-#include "net/buf.h"
+#include "net/base/buf.h"
 
 /* 0, or negative errno (-ENOENT: not a server's directory). */
 int list_directory(const char *dir, struct buf *out);

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "net/buf.h"
-#include "net/log.h"
+#include "net/base/buf.h"
+#include "net/base/log.h"
 #include "net/server/list.h"
 #include "net/server/server.h"
-#include "net/version.h"
+#include "net/base/version.h"
 
 #define LIST_MAX (1u << 30)
 #define SINK_FILES_MAX 10000000

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/digest.h"
+#include "net/base/digest.h"
 
 #define ID_HEX 32
 

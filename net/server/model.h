@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "net/buf.h"
-#include "net/json.h"
+#include "net/base/buf.h"
+#include "net/base/json.h"
 
 #define ID_SIZE 40 /* "upload_", 32 hex digits and NUL */
 #define ID_UPLOAD "upload_"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "net/buf.h"
+#include "net/base/buf.h"
 
 enum mp_state {
 	MP_PREAMBLE, /* before the first delimiter */

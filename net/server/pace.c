@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <time.h>
 
-#include "net/clock.h"
+#include "net/base/clock.h"
 
 /* Less is not worth a system call; the budget carries it over. */
 #define PACE_MIN_US 1000

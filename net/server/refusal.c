@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "net/json.h"
+#include "net/base/json.h"
 
 int refuse(struct refusal *r, int status, const char *param, const char *code, const char *fmt, ...)
 {

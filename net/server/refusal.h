@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include "net/buf.h"
+#include "net/base/buf.h"
 
 struct refusal {
 	int status;	/* HTTP status */

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "net/clock.h"
-#include "net/log.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
 #include "net/server/uploads.h"
 #include "net/server/files.h"
 

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "net/log.h"
+#include "net/base/log.h"
 #include "net/server/files.h"
 #include "net/server/request.h"
 #include "net/server/store.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/clock.h"
-#include "net/log.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
 #include "net/server/ahead.h"
 #include "net/server/files.h"
 #include "net/server/partlist.h"

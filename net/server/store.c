@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "net/fdio.h"
-#include "net/log.h"
+#include "net/base/fdio.h"
+#include "net/base/log.h"
 #include "net/server/model.h"
 
 #define RECORD_MAX (16u << 20)

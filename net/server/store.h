@@ -26,7 +26,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "net/buf.h"
+#include "net/base/buf.h"
 
 enum store_kind { STORE_UPLOADS, STORE_FILES };
 

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "net/clock.h"
-#include "net/digest.h"
-#include "net/log.h"
+#include "net/base/clock.h"
+#include "net/base/digest.h"
+#include "net/base/log.h"
 #include "net/server/ahead.h"
 #include "net/server/files.h"
 #include "net/server/flavor.h"

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/api_json.h"
-#include "net/log.h"
+#include "net/api/json.h"
+#include "net/base/log.h"
 #include "tests/fuzz/support.h"
 
 #define KEY "fuzzed0123456789abcdefghij"

@@ -1,8 +1,8 @@
-/* net/api_json: whatever a reply says, what is taken from it keeps what net/api.h promises. */
+/* net/api_json: whatever a reply says, what is taken from it keeps what net/api/api.h promises. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/api_json.h"
+#include "net/api/json.h"
 #include "tests/fuzz/support.h"
 
 static void check_file(const struct api_file *f)

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/api_json.h"
-#include "net/json_scan.h"
+#include "net/api/json.h"
+#include "net/base/json_scan.h"
 #include "tests/fuzz/support.h"
 
 #define AFTER "file-1"

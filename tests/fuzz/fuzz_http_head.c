@@ -1,7 +1,7 @@
 /* net/http_head: no number of a head is out of its range, and the last status line counts. */
 #include <string.h>
 
-#include "net/http_head.h"
+#include "net/http/head.h"
 #include "tests/fuzz/support.h"
 
 static void check_head(const struct http_head *h)

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "net/json.h"
+#include "net/base/json.h"
 #include "tests/fuzz/support.h"
 
 /* The nesting is bounded by JSON_DEPTH_MAX. */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/meta_log.h"
+#include "fs/meta/log.h"
 #include "tests/fuzz/support.h"
 
 /* The sum over what of the line stands before it, as meta_log.h has it. */

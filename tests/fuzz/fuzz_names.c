@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/names.h"
+#include "fs/tree/names.h"
 #include "tests/fuzz/support.h"
 
 static bool reserved(const char *name)

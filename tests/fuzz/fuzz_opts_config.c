@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/opts_impl.h"
+#include "fs/config/opts_impl.h"
 #include "tests/fuzz/support.h"
 
 static void draft_init(struct opts_draft *d, struct opts *o)

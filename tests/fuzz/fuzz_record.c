@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/record.h"
-#include "net/digest.h"
+#include "fs/stage/record.h"
+#include "net/base/digest.h"
 #include "tests/fuzz/support.h"
 
 #define MAGIC "uploadfs-record 1\n"

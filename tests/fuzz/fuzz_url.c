@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/url.h"
+#include "net/http/url.h"
 #include "tests/fuzz/support.h"
 
 static void check_base(const char *url)

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/fdio.h"
+#include "net/base/fdio.h"
 
 static char dir[256];
 static int dir_fd = -1;

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "net/buf.h"
+#include "net/base/buf.h"
 
 /* libFuzzer calls it with each input; returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

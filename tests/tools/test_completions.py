@@ -30,7 +30,7 @@ def offered(line, cwd="/"):
 
 
 def program_options():
-    text = read("fs", "opts_words.c")
+    text = read("fs", "config", "words.c")
     table = text[text.index("static const struct word words[]"):]
     table = table[:table.index("\n};")]
     return set(re.findall(r'\{ "(\w+)"', table)) | set(re.findall(r"SECONDS\((\w+),", table))
@@ -46,7 +46,7 @@ def test_every_option_is_there():
 
 
 def test_subcommands_and_their_options():
-    table = read("fs", "cli.c")
+    table = read("fs", "cli", "cli.c")
     table = table[table.index("} commands[]"):]
     names = re.findall(r'\{ "(\w+)", cli_', table[:table.index("\n};")])
     assert len(names) >= 6 and set(names) <= set(offered("uploadfs "))

@@ -59,7 +59,7 @@ def test_the_same_bytes_again(package):
 def test_contents(package, tmp_path):
     """Names, modes, owners, sums; nothing of the directory it was built in."""
     info = fields(package)
-    with open(os.path.join(ROOT, "net", "version.h"), encoding="utf-8") as f:
+    with open(os.path.join(ROOT, "net", "base", "version.h"), encoding="utf-8") as f:
         version = re.search(r'UPLOADFS_VERSION "(.*)"', f.read()).group(1)
     assert info["Version"] == version + "-1"
     assert os.path.basename(package) == f"uploadfs_{version}-1_{info['Architecture']}.deb"

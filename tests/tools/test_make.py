@@ -46,7 +46,7 @@ def test_compile_commands():
     make("compile_commands.json")
     with open(os.path.join(BUILD, "compile_commands.json"), encoding="utf-8") as f:
         entries = json.load(f)
-    assert {"net/api_uploads.c", "fs/main.c", "net/server/main.c"} <= {x["file"] for x in entries}
+    assert {"net/api/uploads.c", "fs/main.c", "net/server/main.c"} <= {x["file"] for x in entries}
     assert all(x["directory"] == ROOT and "-std=gnu11" in x["command"] for x in entries)
 
 

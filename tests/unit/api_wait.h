@@ -1,5 +1,5 @@
 /*
- * api_wait: calls of net/api.h made to wait for, with a deadline.
+ * api_wait: calls of net/api/api.h made to wait for, with a deadline.
  *
  * A struct api_wait holds what a callback was given, copied. The callbacks may
  * be passed straight to the calls, with the struct as arg.
@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "net/api.h"
-#include "net/buf.h"
+#include "net/api/api.h"
+#include "net/base/buf.h"
 
 struct api_wait {
 	bool done;	/* read it with api_wait_done() */

@@ -1,4 +1,4 @@
-/* The thread of the fake, and the calls of net/api.h. */
+/* The thread of the fake, and the calls of net/api/api.h. */
 #include "tests/unit/fake_api_impl.h"
 
 #include <stdio.h>

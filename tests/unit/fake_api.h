@@ -1,5 +1,5 @@
 /*
- * fake_api: net/api.h in memory, for tests of what stands above it.
+ * fake_api: net/api/api.h in memory, for tests of what stands above it.
  *
  * A test that begins with the line "uses: fake_api" (as a comment) is linked
  * with this instead of the client library. api_new() makes a service of its
@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "net/api.h"
+#include "net/api/api.h"
 
 enum fake_op {
 	FAKE_CREATE,

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/digest.h"
+#include "net/base/digest.h"
 
 #define CREATED_AT 1700000000
 

@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "net/clock.h"
-#include "net/log.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
 
 #define DEADLINE_S 60
 #define HURRY_MS 20

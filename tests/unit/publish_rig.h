@@ -4,8 +4,8 @@
 
 #include <stdatomic.h>
 
-#include "fs/publish.h"
-#include "fs/record.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/record.h"
 #include "tests/unit/fake_api.h"
 #include "tests/unit/stage_area.h"
 

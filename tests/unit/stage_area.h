@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "fs/hasher.h"
-#include "fs/staging.h"
+#include "fs/work/pool.h"
+#include "fs/stage/area.h"
 
 struct stage_area {
 	char dir[64];	  /* a new directory under TMPDIR or /tmp */

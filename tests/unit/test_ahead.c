@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "net/digest.h"
+#include "net/base/digest.h"
 #include "net/server/files.h"
 #include "net/server/store.h"
 #include "net/server/uploads.h"

@@ -16,9 +16,9 @@
 
 #include <cmocka.h>
 
-#include "net/api.h"
-#include "net/digest.h"
-#include "net/log.h"
+#include "net/api/api.h"
+#include "net/base/digest.h"
+#include "net/base/log.h"
 #include "net/server/server.h"
 #include "tests/unit/api_wait.h"
 

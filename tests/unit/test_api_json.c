@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "net/api_json.h"
-#include "net/log.h"
+#include "net/api/json.h"
+#include "net/base/log.h"
 
 #define FILE_JSON                                                                       \
 	"{\"object\":\"file\",\"id\":\"file-1\",\"purpose\":\"fine-tune\",\"bytes\":8," \

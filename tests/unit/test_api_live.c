@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "net/api.h"
-#include "net/clock.h"
+#include "net/api/api.h"
+#include "net/base/clock.h"
 #include "tests/unit/api_wait.h"
 #include "tests/unit/raw_server.h"
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "net/backoff.h"
+#include "net/http/backoff.h"
 
 static void test_growth(void **state)
 {

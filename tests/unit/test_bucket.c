@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "net/bucket.h"
+#include "net/http/bucket.h"
 
 #define START 123456789
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "net/buf.h"
+#include "net/base/buf.h"
 
 static void test_empty(void **state)
 {

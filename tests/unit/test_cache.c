@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "fs/cache.h"
-#include "net/clock.h"
+#include "fs/content/cache.h"
+#include "net/base/clock.h"
 
 static char top[64], dir[80];
 

@@ -9,10 +9,10 @@
 
 #include <cmocka.h>
 
-#include "fs/cli.h"
-#include "fs/cli_view.h"
-#include "fs/columns.h"
-#include "net/json.h"
+#include "fs/cli/cli.h"
+#include "fs/cli/view.h"
+#include "fs/cli/columns.h"
+#include "net/base/json.h"
 
 #define HEAD                                                                                   \
 	"{\"mountpoint\":\"/mnt/openai\",\"service_url\":\"https://api.openai.com/v1\","       \

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "net/digest.h"
+#include "net/base/digest.h"
 
 static void check(const char *text, size_t step, const char *want)
 {

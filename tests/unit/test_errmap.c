@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "fs/errmap.h"
-#include "net/api.h"
+#include "fs/remote/errmap.h"
+#include "net/api/api.h"
 
 #define ALL ((enum errmap_call) - 1)
 

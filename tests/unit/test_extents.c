@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "fs/extents.h"
+#include "fs/work/extents.h"
 
 #define UNITS 300
 

@@ -1,5 +1,5 @@
 /* uses: fake_api */
-/* The fake of net/api.h: what tests that stand on it rely on. */
+/* The fake of net/api/api.h: what tests that stand on it rely on. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>

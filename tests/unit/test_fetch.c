@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#include "fs/cache.h"
-#include "fs/fetch.h"
+#include "fs/content/cache.h"
+#include "fs/content/fetch.h"
 #include "tests/unit/fake_api.h"
 
 #define MIB (1ULL << 20)

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "fs/hasher.h"
+#include "fs/work/pool.h"
 #include "tests/unit/stage_area.h"
 
 struct job {

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "fs/helper.h"
-#include "fs/mountpoint.h"
-#include "fs/opts.h"
+#include "fs/host/helper.h"
+#include "fs/host/mountpoint.h"
+#include "fs/config/opts.h"
 
 #define ARGS_MAX 16
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "net/hist.h"
+#include "net/base/hist.h"
 
 #define THREADS 4
 #define ADDS 20000

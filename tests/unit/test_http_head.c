@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "net/http_head.h"
+#include "net/http/head.h"
 
 static void take(struct http_head *head, const char *line)
 {

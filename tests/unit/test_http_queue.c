@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "net/http_queue.h"
+#include "net/http/queue.h"
 
 static bool worth(enum http_fail fail, int status, int should_retry, bool quota)
 {

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "net/json.h"
+#include "net/base/json.h"
 
 static int parse(const char *text, struct json **ret)
 {

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "net/json.h"
-#include "net/json_scan.h"
+#include "net/base/json.h"
+#include "net/base/json_scan.h"
 
 /* One value and nothing else, from a copy without a NUL behind it, so that a read past it shows. */
 static int scan(const char *text, size_t len)

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "fs/kept.h"
+#include "fs/stage/offline.h"
 
 static char dir[64];
 

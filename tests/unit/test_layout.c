@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "fs/layout.h"
+#include "fs/publish/part_layout.h"
 
 #define MIB (1ULL << 20)
 

@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "fs/listing.h"
-#include "net/clock.h"
+#include "fs/remote/listing.h"
+#include "net/base/clock.h"
 #include "tests/unit/fake_api.h"
 
 #define NAMED_MAX 2000

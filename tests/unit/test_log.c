@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "net/json.h"
-#include "net/log.h"
+#include "net/base/json.h"
+#include "net/base/log.h"
 
 static char path[64];
 

@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#include "fs/meta.h"
+#include "fs/meta/meta.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "fs/mounts.h"
+#include "fs/host/mounts.h"
 
 static struct mount_list list;
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "net/buf.h"
+#include "net/base/buf.h"
 #include "net/server/multipart.h"
 
 #define TYPE "multipart/form-data; boundary=bnd"

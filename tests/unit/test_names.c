@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "fs/names.h"
+#include "fs/tree/names.h"
 
 #define ID "file-abc123"
 

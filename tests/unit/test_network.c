@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "net/network.h"
+#include "net/http/network.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "fs/notify.h"
+#include "fs/host/notify.h"
 
 static char dir[] = "/tmp/test_notify.XXXXXX", path[64], text[8192];
 

@@ -17,8 +17,8 @@
 
 #include <cmocka.h>
 
-#include "fs/opts.h"
-#include "net/log.h"
+#include "fs/config/opts.h"
+#include "net/base/log.h"
 
 #define ARGS_MAX 16
 #define KEY "sk-test-0123456789abcdef"

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "fs/opts.h"
+#include "fs/config/opts.h"
 
 static char dir[64], mnt[80], users[96], other[96], err_path[96], err_text[4096];
 

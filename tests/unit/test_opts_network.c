@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "fs/opts.h"
+#include "fs/config/opts.h"
 
 #define KEY "sk-test-0123456789abcdef"
 #define URL "https://service.test/v1"

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "fs/predict.h"
+#include "fs/proc/source.h"
 
 #define SIZE 100000 /* bytes of the source */
 #define DONE 40000  /* bytes written so far */

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "fs/publish_budget.h"
+#include "fs/publish/budget.h"
 #include "tests/unit/publish_rig.h"
 
 #define START 1000000ULL

@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "net/clock.h"
+#include "net/base/clock.h"
 #include "tests/unit/publish_rig.h"
 
 #define SAVES_MAX 64

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "fs/layout.h"
-#include "net/clock.h"
+#include "fs/publish/part_layout.h"
+#include "net/base/clock.h"
 #include "tests/unit/publish_rig.h"
 
 #define KIB 1024ULL

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "fs/publish_state.h"
+#include "fs/publish/next.h"
 
 /* An open Upload of which all is there: only complete is left to ask for. */
 static const struct publish_view whole = {

@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "fs/record.h"
-#include "net/digest.h"
+#include "fs/stage/record.h"
+#include "net/base/digest.h"
 
 static char dir[] = "/tmp/test_record.XXXXXX";
 static int dirfd_;

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "net/log.h"
+#include "net/base/log.h"
 #include "net/server/server.h"
 #include "net/server/store.h"
 

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "fs/extents.h"
-#include "fs/staging_impl.h"
+#include "fs/work/extents.h"
+#include "fs/stage/stage_impl.h"
 #include "tests/unit/stage_area.h"
 
 #define PART 1000

@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "fs/record.h"
-#include "fs/staging_impl.h"
+#include "fs/stage/record.h"
+#include "fs/stage/stage_impl.h"
 #include "tests/unit/stage_area.h"
 
 #define PART (64 << 10)

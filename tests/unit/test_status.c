@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "fs/cache.h"
-#include "fs/status.h"
-#include "net/json.h"
+#include "fs/content/cache.h"
+#include "fs/status/json.h"
+#include "net/base/json.h"
 #include "tests/unit/publish_rig.h"
 
 static struct rig g;

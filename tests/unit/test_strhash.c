@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "net/strhash.h"
+#include "net/base/strhash.h"
 
 /* Key 00..0f, data 00, 01, …: the test values of the paper and of its reference. */
 static void test_published_values(void **state)

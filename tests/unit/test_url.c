@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "net/http_head.h"
-#include "net/url.h"
+#include "net/http/head.h"
+#include "net/http/url.h"
 
 static void test_base(void **state)
 {

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "fs/writer.h"
+#include "fs/proc/writer.h"
 
 #define DEADLINE_S 20
 

@@ -1,0 +1,429 @@
+/*
+ * uploadfs doctor: would a mount work here? A line for each thing that it
+ * needs, and what to do about those that are not in order.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "fs/cli/cli.h"
+#include "fs/cli/doctor.h"
+#include "fs/remote/errmap.h"
+#include "fs/stage/offline.h"
+#include "fs/host/mountpoint.h"
+#include "fs/config/opts.h"
+#include "fs/host/process.h"
+#include "net/api/api.h"
+#include "net/base/clock.h"
+#include "net/base/json.h"
+#include "net/base/log.h"
+#include "net/http/url.h"
+#include "net/base/version.h"
+
+#define ANSWER_S 3     /* of a mount */
+#define TRY_S 1	       /* requests are tried again for so long: twice */
+#define SKEW_MAX_S 120 /* clocks that differ by more make expiry times wrong */
+#define SPACE_MIN (1ULL << 30)
+#define FSTAB "/etc/fstab"
+
+static const char help[] =
+	"usage: uploadfs doctor [-o OPTION,...] [SOURCE] [MOUNTPOINT]\n"
+	"Would mounting work? Give it what you would mount with; for a MOUNTPOINT alone\n"
+	"its line in /etc/fstab has the rest. It looks at /dev/fuse and fusermount3, the\n"
+	"key, whether the service can be reached and takes the key, its certificate, the\n"
+	"clocks, the state directory and the room on its disk, and at MOUNTPOINT and its\n"
+	"line in /etc/fstab, or without one at all mounts that are there and all such\n"
+	"lines. It changes nothing; of the service it asks one list of Files.\n"
+	"Exit status: 0 all is well; 1 something is not: its line says what to do;\n"
+	"  2 wrong usage, or a mountpoint that can't be used.\n";
+
+static bool sick;
+
+static void say(const char *word, const char *fmt, va_list ap)
+{
+	char text[2048];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	printf("%-5s  %s\n", word, cli_clean(text));
+	fflush(stdout);
+}
+
+void cli_doctor_well(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say("ok", fmt, ap);
+	va_end(ap);
+}
+
+void cli_doctor_ill(const char *fmt, ...)
+{
+	va_list ap;
+
+	sick = true;
+	va_start(ap, fmt);
+	say("WRONG", fmt, ap);
+	va_end(ap);
+}
+
+/* ---- this host ---- */
+
+static void check_device(void)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		cli_doctor_well("/dev/fuse can be opened");
+	else if (errno == ENOENT)
+		cli_doctor_ill(
+			"/dev/fuse is not there; load the module (modprobe fuse), or start the "
+			"container with --device /dev/fuse");
+	else
+		cli_doctor_ill(
+			"/dev/fuse: %s; it should be mode 666, and allowed for this container",
+			strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* In PATH, or where posix_spawnp() would look without one. NULL: not there; to be freed. */
+static char *find_program(const char *name)
+{
+	const char *path = getenv("PATH");
+	struct stat st;
+	char *full;
+
+	for (path = path ? path : "/bin:/usr/bin"; *path; path += strspn(path, ":")) {
+		size_t len = strcspn(path, ":");
+
+		if (asprintf(&full, "%.*s/%s", (int)len, path, name) < 0)
+			return NULL;
+		if (stat(full, &st) == 0 && S_ISREG(st.st_mode) && access(full, X_OK) == 0)
+			return full;
+		free(full);
+		path += len;
+	}
+	return NULL;
+}
+
+static void check_fusermount(void)
+{
+	char *path = find_program("fusermount3");
+	struct stat st;
+
+	if (!path)
+		cli_doctor_ill("fusermount3 is not in PATH; install the package fuse3");
+	else if (geteuid() != 0 && stat(path, &st) == 0 &&
+		 (!(st.st_mode & S_ISUID) || st.st_uid != 0))
+		cli_doctor_ill(
+			"%s is not setuid root, so only root can mount; install the package fuse3 "
+			"again",
+			path);
+	else if (geteuid() != 0 && !getpwuid(geteuid()))
+		cli_doctor_ill(
+			"fusermount3 mounts only for who has a name, and user %u has none in "
+			"/etc/passwd",
+			(unsigned)geteuid());
+	else
+		cli_doctor_well("%s", path);
+	free(path);
+}
+
+static void check_allow_other(const struct opts *o)
+{
+	if ((o->allow_other || o->allow_root) && !mountpoint_may_allow_other())
+		cli_doctor_ill("allow_other needs the line user_allow_other in /etc/fuse.conf");
+}
+
+/* ---- the service ---- */
+
+struct asking {
+	pthread_mutex_t lock;
+	pthread_cond_t told;
+	bool done;
+	struct api_error err;
+};
+
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
+{
+	struct asking *a = arg;
+
+	(void)page;
+	pthread_mutex_lock(&a->lock);
+	a->err = *err;
+	a->done = true;
+	pthread_cond_signal(&a->told);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* One list of one File. 0, or a negative errno when it could not even be asked. */
+static int ask(const struct opts *o, struct api_error *ret)
+{
+	struct api_config ac = { .base_url = o->base_url,
+				 .key = o->key,
+				 .azure = o->azure,
+				 .api_version = o->api_version,
+				 .organization = o->organization,
+				 .project = o->project,
+				 .user_agent = "uploadfs/" UPLOADFS_VERSION,
+				 .allow_http = o->allow_http,
+				 .network = &o->network,
+				 .parallel = 1,
+				 .connect_timeout_s = o->connect_timeout_s,
+				 .idle_timeout_s = o->idle_timeout_s,
+				 .retry_timeout_s = TRY_S };
+	struct asking a = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, { 0 } };
+	struct api *api = NULL;
+	struct api_req *req;
+	int r = api_new(&ac, &api);
+
+	if (r)
+		return r;
+	req = api_file_list(api, NULL, NULL, 1, true, on_page, &a);
+	pthread_mutex_lock(&a.lock);
+	while (req && !a.done)
+		pthread_cond_wait(&a.told, &a.lock);
+	pthread_mutex_unlock(&a.lock);
+	api_req_unref(req);
+	api_free(api);
+	*ret = a.err;
+	return req ? 0 : -ENOMEM;
+}
+
+static void check_clock(const struct api_error *err)
+{
+	int64_t skew = err->server_time - clock_wall_s();
+
+	if (!err->server_time)
+		return;
+	if (skew > SKEW_MAX_S || skew < -SKEW_MAX_S)
+		cli_doctor_ill(
+			"this clock is %lld s %s that of the service; set it (timedatectl set-ntp "
+			"true)",
+			(long long)(skew < 0 ? -skew : skew), skew > 0 ? "behind" : "ahead of");
+	else
+		cli_doctor_well("the clocks agree within %d s", SKEW_MAX_S);
+}
+
+/* no_key: there should be one, which was told already. */
+static void check_reply(const struct opts *o, const struct api_error *err, bool no_key)
+{
+	char text[1024];
+
+	errmap_text(err, ERRMAP_LIST, text, sizeof(text));
+	if (err->kind == API_ERR_TLS) {
+		cli_doctor_ill("%s", text);
+		return;
+	}
+	if (url_is_https(o->base_url) && (err->http_status || err->kind == API_OK))
+		cli_doctor_well("TLS: the certificate is good");
+	if (err->kind == API_OK)
+		cli_doctor_well("%s answers%s", o->base_url,
+				o->key ? " and takes the key" : ", and asks for no key");
+	else if (no_key && err->http_status == 401)
+		cli_doctor_well("%s answers", o->base_url);
+	else
+		cli_doctor_ill("%s: %s", o->base_url, text);
+	check_clock(err);
+}
+
+/* By which way the service is reached, where that is not the usual one. */
+static void check_way(const struct opts *o)
+{
+	const struct network_proxy *p = network_proxy_for(&o->network, o->base_url);
+	char host[URL_HOST_MAX + 1];
+
+	if (p && url_host(o->base_url, host))
+		cli_doctor_well("%s is reached by the proxy %s (%s)", host, p->url, o->proxy_from);
+	if (o->network.bind)
+		cli_doctor_well("connections are made from %s", o->network.bind);
+	if (url_is_https(o->base_url) && o->network.ca_file)
+		cli_doctor_well("certificates are checked with %s", o->network.ca_file);
+}
+
+static void check_service(const struct opts *o, bool no_key)
+{
+	struct api_error err;
+	int r;
+
+	if (o->local_dir) {
+		cli_doctor_well("local:%s needs neither key nor network", o->local_dir);
+		return;
+	}
+	if (!no_key)
+		cli_doctor_well("%s%s", o->key ? "the key is from " : "there is no key",
+				!o->key	      ? ""
+				: o->key_file ? o->key_file
+				: o->azure    ? "AZURE_OPENAI_API_KEY"
+					      : "OPENAI_API_KEY");
+	check_way(o);
+	r = ask(o, &err);
+	if (r)
+		cli_doctor_ill("%s can't be asked: %s", o->base_url, strerror(-r));
+	else
+		check_reply(o, &err, no_key);
+}
+
+/* ---- state ---- */
+
+/* The nearest directory that is there: what is missing below it is made at the mount. */
+static char *existing(const char *path)
+{
+	char *at = strdup(path), *slash;
+	struct stat st;
+
+	while (at && stat(at, &st) < 0 && (slash = strrchr(at, '/')) != NULL)
+		*(slash == at ? slash + 1 : slash) = '\0';
+	return at;
+}
+
+static int count_kept(void *arg, const struct kept *k)
+{
+	*(unsigned *)arg += kept_is_closed(k);
+	return 0;
+}
+
+static void check_state(const struct opts *o)
+{
+	char *dir = existing(o->state_dir);
+	struct statvfs st;
+	unsigned kept = 0;
+	uint64_t space;
+
+	if (!dir)
+		return;
+	if (access(dir, W_OK | X_OK) < 0) {
+		cli_doctor_ill("state directory %s: %s: %s; choose another with -o state_dir=",
+			       o->state_dir, dir, strerror(errno));
+	} else if (statvfs(dir, &st) < 0) {
+		cli_doctor_ill("state directory %s: %s", dir, strerror(errno));
+	} else {
+		space = (uint64_t)st.f_bavail * st.f_frsize;
+		space = space > o->staging_reserve ? space - o->staging_reserve : 0;
+		if (space < SPACE_MIN)
+			cli_doctor_ill(
+				"state directory %s: room for %s only; files are staged there "
+				"before they are sent: free some, or use -o state_dir= on another "
+				"disk",
+				o->state_dir, cli_size(space));
+		else
+			cli_doctor_well("state directory %s: room for %s", o->state_dir,
+					cli_size(space));
+	}
+	if (kept_scan(o->state_dir, count_kept, &kept) == 0 && kept)
+		cli_doctor_well(
+			"%s holds %u file(s) that are not published yet; the next mount sends "
+			"them, and so does uploadfs recover publish",
+			o->state_dir, kept);
+	free(dir);
+}
+
+/* ---- mounts ---- */
+
+static void check_mount(const struct mount_entry *e)
+{
+	struct json *doc = NULL;
+	int r = cli_read_status(e->path, ANSWER_S, &doc, NULL);
+
+	if (!r)
+		cli_doctor_well("%s is mounted and answers", e->path);
+	else if (r == -ENOTCONN)
+		cli_doctor_ill("%s was left behind by a daemon that died; run uploadfs umount %s",
+			       e->path, e->path);
+	else if (r == -ETIMEDOUT)
+		cli_doctor_ill("%s does not answer; look at its log, and end its daemon", e->path);
+	json_free(doc);
+}
+
+static void check_mounts(const struct opts *o)
+{
+	struct mount_list list;
+
+	if (mounts_read(&list))
+		return;
+	for (size_t i = 0; i < list.count; i++)
+		if (!o->mountpoint || !strcmp(o->mountpoint, list.v[i].path))
+			check_mount(&list.v[i]);
+	if (o->mountpoint && !mounts_find(&list, o->mountpoint))
+		cli_doctor_well("%s is free", o->mountpoint);
+	mounts_free(&list);
+}
+
+/* What there is to be told about a command line that can't be taken. */
+static int bad_words(const struct doctor_line *l, const char *said)
+{
+	char *why;
+
+	if (!l->argv) {
+		fprintf(stderr, "uploadfs: %s\n", said);
+		return CLI_USAGE;
+	}
+	why = opts_check(l->options); /* told with the line then */
+	if (!why)
+		cli_doctor_ill("%s", said);
+	free(why);
+	cli_doctor_fstab(FSTAB, l->mountpoint);
+	return CLI_FAILED;
+}
+
+static void check_all(struct opts *o, const char *said)
+{
+	process_harden(); /* it has the key now */
+	if (said)
+		cli_doctor_ill("%s", said);
+	check_allow_other(o);
+	check_service(o, said != NULL);
+	check_state(o);
+	check_mounts(o);
+	cli_doctor_fstab(FSTAB, o->mountpoint);
+	opts_release(o);
+}
+
+static int examine(int argc, char **argv)
+{
+	struct doctor_line l;
+	char *said = NULL;
+	struct opts o;
+	int r = CLI_OK;
+
+	cli_doctor_line(FSTAB, argc, argv, &l);
+	if (l.argv)
+		cli_doctor_well(FSTAB ", %s: its source is %s", l.mountpoint, l.source);
+	switch (opts_parse_doctor(l.argv ? l.argc : argc, l.argv ? l.argv : argv, &said, &o)) {
+	case OPTS_EXIT_OK:
+		break;
+	case OPTS_EXIT_USAGE:
+		r = bad_words(&l, said ? said : "out of memory");
+		break;
+	case OPTS_RUN:
+		check_all(&o, said);
+		r = sick ? CLI_FAILED : CLI_OK;
+		break;
+	}
+	free(said);
+	cli_doctor_line_free(&l);
+	return r;
+}
+
+int cli_doctor(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return fputs(help, stdout) < 0 ? CLI_FAILED : CLI_OK;
+	/* Its messages are for this screen; what is wrong is told in words of our own. */
+	log_set_level(LOG_LVL_ERROR);
+	check_device();
+	check_fusermount();
+	fflush(stdout);
+	return examine(argc, argv);
+}

@@ -1,0 +1,233 @@
+/*
+ * What the subcommands ask of a mount: which one it is, and its status.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fs/cli/cli.h"
+#include "fs/host/mountpoint.h"
+#include "fs/status/json.h"
+#include "net/base/clock.h"
+#include "net/base/json.h"
+
+/* ---- which mount ---- */
+
+static const struct mount_entry *named(const struct mount_list *list, const char *path)
+{
+	/* A mount whose daemon is dead has no real path: it may be named as it was. */
+	char *real = realpath(path, NULL);
+	const struct mount_entry *e = mounts_find(list, real ? real : path);
+
+	free(real);
+	return e;
+}
+
+static int say_which(const struct mount_list *list, const char *path)
+{
+	if (path)
+		cli_error("%s is not the mountpoint of an uploadfs; see uploadfs mounts", path);
+	else if (!list->count)
+		cli_error("nothing is mounted by uploadfs here");
+	else
+		cli_error("%zu are mounted; name one of those that uploadfs mounts shows",
+			  list->count);
+	return CLI_NO_MOUNT;
+}
+
+int cli_find_mount(const char *path, char **ret_path, uid_t *ret_uid)
+{
+	const struct mount_entry *e;
+	struct mount_list list;
+	int r = mounts_read(&list);
+
+	if (r) {
+		cli_error("/proc/self/mountinfo: %s", strerror(-r));
+		return CLI_FAILED;
+	}
+	e = path ? named(&list, path) : mounts_only(&list, geteuid());
+	r = e ? CLI_OK : say_which(&list, path);
+	if (e) {
+		*ret_path = strdup(e->path);
+		*ret_uid = e->uid;
+		r = *ret_path ? CLI_OK : CLI_FAILED;
+	}
+	mounts_free(&list);
+	return r;
+}
+
+/* ---- its status ---- */
+
+/* The child: copies the document into the pipe, tells errno by its exit status. */
+static void copy_out(const char *mount, int out)
+{
+	static char block[65536];
+	char path[4400];
+	ssize_t n = 1;
+	int fd;
+
+	/* Ctrl-C must end a wait for a mount that hangs, whatever the parent does with it. */
+	signal(SIGINT, SIG_DFL);
+	snprintf(path, sizeof(path), "%s/.uploadfs/status", mount);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		_exit(errno);
+	while ((n = read(fd, block, sizeof(block))) > 0)
+		for (ssize_t at = 0, w; at < n; at += w)
+			if ((w = write(out, block + at, (size_t)(n - at))) < 0)
+				_exit(EPIPE);
+	_exit(n < 0 ? errno : 0);
+}
+
+/* Reads until the end. 0, -ETIMEDOUT, or another errno. */
+static int collect(int fd, unsigned timeout_s, struct buf *text)
+{
+	uint64_t end = clock_mono_ms() + timeout_s * 1000ULL;
+	static char block[65536];
+
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		uint64_t now = clock_mono_ms();
+		ssize_t n;
+
+		if (now >= end)
+			return -ETIMEDOUT;
+		if (poll(&p, 1, (int)(end - now)) <= 0)
+			continue;
+		n = read(fd, block, sizeof(block));
+		if (n == 0)
+			return text->err;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0 && buf_add(text, block, (size_t)n))
+			return text->err;
+	}
+}
+
+static int read_text(const char *mount, unsigned timeout_s, struct buf *text)
+{
+	int fds[2], state, r;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		r = -errno;
+		close(fds[0]);
+		close(fds[1]);
+		return r;
+	}
+	if (pid == 0)
+		copy_out(mount, fds[1]);
+	close(fds[1]);
+	r = collect(fds[0], timeout_s, text);
+	close(fds[0]);
+	if (r) {
+		/* Not waited for: a request that the daemon has taken can't be given up, and holds
+		 * even a killed process. */
+		kill(pid, SIGKILL);
+		waitpid(pid, &state, WNOHANG);
+		return r;
+	}
+	while (waitpid(pid, &state, 0) < 0 && errno == EINTR)
+		;
+	if (!WIFEXITED(state))
+		return -EIO;
+	return mountpoint_is_dead(WEXITSTATUS(state)) ? -ENOTCONN : -WEXITSTATUS(state);
+}
+
+int cli_read_status(const char *mount, unsigned timeout_s, struct json **ret, struct buf *ret_text)
+{
+	struct buf text;
+	int r;
+
+	buf_init(&text, STATUS_TEXT_MAX);
+	r = read_text(mount, timeout_s, &text);
+	if (!r && (json_parse(buf_str(&text), text.len, ret) || cli_number(*ret, "format") != 1))
+		r = -EBADMSG;
+	if (!r && ret_text)
+		r = buf_add(ret_text, text.data, text.len);
+	buf_release(&text);
+	return r;
+}
+
+int cli_no_status(const char *mount, int err)
+{
+	if (err == -ENOTCONN)
+		cli_error("%s was left behind by a daemon that died; uploadfs umount %s removes "
+			  "it, and the next mount takes up its files",
+			  mount, mount);
+	else if (err == -ETIMEDOUT)
+		cli_error("%s does not answer; look at the log of its daemon", mount);
+	else if (err == -EACCES)
+		cli_error("%s belongs to another user, who did not mount it with allow_other",
+			  mount);
+	else if (err == -EBADMSG || err == -ENOENT)
+		cli_error("%s has no status this version can read: its daemon is of another one",
+			  mount);
+	else
+		cli_error("%s: %s", mount, strerror(-err));
+	return CLI_NO_MOUNT;
+}
+
+static bool is_gone(const char *mount)
+{
+	struct mount_list list;
+	bool gone;
+
+	if (mounts_read(&list))
+		return false;
+	gone = !mounts_find(&list, mount);
+	mounts_free(&list);
+	return gone;
+}
+
+bool cli_gone_soon(const char *mount)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		if (is_gone(mount))
+			return true;
+		cli_sleep_ms(50);
+	}
+	return false;
+}
+
+uint64_t cli_number(const struct json *obj, const char *key)
+{
+	uint64_t n = 0;
+
+	json_u64(json_get(obj, key), &n);
+	return n;
+}
+
+const char *cli_text(const struct json *obj, const char *key)
+{
+	const char *s = json_get_str(obj, key);
+
+	return s ? s : "";
+}
+
+uint64_t cli_total(const struct json *doc, const char *key)
+{
+	return cli_number(json_get(doc, "totals"), key);
+}
+
+int cli_detach(const char *mount)
+{
+	int r = mountpoint_release(mount, true);
+
+	/* fusermount3 says itself why it does not. */
+	if (r == -ENOENT && geteuid() != 0)
+		cli_error("fusermount3 is not there; install the package fuse3");
+	else if (r && geteuid() == 0)
+		cli_error("%s: %s", mount, strerror(-r));
+	return r;
+}

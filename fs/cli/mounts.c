@@ -1,0 +1,99 @@
+/*
+ * uploadfs mounts: what is mounted, and how it does.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/cli/cli.h"
+#include "net/base/json.h"
+
+#define ANSWER_S 3
+
+#define NAMED_MAX 64
+
+static const char help[] =
+	"usage: uploadfs mounts [MOUNTPOINT...]\n"
+	"Lists the mounts of uploadfs, or just those named: mountpoint, service, and how\n"
+	"it does.\n"
+	"Exit status: 0 all answer, or there is none; 1 one does not; 2 wrong usage;\n"
+	"  4 one that was named is no mount.\n";
+
+/* True when there is nothing to be done about it. */
+static bool show(const struct mount_entry *e)
+{
+	struct json *doc = NULL;
+	int r = cli_read_status(e->path, ANSWER_S, &doc, NULL);
+
+	/* The source may be but fstab's word for the default. */
+	printf("%s  %s  ", cli_clean(e->path),
+	       cli_clean(r ? e->source : cli_text(doc, "service_url")));
+	if (!r)
+		printf("pid %llu, %llu under way, %llu failed\n",
+		       (unsigned long long)cli_number(doc, "pid"),
+		       (unsigned long long)(cli_total(doc, "publishing") + cli_total(doc, "held")),
+		       (unsigned long long)cli_total(doc, "failed"));
+	else if (r == -EACCES)
+		printf("of user %u\n", (unsigned)e->uid);
+	else if (r == -ENOTCONN)
+		printf("its daemon is dead: uploadfs umount %s\n", cli_clean(e->path));
+	else if (r == -ETIMEDOUT)
+		printf("does not answer\n");
+	else
+		printf("%s\n", r == -EBADMSG || r == -ENOENT ? "of another version" : strerror(-r));
+	json_free(doc);
+	return !r || r == -EACCES;
+}
+
+static int show_named(const char *path, bool *good)
+{
+	struct mount_list list;
+	const struct mount_entry *e;
+	char *mount = NULL;
+	uid_t uid;
+	int r = cli_find_mount(path, &mount, &uid);
+
+	if (r != CLI_OK)
+		return r;
+	if (mounts_read(&list) == 0) {
+		e = mounts_find(&list, mount);
+		*good &= !e || show(e);
+		mounts_free(&list);
+	}
+	free(mount);
+	return CLI_OK;
+}
+
+static int show_all(bool *good)
+{
+	struct mount_list list;
+	int r = mounts_read(&list);
+
+	if (r) {
+		cli_error("/proc/self/mountinfo: %s", strerror(-r));
+		return CLI_FAILED;
+	}
+	for (size_t i = 0; i < list.count; i++)
+		*good &= show(&list.v[i]);
+	mounts_free(&list);
+	return CLI_OK;
+}
+
+int cli_mounts(int argc, char **argv)
+{
+	const char *paths[NAMED_MAX];
+	bool good = true;
+	size_t n;
+	int r = cli_args(argc, argv, help, NULL, paths, NAMED_MAX, &n);
+
+	if (r)
+		return r < 0 ? CLI_USAGE : CLI_OK;
+	if (!n)
+		r = show_all(&good);
+	for (size_t i = 0; r == CLI_OK && i < n; i++)
+		r = show_named(paths[i], &good);
+	if (r != CLI_OK)
+		return r;
+	return good ? CLI_OK : CLI_FAILED;
+}

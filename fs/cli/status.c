@@ -1,0 +1,73 @@
+/*
+ * uploadfs status: what a daemon is doing, once; cli_watch.c has the rest.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/cli/cli.h"
+#include "fs/cli/view.h"
+#include "fs/cli/watch.h"
+#include "net/base/json.h"
+
+static const char help[] =
+	"usage: uploadfs status [--watch | --json] [MOUNTPOINT]\n"
+	"Shows what the daemon of MOUNTPOINT is doing: files on their way with\n"
+	"progress, rate, time left and Parts; those held, failed and aborted with the\n"
+	"reason; totals. Without MOUNTPOINT: that of the only mount.\n"
+	"  --watch   shows it again and again, until Ctrl-C or until it is unmounted;\n"
+	"            a table on a terminal, else lines, when something has changed\n"
+	"  --json    the document itself; docs/status.schema.json says what is in it\n"
+	"Exit status: 0 shown; 1 trouble; 2 wrong usage; 4 no such mount, or no answer.\n";
+
+static int show_once(const char *mount, bool json)
+{
+	struct cli_screen screen;
+	struct json *doc = NULL;
+	struct buf text;
+	int r;
+
+	buf_init(&text, CLI_VIEW_MAX);
+	r = cli_read_status(mount, CLI_ANSWER_S, &doc, json ? &text : NULL);
+	if (r) {
+		buf_release(&text);
+		return cli_no_status(mount, r);
+	}
+	if (!json && cli_screen_get(&screen)) {
+		screen.rows = UINT_MAX; /* it may scroll */
+		cli_view_table(doc, NULL, &screen, &text);
+	} else if (!json) {
+		cli_view_plain(doc, NULL, &text);
+	}
+	r = cli_put_out(&text);
+	buf_release(&text);
+	json_free(doc);
+	return r;
+}
+
+int cli_status(int argc, char **argv)
+{
+	bool json = false, again = false;
+	const struct cli_option options[] = { { "--json", &json, NULL },
+					      { "--watch", &again, NULL },
+					      { NULL, NULL, NULL } };
+	const char *path = NULL;
+	char *mount = NULL;
+	size_t n;
+	uid_t uid;
+	int r = cli_args(argc, argv, help, options, &path, 1, &n);
+
+	if (r)
+		return r < 0 ? CLI_USAGE : CLI_OK;
+	if (json && again) {
+		cli_error("--json and --watch do not go together");
+		return CLI_USAGE;
+	}
+	r = cli_find_mount(path, &mount, &uid);
+	if (r == CLI_OK)
+		r = again ? cli_watch(mount) : show_once(mount, json);
+	free(mount);
+	return r;
+}

@@ -1,0 +1,293 @@
+/*
+ * uploadfs umount: asks the daemon to end, waits for that, and tells what is
+ * not published. Not fusermount3, which knows nothing of what is under way.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/host/busy.h"
+#include "fs/cli/cli.h"
+#include "fs/host/helper.h"
+#include "fs/host/mountpoint.h"
+#include "net/base/clock.h"
+#include "net/base/json.h"
+
+#define ANSWER_S 10
+#define NAMED_MAX 10 /* files that are named */
+
+static const char help[] =
+	"usage: uploadfs umount [--timeout SECONDS] [--force] MOUNTPOINT\n"
+	"Lets no more writers in, waits for what is closed to be published (the mount's\n"
+	"drain_timeout at most), unmounts, and names what is not published: that is kept\n"
+	"in the state directory. What was closed is published by the next mount; what\n"
+	"was not (aborted) waits for you. Empty files stay there and are not named.\n"
+	"With files open, for writing or for reading, and with a program in one of its\n"
+	"directories it refuses, as umount does. Removes what a daemon that died has\n"
+	"left, too.\n"
+	"  --force     in use as well; what is open for writing comes back as aborted\n"
+	"  --timeout   seconds to wait; it goes on unmounting after that\n"
+	"Exit status: 0 unmounted, all is published; 1 not unmounted, or something is\n"
+	"  not published, aborted files too; 2 wrong usage; 3 the time is over; 4 no\n"
+	"  such mount, no answer.\n";
+
+/* ---- before ---- */
+
+static int refuse_open_files(const char *mount, const struct json *doc)
+{
+	unsigned named = 0;
+
+	cli_error("%s: files are being written; close them, or use --force", mount);
+	for (const struct json *f = json_first(json_get(doc, "files")); f; f = json_next(f)) {
+		const char *status = cli_text(f, "status");
+
+		if (strcmp(status, "writing") && strcmp(status, "streaming"))
+			continue;
+		if (named++ < NAMED_MAX)
+			fprintf(stderr, "  %s\n", cli_clean(cli_text(f, "path")));
+	}
+	if (named > NAMED_MAX)
+		fprintf(stderr, "  and %u more\n", named - NAMED_MAX);
+	return CLI_FAILED;
+}
+
+static int refuse_users(const char *mount, const struct busy *who)
+{
+	cli_error("%s: it is busy: process %d (%s) is in it; fuser -vm %s names all; end them, or "
+		  "use --force",
+		  mount, (int)who->pid, who->name, mount);
+	return CLI_FAILED;
+}
+
+/* Whose process it is. From status, as /proc/PID itself is root's where core dumps are off. */
+static int uid_of(pid_t pid, uid_t *ret)
+{
+	char path[64], *line = NULL;
+	size_t size = 0;
+	unsigned uid;
+	int r = -ESRCH;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (r && getline(&line, &size, f) > 0) {
+		if (sscanf(line, "Uid: %u", &uid) != 1)
+			continue;
+		*ret = uid;
+		r = 0;
+	}
+	free(line);
+	fclose(f);
+	return r;
+}
+
+/*
+ * The document is the word of whoever made the mount: it must not make us signal somebody
+ * else's process. 0 and a descriptor; -ESRCH: it is gone already.
+ */
+static int take_daemon(const struct json *doc, uid_t mount_uid, int *ret_fd)
+{
+	pid_t pid = (pid_t)cli_number(doc, "pid");
+	uid_t uid = 0;
+	int fd, r;
+
+	if (pid <= 1)
+		return -EBADMSG;
+	fd = pidfd_open(pid, 0);
+	if (fd < 0)
+		return -errno;
+	r = uid_of(pid, &uid);
+	if (!r && uid != mount_uid)
+		r = -EPERM;
+	if (r)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return r;
+}
+
+/* ---- the end ---- */
+
+static int wait_end(int pidfd, const char *mount, uint64_t end_ms)
+{
+	for (;;) {
+		struct pollfd p = { .fd = pidfd, .events = POLLIN };
+		uint64_t now = clock_mono_ms();
+		int ms = end_ms ? (end_ms > now ? (int)(end_ms - now) : 0) : -1;
+		int r = poll(&p, 1, ms);
+
+		if (r > 0)
+			return CLI_OK;
+		if (r == 0) {
+			cli_error("%s: the time is over; its daemon goes on until it is done",
+				  mount);
+			return CLI_TIMEOUT;
+		}
+	}
+}
+
+/* What the records say once the daemon is gone; without them what it said last. */
+static int tell_left(const struct json *doc, uid_t mount_uid)
+{
+	const char *dir = cli_text(doc, "state_dir");
+	uid_t self = geteuid();
+	struct stat st;
+	int r = -EACCES;
+
+	/* As the one whose directory it is, root too: what is in there is his. */
+	if (mount_uid == self || seteuid(mount_uid) == 0) {
+		if (stat(dir, &st) == 0 && st.st_uid == mount_uid)
+			r = cli_tell_left(dir, true);
+		if (mount_uid != self && seteuid(self))
+			r = -errno;
+	}
+	if (r < 0) {
+		cli_error("unmounted; whether all is published can't be read from %s: %s; its user "
+			  "can: uploadfs recover list",
+			  *dir ? dir : "its state directory", strerror(-r));
+		return CLI_FAILED;
+	}
+	return r ? CLI_FAILED : CLI_OK;
+}
+
+static int end_daemon(const char *mount, const struct json *doc, uid_t uid, uint64_t end_ms)
+{
+	int fd = -1, r = take_daemon(doc, uid, &fd);
+
+	if (!r && pidfd_send_signal(fd, SIGTERM, NULL, 0) < 0)
+		r = -errno;
+	if (r && r != -ESRCH) {
+		cli_error("%s: its daemon (process %llu) can't be told to end: %s; do it as the "
+			  "user who mounted it",
+			  mount, (unsigned long long)cli_number(doc, "pid"), strerror(-r));
+		if (fd >= 0)
+			close(fd);
+		return CLI_FAILED;
+	}
+	r = fd >= 0 ? wait_end(fd, mount, end_ms) : CLI_OK;
+	if (fd >= 0)
+		close(fd);
+	return r != CLI_OK ? r : tell_left(doc, uid);
+}
+
+static int remove_dead(const char *mount)
+{
+	if (cli_gone_soon(mount)) {
+		cli_error("%s: it was being unmounted already", mount);
+		return CLI_OK;
+	}
+	if (cli_detach(mount))
+		return CLI_FAILED;
+	cli_error("%s: its daemon had died; the next mount takes up its files", mount);
+	return CLI_OK;
+}
+
+static int umount_one(const char *mount, uid_t uid, bool force, uint64_t end_ms)
+{
+	struct json *doc = NULL;
+	int r = cli_read_status(mount, ANSWER_S, &doc, NULL);
+	struct busy who;
+
+	if (r == -ENOTCONN)
+		return remove_dead(mount);
+	if (r)
+		return cli_no_status(mount, r);
+	if (!force && cli_total(doc, "writing") + cli_total(doc, "streaming"))
+		r = refuse_open_files(mount, doc);
+	else if (!force && busy_find(mount, &who))
+		r = refuse_users(mount, &who);
+	else
+		r = end_daemon(mount, doc, uid, end_ms);
+	json_free(doc);
+	return r;
+}
+
+/* ---- for umount(8) ---- */
+
+static int release(const char *mount, const struct helper_call *call)
+{
+	int r;
+
+	if (call->force && !call->lazy && geteuid() == 0)
+		r = umount2(mount, MNT_FORCE | UMOUNT_NOFOLLOW) ? -errno : 0;
+	else
+		r = mountpoint_release(mount, call->lazy);
+	if (r)
+		cli_error("%s: %s", mount, r == -EBUSY ? "it is busy" : strerror(-r));
+	return r;
+}
+
+/*
+ * Unmounts at once, or says that it is busy, as umount does; then waits for the daemon, which
+ * sends what is closed, for drain_timeout at most: a shutdown must not take the network away from
+ * it. What is not published then is told; unmounted it is all the same.
+ */
+static int release_and_wait(const char *mount, uid_t uid, const struct helper_call *call)
+{
+	struct json *doc = NULL;
+	int fd = -1, r;
+
+	if (cli_read_status(mount, ANSWER_S, &doc, NULL) == 0 && take_daemon(doc, uid, &fd))
+		fd = -1;
+	r = release(mount, call);
+	if (!r && fd >= 0) {
+		wait_end(fd, mount, 0);
+		tell_left(doc, uid);
+	}
+	if (fd >= 0)
+		close(fd);
+	json_free(doc);
+	return r;
+}
+
+int cli_umount_helper(const struct helper_call *call)
+{
+	char *mount = NULL;
+	uid_t uid;
+	int r;
+
+	cli_name = "umount";
+	if (cli_find_mount(call->dir, &mount, &uid) != CLI_OK)
+		return HELPER_FAILED;
+	r = call->lazy || call->force ? release(mount, call) : release_and_wait(mount, uid, call);
+	free(mount);
+	return r ? HELPER_FAILED : 0;
+}
+
+int cli_umount(int argc, char **argv)
+{
+	unsigned timeout_s = UINT32_MAX;
+	bool force = false;
+	const struct cli_option options[] = { { "--timeout", NULL, &timeout_s },
+					      { "--force", &force, NULL },
+					      { NULL, NULL, NULL } };
+	const char *path = NULL;
+	uint64_t end_ms = 0;
+	char *mount = NULL;
+	size_t n;
+	uid_t uid;
+	int r = cli_args(argc, argv, help, options, &path, 1, &n);
+
+	if (r)
+		return r < 0 ? CLI_USAGE : CLI_OK;
+	if (!path) {
+		cli_error("name a MOUNTPOINT; see uploadfs umount --help");
+		return CLI_USAGE;
+	}
+	if (timeout_s != UINT32_MAX)
+		end_ms = clock_mono_ms() + timeout_s * 1000ULL;
+	r = cli_find_mount(path, &mount, &uid);
+	if (r == CLI_OK)
+		r = umount_one(mount, uid, force, end_ms);
+	free(mount);
+	return r;
+}

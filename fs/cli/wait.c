@@ -1,0 +1,189 @@
+/*
+ * uploadfs wait: until what was closed is published. For close=async, and for
+ * what programs left without a close.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "fs/cli/cli.h"
+#include "net/base/clock.h"
+#include "net/base/json.h"
+
+#define ANSWER_S 10
+#define LOOK_MS 200
+
+static const char help[] =
+	"usage: uploadfs wait [--timeout SECONDS] MOUNTPOINT|FILE\n"
+	"MOUNTPOINT: waits until nothing that was closed is under way, files held for a\n"
+	"  rename included. Names files that have failed, which are tried again by\n"
+	"  themselves, and aborted ones, which are not. Files that are still open are\n"
+	"  not waited for.\n"
+	"FILE: waits until it is closed and published, and prints its File ID.\n"
+	"Exit status: 0 published; 1 failed or aborted, the reason is on stderr;\n"
+	"  2 wrong usage; 3 the time is over; 4 no such mount, or no answer.\n";
+
+static bool is_over(uint64_t end_ms)
+{
+	return end_ms && clock_mono_ms() >= end_ms;
+}
+
+static int time_over(const char *path)
+{
+	cli_error("%s: the time is over; what is under way goes on", path);
+	return CLI_TIMEOUT;
+}
+
+/* ---- a mount ---- */
+
+static int report(const struct json *doc)
+{
+	for (const struct json *f = json_first(json_get(doc, "files")); f; f = json_next(f)) {
+		const char *status = cli_text(f, "status"), *error = cli_text(f, "error");
+
+		if (!strcmp(status, "failed"))
+			cli_error("%s: not published: %s", cli_text(f, "path"), error);
+		else if (!strcmp(status, "aborted"))
+			cli_error("%s: aborted: %s", cli_text(f, "path"),
+				  *error ? error : CLI_NOT_CLOSED);
+	}
+	return cli_total(doc, "failed") || cli_total(doc, "aborted") ? CLI_FAILED : CLI_OK;
+}
+
+static int wait_mount(const char *mount, uint64_t end_ms)
+{
+	for (;;) {
+		struct json *doc = NULL;
+		int r = cli_read_status(mount, ANSWER_S, &doc, NULL);
+
+		if (r)
+			return cli_no_status(mount, r);
+		if (cli_total(doc, "publishing") + cli_total(doc, "held") == 0) {
+			r = report(doc);
+			json_free(doc);
+			return r;
+		}
+		json_free(doc);
+		if (is_over(end_ms))
+			return time_over(mount);
+		cli_sleep_ms(LOOK_MS);
+	}
+}
+
+/* ---- a file ---- */
+
+/* 0 and the text, or a negative errno. */
+static int attribute(const char *path, const char *name, char *buf, size_t size)
+{
+	char full[64];
+	ssize_t n;
+
+	snprintf(full, sizeof(full), "user.upload.%s", name);
+	n = getxattr(path, full, buf, size - 1);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	return 0;
+}
+
+static int no_file(const char *path, int err)
+{
+	if (err == -ENODATA || err == -EOPNOTSUPP) {
+		cli_error("%s is no file of an uploadfs mount", path);
+		return CLI_NO_MOUNT;
+	}
+	cli_error("%s: %s", path, strerror(-err));
+	return err == -ENOTCONN ? CLI_NO_MOUNT : CLI_FAILED;
+}
+
+static bool ends(const char *status)
+{
+	return strcmp(status, "publishing") && strcmp(status, "writing") &&
+	       strcmp(status, "streaming") && strcmp(status, "held");
+}
+
+static int file_ended(const char *path, const char *status)
+{
+	char text[1024];
+
+	if (!strcmp(status, "completed")) {
+		int r = attribute(path, "file_id", text, sizeof(text));
+
+		if (r)
+			return no_file(path, r);
+		printf("%s\n", cli_clean(text));
+		return CLI_OK;
+	}
+	if (attribute(path, "error", text, sizeof(text)))
+		snprintf(text, sizeof(text), "%s",
+			 strcmp(status, "empty") ? CLI_NOT_CLOSED : "an empty file stays local");
+	cli_error("%s: %s: %s", path, status, text);
+	return CLI_FAILED;
+}
+
+static int wait_file(const char *path, uint64_t end_ms)
+{
+	char status[64];
+
+	for (;;) {
+		int r = attribute(path, "status", status, sizeof(status));
+
+		if (r)
+			return no_file(path, r);
+		if (ends(status))
+			return file_ended(path, status);
+		if (is_over(end_ms))
+			return time_over(path);
+		cli_sleep_ms(LOOK_MS);
+	}
+}
+
+/* Not for the mount to answer: a dead one has no stat(). */
+static bool is_mountpoint(const char *path)
+{
+	char *real = realpath(path, NULL);
+	struct mount_list list;
+	bool found;
+
+	if (mounts_read(&list)) {
+		free(real);
+		return false;
+	}
+	found = mounts_find(&list, real ? real : path) != NULL;
+	mounts_free(&list);
+	free(real);
+	return found;
+}
+
+int cli_wait(int argc, char **argv)
+{
+	unsigned timeout_s = UINT32_MAX;
+	const struct cli_option options[] = { { "--timeout", NULL, &timeout_s },
+					      { NULL, NULL, NULL } };
+	const char *path = NULL;
+	uint64_t end_ms = 0;
+	char *mount = NULL;
+	struct stat st;
+	size_t n;
+	uid_t uid;
+	int r = cli_args(argc, argv, help, options, &path, 1, &n);
+
+	if (r)
+		return r < 0 ? CLI_USAGE : CLI_OK;
+	if (timeout_s != UINT32_MAX)
+		end_ms = clock_mono_ms() + timeout_s * 1000ULL;
+	if (!path) {
+		cli_error("name a MOUNTPOINT or a FILE; see uploadfs wait --help");
+		return CLI_USAGE;
+	}
+	if (!is_mountpoint(path) && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)))
+		return wait_file(path, end_ms);
+	r = cli_find_mount(path, &mount, &uid);
+	if (r == CLI_OK)
+		r = wait_mount(mount, end_ms);
+	free(mount);
+	return r;
+}

@@ -1,0 +1,155 @@
+/* Where the key comes from, and where it must not stay. */
+#include "fs/config/opts_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEY_MAX 4096 /* bytes of a key file's first line */
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* The key in len bytes at s, without blanks around it: a new string. */
+static int copy_key(const char *s, size_t len, char **ret)
+{
+	char *key;
+	size_t i;
+
+	while (len && is_blank(*s)) {
+		s++;
+		len--;
+	}
+	while (len && is_blank(s[len - 1]))
+		len--;
+	if (!len)
+		return -EINVAL;
+	/* It goes into a header: nothing that could end the line there, or split the value. */
+	for (i = 0; i < len; i++) {
+		if (s[i] <= ' ' || s[i] > '~')
+			return -EINVAL;
+	}
+	key = strndup(s, len);
+	if (!key)
+		return -ENOMEM;
+	*ret = key;
+	return 0;
+}
+
+/* Reads at most size bytes of fd. The number of bytes or negative errno. */
+static ssize_t read_start(int fd, char *text, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < size) {
+		n = read(fd, text + len, size - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		len += (size_t)n;
+	}
+	return (ssize_t)len;
+}
+
+static int check_private(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EISDIR;
+	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 077))
+		return -EPERM;
+	return 0;
+}
+
+int opts_read_key_file(const char *path, char **ret_key)
+{
+	char text[KEY_MAX + 1];
+	const char *end;
+	ssize_t n;
+	int fd, rc;
+
+	/* A FIFO in its place must not stop us. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	rc = check_private(fd);
+	if (rc)
+		goto out;
+	n = read_start(fd, text, sizeof(text));
+	if (n < 0) {
+		rc = (int)n;
+		goto out;
+	}
+	end = memchr(text, '\n', (size_t)n);
+	if (!end && n > KEY_MAX)
+		rc = -EINVAL;
+	else
+		rc = copy_key(text, end ? (size_t)(end - text) : (size_t)n, ret_key);
+	explicit_bzero(text, sizeof(text));
+out:
+	close(fd);
+	return rc;
+}
+
+int opts_key_file_fail(const char *what, const char *path, int rc, const char *holds)
+{
+	struct stat st;
+
+	switch (rc) {
+	case -EPERM:
+		if (stat(path, &st) == 0 && (st.st_mode & 077))
+			return opts_fail("others can read the %s %s; run chmod 600 %s", what, path,
+					 path);
+		return opts_fail("the %s %s belongs to another user; chown it to yourself", what,
+				 path);
+	case -EISDIR:
+		return opts_fail("the %s %s is not a regular file; put %s into the first line of "
+				 "one",
+				 what, path, holds);
+	case -EINVAL:
+		return opts_fail("the %s %s holds no %s; put %s into its first line", what, path,
+				 strcmp(what, "key file") ? "login" : "key", holds);
+	default:
+		return opts_fail("the %s %s: %s; give one that you can read", what, path,
+				 strerror(-rc));
+	}
+}
+
+void opts_scrub_env(const char *name)
+{
+	size_t len = strlen(name);
+	char **e;
+
+	/* The name may stand there twice; unsetenv() alone would leave the bytes. */
+	for (e = environ; e && *e; e++) {
+		if (!strncmp(*e, name, len) && (*e)[len] == '=')
+			explicit_bzero(*e + len + 1, strlen(*e + len + 1));
+	}
+	unsetenv(name);
+}
+
+int opts_take_env_key(const char *name, char **ret_key)
+{
+	const char *value = getenv(name);
+	char *key = NULL;
+	int rc = 0;
+
+	if (value && *value)
+		rc = copy_key(value, strlen(value), &key);
+	opts_scrub_env(name);
+	if (!rc)
+		*ret_key = key;
+	return rc;
+}

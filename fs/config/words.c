@@ -1,0 +1,468 @@
+/* The words of -o: a table, one line for each. */
+#include "fs/config/opts_impl.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "fs/tree/names.h"
+#include "net/api/api.h"
+#include "net/base/log.h"
+
+#define KIB (1ULL << 10)
+#define GIB (1ULL << 30)
+#define WORD_MAX 64 /* bytes of a word's name that are compared */
+
+enum word_kind {
+	W_FLAG,	  /* bool */
+	W_CLEAR,  /* bool, set to false */
+	W_SIZE,	  /* uint64_t, bytes, with K, M, G */
+	W_NUMBER, /* unsigned */
+	W_OCTAL,  /* mode_t */
+	W_TEXT,	  /* char * */
+	W_SPECIAL /* by a function */
+};
+
+struct word {
+	const char *name;
+	enum word_kind kind;
+	size_t at; /* offset in struct opts */
+	uint64_t min, max;
+	int (*set)(struct opts_draft *d, const char *value);
+	const char *form; /* of the value, for messages; NULL: takes none */
+};
+
+static int set_close(struct opts_draft *d, const char *value)
+{
+	d->o->close_async = !strcmp(value, "async");
+	if (d->o->close_async || !strcmp(value, "sync"))
+		return 0;
+	return opts_fail("close=%s is not known; use close=sync or close=async", value);
+}
+
+static int set_purpose(struct opts_draft *d, const char *value)
+{
+	char *copy;
+
+	if (!names_purpose_writable(value))
+		return opts_fail("purpose=%s is not one that takes files; use assistants, batch, "
+				 "evals, fine-tune, user_data or vision",
+				 value);
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(d->o->purpose);
+	d->o->purpose = copy;
+	return 0;
+}
+
+static int set_log_level(struct opts_draft *d, const char *value)
+{
+	static const char *const names[] = { [LOG_LVL_ERROR] = "error",
+					     [LOG_LVL_WARN] = "warn",
+					     [LOG_LVL_INFO] = "info",
+					     [LOG_LVL_DEBUG] = "debug" };
+	int i;
+
+	for (i = LOG_LVL_ERROR; i <= LOG_LVL_DEBUG; i++) {
+		if (!strcmp(value, names[i])) {
+			d->o->log_level = i;
+			return 0;
+		}
+	}
+	return opts_fail("log_level=%s is not known; use error, warn, info or debug", value);
+}
+
+static int set_log_format(struct opts_draft *d, const char *value)
+{
+	d->o->log_json = !strcmp(value, "json");
+	if (d->o->log_json || !strcmp(value, "text"))
+		return 0;
+	return opts_fail("log_format=%s is not known; use text or json", value);
+}
+
+static int refuse_remount(struct opts_draft *d, const char *value)
+{
+	(void)d;
+	(void)value;
+	return opts_fail("a mount of uploadfs can't be changed by remount; unmount it, then mount "
+			 "it with the new options");
+}
+
+static int refuse_key(struct opts_draft *d, const char *value)
+{
+	(void)value; /* the key: not even repeated */
+	if (d->where)
+		return opts_fail("a key does not belong into an option file; put it into a file of "
+				 "its own, which only you can read, and name that: "
+				 "api_key_file=FILE");
+	return opts_fail("a key on the command line can be read by everybody; put it into a file "
+			 "only you can read and use -o api_key_file=FILE, or set OPENAI_API_KEY");
+}
+
+/* uid_t and gid_t end one below -1, which means "none" to the kernel. */
+#define ID_MAX (UINT32_MAX - 1)
+
+static int parse_id(const char *name, const char *value, unsigned *ret)
+{
+	unsigned long long n;
+	char *end;
+
+	errno = 0;
+	n = strtoull(value, &end, 10);
+	if (!isdigit((unsigned char)*value) || *end || errno || n > ID_MAX)
+		return opts_fail("%s=%s is not an id; use a number, as in %s=1000", name, value,
+				 name);
+	*ret = (unsigned)n;
+	return 0;
+}
+
+static int set_uid(struct opts_draft *d, const char *value)
+{
+	d->o->has_uid = true;
+	return parse_id("uid", value, &d->o->uid);
+}
+
+static int set_gid(struct opts_draft *d, const char *value)
+{
+	d->o->has_gid = true;
+	return parse_id("gid", value, &d->o->gid);
+}
+
+#define FIELD(f) offsetof(struct opts, f)
+#define SECONDS(name, min)                                                    \
+	{                                                                     \
+#name, W_NUMBER, FIELD(name##_s), min, 86400, NULL, "SECONDS" \
+	}
+
+static const struct word words[] = {
+	{ "allow_http", W_FLAG, FIELD(allow_http), 0, 0, NULL, NULL },
+	{ "allow_other", W_FLAG, FIELD(allow_other), 0, 0, NULL, NULL },
+	{ "allow_root", W_FLAG, FIELD(allow_root), 0, 0, NULL, NULL },
+	{ "api_key", W_SPECIAL, 0, 0, 0, refuse_key, "" },
+	{ "api_key_file", W_TEXT, FIELD(key_file), 0, 0, NULL, "FILE" },
+	{ "api_version", W_TEXT, FIELD(api_version), 0, 0, NULL, "VERSION" },
+	{ "bind", W_SPECIAL, 0, 0, 0, opts_set_bind, "ADDRESS|INTERFACE" },
+	{ "ca_file", W_TEXT, FIELD(network.ca_file), 0, 0, NULL, "FILE" },
+	{ "cache_size", W_SIZE, FIELD(cache_size), 0, INT64_MAX, NULL, "SIZE" },
+	{ "close", W_SPECIAL, 0, 0, 0, set_close, "sync|async" },
+	{ "config", W_TEXT, FIELD(config), 0, 0, NULL, "FILE" },
+	SECONDS(connect_timeout, 1),
+	{ "dir_mode", W_OCTAL, FIELD(dir_mode), 0, 0777, NULL, "MODE" },
+	SECONDS(drain_timeout, 0),
+	{ "file_mode", W_OCTAL, FIELD(file_mode), 0, 0777, NULL, "MODE" },
+	{ "fsname", W_TEXT, FIELD(fsname), 0, 0, NULL, "NAME" },
+	{ "gid", W_SPECIAL, 0, 0, 0, set_gid, "ID" },
+	SECONDS(hold_timeout, 0),
+	SECONDS(idle_timeout, 1),
+	{ "keep_old", W_FLAG, FIELD(keep_old), 0, 0, NULL, NULL },
+	SECONDS(list_ttl, 0),
+	{ "log_file", W_TEXT, FIELD(log_file), 0, 0, NULL, "FILE" },
+	{ "log_format", W_SPECIAL, 0, 0, 0, set_log_format, "text|json" },
+	{ "log_level", W_SPECIAL, 0, 0, 0, set_log_level, "error|warn|info|debug" },
+	{ "organization", W_TEXT, FIELD(organization), 0, 0, NULL, "ID" },
+	{ "parallel", W_NUMBER, FIELD(parallel), 1, 64, NULL, "NUMBER" },
+	{ "part_size", W_SIZE, FIELD(part_size), 64 * KIB, API_PART_MAX, NULL, "SIZE" },
+	{ "project", W_TEXT, FIELD(project), 0, 0, NULL, "ID" },
+	{ "proxy", W_SPECIAL, 0, 0, 0, opts_set_proxy, "URL|none" },
+	{ "proxy_auth_file", W_TEXT, FIELD(proxy_auth_file), 0, 0, NULL, "FILE" },
+	{ "purpose", W_SPECIAL, 0, 0, 0, set_purpose, "PURPOSE" },
+	{ "remount", W_SPECIAL, 0, 0, 0, refuse_remount, NULL },
+	SECONDS(retry_delay, 1),
+	SECONDS(retry_timeout, 1),
+	{ "rate_limit", W_SPECIAL, 0, 0, 0, opts_set_rate_limit, "UP[:DOWN]" },
+	{ "ro", W_FLAG, FIELD(ro), 0, 0, NULL, NULL },
+	{ "rw", W_CLEAR, FIELD(ro), 0, 0, NULL, NULL },
+	{ "staging_reserve", W_SIZE, FIELD(staging_reserve), 0, INT64_MAX, NULL, "SIZE" },
+	{ "staging_size", W_SIZE, FIELD(staging_size), 0, INT64_MAX, NULL, "SIZE" },
+	{ "state_dir", W_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR" },
+	{ "uid", W_SPECIAL, 0, 0, 0, set_uid, "ID" },
+	{ "umask", W_OCTAL, FIELD(umask), 0, 0777, NULL, "MODE" },
+};
+
+/* Mount options that libfuse takes; "=" at the end: with a value. */
+static const char *const mount_words[] = {
+	"async",      "auto_unmount",  "dev",	      "dirsync",      "exec",
+	"max_read=",  "noatime",       "nodev",	      "nodiratime",   "noexec",
+	"norelatime", "nostrictatime", "nosuid",      "suid",	      "sync",
+	"context=",   "fscontext=",    "defcontext=", "rootcontext=", NULL
+};
+
+/* Words of fstab and mount(8), and what is always on: taken and dropped. */
+static const char *const dropped_words[] = {
+	"_netdev",  "atime",	   "auto",     "comment=",   "default_permissions",
+	"defaults", "diratime",	   "group",    "lazytime",   "loud",
+	"noauto",   "nofail",	   "nogroup",  "nolazytime", "nonempty",
+	"noowner",  "nouser",	   "nousers",  "owner",	     "relatime",
+	"silent",   "strictatime", "subtype=", "user",	     "user=",
+	"users",    NULL
+};
+
+static bool is_listed(const char *const *list, const char *word)
+{
+	size_t len = strcspn(word, "=");
+	size_t i;
+
+	if (word[len])
+		len++;
+	for (i = 0; list[i]; i++) {
+		if (strlen(list[i]) == len && !strncmp(list[i], word, len))
+			return true;
+	}
+	return false;
+}
+
+static unsigned least(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/* Levenshtein's distance between two names of less than WORD_MAX bytes. */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[WORD_MAX + 1], diagonal, above, i, j;
+	size_t len = strlen(b);
+
+	for (j = 0; j <= len; j++)
+		row[j] = j;
+	for (i = 0; a[i]; i++) {
+		diagonal = row[0];
+		row[0] = i + 1;
+		for (j = 0; j < len; j++) {
+			above = row[j + 1];
+			row[j + 1] = least(diagonal + (a[i] != b[j]), least(above, row[j]) + 1);
+			diagonal = above;
+		}
+	}
+	return row[len];
+}
+
+static int unknown_word(const char *word)
+{
+	unsigned best = UINT_MAX, d;
+	const char *near = NULL;
+	char name[WORD_MAX];
+	size_t len = strcspn(word, "="), i;
+
+	if (len >= sizeof(name))
+		len = sizeof(name) - 1;
+	memcpy(name, word, len); /* without its value, which may be a secret */
+	name[len] = '\0';
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		d = words[i].set == refuse_key ? UINT_MAX : distance(name, words[i].name);
+		if (d < best) {
+			best = d;
+			near = words[i].name;
+		}
+	}
+	if (near && best <= 1 + len / 4)
+		return opts_fail("option \"%s\" is not known; did you mean \"%s\"?", name, near);
+	return opts_fail("option \"%s\" is not known; see uploadfs --help", name);
+}
+
+static int parse_number(const struct word *w, const char *value, uint64_t *ret)
+{
+	static const char units[] = "KMG";
+	unsigned long long n;
+	const char *unit;
+	unsigned shift = 0;
+	char *end;
+
+	errno = 0;
+	n = strtoull(value, &end, w->kind == W_OCTAL ? 8 : 10);
+	if (!isdigit((unsigned char)*value) || errno)
+		goto bad;
+	if (w->kind == W_SIZE && *end) {
+		unit = strchr(units, toupper((unsigned char)*end));
+		if (!unit)
+			goto bad;
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (*end || n > UINT64_MAX >> shift)
+		goto bad;
+	*ret = (uint64_t)n << shift;
+	return 0;
+bad:
+	if (w->kind == W_OCTAL)
+		return opts_fail("%s=%s is not a mode; use octal digits, as in %s=022", w->name,
+				 value, w->name);
+	if (w->kind == W_SIZE)
+		return opts_fail("%s=%s is not a size; use a number, then K, M or G for binary "
+				 "units, as in %s=64M",
+				 w->name, value, w->name);
+	return opts_fail("%s=%s is not a number; use digits, as in %s=%llu", w->name, value,
+			 w->name, (unsigned long long)(w->min ? w->min : 30));
+}
+
+int opts_size(const char *name, const char *value, uint64_t *ret)
+{
+	const struct word w = { .name = name, .kind = W_SIZE };
+
+	return parse_number(&w, value, ret);
+}
+
+static int out_of_range(const struct word *w, const char *value)
+{
+	if (w->kind == W_OCTAL)
+		return opts_fail("%s=%s is out of range; use 0 to 777", w->name, value);
+	if (w->at == FIELD(part_size))
+		return opts_fail("part_size=%s is out of range; use 64K to 64M", value);
+	return opts_fail("%s=%s is out of range; use %llu to %llu", w->name, value,
+			 (unsigned long long)w->min, (unsigned long long)w->max);
+}
+
+static int set_number(struct opts *o, const struct word *w, const char *value)
+{
+	void *field = (char *)o + w->at;
+	uint64_t n = 0;
+	int rc = parse_number(w, value, &n);
+
+	if (rc)
+		return rc;
+	if (n < w->min || n > w->max)
+		return out_of_range(w, value);
+	if (w->kind == W_SIZE)
+		*(uint64_t *)field = n;
+	else if (w->kind == W_NUMBER)
+		*(unsigned *)field = (unsigned)n;
+	else
+		*(mode_t *)field = (mode_t)n;
+	if (w->at == FIELD(umask))
+		o->has_umask = true;
+	return 0;
+}
+
+static int set_text(struct opts *o, const struct word *w, const char *value)
+{
+	char **field = (char **)((char *)o + w->at), *copy;
+
+	if (!*value)
+		return opts_fail("%s is empty; use %s=%s", w->name, w->name, w->form);
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+_Static_assert(sizeof(words) / sizeof(words[0]) <= OPTS_WORDS_MAX, "OPTS_WORDS_MAX");
+
+static int note_origin(struct opts_draft *d, size_t i)
+{
+	free(d->origins[i]);
+	d->origins[i] = d->where ? strdup(d->where) : NULL;
+	return d->where && !d->origins[i] ? -ENOMEM : 0;
+}
+
+const char *opts_origin(const struct opts_draft *d, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!strcmp(words[i].name, name))
+			return d->origins[i];
+	}
+	return NULL;
+}
+
+int opts_say_origin(const struct opts_draft *d, const char *name, int rc)
+{
+	const char *where = rc == -EINVAL ? opts_origin(d, name) : NULL;
+
+	if (where)
+		opts_fail("%s; see uploadfs.conf(5)", where);
+	return rc;
+}
+
+void opts_forget_origins(struct opts_draft *d)
+{
+	size_t i;
+
+	for (i = 0; i < OPTS_WORDS_MAX; i++)
+		free(d->origins[i]);
+	memset(d->origins, 0, sizeof(d->origins));
+}
+
+static int set_word(struct opts_draft *d, const struct word *w, const char *value)
+{
+	bool *flag = (bool *)((char *)d->o + w->at);
+
+	if (!value && w->form && *w->form)
+		return opts_fail("%s needs a value; use %s=%s", w->name, w->name, w->form);
+	if (value && !w->form)
+		return opts_fail("%s takes no value; use just %s", w->name, w->name);
+	switch (w->kind) {
+	case W_FLAG:
+	case W_CLEAR:
+		*flag = w->kind == W_FLAG;
+		return 0;
+	case W_TEXT:
+		return set_text(d->o, w, value);
+	case W_SPECIAL:
+		return w->set(d, value);
+	default:
+		return set_number(d->o, w, value);
+	}
+}
+
+int opts_word(struct opts_draft *d, const char *text)
+{
+	size_t len = strcspn(text, "="), i;
+	int rc;
+
+	if (!*text)
+		return 0; /* "-o ,ro": as mount(8) takes it */
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strlen(words[i].name) == len && !strncmp(words[i].name, text, len)) {
+			rc = set_word(d, &words[i], text[len] ? text + len + 1 : NULL);
+			return rc ? rc : note_origin(d, i);
+		}
+	}
+	if (!strncasecmp(text, "x-", 2) || is_listed(dropped_words, text))
+		return 0;
+	if (!is_listed(mount_words, text))
+		return d->sloppy ? 0 : unknown_word(text);
+	buf_addc(&d->mount, ',');
+	opts_escape(&d->mount, text);
+	return d->mount.err;
+}
+
+void opts_escape(struct buf *b, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == ',' || *text == '\\')
+			buf_addc(b, '\\');
+		buf_addc(b, *text);
+	}
+}
+
+int opts_words(struct opts_draft *d, const char *text)
+{
+	struct buf word;
+	int rc = 0;
+
+	buf_init(&word, strlen(text));
+	while (!rc) {
+		buf_reset(&word);
+		for (; *text && *text != ','; text++) {
+			if (*text == '\\' && text[1])
+				text++;
+			buf_addc(&word, *text);
+		}
+		rc = word.err ? word.err : opts_word(d, buf_str(&word));
+		if (!*text)
+			break;
+		text++;
+	}
+	if (word.data)
+		explicit_bzero(word.data, word.size); /* a key may have been given */
+	buf_release(&word);
+	return rc;
+}

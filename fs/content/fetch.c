@@ -1,0 +1,382 @@
+/*
+ * The readers' side: the table of fetches, opening, closing, reading. What is
+ * asked of the service is decided in fetch_plan.c; what becomes of the answers is
+ * in fetch_req.c.
+ */
+#include "fs/content/fetch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/content/cache.h"
+#include "fs/content/fetch_impl.h"
+#include "net/base/strhash.h"
+
+void fetch_waiters_init(struct fetch_waiters *ws)
+{
+	ws->head = NULL;
+	ws->tail = &ws->head;
+}
+
+void fetch_waiters_add(struct fetch_waiters *ws, struct fetch_waiter *w)
+{
+	w->next = NULL;
+	*ws->tail = w;
+	ws->tail = &w->next;
+}
+
+void fetch_waiters_move(struct fetch_waiters *from, struct fetch_waiters *to)
+{
+	*to->tail = from->head;
+	if (from->head)
+		to->tail = from->tail;
+	fetch_waiters_init(from);
+}
+
+void fetch_waiters_answer(struct fetch_waiters *ws, int err, const char *text, int fd)
+{
+	struct fetch_waiter *w, *next;
+
+	for (w = ws->head; w; w = next) {
+		next = w->next;
+		w->cb(w->arg, err, text, err ? -1 : fd, w->off,
+		      err ? 0 : (size_t)(w->end - w->off));
+		free(w);
+	}
+	fetch_waiters_init(ws);
+}
+
+int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret)
+{
+	struct fetcher *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->api = api;
+	f->cache = cache;
+	f->parallel = parallel < 1 ? 1 : parallel > FETCH_REQS ? FETCH_REQS : parallel;
+	pthread_mutex_init(&f->lock, NULL);
+	*ret = f;
+	return 0;
+}
+
+static struct fetch **table_slot(struct fetcher *f, const char *id, uint64_t bytes)
+{
+	struct fetch **slot;
+
+	slot = &f->buckets[strhash(id) % FETCH_BUCKETS];
+	while (*slot && ((*slot)->bytes != bytes || strcmp((*slot)->id, id)))
+		slot = &(*slot)->next;
+	return slot;
+}
+
+/* Nobody knows it any more, or it was never made known. */
+static void fetch_destroy(struct fetch *ft)
+{
+	if (!ft)
+		return;
+	if (ft->temp)
+		cache_fetch_drop(ft->f->cache, ft->token);
+	if (ft->fd >= 0)
+		close(ft->fd);
+	extents_release(&ft->have);
+	free(ft->id);
+	free(ft);
+}
+
+void fetcher_free(struct fetcher *f)
+{
+	struct fetch *ft, *next;
+	unsigned i;
+
+	if (!f)
+		return;
+	for (i = 0; i < FETCH_BUCKETS; i++) {
+		for (ft = f->buckets[i]; ft; ft = next) {
+			next = ft->next;
+			fetch_waiters_answer(&ft->waiters, -EINTR, "the mount ends", -1);
+			fetch_destroy(ft);
+		}
+	}
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+static struct fetch *fetch_alloc(struct fetcher *f, const char *file_id, uint64_t bytes)
+{
+	struct fetch *ft = calloc(1, sizeof(*ft));
+	unsigned i;
+
+	if (!ft)
+		return NULL;
+	ft->f = f;
+	ft->bytes = bytes;
+	ft->nref = 1;
+	ft->fd = -1;
+	extents_init(&ft->have);
+	fetch_waiters_init(&ft->waiters);
+	for (i = 0; i < FETCH_REQS; i++)
+		ft->reqs[i].ft = ft;
+	ft->id = strdup(file_id);
+	if (!ft->id) {
+		fetch_destroy(ft);
+		return NULL;
+	}
+	return ft;
+}
+
+/* A reference to the fetch that is known under that id, or NULL. */
+static struct fetch *table_find(struct fetcher *f, const char *file_id, uint64_t bytes)
+{
+	struct fetch *ft;
+
+	pthread_mutex_lock(&f->lock);
+	ft = *table_slot(f, file_id, bytes);
+	if (ft)
+		ft->nref++;
+	pthread_mutex_unlock(&f->lock);
+	return ft;
+}
+
+/* Makes ours known, unless another thread was quicker: then that one's. */
+static struct fetch *table_insert(struct fetcher *f, struct fetch *ours)
+{
+	struct fetch **slot, *ft;
+
+	pthread_mutex_lock(&f->lock);
+	slot = table_slot(f, ours->id, ours->bytes);
+	ft = *slot;
+	if (ft) {
+		ft->nref++;
+	} else {
+		*slot = ours;
+		if (f->ranges)
+			ours->range = FETCH_RANGE_YES;
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (!ft)
+		return ours;
+	fetch_destroy(ours);
+	return ft;
+}
+
+int fetch_open(struct fetcher *f, const char *file_id, uint64_t bytes, struct fetch **ret)
+{
+	struct fetch *ft = table_find(f, file_id, bytes);
+	int rc;
+
+	if (!ft) {
+		ft = fetch_alloc(f, file_id, bytes);
+		if (!ft)
+			return -ENOMEM;
+		rc = cache_get(f->cache, file_id, bytes, &ft->fd);
+		if (rc && rc != -ENOENT) {
+			fetch_destroy(ft);
+			return rc;
+		}
+		ft->whole = !rc;
+		ft = table_insert(f, ft);
+	}
+	*ret = ft;
+	return 0;
+}
+
+struct fetch *fetch_ref(struct fetch *ft)
+{
+	pthread_mutex_lock(&ft->f->lock);
+	ft->nref++;
+	pthread_mutex_unlock(&ft->f->lock);
+	return ft;
+}
+
+uint64_t fetch_bytes(const struct fetch *ft)
+{
+	return ft->bytes;
+}
+
+/*
+ * Under lock, by the last reader of a whole fetch that the cache doesn't have
+ * yet: hands it over. The sync to disk takes its time, so that is not done
+ * where the content arrives, on the network thread. Another reader may come
+ * meanwhile and find the fetch as it is.
+ */
+static void fetch_store(struct fetch *ft)
+{
+	struct fetcher *f = ft->f;
+
+	ft->temp = false;
+	pthread_mutex_unlock(&f->lock);
+	/* Nothing to report: content that can't be kept is fetched again. */
+	cache_fetch_done(f->cache, ft->id, ft->token, ft->bytes);
+	pthread_mutex_lock(&f->lock);
+}
+
+/*
+ * Drops what arrived of an unfinished fetch. A request may still hold the fd,
+ * so its blocks are given back here rather than at the end on the network
+ * thread, unless a reader looks at them at this moment.
+ */
+static void fetch_drop(struct fetch *ft, bool truncate)
+{
+	if (!ft->temp)
+		return;
+	ft->temp = false;
+	cache_fetch_drop(ft->f->cache, ft->token);
+	if (truncate && ftruncate(ft->fd, 0))
+		return; /* later, then */
+}
+
+void fetch_close(struct fetch *ft)
+{
+	struct fetch_waiters left;
+	struct fetcher *f;
+	bool truncate;
+
+	if (!ft)
+		return;
+	f = ft->f;
+	pthread_mutex_lock(&f->lock);
+	if (ft->nref == 1 && ft->whole && ft->temp)
+		fetch_store(ft);
+	if (--ft->nref) {
+		pthread_mutex_unlock(&f->lock);
+		return;
+	}
+	*table_slot(f, ft->id, ft->bytes) = ft->next;
+	fetch_cancel_all(ft);
+	fetch_waiters_init(&left);
+	fetch_waiters_move(&ft->waiters, &left);
+	ft->nbusy++;
+	truncate = !ft->answering;
+	pthread_mutex_unlock(&f->lock);
+	fetch_waiters_answer(&left, -EINTR, "closed while it was read", -1);
+	fetch_drop(ft, truncate);
+	fetch_put(ft);
+}
+
+void fetch_put(struct fetch *ft)
+{
+	struct fetcher *f = ft->f;
+	bool last;
+
+	pthread_mutex_lock(&f->lock);
+	last = !--ft->nbusy && !ft->nref;
+	pthread_mutex_unlock(&f->lock);
+	if (last)
+		fetch_destroy(ft);
+}
+
+/* Makes sure that there is a temporary to put content in. */
+static int fetch_begin(struct fetch *ft)
+{
+	struct fetcher *f = ft->f;
+	uint64_t token;
+	int fd, rc;
+
+	pthread_mutex_lock(&f->lock);
+	fd = ft->fd;
+	pthread_mutex_unlock(&f->lock);
+	if (fd >= 0)
+		return 0;
+	rc = cache_fetch_begin(f->cache, ft->id, &token, &fd);
+	if (rc == -ENOSPC && cache_shrink(f->cache, FETCH_ROOM))
+		rc = cache_fetch_begin(f->cache, ft->id, &token, &fd);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&f->lock);
+	if (ft->fd < 0) {
+		ft->fd = fd;
+		ft->token = token;
+		ft->temp = true;
+		fd = -1;
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (fd >= 0) {
+		close(fd);
+		cache_fetch_drop(f->cache, token);
+	}
+	return 0;
+}
+
+/* Under lock. */
+static bool is_there(const struct fetch *ft, uint64_t off, uint64_t end)
+{
+	return ft->whole || off >= end || extents_cover(&ft->have, off, end);
+}
+
+/* True and the fd if [off, end) stands there; what the reader will want next is asked for. */
+static bool fetch_ready(struct fetch *ft, uint64_t off, uint64_t end, int *ret_fd)
+{
+	bool ready;
+
+	pthread_mutex_lock(&ft->f->lock);
+	ready = is_there(ft, off, end);
+	if (ready) {
+		*ret_fd = ft->fd;
+		if (!ft->whole && off < end) {
+			fetch_note_read(ft, off, end);
+			fetch_pump_ahead(ft);
+		}
+	}
+	pthread_mutex_unlock(&ft->f->lock);
+	return ready;
+}
+
+/* Queues w and starts what it needs; w may be answered, and gone, on return. */
+static void fetch_wait(struct fetch *ft, struct fetch_waiter *w)
+{
+	struct fetch_waiters now;
+	int rc = 0, fd;
+
+	fetch_waiters_init(&now);
+	pthread_mutex_lock(&ft->f->lock);
+	ft->nbusy++;
+	fd = ft->fd;
+	w->span = fetch_note_read(ft, w->off, w->end);
+	/* It may have come since we looked. */
+	if (is_there(ft, w->off, w->end)) {
+		fetch_waiters_add(&now, w);
+	} else {
+		fetch_waiters_add(&ft->waiters, w);
+		rc = fetch_pump(ft);
+		if (rc)
+			fetch_take_unserved(ft, &now);
+	}
+	pthread_mutex_unlock(&ft->f->lock);
+	fetch_waiters_answer(&now, rc, rc ? "cannot start a request" : "", fd);
+	fetch_put(ft);
+}
+
+void fetch_read(struct fetch *ft, uint64_t off, size_t len, fetch_read_cb *cb, void *arg)
+{
+	uint64_t end = off >= ft->bytes ? off : len > ft->bytes - off ? ft->bytes : off + len;
+	struct fetch_waiter *w;
+	int rc, fd;
+
+	if (fetch_ready(ft, off, end, &fd)) {
+		cb(arg, 0, "", fd, off, (size_t)(end - off));
+		return;
+	}
+	rc = fetch_begin(ft);
+	if (rc) {
+		cb(arg, rc, "cannot make a file in the cache", -1, off, 0);
+		return;
+	}
+	w = malloc(sizeof(*w));
+	if (!w) {
+		cb(arg, -ENOMEM, "out of memory", -1, off, 0);
+		return;
+	}
+	w->off = off;
+	w->end = end;
+	w->cb = cb;
+	w->arg = arg;
+	fetch_wait(ft, w);
+}
+
+void fetch_all(struct fetch *ft, fetch_read_cb *cb, void *arg)
+{
+	fetch_read(ft, 0, SIZE_MAX, cb, arg);
+}

@@ -1,0 +1,349 @@
+/*
+ * The parts of a daemon, bottom to top, and their end in the reverse order.
+ */
+#include "fs/daemon/core.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/content/cache.h"
+#include "fs/content/fetch.h"
+#include "fs/work/pool.h"
+#include "fs/publish/part_layout.h"
+#include "fs/meta/meta.h"
+#include "fs/config/opts.h"
+#include "fs/host/process.h"
+#include "fs/publish/publisher.h"
+#include "fs/publish/budget.h"
+#include "fs/daemon/recover.h"
+#include "fs/stage/area.h"
+#include "fs/host/statedir.h"
+#include "fs/status/json.h"
+#include "fs/vfs/vfs.h"
+#include "net/api/api.h"
+#include "net/base/clock.h"
+#include "net/base/digest.h"
+#include "net/base/log.h"
+#include "net/server/server.h"
+#include "net/base/version.h"
+
+#define LOCK_WAIT_MS 5000     /* for the daemon of an earlier mount to end */
+#define RETRY_DELAY_MAX_S 600 /* between two background tries */
+
+static int fail(const char *what, int err)
+{
+	log_error("%s: %s", what, strerror(-err));
+	return err;
+}
+
+static int start_server(struct core *c, char **ret_key)
+{
+	struct server_opts so = { .dir = c->opts->local_dir };
+	unsigned char raw[24];
+	char *key = malloc(2 * sizeof(raw) + 1);
+	int r;
+
+	if (!key)
+		return -ENOMEM;
+	/* A key nobody else knows: other users of this host are kept out. */
+	r = digest_random(raw, sizeof(raw));
+	for (size_t i = 0; i < sizeof(raw); i++)
+		snprintf(key + 2 * i, 3, "%02x", raw[i]);
+	so.key = key;
+	if (!r)
+		r = server_start(&so, &c->server);
+	if (r)
+		free(key);
+	else
+		*ret_key = key;
+	return r;
+}
+
+static int start_api(struct core *c)
+{
+	const struct opts *o = c->opts;
+	char *local_key = NULL;
+	struct api_config ac = {
+		.base_url = o->base_url,
+		.key = o->key,
+		.azure = o->azure,
+		.api_version = o->api_version,
+		.organization = o->organization,
+		.project = o->project,
+		.user_agent = "uploadfs/" UPLOADFS_VERSION,
+		.allow_http = o->allow_http,
+		.network = &o->network,
+		.parallel = o->parallel,
+		.connect_timeout_s = o->connect_timeout_s,
+		.idle_timeout_s = o->idle_timeout_s,
+		.retry_timeout_s = o->retry_timeout_s,
+	};
+	int r = 0;
+
+	if (o->local_dir) {
+		r = start_server(c, &local_key);
+		if (r)
+			return r;
+		ac.base_url = server_url(c->server);
+		ac.key = local_key;
+		ac.network = NULL;
+	}
+	log_secret(ac.key);
+	r = api_new(&ac, &c->api);
+	free(local_key);
+	return r;
+}
+
+/* MD5 is what a close waits for in the end: its threads come before all that are started later. */
+static int start_md5(struct core *c)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	int r = hasher_new(cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores, &c->md5);
+
+	if (r)
+		return fail("the threads of MD5", r);
+	process_give_way();
+	return 0;
+}
+
+static int take_state_dir(struct core *c)
+{
+	int pid, r = statedir_open(c->opts->state_dir, LOCK_WAIT_MS, &c->lock_fd, &pid);
+
+	if (r == -EWOULDBLOCK)
+		log_error("%s is in use by another uploadfs (pid %d); unmount that one, or give "
+			  "this one a state_dir of its own",
+			  c->opts->state_dir, pid);
+	else if (r)
+		log_error("state directory %s: %s; choose another or an empty one: -o state_dir=",
+			  c->opts->state_dir, strerror(-r));
+	return r;
+}
+
+static char *below_state_dir(const struct core *c, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", c->opts->state_dir, name) < 0 ? NULL : path;
+}
+
+static int start_storage(struct core *c)
+{
+	const struct opts *o = c->opts;
+	char *staging = below_state_dir(c, "staging"), *cache = below_state_dir(c, "cache");
+	struct staging_config sc = { .dir = staging,
+				     .part_size = layout_block(o->part_size, o->parallel),
+				     .size_max = o->staging_size,
+				     .reserve = o->staging_reserve };
+	char *meta = below_state_dir(c, "meta");
+	int r = staging && cache && meta ? 0 : -ENOMEM;
+
+	if (!r)
+		r = hasher_new(2, &c->disk);
+	sc.hasher = c->md5;
+	if (!r && (r = staging_open(&sc, &c->staging)) != 0)
+		fail(staging, r);
+	if (!r && (r = cache_open(cache, o->cache_size, &c->cache)) != 0)
+		fail(cache, r);
+	if (!r)
+		cache_set_worker(c->cache, c->disk);
+	if (!r && (r = meta_open(meta, &c->meta)) != 0)
+		fail(meta, r);
+	free(meta);
+	free(staging);
+	free(cache);
+	return r;
+}
+
+bool core_read_key(void *arg)
+{
+	struct core *c = arg;
+	char *key = NULL;
+	bool changed = false;
+	int r;
+
+	if (!c->opts->key_file)
+		return false;
+	r = opts_read_key_file(c->opts->key_file, &key);
+	if (r) {
+		log_error("%s: %s; the key in use stays", c->opts->key_file, strerror(-r));
+		return false;
+	}
+	log_secret(key);
+	pthread_mutex_lock(&c->key_lock);
+	if (!c->opts->key || strcmp(key, c->opts->key)) {
+		changed = api_set_key(c->api, key) == 0;
+		if (changed) {
+			char *old = c->opts->key;
+
+			c->opts->key = key;
+			key = old;
+			log_info("the key was read again");
+		}
+	}
+	pthread_mutex_unlock(&c->key_lock);
+	if (key)
+		explicit_bzero(key, strlen(key));
+	free(key);
+	return changed;
+}
+
+void core_status(struct core *c, struct status_source *ret)
+{
+	const struct opts *o = c->opts;
+
+	*ret = (struct status_source){ .mountpoint = o->mountpoint,
+				       .service = c->service,
+				       .purpose = o->purpose,
+				       .state_dir = o->state_dir,
+				       .started = c->started,
+				       .cache_max = o->cache_size,
+				       .staging_max = o->staging_size,
+				       .api = c->api,
+				       .publisher = c->publisher,
+				       .staging = c->staging,
+				       .cache = c->cache,
+				       .md5 = c->md5,
+				       .disk = c->disk };
+}
+
+static int make_text(void *arg, enum super_control which, struct buf *ret)
+{
+	struct status_source src;
+
+	core_status(arg, &src);
+	return which == SUPER_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
+}
+
+static int start_super(struct core *c, bool ending)
+{
+	const struct opts *o = c->opts;
+	struct publisher_config pc = { .api = c->api,
+				       .disk = c->disk,
+				       .parallel = o->parallel,
+				       .part_size = o->part_size,
+				       .keep_old = o->keep_old,
+				       .retry_budget_ms =
+					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
+				       .retry_first_s = o->retry_delay_s,
+				       .retry_max_s = RETRY_DELAY_MAX_S,
+				       .ending = ending,
+				       .renew_key = core_read_key,
+				       .renew_key_arg = c };
+	struct super_config sc = {
+		.api = c->api,
+		.staging = c->staging,
+		.cache = c->cache,
+		.disk = c->disk,
+		.purpose = o->purpose,
+		.close_async = o->close_async,
+		.keep_old = o->keep_old,
+		.list_ttl_s = o->list_ttl_s,
+		.hold_timeout_s = o->hold_timeout_s,
+		.cache_size = o->cache_size,
+		.uid = o->has_uid ? o->uid : getuid(),
+		.gid = o->has_gid ? o->gid : getgid(),
+		.file_mode = o->file_mode,
+		.dir_mode = o->dir_mode,
+		.umask = o->has_umask ? o->umask : 0,
+		.allow_other = o->allow_other,
+		.control = make_text,
+		.control_arg = c,
+	};
+	int r = fetcher_new(c->api, c->cache, o->parallel, &c->fetcher);
+
+	if (!r)
+		r = publisher_new(&pc, &c->publisher);
+	sc.fetcher = c->fetcher;
+	sc.meta = c->meta;
+	sc.publisher = c->publisher;
+	if (!r)
+		r = super_new(&sc, &c->super);
+	if (!r)
+		r = recover_all(c->staging, c->super);
+	return r;
+}
+
+static int name_service(struct core *c)
+{
+	const struct opts *o = c->opts;
+
+	if (asprintf(&c->service, "%s%s",
+		     o->local_dir ? "local:"
+		     : o->azure	  ? "azure:"
+				  : "",
+		     o->local_dir ? o->local_dir
+		     : o->azure	  ? o->azure
+				  : o->base_url) < 0) {
+		c->service = NULL;
+		return fail("starting", -ENOMEM);
+	}
+	return 0;
+}
+
+int core_start(struct opts *opts, bool ending, struct core *c)
+{
+	int r;
+
+	memset(c, 0, sizeof(*c));
+	c->opts = opts;
+	c->lock_fd = -1;
+	c->started = clock_wall_s();
+	pthread_mutex_init(&c->key_lock, NULL);
+	r = name_service(c);
+	if (!r)
+		r = take_state_dir(c);
+	if (!r)
+		r = start_md5(c);
+	if (!r)
+		r = start_api(c);
+	if (!r)
+		r = start_storage(c);
+	return r ? r : start_super(c, ending);
+}
+
+bool core_finish(struct core *c, unsigned drain_s)
+{
+	unsigned left = 0, unclosed = 0;
+
+	if (c->publisher) {
+		left = publisher_drain(c->publisher, drain_s);
+		unclosed = super_count_unclosed(c->super);
+		/* Answers who still waits; the others are answered by api_free(). */
+		publisher_stop(c->publisher);
+	}
+	super_stop(c->super);
+	api_free(c->api);
+	c->api = NULL;
+	if (left)
+		log_error("%u file(s) could not be published; they are kept in %s and tried "
+			  "again at the next mount",
+			  left, c->opts->state_dir);
+	if (unclosed)
+		log_error("%u file(s) were still being written; what was written is kept, and at "
+			  "the next mount they are there as aborted",
+			  unclosed);
+	return !left && !unclosed;
+}
+
+void core_free(struct core *c)
+{
+	if (c->cache)
+		cache_set_worker(c->cache, NULL);
+	hasher_free(c->disk);
+	super_free(c->super);
+	fetcher_free(c->fetcher);
+	publisher_free(c->publisher);
+	meta_close(c->meta);
+	cache_close(c->cache);
+	staging_close(c->staging);
+	hasher_free(c->md5);
+	server_stop(c->server);
+	if (c->lock_fd >= 0)
+		close(c->lock_fd);
+	free(c->service);
+	pthread_mutex_destroy(&c->key_lock);
+}

@@ -1,0 +1,352 @@
+/* Requests about open files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/fuse/ops_impl.h"
+#include "fs/proc/writer.h"
+#include "net/base/log.h"
+
+/* ---- create, open ---- */
+
+struct opening {
+	fuse_req_t req;
+	struct super *s;
+	struct fuse_file_info fi;
+	bool create;
+};
+
+static void open_done(void *arg, int err, const struct super_entry *e, struct handle *h)
+{
+	struct opening *o = arg;
+	struct fuse_entry_param p;
+	int r;
+
+	if (err) {
+		fuse_reply_err(o->req, -err);
+		free(o);
+		return;
+	}
+	o->fi.fh = (uintptr_t)h;
+	o->fi.direct_io = super_direct_io(h);
+	o->fi.keep_cache = super_keep_cache(h);
+	ops_entry(e, &p);
+	r = o->create ? fuse_reply_create(o->req, &p, &o->fi) : fuse_reply_open(o->req, &o->fi);
+	/* The caller was interrupted meanwhile: no release comes, nor a forget. */
+	if (r == -ENOENT) {
+		super_release(o->s, h);
+		if (o->create)
+			super_forget(o->s, e->ino, 1);
+	}
+	free(o);
+}
+
+static struct opening *opening_new(fuse_req_t req, const struct fuse_file_info *fi, bool create)
+{
+	struct opening *o = calloc(1, sizeof(*o));
+
+	if (!o) {
+		fuse_reply_err(req, ENOMEM);
+		return NULL;
+	}
+	*o = (struct opening){ req, ops_super(req), *fi, create };
+	return o;
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi)
+{
+	struct opening *o = opening_new(req, fi, true);
+	struct super_caller who = ops_caller(req);
+
+	if (o)
+		super_create(o->s, parent, name, mode, fi->flags, &who, open_done, o);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct opening *o = opening_new(req, fi, false);
+	struct super_caller who = ops_caller(req);
+
+	if (o)
+		super_open(o->s, ino, fi->flags, &who, open_done, o);
+}
+
+static void node_made(void *arg, int err, const struct super_entry *e, struct handle *h)
+{
+	struct super *s = ops_super(arg);
+
+	if (err || !e) {
+		fuse_reply_err(arg, -err);
+		return;
+	}
+	/* Nobody has it open: an empty file, as after touch(1). */
+	super_release(s, h);
+	ops_reply_entry(arg, e);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct super_caller who = ops_caller(req);
+
+	(void)rdev;
+	/* No File could be one of the others. */
+	if (S_ISREG(mode))
+		super_create(ops_super(req), parent, name, mode, O_CREAT | O_EXCL | O_WRONLY, &who,
+			     node_made, req);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+/* ---- read ---- */
+
+static void read_done(void *arg, int err, int fd, uint64_t off, size_t len)
+{
+	struct fuse_bufvec v = FUSE_BUFVEC_INIT(len);
+
+	if (err) {
+		fuse_reply_err(arg, -err);
+		return;
+	}
+	v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	v.buf[0].fd = fd;
+	v.buf[0].pos = (off_t)off;
+	if (len == 0)
+		fuse_reply_buf(arg, NULL, 0);
+	else
+		fuse_reply_data(arg, &v, 0);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)ino;
+	super_read(ops_super(req), ops_handle(fi), (uint64_t)off, size, read_done, req);
+}
+
+/* ---- write ---- */
+
+/* A write to a file that is being published: its bytes wait in memory, at most
+ * one request's worth for each writing thread. */
+struct late_write {
+	fuse_req_t req;
+	struct super *s;
+	struct handle *h;
+	struct super_caller who;
+	uint64_t off, lock_owner;
+	size_t len;
+	char data[];
+};
+
+static ssize_t put(int fd, const char *data, size_t len, uint64_t off)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pwrite(fd, data + done, len - done, (off_t)(off + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return done ? (ssize_t)done : -errno;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+static void reply_write(fuse_req_t req, ssize_t n)
+{
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
+static void write_late(void *arg, int err)
+{
+	struct late_write *w = arg;
+	ssize_t n = err;
+	int fd, r = err;
+
+	if (!r)
+		r = super_write_begin(w->s, w->h, w->off, w->len, &fd);
+	if (r == -EBUSY) {
+		super_wait_writable(w->s, w->h, write_late, w);
+		return;
+	}
+	if (!r) {
+		n = put(fd, w->data, w->len, w->off);
+		super_write_end(w->s, w->h, w->off, w->len, n < 0 ? 0 : (uint64_t)n, &w->who,
+				w->lock_owner);
+	} else {
+		n = r;
+	}
+	if (n < 0)
+		super_write_failed(w->s, w->h, w->off, (int)n);
+	reply_write(w->req, n);
+	free(w);
+}
+
+static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, size_t len,
+		       struct fuse_file_info *fi)
+{
+	struct late_write *w = malloc(sizeof(*w) + len);
+	struct fuse_bufvec out = FUSE_BUFVEC_INIT(len);
+	ssize_t n;
+
+	if (!w) {
+		super_write_failed(ops_super(req), ops_handle(fi), off, -ENOMEM);
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*w = (struct late_write){
+		req, ops_super(req), ops_handle(fi), ops_caller(req), off, fi->lock_owner, len
+	};
+	out.buf[0].mem = w->data;
+	n = fuse_buf_copy(&out, in, 0);
+	if (n != (ssize_t)len) {
+		super_write_failed(w->s, w->h, off, n < 0 ? (int)n : -EIO);
+		fuse_reply_err(req, n < 0 ? (int)-n : EIO);
+		free(w);
+		return;
+	}
+	super_wait_writable(w->s, w->h, write_late, w);
+}
+
+void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
+		  struct fuse_file_info *fi)
+{
+	struct super *s = ops_super(req);
+	struct super_caller who = ops_caller(req);
+	size_t len = fuse_buf_size(in);
+	struct fuse_bufvec out = FUSE_BUFVEC_INIT(len);
+	ssize_t n;
+	int fd, r;
+
+	(void)ino;
+	r = super_write_begin(s, ops_handle(fi), (uint64_t)off, len, &fd);
+	if (r == -EBUSY) {
+		park_write(req, in, (uint64_t)off, len, fi);
+		return;
+	}
+	if (r) {
+		super_write_failed(s, ops_handle(fi), (uint64_t)off, r);
+		fuse_reply_err(req, -r);
+		return;
+	}
+	out.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
+	out.buf[0].fd = fd;
+	out.buf[0].pos = off;
+	n = fuse_buf_copy(&out, in, 0);
+	super_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
+			fi->lock_owner);
+	if (n < 0)
+		super_write_failed(s, ops_handle(fi), (uint64_t)off, (int)n);
+	reply_write(req, n);
+}
+
+/* ---- flush ---- */
+
+struct closing {
+	fuse_req_t req;
+	pid_t tid;
+	struct super_wait *wait;
+};
+
+static void flush_done(void *arg, int err)
+{
+	struct closing *c = arg;
+
+	/* Waits for interrupted() if it runs, and keeps it from running later. */
+	fuse_req_interrupt_func(c->req, NULL, NULL);
+	fuse_reply_err(c->req, -err);
+	free(c);
+}
+
+/* A fatal signal ends the waiting, not the publication; any other changes nothing. */
+static void interrupted(fuse_req_t req, void *arg)
+{
+	struct closing *c = arg;
+
+	if (!writer_fatal_signal(c->tid) || !super_wait_cancel(c->wait))
+		return;
+	fuse_reply_err(req, EINTR);
+	free(c);
+}
+
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct super_caller who = ops_caller(req);
+	struct closing *c = calloc(1, sizeof(*c));
+	struct super_wait *wait = c ? super_wait_new(ops_super(req)) : NULL;
+
+	(void)ino;
+	if (!wait) {
+		free(c);
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*c = (struct closing){ req, who.tid, wait };
+	fuse_req_interrupt_func(req, interrupted, c);
+	super_flush(ops_super(req), ops_handle(fi), &who, fi->lock_owner, wait, flush_done, c);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	super_release(ops_super(req), ops_handle(fi));
+	fuse_reply_err(req, 0);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)datasync;
+	fuse_reply_err(req, -super_fsync(ops_super(req), ops_handle(fi)));
+}
+
+/* ---- fallocate ---- */
+
+struct allocating {
+	fuse_req_t req;
+	struct super *s;
+	struct handle *h;
+	int mode;
+	uint64_t off, len;
+};
+
+/* Waits as a write does: else posix_fallocate() would write into every block by itself. */
+static void allocate(void *arg, int err)
+{
+	struct allocating *a = arg;
+	int r = err;
+
+	if (!r)
+		r = super_fallocate(a->s, a->h, a->mode, a->off, a->len);
+	if (r == -EBUSY) {
+		super_wait_writable(a->s, a->h, allocate, a);
+		return;
+	}
+	fuse_reply_err(a->req, -r);
+	free(a);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi)
+{
+	struct allocating *a = calloc(1, sizeof(*a));
+
+	(void)ino;
+	if (!a) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	a->req = req;
+	a->s = ops_super(req);
+	a->h = ops_handle(fi);
+	a->mode = mode;
+	a->off = (uint64_t)off;
+	a->len = (uint64_t)len;
+	allocate(a, 0);
+}

@@ -1,0 +1,383 @@
+/*
+ * Requests about names and attributes, and the table. Those about open files
+ * stand in ops_file.c.
+ */
+#include "fs/fuse/ops.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fs/tree/snapshot.h"
+#include "fs/fuse/ops_impl.h"
+#include "net/base/log.h"
+
+/* A File never changes, and what changes here the kernel itself changes: so it
+ * may remember for a moment. What is being written is asked for each time. */
+#define SETTLED_S 1.0
+
+void ops_entry(const struct super_entry *e, struct fuse_entry_param *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->ino = e->ino;
+	ret->attr = e->st;
+	ret->attr_timeout = ret->entry_timeout = e->settled ? SETTLED_S : 0;
+}
+
+void ops_reply_entry(fuse_req_t req, const struct super_entry *e)
+{
+	struct super *s = ops_super(req);
+	struct fuse_entry_param p;
+	uint64_t ino = e->ino;
+
+	ops_entry(e, &p);
+	/* The caller is gone: the kernel does not count this lookup. */
+	if (fuse_reply_entry(req, &p) == -ENOENT)
+		super_forget(s, ino, 1);
+}
+
+struct super_caller ops_caller(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return (struct super_caller){ ctx->pid, ctx->uid, ctx->gid };
+}
+
+struct super *ops_super(fuse_req_t req)
+{
+	return ((struct ops_context *)fuse_req_userdata(req))->super;
+}
+
+/* For what has nothing to tell but whether it went well. */
+static void parked_done(void *arg, int err)
+{
+	struct ops_parked *p = arg;
+
+	if (ops_unpark(p))
+		fuse_reply_err(p->req, -err);
+	free(p);
+}
+
+static void want(struct fuse_conn_info *conn, unsigned cap)
+{
+	if (conn->capable & cap)
+		conn->want |= cap;
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct ops_context *ctx = userdata;
+
+	/*
+	 * What is read goes from the cache's pages to the kernel without a buffer of ours, in a
+	 * third of the time. Moving those pages would take them from the cache, and what is written
+	 * gains nothing by a pipe (docs/performance.md); libfuse would want both.
+	 */
+	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE);
+	want(conn, FUSE_CAP_SPLICE_WRITE);
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC);
+	want(conn, FUSE_CAP_ASYNC_DIO);
+	want(conn, FUSE_CAP_PARALLEL_DIROPS);
+	/* Writes have to arrive in the order they were made. */
+	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
+	conn->max_write = 1 << 20;
+	conn->max_readahead = 1 << 20;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	if (ctx->ready)
+		ctx->ready(ctx->arg);
+}
+
+static void reply_found(fuse_req_t req, int err, const struct super_entry *e)
+{
+	if (err || !e)
+		fuse_reply_err(req, -err);
+	else
+		ops_reply_entry(req, e);
+}
+
+static void lookup_done(void *arg, int err, const struct super_entry *e)
+{
+	struct ops_parked *p = arg;
+
+	if (ops_unpark(p))
+		reply_found(p->req, err, e);
+	else if (!err && e)
+		super_forget(p->s, e->ino, 1);
+	free(p);
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct ops_parked *p = ops_park(req);
+
+	if (p)
+		super_lookup(p->s, parent, name, lookup_done, p);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	super_forget(ops_super(req), ino, nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *v)
+{
+	for (size_t i = 0; i < count; i++)
+		super_forget(ops_super(req), v[i].ino, v[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct super_entry e;
+	int r = super_getattr(ops_super(req), ino, &e);
+
+	(void)fi;
+	if (r)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_attr(req, &e.st, e.settled ? SETTLED_S : 0);
+}
+
+static void attr_done(void *arg, int err, const struct super_entry *e)
+{
+	if (err)
+		fuse_reply_err(arg, -err);
+	else
+		fuse_reply_attr(arg, &e->st, e->settled ? SETTLED_S : 0);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		       struct fuse_file_info *fi)
+{
+	struct super_caller who = ops_caller(req);
+	struct stat st = *attr;
+	unsigned what = 0;
+
+	what |= to_set & FUSE_SET_ATTR_MODE ? SUPER_SET_MODE : 0;
+	what |= to_set & FUSE_SET_ATTR_UID ? SUPER_SET_UID : 0;
+	what |= to_set & FUSE_SET_ATTR_GID ? SUPER_SET_GID : 0;
+	what |= to_set & FUSE_SET_ATTR_SIZE ? SUPER_SET_SIZE : 0;
+	if (to_set & FUSE_SET_ATTR_MTIME)
+		what |= SUPER_SET_MTIME;
+	if (to_set & FUSE_SET_ATTR_MTIME_NOW) {
+		what |= SUPER_SET_MTIME;
+		clock_gettime(CLOCK_REALTIME, &st.st_mtim);
+	}
+	super_setattr(ops_super(req), ino, &st, what, fi ? ops_handle(fi) : NULL, &who, attr_done,
+		      req);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct super_caller who = ops_caller(req);
+	struct super_entry e;
+	int r = super_mkdir(ops_super(req), parent, name, mode, &who, &e);
+
+	reply_found(req, r, r ? NULL : &e);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, -super_rmdir(ops_super(req), parent, name));
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct ops_parked *p = ops_park(req);
+
+	if (p)
+		super_unlink(p->s, parent, name, parked_done, p);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+		      const char *new_name, unsigned flags)
+{
+	struct ops_parked *p = ops_park(req);
+
+	if (p)
+		super_rename(p->s, parent, name, new_parent, new_name, flags, parked_done, p);
+}
+
+/* The service has nothing that could be either; rename(2) and copying do without. */
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	(void)target;
+	(void)parent;
+	(void)name;
+	fuse_reply_err(req, EPERM);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	(void)ino;
+	(void)parent;
+	(void)name;
+	fuse_reply_err(req, EPERM);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+
+	(void)ino;
+	super_statfs(ops_super(req), &st);
+	fuse_reply_statfs(req, &st);
+}
+
+/* ---- directories ---- */
+
+static void opendir_done(void *arg, int err, struct dir *d)
+{
+	struct ops_parked *p = arg;
+	bool asked = ops_unpark(p);
+
+	p->fi.fh = (uintptr_t)d;
+	if (asked && err)
+		fuse_reply_err(p->req, -err);
+	else if (!err && (!asked || fuse_reply_open(p->req, &p->fi)))
+		super_closedir(p->s, d); /* the caller is gone: no releasedir comes */
+	free(p);
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct ops_parked *p = ops_park(req);
+
+	if (!p)
+		return;
+	p->fi = *fi;
+	super_opendir(p->s, ino, opendir_done, p);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		       struct fuse_file_info *fi)
+{
+	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
+	char *buf = malloc(size);
+	const char *name;
+	size_t used = 0, n;
+	uint64_t child;
+	bool is_dir;
+
+	(void)ino;
+	/* rewinddir(): what is there now. Else nothing changes under who reads. */
+	if (!buf || (off == 0 && dir_restart(d) && super_rewinddir(ops_super(req), d))) {
+		fuse_reply_err(req, ENOMEM);
+		free(buf);
+		return;
+	}
+	while ((name = dir_entry(d, (size_t)off, &child, &is_dir)) != NULL) {
+		struct stat st = { .st_ino = child, .st_mode = is_dir ? S_IFDIR : S_IFREG };
+
+		n = fuse_add_direntry(req, buf + used, size - used, name, &st, off + 1);
+		if (n > size - used)
+			break;
+		used += n;
+		off++;
+	}
+	fuse_reply_buf(req, buf, used);
+	free(buf);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	super_closedir(ops_super(req), (struct dir *)(uintptr_t)fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+/* ---- extended attributes ---- */
+
+static void reply_xattr(fuse_req_t req, int err, const char *value, size_t len, size_t size)
+{
+	if (err)
+		fuse_reply_err(req, -err);
+	else if (size == 0)
+		fuse_reply_xattr(req, len);
+	else if (len > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, value, len);
+}
+
+static void xattr_done(void *arg, int err, const char *value, size_t len)
+{
+	struct ops_parked *p = arg;
+
+	if (ops_unpark(p))
+		reply_xattr(p->req, err, value, len, p->size);
+	free(p);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct ops_parked *p = ops_park(req);
+
+	if (!p)
+		return;
+	p->size = size;
+	super_getxattr(p->s, ino, name, xattr_done, p);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct ops_parked *p = ops_park(req);
+
+	if (!p)
+		return;
+	p->size = size;
+	super_listxattr(p->s, ino, xattr_done, p);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			size_t size, int flags)
+{
+	struct ops_parked *p = ops_park(req);
+
+	(void)flags;
+	if (p)
+		super_setxattr(p->s, ino, name, value, size, parked_done, p);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	(void)ino;
+	(void)name;
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+const struct fuse_lowlevel_ops ops_table = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.mkdir = op_mkdir,
+	.rmdir = op_rmdir,
+	.unlink = op_unlink,
+	.rename = op_rename,
+	.symlink = op_symlink,
+	.link = op_link,
+	.mknod = op_mknod,
+	.statfs = op_statfs,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.releasedir = op_releasedir,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.setxattr = op_setxattr,
+	.removexattr = op_removexattr,
+	.create = op_create,
+	.open = op_open,
+	.read = op_read,
+	.write_buf = op_write_buf,
+	.flush = op_flush,
+	.release = op_release,
+	.fsync = op_fsync,
+	.fallocate = op_fallocate,
+};

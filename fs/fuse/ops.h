@@ -1,0 +1,24 @@
+/*
+ * ops: the table of low-level FUSE operations: convert, call super, reply.
+ *
+ * Each request is answered exactly once; a request whose answer takes the
+ * network is parked: its fuse_req_t is the argument of super's callback.
+ */
+#ifndef UPLOADFS_FS_FUSE_OPS_H
+#define UPLOADFS_FS_FUSE_OPS_H
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+
+struct super;
+
+struct ops_context {
+	struct super *super;
+	void (*ready)(void *arg); /* once the kernel has said hello */
+	void *arg;
+};
+
+/* userdata of the session is a struct ops_context. */
+extern const struct fuse_lowlevel_ops ops_table;
+
+#endif

@@ -1,0 +1,56 @@
+/* Requests that wait for the service, and whose caller may be ended meanwhile. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/fuse/ops_impl.h"
+#include "fs/proc/writer.h"
+
+enum { PARK_BEGINS, PARK_WAITS, PARK_OVER };
+
+/*
+ * A fatal signal ends the waiting, not what was asked for; any other changes
+ * nothing. It touches p no more once it is over: ops_unpark() may free it.
+ */
+static void interrupted(fuse_req_t req, void *arg)
+{
+	struct ops_parked *p = arg;
+	int was = PARK_BEGINS;
+
+	if (!writer_fatal_signal(p->tid))
+		return;
+	/* Within fuse_req_interrupt_func(), which goes on with the request after this. */
+	if (atomic_compare_exchange_strong(&p->state, &was, PARK_OVER))
+		return;
+	if (was == PARK_WAITS && atomic_compare_exchange_strong(&p->state, &was, PARK_OVER))
+		fuse_reply_err(req, EINTR);
+}
+
+struct ops_parked *ops_park(fuse_req_t req)
+{
+	struct ops_parked *p = calloc(1, sizeof(*p));
+	int was = PARK_BEGINS;
+
+	if (!p) {
+		fuse_reply_err(req, ENOMEM);
+		return NULL;
+	}
+	p->req = req;
+	p->s = ops_super(req);
+	p->tid = fuse_req_ctx(req)->pid;
+	fuse_req_interrupt_func(req, interrupted, p);
+	if (atomic_compare_exchange_strong(&p->state, &was, PARK_WAITS))
+		return p;
+	fuse_req_interrupt_func(req, NULL, NULL);
+	fuse_reply_err(req, EINTR);
+	free(p);
+	return NULL;
+}
+
+bool ops_unpark(struct ops_parked *p)
+{
+	if (atomic_exchange(&p->state, PARK_OVER) == PARK_OVER)
+		return false;
+	/* Waits for interrupted() if it runs, and keeps it from running later. */
+	fuse_req_interrupt_func(p->req, NULL, NULL);
+	return true;
+}

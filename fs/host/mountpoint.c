@@ -1,0 +1,169 @@
+#include "fs/host/mountpoint.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fs/host/mounts.h"
+#include "fs/config/opts.h"
+#include "net/base/log.h"
+
+#define ASK_MS 3000
+#define DEAD_MAX 16 /* mounts one above the other: each start after a crash may have left one */
+#define FUSE_CONF "/etc/fuse.conf"
+
+/* ---- unmounting ---- */
+
+static int run_fusermount(const char *path, bool lazy)
+{
+	extern char **environ;
+	const char *argv[] = { "fusermount3", lazy ? "-uz" : "-u", "--", path, NULL };
+	int state, r;
+	pid_t pid;
+
+	/* Without PATH it is looked for in /bin and /usr/bin. */
+	r = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ);
+	if (r)
+		return -r;
+	while (waitpid(pid, &state, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(state) && WEXITSTATUS(state) == 0 ? 0 : -EBUSY;
+}
+
+int mountpoint_release(const char *path, bool lazy)
+{
+	if (geteuid() != 0)
+		return run_fusermount(path, lazy);
+	return umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) ? -errno : 0;
+}
+
+/* ---- what is there ---- */
+
+bool mountpoint_is_dead(int err)
+{
+	return err == ENOTCONN || err == ECONNABORTED;
+}
+
+/*
+ * Whether the daemon of the mount at path is dead. stat() may have its answer from the kernel's
+ * memory, statvfs() never; but it waits for a daemon that hangs, so a child asks.
+ */
+static bool is_dead(const char *path)
+{
+	struct pollfd p = { .events = POLLIN };
+	struct statvfs st;
+	pid_t pid;
+	int state;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return false;
+	if (pid == 0)
+		_exit(statvfs(path, &st) ? errno : 0);
+	p.fd = pidfd_open(pid, 0);
+	if (p.fd >= 0 && poll(&p, 1, ASK_MS) != 1) {
+		/* Not waited for: a request that a daemon has taken holds even a killed process. */
+		close(p.fd);
+		kill(pid, SIGKILL);
+		waitpid(pid, &state, WNOHANG);
+		return false;
+	}
+	if (p.fd >= 0)
+		close(p.fd);
+	while (waitpid(pid, &state, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(state) && mountpoint_is_dead(WEXITSTATUS(state));
+}
+
+static int remove_dead(const char *path)
+{
+	int r = mountpoint_release(path, true);
+
+	if (r)
+		log_error("%s was left behind by a daemon that died, and can't be unmounted: %s; "
+			  "run umount -l %s as root",
+			  path, strerror(-r), path);
+	else
+		log_info("%s was left behind by a daemon that died: unmounted", path);
+	return r;
+}
+
+/* One look at the table. 1: look again. */
+static int look(const struct opts *o)
+{
+	const struct mount_entry *e;
+	struct mount_list list;
+	int r = 0;
+
+	if (mounts_read(&list))
+		return 0; /* no /proc: the kernel will say what is wrong */
+	e = mounts_find(&list, o->mountpoint);
+	if (e && is_dead(e->path)) {
+		r = remove_dead(e->path);
+		r = r ? r : 1;
+	} else if (e) {
+		log_error("%s is mounted on %s already; see uploadfs status, or unmount it first",
+			  e->source, e->path);
+		r = -EBUSY;
+	}
+	mounts_free(&list);
+	return r;
+}
+
+static int check_directory(const char *path)
+{
+	struct stat st;
+	int r = stat(path, &st) ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+
+	if (r)
+		log_error("mountpoint %s: %s; name an empty directory", path, strerror(r));
+	return -r;
+}
+
+/* ---- allow_other ---- */
+
+bool mountpoint_allows_other(const char *conf)
+{
+	char *line = NULL, word[32], more[2];
+	FILE *f = fopen(conf, "re");
+	bool found = false;
+	size_t size = 0;
+
+	while (f && !found && getline(&line, &size, f) > 0)
+		found = sscanf(line, "%31s%1s", word, more) == 1 &&
+			!strcmp(word, "user_allow_other");
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+bool mountpoint_may_allow_other(void)
+{
+	return geteuid() == 0 || mountpoint_allows_other(FUSE_CONF);
+}
+
+int mountpoint_prepare(const struct opts *o)
+{
+	int r = 1;
+
+	if ((o->allow_other || o->allow_root) && !mountpoint_may_allow_other()) {
+		log_error("allow_other and allow_root are root's here; have the line "
+			  "user_allow_other put into " FUSE_CONF ", or mount without");
+		return -EPERM;
+	}
+	for (unsigned n = 0; r == 1 && n < DEAD_MAX; n++)
+		r = look(o);
+	return r < 0 ? r : check_directory(o->mountpoint);
+}

@@ -1,0 +1,128 @@
+#include "fs/host/statedir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static int make_path(const char *path)
+{
+	char *p = strdup(path), *slash;
+	int r = 0;
+
+	if (!p)
+		return -ENOMEM;
+	for (slash = strchr(p + 1, '/'); !r && slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		/* What leads there is nobody's secret; what is in it is. */
+		if (mkdir(p, 0755) < 0 && errno != EEXIST)
+			r = -errno;
+		*slash = '/';
+	}
+	if (!r && mkdir(p, 0700) < 0 && errno != EEXIST)
+		r = -errno;
+	free(p);
+	return r;
+}
+
+/* Empty, or a state directory already. */
+static bool is_ours(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+	bool empty = true;
+
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	while ((e = readdir(d)) != NULL)
+		empty &= !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
+	closedir(d);
+	return empty || faccessat(dirfd, "lock", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int check_private(int dirfd)
+{
+	struct stat st;
+
+	if (fstat(dirfd, &st) < 0)
+		return -errno;
+	if (st.st_uid != geteuid())
+		return -EPERM;
+	if (!(st.st_mode & 077))
+		return 0;
+	/* Somebody's /tmp must not be closed because it was named by mistake. */
+	if (!is_ours(dirfd) || fchmod(dirfd, 0700) < 0)
+		return -EPERM;
+	return 0;
+}
+
+static void read_pid(int fd, int *ret_pid)
+{
+	char buf[32] = { 0 };
+
+	if (pread(fd, buf, sizeof(buf) - 1, 0) > 0)
+		*ret_pid = (int)strtol(buf, NULL, 10);
+}
+
+/* An unmount returns before its daemon has drained: then the lock is free in a moment. */
+static int lock_patiently(int fd, unsigned wait_ms)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+
+	for (;;) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK || wait_ms < 50)
+			return -errno;
+		wait_ms -= 50;
+		nanosleep(&pause, NULL);
+	}
+}
+
+int statedir_open(const char *path, unsigned wait_ms, int *ret_fd, int *ret_pid)
+{
+	char pid[32];
+	int dirfd, fd = -1, r = make_path(path);
+
+	*ret_pid = 0;
+	if (r)
+		return r;
+	dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return -errno;
+	r = check_private(dirfd);
+	if (r)
+		goto out;
+	fd = openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		r = -errno;
+		goto out;
+	}
+	r = lock_patiently(fd, wait_ms);
+	if (r) {
+		read_pid(fd, ret_pid);
+		goto out;
+	}
+	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	/* Only for the message of whoever comes second. */
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, strlen(pid), 0) < 0)
+		r = -errno;
+out:
+	close(dirfd);
+	if (r && fd >= 0)
+		close(fd);
+	if (!r)
+		*ret_fd = fd;
+	return r;
+}

@@ -1,0 +1,560 @@
+/*
+ * What a publication asks for: the calls to the API with their callbacks, the
+ * sync, the ends. On the publisher thread, but the callbacks of net and of the
+ * disk worker, which only post.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/publish/publish_impl.h"
+#include "fs/stage/area.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+const char *publish_mime_type(const struct publish *p)
+{
+	return p->now.mime ? p->now.mime : api_mime_type(publish_filename(p));
+}
+
+/* ---- callbacks: net thread ---- */
+
+struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
+{
+	struct publish_call *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->p = publish_ref(p);
+	c->kind = kind;
+	c->epoch = p->epoch;
+	return c;
+}
+
+void publish_call_free(struct publish_call *c)
+{
+	publish_unref(c->p);
+	free(c);
+}
+
+struct event *publish_event_new(enum event_kind kind, const struct api_error *err)
+{
+	struct event *ev = calloc(1, sizeof(*ev));
+
+	if (!ev) {
+		/* Without its reply a publication would wait for ever. */
+		log_error("out of memory");
+		abort();
+	}
+	ev->kind = kind;
+	if (err)
+		ev->api_err = *err;
+	return ev;
+}
+
+void publish_post_reply(struct publish_call *c, struct event *ev)
+{
+	ev->epoch = c->epoch;
+	ev->index = c->index;
+	ev->version = c->version;
+	publish_post(c->p, ev);
+	publish_call_free(c);
+}
+
+static void on_upload(void *arg, const struct api_error *err, const struct api_upload *up)
+{
+	struct publish_call *c = arg;
+	struct event *ev = publish_event_new(c->kind, err);
+
+	if (up && c->kind == EV_COMPLETED) {
+		snprintf(ev->id, sizeof(ev->id), "%s", up->file.id);
+		ev->bytes = up->file.bytes;
+		ev->created_at = up->file.created_at;
+		ev->expires_at = up->file.expires_at;
+	} else if (up) {
+		snprintf(ev->id, sizeof(ev->id), "%s", up->id);
+		ev->bytes = up->bytes;
+		ev->created_at = up->created_at;
+		ev->expires_at = up->expires_at;
+	}
+	publish_post_reply(c, ev);
+}
+
+static void on_deleted(void *arg, const struct api_error *err)
+{
+	struct publish_call *c = arg;
+	struct event *ev = publish_event_new(EV_DELETED, err);
+
+	memcpy(ev->id, c->file_id, sizeof(ev->id));
+	publish_post_reply(c, ev);
+}
+
+/* A cancel that nobody waits for; only publisher_drain() does. */
+static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
+{
+	struct publish_call *c = arg;
+	struct event *ev = publish_event_new(EV_ABANDONED, err);
+
+	(void)up;
+	if (err->kind != API_OK)
+		log_debug("cancel of an Upload: HTTP %d %s", err->http_status, err->message);
+	memcpy(ev->id, c->file_id, sizeof(ev->id));
+	publish_post(c->p, ev);
+	publish_side_call(c->p->pr, -1);
+	publish_call_free(c);
+}
+
+/* ---- the Upload ---- */
+
+/* What it was created with stays known: a lookup may need it. */
+void publish_forget_upload(struct publish *p)
+{
+	publish_drop_parts(p);
+	/* Not cancelled: it may have been done already, and then its reply names
+	 * the Upload that has to be cancelled (see publish_handle()). */
+	api_req_unref(p->create_req);
+	api_req_unref(p->post_req);
+	p->create_req = p->post_req = NULL;
+	p->upload_id[0] = '\0';
+	p->upload_deadline_ms = 0;
+	p->sending_ms = 0;
+	p->epoch++;
+}
+
+void publish_release_steps(struct publish *p)
+{
+	publish_drop_parts(p);
+	api_req_unref(p->create_req);
+	api_req_unref(p->post_req);
+	free(p->upload_filename);
+	free(p->upload_purpose);
+	free(p->upload_mime);
+	for (size_t i = 0; i < p->abandoned_count; i++)
+		free(p->abandoned[i]);
+	free(p->abandoned);
+}
+
+/* Without memory for it a crash before the cancel leaves the Upload to expire by itself. */
+static void remember_abandoned(struct publish *p, const char *upload_id)
+{
+	char **v = realloc(p->abandoned, (p->abandoned_count + 1) * sizeof(*v));
+	char *id = strdup(upload_id);
+
+	if (v)
+		p->abandoned = v;
+	if (v && id)
+		v[p->abandoned_count++] = id;
+	else
+		free(id);
+}
+
+/*
+ * An answer of any kind: it is cancelled, or was dead before. Without one it is
+ * asked again when the service has answered something else.
+ */
+void publish_abandoned_answer(struct publish *p, const struct event *ev)
+{
+	bool answered = ev->api_err.kind == API_OK || ev->api_err.kind == API_ERR_HTTP;
+	size_t i = p->abandoned_before;
+	char *id;
+
+	while (i < p->abandoned_count && strcmp(p->abandoned[i], ev->id))
+		i++;
+	if (i == p->abandoned_count)
+		return;
+	id = p->abandoned[i];
+	if (answered) {
+		p->abandoned[i] = p->abandoned[--p->abandoned_count];
+		free(id);
+	} else {
+		p->abandoned[i] = p->abandoned[p->abandoned_before];
+		p->abandoned[p->abandoned_before++] = id;
+	}
+}
+
+void publish_cancel_by_id(struct publish *p, const char *upload_id)
+{
+	struct publish_call *c = publish_call_new(p, EV_PROBED);
+	struct api_req *req;
+
+	if (!c)
+		return; /* it expires by itself */
+	snprintf(c->file_id, sizeof(c->file_id), "%s", upload_id);
+	remember_abandoned(p, upload_id);
+	publish_save_step(p);
+	publish_side_call(p->pr, 1);
+	req = api_upload_cancel(p->pr->cfg.api, upload_id, on_side_cancel, c);
+	if (!req) {
+		publish_side_call(p->pr, -1);
+		publish_call_free(c);
+	}
+	api_req_unref(req);
+}
+
+void publish_cancel_abandoned(struct publish *p)
+{
+	if (!p->abandoned_due)
+		return;
+	p->abandoned_due = false;
+	while (p->abandoned_before > 0) {
+		/* Noted anew by the call. */
+		char *id = p->abandoned[--p->abandoned_before];
+
+		p->abandoned[p->abandoned_before] = p->abandoned[--p->abandoned_count];
+		publish_cancel_by_id(p, id);
+		free(id);
+	}
+}
+
+void publish_cancel_upload(struct publish *p)
+{
+	char id[API_ID_MAX + 1];
+
+	memcpy(id, p->upload_id, sizeof(id));
+	/* First: a record that is written now must not take it for one to go on with. */
+	publish_forget_upload(p);
+	p->phase = PHASE_IDLE;
+	/* With a File it was completed, and nothing is left to cancel. */
+	if (id[0] && !p->file_id[0])
+		publish_cancel_by_id(p, id);
+}
+
+/* ---- actions ---- */
+
+int publish_note_upload(struct publish *p, uint64_t size)
+{
+	char *name = strdup(publish_filename(p)), *purpose = strdup(p->now.purpose);
+	char *mime = strdup(publish_mime_type(p));
+
+	if (!name || !purpose || !mime) {
+		free(name);
+		free(purpose);
+		free(mime);
+		return -ENOMEM;
+	}
+	free(p->upload_filename);
+	free(p->upload_purpose);
+	free(p->upload_mime);
+	p->upload_filename = name;
+	p->upload_purpose = purpose;
+	p->upload_mime = mime;
+	p->upload_bytes = size;
+	p->upload_expiry = p->now.expires_after;
+	p->upload_renames = p->now.renames;
+	p->upload_created_wall = clock_wall_s();
+	p->upload_deadline_ms = clock_mono_ms();
+	return 0;
+}
+
+void publish_act_create(struct publish *p, uint64_t size)
+{
+	struct publish_call *c = publish_call_new(p, EV_CREATED);
+	struct api_upload_spec spec = { .bytes = size };
+
+	if (c && publish_note_upload(p, size) == 0) {
+		spec.filename = p->upload_filename;
+		spec.purpose = p->upload_purpose;
+		spec.mime_type = p->upload_mime;
+		spec.expires_after_s = p->upload_expiry;
+		publish_save_step(p);
+		p->create_req = api_upload_create(p->pr->cfg.api, &spec, on_upload, c);
+	}
+	if (p->create_req) {
+		p->phase = PHASE_CREATING;
+		return;
+	}
+	if (c)
+		publish_call_free(c);
+	publish_fail_memory(p);
+}
+
+void publish_act_complete(struct publish *p)
+{
+	const char **ids = malloc(p->part_count * sizeof(*ids));
+	struct publish_call *c = publish_call_new(p, EV_COMPLETED);
+	struct api_req *req = NULL;
+	int r;
+
+	if (!ids || !c)
+		goto out;
+	for (uint32_t i = 0; i < p->part_count; i++)
+		ids[i] = p->parts[i].id;
+	p->phase = PHASE_COMPLETING;
+	/* From here on the File may exist, whatever becomes of us. */
+	r = publish_save_record(p, true);
+	if (r) {
+		p->phase = PHASE_OPEN;
+		free(ids);
+		publish_call_free(c);
+		publish_fail_local(p, r, "writing the record before complete");
+		return;
+	}
+	req = api_upload_complete(p->pr->cfg.api, p->upload_id, ids, p->part_count, p->md5,
+				  p->upload_bytes, on_upload, c);
+out:
+	free(ids);
+	if (!req) {
+		if (c)
+			publish_call_free(c);
+		p->phase = PHASE_OPEN;
+		publish_fail_memory(p);
+	}
+	api_req_unref(req);
+}
+
+void publish_act_probe(struct publish *p)
+{
+	struct publish_call *c = publish_call_new(p, EV_PROBED);
+	struct api_req *req = NULL;
+
+	/* Parts that are still on their way would only be refused, too. */
+	for (uint32_t i = 0; i < p->part_count; i++)
+		api_req_cancel(p->parts[i].req);
+	p->phase = PHASE_PROBING;
+	publish_save_step(p);
+	if (c)
+		req = api_upload_cancel(p->pr->cfg.api, p->upload_id, on_upload, c);
+	if (!req) {
+		if (c)
+			publish_call_free(c);
+		p->phase = PHASE_OPEN;
+		publish_fail_memory(p);
+	}
+	api_req_unref(req);
+}
+
+static bool run_sync(struct hash_job *job)
+{
+	struct publish *p = (struct publish *)((char *)job - offsetof(struct publish, sync_job));
+	struct event *ev = publish_event_new(EV_SYNCED, NULL);
+
+	ev->version = p->sync_started;
+	ev->err = staged_sync(p->staged);
+	publish_post(p, ev);
+	return false;
+}
+
+/* Also for a job that the worker never came to: so the reference is not its own to give back. */
+void publish_end_sync(struct publish *p)
+{
+	if (!p->syncing)
+		return;
+	hasher_remove(p->pr->cfg.disk, &p->sync_job);
+	p->syncing = false;
+	publish_unref(p);
+}
+
+void publish_act_sync(struct publish *p)
+{
+	p->syncing = true;
+	publish_ref(p); /* until publish_end_sync() */
+	p->sync_started = p->sync_round;
+	p->sync_job.run = run_sync;
+	hasher_queue(p->pr->cfg.disk, &p->sync_job);
+}
+
+/* Why it is aborted, if somebody was told: that a writer was killed, all others can see. */
+static void note_abort(struct publish *p)
+{
+	const char *next = "check the disk of -o state_dir";
+	char text[sizeof(p->error)];
+	int err = p->now.abort_err;
+
+	publish_note_error(p, 0, "", "");
+	/* Who closed it before must not be told that there is a File. */
+	if (!err && p->now.sealed)
+		err = -EIO;
+	if (!err)
+		return;
+	if (err == -ENOSPC || err == -EDQUOT)
+		next = "make room: see -o staging_size and the disk of -o state_dir";
+	else if (err == -EFBIG)
+		next = "split it: a File has at most 8 GiB";
+	if (p->now.abort_write)
+		snprintf(text, sizeof(text),
+			 "not published: a write failed: %s; %s, and write it again",
+			 strerror(-err), next);
+	else
+		snprintf(text, sizeof(text),
+			 "not published: another writer was killed before its close; write it "
+			 "again, remove it, or set user.upload.publish to 1");
+	publish_note_error(p, err, text, "");
+	log_error("%s/%s: %s", p->now.purpose, p->now.path, text);
+}
+
+void publish_act_end(struct publish *p, enum publish_outcome outcome)
+{
+	if (outcome == OUTCOME_ABORTED)
+		note_abort(p);
+	else
+		publish_note_error(p, 0, "", "");
+	p->phase = PHASE_ENDED;
+	p->outcome = outcome;
+	p->emptied = false;
+	if (outcome != OUTCOME_DROPPED)
+		publish_save_record(p, true);
+	publish_finish(p, outcome);
+}
+
+/* The one line of a publication. */
+static void log_published(const struct publish *p, uint64_t ms)
+{
+	const struct log_field fields[] = {
+		{ "event", "published", 0 },	    { "purpose", p->upload_purpose, 0 },
+		{ "path", p->upload_filename, 0 },  { "file_id", p->file_id, 0 },
+		{ "upload_id", p->upload_id, 0 },   { "md5", p->md5, 0 },
+		{ "bytes", NULL, p->upload_bytes }, { "parts", NULL, p->part_count },
+		{ "milliseconds", NULL, ms },	    { "retries", NULL, p->again },
+	};
+	char parts[32] = "";
+
+	if (p->part_count) /* else it was sent whole */
+		snprintf(parts, sizeof(parts), " in %u part%s", p->part_count,
+			 p->part_count == 1 ? "" : "s");
+	log_event(LOG_LVL_INFO, fields, sizeof(fields) / sizeof(fields[0]),
+		  "%s/%s: published as %s, %llu bytes%s, md5 %s, %llu ms after the close, %u "
+		  "retries",
+		  p->upload_purpose, p->upload_filename, p->file_id,
+		  (unsigned long long)p->upload_bytes, parts, p->md5, (unsigned long long)ms,
+		  p->again);
+}
+
+static void end_completed(struct publish *p)
+{
+	uint64_t ms = clock_mono_ms() - p->sealed_ms;
+
+	p->err = 0;
+	p->error[0] = '\0';
+	p->complete_unknown = false;
+	p->retries = 0;
+	if (p->now.dropped) {
+		publish_act_end(p, OUTCOME_DROPPED);
+		return;
+	}
+	if (p->news) {
+		log_published(p, ms);
+		hist_add(&p->pr->times, ms);
+		atomic_fetch_add(&p->pr->bytes, p->upload_bytes);
+	}
+	publish_finish(p, OUTCOME_COMPLETED);
+}
+
+/* A rename came after the Upload was made, and too late to give it up. */
+static bool renamed_meanwhile(const struct publish *p)
+{
+	return !p->now.dropped && p->now.renames != p->upload_renames &&
+	       (strcmp(p->upload_filename, publish_filename(p)) != 0 ||
+		strcmp(p->upload_purpose, p->now.purpose) != 0);
+}
+
+static void send_anew(struct publish *p)
+{
+	/* While it still names the File. */
+	publish_save_step(p);
+	if (publish_supersede(p, p->file_id))
+		log_error("out of memory: %s stays as %s", p->file_id, p->upload_filename);
+	p->file_id[0] = '\0';
+	publish_forget_upload(p);
+	p->phase = PHASE_IDLE;
+}
+
+/* What a File replaces, or an empty file, of which there is no File: the next one to delete. */
+static const char *next_to_delete(const struct publish *p)
+{
+	if (p->now.dropped && p->file_id[0])
+		return p->file_id;
+	if (p->emptied && p->now.dropped)
+		return NULL; /* whoever removed it deletes what it replaced */
+	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
+}
+
+static void end_cleanup(struct publish *p)
+{
+	if (p->emptied)
+		publish_act_end(p, p->now.dropped ? OUTCOME_DROPPED : OUTCOME_EMPTY);
+	else
+		end_completed(p);
+}
+
+void publish_act_empty(struct publish *p)
+{
+	int r;
+
+	if (!next_to_delete(p)) {
+		publish_act_end(p, OUTCOME_EMPTY);
+		return;
+	}
+	p->emptied = true;
+	/* The empty file has to be there before what it replaces is gone. */
+	r = publish_save_record(p, true);
+	if (r) {
+		p->emptied = false;
+		publish_fail_errno(p, r, "writing the record of an empty file");
+		return;
+	}
+	p->phase = PHASE_CLEANUP;
+}
+
+/* One File to delete at a time; the reply brings us back here. */
+void publish_act_cleanup(struct publish *p)
+{
+	const char *id;
+	struct publish_call *c;
+	struct api_req *req;
+
+	if (!p->emptied && renamed_meanwhile(p)) {
+		send_anew(p);
+		return;
+	}
+	id = next_to_delete(p);
+	c = id ? publish_call_new(p, EV_DELETED) : NULL;
+	if (!c) {
+		end_cleanup(p);
+		return;
+	}
+	snprintf(c->file_id, sizeof(c->file_id), "%s", id);
+	p->phase = PHASE_DELETING;
+	publish_save_step(p);
+	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
+	if (!req) {
+		publish_call_free(c);
+		end_cleanup(p);
+	}
+	api_req_unref(req);
+}
+
+/* A read error sticks to the seal. Nobody writes: the retry has taken the publication. */
+static void forget_read_error(struct publish *p)
+{
+	char hex[DIGEST_HEX_SIZE];
+	int r = staged_md5(p->staged, hex);
+
+	if (r && r != -EAGAIN && publish_sealed(p)) {
+		staged_unseal(p->staged);
+		staged_seal(p->staged);
+	}
+}
+
+void publish_act_reopen(struct publish *p)
+{
+	bool retry = p->now.retry && !p->now.dropped && !p->now.aborted;
+
+	p->now.retry = false;
+	/* Somebody began to write it anew: that is seen at the next look. */
+	if (retry && !publish_begin_retry(p))
+		return;
+	if (retry)
+		forget_read_error(p);
+	/* An aborted one may have been written on without a word to us. */
+	if (p->outcome != OUTCOME_FAILED) {
+		p->synced = false;
+		p->sync_round++;
+	}
+	p->outcome = OUTCOME_NONE;
+	p->restarts = p->bad_replies = p->lookups = 0;
+	publish_budget_start(&p->budget, clock_mono_ms());
+	p->stream_failed = false;
+	p->retry_due_ms = 0;
+	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+}

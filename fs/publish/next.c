@@ -1,0 +1,101 @@
+#include "fs/publish/next.h"
+
+/* Nothing leaves before the close: all of it is one request. */
+static enum publish_action next_whole(const struct publish_view *v)
+{
+	if (!v->sealed || v->held || !v->synced)
+		return ACT_WAIT;
+	if (v->too_large)
+		return ACT_FAIL_SIZE;
+	if (v->md5_err)
+		return ACT_FAIL_READ;
+	return v->md5_known ? ACT_POST : ACT_WAIT;
+}
+
+static enum publish_action next_idle(const struct publish_view *v)
+{
+	/* Removed, but its File may exist: then it has to go, too. */
+	if (v->dropped)
+		return v->complete_unknown ? ACT_LOOKUP : ACT_END_DROPPED;
+	if (v->aborted)
+		return ACT_END_ABORTED;
+	if (v->sealed && !v->synced && !v->syncing)
+		return ACT_SYNC;
+	/* A new Upload would hide what is known of the one in doubt. */
+	if (v->complete_unknown)
+		return v->sealed && !v->held ? ACT_LOOKUP : ACT_WAIT;
+	if (v->sealed && v->size == 0)
+		return v->held || !v->synced ? ACT_WAIT : ACT_END_EMPTY;
+	if (v->whole)
+		return next_whole(v);
+	/* A stream that failed is not taken up again before the close: the
+	 * writer would not hear of it, and the bytes are safe where they are. */
+	if (v->stream_failed && (!v->sealed || v->held))
+		return ACT_WAIT;
+	if (v->size_known && v->size > 0)
+		return ACT_CREATE;
+	return ACT_WAIT;
+}
+
+static enum publish_action next_open(const struct publish_view *v)
+{
+	if (v->dropped || v->aborted)
+		return ACT_CANCEL;
+	if (v->sealed && !v->synced && !v->syncing)
+		return ACT_SYNC;
+	/* A complete that may have been done comes before everything else: a new
+	 * Upload could make a second File. */
+	if (v->complete_unknown && (v->expired || v->mismatch))
+		return ACT_LOOKUP;
+	if (v->expired || v->mismatch || !v->size_known)
+		return ACT_CANCEL;
+	if (v->ready > 0 && v->slot)
+		return ACT_SEND;
+	if (v->live && !v->sealed)
+		return ACT_SEND_LIVE;
+	if (!v->sealed || v->held || !v->synced || v->missing > 0 || v->sending > 0)
+		return ACT_WAIT;
+	if (v->md5_err)
+		return ACT_FAIL_READ;
+	return v->md5_known ? ACT_COMPLETE : ACT_WAIT;
+}
+
+static enum publish_action next_ended(const struct publish_view *v)
+{
+	if (v->outcome == OUTCOME_DROPPED)
+		return ACT_WAIT;
+	if (v->dropped || v->aborted)
+		return v->outcome == OUTCOME_FAILED || v->dropped ? ACT_REOPEN : ACT_WAIT;
+	if (v->retry && (v->outcome == OUTCOME_FAILED || v->outcome == OUTCOME_ABORTED))
+		return ACT_REOPEN;
+	return ACT_WAIT;
+}
+
+enum publish_action publish_next(const struct publish_view *v)
+{
+	switch (v->phase) {
+	case PHASE_IDLE:
+		return next_idle(v);
+	case PHASE_OPEN:
+		return next_open(v);
+	case PHASE_CLEANUP:
+		return ACT_CLEANUP;
+	case PHASE_ENDED:
+		return next_ended(v);
+	case PHASE_CREATING:
+	case PHASE_ASKING:
+	case PHASE_PROBING:
+		/* The reply decides what comes next, but a closer may wait for the disk alone. */
+		return v->sealed && !v->synced && !v->syncing && !v->dropped && !v->aborted
+			       ? ACT_SYNC
+			       : ACT_WAIT;
+	case PHASE_POSTING:
+	case PHASE_COMPLETING:
+	case PHASE_LOOKUP:
+	case PHASE_DELETING:
+	case PHASE_VERIFYING:
+		/* A reply is on its way; it decides what phase comes next. */
+		return ACT_WAIT;
+	}
+	return ACT_WAIT;
+}

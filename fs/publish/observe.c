@@ -1,0 +1,252 @@
+/*
+ * What others learn of a publication: its snapshot, its end, and the waiters
+ * that are told.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/publish/publish_impl.h"
+#include "fs/stage/area.h"
+#include "net/base/clock.h"
+
+/* ---- waiting ---- */
+
+void publish_wait(struct publish *p, struct publish_wait *w)
+{
+	w->p = p;
+	pthread_mutex_lock(&p->pr->lock);
+	w->linked = !p->pr->stop;
+	if (w->linked) {
+		publish_ref(p);
+		w->next = p->waits;
+		p->waits = w;
+		publish_queue_locked(p);
+	}
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
+bool publish_wait_cancel(struct publish_wait *w)
+{
+	struct publish *p = w->p;
+	bool was;
+
+	pthread_mutex_lock(&p->pr->lock);
+	was = w->linked;
+	for (struct publish_wait **at = &p->waits; was && *at; at = &(*at)->next) {
+		if (*at == w) {
+			*at = w->next;
+			w->linked = false;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&p->pr->lock);
+	if (was)
+		publish_unref(p);
+	return was;
+}
+
+static bool wait_is_over(const struct publish *p, const struct publish_wait *w)
+{
+	if (!p->info.under_way)
+		return true;
+	return p->durable_done &&
+	       (w->until == UNTIL_DURABLE || (w->until == UNTIL_WRITABLE && p->in.held));
+}
+
+/* Publisher thread. Takes over those that are over, and calls them without the lock. */
+void publish_tell_waiters(struct publish *p)
+{
+	struct publish_wait *over = NULL, *w;
+	int err;
+
+	pthread_mutex_lock(&p->pr->lock);
+	err = p->info.under_way ? p->durable_err : p->info.err;
+	for (struct publish_wait **at = &p->waits; (w = *at) != NULL;) {
+		if (!wait_is_over(p, w)) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->linked = false;
+		w->next = over;
+		over = w;
+	}
+	pthread_mutex_unlock(&p->pr->lock);
+	while ((w = over) != NULL) {
+		over = w->next;
+		w->cb(w->arg, err); /* may free w */
+		publish_unref(p);
+	}
+}
+
+void publish_tell_stopped(struct publish *p)
+{
+	struct publish_wait *all, *w;
+
+	pthread_mutex_lock(&p->pr->lock);
+	all = p->waits;
+	p->waits = NULL;
+	for (w = all; w; w = w->next)
+		w->linked = false;
+	pthread_mutex_unlock(&p->pr->lock);
+	while ((w = all) != NULL) {
+		all = w->next;
+		w->cb(w->arg, -EINTR);
+		publish_unref(p);
+	}
+}
+
+void publish_tell_durable(struct publish *p, int err)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	p->durable_done = true;
+	p->durable_err = err;
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
+/* ---- the snapshot ---- */
+
+static const char *status_word(const struct publish *p)
+{
+	if (p->phase == PHASE_ENDED) {
+		switch (p->outcome) {
+		case OUTCOME_COMPLETED:
+			return "completed";
+		case OUTCOME_FAILED:
+			return "failed";
+		case OUTCOME_ABORTED:
+			return "aborted";
+		case OUTCOME_EMPTY:
+			return "empty";
+		default:
+			return "aborted";
+		}
+	}
+	if (p->now.aborted)
+		return "aborted";
+	if (p->now.sealed)
+		return p->now.held ? "held" : "publishing";
+	return p->upload_id[0] || p->phase == PHASE_CREATING ? "streaming" : "writing";
+}
+
+/* Parts that are in, and their bytes. */
+static unsigned parts_done(const struct publish *p, uint64_t *ret_bytes)
+{
+	uint64_t start, end;
+	unsigned n = 0;
+
+	*ret_bytes = 0;
+	for (uint32_t i = 0; i < p->part_count; i++) {
+		if (p->parts[i].state != PART_SENT)
+			continue;
+		publish_part_range(p, i, &start, &end);
+		*ret_bytes += end - start;
+		n++;
+	}
+	return n;
+}
+
+static void set_status_locked(struct publish *p)
+{
+	const char *status = status_word(p);
+
+	if (strcmp(p->info.status, status))
+		p->info.since_ms = clock_mono_ms();
+	p->info.status = status;
+	p->info.outcome = p->phase == PHASE_ENDED ? p->outcome : OUTCOME_NONE;
+}
+
+void publish_snapshot(struct publish *p)
+{
+	struct publish_info *o = &p->info;
+	uint64_t sent;
+	unsigned done = parts_done(p, &sent);
+
+	pthread_mutex_lock(&p->pr->lock);
+	/* A reopening that the thread has not looked at yet has set its own. */
+	if (!p->in.reopen)
+		set_status_locked(p);
+	o->err = p->err;
+	o->http_status = p->http_status;
+	o->upload_bytes = p->upload_bytes;
+	o->sent_bytes = sent;
+	o->sending_ms = p->sending_ms;
+	o->retry_ms = p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED ? p->retry_due_ms : 0;
+	o->parts_done = done;
+	o->parts_total = p->part_count;
+	memcpy(o->upload_id, p->upload_id, sizeof(o->upload_id));
+	memcpy(o->file_id, p->file_id, sizeof(o->file_id));
+	memcpy(o->request_id, p->request_id, sizeof(o->request_id));
+	memcpy(o->md5, p->md5, sizeof(o->md5));
+	memcpy(o->error, p->error, sizeof(o->error));
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
+void publish_get_info(struct publish *p, struct publish_info *ret)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	*ret = p->info;
+	ret->sent_bytes += atomic_load(&p->moving);
+	if (p->telling && pthread_equal(pthread_self(), p->pr->thread))
+		ret->under_way = false;
+	/* The thread may not have looked at the close yet. */
+	else if (ret->under_way && !p->in.aborted)
+		ret->status = p->in.held ? "held" : "publishing";
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
+static void set_telling(struct publish *p, bool telling)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	p->telling = telling;
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
+/* Under lock: a close came in that the end was not for. */
+static bool goes_on_locked(const struct publish *p)
+{
+	bool again = p->outcome == OUTCOME_FAILED || p->outcome == OUTCOME_ABORTED;
+
+	return p->in.reopen || (p->in.retry && again && !p->in.aborted && !p->in.dropped);
+}
+
+void publish_finish(struct publish *p, enum publish_outcome outcome)
+{
+	struct publish_result r = {
+		.outcome = outcome,
+		.err = p->err,
+		.error = p->error[0] ? p->error : NULL,
+		.file_id = p->file_id,
+		.filename = p->upload_filename,
+		.purpose = p->upload_purpose,
+		.md5 = p->md5,
+		.bytes = p->upload_bytes,
+		.created_at = p->file_created_at,
+		.expires_at = p->file_expires_at,
+	};
+
+	p->phase = PHASE_ENDED;
+	p->outcome = outcome;
+	publish_snapshot(p);
+	set_telling(p, true);
+	if (p->ended)
+		p->ended(p->arg, p, &r);
+	set_telling(p, false);
+	p->now.retry = false;
+	pthread_mutex_lock(&p->pr->lock);
+	/* Closed anew while the abort was on its way: who did so could not ask for a retry. */
+	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
+		p->in.retry = true;
+	if (!goes_on_locked(p)) {
+		p->info.under_way = false;
+		p->in.retry = false;
+	}
+	if (outcome != OUTCOME_COMPLETED || p->news)
+		p->pr->ended[outcome]++;
+	if (outcome == OUTCOME_COMPLETED && p->news)
+		p->pr->completed++;
+	p->news = false;
+	pthread_cond_broadcast(&p->pr->idle);
+	pthread_mutex_unlock(&p->pr->lock);
+}

@@ -1,0 +1,336 @@
+/*
+ * A publication as a record on disk, and back.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/publish/publish_impl.h"
+#include "fs/stage/record.h"
+#include "fs/stage/area.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+static enum record_state state_now(const struct publish *p)
+{
+	bool ended = p->phase == PHASE_ENDED;
+
+	if (p->now.dropped)
+		return RECORD_REMOVED;
+	if (p->emptied || (ended && p->outcome == OUTCOME_EMPTY))
+		return RECORD_EMPTY;
+	if (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING ||
+	    (ended && p->outcome == OUTCOME_COMPLETED))
+		return RECORD_COMPLETED;
+	if (p->phase == PHASE_COMPLETING || p->phase == PHASE_POSTING || p->phase == PHASE_LOOKUP)
+		return RECORD_COMPLETING;
+	if (p->now.aborted || (ended && p->outcome == OUTCOME_ABORTED))
+		return RECORD_ABORTED;
+	/* Closed, but the record must not be more durable than the data: after a
+	 * power loss there may be zeros where bytes were. */
+	if (!publish_sealed(p) || !p->synced)
+		return RECORD_WRITING;
+	if (p->complete_unknown)
+		return RECORD_COMPLETING;
+	if (ended)
+		return RECORD_FAILED;
+	return p->now.held ? RECORD_HELD : RECORD_SEALED;
+}
+
+/* A File that has to be deleted, as its name was removed. */
+static bool file_owed(const struct publish *p)
+{
+	return p->file_id[0] && (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
+}
+
+static bool in_doubt(const struct publish *p)
+{
+	return p->complete_unknown || p->phase == PHASE_COMPLETING || p->phase == PHASE_POSTING ||
+	       p->phase == PHASE_LOOKUP;
+}
+
+bool publish_owes_service(const struct publish *p)
+{
+	/* Its Upload may still be known then, but not be alive. */
+	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_DROPPED)
+		return p->abandoned_count;
+	return p->upload_id[0] || p->abandoned_count || file_owed(p) || in_doubt(p);
+}
+
+static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
+{
+	struct record_part *v = calloc(p->part_count + 1, sizeof(*v));
+
+	*ret_n = 0;
+	for (uint32_t i = 0; v && i < p->part_count; i++) {
+		const struct part *part = &p->parts[i];
+
+		if (part->state != PART_SENT || part->version != publish_part_version(p, i))
+			continue;
+		v[*ret_n].index = i;
+		v[(*ret_n)++].id = part->id;
+	}
+	return v;
+}
+
+/* Under record_lock. */
+static int save_record(struct publish *p, bool durable)
+{
+	struct record r; /* borrows all its strings */
+	int err;
+
+	record_init(&r);
+	r.state = publish_reopening(p) ? RECORD_WRITING : state_now(p);
+	r.purpose = p->now.purpose;
+	r.path = p->now.path;
+	r.filename = p->upload_filename;
+	r.mime_type = p->now.mime;
+	r.size = staged_size(p->staged);
+	r.part_size = p->pr->cfg.part_size;
+	r.part_block = publish_part_block(p);
+	r.declared = p->now.declared;
+	r.expires_after = p->now.expires_after;
+	r.upload_id = p->upload_id[0] ? p->upload_id : NULL;
+	r.upload_bytes = p->upload_bytes;
+	r.upload_created = p->upload_created_wall;
+	r.upload_created_at = p->upload_created_at;
+	r.md5 = p->md5[0] ? p->md5 : NULL;
+	r.file_id = p->file_id[0] ? p->file_id : NULL;
+	if (p->now.dropped && !file_owed(p))
+		r.file_id = NULL;
+	r.in_doubt = in_doubt(p);
+	r.superseded = p->now.superseded;
+	r.superseded_count = p->now.superseded_count;
+	r.abandoned = p->abandoned;
+	r.abandoned_count = p->abandoned_count;
+	r.err = p->err;
+	r.error = p->error[0] ? p->error : NULL;
+	r.request_id = p->request_id[0] ? p->request_id : NULL;
+	r.mode = p->now.mode;
+	r.uid = p->now.uid;
+	r.gid = p->now.gid;
+	r.created_s = clock_wall_s();
+	r.parts = parts_now(p, &r.part_count);
+	err = r.parts ? staged_save_record(p->staged, &r, durable) : -ENOMEM;
+	free(r.parts);
+	if (err && err != -ESTALE)
+		log_warn("%s/%s: its record could not be written: %s", p->now.purpose, p->now.path,
+			 strerror(-err));
+	return err;
+}
+
+int publish_save_record(struct publish *p, bool durable)
+{
+	int err;
+
+	if (durable)
+		p->unsaved = false;
+	if (p->removed)
+		return 0;
+	/* What it says was decided before: it must not replace one that says that writing began. */
+	pthread_mutex_lock(&p->record_lock);
+	err = save_record(p, durable);
+	pthread_mutex_unlock(&p->record_lock);
+	return err;
+}
+
+void publish_note_step(struct publish *p)
+{
+	p->unsaved = true;
+}
+
+void publish_save_step(struct publish *p)
+{
+	if (p->unsaved)
+		publish_save_record(p, true);
+}
+
+/*
+ * From the inputs alone: what else there is belongs to the thread, which writes the whole soon. On
+ * stable storage: a power cut must not leave a record that says that bytes are a File which were
+ * changed since.
+ */
+void publish_save_writing(struct publish *p)
+{
+	struct publish_inputs in = { 0 };
+	struct record r;
+	int err = publish_copy_inputs(p, &in);
+
+	record_init(&r);
+	r.state = RECORD_WRITING;
+	r.purpose = in.purpose;
+	r.path = in.path;
+	r.mime_type = in.mime;
+	r.size = staged_size(p->staged);
+	r.part_size = p->pr->cfg.part_size;
+	r.part_block = publish_part_block(p);
+	r.expires_after = in.expires_after;
+	r.superseded = in.superseded;
+	r.superseded_count = in.superseded_count;
+	r.mode = in.mode;
+	r.uid = in.uid;
+	r.gid = in.gid;
+	r.created_s = clock_wall_s();
+	pthread_mutex_lock(&p->record_lock);
+	if (!err)
+		err = staged_save_record(p->staged, &r, true);
+	/* A full disk, perhaps. The former one would say of other bytes that they are a File, and
+	 * the next mount would show them as its content. */
+	if (err && err != -ESTALE)
+		staged_drop_record(p->staged);
+	pthread_mutex_unlock(&p->record_lock);
+	if (err && err != -ESTALE)
+		log_warn("%s/%s: its record could not be written: %s", in.purpose ? in.purpose : "",
+			 in.path ? in.path : "", strerror(-err));
+	publish_inputs_release(&in);
+}
+
+static int copy(char **dst, const char *src)
+{
+	if (!src)
+		return 0;
+	*dst = strdup(src);
+	return *dst ? 0 : -ENOMEM;
+}
+
+static bool copy_id(char *dst, const char *src)
+{
+	if (!src || !api_id_valid(src))
+		return false;
+	memcpy(dst, src, strlen(src) + 1);
+	return true;
+}
+
+static int load_parts(struct publish *p, const struct record *r)
+{
+	p->part_count = publish_part_count(p, r->upload_bytes);
+	p->parts = calloc(p->part_count + 1, sizeof(*p->parts));
+	if (!p->parts)
+		return -ENOMEM;
+	for (size_t i = 0; i < r->part_count; i++) {
+		uint32_t index = r->parts[i].index;
+
+		if (index >= p->part_count || p->parts[index].id || !api_id_valid(r->parts[i].id))
+			continue;
+		if (copy(&p->parts[index].id, r->parts[i].id))
+			return -ENOMEM;
+		p->parts[index].state = PART_SENT;
+		p->parts[index].version = publish_part_version(p, index);
+	}
+	return 0;
+}
+
+/* Takes up the Upload and its Parts, if they can still be of use. */
+static int load_upload(struct publish *p, const struct record *r)
+{
+	const char *name = r->filename ? r->filename : r->path;
+	uint64_t now = clock_mono_ms();
+	int64_t age = clock_wall_s() - r->upload_created;
+
+	p->upload_bytes = r->upload_bytes;
+	p->upload_created_wall = r->upload_created;
+	p->upload_created_at = r->upload_created_at ? r->upload_created_at : r->upload_created;
+	p->upload_expiry = r->expires_after;
+	if (copy(&p->upload_filename, name) || copy(&p->upload_purpose, r->purpose) ||
+	    copy(&p->upload_mime, r->mime_type ? r->mime_type : api_mime_type(name)))
+		return -ENOMEM;
+	if (!copy_id(p->upload_id, r->upload_id))
+		return 0;
+	p->phase = PHASE_OPEN;
+	if (age < 0 || age >= API_UPLOAD_TTL_S || r->part_size != p->pr->cfg.part_size ||
+	    r->part_block != publish_part_block(p) || r->upload_bytes > STAGED_SIZE_MAX) {
+		p->upload_deadline_ms = 1; /* long ago: cancel it, make a new one */
+		return 0;
+	}
+	p->upload_deadline_ms = now + (uint64_t)(API_UPLOAD_TTL_S - age) * 1000;
+	return load_parts(p, r);
+}
+
+static void load_state(struct publish *p, const struct record *r)
+{
+	/* Without a File id the File can only be looked for. */
+	bool exists = r->state == RECORD_COMPLETED || r->state == RECORD_REMOVED;
+	bool found = exists && copy_id(p->file_id, r->file_id);
+
+	switch (r->state) {
+	case RECORD_WRITING:
+	case RECORD_ABORTED:
+		p->in.aborted = true;
+		break;
+	case RECORD_REMOVED:
+		p->in.dropped = true;
+		p->complete_unknown = r->in_doubt && !found;
+		if (found)
+			p->phase = PHASE_CLEANUP;
+		break;
+	case RECORD_COMPLETING:
+	case RECORD_COMPLETED:
+		p->complete_unknown = !found;
+		if (found)
+			p->phase = PHASE_CLEANUP;
+		/* Told is it when what it replaces is gone. */
+		p->news = found && p->in.superseded_count;
+		/* fall through */
+	case RECORD_HELD: /* its rename did not come in that life: published as it is named */
+	case RECORD_SEALED:
+	case RECORD_FAILED:
+	case RECORD_EMPTY:
+		p->in.sealed = true;
+		/* These states are written only once the data is on stable storage. */
+		p->synced = true;
+		/* Of one that was never closed a declaration went with its writer. */
+		p->in.declared = r->declared;
+		p->info.under_way = true;
+		free(p->in.hold_name);
+		p->in.hold_name = NULL;
+		break;
+	}
+}
+
+static int load_abandoned(struct publish *p, const struct record *r)
+{
+	p->abandoned = calloc(r->abandoned_count + 1, sizeof(*p->abandoned));
+	if (!p->abandoned)
+		return -ENOMEM;
+	for (size_t i = 0; i < r->abandoned_count; i++) {
+		if (!api_id_valid(r->abandoned[i]))
+			continue;
+		if (copy(&p->abandoned[p->abandoned_count], r->abandoned[i]))
+			return -ENOMEM;
+		p->abandoned_count++;
+	}
+	p->abandoned_before = p->abandoned_count;
+	p->abandoned_due = true;
+	return 0;
+}
+
+int publish_load_record(struct publish *p, const struct record *r)
+{
+	int err = load_upload(p, r);
+
+	if (err)
+		return err;
+	p->file_created_at = p->upload_created_at;
+	p->in.expires_after = r->expires_after;
+	err = copy(&p->in.mime, r->mime_type);
+	for (size_t i = 0; !err && i < r->superseded_count; i++)
+		if (api_id_valid(r->superseded[i]))
+			err = publish_inputs_supersede(&p->in, r->superseded[i]);
+	/* Of what was not closed it says nothing: somebody may go on writing. */
+	if (r->md5 && strlen(r->md5) < sizeof(p->md5) && r->state != RECORD_WRITING &&
+	    r->state != RECORD_ABORTED)
+		memcpy(p->md5_then, r->md5, strlen(r->md5) + 1);
+	if (!err)
+		err = load_abandoned(p, r);
+	if (err)
+		return err;
+	p->err = r->err;
+	if (r->error)
+		snprintf(p->error, sizeof(p->error), "%s", r->error);
+	if (r->request_id)
+		snprintf(p->request_id, sizeof(p->request_id), "%s", r->request_id);
+	load_state(p, r);
+	p->recorded = true;
+	return 0;
+}

@@ -1,0 +1,335 @@
+/*
+ * The step: looks at a publication, asks publish_next() and has it done, until
+ * there is nothing more to do now. On the publisher thread.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/publish/publish_impl.h"
+#include "fs/stage/area.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+bool publish_sealed(const struct publish *p)
+{
+	return p->now.sealed && staged_sealed_quiet(p->staged);
+}
+
+const char *publish_filename(const struct publish *p)
+{
+	return p->now.hold_name ? p->now.hold_name : p->now.path;
+}
+
+/* Has a Part that is in to be sent again? gap: one before it is not in. */
+static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
+{
+	/* It would have a lower number than the one before it is going to have. */
+	if (gap && publish_in_sequence(p))
+		return true;
+	/* Before the close a rewritten Part waits: it may be rewritten again. */
+	return sealed && p->parts[i].version != publish_part_version(p, i);
+}
+
+static void view_parts(struct publish *p, struct publish_view *v)
+{
+	bool gap = false;
+
+	for (uint32_t i = 0; i < p->part_count; i++) {
+		struct part *part = &p->parts[i];
+
+		if (part->state == PART_SENT && is_stale(p, i, v->sealed, gap))
+			part->state = PART_NONE;
+		gap |= part->state != PART_SENT;
+		v->missing += part->state != PART_SENT;
+		v->ready += publish_part_is_ready(p, i, v->sealed);
+	}
+	v->sending = p->sending;
+	/* The live one goes only where there is room, and must not stand in the way of others. */
+	v->slot = p->sending - p->live.on < p->pr->cfg.parallel;
+	v->live = !v->sealed && publish_live_find(p);
+}
+
+static void view_size(const struct publish *p, struct publish_view *v)
+{
+	uint64_t size = staged_size(p->staged);
+
+	if (v->sealed) {
+		v->size = size;
+		v->size_known = true;
+		return;
+	}
+	v->size = p->now.declared ? p->now.declared : p->now.predicted;
+	/* More bytes than foreseen: the guess was wrong. */
+	v->size_known = v->size > 0 && v->size <= STAGED_SIZE_MAX && size <= v->size;
+}
+
+static void make_view(struct publish *p, struct publish_view *v)
+{
+	int r = 0;
+
+	*v = (struct publish_view){
+		.phase = p->phase,
+		.outcome = p->outcome,
+		.dropped = p->now.dropped,
+		.aborted = p->now.aborted,
+		.held = p->now.held,
+		.retry = p->now.retry,
+		.sealed = publish_sealed(p),
+		.stream_failed = p->stream_failed,
+		.complete_unknown = p->complete_unknown,
+		.synced = p->synced,
+		.syncing = p->syncing,
+		.whole = p->pr->uploads == UPLOADS_ABSENT,
+	};
+	view_size(p, v);
+	v->too_large = v->size > API_FILE_MAX;
+	if (p->phase == PHASE_OPEN) {
+		v->mismatch = (v->size_known && v->size != p->upload_bytes) ||
+			      strcmp(p->upload_filename, publish_filename(p)) != 0 ||
+			      strcmp(p->upload_purpose, p->now.purpose) != 0 ||
+			      strcmp(p->upload_mime, publish_mime_type(p)) != 0 ||
+			      p->upload_expiry != p->now.expires_after;
+		v->expired = clock_mono_ms() >= p->upload_deadline_ms;
+		view_parts(p, v);
+	}
+	if (v->sealed) {
+		r = staged_md5(p->staged, p->md5);
+		/* Once known it stays, until somebody writes: else the disk has changed it. */
+		if (r == 0 && !p->md5_then[0])
+			memcpy(p->md5_then, p->md5, sizeof(p->md5_then));
+		if (r == 0 && strcmp(p->md5, p->md5_then))
+			r = -EBADMSG;
+		v->md5_known = r == 0;
+		v->md5_err = r == -EAGAIN ? 0 : r;
+	}
+}
+
+static void act_cancel(struct publish *p, const struct publish_view *v)
+{
+	if (v->expired && !v->dropped && !v->aborted && !v->sealed) {
+		log_info("%s/%s: the Upload expired; what is missing is sent at the close",
+			 p->now.purpose, p->now.path);
+		p->stream_failed = true;
+	}
+	publish_cancel_upload(p);
+	/* All that could be sent in its time was not enough, again and again. */
+	if (v->expired && v->sealed && !v->dropped && !v->aborted &&
+	    ++p->restarts > PUBLISH_RESTARTS_MAX)
+		publish_fail(p, -ETIMEDOUT,
+			     "the Upload expired before everything was sent; it is begun anew, "
+			     "but the network may be too slow for a file of this size",
+			     "");
+}
+
+static void act(struct publish *p, enum publish_action action, const struct publish_view *v)
+{
+	switch (action) {
+	case ACT_CREATE:
+		publish_act_create(p, v->size);
+		break;
+	case ACT_POST:
+		publish_act_post(p, v->size);
+		break;
+	case ACT_FAIL_SIZE:
+		publish_fail_size(p);
+		break;
+	case ACT_SEND:
+		publish_act_send(p);
+		break;
+	case ACT_SEND_LIVE:
+		publish_act_send_live(p);
+		break;
+	case ACT_SYNC:
+		publish_act_sync(p);
+		break;
+	case ACT_COMPLETE:
+		publish_act_complete(p);
+		break;
+	case ACT_CANCEL:
+		act_cancel(p, v);
+		break;
+	case ACT_LOOKUP:
+		p->after_lookup = LOOKUP_THEN_ANEW;
+		p->phase = PHASE_LOOKUP;
+		p->lookups = 0;
+		p->lookup_due_ms = clock_mono_ms();
+		break;
+	case ACT_FAIL_READ:
+		if (v->md5_err == -EBADMSG)
+			publish_fail_damaged(p);
+		else
+			publish_fail_local(p, v->md5_err, "reading the staged file");
+		break;
+	case ACT_REOPEN:
+		publish_act_reopen(p);
+		break;
+	case ACT_CLEANUP:
+		publish_act_cleanup(p);
+		break;
+	case ACT_END_EMPTY:
+		publish_act_empty(p);
+		break;
+	case ACT_END_ABORTED:
+		publish_act_end(p, OUTCOME_ABORTED);
+		break;
+	case ACT_END_DROPPED:
+		publish_act_end(p, OUTCOME_DROPPED);
+		break;
+	case ACT_WAIT:
+		break;
+	}
+}
+
+/* Writing went on after an end: a new publication of the same staged file. */
+static void start_over(struct publish *p)
+{
+	p->now.reopen = p->emptied = false;
+	/* What became of the bytes before them is of no use to those that come, and a record must
+	 * not say before the end of this that they are synced. */
+	p->unsaved = false;
+	publish_cancel_upload(p);
+	if (p->file_id[0])
+		publish_supersede(p, p->file_id);
+	p->file_id[0] = '\0';
+	/* What the Upload in doubt was made with is what a lookup goes by. */
+	if (p->complete_unknown)
+		p->stale_unknown = true;
+	else
+		p->upload_bytes = 0;
+	p->outcome = OUTCOME_NONE;
+	p->stream_failed = p->synced = false;
+	p->sync_round++;
+	p->restarts = p->bad_replies = p->lookups = p->retries = 0;
+	p->live.misses = 0;
+	publish_budget_start(&p->budget, clock_mono_ms());
+	p->retry_due_ms = p->sealed_ms = 0;
+	p->again = 0;
+	p->md5[0] = p->md5_then[0] = '\0';
+	publish_note_error(p, 0, "", "");
+	publish_save_record(p, false);
+}
+
+static bool due(uint64_t *when)
+{
+	if (!*when || *when > clock_mono_ms())
+		return false;
+	*when = 0;
+	return true;
+}
+
+static void check_timers(struct publish *p)
+{
+	if (p->now.held && p->now.hold_deadline_ms <= clock_mono_ms() && publish_end_hold(p))
+		log_info("%s/%s: no rename came, published under this name", p->now.purpose,
+			 p->now.path);
+	if (p->phase == PHASE_LOOKUP && due(&p->lookup_due_ms))
+		publish_start_lookup(p);
+	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED && p->now.sealed &&
+	    due(&p->retry_due_ms))
+		p->now.retry = true;
+}
+
+static void earliest(uint64_t *at, uint64_t when)
+{
+	if (when && (!*at || when < *at))
+		*at = when;
+}
+
+static void set_timer(struct publish *p)
+{
+	uint64_t at = 0;
+
+	if (p->now.held)
+		earliest(&at, p->now.hold_deadline_ms);
+	if (p->phase == PHASE_LOOKUP)
+		earliest(&at, p->lookup_due_ms);
+	if (p->phase == PHASE_OPEN)
+		earliest(&at, p->upload_deadline_ms);
+	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED && p->now.sealed)
+		earliest(&at, p->retry_due_ms);
+	p->wake_ms = at;
+}
+
+static void check_durable(struct publish *p)
+{
+	int r;
+
+	if (!p->synced || p->phase == PHASE_ENDED || !publish_wants_durable(p))
+		return;
+	r = publish_save_record(p, true);
+	publish_tell_durable(p, r);
+}
+
+static bool check_declared(struct publish *p)
+{
+	char text[160];
+	uint64_t size = staged_size(p->staged);
+
+	if (!p->now.declared || size == p->now.declared || !publish_sealed(p) || p->now.dropped ||
+	    (p->phase != PHASE_IDLE && p->phase != PHASE_OPEN))
+		return true;
+	snprintf(text, sizeof(text),
+		 "closed with %llu bytes, but user.upload.size declared %llu; write the rest or "
+		 "set user.upload.publish",
+		 (unsigned long long)size, (unsigned long long)p->now.declared);
+	publish_cancel_upload(p);
+	publish_fail(p, -EIO, text, "");
+	return false;
+}
+
+/*
+ * At once: the next mount must not find it and publish it. What is still to be
+ * asked of the service stays in the record until it was answered.
+ */
+static void remove_from_disk(struct publish *p)
+{
+	if (p->removed)
+		return;
+	if (publish_owes_service(p) && (p->removal_noted || publish_save_record(p, false) == 0)) {
+		p->removal_noted = true;
+		return;
+	}
+	staged_remove(p->staged);
+	p->removed = true;
+}
+
+void publish_step(struct publish *p)
+{
+	struct publish_view v;
+	enum publish_action action;
+	bool ended;
+
+	if (p->now.dropped)
+		remove_from_disk(p);
+	/* Its bytes are of no use to anybody; if it came to its end, its File is looked for. */
+	if (p->now.dropped && p->phase == PHASE_POSTING)
+		api_req_cancel(p->post_req);
+	publish_cancel_abandoned(p);
+	if (p->now.reopen)
+		start_over(p);
+	/* The record of what is a File by now has done its duty, and may be gone. */
+	ended = p->phase == PHASE_ENDED && p->outcome == OUTCOME_COMPLETED;
+	if (!p->recorded || (p->now.changed && !ended)) {
+		p->recorded = true;
+		publish_save_record(p, false);
+	}
+	if (p->phase == PHASE_VERIFYING)
+		publish_verified(p);
+	if (p->now.sealed && !p->sealed_ms)
+		p->sealed_ms = clock_mono_ms();
+	check_timers(p);
+	do {
+		if (!check_declared(p))
+			break;
+		make_view(p, &v);
+		action = publish_next(&v);
+		act(p, action, &v);
+	} while (action != ACT_WAIT);
+	publish_live_look(p);
+	check_durable(p);
+	if (p->now.dropped)
+		remove_from_disk(p);
+	publish_save_step(p);
+	set_timer(p);
+}

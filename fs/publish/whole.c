@@ -1,0 +1,170 @@
+/*
+ * Services without Uploads: the file goes as a whole, by POST /files.
+ *
+ * That there are none is taken for sure when POST /uploads was refused twice as if it were not
+ * there, and GET /files answered in between: a wrong base URL has neither, and what stands
+ * before a service while it is being replaced may answer anything for a moment. Once an Upload
+ * was made there are some, whatever comes later. On the publisher thread, but the callbacks.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/publish/publish_impl.h"
+#include "fs/stage/area.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+/* ---- callbacks: net thread ---- */
+
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
+{
+	(void)page;
+	publish_post_reply(arg, publish_event_new(EV_ASKED, err));
+}
+
+static void on_file(void *arg, const struct api_error *err, const struct api_file *file)
+{
+	struct event *ev = publish_event_new(EV_POSTED, err);
+
+	if (file) {
+		snprintf(ev->id, sizeof(ev->id), "%s", file->id);
+		ev->created_at = file->created_at;
+		ev->expires_at = file->expires_at;
+	}
+	publish_post_reply(arg, ev);
+}
+
+/* ---- is it so? ---- */
+
+static bool looks_absent(const struct api_error *err)
+{
+	int s = err->http_status;
+
+	return err->kind == API_ERR_HTTP && (s == 404 || s == 405 || s == 501);
+}
+
+static void ask(struct publish *p)
+{
+	struct publish_call *c = publish_call_new(p, EV_ASKED);
+	struct api_req *req = NULL;
+
+	p->phase = PHASE_ASKING;
+	if (c)
+		req = api_file_list(p->pr->cfg.api, NULL, NULL, 1, true, on_page, c);
+	if (!req) {
+		if (c)
+			publish_call_free(c);
+		p->phase = PHASE_IDLE;
+		publish_fail_memory(p);
+	}
+	api_req_unref(req);
+}
+
+bool publish_whole_refused(struct publish *p, const struct api_error *err)
+{
+	struct publisher *pr = p->pr;
+
+	if (!looks_absent(err) || pr->uploads == UPLOADS_THERE)
+		return false;
+	if (err->server_time)
+		pr->clock_ahead = err->server_time - clock_wall_s();
+	if (pr->uploads == UPLOADS_UNKNOWN) {
+		p->first_err = *err;
+		ask(p);
+	} else if (pr->uploads == UPLOADS_DOUBTED) {
+		pr->uploads = UPLOADS_ABSENT;
+		log_warn("the service has no /uploads (HTTP %d): files go as a whole by POST "
+			 "/files, up to %llu MiB, after their close",
+			 err->http_status, API_FILE_MAX >> 20);
+	}
+	return true;
+}
+
+void publish_handle_asked(struct publish *p, const struct event *ev)
+{
+	if (p->phase != PHASE_ASKING)
+		return;
+	p->phase = PHASE_IDLE;
+	if (ev->api_err.kind != API_OK)
+		/* Neither of the two: the base URL is wrong, as the create's refusal says. */
+		publish_fail_api(p, looks_absent(&ev->api_err) ? &p->first_err : &ev->api_err);
+	else if (p->pr->uploads == UPLOADS_UNKNOWN)
+		p->pr->uploads = UPLOADS_DOUBTED;
+}
+
+/* ---- sending ---- */
+
+static struct api_req *post(struct publish *p, struct publish_call *c)
+{
+	struct api_upload_spec spec = {
+		.filename = p->upload_filename,
+		.purpose = p->upload_purpose,
+		.mime_type = p->upload_mime,
+		.bytes = p->upload_bytes,
+		.expires_after_s = p->upload_expiry,
+	};
+	struct api_file_body body = {
+		.fd = staged_fd(p->staged),
+		.md5_hex = p->md5,
+		.fairness = (uintptr_t)p,
+		/* p lives until the callback: the call has a reference */
+		.moving = &p->moving,
+	};
+
+	return api_file_upload(p->pr->cfg.api, &spec, &body, on_file, c);
+}
+
+void publish_act_post(struct publish *p, uint64_t size)
+{
+	struct publish_call *c = publish_call_new(p, EV_POSTED);
+	int r = c ? publish_note_upload(p, size) : -ENOMEM;
+
+	p->upload_created_at = clock_wall_s() + p->pr->clock_ahead;
+	p->phase = PHASE_POSTING;
+	/* From here on the File may exist, whatever becomes of us. */
+	if (!r)
+		r = publish_save_record(p, true);
+	if (!r)
+		p->post_req = post(p, c);
+	if (p->post_req) {
+		p->sending_ms = clock_mono_ms();
+		return;
+	}
+	if (c)
+		publish_call_free(c);
+	p->phase = PHASE_IDLE;
+	publish_fail_local(p, r ? r : -ENOMEM, "starting to send the file");
+}
+
+void publish_handle_posted(struct publish *p, const struct event *ev)
+{
+	const struct api_error *err = &ev->api_err;
+
+	if (p->phase != PHASE_POSTING)
+		return;
+	api_req_unref(p->post_req);
+	p->post_req = NULL;
+	p->phase = PHASE_IDLE;
+	if (err->kind == API_OK)
+		publish_file_exists(p, ev);
+	else if (err->maybe_applied)
+		publish_doubt(p, err,
+			      ++p->restarts > PUBLISH_RESTARTS_MAX ? LOOKUP_THEN_FAIL
+								   : LOOKUP_THEN_ANEW);
+	else if (err->kind == API_ERR_LOCAL && err->local_errno == -EBADMSG)
+		publish_fail_damaged(p);
+	else if (!p->now.dropped)
+		publish_fail_api(p, err);
+}
+
+void publish_fail_size(struct publish *p)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text),
+		 "the service has no /uploads, and its /files takes %llu MiB at most; "
+		 "split the file",
+		 API_FILE_MAX >> 20);
+	publish_fail(p, -EFBIG, text, "");
+}

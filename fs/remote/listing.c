@@ -1,0 +1,572 @@
+#include "fs/remote/listing.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/remote/errmap.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+#define PAGE_LIMIT 10000     /* the API's maximum */
+#define FAILED_AGAIN_MS 1000 /* after a failure the next fetch waits so long */
+#define PATIENCE_MS 10000    /* without a page: then what was known before is the answer */
+#define FILES_MAX 10000000   /* more would be a server that pages for ever */
+#define PAGES_MAX 20000	     /* and so would these, with next to nothing on each */
+#define RESUMES_MAX 8	     /* pages that begin behind a File that is gone by then */
+#define TRIM_FILES 2000	     /* after a fetch of so many, memory goes back to the system */
+
+/*
+ * The newest part: pages of 20, 200, … Files. It ends where a known File stands,
+ * but a File has the time at which its Upload was made, so one that has just
+ * come to be may stand behind known ones: so far in time, or in Files, is
+ * looked beyond them. What stands further behind comes with the whole list.
+ */
+#define NEW_LIMIT 20
+#define NEW_OVERLAP_S 60
+#define NEW_MAX 200
+
+/*
+ * What is asked for again and again, as by who copies many files, is fetched so
+ * long before its time is over, while the former one still answers: so nobody waits.
+ */
+#define AHEAD_MS 500  /* at most */
+#define AHEAD_SHARE 2 /* of the time for which the newest part is believed */
+#define AHEAD_WHOLE_SHARE 20
+
+struct waiter {
+	struct waiter *next;
+	bool whole;
+	listing_cb *cb;
+	void *arg;
+};
+
+/* How the request for a page ended. */
+struct reply {
+	bool there;
+	struct api_error err;
+	struct api_file_page page; /* unless err; its Files are ours */
+	char last_id[API_ID_MAX + 1];
+};
+
+struct listing {
+	struct listing_config cfg;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	/* under lock */
+	struct reply reply; /* for the thread */
+	bool stopping;
+	struct waiter *waiters;
+	bool fetching, known;
+	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
+	uint64_t newest_ms; /* and that of any kind */
+	uint64_t failed_ms; /* when the last one failed, if it did */
+	uint64_t moved_ms;  /* when a page of the one under way came last, or it began */
+	int failed;	    /* with which negative errno; 0: it did not */
+	/* of the fetch under way: of who starts it, then the thread's */
+	bool whole;
+	bool first; /* of all: each page is applied as it comes, there is nothing to compare with */
+	bool reached; /* a File that is known */
+	uint64_t began_ms;
+	uint32_t number;
+	unsigned limit, resumes;
+	struct listing_page *pages; /* not applied yet; of the first fetch also the last one */
+	size_t page_count;
+	size_t pages_seen, count; /* of the whole fetch; count: of Files */
+	size_t before;		  /* Files of the pages that are no more among pages */
+	bool applied;		  /* something was, of this fetch or another */
+	int64_t newest;		  /* created_at of the newest File of all that were applied */
+	char last_id[API_ID_MAX + 1];
+};
+
+/* ---- keeping pages ---- */
+
+static void drop_pages(struct listing *l)
+{
+	for (size_t i = 0; i < l->page_count; i++) {
+		l->before += l->pages[i].count;
+		free(l->pages[i].files);
+		free(l->pages[i].text);
+	}
+	free(l->pages);
+	l->pages = NULL;
+	l->page_count = 0;
+}
+
+/* The Files of the page are ours from now on. */
+static int keep(struct listing *l, const struct api_file_page *page)
+{
+	struct listing_page *grown;
+
+	/* Of what was shown the last page was kept, for resume(). */
+	if (l->first)
+		drop_pages(l);
+	grown = realloc(l->pages, (l->page_count + 1) * sizeof(*grown));
+	if (!grown || page->count > FILES_MAX - l->count || l->pages_seen >= PAGES_MAX) {
+		free(page->files);
+		free(page->text);
+		if (grown)
+			l->pages = grown;
+		return grown ? -EOVERFLOW : -ENOMEM;
+	}
+	l->pages = grown;
+	l->pages_seen++;
+	grown[l->page_count++] = (struct listing_page){ page->count, page->files, page->text };
+	l->count += page->count;
+	return 0;
+}
+
+/* The File at place n of those that are kept. */
+static const struct api_file *kept(const struct listing *l, size_t n)
+{
+	size_t p = 0;
+
+	while (n >= l->pages[p].count)
+		n -= l->pages[p++].count;
+	return &l->pages[p].files[n];
+}
+
+/* ---- a fetch ---- */
+
+static void begin(struct listing *l, bool whole);
+
+/* end: there are no further pages. */
+static void apply(struct listing *l, bool end)
+{
+	struct listing_files files = { .number = l->number,
+				       .first = l->first,
+				       .whole = l->whole && end,
+				       .before = l->before,
+				       .pages = l->pages,
+				       .page_count = l->page_count };
+
+	for (size_t i = 0; i < l->page_count; i++) {
+		files.count += l->pages[i].count;
+		for (size_t k = 0; k < l->pages[i].count; k++)
+			if (l->pages[i].files[k].created_at > l->newest)
+				l->newest = l->pages[i].files[k].created_at;
+	}
+	l->applied = true;
+	l->cfg.apply(l->cfg.arg, &files);
+}
+
+static void note_end(struct listing *l, int err)
+{
+	if (err) {
+		l->failed_ms = clock_mono_ms();
+	} else if (l->whole) {
+		l->known = true;
+		l->whole_ms = l->newest_ms = l->began_ms;
+	} else {
+		l->newest_ms = l->began_ms;
+	}
+	l->failed = err;
+}
+
+/* Under lock: takes out those whose wait is over; others want more than the newest part. */
+static struct waiter *take_waiters(struct listing *l, bool all)
+{
+	struct waiter *over = NULL, *w, **at = &l->waiters;
+
+	while ((w = *at) != NULL) {
+		if (w->whole && !all) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->next = over;
+		over = w;
+	}
+	return over;
+}
+
+/* Consumes them. */
+static void answer(struct waiter *w, int err, bool known)
+{
+	struct waiter *next;
+
+	for (; w; w = next) {
+		next = w->next;
+		w->cb(w->arg, err, known);
+		free(w);
+	}
+}
+
+static void finish(struct listing *l, int err)
+{
+	bool large = l->count >= TRIM_FILES, known, more;
+	struct waiter *w;
+
+	if (!err)
+		apply(l, true);
+	drop_pages(l);
+	pthread_mutex_lock(&l->lock);
+	note_end(l, err);
+	known = l->known;
+	w = take_waiters(l, err || l->whole);
+	more = l->fetching = l->waiters != NULL;
+	l->moved_ms = clock_mono_ms();
+	pthread_mutex_unlock(&l->lock);
+	answer(w, err, known);
+	if (more)
+		begin(l, true);
+	/* The pages lay amid what apply() made of them. */
+	if (large)
+		malloc_trim(0);
+}
+
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
+{
+	struct listing *l = arg;
+
+	pthread_mutex_lock(&l->lock);
+	l->moved_ms = clock_mono_ms();
+	if (!l->stopping) {
+		l->reply.there = true;
+		l->reply.err = *err;
+	}
+	if (!l->stopping && page) {
+		l->reply.page = *page;
+		l->reply.last_id[0] = '\0';
+		if (strlen(page->last_id) <= API_ID_MAX)
+			memcpy(l->reply.last_id, page->last_id, strlen(page->last_id) + 1);
+		page->files = NULL;
+		page->text = NULL;
+	}
+	pthread_cond_signal(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* 0, -ENOMEM, or -EINTR: nothing is asked for any more. */
+static int next_page(struct listing *l)
+{
+	struct api_req *req;
+	bool stopping;
+
+	pthread_mutex_lock(&l->lock);
+	stopping = l->stopping;
+	pthread_mutex_unlock(&l->lock);
+	if (stopping)
+		return -EINTR;
+	req = api_file_list(l->cfg.api, l->cfg.purpose, l->last_id[0] ? l->last_id : NULL, l->limit,
+			    true, on_page, l);
+	api_req_unref(req);
+	return req ? 0 : -ENOMEM;
+}
+
+static void begin(struct listing *l, bool whole)
+{
+	int r;
+
+	l->whole = whole;
+	l->first = whole && !l->applied;
+	l->reached = false;
+	l->began_ms = clock_mono_ms();
+	l->number++;
+	l->limit = whole ? PAGE_LIMIT : NEW_LIMIT;
+	l->resumes = 0;
+	l->last_id[0] = '\0';
+	l->pages_seen = l->count = l->before = 0;
+	r = next_page(l);
+	if (r)
+		finish(l, r);
+}
+
+/* From the start, as another fetch: what is shown by now may have changed its order. */
+static void start_over(struct listing *l)
+{
+	drop_pages(l);
+	l->count = l->before = 0;
+	l->first = l->first && !l->applied;
+	l->number++;
+}
+
+/*
+ * The File behind which the page was to begin is gone: from an earlier one, each
+ * time ten times further back. True: the page was asked for.
+ */
+static bool resume(struct listing *l, const struct api_error *err)
+{
+	size_t back = 2;
+
+	if (err->http_status != 404 || !l->last_id[0] || l->resumes >= RESUMES_MAX)
+		return false;
+	for (unsigned i = 0; i < l->resumes; i++)
+		back *= 10;
+	l->resumes++;
+	l->last_id[0] = '\0';
+	if (back <= l->count - l->before) {
+		const char *id = kept(l, l->count - l->before - back)->id;
+
+		memcpy(l->last_id, id, strlen(id) + 1);
+	} else {
+		start_over(l);
+	}
+	return !next_page(l);
+}
+
+static void failed(struct listing *l, const struct api_error *err)
+{
+	char text[640];
+
+	errmap_text(err, ERRMAP_LIST, text, sizeof(text));
+	if (err->kind != API_ERR_CANCELLED)
+		log_warn("listing the Files failed: %s", text);
+	finish(l, errmap(err, ERRMAP_LIST));
+}
+
+/* Enough of the newest ones? */
+static bool seen_enough(struct listing *l, const struct listing_page *page)
+{
+	int64_t oldest = INT64_MAX;
+
+	for (size_t i = 0; i < page->count; i++) {
+		l->reached = l->reached || l->cfg.known(l->cfg.arg, page->files[i].id);
+		if (page->files[i].created_at < oldest)
+			oldest = page->files[i].created_at;
+	}
+	return l->reached && (oldest < l->newest - NEW_OVERLAP_S || l->count >= NEW_MAX);
+}
+
+/* Does the fetch end with this page? One that leads nowhere must not keep us going round. */
+static bool is_last(struct listing *l, const struct reply *r)
+{
+	return !r->page.has_more || !r->last_id[0] || !strcmp(r->last_id, l->last_id) ||
+	       (!l->whole && seen_enough(l, &l->pages[l->page_count - 1]));
+}
+
+static void take_page(struct listing *l, const struct reply *r)
+{
+	int rc = keep(l, &r->page);
+
+	if (rc || is_last(l, r)) {
+		finish(l, rc);
+		return;
+	}
+	if (l->limit < PAGE_LIMIT)
+		l->limit = l->limit * 10 < PAGE_LIMIT ? l->limit * 10 : PAGE_LIMIT;
+	memcpy(l->last_id, r->last_id, sizeof(l->last_id));
+	rc = next_page(l);
+	if (rc) {
+		finish(l, rc);
+	} else if (l->first) {
+		/* The network thread may wait for this very processor: the request goes first. */
+		sched_yield();
+		apply(l, false);
+	}
+}
+
+/*
+ * Until there is a reply, or the thread has to end. Who waits for a service that
+ * gives none is answered from what is known, if anything is. Under lock.
+ */
+static void await_reply(struct listing *l)
+{
+	struct waiter *w;
+	uint64_t until;
+
+	while (!l->stopping && !l->reply.there) {
+		until = l->waiters && l->known ? l->moved_ms + PATIENCE_MS : UINT64_MAX;
+		if (clock_mono_ms() < until) {
+			clock_cond_wait(&l->wake, &l->lock, until);
+			continue;
+		}
+		w = take_waiters(l, true);
+		pthread_mutex_unlock(&l->lock);
+		answer(w, -ETIMEDOUT, true);
+		pthread_mutex_lock(&l->lock);
+	}
+}
+
+static void *listing_thread(void *arg)
+{
+	struct listing *l = arg;
+	struct reply r;
+
+	pthread_mutex_lock(&l->lock);
+	for (await_reply(l); !l->stopping; await_reply(l)) {
+		r = l->reply;
+		l->reply.there = false;
+		pthread_mutex_unlock(&l->lock);
+		if (r.err.kind == API_OK)
+			take_page(l, &r);
+		else if (!resume(l, &r.err))
+			failed(l, &r.err);
+		pthread_mutex_lock(&l->lock);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return NULL;
+}
+
+/* ---- what others want ---- */
+
+static bool young(const struct listing *l, uint64_t since_ms, uint64_t max_age_ms)
+{
+	return l->known && clock_mono_ms() - since_ms <= max_age_ms;
+}
+
+/* Under lock. A fetch that fails takes its time: not once for each who asks. */
+static int failed_lately(const struct listing *l)
+{
+	return clock_mono_ms() - l->failed_ms <= FAILED_AGAIN_MS ? l->failed : 0;
+}
+
+/* Under lock. Young enough, but not for long. */
+static bool ages(const struct listing *l, uint64_t since_ms, uint64_t max_age_ms, unsigned share)
+{
+	uint64_t ahead = max_age_ms / share < AHEAD_MS ? max_age_ms / share : AHEAD_MS;
+
+	return !young(l, since_ms, max_age_ms - ahead);
+}
+
+/* Under lock: what a lookup goes by is fresh, but is it time to fetch it again, or all? */
+static bool due_ahead(const struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms,
+		      bool *ret_whole)
+{
+	if (l->fetching || l->stopping || failed_lately(l))
+		return false;
+	*ret_whole = ages(l, l->whole_ms, whole_age_ms, AHEAD_WHOLE_SHARE);
+	return *ret_whole || ages(l, l->newest_ms, max_age_ms, AHEAD_SHARE);
+}
+
+/* w: NULL when nobody waits; else consumed. */
+static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t whole_age_ms,
+		 struct waiter *w)
+{
+	bool start = false, fresh, known;
+	int err;
+
+	pthread_mutex_lock(&l->lock);
+	whole = whole || !young(l, l->whole_ms, whole_age_ms);
+	known = l->known;
+	fresh = whole ? young(l, l->whole_ms, whole_age_ms) : young(l, l->newest_ms, max_age_ms);
+	err = fresh ? 0 : l->stopping ? -EINTR : failed_lately(l);
+	if (!fresh && !err) {
+		if (w) {
+			w->whole = whole;
+			w->next = l->waiters;
+			l->waiters = w;
+		}
+		start = !l->fetching;
+		l->fetching = true;
+		w = NULL;
+		pthread_cond_signal(&l->wake);
+	} else if (fresh && !whole && due_ahead(l, max_age_ms, whole_age_ms, &whole)) {
+		start = l->fetching = true;
+	}
+	if (start)
+		l->moved_ms = clock_mono_ms();
+	pthread_mutex_unlock(&l->lock);
+	if (w) {
+		w->cb(w->arg, err, known);
+		free(w);
+	}
+	if (start)
+		begin(l, whole);
+}
+
+static struct waiter *waiter_new(listing_cb *cb, void *arg)
+{
+	struct waiter *w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		cb(arg, -ENOMEM, false);
+		return NULL;
+	}
+	w->cb = cb;
+	w->arg = arg;
+	return w;
+}
+
+void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg)
+{
+	struct waiter *w = waiter_new(cb, arg);
+
+	if (w)
+		want(l, true, max_age_ms, max_age_ms, w);
+}
+
+void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms, listing_cb *cb,
+		      void *arg)
+{
+	struct waiter *w = waiter_new(cb, arg);
+
+	if (w)
+		want(l, false, max_age_ms, whole_age_ms, w);
+}
+
+void listing_refresh(struct listing *l, uint64_t max_age_ms)
+{
+	want(l, true, max_age_ms, max_age_ms, NULL);
+}
+
+bool listing_is_fetching(struct listing *l)
+{
+	bool fetching;
+
+	pthread_mutex_lock(&l->lock);
+	fetching = l->fetching;
+	pthread_mutex_unlock(&l->lock);
+	return fetching;
+}
+
+/* ---- life ---- */
+
+int listing_new(const struct listing_config *cfg, struct listing **ret)
+{
+	struct listing *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->cfg = *cfg;
+	pthread_mutex_init(&l->lock, NULL);
+	clock_cond_init(&l->wake);
+	r = -pthread_create(&l->thread, NULL, listing_thread, l);
+	if (r) {
+		l->stopping = true;
+		listing_free(l);
+		return r;
+	}
+	*ret = l;
+	return 0;
+}
+
+void listing_stop(struct listing *l)
+{
+	struct waiter *w;
+	bool known, before;
+
+	pthread_mutex_lock(&l->lock);
+	before = l->stopping;
+	l->stopping = true;
+	pthread_cond_signal(&l->wake);
+	pthread_mutex_unlock(&l->lock);
+	if (before)
+		return;
+	pthread_join(l->thread, NULL);
+	pthread_mutex_lock(&l->lock);
+	w = take_waiters(l, true);
+	known = l->known;
+	pthread_mutex_unlock(&l->lock);
+	answer(w, -EINTR, known);
+}
+
+void listing_free(struct listing *l)
+{
+	if (!l)
+		return;
+	listing_stop(l);
+	if (l->reply.there && l->reply.err.kind == API_OK) {
+		free(l->reply.page.files);
+		free(l->reply.page.text);
+	}
+	drop_pages(l);
+	pthread_cond_destroy(&l->wake);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}

@@ -1,0 +1,260 @@
+#include "fs/stage/area.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fs/stage/stage_impl.h"
+
+#define HASH_BUFFER (256U << 10)  /* bytes read at once, on the worker's stack */
+#define HASH_STRETCH (8ULL << 20) /* bytes hashed before another file has its turn */
+#define HASH_WAKE (256ULL << 10)  /* an open file is queued when so much is there to hash */
+/*
+ * A writer that comes back to its first bytes again and again would have the
+ * whole file hashed each time. So an open file must have at least a fraction
+ * of what was hashed in vain to offer, which bounds the waste to about
+ * HASH_WASTE times the file.
+ */
+#define HASH_WASTE 8
+
+_Static_assert(HASHER_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
+
+/* Unless said otherwise a function is called with st->lock held. */
+
+/* The bytes [0, result) can be hashed. */
+static uint64_t hash_limit(const struct staged *st)
+{
+	return staged_final(st) ? st->size : extents_contiguous(&st->written);
+}
+
+static bool worth_hashing(const struct staged *st)
+{
+	const struct staged_hash *h = &st->hash;
+	uint64_t limit = hash_limit(st), left;
+
+	if (staged_final(st))
+		return !h->told;
+	if (h->err || limit <= h->pos)
+		return false;
+	left = limit - h->pos;
+	return left >= HASH_WAKE && left >= h->wasted / HASH_WASTE;
+}
+
+void staged_hash_wake(struct staged *st)
+{
+	if (st->hash.queued || !worth_hashing(st))
+		return;
+	st->hash.queued = true;
+	hasher_queue(st->sg->hasher, &st->hash.job);
+}
+
+void staged_hash_sealed(struct staged *st)
+{
+	st->hash.told = false;
+	st->hash.err = 0;
+}
+
+/* Back to the newest snapshot at or before off; cur is given up in any case. */
+static void rewind_to(struct staged_hash *h, uint64_t off)
+{
+	uint64_t from = h->pos, i, last = h->pos / HASHER_SNAPSHOT;
+
+	i = (off < from ? off : from) / HASHER_SNAPSHOT;
+	if (i >= STAGED_SNAPSHOTS)
+		i = STAGED_SNAPSHOTS - 1;
+	while (i && (!h->snaps || !h->snaps[i]))
+		i--;
+	h->pos = i * HASHER_SNAPSHOT;
+	h->wasted += from - h->pos;
+	digest_free(h->cur);
+	h->cur = NULL;
+	for (i++; h->snaps && i <= last && i < STAGED_SNAPSHOTS; i++) {
+		digest_free(h->snaps[i]);
+		h->snaps[i] = NULL;
+	}
+}
+
+void staged_hash_touch(struct staged *st, uint64_t off)
+{
+	struct staged_hash *h = &st->hash;
+
+	h->err = 0;
+	if (!h->busy) {
+		if (off < h->pos)
+			rewind_to(h, off);
+	} else if (off < h->busy_end && off < h->dirty_from) {
+		h->dirty_from = off;
+	}
+}
+
+void staged_rehash(struct staged *st)
+{
+	pthread_mutex_lock(&st->lock);
+	staged_hash_touch(st, 0);
+	staged_hash_sealed(st);
+	staged_hash_wake(st);
+	pthread_mutex_unlock(&st->lock);
+}
+
+/* The snapshot at pos, or NULL: then pos is 0 or cur is set. */
+static struct digest *snapshot_at_pos(const struct staged_hash *h)
+{
+	uint64_t i = h->pos / HASHER_SNAPSHOT;
+
+	if (!h->snaps || !i || i >= STAGED_SNAPSHOTS || h->pos % HASHER_SNAPSHOT)
+		return NULL;
+	return h->snaps[i];
+}
+
+/* Failing costs only that a rewrite goes back further. */
+static void take_snapshot(struct staged_hash *h)
+{
+	uint64_t i = h->pos / HASHER_SNAPSHOT;
+
+	if (h->pos % HASHER_SNAPSHOT || i >= STAGED_SNAPSHOTS)
+		return;
+	if (!h->snaps)
+		h->snaps = calloc(STAGED_SNAPSHOTS, sizeof(struct digest *));
+	if (h->snaps && !h->snaps[i])
+		h->snaps[i] = digest_copy(h->cur);
+}
+
+/* Sets the stretch [pos, busy_end) up and gives cur to the worker. False: nothing to hash now. */
+static bool start_stretch(struct staged *st)
+{
+	struct staged_hash *h = &st->hash;
+	uint64_t limit = hash_limit(st);
+	uint64_t end = h->pos - h->pos % HASH_STRETCH + HASH_STRETCH;
+
+	if (h->err || limit <= h->pos)
+		return false;
+	if (!h->cur) {
+		h->cur = h->pos ? digest_copy(snapshot_at_pos(h)) : digest_new();
+		if (!h->cur) {
+			h->err = -ENOMEM;
+			return false;
+		}
+	}
+	h->busy = true;
+	h->busy_end = end < limit ? end : limit;
+	h->dirty_from = UINT64_MAX;
+	return true;
+}
+
+/* Not locked: feeds [pos, end) of fd to d. */
+static int hash_stretch(int fd, struct digest *d, uint64_t pos, uint64_t end)
+{
+	unsigned char buf[HASH_BUFFER];
+	size_t want;
+	ssize_t n;
+	int rc;
+
+	while (pos < end) {
+		want = end - pos < sizeof(buf) ? (size_t)(end - pos) : sizeof(buf);
+		n = pread(fd, buf, want, (off_t)pos);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		rc = digest_update(d, buf, (size_t)n);
+		if (rc)
+			return rc;
+		pos += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* rc: of hash_stretch(). What a write has overtaken does not count, nor does an error met there. */
+static void end_stretch(struct staged_hash *h, int rc)
+{
+	h->busy = false;
+	if (h->dirty_from < h->busy_end) {
+		h->wasted += h->busy_end - h->pos;
+		rewind_to(h, h->dirty_from);
+	} else if (rc) {
+		rewind_to(h, h->pos);
+		h->err = rc;
+	} else {
+		h->pos = h->busy_end;
+		take_snapshot(h);
+	}
+}
+
+static bool hash_run(struct hash_job *job)
+{
+	struct staged *st = (struct staged *)((char *)job - offsetof(struct staged, hash.job));
+	struct staged_hash *h = &st->hash;
+	uint64_t pos, end;
+	bool more;
+	int rc;
+
+	pthread_mutex_lock(&st->lock);
+	if (start_stretch(st)) {
+		pos = h->pos;
+		end = h->busy_end;
+		pthread_mutex_unlock(&st->lock);
+		rc = hash_stretch(st->fd, h->cur, pos, end);
+		pthread_mutex_lock(&st->lock);
+		end_stretch(h, rc);
+	}
+	if (staged_final(st) && !h->told && (h->err || h->pos == st->size)) {
+		h->told = true;
+		/* Not queued any more: a seal that comes while the hook runs queues it again. */
+		h->queued = false;
+		staged_call_hook(st, HOOK_DIGEST);
+		more = false;
+	} else {
+		more = worth_hashing(st);
+		h->queued = more;
+	}
+	pthread_mutex_unlock(&st->lock);
+	return more;
+}
+
+void staged_hash_init(struct staged *st)
+{
+	st->hash.job.run = hash_run;
+}
+
+void staged_hash_release(struct staged *st)
+{
+	struct staged_hash *h = &st->hash;
+	size_t i;
+
+	hasher_remove(st->sg->hasher, &h->job);
+	digest_free(h->cur);
+	for (i = 0; h->snaps && i < STAGED_SNAPSHOTS; i++)
+		digest_free(h->snaps[i]);
+	free(h->snaps);
+}
+
+static int current_hex(const struct staged *st, char ret_hex[DIGEST_HEX_SIZE])
+{
+	const struct staged_hash *h = &st->hash;
+	const struct digest *d = h->cur ? h->cur : snapshot_at_pos(h);
+	struct digest *empty;
+	int rc;
+
+	if (h->err)
+		return h->err;
+	if (h->busy || h->pos != st->size)
+		return -EAGAIN;
+	if (d)
+		return digest_hex(d, ret_hex);
+	empty = digest_new();
+	if (!empty)
+		return -ENOMEM;
+	rc = digest_hex(empty, ret_hex);
+	digest_free(empty);
+	return rc;
+}
+
+int staged_md5(struct staged *st, char ret_hex[DIGEST_HEX_SIZE])
+{
+	int rc;
+
+	pthread_mutex_lock(&st->lock);
+	rc = current_hex(st, ret_hex);
+	pthread_mutex_unlock(&st->lock);
+	return rc;
+}

@@ -1,0 +1,393 @@
+#include "fs/stage/area.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/stage/record.h"
+#include "fs/stage/stage_impl.h"
+#include "net/base/log.h"
+
+#define CREATE_ATTEMPTS 8
+
+static struct staged *staged_new(struct staging *sg, const char *id, int fd, enum staged_fate fate)
+{
+	struct staged *st = calloc(1, sizeof(*st));
+
+	if (!st)
+		return NULL;
+	st->sg = sg;
+	memcpy(st->id, id, sizeof(st->id));
+	st->fd = fd;
+	st->fate = fate;
+	atomic_init(&st->refs, 1);
+	pthread_mutex_init(&st->record_lock, NULL);
+	pthread_mutex_init(&st->lock, NULL);
+	pthread_cond_init(&st->hooks_idle, NULL);
+	extents_init(&st->written);
+	staged_hash_init(st);
+	staging_count(sg, 1);
+	return st;
+}
+
+static int random_id(char ret[STAGED_ID_LEN + 1])
+{
+	uint64_t n;
+	int rc;
+
+	rc = digest_random(&n, sizeof(n));
+	if (!rc)
+		snprintf(ret, STAGED_ID_LEN + 1, "%016llx", (unsigned long long)n);
+	return rc;
+}
+
+static int create_data(struct staging *sg, char ret_id[STAGED_ID_LEN + 1], int *ret_fd)
+{
+	char name[STAGED_NAME_SIZE];
+	int fd, rc, tries;
+
+	for (tries = 0; tries < CREATE_ATTEMPTS; tries++) {
+		rc = random_id(ret_id);
+		if (rc)
+			return rc;
+		staging_name(name, ret_id, STAGED_DATA);
+		fd = openat(sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			    0600);
+		if (fd >= 0) {
+			*ret_fd = fd;
+			return 0;
+		}
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EEXIST;
+}
+
+int staged_create(struct staging *sg, struct staged **ret)
+{
+	char id[STAGED_ID_LEN + 1], name[STAGED_NAME_SIZE];
+	struct staged *st;
+	int fd = -1, rc;
+
+	rc = create_data(sg, id, &fd);
+	if (rc)
+		return rc;
+	st = staged_new(sg, id, fd, STAGED_DISCARD);
+	if (!st) {
+		staging_name(name, id, STAGED_DATA);
+		unlinkat(sg->dirfd, name, 0);
+		close(fd);
+		return -ENOMEM;
+	}
+	*ret = st;
+	return 0;
+}
+
+/*
+ * A closed file was on stable storage before its record said so; with less
+ * data than that, publishing it would publish a torso. While it is written a
+ * file may have become shorter since its last record.
+ */
+static bool size_plausible(const struct record *r, uint64_t size)
+{
+	switch (r->state) {
+	case RECORD_WRITING:
+	case RECORD_ABORTED:
+	case RECORD_EMPTY:
+	case RECORD_REMOVED:
+		return true;
+	case RECORD_HELD:
+	case RECORD_SEALED:
+	case RECORD_COMPLETING:
+	case RECORD_COMPLETED:
+	case RECORD_FAILED:
+		break;
+	}
+	return size >= r->size;
+}
+
+static int open_data(struct staging *sg, const char *id, const struct record *r, int *ret_fd,
+		     uint64_t *ret_size)
+{
+	char name[STAGED_NAME_SIZE];
+	struct stat sb;
+	int fd, rc;
+
+	staging_name(name, id, STAGED_DATA);
+	fd = openat(sg->dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ELOOP || errno == EISDIR ? -EBADMSG : -errno;
+	if (fstat(fd, &sb)) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	if (!S_ISREG(sb.st_mode) || (uint64_t)sb.st_size > STAGED_SIZE_MAX ||
+	    !size_plausible(r, (uint64_t)sb.st_size)) {
+		close(fd);
+		return -EBADMSG;
+	}
+	*ret_fd = fd;
+	*ret_size = (uint64_t)sb.st_size;
+	return 0;
+}
+
+int staged_open(struct staging *sg, const char *id, struct record *ret_record, struct staged **ret)
+{
+	char name[STAGED_NAME_SIZE];
+	struct staged *st;
+	struct record r;
+	uint64_t size = 0;
+	int fd = -1, rc;
+
+	if (!staging_id_valid(id))
+		return -EINVAL;
+	staging_name(name, id, STAGED_RECORD);
+	rc = record_load(sg->dirfd, name, &r);
+	if (rc)
+		return rc;
+	rc = open_data(sg, id, &r, &fd, &size);
+	if (rc)
+		goto err_record;
+	st = staged_new(sg, id, fd, STAGED_KEEP);
+	if (!st) {
+		rc = -ENOMEM;
+		close(fd);
+		goto err_record;
+	}
+	rc = extents_add(&st->written, 0, size);
+	if (rc)
+		goto err_staged;
+	/* These bytes are there already, so they are counted even past the maximum. */
+	st->size = st->charged = size;
+	staging_adopt(sg, size);
+	*ret_record = r;
+	*ret = st;
+	return 0;
+err_staged:
+	staged_unref(st);
+err_record:
+	record_release(&r);
+	return rc;
+}
+
+struct staged *staged_ref(struct staged *st)
+{
+	atomic_fetch_add_explicit(&st->refs, 1, memory_order_relaxed);
+	return st;
+}
+
+static void remove_names(struct staged *st)
+{
+	char name[STAGED_NAME_SIZE];
+
+	/* Data first: data that no record speaks of would be set aside, not removed. */
+	staging_name(name, st->id, STAGED_DATA);
+	unlinkat(st->sg->dirfd, name, 0);
+	staging_name(name, st->id, STAGED_RECORD);
+	unlinkat(st->sg->dirfd, name, 0);
+}
+
+void staged_unref(struct staged *st)
+{
+	if (!st || atomic_fetch_sub_explicit(&st->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	staged_hash_release(st);
+	if (st->fate == STAGED_DISCARD && !st->removed)
+		remove_names(st);
+	close(st->fd);
+	staging_release(st->sg, st->charged);
+	if (st->fate != STAGED_GIVEN)
+		staging_count(st->sg, -1);
+	extents_release(&st->written);
+	free(st->versions);
+	pthread_cond_destroy(&st->hooks_idle);
+	pthread_mutex_destroy(&st->lock);
+	pthread_mutex_destroy(&st->record_lock);
+	free(st);
+}
+
+const char *staged_id(const struct staged *st)
+{
+	return st->id;
+}
+
+int staged_fd(const struct staged *st)
+{
+	return st->fd;
+}
+
+void staged_set_hooks(struct staged *st, const struct staged_hooks *hooks)
+{
+	static const struct staged_hooks none;
+
+	pthread_mutex_lock(&st->lock);
+	st->hooks = hooks ? *hooks : none;
+	while (st->hooks_running)
+		pthread_cond_wait(&st->hooks_idle, &st->lock);
+	pthread_mutex_unlock(&st->lock);
+}
+
+void staged_call_hook(struct staged *st, enum staged_hook which)
+{
+	void (*fn)(void *arg) = NULL;
+	void *arg = st->hooks.arg;
+
+	switch (which) {
+	case HOOK_FILL:
+		fn = st->hooks.on_fill;
+		break;
+	case HOOK_QUIET:
+		fn = st->hooks.on_quiet;
+		break;
+	case HOOK_DIGEST:
+		fn = st->hooks.on_digest;
+		break;
+	}
+	if (!fn)
+		return;
+	st->hooks_running++;
+	pthread_mutex_unlock(&st->lock);
+	fn(arg);
+	pthread_mutex_lock(&st->lock);
+	if (!--st->hooks_running)
+		pthread_cond_broadcast(&st->hooks_idle);
+}
+
+void staged_set_mtime(struct staged *st, const struct timespec *mtime)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
+
+	pthread_mutex_lock(&st->lock);
+	/* The cache goes by its own times. */
+	if (st->fate != STAGED_GIVEN && futimens(st->fd, times))
+		log_warn("%s: its time is not kept: %s", st->id, strerror(errno));
+	pthread_mutex_unlock(&st->lock);
+}
+
+int staged_sync(struct staged *st)
+{
+	return fdatasync(st->fd) ? -errno : 0;
+}
+
+int staged_sync_record(struct staged *st)
+{
+	char name[STAGED_NAME_SIZE];
+	int fd, rc = 0;
+
+	staging_name(name, st->id, STAGED_RECORD);
+	pthread_mutex_lock(&st->record_lock);
+	fd = openat(st->sg->dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) || fsync(st->sg->dirfd))
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+static bool nameless(struct staged *st)
+{
+	bool ret;
+
+	pthread_mutex_lock(&st->lock);
+	ret = st->fate == STAGED_GIVEN || st->removed;
+	pthread_mutex_unlock(&st->lock);
+	return ret;
+}
+
+int staged_save_record(struct staged *st, const struct record *r, bool durable)
+{
+	char name[STAGED_NAME_SIZE];
+	int rc;
+
+	staging_name(name, st->id, STAGED_RECORD);
+	pthread_mutex_lock(&st->record_lock);
+	/* fate becomes GIVEN under this lock only. */
+	rc = nameless(st) ? -ESTALE : record_save_at(st->sg->dirfd, name, r, durable, &st->place);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+void staged_drop_record(struct staged *st)
+{
+	char name[STAGED_NAME_SIZE];
+
+	staging_name(name, st->id, STAGED_RECORD);
+	pthread_mutex_lock(&st->record_lock);
+	if (!nameless(st) && unlinkat(st->sg->dirfd, name, 0) == 0)
+		fsync(st->sg->dirfd);
+	pthread_mutex_unlock(&st->record_lock);
+}
+
+static void set_fate(struct staged *st, enum staged_fate fate)
+{
+	pthread_mutex_lock(&st->lock);
+	if (st->fate != STAGED_GIVEN)
+		st->fate = fate;
+	pthread_mutex_unlock(&st->lock);
+}
+
+void staged_discard(struct staged *st)
+{
+	set_fate(st, STAGED_DISCARD);
+}
+
+void staged_keep(struct staged *st)
+{
+	set_fate(st, STAGED_KEEP);
+}
+
+void staged_remove(struct staged *st)
+{
+	pthread_mutex_lock(&st->record_lock);
+	pthread_mutex_lock(&st->lock);
+	if (st->fate != STAGED_GIVEN && !st->removed) {
+		st->fate = STAGED_DISCARD;
+		st->removed = true;
+		remove_names(st);
+	}
+	pthread_mutex_unlock(&st->lock);
+	pthread_mutex_unlock(&st->record_lock);
+}
+
+/* Under both locks. */
+static int move_out(struct staged *st, const char *path)
+{
+	char data[STAGED_NAME_SIZE], rec[STAGED_NAME_SIZE];
+	int dirfd = st->sg->dirfd, rc;
+
+	if (st->fate == STAGED_GIVEN || st->removed)
+		return -ESTALE;
+	if (st->writers)
+		return -EBUSY;
+	staging_name(data, st->id, STAGED_DATA);
+	staging_name(rec, st->id, STAGED_RECORD);
+	if (renameat(dirfd, data, AT_FDCWD, path))
+		return -errno;
+	if (unlinkat(dirfd, rec, 0) && errno != ENOENT) {
+		rc = -errno;
+		return renameat(AT_FDCWD, path, dirfd, data) ? -errno : rc;
+	}
+	st->fate = STAGED_GIVEN;
+	staging_release(st->sg, st->charged);
+	st->charged = 0;
+	staging_count(st->sg, -1);
+	return 0;
+}
+
+int staged_give(struct staged *st, const char *path)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->record_lock);
+	pthread_mutex_lock(&st->lock);
+	rc = move_out(st, path);
+	pthread_mutex_unlock(&st->lock);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}

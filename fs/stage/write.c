@@ -1,0 +1,382 @@
+#include "fs/stage/area.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/stage/stage_impl.h"
+
+/* Every function down to the public ones is called with st->lock held. */
+
+static bool frozen(const struct staged *st)
+{
+	return st->sealed || st->fate == STAGED_GIVEN;
+}
+
+/*
+ * The version table must have room before the bytes land, since the end of a
+ * write cannot fail.
+ */
+static int reserve_versions(struct staged *st, uint64_t end)
+{
+	uint64_t want = end ? (end - 1) / st->sg->part_size + 1 : 0;
+	uint64_t most = (STAGED_SIZE_MAX - 1) / st->sg->part_size + 1;
+	uint32_t *v;
+
+	if (want <= st->version_count)
+		return 0;
+	want = want + want / 2 + 8;
+	if (want > most)
+		want = most;
+	v = realloc(st->versions, want * sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	memset(v + st->version_count, 0, (want - st->version_count) * sizeof(*v));
+	st->versions = v;
+	st->version_count = (uint32_t)want;
+	return 0;
+}
+
+/* The content of [start, end) has changed. */
+static void touch(struct staged *st, uint64_t start, uint64_t end)
+{
+	uint64_t i;
+
+	if (start >= end)
+		return;
+	for (i = start / st->sg->part_size; i <= (end - 1) / st->sg->part_size; i++)
+		st->versions[i]++;
+	staged_hash_touch(st, start);
+	staged_watch_touch(st, start, end);
+}
+
+/* Pays for growing to end; fresh as for staging_charge(). */
+static int charge(struct staged *st, uint64_t end, uint64_t fresh)
+{
+	uint64_t growth = end > st->charged ? end - st->charged : 0;
+	int rc = 0;
+
+	if (growth || fresh)
+		rc = staging_charge(st->sg, growth, fresh);
+	if (!rc)
+		st->charged += growth;
+	return rc;
+}
+
+/* Gives back what was charged and not used; writes under way may still use it. */
+static void settle_charge(struct staged *st)
+{
+	if (st->writers || st->charged <= st->size)
+		return;
+	staging_release(st->sg, st->charged - st->size);
+	st->charged = st->size;
+}
+
+/*
+ * After a short write bytes may lie beyond the size, and a truncation may have
+ * overtaken the bytes of a write: once all have ended, size and disk are made
+ * to agree.
+ */
+static void settle_size(struct staged *st)
+{
+	uint64_t old = st->size;
+	struct stat sb;
+
+	if (st->writers || !st->unsure || fstat(st->fd, &sb))
+		return;
+	st->unsure = false;
+	if ((uint64_t)sb.st_size > st->size && ftruncate(st->fd, (off_t)st->size))
+		st->unsure = true;
+	if ((uint64_t)sb.st_size < st->size) {
+		st->size = (uint64_t)sb.st_size;
+		extents_remove(&st->written, st->size, UINT64_MAX);
+		touch(st, st->size, old);
+	}
+}
+
+static void settle(struct staged *st)
+{
+	settle_size(st);
+	settle_charge(st);
+}
+
+/*
+ * Whether writing [start, end) completes a part that was not covered. The last
+ * part is complete when it reaches the size, unless this write is what moves
+ * the size: then nobody knows yet where the file ends.
+ */
+static bool completes_part(const struct staged *st, uint64_t start, uint64_t end)
+{
+	uint64_t part = st->sg->part_size, at, part_end, lo, hi;
+
+	for (at = start - start % part; at < end; at += part) {
+		part_end = at + part;
+		lo = start > at ? start : at;
+		hi = end < part_end ? end : part_end;
+		if (part_end > st->size && hi <= st->size)
+			part_end = st->size;
+		if (extents_cover(&st->written, lo, hi))
+			continue;
+		if (extents_cover(&st->written, at, lo) &&
+		    extents_cover(&st->written, hi, part_end))
+			return true;
+	}
+	return false;
+}
+
+static int begin(struct staged *st, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
+	bool known;
+	int rc;
+
+	if (frozen(st))
+		return -EBUSY;
+	if (len) {
+		rc = reserve_versions(st, end);
+		if (rc)
+			return rc;
+		known = extents_cover(&st->written, off, end);
+		rc = charge(st, end, known ? 0 : len);
+		if (rc)
+			return rc;
+	}
+	st->writers++;
+	return 0;
+}
+
+int staged_write_begin(struct staged *st, uint64_t off, uint64_t len, int *ret_fd)
+{
+	int rc;
+
+	if (off > STAGED_SIZE_MAX || len > STAGED_SIZE_MAX - off)
+		return -EFBIG;
+	pthread_mutex_lock(&st->lock);
+	rc = begin(st, off, len);
+	pthread_mutex_unlock(&st->lock);
+	if (!rc)
+		*ret_fd = st->fd;
+	return rc;
+}
+
+void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t done)
+{
+	bool filled = false, quiet;
+
+	pthread_mutex_lock(&st->lock);
+	if (done) {
+		filled = completes_part(st, off, off + done);
+		/* Out of memory: these bytes are merely not known to be written until the seal. */
+		extents_add(&st->written, off, off + done);
+		if (off + done > st->size)
+			st->size = off + done;
+	}
+	touch(st, off, off + len);
+	if (done < len)
+		st->unsure = true;
+	st->writers--;
+	settle(st);
+	/* Looked at here, since the lock is dropped in a hook and another writer may end then. */
+	quiet = staged_final(st);
+	staged_hash_wake(st);
+	if (staged_watch_due(st) || filled)
+		staged_call_hook(st, HOOK_FILL);
+	if (quiet)
+		staged_call_hook(st, HOOK_QUIET);
+	pthread_mutex_unlock(&st->lock);
+}
+
+static int resize(struct staged *st, uint64_t size)
+{
+	uint64_t old = st->size;
+	int rc;
+
+	if (frozen(st))
+		return -EBUSY;
+	/* A file of an earlier daemon has no table yet for what is cut off here. */
+	rc = reserve_versions(st, size > old ? size : old);
+	if (!rc)
+		rc = charge(st, size, size > old ? size - old : 0);
+	if (rc)
+		return rc;
+	if (ftruncate(st->fd, (off_t)size)) {
+		rc = -errno;
+		settle(st);
+		return rc;
+	}
+	st->size = size;
+	extents_remove(&st->written, size, UINT64_MAX);
+	touch(st, old < size ? old : size, old < size ? size : old);
+	if (st->writers)
+		st->unsure = true;
+	settle(st);
+	return 0;
+}
+
+int staged_truncate(struct staged *st, uint64_t size)
+{
+	int rc;
+
+	if (size > STAGED_SIZE_MAX)
+		return -EFBIG;
+	pthread_mutex_lock(&st->lock);
+	rc = resize(st, size);
+	pthread_mutex_unlock(&st->lock);
+	return rc;
+}
+
+/*
+ * Space beyond the size takes room on the disk but is not part of the file, so
+ * it is not charged. A zeroed range becomes a hole: whoever zeroes it first
+ * means to write it later, and its parts should not leave twice.
+ */
+static int allocate(struct staged *st, int mode, uint64_t off, uint64_t end)
+{
+	bool zeroes = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+	uint64_t old = st->size, size = old;
+	uint64_t fresh = end > old && !(mode & FALLOC_FL_PUNCH_HOLE) ? end - old : 0;
+	int rc;
+
+	if (frozen(st))
+		return -EBUSY;
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)
+		size = end;
+	rc = reserve_versions(st, size);
+	if (!rc)
+		rc = charge(st, size, fresh);
+	if (rc)
+		return rc;
+	if (zeroes)
+		rc = extents_remove(&st->written, off, end);
+	if (!rc && fallocate(st->fd, mode, (off_t)off, (off_t)(end - off))) {
+		rc = -errno;
+		st->unsure = true;
+	}
+	if (!rc)
+		st->size = size;
+	/* Also after a failure: some of it may have been done. */
+	if (zeroes)
+		touch(st, off, end < size ? end : size);
+	touch(st, old, size);
+	settle(st);
+	return rc;
+}
+
+int staged_check_fallocate(int mode, uint64_t off, uint64_t len)
+{
+	int op = mode & ~FALLOC_FL_KEEP_SIZE;
+
+	if (op && op != FALLOC_FL_ZERO_RANGE &&
+	    mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
+		return -EOPNOTSUPP;
+	if (!len)
+		return -EINVAL;
+	if (op != FALLOC_FL_PUNCH_HOLE && (off >= STAGED_SIZE_MAX || len > STAGED_SIZE_MAX - off))
+		return -EFBIG;
+	return 0;
+}
+
+int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len)
+{
+	int rc = staged_check_fallocate(mode, off, len);
+
+	if (rc)
+		return rc;
+	/* A hole adds nothing, so only what lies within the limit is meant. */
+	if (off >= STAGED_SIZE_MAX)
+		return 0;
+	if (len > STAGED_SIZE_MAX - off)
+		len = STAGED_SIZE_MAX - off;
+	pthread_mutex_lock(&st->lock);
+	rc = allocate(st, mode, off, off + len);
+	pthread_mutex_unlock(&st->lock);
+	return rc;
+}
+
+bool staged_seal(struct staged *st)
+{
+	bool quiet;
+
+	pthread_mutex_lock(&st->lock);
+	if (!st->sealed) {
+		st->sealed = true;
+		staged_hash_sealed(st);
+	}
+	quiet = !st->writers;
+	staged_hash_wake(st);
+	pthread_mutex_unlock(&st->lock);
+	return quiet;
+}
+
+void staged_unseal(struct staged *st)
+{
+	pthread_mutex_lock(&st->lock);
+	st->sealed = false;
+	/* Holes that were zeros may be filled now. */
+	staged_watch_touch(st, 0, UINT64_MAX);
+	pthread_mutex_unlock(&st->lock);
+}
+
+bool staged_sealed_quiet(struct staged *st)
+{
+	bool ret;
+
+	pthread_mutex_lock(&st->lock);
+	ret = staged_final(st);
+	pthread_mutex_unlock(&st->lock);
+	return ret;
+}
+
+uint64_t staged_size(struct staged *st)
+{
+	uint64_t ret;
+
+	pthread_mutex_lock(&st->lock);
+	ret = st->size;
+	pthread_mutex_unlock(&st->lock);
+	return ret;
+}
+
+uint64_t staged_contiguous(struct staged *st)
+{
+	uint64_t ret;
+
+	pthread_mutex_lock(&st->lock);
+	ret = staged_final(st) ? st->size : extents_contiguous(&st->written);
+	pthread_mutex_unlock(&st->lock);
+	return ret;
+}
+
+bool staged_covered(struct staged *st, uint64_t start, uint64_t end)
+{
+	bool ret;
+
+	pthread_mutex_lock(&st->lock);
+	ret = (staged_final(st) && end <= st->size) || extents_cover(&st->written, start, end);
+	pthread_mutex_unlock(&st->lock);
+	return ret;
+}
+
+uint32_t staged_version_locked(const struct staged *st, uint64_t start, uint64_t end)
+{
+	uint64_t part = st->sg->part_size, i;
+	uint32_t ret = 0;
+
+	/* Each only grows, so the sum tells of a change of any. */
+	for (i = start / part; i * part < end && i < st->version_count; i++)
+		ret += st->versions[i];
+	return ret;
+}
+
+uint32_t staged_version(struct staged *st, uint64_t start, uint64_t end)
+{
+	uint32_t ret;
+
+	pthread_mutex_lock(&st->lock);
+	ret = staged_version_locked(st, start, end);
+	pthread_mutex_unlock(&st->lock);
+	return ret;
+}

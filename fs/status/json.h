@@ -1,0 +1,44 @@
+/*
+ * status: what the daemon is doing, as a document (docs/status.schema.json),
+ * as Prometheus text, and as lines for the log.
+ *
+ * All three are made at one moment from the counters and snapshots of the parts
+ * named in struct status_source. They hold no secret: no key, no header, no
+ * content. Any thread but the publisher's; not under super's lock; blocks on
+ * statvfs() at most. Memory: about 2 KiB for each file that is not published.
+ */
+#ifndef UPLOADFS_FS_STATUS_JSON_H
+#define UPLOADFS_FS_STATUS_JSON_H
+
+#include <stdint.h>
+
+#include "net/base/buf.h"
+
+struct api;
+struct cache;
+struct hasher;
+struct publisher;
+struct staging;
+
+#define STATUS_FILES_MAX 10000 /* in one document; how many there are is always told */
+#define STATUS_TEXT_MAX (64U << 20)
+
+struct status_source {
+	/* strings: NULL where there is none */
+	const char *mountpoint, *service, *purpose, *state_dir;
+	int64_t started;		 /* seconds since the epoch */
+	uint64_t cache_max, staging_max; /* bytes */
+	struct api *api;
+	struct publisher *publisher;
+	struct staging *staging;
+	struct cache *cache;
+	struct hasher *md5, *disk;
+};
+
+/* Append to ret, whose maximum has to be STATUS_TEXT_MAX or so. 0, -ENOMEM, -EMSGSIZE. */
+int status_json(const struct status_source *src, struct buf *ret);
+int status_metrics(const struct status_source *src, struct buf *ret); /* fs/status/metrics.c */
+/* A line of totals, and one for each file that is not a File yet, to the log. */
+void status_log(const struct status_source *src);
+
+#endif

@@ -1,0 +1,480 @@
+#include "fs/tree/inode.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/base/clock.h"
+#include "net/base/strhash.h"
+
+/*
+ * A hash table of inodes chained through one of their pointers. The hashes stand in the inodes,
+ * so that a table that grows, and a chain that is searched, makes none and reads no strings.
+ * Most of what a listing looks for is not there: kinds tell so without a look at any inode.
+ */
+struct index {
+	struct inode **buckets;
+	uint16_t *kinds;    /* by bucket: the kind_of() of all that stand in its chain */
+	size_t size, count; /* size: a power of two */
+	size_t link;	    /* offset of the chain pointer in struct inode */
+	uint32_t (*hash)(const struct inode *i);
+};
+
+/* The string that was hashed last: what is looked for and is not there is often added next. */
+struct memo {
+	uint64_t context;
+	uint32_t hash;
+	char s[64]; /* "": none */
+};
+
+struct inode_table {
+	struct index ino, name, id;
+	struct memo last_name, last_id;
+	struct inode *root;
+	uint64_t next_ino;
+	size_t count;
+};
+
+/* They are given out one after the other: nothing is spread better. */
+static uint32_t hash_ino(const struct inode *i)
+{
+	return (uint32_t)i->ino;
+}
+
+static uint32_t hash_name(const struct inode *i)
+{
+	return i->name_hash;
+}
+
+static uint32_t hash_id(const struct inode *i)
+{
+	return i->id_hash;
+}
+
+static uint32_t hash_in(struct memo *m, uint64_t context, const char *s)
+{
+	size_t size;
+
+	if (m->context == context && *m->s && !strcmp(m->s, s))
+		return m->hash;
+	m->context = context;
+	m->hash = (uint32_t)strhash_in(context, s);
+	size = strlen(s) + 1;
+	if (size <= sizeof(m->s))
+		memcpy(m->s, s, size);
+	else
+		m->s[0] = '\0';
+	return m->hash;
+}
+
+static struct inode **chain(const struct index *x, struct inode *i)
+{
+	return (struct inode **)((char *)i + x->link);
+}
+
+/* One of sixteen, of bits that the number of the bucket is not made of. */
+static uint16_t kind_of(uint32_t hash)
+{
+	return (uint16_t)(1U << (hash >> 28));
+}
+
+/* The chain in which what has that hash would be; NULL: it is in none. */
+static struct inode *index_first(const struct index *x, uint32_t hash)
+{
+	size_t k = hash & (x->size - 1);
+
+	return x->kinds[k] & kind_of(hash) ? x->buckets[k] : NULL;
+}
+
+static void index_free(struct index *x)
+{
+	free(x->buckets);
+	free(x->kinds);
+}
+
+static int index_init(struct index *x, size_t link, uint32_t (*hash)(const struct inode *))
+{
+	x->size = 64;
+	x->count = 0;
+	x->link = link;
+	x->hash = hash;
+	x->buckets = calloc(x->size, sizeof(*x->buckets));
+	x->kinds = calloc(x->size, sizeof(*x->kinds));
+	return x->buckets && x->kinds ? 0 : -ENOMEM;
+}
+
+static void index_put(struct index *x, struct inode *i)
+{
+	uint32_t hash = x->hash(i);
+	size_t k = hash & (x->size - 1);
+
+	*chain(x, i) = x->buckets[k];
+	x->buckets[k] = i;
+	x->kinds[k] |= kind_of(hash);
+}
+
+/* Without memory for a larger table the chains grow instead. */
+static void index_grow(struct index *x)
+{
+	struct index old = *x;
+	struct inode *i, *next;
+
+	x->size = old.size * 2;
+	x->buckets = calloc(x->size, sizeof(*x->buckets));
+	x->kinds = calloc(x->size, sizeof(*x->kinds));
+	if (!x->buckets || !x->kinds) {
+		index_free(x);
+		*x = old;
+		return;
+	}
+	for (size_t k = 0; k < old.size; k++) {
+		/* They lie anywhere in memory: some are fetched before it is their turn. */
+		if (k + 8 < old.size)
+			__builtin_prefetch(old.buckets[k + 8]);
+		for (i = old.buckets[k]; i; i = next) {
+			next = *chain(x, i);
+			index_put(x, i);
+		}
+	}
+	index_free(&old);
+}
+
+static void index_add(struct index *x, struct inode *i)
+{
+	if (x->count >= x->size)
+		index_grow(x);
+	index_put(x, i);
+	x->count++;
+}
+
+static void index_del(struct index *x, struct inode *i)
+{
+	size_t k = x->hash(i) & (x->size - 1);
+	struct inode **at = &x->buckets[k];
+
+	while (*at && *at != i)
+		at = chain(x, *at);
+	if (!*at)
+		return;
+	*at = *chain(x, i);
+	*chain(x, i) = NULL;
+	x->count--;
+	/* Else they stay as they are: more may be said to be there than is. */
+	if (!x->buckets[k])
+		x->kinds[k] = 0;
+}
+
+/* Into its directory, and the table of names. */
+static void link_child(struct inode_table *t, struct inode *parent, struct inode *i)
+{
+	i->parent = parent;
+	i->next = parent->child;
+	if (i->next)
+		i->next->pprev = &i->next;
+	i->pprev = &parent->child;
+	parent->child = i;
+	i->name_hash = hash_in(&t->last_name, parent->ino, i->name);
+	index_add(&t->name, i);
+}
+
+static void unlink_child(struct inode_table *t, struct inode *i)
+{
+	index_del(&t->name, i);
+	*i->pprev = i->next;
+	if (i->next)
+		i->next->pprev = i->pprev;
+	i->parent = NULL;
+	i->next = NULL;
+	i->pprev = NULL;
+}
+
+static struct inode *alloc(struct inode_table *t, const char *name, enum inode_kind kind)
+{
+	struct inode *i = calloc(1, sizeof(*i));
+
+	if (!i)
+		return NULL;
+	i->name = strdup(name);
+	if (!i->name) {
+		free(i);
+		return NULL;
+	}
+	i->ino = t->next_ino++;
+	i->kind = kind;
+	i->mtime = clock_wall_ts();
+	t->count++;
+	index_add(&t->ino, i);
+	return i;
+}
+
+int inode_table_new(struct inode_table **ret)
+{
+	struct inode_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->next_ino = INODE_ROOT;
+	if (index_init(&t->ino, offsetof(struct inode, by_ino), hash_ino) ||
+	    index_init(&t->name, offsetof(struct inode, by_name), hash_name) ||
+	    index_init(&t->id, offsetof(struct inode, by_id), hash_id))
+		goto fail;
+	t->root = alloc(t, "", INODE_DIR);
+	if (!t->root)
+		goto fail;
+	t->root->fixed = true;
+	*ret = t;
+	return 0;
+fail:
+	index_free(&t->ino);
+	index_free(&t->name);
+	index_free(&t->id);
+	free(t);
+	return -ENOMEM;
+}
+
+static void inode_release(struct inode *i)
+{
+	if (i->published)
+		free(i->published->upload_id);
+	free(i->published);
+	free(i->filename);
+	free(i->file_id);
+	free(i->name);
+	free(i);
+}
+
+static void inode_free(struct inode_table *t, struct inode *i)
+{
+	index_del(&t->ino, i);
+	if (i->file_id)
+		index_del(&t->id, i);
+	t->count--;
+	inode_release(i);
+}
+
+void inode_table_free(struct inode_table *t)
+{
+	if (!t)
+		return;
+	for (size_t k = 0; k < t->ino.size; k++) {
+		struct inode *i, *next;
+
+		for (i = t->ino.buckets[k]; i; i = next) {
+			next = i->by_ino;
+			inode_release(i);
+		}
+	}
+	index_free(&t->ino);
+	index_free(&t->name);
+	index_free(&t->id);
+	free(t);
+}
+
+void inode_table_each(struct inode_table *t, void (*fn)(void *arg, struct inode *i), void *arg)
+{
+	for (size_t k = 0; k < t->ino.size; k++)
+		for (struct inode *i = t->ino.buckets[k]; i; i = i->by_ino)
+			fn(arg, i);
+}
+
+struct inode *inode_root(struct inode_table *t)
+{
+	return t->root;
+}
+
+size_t inode_count(const struct inode_table *t)
+{
+	return t->count;
+}
+
+struct inode *inode_new(struct inode_table *t, struct inode *parent, const char *name,
+			enum inode_kind kind)
+{
+	struct inode *i = alloc(t, name, kind);
+
+	if (!i)
+		return NULL;
+	i->purpose = parent->purpose;
+	i->special = parent->special;
+	link_child(t, parent, i);
+	return i;
+}
+
+struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name)
+{
+	uint32_t h = hash_in(&t->last_name, parent->ino, name);
+	struct inode *i = index_first(&t->name, h);
+
+	while (i && (i->name_hash != h || i->parent != parent || strcmp(i->name, name)))
+		i = i->by_name;
+	return i;
+}
+
+struct inode *inode_get(struct inode_table *t, uint64_t ino)
+{
+	struct inode *i = index_first(&t->ino, (uint32_t)ino);
+
+	while (i && i->ino != ino)
+		i = i->by_ino;
+	return i;
+}
+
+struct inode *inode_by_file_id(struct inode_table *t, const char *file_id)
+{
+	uint32_t h;
+	struct inode *i;
+
+	if (!t->id.count)
+		return NULL;
+	h = hash_in(&t->last_id, 0, file_id);
+	i = index_first(&t->id, h);
+	while (i && (i->id_hash != h || strcmp(i->file_id, file_id)))
+		i = i->by_id;
+	return i;
+}
+
+int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_id)
+{
+	char *d = file_id ? strdup(file_id) : NULL;
+
+	if (file_id && !d)
+		return -ENOMEM;
+	if (i->file_id)
+		index_del(&t->id, i);
+	free(i->file_id);
+	i->file_id = d;
+	if (!d)
+		return 0;
+	i->id_hash = hash_in(&t->last_id, 0, d);
+	index_add(&t->id, i);
+	return 0;
+}
+
+static void set_purpose(struct inode *i, const char *purpose)
+{
+	i->purpose = purpose;
+	for (struct inode *c = i->child; c; c = c->next)
+		set_purpose(c, purpose);
+}
+
+int inode_move(struct inode_table *t, struct inode *i, struct inode *parent, const char *name)
+{
+	char *d = strdup(name);
+
+	if (!d)
+		return -ENOMEM;
+	if (i->parent)
+		unlink_child(t, i);
+	free(i->name);
+	i->name = d;
+	link_child(t, parent, i);
+	if (i->purpose != parent->purpose)
+		set_purpose(i, parent->purpose);
+	return 0;
+}
+
+static void free_if_unused(struct inode_table *t, struct inode *i)
+{
+	if (i != t->root && !i->parent && !i->nlookup && !i->nref)
+		inode_free(t, i);
+}
+
+void inode_unlink(struct inode_table *t, struct inode *i)
+{
+	if (i->parent)
+		unlink_child(t, i);
+	free_if_unused(t, i);
+}
+
+void inode_ref(struct inode *i)
+{
+	i->nref++;
+}
+
+void inode_unref(struct inode_table *t, struct inode *i)
+{
+	i->nref--;
+	free_if_unused(t, i);
+}
+
+void inode_forget(struct inode_table *t, struct inode *i, uint64_t n)
+{
+	i->nlookup -= n < i->nlookup ? n : i->nlookup;
+	free_if_unused(t, i);
+}
+
+/* Is at, which is i or above it, below the purpose directory of i? That one's parent has none. */
+static bool is_in_path(const struct inode *at, const struct inode *i)
+{
+	return at->parent && at->parent->purpose == i->purpose;
+}
+
+int inode_path(const struct inode *i, char **ret)
+{
+	size_t len = 0;
+	char *s;
+
+	for (const struct inode *at = i; is_in_path(at, i); at = at->parent)
+		len += strlen(at->name) + 1;
+	if (len > 65536)
+		return -ENAMETOOLONG;
+	s = malloc(len + 1);
+	if (!s)
+		return -ENOMEM;
+	s[len ? len - 1 : 0] = '\0';
+	for (const struct inode *at = i; len > 0; at = at->parent) {
+		size_t n = strlen(at->name);
+
+		len -= n + 1;
+		memcpy(s + len, at->name, n);
+		if (len > 0)
+			s[len - 1] = '/';
+	}
+	*ret = s;
+	return 0;
+}
+
+/* Is that what inode_path() says? Asked for each File of a list, so nothing is allocated. */
+static bool has_path(const struct inode *i, const char *path)
+{
+	size_t left = strlen(path), n;
+
+	for (const struct inode *at = i; is_in_path(at, i); at = at->parent) {
+		if (at != i && (!left || path[--left] != '/'))
+			return false;
+		n = strlen(at->name);
+		if (n > left || memcmp(path + left - n, at->name, n))
+			return false;
+		left -= n;
+	}
+	return !left;
+}
+
+char *inode_label(const struct inode *i)
+{
+	char *path, *label = NULL;
+
+	if (!i->parent)
+		return strdup(i->file_id ? i->file_id : "a file that was removed");
+	if (inode_path(i, &path))
+		return NULL;
+	if (asprintf(&label, "%s/%s", i->purpose ? i->purpose : "", path) < 0)
+		label = NULL;
+	free(path);
+	return label;
+}
+
+int inode_set_filename(struct inode *i, const char *filename)
+{
+	char *d = NULL;
+
+	if (!has_path(i, filename)) {
+		d = strdup(filename);
+		if (!d)
+			return -ENOMEM;
+	}
+	free(i->filename);
+	i->filename = d;
+	return 0;
+}

@@ -1,0 +1,158 @@
+/*
+ * Recovery's side of super: a staged file of an earlier daemon gets its inode
+ * back.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/stage/record.h"
+#include "fs/vfs/vfs_impl.h"
+#include "net/api/api.h"
+
+static struct inode *dir_named(struct super *s, struct inode *at, const char *name)
+{
+	struct inode *d = inode_find(s->table, at, name);
+
+	if (d)
+		return d->kind == INODE_DIR ? d : NULL;
+	d = inode_new(s->table, at, name, INODE_DIR);
+	if (d) {
+		d->kept = true;
+		d->mode = s->cfg.dir_mode & ~s->cfg.umask;
+		d->uid = s->cfg.uid;
+		d->gid = s->cfg.gid;
+	}
+	return d;
+}
+
+/* Two staged files of one name can't be told apart by it: the later one steps aside. */
+static struct inode *file_named(struct super *s, struct inode *dir, const char *name,
+				const char *id)
+{
+	char aside[NAMES_MAX + 1];
+
+	if (inode_find(s->table, dir, name)) {
+		names_duplicate(name, id, aside);
+		name = aside;
+	}
+	return inode_find(s->table, dir, name) ? NULL : inode_new(s->table, dir, name, INODE_FILE);
+}
+
+/*
+ * A record is our own, but may come from anywhere: its path must not lead
+ * elsewhere. The directory of path; *ret_name: its last component.
+ */
+static struct inode *walk(struct super *s, const char *purpose, char *path, char **ret_name)
+{
+	struct inode *at = inode_root(s->table);
+	char *name = path, *slash;
+
+	if (s->purpose && strcmp(s->purpose, purpose))
+		return NULL; /* of a mount with another purpose= */
+	if (!names_purpose_writable(purpose))
+		return NULL;
+	if (!s->purpose)
+		at = dir_named(s, at, purpose);
+	while (at && (slash = strchr(name, '/')) != NULL) {
+		*slash = '\0';
+		at = names_check_new(name) ? NULL : dir_named(s, at, name);
+		name = slash + 1;
+	}
+	*ret_name = name;
+	return at && names_check_new(name) == 0 ? at : NULL;
+}
+
+struct inode *super_dir_for_path(struct super *s, const char *purpose, const char *path)
+{
+	char *copy = strdup(path), *name;
+	struct inode *at = copy ? walk(s, purpose, copy, &name) : NULL;
+
+	if (at)
+		at = dir_named(s, at, name);
+	free(copy);
+	return at;
+}
+
+static struct inode *place(struct super *s, struct staged *st, const struct record *r)
+{
+	char *path = strdup(r->path), *name;
+	struct inode *at = path ? walk(s, r->purpose, path, &name) : NULL;
+
+	if (at)
+		at = file_named(s, at, name, staged_id(st));
+	free(path);
+	return at;
+}
+
+/* For what was removed, but not yet at the service: an inode that nobody can find. */
+static struct inode *nowhere(struct super *s, struct staged *st, const struct record *r)
+{
+	struct inode *i = inode_new(s->table, inode_root(s->table), staged_id(st), INODE_FILE);
+
+	if (!i)
+		return NULL;
+	i->purpose = super_purpose_word(r->purpose);
+	if (!i->purpose) {
+		inode_unlink(s->table, i);
+		return NULL;
+	}
+	inode_ref(i);
+	inode_unlink(s->table, i);
+	return i;
+}
+
+/* As if somebody had removed it just now. */
+static int adopt_removed(struct super *s, struct staged *st, const struct record *r)
+{
+	struct inode *i;
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	i = nowhere(s, st, r);
+	staged_keep(st);
+	if (!i)
+		staged_unref(st);
+	err = i ? local_make(s, i, st, r) : -ENOMEM;
+	if (i)
+		inode_unref(s->table, i);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+int super_adopt(struct super *s, struct staged *st, const struct record *r)
+{
+	struct inode *i;
+	struct stat sb;
+	int err;
+
+	if (r->state == RECORD_REMOVED)
+		return adopt_removed(s, st, r);
+	/* Good, but not to be shown here: it waits for a mount that shows its purpose. */
+	if (s->purpose && strcmp(s->purpose, r->purpose)) {
+		staged_keep(st);
+		staged_unref(st);
+		return -EXDEV;
+	}
+	pthread_mutex_lock(&s->lock);
+	i = place(s, st, r);
+	if (!i) {
+		pthread_mutex_unlock(&s->lock);
+		staged_keep(st);
+		staged_unref(st);
+		return -EINVAL;
+	}
+	i->mode = r->mode;
+	i->uid = r->uid;
+	i->gid = r->gid;
+	i->has_mtime = fstat(staged_fd(st), &sb) == 0;
+	if (i->has_mtime)
+		i->mtime = sb.st_mtim;
+	staged_keep(st);
+	err = local_make(s, i, st, r);
+	if (err)
+		inode_unlink(s->table, i);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}

@@ -1,0 +1,138 @@
+/*
+ * .by-id/FILE_ID: any File of the account, listed or not. The directory itself
+ * is empty when listed; its entries are the inodes of the files, by another way.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/remote/errmap.h"
+#include "fs/vfs/vfs_impl.h"
+#include "net/api/api.h"
+#include "net/base/log.h"
+
+struct by_id {
+	struct super *s;
+	super_entry_cb *cb;
+	void *arg;
+};
+
+static struct inode *make_dir_by_id(struct super *s)
+{
+	struct inode *d = inode_find(s->table, inode_root(s->table), ".by-id");
+
+	if (d)
+		return d;
+	d = inode_new(s->table, inode_root(s->table), ".by-id", INODE_DIR);
+	if (d) {
+		d->special = d->fixed = true;
+		d->purpose = NULL;
+		d->mode = 0555;
+		d->uid = s->cfg.uid;
+		d->gid = s->cfg.gid;
+	}
+	return d;
+}
+
+/*
+ * An inode for a File that no directory shows: linked nowhere until a listing shows
+ * it, it lives while the kernel knows it.
+ */
+static struct inode *make_file(struct super *s, const struct api_file *f)
+{
+	struct inode *d = make_dir_by_id(s), *i;
+
+	i = d ? inode_new(s->table, d, f->id, INODE_FILE) : NULL;
+	if (!i)
+		return NULL;
+	i->special = false;
+	i->unlisted = true;
+	i->nref++; /* through the unlinking */
+	inode_unlink(s->table, i);
+	i->purpose = super_purpose_word(f->purpose);
+	if (inode_set_file_id(s->table, i, f->id) || inode_set_filename(i, f->filename)) {
+		inode_unref(s->table, i);
+		return NULL;
+	}
+	i->mode = 0444;
+	i->uid = s->cfg.uid;
+	i->gid = s->cfg.gid;
+	i->bytes = f->bytes;
+	i->created_at = f->created_at;
+	i->expires_at = f->expires_at;
+	i->nref--;
+	return i;
+}
+
+static void on_file(void *arg, const struct api_error *err, const struct api_file *file)
+{
+	struct by_id *b = arg;
+	struct super *s = b->s;
+	struct super_entry e;
+	struct inode *i = NULL;
+	int r = errmap(err, ERRMAP_READ);
+
+	if (r == -EINVAL)
+		r = -ENOENT; /* what is no id is no name here */
+	pthread_mutex_lock(&s->lock);
+	if (file) {
+		i = inode_by_file_id(s->table, file->id);
+		if (!i && !file->bytes_unknown)
+			i = make_file(s, file);
+		/* Of a size that the service does not know yet: as if it were not there yet. */
+		r = i ? 0 : file->bytes_unknown ? -ENOENT : -ENOMEM;
+	}
+	if (i) {
+		i->nlookup++;
+		super_fill(s, i, &e);
+	}
+	pthread_mutex_unlock(&s->lock);
+	b->cb(b->arg, r, i ? &e : NULL);
+	free(b);
+}
+
+static void ask(struct super *s, const char *id, super_entry_cb *cb, void *arg)
+{
+	struct by_id *b = malloc(sizeof(*b));
+	struct api_req *req = NULL;
+
+	if (b) {
+		*b = (struct by_id){ s, cb, arg };
+		req = api_file_get(s->cfg.api, id, on_file, b);
+	}
+	if (!req) {
+		free(b);
+		cb(arg, -ENOMEM, NULL);
+	}
+	api_req_unref(req);
+}
+
+bool super_lookup_special(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
+			  void *arg)
+{
+	struct super_entry e;
+	struct inode *dir, *i = NULL;
+	bool inside = false;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	if (dir && dir == inode_root(s->table) && !strcmp(name, ".by-id")) {
+		i = make_dir_by_id(s);
+	} else if (dir && dir->special && dir->kind == INODE_DIR && !strcmp(dir->name, ".by-id")) {
+		inside = true;
+		i = inode_by_file_id(s->table, name);
+	}
+	if (i) {
+		i->moved = false;
+		i->nlookup++;
+		super_fill(s, i, &e);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (i)
+		cb(arg, 0, &e);
+	else if (inside && !api_id_valid(name))
+		cb(arg, -ENOENT, NULL);
+	else if (inside)
+		ask(s, name, cb, arg);
+	return i || inside;
+}

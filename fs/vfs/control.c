@@ -1,0 +1,133 @@
+/*
+ * .uploadfs: files at the root that the daemon itself makes when they are
+ * opened. The directory is not listed, what is in it can only be read, and no
+ * File of the account can have its name.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fs/vfs/vfs_impl.h"
+#include "net/base/clock.h"
+#include "net/base/fdio.h"
+
+static const char *const names[SUPER_CONTROLS] = { "status", "metrics" };
+
+/* With allow_other everybody sees the files themselves; without it the kernel keeps others out. */
+static void set_owner(const struct super *s, struct inode *i, mode_t mode)
+{
+	i->special = i->fixed = true;
+	i->mode = s->cfg.allow_other ? mode : mode & 0700;
+	/* The daemon's user whatever uid= says: nobody else could tell it to stop either. */
+	i->uid = geteuid();
+	i->gid = getegid();
+	i->mtime = clock_wall_ts();
+	i->has_mtime = true;
+}
+
+int super_make_control(struct super *s)
+{
+	struct inode *dir;
+
+	if (!s->cfg.control)
+		return 0;
+	dir = inode_new(s->table, inode_root(s->table), ".uploadfs", INODE_DIR);
+	if (!dir)
+		return -ENOMEM;
+	dir->purpose = NULL;
+	set_owner(s, dir, 0555);
+	for (unsigned k = 0; k < SUPER_CONTROLS; k++) {
+		s->control[k] = inode_new(s->table, dir, names[k], INODE_FILE);
+		if (!s->control[k])
+			return -ENOMEM;
+		set_owner(s, s->control[k], 0444);
+	}
+	return 0;
+}
+
+/* The text as a file without a name, which is gone with its last descriptor. */
+static int text_file(const struct buf *text, int *ret_fd)
+{
+	int fd = memfd_create("uploadfs", MFD_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = fdio_write(fd, text->data, text->len, NULL);
+	if (r)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return r;
+}
+
+static int open_text(struct super *s, unsigned which, int flags, struct super_entry *e,
+		     struct handle **ret)
+{
+	struct inode *i = s->control[which];
+	struct handle *h;
+	struct buf text;
+	int fd = -1, r;
+
+	buf_init(&text, SUPER_CONTROL_MAX);
+	r = s->cfg.control(s->cfg.control_arg, (enum super_control)which, &text);
+	if (!r)
+		r = text_file(&text, &fd);
+	if (r)
+		goto out;
+	pthread_mutex_lock(&s->lock);
+	h = handle_new(s, i, flags, NULL);
+	if (h) {
+		h->text_fd = fd;
+		h->text_size = text.len;
+		/* Each open is another text: the kernel must neither keep it nor believe the size
+		 * that it knows. */
+		h->direct_io = true;
+		h->keep_cache = false;
+		i->bytes = text.len;
+		i->mtime = clock_wall_ts();
+		super_fill(s, i, e);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (h)
+		*ret = h;
+	else
+		close(fd);
+	r = h ? 0 : -ENOMEM;
+out:
+	buf_release(&text);
+	return r;
+}
+
+bool super_open_control(struct super *s, uint64_t ino, int flags, super_open_cb *cb, void *arg)
+{
+	struct super_entry e;
+	struct handle *h = NULL;
+	unsigned k = 0;
+	int r;
+
+	/* Set once at the start: no lock is needed to look. */
+	while (k < SUPER_CONTROLS && (!s->control[k] || s->control[k]->ino != ino))
+		k++;
+	if (k == SUPER_CONTROLS)
+		return false;
+	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
+		r = -EPERM;
+	else
+		r = open_text(s, k, flags, &e, &h);
+	cb(arg, r, r ? NULL : &e, h);
+	return true;
+}
+
+void super_read_control(int fd, uint64_t size, uint64_t off, size_t len, super_read_cb *cb,
+			void *arg)
+{
+	if (off >= size)
+		len = 0;
+	else if (len > size - off)
+		len = (size_t)(size - off);
+	cb(arg, 0, fd, off, len);
+}

@@ -1,0 +1,168 @@
+/*
+ * Directories: snapshot, mkdir, rmdir.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/tree/snapshot.h"
+#include "fs/vfs/vfs_impl.h"
+#include "net/base/clock.h"
+
+struct opening_dir {
+	struct super *s;
+	uint64_t ino;
+	super_dir_cb *cb;
+	void *arg;
+};
+
+/* Under lock: the entries as they are now. */
+static int fill(struct super *s, struct dir *d)
+{
+	struct inode *dir = inode_get(s->table, dir_ino(d));
+	int r;
+
+	if (!dir)
+		return -ENOENT;
+	if (dir->kind != INODE_DIR)
+		return -ENOTDIR;
+	r = dir_add(d, ".", dir->ino, true);
+	if (!r)
+		r = dir_add(d, "..", dir->parent ? dir->parent->ino : dir->ino, true);
+	for (struct inode *i = dir->child; i && !r; i = i->next)
+		if (!i->special || dir->special)
+			r = dir_add(d, i->name, i->ino, i->kind == INODE_DIR);
+	return r;
+}
+
+static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
+{
+	struct dir *d = dir_new(ino);
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	pthread_mutex_lock(&s->lock);
+	r = fill(s, d);
+	if (!r)
+		dir_link(d, &s->dirs);
+	pthread_mutex_unlock(&s->lock);
+	if (r)
+		dir_free(d);
+	else
+		*ret = d;
+	return r;
+}
+
+int super_rewinddir(struct super *s, struct dir *d)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	dir_clear(d);
+	r = fill(s, d);
+	pthread_mutex_unlock(&s->lock);
+	/* Removed meanwhile: empty. */
+	return r == -ENOENT ? 0 : r;
+}
+
+void super_closedir(struct super *s, struct dir *d)
+{
+	pthread_mutex_lock(&s->lock);
+	dir_free(d);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void opendir_listed(void *arg, int err, bool known)
+{
+	struct opening_dir *o = arg;
+	struct dir *d = NULL;
+
+	/* An older listing is better than none while the service is away. */
+	if (!err || known)
+		err = snapshot(o->s, o->ino, &d);
+	o->cb(o->arg, err, d);
+	free(o);
+}
+
+/* What the service has no word in. */
+static bool is_special(struct super *s, uint64_t ino)
+{
+	const struct inode *i;
+	bool special;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	special = i && i->special;
+	pthread_mutex_unlock(&s->lock);
+	return special;
+}
+
+void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg)
+{
+	struct opening_dir *o = malloc(sizeof(*o));
+
+	if (!o) {
+		cb(arg, -ENOMEM, NULL);
+		return;
+	}
+	*o = (struct opening_dir){ s, ino, cb, arg };
+	if (is_special(s, ino)) {
+		opendir_listed(o, 0, true);
+		return;
+	}
+	listing_want(s->listing, s->cfg.list_ttl_s * 1000ULL, opendir_listed, o);
+}
+
+int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
+		const struct super_caller *who, struct super_entry *ret)
+{
+	struct inode *dir, *d = NULL;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	r = dir ? super_check_new(s, dir, name) : -ENOENT;
+	if (!r && inode_find(s->table, dir, name))
+		r = -EEXIST;
+	if (!r && !(d = inode_new(s->table, dir, name, INODE_DIR)))
+		r = -ENOMEM;
+	if (d) {
+		d->mode = mode & 07777;
+		d->uid = who->uid;
+		d->gid = who->gid;
+		super_keep_dir(s, d);
+		d->nlookup++;
+		super_fill(s, d, ret);
+		dir->mtime = clock_wall_ts();
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int super_rmdir(struct super *s, uint64_t parent, const char *name)
+{
+	struct inode *dir, *d = NULL;
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	if (dir)
+		d = inode_find(s->table, dir, name);
+	if (!d)
+		r = -ENOENT;
+	else if (d->kind != INODE_DIR)
+		r = -ENOTDIR;
+	else if (d->fixed || d->special)
+		r = -EPERM;
+	else if (d->child)
+		r = -ENOTEMPTY;
+	else {
+		super_forget_dir(s, d);
+		inode_unlink(s->table, d);
+		super_keep_dir(s, dir);
+		dir->mtime = clock_wall_ts();
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}

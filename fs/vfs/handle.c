@@ -1,0 +1,413 @@
+/*
+ * Handles: create, open, release.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/content/fetch.h"
+#include "fs/vfs/vfs_impl.h"
+#include "fs/proc/writer.h"
+#include "net/base/clock.h"
+
+static bool wants_write(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+struct handle *handle_new(struct super *s, struct inode *i, int flags, struct writer *w)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->s = s;
+	h->inode = i;
+	h->flags = flags;
+	h->may_write = wants_write(flags);
+	h->writer = w;
+	h->text_fd = -1;
+	/* A shared writable mapping needs O_RDWR and the page cache; a handle that
+	 * only writes is quicker without. */
+	h->direct_io = (flags & O_ACCMODE) == O_WRONLY;
+	h->next = s->handles;
+	if (h->next)
+		h->next->pprev = &h->next;
+	h->pprev = &s->handles;
+	s->handles = h;
+	inode_ref(i);
+	i->nopen++;
+	if (i->local) {
+		h->st = staged_ref(i->local->st);
+		h->kills = i->local->kills;
+		i->local->writers += h->may_write;
+	} else {
+		/* A File never changes: what the kernel has of it stays right. */
+		h->keep_cache = !i->stale_pages;
+		i->stale_pages = false;
+	}
+	return h;
+}
+
+/* From here on it counts as open for nobody. Under lock. */
+static void handle_unlink(struct handle *h)
+{
+	*h->pprev = h->next;
+	if (h->next)
+		h->next->pprev = h->pprev;
+	h->pprev = NULL;
+	h->inode->nopen--;
+}
+
+void handle_free(struct handle *h)
+{
+	struct super *s = h->s;
+
+	pthread_mutex_lock(&s->lock);
+	if (h->pprev)
+		handle_unlink(h);
+	inode_unref(s->table, h->inode);
+	pthread_mutex_unlock(&s->lock);
+	staged_unref(h->st);
+	fetch_close(h->fetch);
+	if (h->text_fd >= 0)
+		close(h->text_fd);
+	writer_free(h->writer);
+	free(h);
+}
+
+bool super_direct_io(const struct handle *h)
+{
+	return h->direct_io;
+}
+
+bool super_keep_cache(const struct handle *h)
+{
+	return h->keep_cache;
+}
+
+/* ---- open ---- */
+
+/* An open that may have to wait for a publication to end. */
+struct opening {
+	struct publish_wait w; /* first */
+	struct super *s;
+	uint64_t ino;
+	int flags;
+	struct super_caller who;
+	super_open_cb *cb;
+	void *arg;
+};
+
+static void open_again(void *arg, int err)
+{
+	struct opening *o = arg;
+
+	/* How the former publication ended does not matter to an overwriter; but
+	 * -EINTR: no other one will be. */
+	if (err == -EINTR)
+		o->cb(o->arg, err, NULL, NULL);
+	else
+		super_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
+	free(o);
+}
+
+/* What a handle without local bytes reads: id is freed. */
+static int open_reading(struct super *s, struct handle *h, char *id, uint64_t bytes)
+{
+	int r = id ? fetch_open(s->cfg.fetcher, id, bytes, &h->fetch) : 0;
+
+	free(id);
+	return r;
+}
+
+/* O_TRUNC on a file with a local side. Under lock. 0 or -EBUSY. */
+static int cut_local(struct local *l)
+{
+	int r = staged_truncate(l->st, 0);
+
+	if (r == -EBUSY) {
+		r = local_reopen(l);
+		if (r == 0)
+			r = staged_truncate(l->st, 0);
+	} else if (r == 0 && l->killed) {
+		publish_reopen(l->pub);
+	}
+	if (r)
+		return r;
+	l->killed = false;
+	l->spoilt = 0;
+	l->told = false;
+	l->dirty = l->pristine = false;
+	/* All new bytes: they may be a copy of something again. */
+	l->predicted = l->predict_next = 0;
+	l->predict_tries = 0;
+	publish_predict(l->pub, 0);
+	return 0;
+}
+
+enum open_step { OPEN_NOW, OPEN_WAIT };
+
+/* Cut to nothing, as by a write. Under lock. */
+static void cut_now(struct inode *i)
+{
+	i->local->touched = !i->local->dropped;
+	i->mtime = clock_wall_ts();
+	i->has_mtime = true;
+}
+
+/*
+ * Makes i ready for a writer. st: a new staged file, taken over (set to NULL)
+ * when it is needed. Under lock.
+ */
+static int open_writing(struct super *s, struct inode *i, int flags, struct staged **st,
+			enum open_step *ret)
+{
+	int r;
+
+	*ret = OPEN_NOW;
+	if (!super_is_purpose_writable(s, i))
+		return -EPERM;
+	super_take_name_back(s, i);
+	if (i->local) {
+		if (!(flags & O_TRUNC))
+			return 0;
+		r = cut_local(i->local);
+		if (r == -EBUSY) {
+			*ret = OPEN_WAIT;
+			return 0;
+		}
+		if (r == 0)
+			cut_now(i);
+		return r;
+	}
+	/* The content comes with the first write: touch(1) needs none. */
+	if (!(flags & O_TRUNC))
+		return 0;
+	/* Removed, and opened once more through /proc/PID/fd: it has no name to publish under. */
+	if (!i->parent)
+		return -ESTALE;
+	r = local_make(s, i, *st, NULL);
+	*st = NULL;
+	if (r == 0)
+		cut_now(i);
+	return r;
+}
+
+static struct opening *opening_new(struct super *s, uint64_t ino, int flags,
+				   const struct super_caller *who, super_open_cb *cb, void *arg)
+{
+	struct opening *o = calloc(1, sizeof(*o));
+
+	if (o)
+		*o = (struct opening){
+			.s = s, .ino = ino, .flags = flags, .who = *who, .cb = cb, .arg = arg
+		};
+	return o;
+}
+
+void super_open(struct super *s, uint64_t ino, int flags, const struct super_caller *who,
+		super_open_cb *cb, void *arg)
+{
+	enum open_step step = OPEN_NOW;
+	struct super_entry e;
+	struct writer *w = NULL;
+	struct staged *st = NULL;
+	struct handle *h = NULL;
+	struct opening *o = NULL;
+	struct inode *i;
+	char *id = NULL;
+	uint64_t bytes = 0;
+	int r = 0;
+
+	if (super_open_control(s, ino, flags, cb, arg))
+		return;
+	if (wants_write(flags) && atomic_load(&s->closing)) {
+		cb(arg, -EROFS, NULL, NULL);
+		return;
+	}
+	if (wants_write(flags)) {
+		w = writer_new(who->tid);
+		o = opening_new(s, ino, flags, who, cb, arg);
+		r = w && o ? staged_create(s->cfg.staging, &st) : -ENOMEM;
+	}
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	if (!r && !i)
+		r = -ENOENT;
+	if (!r && i->kind == INODE_DIR)
+		r = -EISDIR;
+	if (!r && w)
+		r = open_writing(s, i, flags, &st, &step);
+	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
+	if (!r && step == OPEN_NOW && !i->local && !i->file_id)
+		r = -ESTALE;
+	if (!r && step == OPEN_NOW) {
+		h = handle_new(s, i, flags, w);
+		r = h ? 0 : -ENOMEM;
+		if (h)
+			super_fill(s, i, &e);
+		/* Also for one that only writes: its first write wants the content, and
+		 * the File may have been removed by then. */
+		if (h && !h->st && i->file_id) {
+			id = strdup(i->file_id);
+			bytes = i->bytes;
+			r = id ? 0 : -ENOMEM;
+		}
+	} else if (!r && step == OPEN_WAIT) {
+		o->w.until = UNTIL_WRITABLE;
+		o->w.cb = open_again;
+		o->w.arg = o;
+		publish_wait(i->local->pub, &o->w);
+	}
+	pthread_mutex_unlock(&s->lock);
+	staged_unref(st);
+	if (!h)
+		writer_free(w);
+	if (!r && step == OPEN_WAIT)
+		return;
+	free(o);
+	if (!r)
+		r = open_reading(s, h, id, bytes);
+	if (r && h)
+		super_release(s, h);
+	cb(arg, r, r ? NULL : &e, r ? NULL : h);
+}
+
+/* ---- create ---- */
+
+/* A name that came to be since the kernel looked: opened, not made. */
+struct creating {
+	struct super *s;
+	uint64_t ino;
+	super_open_cb *cb;
+	void *arg;
+};
+
+static void create_opened(void *arg, int err, const struct super_entry *e, struct handle *h)
+{
+	struct creating *c = arg;
+
+	/* The kernel counts a lookup only when it hears of success. */
+	if (err)
+		super_forget(c->s, c->ino, 1);
+	c->cb(c->arg, err, e, h);
+	free(c);
+}
+
+static void create_existing(struct super *s, uint64_t ino, int flags,
+			    const struct super_caller *who, super_open_cb *cb, void *arg)
+{
+	struct creating *c = malloc(sizeof(*c));
+
+	if (!c) {
+		super_forget(s, ino, 1);
+		cb(arg, -ENOMEM, NULL, NULL);
+		return;
+	}
+	*c = (struct creating){ s, ino, cb, arg };
+	super_open(s, ino, flags & ~(O_CREAT | O_EXCL), who, create_opened, c);
+}
+
+void super_create(struct super *s, uint64_t parent, const char *name, mode_t mode, int flags,
+		  const struct super_caller *who, super_open_cb *cb, void *arg)
+{
+	struct writer *w = writer_new(who->tid);
+	struct staged *st = NULL;
+	struct handle *h = NULL;
+	struct inode *dir, *i = NULL;
+	struct super_entry e;
+	uint64_t existing = 0;
+	int r = !w ? -ENOMEM : atomic_load(&s->closing) ? -EROFS : 0;
+
+	if (!r)
+		r = staged_create(s->cfg.staging, &st);
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	if (!r && !dir)
+		r = -ENOENT;
+	if (!r)
+		r = super_check_new(s, dir, name);
+	if (!r && (i = inode_find(s->table, dir, name)) != NULL) {
+		r = flags & O_EXCL ? -EEXIST : 0;
+		existing = i->ino;
+		i->nlookup += r == 0;
+	} else if (!r) {
+		i = inode_new(s->table, dir, name, INODE_FILE);
+		r = i ? 0 : -ENOMEM;
+		if (i) {
+			i->mode = mode & 07777;
+			i->uid = who->uid;
+			i->gid = who->gid;
+			r = local_make(s, i, st, NULL);
+			st = NULL;
+		}
+		if (i && !r) {
+			i->local->touched = true;
+			/* create means writing, whatever the flags say. */
+			h = handle_new(s, i, flags | (wants_write(flags) ? 0 : O_RDWR), w);
+			r = h ? 0 : -ENOMEM;
+		}
+		if (h) {
+			i->nlookup++;
+			super_fill(s, i, &e);
+		} else if (i && !i->local) {
+			inode_unlink(s->table, i);
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	staged_unref(st);
+	if (!h)
+		writer_free(w);
+	if (!r && existing)
+		create_existing(s, existing, flags, who, cb, arg);
+	else
+		cb(arg, r, r ? NULL : &e, r ? NULL : h);
+}
+
+/* ---- release ---- */
+
+void super_release(struct super *s, struct handle *h)
+{
+	struct inode *i = h->inode;
+	struct local *l, *out = NULL;
+	bool killed = false;
+	int spoilt;
+
+	/* Nobody closed it properly since it wrote: how did its opener end? */
+	if (h->may_write && h->wrote)
+		killed = h->closer_killed || h->writer_killed ||
+			 writer_fate(h->writer, 0) == WRITER_KILLED;
+	pthread_mutex_lock(&s->lock);
+	l = i->local;
+	if (l && h->may_write) {
+		l->writers--;
+		if (killed && !l->dropped) {
+			l->killed = true;
+			l->kills++;
+		}
+		spoilt = l->spoilt;
+		if (l->writers == 0 && !l->dropped && spoilt) {
+			l->spoilt = 0;
+			l->killed = true;
+			l->kills++;
+		}
+		if (l->writers == 0 && !l->dropped && (l->dirty || l->touched || l->killed)) {
+			if (l->killed) {
+				l->dirty = l->touched = false;
+				publish_abort(l->pub, spoilt ? spoilt : l->told ? -EIO : 0, spoilt);
+				l->told = false;
+			} else {
+				local_seal(s, i);
+			}
+		}
+	}
+	/* Before the lock goes: the next local side would count it among its writers, for ever. */
+	handle_unlink(h);
+	out = local_settle(s, i);
+	pthread_mutex_unlock(&s->lock);
+	local_release(s, out);
+	handle_free(h);
+}

@@ -1,0 +1,534 @@
+/*
+ * The account's Files as inodes: purposes as directories, '/' as directories,
+ * several Files of one name told apart.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/vfs/vfs_impl.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+#include "net/base/strhash.h"
+
+#define PURPOSES_MAX 1000 /* known and unknown ones */
+#define ASIDE_TRIES 100	  /* NAME~FILE_ID, NAME~FILE_ID.1, … */
+
+/* A File's place in a listing. */
+struct spot {
+	uint32_t number; /* of the listing */
+	uint32_t order;	 /* 0: the newest */
+	/* The directory of the purpose of the File before it, which is nearly always the same. */
+	const char *purpose;
+	struct inode *top;
+};
+
+static struct inode *make_dir(struct super *s, struct inode *parent, const char *name)
+{
+	struct inode *d = inode_new(s->table, parent, name, INODE_DIR);
+
+	if (!d)
+		return NULL;
+	d->mode = s->cfg.dir_mode & ~s->cfg.umask;
+	d->uid = s->cfg.uid;
+	d->gid = s->cfg.gid;
+	return d;
+}
+
+/* The purpose strings of directories live as long as the table: there are few. */
+const char *super_purpose_word(const char *purpose)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct word {
+		struct word *next;
+		char s[];
+	} * words;
+	static unsigned count;
+	struct word *w;
+	size_t len = strlen(purpose);
+
+	pthread_mutex_lock(&lock);
+	for (w = words; w && strcmp(w->s, purpose); w = w->next)
+		;
+	/*
+	 * A service with thousands of purposes would be a confused one, and this list a slow one.
+	 */
+	if (!w && count < PURPOSES_MAX && (w = malloc(sizeof(*w) + len + 1)) != NULL) {
+		count++;
+		memcpy(w->s, purpose, len + 1);
+		w->next = words;
+		words = w;
+	}
+	pthread_mutex_unlock(&lock);
+	return w ? w->s : NULL;
+}
+
+static struct inode *make_purpose(struct super *s, const char *purpose, bool fixed)
+{
+	char name[NAMES_MAX + 1];
+	const char *word = super_purpose_word(purpose);
+	struct inode *d;
+
+	names_purpose_dir(purpose, name);
+	d = word ? make_dir(s, inode_root(s->table), name) : NULL;
+	if (!d)
+		return NULL;
+	d->purpose = word;
+	d->fixed = fixed;
+	if (!names_purpose_writable(purpose))
+		d->mode &= ~0222U;
+	return d;
+}
+
+int super_make_purposes(struct super *s)
+{
+	struct inode *root = inode_root(s->table);
+
+	root->mode = s->cfg.dir_mode & ~s->cfg.umask;
+	root->uid = s->cfg.uid;
+	root->gid = s->cfg.gid;
+	if (s->purpose) {
+		root->purpose = super_purpose_word(s->purpose);
+		return root->purpose ? 0 : -ENOMEM;
+	}
+	for (size_t k = 0; names_purposes[k]; k++)
+		if (!make_purpose(s, names_purposes[k], true))
+			return -ENOMEM;
+	return 0;
+}
+
+static struct inode *purpose_dir(struct super *s, const char *purpose)
+{
+	char name[NAMES_MAX + 1];
+	struct inode *d;
+
+	if (s->purpose)
+		return strcmp(s->purpose, purpose) ? NULL : inode_root(s->table);
+	names_purpose_dir(purpose, name);
+	d = inode_find(s->table, inode_root(s->table), name);
+	return d ? d : make_purpose(s, purpose, false);
+}
+
+/* NAME~FILE_ID, or NAME~FILE_ID.N when somebody called a File just that. False: no room for it. */
+static bool free_name(struct super *s, const struct inode *dir, const char *name,
+		      const struct inode *i, const char *file_id, char ret[NAMES_MAX + 1])
+{
+	char id[API_ID_MAX + 16];
+	const struct inode *other;
+
+	snprintf(id, sizeof(id), "%s", file_id);
+	for (unsigned n = 1; n <= ASIDE_TRIES; n++) {
+		names_duplicate(name, id, ret);
+		other = inode_find(s->table, dir, ret);
+		if (!other || other == i)
+			return true;
+		snprintf(id, sizeof(id), "%s.%u", file_id, n);
+	}
+	return false;
+}
+
+/* What is written there will be published under its name. */
+static bool is_open_for_writing(const struct super *s, const struct inode *i)
+{
+	const struct handle *h = i->nopen ? s->handles : NULL;
+
+	while (h && (h->inode != i || !h->may_write))
+		h = h->next;
+	return h != NULL;
+}
+
+/* The File i leaves its name to another entry. */
+static bool step_aside(struct super *s, struct inode *i)
+{
+	char aside[NAMES_MAX + 1], *path = NULL;
+	bool ok;
+
+	if (i->local || !i->file_id || is_open_for_writing(s, i) ||
+	    !free_name(s, i->parent, i->name, i, i->file_id, aside))
+		return false;
+	ok = i->filename || inode_path(i, &path) == 0;
+	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
+	if (ok) {
+		i->aside = i->moved = true;
+		if (path && inode_set_filename(i, path))
+			log_warn("out of memory: %s will not tell its name", i->file_id);
+	}
+	free(path);
+	return ok;
+}
+
+/*
+ * The directory for a path, made as needed; *ret_name is its last component. A
+ * File in the way of a directory steps aside. A local file does not: NULL.
+ */
+static struct inode *dir_for(struct super *s, struct inode *at, char *path, char **ret_name)
+{
+	char *name = path, *slash;
+
+	while ((slash = strchr(name, '/')) != NULL) {
+		struct inode *d;
+
+		*slash = '\0';
+		d = inode_find(s->table, at, name);
+		if (d && d->kind == INODE_FILE) {
+			if (!step_aside(s, d))
+				return NULL;
+			d = NULL;
+		}
+		at = d ? d : make_dir(s, at, name);
+		if (!at)
+			return NULL;
+		name = slash + 1;
+	}
+	*ret_name = name;
+	return at;
+}
+
+/* ---- Files that are gone, though a listing may still name them ---- */
+
+struct gone {
+	struct gone *next;
+	uint64_t until_ms;
+	char file_id[];
+};
+
+static struct gone **gone_bucket(struct super *s, const char *file_id)
+{
+	return &s->gone[strhash(file_id) % GONE_BUCKETS];
+}
+
+/* until_ms: see struct gone; 0: for the listing that is being looked at. */
+static void leave_out(struct super *s, const char *file_id, uint64_t until_ms)
+{
+	struct gone **at = gone_bucket(s, file_id), *g;
+	size_t size = strlen(file_id) + 1;
+
+	g = malloc(sizeof(*g) + size);
+	if (!g)
+		return;
+	memcpy(g->file_id, file_id, size);
+	g->until_ms = until_ms;
+	g->next = *at;
+	*at = g;
+	s->gone_count++;
+}
+
+void super_note_gone(struct super *s, const char *file_id)
+{
+	super_forget_file(s, file_id);
+	leave_out(s, file_id, clock_mono_ms() + PUBLISH_GRACE_MS);
+}
+
+static void note_olds(struct super *s)
+{
+	for (const struct local *l = s->locals; l; l = l->next)
+		for (size_t k = 0; !l->dropped && k < l->olds_count; k++)
+			leave_out(s, l->olds[k], 0);
+}
+
+/*
+ * Overwritten here, and deleted once what replaced it is a File: nobody sees it any more. They are
+ * noted for the first File of a listing that has no entry; there may be none.
+ */
+static bool is_superseded(struct super *s, const char *file_id)
+{
+	if (s->cfg.keep_old)
+		return false;
+	if (!s->olds_noted)
+		note_olds(s);
+	s->olds_noted = true;
+	return super_is_gone(s, file_id);
+}
+
+static void forget_gone(struct super *s, uint64_t now)
+{
+	for (size_t k = 0; k < GONE_BUCKETS; k++) {
+		struct gone **at = &s->gone[k], *g;
+
+		while ((g = *at) != NULL) {
+			if (g->until_ms > now) {
+				at = &g->next;
+				continue;
+			}
+			*at = g->next;
+			free(g);
+			s->gone_count--;
+		}
+	}
+}
+
+void super_forget_gone(struct super *s)
+{
+	forget_gone(s, UINT64_MAX);
+}
+
+void super_forget_listed(struct super *s, const char *file_id)
+{
+	struct inode *i = inode_by_file_id(s->table, file_id);
+
+	if (!i || i->local)
+		return;
+	inode_ref(i);
+	inode_set_file_id(s->table, i, NULL);
+	inode_unlink(s->table, i);
+	inode_unref(s->table, i);
+}
+
+bool super_is_gone(struct super *s, const char *file_id)
+{
+	const struct gone *g = s->gone_count ? *gone_bucket(s, file_id) : NULL;
+
+	while (g && strcmp(g->file_id, file_id))
+		g = g->next;
+	return g != NULL;
+}
+
+/* Listed before the reply to its complete came: it has its entry already. If
+ * it is somebody else's after all, the next listing shows it. */
+static bool is_being_completed(const struct inode *other, const struct api_file *f)
+{
+	struct publish_info info;
+
+	if (!other->local || other->local->dropped)
+		return false;
+	publish_get_info(other->local->pub, &info);
+	if (info.file_id[0])
+		return !strcmp(info.file_id, f->id);
+	return info.under_way && info.upload_bytes == f->bytes;
+}
+
+/* Where a File is to be shown: a directory and the name in it. */
+struct place {
+	struct inode *dir;
+	char name[NAMES_MAX + 1];
+	bool taken; /* by another one: it gets a name of its own */
+};
+
+/* False: nowhere (another purpose than that of the mount, or no memory). */
+static bool find_place(struct super *s, const struct api_file *f, struct inode *top,
+		       struct place *ret)
+{
+	size_t plain = names_plain(f->filename);
+	struct buf path;
+	char *name;
+
+	ret->dir = NULL;
+	ret->taken = false;
+	if (plain) {
+		ret->dir = top;
+		memcpy(ret->name, f->filename, plain + 1);
+		return top != NULL;
+	}
+	buf_init(&path, NAMES_PATH_MAX + NAMES_MAX + 16);
+	if (top && names_path(f->filename, f->id, &path) == 0) {
+		ret->dir = dir_for(s, top, path.data, &name);
+		if (ret->dir) {
+			snprintf(ret->name, sizeof(ret->name), "%s", name);
+		} else {
+			/* A local file stands where it needs a directory. */
+			names_purpose_dir(f->filename, ret->name);
+			ret->dir = top;
+			ret->taken = true;
+		}
+	}
+	buf_release(&path);
+	return ret->dir != NULL;
+}
+
+/*
+ * Of Files of one name the newest has it. Files come newest first, so whoever
+ * has it is newer, but for one that was listed before this one existed.
+ */
+static bool is_older(const struct inode *other, const struct api_file *f, const struct spot *at)
+{
+	if (other->seen == at->number)
+		return other->order > at->order;
+	return other->created_at < f->created_at;
+}
+
+static void give_file(struct super *s, struct inode *i, const struct api_file *f)
+{
+	i->mode = s->cfg.file_mode & ~s->cfg.umask;
+	i->uid = s->cfg.uid;
+	i->gid = s->cfg.gid;
+	if (!f->bytes_unknown)
+		i->bytes = f->bytes;
+	i->created_at = f->created_at;
+	i->expires_at = f->expires_at;
+	super_recall(s, i);
+}
+
+/* i: its inode, or NULL. */
+static void put_entry(struct super *s, struct inode *i, const struct api_file *f,
+		      const struct place *p, const struct spot *at)
+{
+	bool fresh = !i || i->unlisted;
+
+	if (!i) {
+		i = inode_new(s->table, p->dir, p->name, INODE_FILE);
+		if (i && inode_set_file_id(s->table, i, f->id)) {
+			inode_unlink(s->table, i);
+			i = NULL;
+		}
+	} else if (inode_move(s->table, i, p->dir, p->name)) {
+		i = NULL;
+	}
+	if (!i || inode_set_filename(i, f->filename))
+		log_warn("out of memory: a File is not shown, or not under its name");
+	if (!i)
+		return;
+	i->unlisted = i->moved = false;
+	i->aside = p->taken;
+	i->seen = at->number;
+	i->order = at->order;
+	if (fresh)
+		give_file(s, i, f);
+}
+
+/* purpose_dir(), asked once for Files that follow one another. Nothing removes it meanwhile. */
+static struct inode *top_of(struct super *s, const struct api_file *f, struct spot *at)
+{
+	if (!at->purpose || strcmp(at->purpose, f->purpose)) {
+		at->purpose = f->purpose;
+		at->top = purpose_dir(s, f->purpose);
+	}
+	return at->top;
+}
+
+/* i: or NULL. A File that is listed twice has its first place. */
+static void mark_inode(struct inode *i, const struct spot *at)
+{
+	if (i && i->seen != at->number) {
+		i->seen = at->number;
+		i->order = at->order;
+	}
+}
+
+static void show(struct super *s, const struct api_file *f, struct spot *at)
+{
+	struct inode *i = inode_by_file_id(s->table, f->id), *other;
+	char plain[NAMES_MAX + 1];
+	struct place p;
+
+	mark_inode(i, at);
+	/* While its size is not known it would seem empty to who reads it. */
+	if (!i && f->bytes_unknown)
+		return;
+	/* The place of a local file is not decided here, and names that were shown stay. */
+	if (i && (i->local || (i->parent && !i->aside)))
+		return;
+	if (super_is_gone(s, f->id) || ((!i || !i->parent) && is_superseded(s, f->id)) ||
+	    !find_place(s, f, top_of(s, f, at), &p))
+		return;
+	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
+	if (!i && other && is_being_completed(other, f))
+		return;
+	if (other && (!i || !i->parent) && other->kind == INODE_FILE && is_older(other, f, at) &&
+	    step_aside(s, other))
+		other = NULL;
+	p.taken = p.taken || other;
+	if (p.taken) {
+		memcpy(plain, p.name, sizeof(plain));
+		if (!free_name(s, p.dir, plain, i, f->id, p.name)) {
+			log_warn("%s: not shown, every name for it is taken", f->id);
+			return;
+		}
+	}
+	if (!i || i->parent != p.dir || strcmp(i->name, p.name))
+		put_entry(s, i, f, &p, at);
+}
+
+void super_take_name_back(struct super *s, struct inode *i)
+{
+	struct api_file f = { .id = i->file_id, .filename = i->filename, .purpose = i->purpose };
+	struct inode *other;
+	struct place p;
+
+	if (!i->moved || i->local || !i->file_id || !i->filename ||
+	    !find_place(s, &f, purpose_dir(s, f.purpose), &p))
+		return;
+	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
+	if (p.taken || (other && (other->kind == INODE_DIR || !step_aside(s, other))) ||
+	    inode_move(s->table, i, p.dir, p.name))
+		return;
+	i->aside = i->moved = false;
+	if (inode_set_filename(i, i->filename))
+		log_warn("out of memory: %s will not tell its name", i->file_id);
+}
+
+/* Published here, and no listing has named it yet: that may take a moment. */
+static bool is_fresh(const struct inode *i, uint64_t now)
+{
+	return !i->seen && i->published && i->published->fresh_until_ms > now;
+}
+
+/* Removes the Files that the listing did not name. */
+static void sweep(struct super *s, struct inode *dir, uint32_t number, uint64_t now)
+{
+	struct inode *i, *next;
+
+	for (i = dir->child; i; i = next) {
+		next = i->next;
+		if (i->special)
+			continue;
+		if (i->kind == INODE_DIR) {
+			sweep(s, i, number, now);
+			if (!i->child && !i->fixed && !i->kept)
+				inode_unlink(s->table, i);
+		} else if (!i->local && i->seen != number && !is_fresh(i, now)) {
+			inode_unlink(s->table, i);
+		}
+	}
+}
+
+/* Calls fn for each File of a listing with its place in it. */
+static void each_file(struct super *s, const struct listing_files *files,
+		      void (*fn)(struct super *s, const struct api_file *f, struct spot *at))
+{
+	struct spot at = { .number = files->number, .order = (uint32_t)files->before };
+
+	for (size_t p = 0; p < files->page_count; p++)
+		for (size_t k = 0; k < files->pages[p].count; k++, at.order++)
+			fn(s, &files->pages[p].files[k], &at);
+}
+
+static void mark(struct super *s, const struct api_file *f, struct spot *at)
+{
+	mark_inode(inode_by_file_id(s->table, f->id), at);
+}
+
+void super_apply_listing(void *arg, const struct listing_files *files)
+{
+	struct super *s = arg;
+	uint64_t now = clock_mono_ms();
+
+	pthread_mutex_lock(&s->lock);
+	forget_gone(s, now);
+	/* Of a first listing nothing is there that could stand in a File's way and be gone. */
+	if (!files->first)
+		each_file(s, files, mark);
+	if (!files->first && files->whole)
+		sweep(s, inode_root(s->table), files->number, now);
+	each_file(s, files, show);
+	if (files->first && files->whole)
+		sweep(s, inode_root(s->table), files->number, now);
+	/* Of what is overwritten the next listing knows more. */
+	if (s->olds_noted)
+		forget_gone(s, now);
+	s->olds_noted = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool super_is_listed(void *arg, const char *file_id)
+{
+	struct super *s = arg;
+	const struct inode *i;
+	bool r;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_by_file_id(s->table, file_id);
+	r = i && i->seen;
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}

@@ -1,0 +1,96 @@
+/*
+ * Reading: staged bytes, cached content, or content as it arrives.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "fs/content/fetch.h"
+#include "fs/vfs/vfs_impl.h"
+
+struct reading {
+	struct super *s;
+	struct inode *inode; /* the handle's, which stays until there is a reply */
+	super_read_cb *cb;
+	void *arg;
+};
+
+/* Somebody cut what the cache has: a reply from it would be short, and a short reply is an end. */
+static bool is_cut(struct super *s, int fd, uint64_t end)
+{
+	struct stat st;
+	int r;
+
+	/* Under the lock, for the reason that super_read() has: the release closes it. */
+	pthread_mutex_lock(&s->lock);
+	r = fstat(fd, &st);
+	pthread_mutex_unlock(&s->lock);
+	return r || (uint64_t)st.st_size < end;
+}
+
+static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, size_t len)
+{
+	struct reading *r = arg;
+
+	if (!err && len && is_cut(r->s, fd, off + len)) {
+		err = -EIO;
+		text = "its copy in the cache was cut; it is fetched again once nobody has it open";
+	}
+	if (err)
+		super_log_failed(r->s, r->inode, "reading it failed", err, text);
+	r->cb(r->arg, err, fd, off, len);
+	free(r);
+}
+
+static void read_staged(struct staged *st, uint64_t off, size_t len, super_read_cb *cb, void *arg)
+{
+	uint64_t size = staged_size(st);
+
+	if (off >= size)
+		len = 0;
+	else if (len > size - off)
+		len = size - off;
+	cb(arg, 0, staged_fd(st), off, len);
+}
+
+void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, super_read_cb *cb,
+		void *arg)
+{
+	struct staged *st = NULL;
+	struct reading *r;
+	uint64_t text_size;
+	int text_fd;
+
+	/*
+	 * What a handle holds for its life is read under the lock, too: the release, in another
+	 * thread, comes after the reply, but that order is the kernel's and no lock's.
+	 */
+	pthread_mutex_lock(&s->lock);
+	text_fd = h->text_fd;
+	text_size = h->text_size;
+	if (h->inode->local)
+		st = staged_ref(h->inode->local->st);
+	else if (h->st)
+		st = staged_ref(h->st);
+	pthread_mutex_unlock(&s->lock);
+	if (text_fd >= 0) {
+		super_read_control(text_fd, text_size, off, len, cb, arg);
+		return;
+	}
+	if (st) {
+		read_staged(st, off, len, cb, arg);
+		staged_unref(st);
+		return;
+	}
+	if (!h->fetch) {
+		cb(arg, -ESTALE, -1, off, 0);
+		return;
+	}
+	r = malloc(sizeof(*r));
+	if (!r) {
+		cb(arg, -ENOMEM, -1, off, 0);
+		return;
+	}
+	*r = (struct reading){ s, h->inode, cb, arg };
+	fetch_read(h->fetch, off, len, fetched, r);
+}

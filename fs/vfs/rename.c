@@ -1,0 +1,584 @@
+/*
+ * Names that go away or change: unlink and rename.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/content/cache.h"
+#include "fs/remote/errmap.h"
+#include "fs/vfs/vfs_impl.h"
+#include "net/api/api.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+#define RENAME_NOREPLACE_FLAG 1U /* as in linux/fs.h */
+
+/* ---- unlink ---- */
+
+struct removing {
+	struct super *s;
+	struct inode *inode; /* referenced */
+	char *own;	     /* the File its entry stood for, or NULL */
+	char **ids;	     /* Files to delete, the last one first */
+	size_t count;
+	super_done_cb *cb;
+	void *arg;
+};
+
+/* Under lock: i goes from its directory, which stays even when it is empty now. */
+static struct local *detach(struct super *s, struct inode *i)
+{
+	struct inode *dir = i->parent;
+	struct local *out;
+
+	if (dir) {
+		super_keep_dir(s, dir);
+		dir->mtime = clock_wall_ts();
+	}
+	if (i->local)
+		local_drop(i->local);
+	out = local_settle(s, i);
+	inode_unlink(s->table, i);
+	return out;
+}
+
+static void delete_next(struct super *s, struct removing *d);
+
+/* Takes over id. */
+static int add_id(struct removing *d, char *id)
+{
+	char **grown = id ? realloc(d->ids, (d->count + 1) * sizeof(*grown)) : NULL;
+
+	if (!grown) {
+		free(id);
+		return -ENOMEM;
+	}
+	d->ids = grown;
+	grown[d->count++] = id;
+	return 0;
+}
+
+static void removing_free(struct removing *d)
+{
+	if (!d)
+		return;
+	while (d->count)
+		free(d->ids[--d->count]);
+	free(d->ids);
+	free(d->own);
+	free(d);
+}
+
+/*
+ * All its Files are gone, and so is the entry; but for the File of a close that
+ * came to its end meanwhile: the name stands for that one now. True: it is next.
+ * Under lock.
+ */
+static bool replaced_meanwhile(struct removing *d)
+{
+	const struct inode *i = d->inode;
+	char *own;
+
+	if (!i->parent || !i->file_id || (d->own && !strcmp(i->file_id, d->own)))
+		return false;
+	own = strdup(i->file_id);
+	if (!own || add_id(d, strdup(i->file_id))) {
+		free(own);
+		return false;
+	}
+	free(d->own);
+	d->own = own;
+	return true;
+}
+
+/* Under lock. */
+static struct local *removed(struct super *s, struct removing *d)
+{
+	struct inode *i = d->inode;
+	struct local *out;
+
+	/* Somebody else was quicker: by its name or by a listing. */
+	if (!i->parent && !i->file_id)
+		return NULL;
+	out = detach(s, i);
+	inode_set_file_id(s->table, i, NULL);
+	return out;
+}
+
+static void on_deleted(void *arg, const struct api_error *err)
+{
+	struct removing *d = arg;
+	struct super *s = d->s;
+	struct local *out = NULL;
+	char text[640], *id = d->ids[--d->count];
+	int r = errmap(err, ERRMAP_DELETE);
+	bool more;
+
+	if (r == -ENOENT)
+		r = 0; /* another host was quicker */
+	if (r) {
+		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
+		super_log_failed(s, d->inode, "removing its File failed", r, text);
+	} else {
+		cache_remove(s->cfg.cache, id);
+	}
+	pthread_mutex_lock(&s->lock);
+	if (!r)
+		super_note_gone(s, id);
+	if (!r && (!d->own || strcmp(id, d->own) != 0))
+		super_forget_listed(s, id);
+	more = !r && (d->count || replaced_meanwhile(d));
+	if (!r && !more)
+		out = removed(s, d);
+	if (!more)
+		inode_unref(s->table, d->inode);
+	pthread_mutex_unlock(&s->lock);
+	free(id);
+	local_release(s, out);
+	if (more) {
+		delete_next(s, d);
+		return;
+	}
+	d->cb(d->arg, r);
+	removing_free(d);
+}
+
+static void delete_next(struct super *s, struct removing *d)
+{
+	struct api_req *req = api_file_delete(s->cfg.api, d->ids[d->count - 1], on_deleted, d);
+
+	if (!req) {
+		struct api_error none = { .kind = API_ERR_LOCAL, .local_errno = -ENOMEM };
+
+		on_deleted(d, &none);
+	}
+	api_req_unref(req);
+}
+
+/* Under lock: what has to be deleted for i to be gone. */
+static int collect_files(struct super *s, struct removing *d, const struct inode *i)
+{
+	int r = 0;
+
+	for (size_t k = 0; i->local && !s->cfg.keep_old && !r && k < i->local->olds_count; k++)
+		r = add_id(d, strdup(i->local->olds[k]));
+	if (!r && i->file_id) {
+		d->own = strdup(i->file_id);
+		r = d->own ? add_id(d, strdup(i->file_id)) : -ENOMEM;
+	}
+	return r;
+}
+
+void super_unlink(struct super *s, uint64_t parent, const char *name, super_done_cb *cb, void *arg)
+{
+	struct removing *d = calloc(1, sizeof(*d));
+	struct local *out = NULL;
+	struct inode *dir, *i = NULL;
+	int r = d ? 0 : -ENOMEM;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	if (dir)
+		i = inode_find(s->table, dir, name);
+	if (!r && dir && dir->special)
+		r = -EPERM;
+	else if (!r && !i)
+		r = -ENOENT;
+	else if (!r && i->kind == INODE_DIR)
+		r = -EISDIR;
+	if (!r)
+		r = collect_files(s, d, i);
+	if (!r && d->count) {
+		/* Its File, and with it the local side, if there is one. */
+		d->s = s;
+		d->inode = i;
+		d->cb = cb;
+		d->arg = arg;
+		inode_ref(i);
+		r = 1;
+	} else if (!r) {
+		out = detach(s, i);
+	}
+	pthread_mutex_unlock(&s->lock);
+	local_release(s, out);
+	if (r == 1) {
+		delete_next(s, d);
+		return;
+	}
+	removing_free(d);
+	cb(arg, r);
+}
+
+/* arg: its id, as a string of its own. */
+static void on_unwanted_deleted(void *arg, const struct api_error *err)
+{
+	char text[640], *file_id = arg;
+	int r = errmap(err, ERRMAP_DELETE);
+
+	if (r && r != -ENOENT) {
+		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
+		log_error("removing %s, which nothing stands for any more: %s", file_id, text);
+	}
+	free(file_id);
+}
+
+void super_delete_unwanted(struct super *s, const char *file_id)
+{
+	char *id = strdup(file_id);
+	struct api_req *req = NULL;
+
+	if (id)
+		req = api_file_delete(s->cfg.api, file_id, on_unwanted_deleted, id);
+	if (!req) {
+		log_error("out of memory: %s is not removed", file_id);
+		free(id);
+	}
+	api_req_unref(req);
+	pthread_mutex_lock(&s->lock);
+	super_note_gone(s, file_id);
+	super_forget_listed(s, file_id);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- rename ---- */
+
+struct renaming {
+	struct publish_wait w; /* first */
+	struct super *s;
+	uint64_t parent, new_parent;
+	unsigned flags;
+	struct inode *inode; /* referenced from the moment it was moved, or is being staged */
+	bool was_file;	     /* a published File: on failure it goes back where it was */
+	size_t olds;	     /* so many Files were to go with its next one before the rename */
+	char *former;	     /* its id, with keep_old: what is kept is what was overwritten */
+	super_done_cb *cb;
+	void *arg;
+	char *new_name;
+	char name[];
+};
+
+static void rename_end(struct renaming *n, int err)
+{
+	struct local *out = NULL;
+
+	if (n->inode) {
+		pthread_mutex_lock(&n->s->lock);
+		/* What was fetched for nothing. */
+		out = local_settle(n->s, n->inode);
+		inode_unref(n->s->table, n->inode);
+		pthread_mutex_unlock(&n->s->lock);
+		local_release(n->s, out);
+	}
+	n->cb(n->arg, err);
+	free(n->former);
+	free(n->new_name);
+	free(n);
+}
+
+static void rename_step(struct renaming *n);
+
+static void rename_again(void *arg, int err)
+{
+	if (err == -EINTR)
+		rename_end(arg, err); /* nothing will be published any more */
+	else
+		rename_step(arg);
+}
+
+static void rename_staged(void *arg, int err)
+{
+	if (err)
+		rename_end(arg, err);
+	else
+		rename_step(arg);
+}
+
+/* Under lock: the old name back, for the entry and for what is tried again in the background. */
+static void move_back(struct super *s, struct renaming *n, struct inode *dir)
+{
+	if (inode_move(s->table, n->inode, dir, n->name) == 0 && n->inode->local)
+		local_renamed(n->inode);
+}
+
+/*
+ * Under lock: is the staged file nothing but a copy of the File, which nobody is about to change?
+ */
+static bool only_a_copy(const struct local *l)
+{
+	struct publish_info info;
+
+	publish_get_info(l->pub, &info);
+	return !l->writers && !l->dirty && !l->touched && !info.under_way;
+}
+
+/* What was a File under its old name still is one: the entry goes back there. */
+static void rename_published(void *arg, int err)
+{
+	struct renaming *n = arg;
+	struct super *s = n->s;
+	struct inode *dir;
+	struct local *out = NULL;
+
+	if (err && err != -EINTR && n->was_file) {
+		pthread_mutex_lock(&s->lock);
+		dir = inode_get(s->table, n->parent);
+		if (dir && (dir->parent || dir == inode_root(s->table)) && n->inode->local &&
+		    n->inode->parent && !inode_find(s->table, dir, n->name)) {
+			if (only_a_copy(n->inode->local)) {
+				local_drop(n->inode->local);
+				out = local_take(s, n->inode);
+			} else {
+				local_spare(n->inode->local, n->olds);
+			}
+			move_back(s, n, dir);
+		}
+		pthread_mutex_unlock(&s->lock);
+		local_release(s, out);
+	}
+	if (!err && n->former)
+		super_delete_unwanted(s, n->former);
+	rename_end(n, err);
+}
+
+/*
+ * Under lock: 0 when all below dir is staged only, -EXDEV when there is a File. *ret_busy: one
+ * that is being published, which will tell; its name can't be changed before that.
+ */
+static int only_local(const struct inode *dir, struct inode **ret_busy)
+{
+	struct publish_info info;
+	int r = 0;
+
+	for (struct inode *i = dir->child; i && !r; i = i->next) {
+		if (i->kind == INODE_DIR) {
+			r = only_local(i, ret_busy);
+			continue;
+		}
+		if (i->file_id || !i->local)
+			return -EXDEV;
+		publish_get_info(i->local->pub, &info);
+		if (info.under_way && strcmp(info.status, "held") != 0)
+			*ret_busy = i;
+	}
+	return r;
+}
+
+static void tell_new_paths(struct inode *dir)
+{
+	for (struct inode *i = dir->child; i; i = i->next) {
+		if (i->kind == INODE_DIR)
+			tell_new_paths(i);
+		else if (i->local)
+			local_renamed(i);
+	}
+}
+
+static bool is_below(const struct inode *i, const struct inode *dir)
+{
+	for (; i; i = i->parent)
+		if (i == dir)
+			return true;
+	return false;
+}
+
+/* Under lock. 0 with *ret_busy: once more when that one is published. */
+static int rename_dir(struct super *s, struct inode *i, struct inode *other, struct inode *dir,
+		      const char *name, struct inode **ret_busy)
+{
+	int r;
+
+	if (i->fixed || i->special)
+		return -EPERM;
+	if (is_below(dir, i))
+		return -EINVAL;
+	if (other && other->kind != INODE_DIR)
+		return -ENOTDIR;
+	if (other && other->fixed)
+		return -EPERM;
+	if (other && other->child)
+		return -ENOTEMPTY;
+	/* Each File below would have to be sent again: mv does that by itself. */
+	r = only_local(i, ret_busy);
+	if (r || *ret_busy)
+		return r;
+	if (other)
+		inode_unlink(s->table, other);
+	super_keep_dir(s, i->parent);
+	super_forget_dir(s, i);
+	r = inode_move(s->table, i, dir, name);
+	super_remember_tree(s, i);
+	if (!r)
+		tell_new_paths(i);
+	return r;
+}
+
+/* The entry that is replaced goes; its File will be superseded. Under lock. */
+static int replace(struct super *s, struct local *l, struct inode *other, struct local **ret_out)
+{
+	int r = other->file_id ? local_supersede(l, other->file_id) : 0;
+
+	/* What that one would have replaced has waited for this one, then. */
+	for (size_t k = 0; other->local && !r && k < other->local->olds_count; k++)
+		r = local_supersede(l, other->local->olds[k]);
+	if (!r)
+		*ret_out = detach(s, other);
+	return r;
+}
+
+enum rename_next { RENAME_DONE, RENAME_WAIT, RENAME_STAGE, RENAME_PUBLISH };
+
+/* Under lock. */
+static int rename_file(struct super *s, struct renaming *n, struct inode *i, struct inode *other,
+		       struct inode *dir, struct local **ret_out, enum rename_next *ret)
+{
+	struct publish_info info = { 0 };
+	struct local *l = i->local;
+	bool held, empty;
+	int r;
+
+	*ret = RENAME_DONE;
+	if (other && other->kind == INODE_DIR)
+		return -EISDIR;
+	if (!l) {
+		*ret = RENAME_STAGE;
+		return 0;
+	}
+	publish_get_info(l->pub, &info);
+	held = !strcmp(info.status, "held");
+	/* There will be no File that replaces the other's: it goes with this rename. */
+	empty = info.outcome == OUTCOME_EMPTY && other && !l->touched && !l->dirty;
+	if (info.under_way && !held) {
+		*ret = RENAME_WAIT;
+		return 0;
+	}
+	if (info.outcome == OUTCOME_COMPLETED && i->file_id) {
+		/* Published, and still open somewhere: once more, under the new name. */
+		n->was_file = true;
+		if (local_reopen(l)) {
+			*ret = RENAME_WAIT;
+			return 0;
+		}
+	}
+	/* Somebody wrote it meanwhile, and was killed: what is there is no File. */
+	if (info.outcome == OUTCOME_ABORTED || l->killed)
+		n->was_file = false;
+	/* The File's content, fetched by a write that failed: the File itself has the old name. */
+	n->was_file = n->was_file || l->pristine;
+	n->olds = l->olds_count;
+	if (other && (r = replace(s, l, other, ret_out)) != 0)
+		return r;
+	super_keep_dir(s, i->parent);
+	r = inode_move(s->table, i, dir, n->new_name);
+	if (!r)
+		r = local_renamed(i);
+	if (r)
+		return r;
+	if (held || n->was_file || empty) {
+		local_seal(s, i);
+		*ret = RENAME_PUBLISH;
+	}
+	return 0;
+}
+
+static int rename_check(struct super *s, struct renaming *n, struct inode **ret_i,
+			struct inode **ret_other, struct inode **ret_dir)
+{
+	struct inode *from = inode_get(s->table, n->parent);
+	struct inode *dir = inode_get(s->table, n->new_parent);
+	struct inode *i = from ? inode_find(s->table, from, n->name) : NULL;
+	int r;
+
+	if (!i || !dir)
+		return -ENOENT;
+	r = super_check_new(s, dir, n->new_name);
+	if (r)
+		return r;
+	if (!super_is_purpose_writable(s, i))
+		return -EPERM;
+	*ret_other = inode_find(s->table, dir, n->new_name);
+	if (*ret_other && (n->flags & RENAME_NOREPLACE_FLAG))
+		return -EEXIST;
+	*ret_i = i;
+	*ret_dir = dir;
+	return 0;
+}
+
+static void rename_step(struct renaming *n)
+{
+	enum rename_next next = RENAME_DONE;
+	struct super *s = n->s;
+	struct inode *i = NULL, *other = NULL, *dir = NULL, *busy = NULL;
+	char held[NAMES_MAX + 1];
+	struct local *out = NULL;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = rename_check(s, n, &i, &other, &dir);
+	/* Another one by now, of which nothing is known yet. */
+	if (!r && n->inode && n->inode != i)
+		n->was_file = false;
+	if (!r && i != other && i->kind == INODE_FILE)
+		r = rename_file(s, n, i, other, dir, &out, &next);
+	else if (!r && i != other)
+		r = rename_dir(s, i, other, dir, n->new_name, &busy);
+	if (!r && busy) {
+		next = RENAME_WAIT;
+		i = busy;
+	}
+	if (!r && next != RENAME_DONE && n->inode != i) {
+		if (n->inode)
+			inode_unref(s->table, n->inode);
+		n->inode = i;
+		inode_ref(i);
+	}
+	/* Else it is among those that the new File supersedes. */
+	if (!r && next == RENAME_PUBLISH && n->was_file && s->cfg.keep_old && i->file_id)
+		n->former = strdup(i->file_id);
+	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
+		/* To one temporary name from another: it goes on being held. */
+		n->w.until = next == RENAME_WAIT	      ? UNTIL_WRITABLE
+			     : names_temporary(i->name, held) ? UNTIL_DURABLE
+							      : UNTIL_ENDED;
+		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
+		n->w.arg = n;
+		publish_wait(i->local->pub, &n->w);
+	}
+	pthread_mutex_unlock(&s->lock);
+	local_release(s, out);
+	if (r || next == RENAME_DONE)
+		rename_end(n, r);
+	else if (next == RENAME_STAGE) {
+		/* On its way back through rename_file() it has a local side. */
+		n->was_file = true;
+		super_stage_content(s, i, NULL, rename_staged, n);
+	}
+}
+
+void super_rename(struct super *s, uint64_t parent, const char *name, uint64_t new_parent,
+		  const char *new_name, unsigned flags, super_done_cb *cb, void *arg)
+{
+	size_t len = strlen(name) + 1;
+	struct renaming *n;
+
+	if (flags & ~RENAME_NOREPLACE_FLAG) {
+		cb(arg, -EINVAL);
+		return;
+	}
+	n = calloc(1, sizeof(*n) + len);
+	if (n)
+		n->new_name = strdup(new_name);
+	if (!n || !n->new_name) {
+		free(n);
+		cb(arg, -ENOMEM);
+		return;
+	}
+	n->s = s;
+	n->parent = parent;
+	n->new_parent = new_parent;
+	n->flags = flags;
+	n->cb = cb;
+	n->arg = arg;
+	memcpy(n->name, name, len);
+	rename_step(n);
+}

@@ -1,0 +1,432 @@
+/*
+ * The local side of a file: its staged bytes, their publication, and what
+ * becomes of both when the publication ends.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/content/cache.h"
+#include "fs/proc/source.h"
+#include "fs/stage/record.h"
+#include "fs/vfs/vfs_impl.h"
+#include "net/api/api.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+/* Ties a publication to its inode: keeps the inode while the publication may still speak of it. */
+struct owner {
+	struct super *s;
+	struct inode *inode; /* referenced */
+};
+
+static void owner_release(void *arg)
+{
+	struct owner *o = arg;
+
+	pthread_mutex_lock(&o->s->lock);
+	inode_unref(o->s->table, o->inode);
+	pthread_mutex_unlock(&o->s->lock);
+	free(o);
+}
+
+static void free_olds(struct local *l)
+{
+	while (l->olds_count)
+		free(l->olds[--l->olds_count]);
+}
+
+static int note_file(struct super *s, struct inode *i, struct publish *pub,
+		     const struct publish_result *r)
+{
+	struct published *p = calloc(1, sizeof(*p));
+	struct publish_info info;
+
+	if (!p || inode_set_file_id(s->table, i, r->file_id)) {
+		free(p);
+		return -ENOMEM;
+	}
+	publish_get_info(pub, &info);
+	memcpy(p->md5, info.md5, sizeof(p->md5));
+	p->parts = info.parts_total;
+	p->upload_id = strdup(info.upload_id);
+	if (i->published)
+		free(i->published->upload_id);
+	free(i->published);
+	i->published = p;
+	i->bytes = r->bytes;
+	i->created_at = r->created_at;
+	i->expires_at = r->expires_at;
+	p->fresh_until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
+	/* It is called what the entry is called. */
+	i->aside = false;
+	free(i->filename);
+	i->filename = NULL;
+	/* Another File: no listing has named it. */
+	i->seen = 0;
+	super_remember(s, i);
+	return 0;
+}
+
+/* The File that it was is gone, or left with an entry of its own. */
+static void note_empty(struct super *s, struct inode *i)
+{
+	if (i->file_id && (s->cfg.keep_old || super_is_gone(s, i->file_id)))
+		inode_set_file_id(s->table, i, NULL);
+}
+
+/* Neither an entry nor a listing on its way knows. */
+static void on_deleted(void *arg, const char *file_id)
+{
+	struct owner *o = arg;
+
+	pthread_mutex_lock(&o->s->lock);
+	super_note_gone(o->s, file_id);
+	super_forget_listed(o->s, file_id);
+	pthread_mutex_unlock(&o->s->lock);
+}
+
+static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
+{
+	struct owner *o = arg;
+	struct super *s = o->s;
+	struct local *l, *out = NULL;
+	bool wanted;
+
+	pthread_mutex_lock(&s->lock);
+	l = o->inode->local;
+	wanted = l && l->pub == pub && !l->dropped;
+	if (r->outcome == OUTCOME_COMPLETED && wanted)
+		free_olds(l);
+	if (l && l->pub == pub) {
+		if (r->outcome == OUTCOME_COMPLETED && wanted)
+			super_forget_listed(s, r->file_id);
+		if (r->outcome == OUTCOME_COMPLETED && wanted && note_file(s, o->inode, pub, r))
+			log_error("out of memory: %s shows under its name after the next listing",
+				  r->file_id);
+		if (r->outcome == OUTCOME_EMPTY && wanted)
+			note_empty(s, o->inode);
+		out = local_settle(s, o->inode);
+	}
+	pthread_mutex_unlock(&s->lock);
+	local_release(s, out);
+	/* Removed between the service's making it and our hearing of it. */
+	if (r->outcome == OUTCOME_COMPLETED && !wanted)
+		super_delete_unwanted(s, r->file_id);
+}
+
+/*
+ * "dir/.NAME.XXXXXX" -> "dir/NAME": what to send a temporary name as. NULL when it is none, or no
+ * memory.
+ */
+static char *name_when_renamed(const struct inode *i, const char *path)
+{
+	char target[NAMES_MAX + 1], *hold;
+	size_t dir;
+
+	/* The path of what was removed is empty. */
+	if (!i->parent || !names_temporary(i->name, target))
+		return NULL;
+	dir = strlen(path) - strlen(i->name);
+	hold = malloc(dir + strlen(target) + 1);
+	if (!hold)
+		return NULL;
+	memcpy(hold, path, dir);
+	memcpy(hold + dir, target, strlen(target) + 1);
+	return hold;
+}
+
+static int note_old(struct local *l, const char *file_id)
+{
+	char **grown = realloc(l->olds, (l->olds_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	l->olds = grown;
+	grown[l->olds_count] = strdup(file_id);
+	if (!grown[l->olds_count])
+		return -ENOMEM;
+	l->olds_count++;
+	return 0;
+}
+
+int local_make(struct super *s, struct inode *i, struct staged *st, const struct record *r)
+{
+	struct local *l = calloc(1, sizeof(*l));
+	struct owner *o = calloc(1, sizeof(*o));
+	struct publish_spec spec = { .ended = on_ended,
+				     .deleted = on_deleted,
+				     .release = owner_release };
+	char *path = NULL, *hold = NULL;
+	int err = -ENOMEM;
+
+	if (!l || !o)
+		goto fail;
+	err = inode_path(i, &path);
+	if (err)
+		goto fail;
+	hold = name_when_renamed(i, path);
+	o->s = s;
+	o->inode = i;
+	spec.arg = o;
+	spec.staged = st;
+	spec.purpose = i->purpose;
+	spec.path = path;
+	spec.hold_name = hold;
+	spec.superseded = i->file_id;
+	spec.mode = i->mode;
+	spec.uid = i->uid;
+	spec.gid = i->gid;
+	errno = ENOMEM;
+	l->pub = r ? publish_recover(s->cfg.publisher, &spec, r)
+		   : publish_new(s->cfg.publisher, &spec);
+	if (!l->pub) {
+		err = -errno;
+		goto fail;
+	}
+	/* Without memory they are left, as with keep_old. */
+	for (size_t k = 0; r && k < r->superseded_count; k++)
+		if (api_id_valid(r->superseded[k]))
+			note_old(l, r->superseded[k]);
+	inode_ref(i); /* the owner's */
+	l->st = st;
+	/* Those who opened the File before it had a local side. */
+	for (const struct handle *h = s->handles; h; h = h->next)
+		l->writers += h->inode == i && h->may_write;
+	i->local = l;
+	l->next = s->locals;
+	if (l->next)
+		l->next->pprev = &l->next;
+	l->pprev = &s->locals;
+	s->locals = l;
+	/* Removed meanwhile: whoever has it open may go on, for nobody else. */
+	if (!i->parent)
+		local_drop(l);
+	free(path);
+	free(hold);
+	return 0;
+fail:
+	staged_unref(st);
+	free(path);
+	free(hold);
+	free(o);
+	free(l);
+	return err;
+}
+
+struct local *local_take(struct super *s, struct inode *i)
+{
+	struct local *l = i->local;
+
+	(void)s;
+	i->local = NULL;
+	if (l) {
+		*l->pprev = l->next;
+		if (l->next)
+			l->next->pprev = l->pprev;
+	}
+	return l;
+}
+
+void local_release(struct super *s, struct local *l)
+{
+	(void)s;
+	if (!l)
+		return;
+	/* Nobody has it open: its space is free when rm(1) returns, not when its
+	 * publication has heard of it. */
+	if (l->dropped) {
+		staged_unseal(l->st);
+		staged_truncate(l->st, 0);
+	}
+	publish_unref(l->pub);
+	staged_unref(l->st);
+	free_olds(l);
+	free(l->olds);
+	free(l);
+}
+
+static void to_cache(struct super *s, struct inode *i)
+{
+	char path[PATH_MAX];
+
+	if (!s->cfg.cache_size || !i->file_id ||
+	    cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
+	    staged_give(i->local->st, path)) {
+		/* At once: with the last reader the record could outlive its File. */
+		staged_remove(i->local->st);
+		return;
+	}
+	cache_added(s->cfg.cache, i->file_id, i->bytes);
+}
+
+/* Who has it open reads on from these bytes, whatever it read from before. Under lock. */
+static void leave_to_readers(struct super *s, struct inode *i)
+{
+	for (struct handle *h = i->nopen ? s->handles : NULL; h; h = h->next) {
+		if (h->inode != i || h->st == i->local->st)
+			continue;
+		staged_unref(h->st);
+		h->st = staged_ref(i->local->st);
+	}
+	i->stale_pages = true;
+}
+
+struct local *local_settle(struct super *s, struct inode *i)
+{
+	struct publish_info info;
+	struct local *l = i->local;
+
+	if (!l || l->writers || l->dirty || l->touched)
+		return NULL;
+	if (l->dropped)
+		return i->nopen ? NULL : local_take(s, i);
+	if (l->pristine) {
+		/* Fetched to be changed, and not changed: the File stands. */
+		leave_to_readers(s, i);
+		local_drop(l);
+		return local_take(s, i);
+	}
+	publish_get_info(l->pub, &info);
+	if (info.under_way || info.outcome != OUTCOME_COMPLETED)
+		return NULL;
+	leave_to_readers(s, i);
+	to_cache(s, i);
+	return local_take(s, i);
+}
+
+void local_seal(struct super *s, struct inode *i)
+{
+	struct local *l = i->local;
+	struct publish_info info;
+	char *path, *hold;
+
+	/* What has ended ends once more only when it was reopened. */
+	publish_get_info(l->pub, &info);
+	if (info.outcome == OUTCOME_COMPLETED || info.outcome == OUTCOME_EMPTY)
+		publish_reopen(l->pub);
+	l->dirty = l->touched = l->pristine = false;
+	l->seals++;
+	staged_seal(l->st);
+	path = hold = NULL;
+	if (inode_path(i, &path) == 0)
+		hold = name_when_renamed(i, path);
+	if (!hold || publish_hold(l->pub, hold, s->cfg.hold_timeout_s))
+		publish_seal(l->pub);
+	free(hold);
+	free(path);
+}
+
+int local_renamed(struct inode *i)
+{
+	char *path, *hold;
+	int r = inode_path(i, &path);
+
+	if (r)
+		return r;
+	hold = name_when_renamed(i, path);
+	r = publish_rename(i->local->pub, i->purpose, path, hold);
+	free(hold);
+	free(path);
+	return r;
+}
+
+void local_changed(struct local *l)
+{
+	l->pristine = false;
+	l->dirty = !l->dropped;
+}
+
+int local_reopen(struct local *l)
+{
+	if (!l->dropped && !publish_reopen(l->pub))
+		return -EBUSY;
+	staged_unseal(l->st);
+	/* Whatever comes of it, the next close has to bring it to an end again. */
+	local_changed(l);
+	l->predicted = 0;
+	l->predict_tries = PREDICT_TRIES; /* what is there already is no copy of a source */
+	return 0;
+}
+
+int local_supersede(struct local *l, const char *file_id)
+{
+	int r = publish_supersede(l->pub, file_id);
+
+	return r ? r : note_old(l, file_id);
+}
+
+void local_spare(struct local *l, size_t count)
+{
+	while (l->olds_count > count) {
+		publish_spare(l->pub, l->olds[l->olds_count - 1]);
+		free(l->olds[--l->olds_count]);
+	}
+}
+
+void local_drop(struct local *l)
+{
+	if (l->dropped)
+		return;
+	l->dropped = true;
+	l->dirty = l->touched = l->pristine = false;
+	publish_drop(l->pub);
+}
+
+void local_declare(struct super *s, struct local *l, uint64_t size)
+{
+	(void)s;
+	/* One prediction for one writing: each further one would cost an Upload
+	 * that is thrown away. */
+	if (l->dropped || l->declared || l->predict_tries >= PREDICT_TRIES)
+		return;
+	l->predict_tries = PREDICT_TRIES;
+	l->predicted = size;
+	publish_predict(l->pub, size);
+}
+
+/* Under the lock: is it time to look at what the writer has open? */
+static bool may_predict(struct local *l, uint64_t end)
+{
+	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
+	    end < l->predict_next)
+		return false;
+	l->predict_tries++;
+	l->predict_next = l->predict_next ? l->predict_next * 4 : 1 << 20;
+	return true;
+}
+
+void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid)
+{
+	struct predict_query q = { .tid = tid, .start = start, .end = end, .own_dev = s->dev };
+	struct local *l;
+	struct staged *st;
+	uint64_t size;
+
+	pthread_mutex_lock(&s->lock);
+	l = h->inode->local;
+	if (l && l->predicted && end > l->predicted) {
+		l->predicted = 0;
+		l->predict_tries = PREDICT_TRIES;
+		publish_predict(l->pub, 0);
+	}
+	if (tid <= 0 || !l || !may_predict(l, end)) {
+		pthread_mutex_unlock(&s->lock);
+		return;
+	}
+	st = staged_ref(l->st);
+	pthread_mutex_unlock(&s->lock);
+	q.staged_fd = staged_fd(st);
+	/* With all of it here already there is nothing to be gained. */
+	if (predict_observe(&q, &size) == 0 && size > end && size <= STAGED_SIZE_MAX) {
+		pthread_mutex_lock(&s->lock);
+		l = h->inode->local;
+		if (l && l->st == st && !l->predicted && !l->declared && !l->dropped) {
+			l->predicted = size;
+			publish_predict(l->pub, size);
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+	staged_unref(st);
+}

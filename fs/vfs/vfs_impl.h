@@ -1,0 +1,226 @@
+/*
+ * super_impl: what the super*.c files share. Nobody else includes it.
+ */
+#ifndef UPLOADFS_FS_VFS_VFS_IMPL_H
+#define UPLOADFS_FS_VFS_VFS_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fs/tree/inode.h"
+#include "fs/remote/listing.h"
+#include "fs/tree/names.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/vfs/vfs.h"
+
+#define LOOKUP_AGAIN_MS 1000 /* a name that is not listed is asked for again after this time */
+/* Half a second longer, in which who comes has it asked for and does not wait: see listing.h. */
+#define LOOKUP_BELIEVED_MS (LOOKUP_AGAIN_MS + 500)
+/* a new File may be missing from listings for a while (api.md, U) */
+#define PUBLISH_GRACE_MS 60000
+#define PREDICT_TRIES 6
+#define ASYNC_MAX 1024 /* files under way at once before a close waits in spite of close=async */
+#define GONE_BUCKETS 256
+
+/* The local side of a file: its staged bytes and their publication. Under super.lock. */
+struct local {
+	struct local *next, **pprev; /* all of them */
+	struct staged *st;	     /* referenced */
+	struct publish *pub;	     /* referenced */
+	unsigned writers;	     /* handles open for writing */
+	bool dirty;		     /* written since the last close that published */
+	unsigned seals; /* how often it was closed: tells whether one came in between */
+	bool pristine;	/* the File's content, and nobody has changed it yet */
+	bool touched;	/* made or cut to nothing, and not closed since: perhaps empty */
+	bool killed;	/* a writer was killed: not to be published */
+	unsigned kills; /* how often; see struct handle */
+	/* negative errno of a write that failed and was not made good; or 0 */
+	int spoilt;
+	uint64_t spoilt_at; /* where, in bytes */
+	bool told;	    /* a close had EIO because a writer was killed */
+	bool dropped;	    /* removed: nothing is published any more */
+	unsigned predict_tries;
+	uint64_t predict_next; /* look again once so many bytes are there */
+	uint64_t predicted;    /* 0: no prediction stands */
+	uint64_t declared;     /* by the xattr */
+	char **olds;	       /* Files of entries it was renamed onto: go with it, or before */
+	size_t olds_count;
+};
+
+struct handle {
+	struct super *s;
+	struct handle *next, **pprev; /* all handles, under super.lock */
+	struct inode *inode;	      /* referenced (nref, nopen) */
+	int flags;		      /* open(2)'s */
+	bool may_write;
+	bool direct_io;
+	bool keep_cache;
+	/* under super.lock */
+	bool wrote; /* through this handle, since the last publishing close */
+	/* the local side's when it was opened: a later writer starts anew */
+	unsigned kills;
+	/* the last close that published nothing came from a killed process */
+	bool closer_killed;
+	bool writer_killed;  /* one that had written was killed, whoever closes after it */
+	uint64_t last_owner; /* lock owner of the last write, 0: not told */
+	pid_t last_tid;	     /* the thread that made it */
+	pid_t last_pid;	     /* and its process, 0: not known */
+	struct staged *st;   /* referenced; what it reads when there is no local side any more */
+	struct fetch *fetch; /* or what it reads from the service */
+	int text_fd;	     /* or a text of .uploadfs; -1: none */
+	uint64_t text_size;
+	struct writer *writer; /* NULL when it can't write */
+};
+
+struct super {
+	struct super_config cfg;
+	char *purpose; /* owner of cfg.purpose */
+	dev_t dev;
+	atomic_bool closing; /* no more writers */
+	pthread_mutex_t lock;
+	struct inode *control[SUPER_CONTROLS]; /* NULL: none; set at the start */
+	/* under lock */
+	struct inode_table *table;
+	struct listing *listing;
+	struct handle *handles;
+	struct local *locals;
+	struct dir *dirs;		 /* open directories */
+	struct staging_in *stagings;	 /* super_content.c: content on its way */
+	struct gone *gone[GONE_BUCKETS]; /* super_listing.c */
+	size_t gone_count;
+	bool olds_noted; /* those of each local side are in gone, for one listing */
+};
+
+/* super.c */
+void super_fill(struct super *s, struct inode *i, struct super_entry *ret); /* under lock */
+bool super_is_purpose_writable(struct super *s, const struct inode *dir);   /* under lock */
+/*
+ * What stands between a name and an entry in dir: 0 or -EPERM, -EINVAL, -ENAMETOOLONG. Under
+ * lock.
+ */
+int super_check_new(struct super *s, const struct inode *dir, const char *name);
+
+/* super_byid.c: true when it is a name of .by-id: cb has been or will be called */
+bool super_lookup_special(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
+			  void *arg);
+
+/* super_control.c */
+int super_make_control(struct super *s); /* at the start */
+/* True when it is a file of .uploadfs: cb has been called. */
+bool super_open_control(struct super *s, uint64_t ino, int flags, super_open_cb *cb, void *arg);
+/* fd, size: a handle's text */
+void super_read_control(int fd, uint64_t size, uint64_t off, size_t len, super_read_cb *cb,
+			void *arg);
+
+/* super_meta.c; under lock */
+void super_recall(struct super *s, struct inode *i);   /* what was set on its File */
+void super_remember(struct super *s, struct inode *i); /* a File's attributes, or a directory */
+void super_forget_file(struct super *s, const char *file_id);
+void super_forget_dir(struct super *s, struct inode *dir); /* and those below it */
+void super_remember_tree(struct super *s, struct inode *dir);
+/* From now on dir stays when it becomes empty, also over a remount. */
+void super_keep_dir(struct super *s, struct inode *dir);
+void super_load_dirs(struct super *s);
+
+/*
+ * super_adopt.c: the directory purpose/path, made as needed; NULL: no such purpose here, or no
+ * memory
+ */
+struct inode *super_dir_for_path(struct super *s, const char *purpose, const char *path);
+
+/* super_listing.c */
+void super_apply_listing(void *arg, const struct listing_files *files); /* takes the lock */
+/*
+ * Under lock: i is about to be opened for writing. If it had to leave its name to
+ * a newer File, and nobody has asked for it by another name since, then whoever
+ * opens it knows it by the former one and means that.
+ */
+void super_take_name_back(struct super *s, struct inode *i);
+bool super_is_listed(void *arg, const char *file_id); /* takes the lock */
+/* purpose as a string that lives as long as the process; NULL: no memory, or too many of them. */
+const char *super_purpose_word(const char *purpose);
+int super_make_purposes(struct super *s);
+/*
+ * A File that was deleted or superseded here: a listing that was on its way at
+ * that time must not bring it back. Under lock; without memory it may.
+ */
+void super_note_gone(struct super *s, const char *file_id);
+bool super_is_gone(struct super *s, const char *file_id); /* noted lately; under lock */
+/*
+ * Under lock: an entry of its own that a listing gave that File, which the service
+ * made for a file of ours, or deleted for one, before we heard of it. Not one
+ * with a local side.
+ */
+void super_forget_listed(struct super *s, const char *file_id);
+void super_forget_gone(struct super *s); /* all of them */
+
+/* super_local.c: the local side */
+/*
+ * Makes one for i from st, whose reference is consumed; r: its record when it
+ * was left by an earlier daemon, else NULL. Under lock. The File behind i, if
+ * any, will be superseded.
+ */
+int local_make(struct super *s, struct inode *i, struct staged *st, const struct record *r);
+/* What local_take() took out has to be given to local_release() without the lock. */
+struct local *local_take(struct super *s, struct inode *i);
+void local_release(struct super *s, struct local *l);
+/* Under lock: if nothing needs the local side any more, takes it out and hands it to the cache. */
+struct local *local_settle(struct super *s, struct inode *i);
+/* Closed: seals and publishes. Under lock. */
+void local_seal(struct super *s, struct inode *i);
+/* Under lock: i, which has a local side, is somewhere else now. 0 or negative errno. */
+int local_renamed(struct inode *i);
+/* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
+int local_reopen(struct local *l);
+/* Under lock: something was changed, or is about to be. */
+void local_changed(struct local *l);
+/* Under lock: one more File to go once this one is there, or when it is removed. 0 or -ENOMEM. */
+int local_supersede(struct local *l, const char *file_id);
+/* Under lock, on the publisher thread: of those only the first count. */
+void local_spare(struct local *l, size_t count);
+/* Removes the staged file, cancels its publication. Under lock. */
+void local_drop(struct local *l);
+void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
+void local_declare(struct super *s, struct local *l, uint64_t size); /* under lock */
+
+/* super_content.c: content of a File as a staged file */
+/*
+ * Makes i's local side from its File's content , unless it
+ * has one by then; calls cb. from: what a handle on i reads, or NULL: used when
+ * the File was removed since; -ENOENT where the content is not here. The caller
+ * holds a reference to i (nref) until cb. Takes super.lock itself; cb runs
+ * without it, on any thread.
+ */
+void super_stage_content(struct super *s, struct inode *i, struct fetch *from, super_done_cb *cb,
+			 void *arg);
+/* Ends what is left of them with -EINTR; after the disk workers have ended. */
+void super_end_stagings(struct super *s);
+
+/* super_write.c */
+/*
+ * Under lock: 0 when h may write to its local side now, but for the seal; a
+ * killed writer's file that was opened since is taken over. -EBADF, -EBUSY.
+ * *ret_revived: it was, for handle_not_written().
+ */
+int handle_writable(struct handle *h, bool *ret_revived);
+/* Under lock: nothing came of what h was to do: revived, the file is a killed writer's again. */
+void handle_not_written(struct handle *h, bool revived);
+
+/* super_names.c: deletes a File nobody asked for; what comes of it is logged. Not under lock. */
+void super_delete_unwanted(struct super *s, const char *file_id);
+
+/* super_open.c */
+/* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */
+struct handle *handle_new(struct super *s, struct inode *i, int flags,
+			  struct writer *w /* consumed */);
+void handle_free(struct handle *h); /* takes the lock itself */
+
+/*
+ * One line in the log: which file, what failed, why: text, or with NULL what the errno err means.
+ * Takes super.lock. i is referenced by the caller.
+ */
+void super_log_failed(struct super *s, const struct inode *i, const char *what, int err,
+		      const char *text);
+
+#endif

@@ -1,0 +1,393 @@
+/*
+ * Writing: into the staged file, and the close that publishes it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/vfs/vfs_impl.h"
+#include "fs/proc/writer.h"
+#include "net/base/clock.h"
+
+int handle_writable(struct handle *h, bool *ret_revived)
+{
+	struct local *l = h->inode->local;
+
+	*ret_revived = false;
+	if (!h->may_write)
+		return -EBADF;
+	if (!l)
+		return -EBUSY; /* its File's content has to come first */
+	/* A killed writer's file that somebody else opened since and writes:
+	 * theirs to finish. */
+	if (l->killed && h->kills == l->kills) {
+		if (!publish_reopen(l->pub))
+			return -EBUSY;
+		l->killed = false;
+		*ret_revived = true;
+	}
+	return 0;
+}
+
+void handle_not_written(struct handle *h, bool revived)
+{
+	if (revived)
+		h->inode->local->killed = true;
+}
+
+int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd)
+{
+	struct local *l;
+	bool revived;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	l = h->inode->local;
+	r = handle_writable(h, &revived);
+	if (!r) {
+		r = staged_write_begin(l->st, off, len, ret_fd);
+		if (r == -EBUSY && local_reopen(l) == 0)
+			r = staged_write_begin(l->st, off, len, ret_fd);
+	}
+	/* Now, not when it ends: a close that comes in between waits for these
+	 * bytes and publishes them. */
+	if (!r) {
+		h->wrote = true;
+		local_changed(l);
+	} else {
+		handle_not_written(h, revived);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+/* Now, as it waits for the reply: later it may be gone, and its lock owner another process's. */
+static void note_process(struct super *s, struct handle *h, pid_t tid)
+{
+	pid_t pid = writer_process(tid);
+
+	pthread_mutex_lock(&s->lock);
+	if (h->last_tid == tid)
+		h->last_pid = pid;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
+		     const struct super_caller *who, uint64_t lock_owner)
+{
+	struct inode *i = h->inode;
+	bool other;
+
+	/* The local side stays as long as a handle that may write is open. */
+	staged_write_end(i->local->st, off, len, done);
+	pthread_mutex_lock(&s->lock);
+	i->mtime = clock_wall_ts();
+	i->has_mtime = true;
+	h->last_owner = lock_owner;
+	other = h->last_tid != who->tid;
+	if (other)
+		h->last_pid = 0;
+	h->last_tid = who->tid;
+	/* The bytes that failed before are there now. */
+	if (done && off <= i->local->spoilt_at && i->local->spoilt_at < off + done)
+		i->local->spoilt = 0;
+	writer_note_owner(h->writer, lock_owner);
+	pthread_mutex_unlock(&s->lock);
+	if (other)
+		note_process(s, h, who->tid);
+	if (done)
+		local_predict(s, h, off, off + done, who->tid);
+}
+
+void super_write_failed(struct super *s, struct handle *h, uint64_t off, int err)
+{
+	struct local *l;
+
+	pthread_mutex_lock(&s->lock);
+	l = h->inode->local;
+	if (l && !l->dropped && h->may_write) {
+		h->wrote = true;
+		l->dirty = true;
+		l->spoilt = err;
+		l->spoilt_at = off;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+struct waiting {
+	struct publish_wait w; /* first: what super_wait_cancel() cancels */
+	struct super *s;
+	bool cancelled; /* before it waited; under super.lock */
+	super_done_cb *cb;
+	void *arg;
+};
+
+static void waiting_over(void *arg, int err)
+{
+	struct waiting *w = arg;
+
+	w->cb(w->arg, err);
+	free(w);
+}
+
+static struct waiting *waiting_new(enum publish_until until, super_done_cb *cb, void *arg)
+{
+	struct waiting *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->w.until = until;
+	w->w.cb = waiting_over;
+	w->w.arg = w;
+	w->cb = cb;
+	w->arg = arg;
+	return w;
+}
+
+struct super_wait *super_wait_new(struct super *s)
+{
+	struct waiting *w = waiting_new(UNTIL_ENDED, NULL, NULL);
+
+	if (w)
+		w->s = s;
+	return (struct super_wait *)w;
+}
+
+bool super_wait_cancel(struct super_wait *sw)
+{
+	struct waiting *w = (struct waiting *)sw;
+	bool waits;
+
+	pthread_mutex_lock(&w->s->lock);
+	waits = w->w.p != NULL;
+	w->cancelled = true;
+	pthread_mutex_unlock(&w->s->lock);
+	if (!waits || !publish_wait_cancel(&w->w))
+		return false;
+	free(w);
+	return true;
+}
+
+static void writable_again(void *arg, int err)
+{
+	struct waiting *w = arg;
+
+	/*
+	 * The outcome is for those who closed it; but -EINTR: nothing will be published any more.
+	 */
+	w->cb(w->arg, err == -EINTR ? err : 0);
+	free(w);
+}
+
+/* A handle keeps its inode, so no further reference is needed until the callback. */
+static void content_staged(void *arg, int err)
+{
+	struct waiting *w = arg;
+
+	w->cb(w->arg, err);
+	free(w);
+}
+
+void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, void *arg)
+{
+	struct waiting *w = waiting_new(UNTIL_WRITABLE, cb, arg);
+	bool has_local;
+
+	if (!w) {
+		cb(arg, -ENOMEM);
+		return;
+	}
+	w->w.cb = writable_again;
+	pthread_mutex_lock(&s->lock);
+	has_local = h->inode->local != NULL;
+	if (has_local)
+		publish_wait(h->inode->local->pub, &w->w);
+	pthread_mutex_unlock(&s->lock);
+	if (!has_local)
+		super_stage_content(s, h->inode, h->fetch, content_staged, w);
+}
+
+int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len)
+{
+	unsigned seals = 0;
+	struct local *l;
+	uint64_t before;
+	bool revived;
+	int r = staged_check_fallocate(mode, off, len);
+
+	/* Before the content is fetched for nothing. */
+	if (r)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	l = h->inode->local;
+	r = handle_writable(h, &revived);
+	if (!r)
+		seals = l->seals;
+	pthread_mutex_unlock(&s->lock);
+	if (r)
+		return r;
+	/* The local side stays as long as a handle that may write is open. */
+	before = staged_size(l->st);
+	r = staged_fallocate(l->st, mode, off, len);
+	if (r == -EBUSY) {
+		pthread_mutex_lock(&s->lock);
+		r = local_reopen(l);
+		seals = l->seals;
+		pthread_mutex_unlock(&s->lock);
+		if (r == 0)
+			r = staged_fallocate(l->st, mode, off, len);
+	}
+	pthread_mutex_lock(&s->lock);
+	if (r) {
+		handle_not_written(h, revived && !l->dirty && l->seals == seals);
+		goto out;
+	}
+	h->wrote = true;
+	h->inode->mtime = clock_wall_ts();
+	h->inode->has_mtime = true;
+	/* Closed since: then it is in what that close publishes. */
+	if (l->seals == seals)
+		local_changed(l);
+	/* rsync --preallocate keeps the size and asks for a byte less than it
+	 * will write: that is no declaration. */
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > before)
+		local_declare(s, l, off + len);
+out:
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int super_fsync(struct super *s, struct handle *h)
+{
+	struct staged *st;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	st = h->inode->local ? staged_ref(h->inode->local->st) : NULL;
+	pthread_mutex_unlock(&s->lock);
+	if (!st)
+		return 0;
+	r = staged_sync(st);
+	if (!r)
+		r = staged_sync_record(st);
+	staged_unref(st);
+	/* Removed, or a File by now: then the record has done its duty. */
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- close ---- */
+
+enum close_kind {
+	CLOSE_NOTHING, /* publishes nothing, 0 or a sticky error */
+	CLOSE_JOINS,   /* waits for what another close began */
+	CLOSE_ENDS     /* ends the writing */
+};
+
+/* Is close() over when the bytes are safe here, before the File exists? Under lock. */
+static bool closes_early(struct super *s, const struct inode *i)
+{
+	char target[NAMES_MAX + 1];
+	struct publisher_counts counts;
+
+	if (names_temporary(i->name, target))
+		return true;
+	if (!s->cfg.close_async)
+		return false;
+	/* Beyond that a closer waits for its own file: so the line can't grow without bound. */
+	publisher_get_counts(s->cfg.publisher, &counts);
+	return counts.active < ASYNC_MAX;
+}
+
+/* Under lock. */
+static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
+{
+	struct local *l = h->inode->local;
+	struct publish_info info;
+
+	*ret_err = 0;
+	if (!l || l->dropped || !opener)
+		return CLOSE_NOTHING;
+	if (l->spoilt) {
+		/* Bytes are missing: what is there is no File. */
+		*ret_err = l->spoilt;
+		return CLOSE_NOTHING;
+	}
+	if (l->dirty) {
+		if (!l->killed)
+			return CLOSE_ENDS;
+		/* Half of it is by a writer that was killed. */
+		*ret_err = -EIO;
+		l->told = true;
+		return CLOSE_NOTHING;
+	}
+	publish_get_info(l->pub, &info);
+	if (info.under_way)
+		return CLOSE_JOINS;
+	/* A second close of what could not be published still says so. */
+	if (info.outcome == OUTCOME_FAILED && !l->touched)
+		*ret_err = info.err;
+	return CLOSE_NOTHING;
+}
+
+/* Was the last write of this handle by the process of thread tid, which is pid? Under lock. */
+static bool wrote_last(const struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
+{
+	if (!h->last_owner || h->last_tid == tid)
+		return h->last_tid == tid;
+	/* The kernel gives the owner of a process that has ended to another one. */
+	return h->last_owner == lock_owner && (!pid || !h->last_pid || h->last_pid == pid);
+}
+
+void super_flush(struct super *s, struct handle *h, const struct super_caller *who,
+		 uint64_t lock_owner, struct super_wait *wait, super_done_cb *cb, void *arg)
+{
+	struct waiting *w = (struct waiting *)wait;
+	enum close_kind kind;
+	bool opener, killed;
+	pid_t pid = 0;
+	int err = 0;
+
+	if (!h->may_write) {
+		cb(arg, 0);
+		free(w);
+		return;
+	}
+	opener = writer_is_opener(h->writer, who->tid, lock_owner);
+	killed = writer_fate(h->writer, who->tid) == WRITER_KILLED;
+	if (killed)
+		pid = writer_process(who->tid);
+	pthread_mutex_lock(&s->lock);
+	h->closer_killed = killed && h->wrote;
+	/* A shell goes on after its child was killed: the file is half-written all
+	 * the same. One that only inherited the descriptor means nothing. */
+	if (h->closer_killed && wrote_last(h, who->tid, pid, lock_owner))
+		h->writer_killed = true;
+	kind = CLOSE_NOTHING;
+	if (!h->closer_killed && !h->writer_killed)
+		kind = judge_close(h, opener, &err);
+	else if (!h->closer_killed && opener) {
+		err = -EIO;
+		if (h->inode->local)
+			h->inode->local->told = true;
+	}
+	if (kind == CLOSE_ENDS) {
+		h->wrote = false;
+		local_seal(s, h->inode);
+	}
+	if (kind != CLOSE_NOTHING && w->cancelled) {
+		kind = CLOSE_NOTHING;
+		err = -EINTR;
+	}
+	if (kind != CLOSE_NOTHING) {
+		w->w.until = closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED;
+		w->cb = cb;
+		w->arg = arg;
+		publish_wait(h->inode->local->pub, &w->w);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (kind == CLOSE_NOTHING) {
+		cb(arg, err);
+		free(w);
+	}
+}

@@ -1,0 +1,426 @@
+/*
+ * Extended attributes user.upload.*: what became of a file, in words and ids.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/vfs/vfs_impl.h"
+#include "net/api/api.h"
+
+#define PREFIX "user.upload."
+
+/* What the attributes of one file are made from: copies, so that no lock is needed. */
+struct facts {
+	bool local, has_id, dirty;
+	struct publish_info info;
+	char file_id[128], upload_id[128], md5[33];
+	unsigned parts;
+	char *name; /* of the File that it is, or will be */
+	const char *purpose;
+	uint64_t bytes;
+	int64_t created_at, expires_at;
+};
+
+static void copy_published(struct facts *f, const struct inode *i)
+{
+	if (!i->published)
+		return;
+	memcpy(f->md5, i->published->md5, sizeof(f->md5));
+	f->parts = i->published->parts;
+	if (i->published->upload_id)
+		snprintf(f->upload_id, sizeof(f->upload_id), "%s", i->published->upload_id);
+}
+
+/* A File may be shown under another name than its own; what is published gets the entry's. */
+static int take_name(struct facts *f, const struct inode *i)
+{
+	if (f->dirty || !i->filename)
+		return inode_path(i, &f->name);
+	f->name = strdup(i->filename);
+	return f->name ? 0 : -ENOMEM;
+}
+
+/* Under lock. 0, -ENODATA for what is no file, -ENOMEM. */
+static int gather(const struct inode *i, struct facts *f)
+{
+	memset(f, 0, sizeof(*f));
+	if (i->kind != INODE_FILE || i->special)
+		return -ENODATA;
+	f->purpose = i->purpose;
+	f->bytes = i->bytes;
+	f->created_at = i->created_at;
+	f->expires_at = i->expires_at;
+	if (i->local) {
+		f->local = true;
+		f->bytes = staged_size(i->local->st);
+		publish_get_info(i->local->pub, &f->info);
+		memcpy(f->upload_id, f->info.upload_id, sizeof(f->upload_id));
+		memcpy(f->md5, f->info.md5, sizeof(f->md5));
+		f->dirty = i->local->dirty || f->info.outcome != OUTCOME_COMPLETED;
+	} else {
+		f->info.status = "completed";
+	}
+	if (!f->dirty) {
+		copy_published(f, i);
+		if (i->file_id)
+			snprintf(f->file_id, sizeof(f->file_id), "%s", i->file_id);
+	}
+	return take_name(f, i);
+}
+
+typedef int value_fn(const struct facts *f, char *buf, size_t size); /* length, 0: no value */
+
+static int text(char *buf, size_t size, const char *s)
+{
+	int n = snprintf(buf, size, "%s", s ? s : "");
+
+	return n < 0 ? 0 : (size_t)n < size ? n : (int)size - 1;
+}
+
+static int value_file_id(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->file_id);
+}
+
+static int value_upload_id(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->upload_id);
+}
+
+static int value_status(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->info.status);
+}
+
+static int value_bytes(const struct facts *f, char *buf, size_t size)
+{
+	return snprintf(buf, size, "%" PRIu64, f->bytes);
+}
+
+static int value_md5(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->md5);
+}
+
+static int value_parts(const struct facts *f, char *buf, size_t size)
+{
+	if (f->local && f->info.parts_total)
+		return snprintf(buf, size, "%u/%u", f->info.parts_done, f->info.parts_total);
+	return f->parts ? snprintf(buf, size, "%u/%u", f->parts, f->parts) : 0;
+}
+
+static int value_filename(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->name);
+}
+
+static int value_purpose(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->purpose);
+}
+
+static int value_mime(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, api_mime_type(f->name));
+}
+
+static int value_created(const struct facts *f, char *buf, size_t size)
+{
+	return f->file_id[0] ? snprintf(buf, size, "%" PRId64, f->created_at) : 0;
+}
+
+static int value_expires(const struct facts *f, char *buf, size_t size)
+{
+	return f->file_id[0] && f->expires_at ? snprintf(buf, size, "%" PRId64, f->expires_at) : 0;
+}
+
+static int value_error(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->info.error);
+}
+
+static int value_request_id(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->info.request_id);
+}
+
+static const struct {
+	const char *name;
+	value_fn *value;
+} attributes[] = {
+	{ "file_id", value_file_id },
+	{ "upload_id", value_upload_id },
+	{ "status", value_status },
+	{ "bytes", value_bytes },
+	{ "md5", value_md5 },
+	{ "parts", value_parts },
+	{ "filename", value_filename },
+	{ "purpose", value_purpose },
+	{ "mime_type", value_mime },
+	{ "created_at", value_created },
+	{ "expires_at", value_expires },
+	{ "error", value_error },
+	{ "request_id", value_request_id },
+};
+
+#define ATTRIBUTES (sizeof(attributes) / sizeof(attributes[0]))
+
+struct asking {
+	struct publish_wait w; /* first */
+	struct super *s;
+	uint64_t ino;
+	super_xattr_cb *cb;
+	void *arg;
+	unsigned which;
+};
+
+static int facts_of(struct super *s, uint64_t ino, struct facts *f)
+{
+	struct inode *i;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	r = i ? gather(i, f) : -ENOENT;
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+static void answer(struct super *s, uint64_t ino, unsigned which, super_xattr_cb *cb, void *arg)
+{
+	char buf[65536];
+	struct facts f;
+	int n, r = facts_of(s, ino, &f);
+
+	if (r) {
+		cb(arg, r, NULL, 0);
+		return;
+	}
+	n = attributes[which].value(&f, buf, sizeof(buf));
+	free(f.name);
+	cb(arg, n > 0 ? 0 : -ENODATA, buf, n > 0 ? (size_t)n : 0);
+}
+
+static void answer_later(void *arg, int err)
+{
+	struct asking *a = arg;
+
+	(void)err; /* then there is no File, and so no value */
+	answer(a->s, a->ino, a->which, a->cb, a->arg);
+	free(a);
+}
+
+/* Whoever asks for the File ID wants the answer, not the moment. True: cb will be called. */
+static bool wait_for_end(struct super *s, uint64_t ino, unsigned which, super_xattr_cb *cb,
+			 void *arg)
+{
+	struct asking *a = calloc(1, sizeof(*a));
+	struct publish_info info;
+	struct inode *i;
+	bool waits = false;
+
+	if (!a)
+		return false;
+	*a = (struct asking){ .s = s,
+			      .ino = ino,
+			      .cb = cb,
+			      .arg = arg,
+			      .which = which,
+			      .w = { .until = UNTIL_ENDED, .cb = answer_later, .arg = a } };
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	if (i && i->local) {
+		publish_get_info(i->local->pub, &info);
+		/* One that is held waits for a rename, which may wait for us. */
+		waits = info.under_way && strcmp(info.status, "held") != 0;
+		if (waits)
+			publish_wait(i->local->pub, &a->w);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (!waits)
+		free(a);
+	return waits;
+}
+
+void super_getxattr(struct super *s, uint64_t ino, const char *name, super_xattr_cb *cb, void *arg)
+{
+	size_t k = ATTRIBUTES;
+
+	if (!strncmp(name, PREFIX, strlen(PREFIX)))
+		for (k = 0; k < ATTRIBUTES; k++)
+			if (!strcmp(name + strlen(PREFIX), attributes[k].name))
+				break;
+	if (k == ATTRIBUTES) {
+		cb(arg, -ENODATA, NULL, 0);
+		return;
+	}
+	if (attributes[k].value == value_file_id && wait_for_end(s, ino, (unsigned)k, cb, arg))
+		return;
+	answer(s, ino, (unsigned)k, cb, arg);
+}
+
+void super_listxattr(struct super *s, uint64_t ino, super_xattr_cb *cb, void *arg)
+{
+	char names[ATTRIBUTES * 40], value[65536];
+	struct facts f;
+	size_t len = 0;
+	int r = facts_of(s, ino, &f);
+
+	if (r == -ENODATA) {
+		cb(arg, 0, "", 0);
+		return;
+	}
+	if (r) {
+		cb(arg, r, NULL, 0);
+		return;
+	}
+	for (size_t k = 0; k < ATTRIBUTES; k++)
+		if (attributes[k].value(&f, value, sizeof(value)) > 0)
+			len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", PREFIX,
+						attributes[k].name) +
+			       1;
+	free(f.name);
+	cb(arg, 0, names, len);
+}
+
+/* ---- setxattr ---- */
+
+static int parse_u64(const char *s, uint64_t max, uint64_t *ret)
+{
+	char *end;
+	unsigned long long v;
+
+	errno = 0;
+	v = strtoull(s, &end, 10);
+	if (errno || end == s || *end || s[0] == '-' || v == 0 || v > max)
+		return -EINVAL;
+	*ret = v;
+	return 0;
+}
+
+struct setting {
+	struct publish_wait w; /* first */
+	super_done_cb *cb;
+	void *arg;
+};
+
+static void set_over(void *arg, int err)
+{
+	struct setting *t = arg;
+
+	t->cb(t->arg, err);
+	free(t);
+}
+
+/* user.upload.publish: what failed, was aborted or is held, as it stands. Under lock. */
+static int set_publish(struct super *s, struct inode *i, const char *v, struct setting *t)
+{
+	struct local *l = i->local;
+	struct publish_info info;
+
+	if (strcmp(v, "1"))
+		return -EINVAL;
+	t->w.until = s->cfg.close_async ? UNTIL_DURABLE : UNTIL_ENDED;
+	publish_get_info(l->pub, &info);
+	if (info.outcome == OUTCOME_COMPLETED || (info.under_way && strcmp(info.status, "held"))) {
+		publish_wait(l->pub, &t->w); /* is done, or being done */
+		return 1;
+	}
+	l->killed = l->dirty = l->touched = l->pristine = false;
+	l->seals++;
+	l->spoilt = 0;
+	l->told = false;
+	l->declared = 0;
+	publish_declare(l->pub, 0);
+	staged_seal(l->st);
+	publish_seal(l->pub);
+	publish_wait(l->pub, &t->w);
+	return 1;
+}
+
+static bool is_settable(const char *name)
+{
+	static const char *const names[] = { "size", "mime_type", "expires_after", "publish" };
+
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+		if (!strcmp(name, names[k]))
+			return true;
+	return false;
+}
+
+/* Under lock. 0: done; 1: t's callback will come; negative errno. */
+static int set(struct super *s, struct inode *i, const char *name, const char *v, struct setting *t)
+{
+	struct local *l = i->local;
+	uint64_t n;
+	int r = 0;
+
+	if (!l || l->dropped)
+		return -EPERM; /* a File can't be changed any more */
+	if (!strcmp(name, "publish"))
+		return set_publish(s, i, v, t);
+	if (!strcmp(name, "size")) {
+		r = parse_u64(v, STAGED_SIZE_MAX, &n);
+		if (r == -EINVAL && parse_u64(v, UINT64_MAX, &n) == 0)
+			r = -EFBIG;
+		if (!r) {
+			l->declared = n;
+			publish_declare(l->pub, n);
+		}
+	} else if (!strcmp(name, "mime_type")) {
+		if (!strchr(v, '/') || strlen(v) > 127)
+			return -EINVAL;
+		publish_set_mime(l->pub, v);
+	} else {
+		/* expires_after, within what the API allows (D) */
+		r = parse_u64(v, 2592000, &n);
+		if (!r && n < 3600)
+			r = -EINVAL;
+		if (!r)
+			publish_set_expiry(l->pub, n);
+	}
+	return r;
+}
+
+void super_setxattr(struct super *s, uint64_t ino, const char *name, const char *value, size_t len,
+		    super_done_cb *cb, void *arg)
+{
+	struct setting *t;
+	struct inode *i;
+	char v[256];
+	int r;
+
+	/* Before its value is looked at: mv and cp -a pass over this errno alone. */
+	if (strncmp(name, PREFIX, strlen(PREFIX)) || !is_settable(name + strlen(PREFIX))) {
+		cb(arg, -EOPNOTSUPP);
+		return;
+	}
+	if (len >= sizeof(v) || memchr(value, '\0', len)) {
+		cb(arg, -EINVAL);
+		return;
+	}
+	memcpy(v, value, len);
+	v[len] = '\0';
+	t = calloc(1, sizeof(*t));
+	if (!t) {
+		cb(arg, -ENOMEM);
+		return;
+	}
+	t->cb = cb;
+	t->arg = arg;
+	t->w.cb = set_over;
+	t->w.arg = t;
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	r = !i			    ? -ENOENT
+	    : i->kind != INODE_FILE ? -EOPNOTSUPP
+				    : set(s, i, name + strlen(PREFIX), v, t);
+	pthread_mutex_unlock(&s->lock);
+	if (r <= 0) {
+		free(t);
+		cb(arg, r);
+	}
+}

@@ -1,0 +1,188 @@
+#include "fs/work/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define HASHER_THREADS_MAX 8
+#define HASHER_STACK (2UL << 20) /* bytes; jobs keep their read buffer on the stack */
+
+struct hasher {
+	pthread_mutex_t lock;
+	pthread_cond_t work;	      /* something was queued, or stop */
+	pthread_cond_t idle;	      /* a job that is being removed has stopped running */
+	struct hash_job *head, *tail; /* lock */
+	bool stop;		      /* lock */
+	unsigned threads;	      /* started; written before and after they run only */
+	pthread_t thread[HASHER_THREADS_MAX];
+};
+
+/* Under the lock. */
+static void push(struct hasher *h, struct hash_job *job)
+{
+	job->next = NULL;
+	job->queued = true;
+	if (h->tail)
+		h->tail->next = job;
+	else
+		h->head = job;
+	h->tail = job;
+	pthread_cond_signal(&h->work);
+}
+
+/* Under the lock; the queue is not empty. */
+static struct hash_job *pop(struct hasher *h)
+{
+	struct hash_job *job = h->head;
+
+	h->head = job->next;
+	if (!h->head)
+		h->tail = NULL;
+	job->next = NULL;
+	job->queued = false;
+	return job;
+}
+
+/* Under the lock. */
+static void unlink_job(struct hasher *h, struct hash_job *job)
+{
+	struct hash_job **at, *prev = NULL;
+
+	for (at = &h->head; *at; prev = *at, at = &(*at)->next) {
+		if (*at != job)
+			continue;
+		*at = job->next;
+		if (h->tail == job)
+			h->tail = prev;
+		job->next = NULL;
+		job->queued = false;
+		return;
+	}
+}
+
+static void *worker(void *arg)
+{
+	struct hasher *h = arg;
+	struct hash_job *job;
+	bool more;
+
+	pthread_mutex_lock(&h->lock);
+	for (;;) {
+		while (!h->head && !h->stop)
+			pthread_cond_wait(&h->work, &h->lock);
+		if (h->stop)
+			break;
+		job = pop(h);
+		job->running = true;
+		job->again = false;
+		pthread_mutex_unlock(&h->lock);
+		more = job->run(job);
+		pthread_mutex_lock(&h->lock);
+		job->running = false;
+		/* The remover frees the job as soon as it sees it idle. */
+		if (job->removing)
+			pthread_cond_broadcast(&h->idle);
+		else if (more || job->again)
+			push(h, job);
+		else if (job->ended) {
+			pthread_mutex_unlock(&h->lock);
+			job->ended(job);
+			pthread_mutex_lock(&h->lock);
+		}
+	}
+	pthread_mutex_unlock(&h->lock);
+	return NULL;
+}
+
+static int start_threads(struct hasher *h, unsigned threads)
+{
+	pthread_attr_t attr;
+	int rc;
+
+	rc = pthread_attr_init(&attr);
+	if (rc)
+		return -rc;
+	rc = pthread_attr_setstacksize(&attr, HASHER_STACK);
+	while (!rc && h->threads < threads) {
+		rc = pthread_create(&h->thread[h->threads], &attr, worker, h);
+		if (!rc)
+			h->threads++;
+	}
+	pthread_attr_destroy(&attr);
+	return -rc;
+}
+
+int hasher_new(unsigned threads, struct hasher **ret)
+{
+	struct hasher *h;
+	int rc;
+
+	if (threads < 1 || threads > HASHER_THREADS_MAX)
+		return -EINVAL;
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_cond_init(&h->work, NULL);
+	pthread_cond_init(&h->idle, NULL);
+	rc = start_threads(h, threads);
+	if (rc) {
+		hasher_free(h);
+		return rc;
+	}
+	*ret = h;
+	return 0;
+}
+
+void hasher_free(struct hasher *h)
+{
+	unsigned i;
+
+	if (!h)
+		return;
+	pthread_mutex_lock(&h->lock);
+	h->stop = true;
+	pthread_cond_broadcast(&h->work);
+	pthread_mutex_unlock(&h->lock);
+	for (i = 0; i < h->threads; i++)
+		pthread_join(h->thread[i], NULL);
+	pthread_cond_destroy(&h->idle);
+	pthread_cond_destroy(&h->work);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+void hasher_queue(struct hasher *h, struct hash_job *job)
+{
+	pthread_mutex_lock(&h->lock);
+	if (job->removing)
+		;
+	else if (job->running)
+		job->again = true;
+	else if (!job->queued)
+		push(h, job);
+	pthread_mutex_unlock(&h->lock);
+}
+
+void hasher_remove(struct hasher *h, struct hash_job *job)
+{
+	pthread_mutex_lock(&h->lock);
+	job->removing = true;
+	if (job->queued)
+		unlink_job(h, job);
+	while (job->running)
+		pthread_cond_wait(&h->idle, &h->lock);
+	job->removing = false;
+	pthread_mutex_unlock(&h->lock);
+}
+
+unsigned hasher_length(struct hasher *h)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&h->lock);
+	for (const struct hash_job *job = h->head; job; job = job->next)
+		n++;
+	pthread_mutex_unlock(&h->lock);
+	return n;
+}

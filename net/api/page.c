@@ -1,0 +1,302 @@
+/*
+ * A page of GET /files. It is the one reply that is large, megabytes of small objects, so
+ * it is read without a tree. What is checked is the same as in api_json.c.
+ */
+#include "net/api/json.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/base/json_scan.h"
+
+#define FILE_MIN 160		      /* bytes of text of a File, but for odd ones */
+#define ID_SLICE_MAX (6 * API_ID_MAX) /* an id with each character escaped */
+
+enum field { ID, FILENAME, PURPOSE, BYTES, CREATED_AT, EXPIRES_AT, STATUS, FIELDS };
+
+/* The members of an object that matter. Of two that are called the same the first counts. */
+struct members {
+	struct json_value v[FIELDS];
+};
+
+struct page_reader {
+	struct json_scan scan;
+	struct api_file *files;
+	size_t count, room, skipped;
+	char *text; /* their strings, one behind the other; as large as all of them can be */
+	char *text_at;
+	struct json_value last; /* id of the last entry, good or not */
+	struct json_value last_id, has_more;
+	bool has_data;
+	int err; /* -ENOMEM */
+};
+
+static const struct word {
+	const char *s;
+	size_t len;
+} words[FIELDS] = {
+	[ID] = { "id", 2 },
+	[FILENAME] = { "filename", 8 },
+	[PURPOSE] = { "purpose", 7 },
+	[BYTES] = { "bytes", 5 },
+	[CREATED_AT] = { "created_at", 10 },
+	[EXPIRES_AT] = { "expires_at", 10 },
+	[STATUS] = { "status", 6 },
+};
+
+static enum field odd_field_of(const struct json_slice *key)
+{
+	int f = 0;
+
+	while (f < FIELDS && !json_slice_is(key, words[f].s, words[f].len))
+		f++;
+	return (enum field)f;
+}
+
+/* The only one that it can be, by its length. */
+static enum field candidate(const struct json_slice *key)
+{
+	switch (key->len) {
+	case 2:
+		return ID;
+	case 5:
+		return BYTES;
+	case 6:
+		return STATUS;
+	case 7:
+		return PURPOSE;
+	case 8:
+		return FILENAME;
+	case 10:
+		return *key->s == 'c' ? CREATED_AT : EXPIRES_AT;
+	default:
+		return FIELDS;
+	}
+}
+
+static enum field field_of(const struct json_slice *key)
+{
+	enum field f = candidate(key);
+
+	if (key->escaped)
+		return odd_field_of(key);
+	return f < FIELDS && !memcmp(key->s, words[f].s, key->len) ? f : FIELDS;
+}
+
+/* Reads the object that was opened. */
+static void read_members(struct json_scan *s, struct members *ret)
+{
+	struct json_value other;
+	struct json_slice key;
+	enum field f;
+
+	for (f = 0; f < FIELDS; f++)
+		ret->v[f].kind = JSON_NONE;
+	while (json_scan_key(s, &key)) {
+		f = field_of(&key);
+		json_scan_value(s, f < FIELDS && ret->v[f].kind == JSON_NONE ? &ret->v[f] : &other);
+	}
+}
+
+static bool is_string(const struct json_value *v, const char *word, size_t len)
+{
+	return v->kind == JSON_STRING && json_slice_is(&v->str, word, len);
+}
+
+/* Azure lists what was deleted for a while. */
+static bool is_deleted(const struct members *m)
+{
+	return is_string(&m->v[STATUS], "deleting", 8) || is_string(&m->v[STATUS], "deleted", 7);
+}
+
+/* A copy of v behind the strings that are kept already; NULL: it is no string. */
+static const char *put(const struct json_value *v, char **at, size_t *ret_len)
+{
+	char *copy = *at;
+
+	if (v->kind != JSON_STRING)
+		return NULL;
+	*ret_len = json_slice_copy(&v->str, copy);
+	*at += *ret_len + 1;
+	return copy;
+}
+
+static const char *put_id(const struct json_value *v, char **at)
+{
+	size_t len;
+	const char *id = NULL;
+
+	if (v->kind == JSON_STRING && v->str.len <= ID_SLICE_MAX)
+		id = put(v, at, &len);
+	return id && api_id_valid(id) ? id : NULL;
+}
+
+/* dflt -1: there has to be one. */
+static bool get_time(const struct json_value *v, int64_t dflt, int64_t *ret)
+{
+	if (v->kind == JSON_NONE || v->kind == JSON_NULL) {
+		*ret = dflt;
+		return dflt >= 0;
+	}
+	if (!v->is_integer || v->integer < 0 || v->integer > API_TIME_MAX)
+		return false;
+	*ret = v->integer;
+	return true;
+}
+
+/* False: it is no File that can be shown. *at: where its strings go, and end. */
+static bool file_from(const struct members *m, struct api_file *ret, char **at)
+{
+	const struct json_value *bytes = &m->v[BYTES];
+	size_t len = 0;
+
+	ret->id = put_id(&m->v[ID], at);
+	ret->filename = put(&m->v[FILENAME], at, &len);
+	ret->purpose = put_id(&m->v[PURPOSE], at);
+	if (!ret->id || !ret->filename || len > API_FILENAME_MAX || !ret->purpose)
+		return false;
+	ret->bytes = 0;
+	ret->bytes_unknown = bytes->kind == JSON_NULL;
+	if (bytes->kind != JSON_NONE && !ret->bytes_unknown) {
+		if (!bytes->is_integer || bytes->integer < 0)
+			return false;
+		ret->bytes = (uint64_t)bytes->integer;
+	}
+	return get_time(&m->v[CREATED_AT], -1, &ret->created_at) &&
+	       get_time(&m->v[EXPIRES_AT], 0, &ret->expires_at);
+}
+
+static bool grow(struct page_reader *r)
+{
+	size_t room = 2 * r->room + (size_t)(r->scan.end - r->scan.at) / FILE_MIN + 1;
+	struct api_file *files = realloc(r->files, room * sizeof(*files));
+
+	if (!files) {
+		r->err = -ENOMEM;
+		return false;
+	}
+	r->files = files;
+	r->room = room;
+	return true;
+}
+
+static void take_file(struct page_reader *r, const struct members *m)
+{
+	char *at = r->text_at;
+
+	if (is_deleted(m) || (r->count == r->room && !grow(r)))
+		return;
+	if (file_from(m, &r->files[r->count], &at)) {
+		r->count++;
+		r->text_at = at;
+	} else {
+		r->skipped++;
+	}
+}
+
+/* The entries of the list that was opened. */
+static void read_entries(struct page_reader *r)
+{
+	struct json_value other;
+	struct members m;
+
+	while (json_scan_item(&r->scan) && !r->err) {
+		r->last.kind = JSON_NONE;
+		if (!json_scan_open(&r->scan, '{')) {
+			json_scan_value(&r->scan, &other);
+			r->skipped++;
+			continue;
+		}
+		read_members(&r->scan, &m);
+		if (r->scan.err)
+			return;
+		take_file(r, &m);
+		r->last = m.v[ID];
+	}
+}
+
+/* Of two members of one name the first counts, here as well. */
+static void read_page(struct page_reader *r)
+{
+	struct json_value other, *v;
+	struct json_slice key;
+	bool data = false;
+
+	while (json_scan_key(&r->scan, &key) && !r->err) {
+		v = &other;
+		if (json_slice_is(&key, "data", 4) && !data) {
+			data = true;
+			r->has_data = json_scan_open(&r->scan, '[');
+			if (r->has_data) {
+				read_entries(r);
+				continue;
+			}
+		} else if (json_slice_is(&key, "last_id", 7) && r->last_id.kind == JSON_NONE) {
+			v = &r->last_id;
+		} else if (json_slice_is(&key, "has_more", 8) && r->has_more.kind == JSON_NONE) {
+			v = &r->has_more;
+		}
+		json_scan_value(&r->scan, v);
+	}
+}
+
+/* Where the next page starts: last_id, else the last entry, checked or not. "" when neither. */
+static const char *next_place(struct page_reader *r)
+{
+	char *at = r->text_at;
+	const char *id = put_id(&r->last_id, &at);
+
+	if (!id) {
+		at = r->text_at;
+		id = put_id(&r->last, &at);
+	}
+	return id ? id : "";
+}
+
+static const char *judge(struct page_reader *r, const char *after, struct api_file_page *ret)
+{
+	bool more = r->has_more.kind == JSON_TRUE;
+	const char *last_id;
+
+	if (r->err)
+		return "out of memory for a list";
+	if (json_scan_end(&r->scan))
+		return "it is not JSON";
+	if (!r->has_data)
+		return "the list has no data";
+	last_id = next_place(r);
+	if (more && (!*last_id || !strcmp(last_id, after)))
+		return "the list claims more but names no place to go on";
+	*ret = (struct api_file_page){ .files = r->files,
+				       .text = r->text,
+				       .count = r->count,
+				       .skipped = r->skipped,
+				       .has_more = more,
+				       .last_id = last_id };
+	return NULL;
+}
+
+const char *api_json_page(const char *body, size_t len, const char *after,
+			  struct api_file_page *ret)
+{
+	struct page_reader r = { .has_data = false };
+	struct json_value other;
+	const char *why;
+
+	/* A string takes less than what stands for it. Behind those of all Files comes last_id. */
+	r.text = r.text_at = malloc(len + ID_SLICE_MAX + 1);
+	if (!r.text)
+		return "out of memory for a list";
+	json_scan_init(&r.scan, body, len);
+	if (json_scan_open(&r.scan, '{'))
+		read_page(&r);
+	else
+		json_scan_value(&r.scan, &other);
+	why = judge(&r, after, ret);
+	if (why) {
+		free(r.files);
+		free(r.text);
+	}
+	return why;
+}

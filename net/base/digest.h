@@ -1,0 +1,27 @@
+/*
+ * digest: streaming MD5. The only includer of OpenSSL.
+ *
+ * A struct digest is used by one thread at a time. Never blocks.
+ * digest_copy() takes a snapshot, so that a later rewrite of earlier bytes
+ * needs to hash again only from the snapshot on.
+ */
+#ifndef UPLOADFS_NET_BASE_DIGEST_H
+#define UPLOADFS_NET_BASE_DIGEST_H
+
+#include <stddef.h>
+
+#define DIGEST_HEX_SIZE 33 /* 32 lower-case hex digits and NUL */
+
+struct digest;
+
+struct digest *digest_new(void);				   /* NULL: out of memory */
+struct digest *digest_copy(const struct digest *d);		   /* NULL: out of memory */
+void digest_free(struct digest *d);				   /* NULL is a no-op */
+int digest_update(struct digest *d, const void *data, size_t len); /* 0 or -EIO */
+/* The digest of what was fed so far; d itself can be fed further. 0, -ENOMEM or -EIO. */
+int digest_hex(const struct digest *d, char ret_hex[DIGEST_HEX_SIZE]);
+
+/* Fills buf with random bytes from the system. 0 or negative errno. */
+int digest_random(void *buf, size_t len);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * log: one line per message, with secrets redacted.
+ *
+ * log_secret() registers a string (the API key) that is replaced by
+ * "[redacted]" wherever it would appear in a line; anything that looks like
+ * "Bearer X" or "sk-X" is redacted too. Control bytes in a line are escaped,
+ * so that text from a server can't forge lines.
+ * All functions may be called from any thread; they may block on the log file.
+ */
+#ifndef UPLOADFS_NET_BASE_LOG_H
+#define UPLOADFS_NET_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_LVL_ERROR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL_DEBUG };
+
+void log_set_level(enum log_level level); /* default LOG_LVL_INFO */
+enum log_level log_get_level(void);
+
+/* Where lines go: stderr (default), or syslog under that identity (copied by the callee). */
+void log_to_stderr(void);
+void log_to_syslog(const char *ident);
+/* Appends to this file, mode 0600. 0 or negative errno; on error the former target stays. */
+int log_to_file(const char *path);
+/* Opens that file again, which somebody has renamed perhaps. 0, also for the other targets, or
+ * negative errno: then lines go on to the former one. */
+int log_reopen(void);
+/* From now on each line is a JSON object: "time", "level", "message", and the fields. */
+void log_set_json(bool on);
+
+/* The secret is copied; up to 8 are kept, shorter than 6 bytes are ignored; NULL is a no-op. */
+void log_secret(const char *secret);
+
+/* Copies src to dst (at most size - 1 bytes, always terminated) with secrets redacted. */
+void log_redact(char *dst, size_t size, const char *src);
+/* The same for all of src, however long that gets; to be freed. NULL without memory. */
+char *log_redacted(const char *src);
+
+void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Says it whatever the level is: what somebody has asked for. */
+void log_always(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* What a line is about, for those who read JSON; the words of the line say it, too. */
+struct log_field {
+	const char *key;
+	const char *text; /* or NULL: the number */
+	uint64_t number;
+};
+void log_event(enum log_level level, const struct log_field *fields, size_t count, const char *fmt,
+	       ...) __attribute__((format(printf, 4, 5)));
+
+#define log_error(...) log_msg(LOG_LVL_ERROR, __VA_ARGS__)
+#define log_warn(...) log_msg(LOG_LVL_WARN, __VA_ARGS__)
+#define log_info(...) log_msg(LOG_LVL_INFO, __VA_ARGS__)
+#define log_debug(...) log_msg(LOG_LVL_DEBUG, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * bucket: so many bytes a second, whoever takes them.
+ *
+ * Pure but for what it counts; one thread at a time. Times are of one clock, in milliseconds, and
+ * do not run backwards. It begins empty, and holds an eighth of a second's worth at most, or two
+ * shares: in any time t no more than rate * t and that is given out.
+ */
+#ifndef UPLOADFS_NET_HTTP_BUCKET_H
+#define UPLOADFS_NET_HTTP_BUCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BUCKET_RATE_MAX (1ULL << 40)
+
+struct bucket {
+	uint64_t rate;	     /* bytes a second; 0: no limit */
+	int64_t full, level; /* thousandths of bytes: at most, and now; negative: owed */
+	uint64_t at;	     /* the time that level is of */
+};
+
+void bucket_init(struct bucket *b, uint64_t rate, uint64_t now);
+/* What is given out at once: small enough for turns of many. SIZE_MAX without a limit. */
+size_t bucket_share(const struct bucket *b);
+/* Takes up to want bytes; 0 when there are less than a share and than want. */
+size_t bucket_take(struct bucket *b, uint64_t now, size_t want);
+/* Takes len bytes, owing what is not there, when nothing is owed by now. Whether it did. */
+bool bucket_owe(struct bucket *b, uint64_t now, size_t len);
+/* Gives back what was taken and not used. */
+void bucket_return(struct bucket *b, size_t len);
+/* When a share will be there, as far as it is known at now. */
+uint64_t bucket_when(struct bucket *b, uint64_t now);
+
+#endif

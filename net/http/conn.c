@@ -1,0 +1,143 @@
+/* By which way a transfer connects, and what it means when it can't. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "net/http/http_impl.h"
+
+/* Certificates are read again after this time: who replaces the file need not mount anew. */
+#define HTTP_CA_CACHE_S 60
+
+/* What CURLINFO_SSL_VERIFYRESULT says with OpenSSL: numbers of its verify(1). */
+enum {
+	VERIFY_OK = 0,
+	VERIFY_UNSPECIFIED = 1, /* what curl begins with */
+	VERIFY_NO_ISSUER = 2,
+	VERIFY_NOT_YET_VALID = 9,
+	VERIFY_EXPIRED = 10,
+	VERIFY_SELF_SIGNED = 18,
+	VERIFY_SELF_SIGNED_IN_CHAIN = 19,
+	VERIFY_NO_LOCAL_ISSUER = 20,
+	VERIFY_NO_FIRST_CERTIFICATE = 21
+};
+
+/* The same for the service and for a proxy that is reached by https. */
+static void trust(CURL *e, const struct network *n)
+{
+	curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(e, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl_easy_setopt(e, CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(e, CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, (long)HTTP_CA_CACHE_S);
+	if (!n->ca_file && !n->ca_dir)
+		return;
+	/* Both: else curl would go on trusting the system's through the other one. */
+	curl_easy_setopt(e, CURLOPT_CAINFO, n->ca_file);
+	curl_easy_setopt(e, CURLOPT_CAPATH, n->ca_dir);
+	curl_easy_setopt(e, CURLOPT_PROXY_CAINFO, n->ca_file);
+	curl_easy_setopt(e, CURLOPT_PROXY_CAPATH, n->ca_dir);
+}
+
+static bool is_address(const char *text)
+{
+	unsigned char raw[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, text, raw) == 1 || inet_pton(AF_INET6, text, raw) == 1;
+}
+
+void http_conn_setup(struct http_xfer *x)
+{
+	const struct network *n = &x->http->network;
+	char text[256];
+
+	trust(x->easy, n);
+	/* What the proxy says to CONNECT is no head of the service's reply. */
+	curl_easy_setopt(x->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	/* Nor are headers of ours, with the key among them, for the proxy. */
+	curl_easy_setopt(x->easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
+	/* Which proxy is decided here; not by curl, from the environment. */
+	curl_easy_setopt(x->easy, CURLOPT_NOPROXY, "");
+	if (!n->bind)
+		return;
+	snprintf(text, sizeof(text), "%s!%s", is_address(n->bind) ? "host" : "if", n->bind);
+	curl_easy_setopt(x->easy, CURLOPT_INTERFACE, text);
+}
+
+int http_conn_route(struct http_xfer *x, const char *url)
+{
+	const struct network_proxy *p = network_proxy_for(&x->http->network, url);
+	CURLcode rc = curl_easy_setopt(x->easy, CURLOPT_PROXY, p ? p->url : "");
+
+	if (!rc)
+		rc = curl_easy_setopt(x->easy, CURLOPT_PROXYUSERNAME, p ? p->user : NULL);
+	if (!rc)
+		rc = curl_easy_setopt(x->easy, CURLOPT_PROXYPASSWORD, p ? p->password : NULL);
+	x->proxied = p != NULL;
+	return rc ? -ENOMEM : 0;
+}
+
+static enum network_cause cause_of_certificate(const struct http_xfer *x, bool proxy)
+{
+	long verified = VERIFY_OK;
+
+	curl_easy_getinfo(x->easy,
+			  proxy ? CURLINFO_PROXY_SSL_VERIFYRESULT : CURLINFO_SSL_VERIFYRESULT,
+			  &verified);
+	switch (verified) {
+	case VERIFY_OK: /* nothing is wrong with the chain: it can only be the name */
+	case VERIFY_UNSPECIFIED:
+		return NETWORK_CERT_HOST;
+	case VERIFY_NOT_YET_VALID:
+	case VERIFY_EXPIRED:
+		return NETWORK_CERT_TIME;
+	case VERIFY_NO_ISSUER:
+	case VERIFY_SELF_SIGNED:
+	case VERIFY_SELF_SIGNED_IN_CHAIN:
+	case VERIFY_NO_LOCAL_ISSUER:
+	case VERIFY_NO_FIRST_CERTIFICATE:
+		return NETWORK_CA;
+	default:
+		return NETWORK_NO_CAUSE;
+	}
+}
+
+/* It failed before the tunnel through the proxy stood; answer: to CONNECT, 0 for none. */
+static enum network_cause cause_of_proxy(CURLcode code, long answer)
+{
+	if (answer == 407)
+		return NETWORK_PROXY_LOGIN;
+	if (answer)
+		return NETWORK_PROXY_REFUSED;
+	return code == CURLE_COULDNT_RESOLVE_PROXY ? NETWORK_PROXY_NAME : NETWORK_PROXY;
+}
+
+void http_conn_explain(struct http_xfer *x, CURLcode code, struct http_result *res)
+{
+	long answer = 0;
+	bool proxy;
+
+	if (x->sends || res->fail == HTTP_FAIL_LOCAL || res->fail == HTTP_FAIL_REFUSED)
+		return;
+	curl_easy_getinfo(x->easy, CURLINFO_HTTP_CONNECTCODE, &answer);
+	proxy = x->proxied && (answer < 200 || answer > 299);
+	if (code == CURLE_INTERFACE_FAILED)
+		res->cause = NETWORK_BIND;
+	else if (code == CURLE_SSL_CACERT_BADFILE)
+		res->cause = NETWORK_CA_FILE;
+	else if (code == CURLE_PEER_FAILED_VERIFICATION)
+		res->cause = cause_of_certificate(x, proxy);
+	else if (proxy)
+		res->cause = cause_of_proxy(code, answer);
+	else if (code == CURLE_COULDNT_RESOLVE_HOST)
+		res->cause = NETWORK_NAME;
+	if (!proxy || !answer)
+		return;
+	snprintf(x->error, sizeof(x->error), "the proxy answered %ld", answer);
+	res->text = x->error;
+	/* What it says of us stays so; what it says of itself or of the service may pass. */
+	res->fail = answer >= 500 || answer == 408 || answer == 429 ? HTTP_FAIL_CONNECT
+								    : HTTP_FAIL_PROXY;
+}

@@ -1,0 +1,65 @@
+/*
+ * network: by which way a service is reached: proxies, certificates, the local address, the rate.
+ *
+ * Settings only, no connection. Pure, any thread; a struct network does not change while it is
+ * in use. Passwords are wiped when they are released.
+ */
+#ifndef UPLOADFS_NET_HTTP_NETWORK_H
+#define UPLOADFS_NET_HTTP_NETWORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* "SCHEME://HOST[:PORT]", without user and password; all NULL: no proxy. */
+struct network_proxy {
+	char *url;
+	char *user, *password; /* decoded; NULL: none */
+};
+
+struct network {
+	/* For URLs of that scheme. Loopback is never behind a proxy. */
+	struct network_proxy http, https;
+	char *no_proxy; /* the hosts that are asked directly, as NO_PROXY has them; or NULL */
+	/* Certificates (PEM) that are trusted, instead of the system's; NULL: those. */
+	char *ca_file, *ca_dir;
+	char *bind; /* a local IP address, or an interface; NULL: the kernel decides */
+	/* Bytes a second of Parts, and of content, over all connections; 0: no limit. */
+	uint64_t up, down;
+};
+
+/* What made a connection fail, where that tells what to do. */
+enum network_cause {
+	NETWORK_NO_CAUSE,
+	NETWORK_NAME,	       /* the host's name is not known */
+	NETWORK_PROXY_NAME,    /* the proxy's name is not known */
+	NETWORK_PROXY,	       /* the proxy does not answer, or breaks off */
+	NETWORK_PROXY_LOGIN,   /* it answered 407 */
+	NETWORK_PROXY_REFUSED, /* it answered something else than 2xx */
+	NETWORK_BIND,	       /* the local address or interface */
+	NETWORK_CA,	       /* the certificate is of an issuer that is not trusted */
+	NETWORK_CA_FILE,       /* the trusted certificates can't be read */
+	NETWORK_CERT_HOST,     /* the certificate is for another host */
+	NETWORK_CERT_TIME      /* it has expired, or is not valid yet */
+};
+
+/*
+ * "[SCHEME://][USER[:PASSWORD]@]HOST[:PORT][/]"; SCHEME: http (the default), https, socks4,
+ * socks4a, socks5, socks5h. 0, -EINVAL and why, or -ENOMEM. The caller releases ret.
+ */
+int network_parse_proxy(const char *text, struct network_proxy *ret, const char **ret_why);
+void network_release_proxy(struct network_proxy *p);
+
+/* The proxy by which url is reached, or NULL: directly. Never NULL members but user, password. */
+const struct network_proxy *network_proxy_for(const struct network *n, const char *url);
+
+/*
+ * Whether a list as in NO_PROXY holds the host (an IPv6 address without brackets): "*", an
+ * address, a block of addresses as 10.0.0.0/8, or a domain with all below it. NULL holds none.
+ */
+bool network_listed(const char *list, const char *host);
+
+/* 0 or -ENOMEM; from NULL: no proxy, nothing else set. The caller releases ret. */
+int network_copy(const struct network *from, struct network *ret);
+void network_release(struct network *n);
+
+#endif
