@@ -92,7 +92,7 @@ static int start_mount(struct daemon *d)
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	int r = -ENOMEM;
 
-	d->ops = (struct ops_context){ d->core.super, tell_ready, d };
+	d->ops = (struct ops_context){ d->core.vfs, tell_ready, d };
 	if (fuse_opt_add_arg(&args, "uploadfs") || fuse_opt_add_arg(&args, "-o") ||
 	    fuse_opt_add_arg(&args, d->opts.fuse_opts) ||
 	    (d->opts.debug && fuse_opt_add_arg(&args, "-d")))
@@ -125,7 +125,7 @@ static void learn_dev(struct daemon *d)
 		return;
 	e = mounts_find(&list, d->opts.mountpoint);
 	if (e)
-		super_set_dev(d->core.super, e->dev);
+		vfs_set_dev(d->core.vfs, e->dev);
 	mounts_free(&list);
 }
 
@@ -142,7 +142,7 @@ static void finish(struct daemon *d, int sig)
 
 	/* Finish what is under way while requests are still answered. */
 	log_info("signal %d: finishing", sig);
-	super_close_doors(d->core.super);
+	vfs_close_doors(d->core.vfs);
 	tell_manager_stopping(d);
 	publisher_drain(d->core.publisher, d->opts.drain_timeout_s);
 	d->drained = true;

@@ -50,7 +50,7 @@ struct cache {
 	size_t count;
 	uint64_t next_token;
 	uint64_t trash_first, trash_end; /* names in .fetch/ that wait for their unlink */
-	struct hasher *worker;		 /* NULL: whoever evicts unlinks */
+	struct pool *worker;		 /* NULL: whoever evicts unlinks */
 	struct hash_job sweep;
 };
 
@@ -163,7 +163,7 @@ static bool sweep_run(struct hash_job *job)
 /* What was evicted goes, in time: those who evict may hold locks, or be the network thread. */
 static void trash_sweep(struct cache *c)
 {
-	struct hasher *worker;
+	struct pool *worker;
 	bool any;
 
 	pthread_mutex_lock(&c->lock);
@@ -171,22 +171,22 @@ static void trash_sweep(struct cache *c)
 	any = c->trash_first != c->trash_end;
 	/* Under the lock: cache_set_worker() waits for it before the worker goes. */
 	if (any && worker)
-		hasher_queue(worker, &c->sweep);
+		pool_queue(worker, &c->sweep);
 	pthread_mutex_unlock(&c->lock);
 	if (any && !worker)
 		trash_empty(c);
 }
 
-void cache_set_worker(struct cache *c, struct hasher *worker)
+void cache_set_worker(struct cache *c, struct pool *worker)
 {
-	struct hasher *before;
+	struct pool *before;
 
 	pthread_mutex_lock(&c->lock);
 	before = c->worker;
 	c->worker = worker;
 	pthread_mutex_unlock(&c->lock);
 	if (before)
-		hasher_remove(before, &c->sweep);
+		pool_remove(before, &c->sweep);
 	trash_sweep(c);
 }
 

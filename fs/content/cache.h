@@ -17,7 +17,7 @@
 #define CACHE_FILES_MAX 65536 /* Files kept at most, whatever their size */
 
 struct cache;
-struct hasher;
+struct pool;
 
 /*
  * dir is created (its parent exists); left-overs in .fetch are removed; what
@@ -31,7 +31,7 @@ void cache_close(struct cache *c); /* NULL is a no-op; the files stay */
  * Who unlinks what was evicted; NULL, as at first: whoever evicts does, which may take seconds for
  * a large file. Before worker ends it is taken back with NULL, which waits for what it has begun.
  */
-void cache_set_worker(struct cache *c, struct hasher *worker);
+void cache_set_worker(struct cache *c, struct pool *worker);
 
 /* A read-only fd (O_CLOEXEC, the caller closes it) on the whole content if it is there with exactly
  * bytes bytes; marks it used. -ENOENT, or -EMFILE and the like. */

@@ -101,7 +101,7 @@ static int start_api(struct core *c)
 static int start_md5(struct core *c)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	int r = hasher_new(cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores, &c->md5);
+	int r = pool_new(cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores, &c->md5);
 
 	if (r)
 		return fail("the threads of MD5", r);
@@ -142,8 +142,8 @@ static int start_storage(struct core *c)
 	int r = staging && cache && meta ? 0 : -ENOMEM;
 
 	if (!r)
-		r = hasher_new(2, &c->disk);
-	sc.hasher = c->md5;
+		r = pool_new(2, &c->disk);
+	sc.pool = c->md5;
 	if (!r && (r = staging_open(&sc, &c->staging)) != 0)
 		fail(staging, r);
 	if (!r && (r = cache_open(cache, o->cache_size, &c->cache)) != 0)
@@ -210,12 +210,12 @@ void core_status(struct core *c, struct status_source *ret)
 				       .disk = c->disk };
 }
 
-static int make_text(void *arg, enum super_control which, struct buf *ret)
+static int make_text(void *arg, enum vfs_control which, struct buf *ret)
 {
 	struct status_source src;
 
 	core_status(arg, &src);
-	return which == SUPER_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
+	return which == VFS_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
 }
 
 static int start_super(struct core *c, bool ending)
@@ -233,7 +233,7 @@ static int start_super(struct core *c, bool ending)
 				       .ending = ending,
 				       .renew_key = core_read_key,
 				       .renew_key_arg = c };
-	struct super_config sc = {
+	struct vfs_config sc = {
 		.api = c->api,
 		.staging = c->staging,
 		.cache = c->cache,
@@ -261,9 +261,9 @@ static int start_super(struct core *c, bool ending)
 	sc.meta = c->meta;
 	sc.publisher = c->publisher;
 	if (!r)
-		r = super_new(&sc, &c->super);
+		r = vfs_new(&sc, &c->vfs);
 	if (!r)
-		r = recover_all(c->staging, c->super);
+		r = recover_all(c->staging, c->vfs);
 	return r;
 }
 
@@ -311,11 +311,11 @@ bool core_finish(struct core *c, unsigned drain_s)
 
 	if (c->publisher) {
 		left = publisher_drain(c->publisher, drain_s);
-		unclosed = super_count_unclosed(c->super);
+		unclosed = vfs_count_unclosed(c->vfs);
 		/* Answers who still waits; the others are answered by api_free(). */
 		publisher_stop(c->publisher);
 	}
-	super_stop(c->super);
+	vfs_stop(c->vfs);
 	api_free(c->api);
 	c->api = NULL;
 	if (left)
@@ -333,14 +333,14 @@ void core_free(struct core *c)
 {
 	if (c->cache)
 		cache_set_worker(c->cache, NULL);
-	hasher_free(c->disk);
-	super_free(c->super);
+	pool_free(c->disk);
+	vfs_free(c->vfs);
 	fetcher_free(c->fetcher);
 	publisher_free(c->publisher);
 	meta_close(c->meta);
 	cache_close(c->cache);
 	staging_close(c->staging);
-	hasher_free(c->md5);
+	pool_free(c->md5);
 	server_stop(c->server);
 	if (c->lock_fd >= 0)
 		close(c->lock_fd);

@@ -1,6 +1,6 @@
 /*
  * core: everything of a daemon but FUSE: lock, server, API, storage, publisher,
- * super; started and ended in order. The mount and `uploadfs recover publish`
+ * vfs; started and ended in order. The mount and `uploadfs recover publish`
  * stand on it. One thread starts and ends it; core_read_key() and what the
  * parts themselves allow may be called from others meanwhile.
  */
@@ -15,14 +15,14 @@ struct api;
 struct buf;
 struct cache;
 struct fetcher;
-struct hasher;
+struct pool;
 struct meta;
 struct opts;
 struct publisher;
 struct server;
 struct staging;
 struct status_source;
-struct super;
+struct vfs;
 
 struct core {
 	struct opts *opts; /* borrowed; its key under key_lock once started */
@@ -31,13 +31,13 @@ struct core {
 	char *service;	   /* "https://HOST/v1" or "local:DIR" */
 	struct server *server;
 	struct api *api;
-	struct hasher *md5, *disk;
+	struct pool *md5, *disk;
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
 	struct meta *meta;
 	struct publisher *publisher;
-	struct super *super;
+	struct vfs *vfs;
 	pthread_mutex_t key_lock;
 };
 

@@ -10,7 +10,7 @@
 
 struct recovery {
 	struct staging *sg;
-	struct super *s;
+	struct vfs *s;
 	unsigned found, damaged;
 };
 
@@ -38,7 +38,7 @@ static int one(void *arg, const char *id)
 		set_aside(rc, id, err);
 		return 0;
 	}
-	err = super_adopt(rc->s, st, &r);
+	err = vfs_adopt(rc->s, st, &r);
 	if (err == -EBADMSG || err == -EINVAL)
 		set_aside(rc, id, err);
 	else if (err == -EXDEV)
@@ -50,7 +50,7 @@ static int one(void *arg, const char *id)
 	return err == -ENOMEM ? err : 0;
 }
 
-int recover_all(struct staging *sg, struct super *s)
+int recover_all(struct staging *sg, struct vfs *s)
 {
 	struct recovery rc = { .sg = sg, .s = s };
 	int err = staging_scan(sg, one, &rc);

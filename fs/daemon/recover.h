@@ -9,9 +9,9 @@
 #define UPLOADFS_FS_DAEMON_RECOVER_H
 
 struct staging;
-struct super;
+struct vfs;
 
 /* 0, or a negative errno when the staging area can't be read. Blocks on the local disk. */
-int recover_all(struct staging *sg, struct super *s);
+int recover_all(struct staging *sg, struct vfs *s);
 
 #endif

@@ -13,12 +13,12 @@
 
 struct opening {
 	fuse_req_t req;
-	struct super *s;
+	struct vfs *s;
 	struct fuse_file_info fi;
 	bool create;
 };
 
-static void open_done(void *arg, int err, const struct super_entry *e, struct handle *h)
+static void open_done(void *arg, int err, const struct vfs_entry *e, struct handle *h)
 {
 	struct opening *o = arg;
 	struct fuse_entry_param p;
@@ -30,15 +30,15 @@ static void open_done(void *arg, int err, const struct super_entry *e, struct ha
 		return;
 	}
 	o->fi.fh = (uintptr_t)h;
-	o->fi.direct_io = super_direct_io(h);
-	o->fi.keep_cache = super_keep_cache(h);
+	o->fi.direct_io = vfs_direct_io(h);
+	o->fi.keep_cache = vfs_keep_cache(h);
 	ops_entry(e, &p);
 	r = o->create ? fuse_reply_create(o->req, &p, &o->fi) : fuse_reply_open(o->req, &o->fi);
 	/* The caller was interrupted meanwhile: no release comes, nor a forget. */
 	if (r == -ENOENT) {
-		super_release(o->s, h);
+		vfs_release(o->s, h);
 		if (o->create)
-			super_forget(o->s, e->ino, 1);
+			vfs_forget(o->s, e->ino, 1);
 	}
 	free(o);
 }
@@ -59,43 +59,43 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	       struct fuse_file_info *fi)
 {
 	struct opening *o = opening_new(req, fi, true);
-	struct super_caller who = ops_caller(req);
+	struct vfs_caller who = ops_caller(req);
 
 	if (o)
-		super_create(o->s, parent, name, mode, fi->flags, &who, open_done, o);
+		vfs_create(o->s, parent, name, mode, fi->flags, &who, open_done, o);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct opening *o = opening_new(req, fi, false);
-	struct super_caller who = ops_caller(req);
+	struct vfs_caller who = ops_caller(req);
 
 	if (o)
-		super_open(o->s, ino, fi->flags, &who, open_done, o);
+		vfs_open(o->s, ino, fi->flags, &who, open_done, o);
 }
 
-static void node_made(void *arg, int err, const struct super_entry *e, struct handle *h)
+static void node_made(void *arg, int err, const struct vfs_entry *e, struct handle *h)
 {
-	struct super *s = ops_super(arg);
+	struct vfs *s = ops_super(arg);
 
 	if (err || !e) {
 		fuse_reply_err(arg, -err);
 		return;
 	}
 	/* Nobody has it open: an empty file, as after touch(1). */
-	super_release(s, h);
+	vfs_release(s, h);
 	ops_reply_entry(arg, e);
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-	struct super_caller who = ops_caller(req);
+	struct vfs_caller who = ops_caller(req);
 
 	(void)rdev;
 	/* No File could be one of the others. */
 	if (S_ISREG(mode))
-		super_create(ops_super(req), parent, name, mode, O_CREAT | O_EXCL | O_WRONLY, &who,
-			     node_made, req);
+		vfs_create(ops_super(req), parent, name, mode, O_CREAT | O_EXCL | O_WRONLY, &who,
+			   node_made, req);
 	else
 		fuse_reply_err(req, EPERM);
 }
@@ -122,7 +122,7 @@ static void read_done(void *arg, int err, int fd, uint64_t off, size_t len)
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	(void)ino;
-	super_read(ops_super(req), ops_handle(fi), (uint64_t)off, size, read_done, req);
+	vfs_read(ops_super(req), ops_handle(fi), (uint64_t)off, size, read_done, req);
 }
 
 /* ---- write ---- */
@@ -131,9 +131,9 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
  * one request's worth for each writing thread. */
 struct late_write {
 	fuse_req_t req;
-	struct super *s;
+	struct vfs *s;
 	struct handle *h;
-	struct super_caller who;
+	struct vfs_caller who;
 	uint64_t off, lock_owner;
 	size_t len;
 	char data[];
@@ -170,20 +170,20 @@ static void write_late(void *arg, int err)
 	int fd, r = err;
 
 	if (!r)
-		r = super_write_begin(w->s, w->h, w->off, w->len, &fd);
+		r = vfs_write_begin(w->s, w->h, w->off, w->len, &fd);
 	if (r == -EBUSY) {
-		super_wait_writable(w->s, w->h, write_late, w);
+		vfs_wait_writable(w->s, w->h, write_late, w);
 		return;
 	}
 	if (!r) {
 		n = put(fd, w->data, w->len, w->off);
-		super_write_end(w->s, w->h, w->off, w->len, n < 0 ? 0 : (uint64_t)n, &w->who,
-				w->lock_owner);
+		vfs_write_end(w->s, w->h, w->off, w->len, n < 0 ? 0 : (uint64_t)n, &w->who,
+			      w->lock_owner);
 	} else {
 		n = r;
 	}
 	if (n < 0)
-		super_write_failed(w->s, w->h, w->off, (int)n);
+		vfs_write_failed(w->s, w->h, w->off, (int)n);
 	reply_write(w->req, n);
 	free(w);
 }
@@ -196,7 +196,7 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 	ssize_t n;
 
 	if (!w) {
-		super_write_failed(ops_super(req), ops_handle(fi), off, -ENOMEM);
+		vfs_write_failed(ops_super(req), ops_handle(fi), off, -ENOMEM);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -206,32 +206,32 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 	out.buf[0].mem = w->data;
 	n = fuse_buf_copy(&out, in, 0);
 	if (n != (ssize_t)len) {
-		super_write_failed(w->s, w->h, off, n < 0 ? (int)n : -EIO);
+		vfs_write_failed(w->s, w->h, off, n < 0 ? (int)n : -EIO);
 		fuse_reply_err(req, n < 0 ? (int)-n : EIO);
 		free(w);
 		return;
 	}
-	super_wait_writable(w->s, w->h, write_late, w);
+	vfs_wait_writable(w->s, w->h, write_late, w);
 }
 
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
 		  struct fuse_file_info *fi)
 {
-	struct super *s = ops_super(req);
-	struct super_caller who = ops_caller(req);
+	struct vfs *s = ops_super(req);
+	struct vfs_caller who = ops_caller(req);
 	size_t len = fuse_buf_size(in);
 	struct fuse_bufvec out = FUSE_BUFVEC_INIT(len);
 	ssize_t n;
 	int fd, r;
 
 	(void)ino;
-	r = super_write_begin(s, ops_handle(fi), (uint64_t)off, len, &fd);
+	r = vfs_write_begin(s, ops_handle(fi), (uint64_t)off, len, &fd);
 	if (r == -EBUSY) {
 		park_write(req, in, (uint64_t)off, len, fi);
 		return;
 	}
 	if (r) {
-		super_write_failed(s, ops_handle(fi), (uint64_t)off, r);
+		vfs_write_failed(s, ops_handle(fi), (uint64_t)off, r);
 		fuse_reply_err(req, -r);
 		return;
 	}
@@ -239,10 +239,10 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	out.buf[0].fd = fd;
 	out.buf[0].pos = off;
 	n = fuse_buf_copy(&out, in, 0);
-	super_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
-			fi->lock_owner);
+	vfs_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
+		      fi->lock_owner);
 	if (n < 0)
-		super_write_failed(s, ops_handle(fi), (uint64_t)off, (int)n);
+		vfs_write_failed(s, ops_handle(fi), (uint64_t)off, (int)n);
 	reply_write(req, n);
 }
 
@@ -251,7 +251,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 struct closing {
 	fuse_req_t req;
 	pid_t tid;
-	struct super_wait *wait;
+	struct vfs_wait *wait;
 };
 
 static void flush_done(void *arg, int err)
@@ -269,7 +269,7 @@ static void interrupted(fuse_req_t req, void *arg)
 {
 	struct closing *c = arg;
 
-	if (!writer_fatal_signal(c->tid) || !super_wait_cancel(c->wait))
+	if (!writer_fatal_signal(c->tid) || !vfs_wait_cancel(c->wait))
 		return;
 	fuse_reply_err(req, EINTR);
 	free(c);
@@ -277,9 +277,9 @@ static void interrupted(fuse_req_t req, void *arg)
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct super_caller who = ops_caller(req);
+	struct vfs_caller who = ops_caller(req);
 	struct closing *c = calloc(1, sizeof(*c));
-	struct super_wait *wait = c ? super_wait_new(ops_super(req)) : NULL;
+	struct vfs_wait *wait = c ? vfs_wait_new(ops_super(req)) : NULL;
 
 	(void)ino;
 	if (!wait) {
@@ -289,13 +289,13 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	*c = (struct closing){ req, who.tid, wait };
 	fuse_req_interrupt_func(req, interrupted, c);
-	super_flush(ops_super(req), ops_handle(fi), &who, fi->lock_owner, wait, flush_done, c);
+	vfs_flush(ops_super(req), ops_handle(fi), &who, fi->lock_owner, wait, flush_done, c);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	super_release(ops_super(req), ops_handle(fi));
+	vfs_release(ops_super(req), ops_handle(fi));
 	fuse_reply_err(req, 0);
 }
 
@@ -303,14 +303,14 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 {
 	(void)ino;
 	(void)datasync;
-	fuse_reply_err(req, -super_fsync(ops_super(req), ops_handle(fi)));
+	fuse_reply_err(req, -vfs_fsync(ops_super(req), ops_handle(fi)));
 }
 
 /* ---- fallocate ---- */
 
 struct allocating {
 	fuse_req_t req;
-	struct super *s;
+	struct vfs *s;
 	struct handle *h;
 	int mode;
 	uint64_t off, len;
@@ -323,9 +323,9 @@ static void allocate(void *arg, int err)
 	int r = err;
 
 	if (!r)
-		r = super_fallocate(a->s, a->h, a->mode, a->off, a->len);
+		r = vfs_fallocate(a->s, a->h, a->mode, a->off, a->len);
 	if (r == -EBUSY) {
-		super_wait_writable(a->s, a->h, allocate, a);
+		vfs_wait_writable(a->s, a->h, allocate, a);
 		return;
 	}
 	fuse_reply_err(a->req, -r);

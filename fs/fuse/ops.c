@@ -18,7 +18,7 @@
  * may remember for a moment. What is being written is asked for each time. */
 #define SETTLED_S 1.0
 
-void ops_entry(const struct super_entry *e, struct fuse_entry_param *ret)
+void ops_entry(const struct vfs_entry *e, struct fuse_entry_param *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->ino = e->ino;
@@ -26,28 +26,28 @@ void ops_entry(const struct super_entry *e, struct fuse_entry_param *ret)
 	ret->attr_timeout = ret->entry_timeout = e->settled ? SETTLED_S : 0;
 }
 
-void ops_reply_entry(fuse_req_t req, const struct super_entry *e)
+void ops_reply_entry(fuse_req_t req, const struct vfs_entry *e)
 {
-	struct super *s = ops_super(req);
+	struct vfs *s = ops_super(req);
 	struct fuse_entry_param p;
 	uint64_t ino = e->ino;
 
 	ops_entry(e, &p);
 	/* The caller is gone: the kernel does not count this lookup. */
 	if (fuse_reply_entry(req, &p) == -ENOENT)
-		super_forget(s, ino, 1);
+		vfs_forget(s, ino, 1);
 }
 
-struct super_caller ops_caller(fuse_req_t req)
+struct vfs_caller ops_caller(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	return (struct super_caller){ ctx->pid, ctx->uid, ctx->gid };
+	return (struct vfs_caller){ ctx->pid, ctx->uid, ctx->gid };
 }
 
-struct super *ops_super(fuse_req_t req)
+struct vfs *ops_super(fuse_req_t req)
 {
-	return ((struct ops_context *)fuse_req_userdata(req))->super;
+	return ((struct ops_context *)fuse_req_userdata(req))->vfs;
 }
 
 /* For what has nothing to tell but whether it went well. */
@@ -90,7 +90,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 		ctx->ready(ctx->arg);
 }
 
-static void reply_found(fuse_req_t req, int err, const struct super_entry *e)
+static void reply_found(fuse_req_t req, int err, const struct vfs_entry *e)
 {
 	if (err || !e)
 		fuse_reply_err(req, -err);
@@ -98,14 +98,14 @@ static void reply_found(fuse_req_t req, int err, const struct super_entry *e)
 		ops_reply_entry(req, e);
 }
 
-static void lookup_done(void *arg, int err, const struct super_entry *e)
+static void lookup_done(void *arg, int err, const struct vfs_entry *e)
 {
 	struct ops_parked *p = arg;
 
 	if (ops_unpark(p))
 		reply_found(p->req, err, e);
 	else if (!err && e)
-		super_forget(p->s, e->ino, 1);
+		vfs_forget(p->s, e->ino, 1);
 	free(p);
 }
 
@@ -114,26 +114,26 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct ops_parked *p = ops_park(req);
 
 	if (p)
-		super_lookup(p->s, parent, name, lookup_done, p);
+		vfs_lookup(p->s, parent, name, lookup_done, p);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	super_forget(ops_super(req), ino, nlookup);
+	vfs_forget(ops_super(req), ino, nlookup);
 	fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *v)
 {
 	for (size_t i = 0; i < count; i++)
-		super_forget(ops_super(req), v[i].ino, v[i].nlookup);
+		vfs_forget(ops_super(req), v[i].ino, v[i].nlookup);
 	fuse_reply_none(req);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct super_entry e;
-	int r = super_getattr(ops_super(req), ino, &e);
+	struct vfs_entry e;
+	int r = vfs_getattr(ops_super(req), ino, &e);
 
 	(void)fi;
 	if (r)
@@ -142,7 +142,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_attr(req, &e.st, e.settled ? SETTLED_S : 0);
 }
 
-static void attr_done(void *arg, int err, const struct super_entry *e)
+static void attr_done(void *arg, int err, const struct vfs_entry *e)
 {
 	if (err)
 		fuse_reply_err(arg, -err);
@@ -153,36 +153,36 @@ static void attr_done(void *arg, int err, const struct super_entry *e)
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		       struct fuse_file_info *fi)
 {
-	struct super_caller who = ops_caller(req);
+	struct vfs_caller who = ops_caller(req);
 	struct stat st = *attr;
 	unsigned what = 0;
 
-	what |= to_set & FUSE_SET_ATTR_MODE ? SUPER_SET_MODE : 0;
-	what |= to_set & FUSE_SET_ATTR_UID ? SUPER_SET_UID : 0;
-	what |= to_set & FUSE_SET_ATTR_GID ? SUPER_SET_GID : 0;
-	what |= to_set & FUSE_SET_ATTR_SIZE ? SUPER_SET_SIZE : 0;
+	what |= to_set & FUSE_SET_ATTR_MODE ? VFS_SET_MODE : 0;
+	what |= to_set & FUSE_SET_ATTR_UID ? VFS_SET_UID : 0;
+	what |= to_set & FUSE_SET_ATTR_GID ? VFS_SET_GID : 0;
+	what |= to_set & FUSE_SET_ATTR_SIZE ? VFS_SET_SIZE : 0;
 	if (to_set & FUSE_SET_ATTR_MTIME)
-		what |= SUPER_SET_MTIME;
+		what |= VFS_SET_MTIME;
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW) {
-		what |= SUPER_SET_MTIME;
+		what |= VFS_SET_MTIME;
 		clock_gettime(CLOCK_REALTIME, &st.st_mtim);
 	}
-	super_setattr(ops_super(req), ino, &st, what, fi ? ops_handle(fi) : NULL, &who, attr_done,
-		      req);
+	vfs_setattr(ops_super(req), ino, &st, what, fi ? ops_handle(fi) : NULL, &who, attr_done,
+		    req);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	struct super_caller who = ops_caller(req);
-	struct super_entry e;
-	int r = super_mkdir(ops_super(req), parent, name, mode, &who, &e);
+	struct vfs_caller who = ops_caller(req);
+	struct vfs_entry e;
+	int r = vfs_mkdir(ops_super(req), parent, name, mode, &who, &e);
 
 	reply_found(req, r, r ? NULL : &e);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	fuse_reply_err(req, -super_rmdir(ops_super(req), parent, name));
+	fuse_reply_err(req, -vfs_rmdir(ops_super(req), parent, name));
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -190,7 +190,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct ops_parked *p = ops_park(req);
 
 	if (p)
-		super_unlink(p->s, parent, name, parked_done, p);
+		vfs_unlink(p->s, parent, name, parked_done, p);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
@@ -199,7 +199,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	struct ops_parked *p = ops_park(req);
 
 	if (p)
-		super_rename(p->s, parent, name, new_parent, new_name, flags, parked_done, p);
+		vfs_rename(p->s, parent, name, new_parent, new_name, flags, parked_done, p);
 }
 
 /* The service has nothing that could be either; rename(2) and copying do without. */
@@ -224,7 +224,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct statvfs st;
 
 	(void)ino;
-	super_statfs(ops_super(req), &st);
+	vfs_statfs(ops_super(req), &st);
 	fuse_reply_statfs(req, &st);
 }
 
@@ -239,7 +239,7 @@ static void opendir_done(void *arg, int err, struct dir *d)
 	if (asked && err)
 		fuse_reply_err(p->req, -err);
 	else if (!err && (!asked || fuse_reply_open(p->req, &p->fi)))
-		super_closedir(p->s, d); /* the caller is gone: no releasedir comes */
+		vfs_closedir(p->s, d); /* the caller is gone: no releasedir comes */
 	free(p);
 }
 
@@ -250,7 +250,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (!p)
 		return;
 	p->fi = *fi;
-	super_opendir(p->s, ino, opendir_done, p);
+	vfs_opendir(p->s, ino, opendir_done, p);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -265,7 +265,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	(void)ino;
 	/* rewinddir(): what is there now. Else nothing changes under who reads. */
-	if (!buf || (off == 0 && dir_restart(d) && super_rewinddir(ops_super(req), d))) {
+	if (!buf || (off == 0 && dir_restart(d) && vfs_rewinddir(ops_super(req), d))) {
 		fuse_reply_err(req, ENOMEM);
 		free(buf);
 		return;
@@ -286,7 +286,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	super_closedir(ops_super(req), (struct dir *)(uintptr_t)fi->fh);
+	vfs_closedir(ops_super(req), (struct dir *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -320,7 +320,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	if (!p)
 		return;
 	p->size = size;
-	super_getxattr(p->s, ino, name, xattr_done, p);
+	vfs_getxattr(p->s, ino, name, xattr_done, p);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
@@ -330,7 +330,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	if (!p)
 		return;
 	p->size = size;
-	super_listxattr(p->s, ino, xattr_done, p);
+	vfs_listxattr(p->s, ino, xattr_done, p);
 }
 
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
@@ -340,7 +340,7 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 
 	(void)flags;
 	if (p)
-		super_setxattr(p->s, ino, name, value, size, parked_done, p);
+		vfs_setxattr(p->s, ino, name, value, size, parked_done, p);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)

@@ -1,8 +1,8 @@
 /*
- * ops: the table of low-level FUSE operations: convert, call super, reply.
+ * ops: the table of low-level FUSE operations: convert, call vfs, reply.
  *
  * Each request is answered exactly once; a request whose answer takes the
- * network is parked: its fuse_req_t is the argument of super's callback.
+ * network is parked: its fuse_req_t is the argument of vfs's callback.
  */
 #ifndef UPLOADFS_FS_FUSE_OPS_H
 #define UPLOADFS_FS_FUSE_OPS_H
@@ -10,10 +10,10 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
-struct super;
+struct vfs;
 
 struct ops_context {
-	struct super *super;
+	struct vfs *vfs;
 	void (*ready)(void *arg); /* once the kernel has said hello */
 	void *arg;
 };

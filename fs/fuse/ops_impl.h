@@ -16,7 +16,7 @@
  */
 struct ops_parked {
 	fuse_req_t req; /* to be answered if ops_unpark() says so */
-	struct super *s;
+	struct vfs *s;
 	struct fuse_file_info fi;
 	size_t size;
 	/* ops_park.c's */
@@ -29,11 +29,11 @@ struct ops_parked *ops_park(fuse_req_t req);
 /* False: the request was answered meanwhile, and is no more. Any thread; once. */
 bool ops_unpark(struct ops_parked *p);
 
-void ops_entry(const struct super_entry *e, struct fuse_entry_param *ret);
+void ops_entry(const struct vfs_entry *e, struct fuse_entry_param *ret);
 /* Replies with an entry, and takes the lookup back if nobody takes the reply. */
-void ops_reply_entry(fuse_req_t req, const struct super_entry *e);
-struct super_caller ops_caller(fuse_req_t req);
-struct super *ops_super(fuse_req_t req);
+void ops_reply_entry(fuse_req_t req, const struct vfs_entry *e);
+struct vfs_caller ops_caller(fuse_req_t req);
+struct vfs *ops_super(fuse_req_t req);
 
 static inline struct handle *ops_handle(const struct fuse_file_info *fi)
 {

@@ -340,7 +340,7 @@ void publish_end_sync(struct publish *p)
 {
 	if (!p->syncing)
 		return;
-	hasher_remove(p->pr->cfg.disk, &p->sync_job);
+	pool_remove(p->pr->cfg.disk, &p->sync_job);
 	p->syncing = false;
 	publish_unref(p);
 }
@@ -351,7 +351,7 @@ void publish_act_sync(struct publish *p)
 	publish_ref(p); /* until publish_end_sync() */
 	p->sync_started = p->sync_round;
 	p->sync_job.run = run_sync;
-	hasher_queue(p->pr->cfg.disk, &p->sync_job);
+	pool_queue(p->pr->cfg.disk, &p->sync_job);
 }
 
 /* Why it is aborted, if somebody was told: that a writer was killed, all others can see. */

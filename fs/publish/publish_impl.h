@@ -279,7 +279,7 @@ uint32_t publish_part_version(const struct publish *p, uint32_t i);
 /* publish_replies.c */
 void publish_handle(struct publish *p, const struct event *ev);
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id);
-/* in PHASE_VERIFYING: has the hasher come to the end? */
+/* in PHASE_VERIFYING: has the pool come to the end? */
 void publish_verified(struct publish *p);
 void publish_fail_damaged(struct publish *p);
 void publish_fail_errno(struct publish *p, int err, const char *what);

@@ -6,7 +6,7 @@
  * publisher thread, so it needs no lock; what other threads want of it is a
  * handful of inputs behind the publisher's lock, and what they may see of it is
  * a snapshot behind the same lock. Callbacks of net, of staging and of the
- * hasher only post.
+ * pool only post.
  *
  * Unless said otherwise functions may be called from any thread, do not block,
  * and take only the publisher's lock, which is a leaf.
@@ -23,19 +23,19 @@
 #include "net/base/hist.h"
 
 struct api;
-struct hasher;
+struct pool;
 struct publish;
 struct publisher;
 struct record;
 struct staged;
 
 struct publisher_config {
-	struct api *api;     /* borrowed until publisher_stop() */
-	struct hasher *disk; /* borrowed: a worker on which staged data is synced */
-	unsigned parallel;   /* Parts of one file handed to the queue at once */
-	uint64_t part_size;  /* bytes; the staging area's */
-	uint64_t live_step;  /* bytes of a live Part that are handed on together; 0: 1 MiB */
-	bool keep_old;	     /* leave superseded Files */
+	struct api *api;    /* borrowed until publisher_stop() */
+	struct pool *disk;  /* borrowed: a worker on which staged data is synced */
+	unsigned parallel;  /* Parts of one file handed to the queue at once */
+	uint64_t part_size; /* bytes; the staging area's */
+	uint64_t live_step; /* bytes of a live Part that are handed on together; 0: 1 MiB */
+	bool keep_old;	    /* leave superseded Files */
 	/*
 	 * After a 401: true when there is another key now, and the request may be sent again. Or
 	 * NULL.
@@ -212,7 +212,7 @@ struct publish_rows {
 	size_t count;
 };
 /*
- * In no order. Not under super's lock nor the publisher's. 0 or -ENOMEM; the caller calls
+ * In no order. Not under vfs's lock nor the publisher's. 0 or -ENOMEM; the caller calls
  * publish_rows_free().
  */
 int publisher_list(struct publisher *pr, struct publish_rows *ret);

@@ -190,7 +190,7 @@ int staging_open(const struct staging_config *cfg, struct staging **ret)
 	struct staging *sg;
 	int rc;
 
-	if (!cfg->part_size || !cfg->hasher)
+	if (!cfg->part_size || !cfg->pool)
 		return -EINVAL;
 	sg = calloc(1, sizeof(*sg));
 	if (!sg)
@@ -203,7 +203,7 @@ int staging_open(const struct staging_config *cfg, struct staging **ret)
 	sg->part_size = cfg->part_size;
 	sg->size_max = cfg->size_max;
 	sg->reserve = cfg->reserve;
-	sg->hasher = cfg->hasher;
+	sg->pool = cfg->pool;
 	pthread_mutex_init(&sg->lock, NULL);
 	rc = sweep(sg);
 	if (rc) {

@@ -4,13 +4,13 @@
  * struct staging is the area on disk (STATE_DIR/staging, 0700); struct staged
  * is one staged file: ID.data (0600) and its record ID.rec. A staged file knows
  * its size, which bytes were written, how far they are contiguous from 0, a
- * version for each part, and its MD5 as far as hashed (hasher.h does the work).
+ * version for each part, and its MD5 as far as hashed (pool.h does the work).
  * It knows nothing of Uploads: the publication compares part versions to tell
  * whether a Part that was sent is still right.
  *
  * Threads: all functions may be called from any thread; each staged file has
  * its own lock, a leaf: nothing else is taken under it but the area's count of
- * bytes and the hasher's queue. Functions block on the local disk at most.
+ * bytes and the pool's queue. Functions block on the local disk at most.
  * Ownership: counted references; the file's inode and its publication hold one
  * each. What happens to the files on disk at the last unref depends on the
  * last of staged_discard() / staged_keep() / staged_give().
@@ -30,22 +30,22 @@
 
 struct staging;
 struct staged;
-struct hasher;
+struct pool;
 struct record;
 
 struct staging_config {
-	const char *dir;       /* created 0700 when missing */
-	uint64_t part_size;    /* bytes that share a version, > 0: layout_block() */
-	uint64_t size_max;     /* bytes all staged files may take together; 0: the disk decides */
-	uint64_t reserve;      /* bytes left free on the disk */
-	struct hasher *hasher; /* borrowed; outlives the staging area */
+	const char *dir;    /* created 0700 when missing */
+	uint64_t part_size; /* bytes that share a version, > 0: layout_block() */
+	uint64_t size_max;  /* bytes all staged files may take together; 0: the disk decides */
+	uint64_t reserve;   /* bytes left free on the disk */
+	struct pool *pool;  /* borrowed; outlives the staging area */
 };
 
 /*
  * Locks the directory: -EBUSY while another process (or another struct staging)
  * has it. Before anything else it removes what a dead daemon left half done:
  * temporary records, and data without a record, which goes to damaged/ unless
- * it is empty. -EINVAL: no hasher or no part size.
+ * it is empty. -EINVAL: no pool or no part size.
  */
 int staging_open(const struct staging_config *cfg, struct staging **ret);
 void staging_close(struct staging *sg); /* after all staged files are gone; NULL is a no-op */

@@ -17,7 +17,7 @@
  */
 #define HASH_WASTE 8
 
-_Static_assert(HASHER_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
+_Static_assert(POOL_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
 
 /* Unless said otherwise a function is called with st->lock held. */
 
@@ -45,7 +45,7 @@ void staged_hash_wake(struct staged *st)
 	if (st->hash.queued || !worth_hashing(st))
 		return;
 	st->hash.queued = true;
-	hasher_queue(st->sg->hasher, &st->hash.job);
+	pool_queue(st->sg->pool, &st->hash.job);
 }
 
 void staged_hash_sealed(struct staged *st)
@@ -57,14 +57,14 @@ void staged_hash_sealed(struct staged *st)
 /* Back to the newest snapshot at or before off; cur is given up in any case. */
 static void rewind_to(struct staged_hash *h, uint64_t off)
 {
-	uint64_t from = h->pos, i, last = h->pos / HASHER_SNAPSHOT;
+	uint64_t from = h->pos, i, last = h->pos / POOL_SNAPSHOT;
 
-	i = (off < from ? off : from) / HASHER_SNAPSHOT;
+	i = (off < from ? off : from) / POOL_SNAPSHOT;
 	if (i >= STAGED_SNAPSHOTS)
 		i = STAGED_SNAPSHOTS - 1;
 	while (i && (!h->snaps || !h->snaps[i]))
 		i--;
-	h->pos = i * HASHER_SNAPSHOT;
+	h->pos = i * POOL_SNAPSHOT;
 	h->wasted += from - h->pos;
 	digest_free(h->cur);
 	h->cur = NULL;
@@ -99,9 +99,9 @@ void staged_rehash(struct staged *st)
 /* The snapshot at pos, or NULL: then pos is 0 or cur is set. */
 static struct digest *snapshot_at_pos(const struct staged_hash *h)
 {
-	uint64_t i = h->pos / HASHER_SNAPSHOT;
+	uint64_t i = h->pos / POOL_SNAPSHOT;
 
-	if (!h->snaps || !i || i >= STAGED_SNAPSHOTS || h->pos % HASHER_SNAPSHOT)
+	if (!h->snaps || !i || i >= STAGED_SNAPSHOTS || h->pos % POOL_SNAPSHOT)
 		return NULL;
 	return h->snaps[i];
 }
@@ -109,9 +109,9 @@ static struct digest *snapshot_at_pos(const struct staged_hash *h)
 /* Failing costs only that a rewrite goes back further. */
 static void take_snapshot(struct staged_hash *h)
 {
-	uint64_t i = h->pos / HASHER_SNAPSHOT;
+	uint64_t i = h->pos / POOL_SNAPSHOT;
 
-	if (h->pos % HASHER_SNAPSHOT || i >= STAGED_SNAPSHOTS)
+	if (h->pos % POOL_SNAPSHOT || i >= STAGED_SNAPSHOTS)
 		return;
 	if (!h->snaps)
 		h->snaps = calloc(STAGED_SNAPSHOTS, sizeof(struct digest *));
@@ -221,7 +221,7 @@ void staged_hash_release(struct staged *st)
 	struct staged_hash *h = &st->hash;
 	size_t i;
 
-	hasher_remove(st->sg->hasher, &h->job);
+	pool_remove(st->sg->pool, &h->job);
 	digest_free(h->cur);
 	for (i = 0; h->snaps && i < STAGED_SNAPSHOTS; i++)
 		digest_free(h->snaps[i]);

@@ -8,7 +8,7 @@
  *   staged_watch.c  reading what is being written
  *
  * Lock order: staged.record_lock, then staged.lock, then one of staging.lock
- * or the hasher's own; none of them is held in a hook. Functions marked
+ * or the pool's own; none of them is held in a hook. Functions marked
  * "locked" want staged.lock held.
  */
 #ifndef UPLOADFS_FS_STAGE_STAGE_IMPL_H
@@ -26,12 +26,12 @@
 
 #define STAGED_ID_LEN 16    /* hex digits */
 #define STAGED_NAME_SIZE 32 /* ID with an ending, and NUL */
-#define STAGED_SNAPSHOTS (STAGED_SIZE_MAX / HASHER_SNAPSHOT)
+#define STAGED_SNAPSHOTS (STAGED_SIZE_MAX / POOL_SNAPSHOT)
 
 struct staging {
 	int dirfd; /* locked with flock() */
 	uint64_t part_size, size_max, reserve;
-	struct hasher *hasher;
+	struct pool *pool;
 
 	pthread_mutex_t lock; /* of what follows */
 	uint64_t used;	      /* bytes of all staged files */
@@ -44,11 +44,11 @@ struct staging {
  * MD5 state. pos bytes are in it. While busy a worker owns cur and reads
  * [pos, busy_end); what is touched meanwhile lowers dirty_from.
  * cur NULL: to be made anew from the snapshot at pos. snaps[i] is the state
- * after i * HASHER_SNAPSHOT bytes, for i * HASHER_SNAPSHOT <= pos, or NULL.
+ * after i * POOL_SNAPSHOT bytes, for i * POOL_SNAPSHOT <= pos, or NULL.
  */
 struct staged_hash {
 	struct hash_job job;
-	bool queued; /* with the hasher, or running */
+	bool queued; /* with the pool, or running */
 	bool busy;
 	bool told; /* on_digest was called for this seal */
 	int err;   /* why hashing stopped; 0 again with the next change or seal */

@@ -4,7 +4,7 @@
  *
  * All three are made at one moment from the counters and snapshots of the parts
  * named in struct status_source. They hold no secret: no key, no header, no
- * content. Any thread but the publisher's; not under super's lock; blocks on
+ * content. Any thread but the publisher's; not under vfs's lock; blocks on
  * statvfs() at most. Memory: about 2 KiB for each file that is not published.
  */
 #ifndef UPLOADFS_FS_STATUS_JSON_H
@@ -16,7 +16,7 @@
 
 struct api;
 struct cache;
-struct hasher;
+struct pool;
 struct publisher;
 struct staging;
 
@@ -32,7 +32,7 @@ struct status_source {
 	struct publisher *publisher;
 	struct staging *staging;
 	struct cache *cache;
-	struct hasher *md5, *disk;
+	struct pool *md5, *disk;
 };
 
 /* Append to ret, whose maximum has to be STATUS_TEXT_MAX or so. 0, -ENOMEM, -EMSGSIZE. */

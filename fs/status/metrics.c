@@ -132,8 +132,8 @@ static void put_queues(const struct status_source *src, struct buf *b)
 			 q[i].running);
 	}
 	head(b, "worker_queue_length", "gauge", "Jobs that wait for a worker thread.");
-	value(b, "worker_queue_length", "worker", "md5", hasher_length(src->md5));
-	value(b, "worker_queue_length", "worker", "disk", hasher_length(src->disk));
+	value(b, "worker_queue_length", "worker", "md5", pool_length(src->md5));
+	value(b, "worker_queue_length", "worker", "disk", pool_length(src->disk));
 }
 
 static void put_space(const struct status_source *src, struct buf *b)

@@ -4,12 +4,12 @@
  * An inode is one entry: a purpose directory, a directory, or a file. It lives
  * while it is linked in its directory, while the kernel remembers it (nlookup),
  * or while something of ours holds it (nref: handles, publications). Which File
- * or staged file stands behind it is super's business.
+ * or staged file stands behind it is vfs's business.
  *
  * A hundred thousand are nothing unusual: mind the size of struct inode (200
  * bytes with 64 bit pointers, which malloc() can hold in 208).
  *
- * Not thread-safe: everything here is protected by super's lock. Never blocks.
+ * Not thread-safe: everything here is protected by vfs's lock. Never blocks.
  */
 #ifndef UPLOADFS_FS_TREE_INODE_H
 #define UPLOADFS_FS_TREE_INODE_H
@@ -22,7 +22,7 @@
 
 #define INODE_ROOT 1 /* the number of the root directory */
 
-struct local; /* super's: the staged file behind an inode */
+struct staged_side; /* vfs's: the staged file behind an inode */
 
 enum inode_kind { INODE_DIR, INODE_FILE };
 
@@ -51,10 +51,10 @@ struct inode {
 	bool has_mtime : 1;   /* set by a user; else created_at counts */
 	bool stale_pages : 1; /* what the kernel has cached of it may be from before the File */
 	bool unlisted : 1;    /* a File that only .by-id has shown so far: not writable */
-	bool aside : 1;	      /* shown as NAME~FILE_ID: another one has the name */
-	bool moved : 1;	      /* and was shown as NAME; not looked up as NAME~FILE_ID since */
-	uint32_t seen;	      /* number of the listing that named it last; 0: none did */
-	uint32_t order;	      /* its place in that listing; 0: the newest */
+	bool renamed_for_conflict : 1; /* shown as NAME~FILE_ID: another one has the name */
+	bool moved : 1; /* and was shown as NAME; not looked up as NAME~FILE_ID since */
+	uint32_t seen;	/* number of the listing that named it last; 0: none did */
+	uint32_t order; /* its place in that listing; 0: the newest */
 	uint32_t nref;
 	uint64_t nlookup;
 	uint32_t mode; /* permission bits */
@@ -64,7 +64,7 @@ struct inode {
 	struct inode *child; /* of a directory */
 	const char *purpose; /* shared by all below one purpose directory; NULL at the root */
 	/* a file */
-	struct local *local;	     /* staged file, or NULL */
+	struct staged_side *side;    /* staged file, or NULL */
 	char *filename;		     /* the File's name where that is not its path, or NULL */
 	struct published *published; /* when we published it, else NULL */
 	uint64_t bytes;

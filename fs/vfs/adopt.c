@@ -1,5 +1,5 @@
 /*
- * Recovery's side of super: a staged file of an earlier daemon gets its inode
+ * Recovery's side of vfs: a staged file of an earlier daemon gets its inode
  * back.
  */
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 
-static struct inode *dir_named(struct super *s, struct inode *at, const char *name)
+static struct inode *dir_named(struct vfs *s, struct inode *at, const char *name)
 {
 	struct inode *d = inode_find(s->table, at, name);
 
@@ -28,8 +28,7 @@ static struct inode *dir_named(struct super *s, struct inode *at, const char *na
 }
 
 /* Two staged files of one name can't be told apart by it: the later one steps aside. */
-static struct inode *file_named(struct super *s, struct inode *dir, const char *name,
-				const char *id)
+static struct inode *file_named(struct vfs *s, struct inode *dir, const char *name, const char *id)
 {
 	char aside[NAMES_MAX + 1];
 
@@ -44,7 +43,7 @@ static struct inode *file_named(struct super *s, struct inode *dir, const char *
  * A record is our own, but may come from anywhere: its path must not lead
  * elsewhere. The directory of path; *ret_name: its last component.
  */
-static struct inode *walk(struct super *s, const char *purpose, char *path, char **ret_name)
+static struct inode *walk(struct vfs *s, const char *purpose, char *path, char **ret_name)
 {
 	struct inode *at = inode_root(s->table);
 	char *name = path, *slash;
@@ -64,7 +63,7 @@ static struct inode *walk(struct super *s, const char *purpose, char *path, char
 	return at && names_check_new(name) == 0 ? at : NULL;
 }
 
-struct inode *super_dir_for_path(struct super *s, const char *purpose, const char *path)
+struct inode *vfs_dir_for_path(struct vfs *s, const char *purpose, const char *path)
 {
 	char *copy = strdup(path), *name;
 	struct inode *at = copy ? walk(s, purpose, copy, &name) : NULL;
@@ -75,7 +74,7 @@ struct inode *super_dir_for_path(struct super *s, const char *purpose, const cha
 	return at;
 }
 
-static struct inode *place(struct super *s, struct staged *st, const struct record *r)
+static struct inode *place(struct vfs *s, struct staged *st, const struct record *r)
 {
 	char *path = strdup(r->path), *name;
 	struct inode *at = path ? walk(s, r->purpose, path, &name) : NULL;
@@ -87,13 +86,13 @@ static struct inode *place(struct super *s, struct staged *st, const struct reco
 }
 
 /* For what was removed, but not yet at the service: an inode that nobody can find. */
-static struct inode *nowhere(struct super *s, struct staged *st, const struct record *r)
+static struct inode *nowhere(struct vfs *s, struct staged *st, const struct record *r)
 {
 	struct inode *i = inode_new(s->table, inode_root(s->table), staged_id(st), INODE_FILE);
 
 	if (!i)
 		return NULL;
-	i->purpose = super_purpose_word(r->purpose);
+	i->purpose = vfs_purpose_word(r->purpose);
 	if (!i->purpose) {
 		inode_unlink(s->table, i);
 		return NULL;
@@ -104,7 +103,7 @@ static struct inode *nowhere(struct super *s, struct staged *st, const struct re
 }
 
 /* As if somebody had removed it just now. */
-static int adopt_removed(struct super *s, struct staged *st, const struct record *r)
+static int adopt_removed(struct vfs *s, struct staged *st, const struct record *r)
 {
 	struct inode *i;
 	int err;
@@ -114,14 +113,14 @@ static int adopt_removed(struct super *s, struct staged *st, const struct record
 	staged_keep(st);
 	if (!i)
 		staged_unref(st);
-	err = i ? local_make(s, i, st, r) : -ENOMEM;
+	err = i ? side_make(s, i, st, r) : -ENOMEM;
 	if (i)
 		inode_unref(s->table, i);
 	pthread_mutex_unlock(&s->lock);
 	return err;
 }
 
-int super_adopt(struct super *s, struct staged *st, const struct record *r)
+int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 {
 	struct inode *i;
 	struct stat sb;
@@ -150,7 +149,7 @@ int super_adopt(struct super *s, struct staged *st, const struct record *r)
 	if (i->has_mtime)
 		i->mtime = sb.st_mtim;
 	staged_keep(st);
-	err = local_make(s, i, st, r);
+	err = side_make(s, i, st, r);
 	if (err)
 		inode_unlink(s->table, i);
 	pthread_mutex_unlock(&s->lock);

@@ -30,7 +30,7 @@ static void take_attr(struct inode *i, const struct meta_attr *a)
 		i->mtime = (struct timespec){ .tv_sec = a->mtime_s, .tv_nsec = a->mtime_ns };
 }
 
-void super_recall(struct super *s, struct inode *i)
+void vfs_recall(struct vfs *s, struct inode *i)
 {
 	struct meta_attr a;
 
@@ -38,7 +38,7 @@ void super_recall(struct super *s, struct inode *i)
 		take_attr(i, &a);
 }
 
-static void remember_dir(struct super *s, struct inode *i)
+static void remember_dir(struct vfs *s, struct inode *i)
 {
 	struct meta_attr a = attr_of(i);
 	char *path;
@@ -50,7 +50,7 @@ static void remember_dir(struct super *s, struct inode *i)
 	free(path);
 }
 
-void super_remember(struct super *s, struct inode *i)
+void vfs_remember(struct vfs *s, struct inode *i)
 {
 	struct meta_attr a = attr_of(i);
 
@@ -62,46 +62,46 @@ void super_remember(struct super *s, struct inode *i)
 		log_warn("%s: its mode and times will not be remembered", i->file_id);
 }
 
-void super_forget_file(struct super *s, const char *file_id)
+void vfs_forget_file(struct vfs *s, const char *file_id)
 {
 	if (s->cfg.meta)
 		meta_forget(s->cfg.meta, file_id);
 }
 
-void super_forget_dir(struct super *s, struct inode *dir)
+void vfs_forget_dir(struct vfs *s, struct inode *dir)
 {
 	char *path;
 
 	for (struct inode *i = dir->child; i; i = i->next)
 		if (i->kind == INODE_DIR)
-			super_forget_dir(s, i);
+			vfs_forget_dir(s, i);
 	if (!s->cfg.meta || !dir->purpose || inode_path(dir, &path))
 		return;
 	meta_dir_forget(s->cfg.meta, dir->purpose, path);
 	free(path);
 }
 
-void super_remember_tree(struct super *s, struct inode *dir)
+void vfs_remember_tree(struct vfs *s, struct inode *dir)
 {
-	super_remember(s, dir);
+	vfs_remember(s, dir);
 	for (struct inode *i = dir->child; i; i = i->next)
 		if (i->kind == INODE_DIR)
-			super_remember_tree(s, i);
+			vfs_remember_tree(s, i);
 }
 
-void super_keep_dir(struct super *s, struct inode *dir)
+void vfs_keep_dir(struct vfs *s, struct inode *dir)
 {
 	if (dir->kept)
 		return;
 	dir->kept = true;
-	super_remember(s, dir);
+	vfs_remember(s, dir);
 }
 
 /* In one thread, before the mount: no lock is needed. */
 static void make_again(void *arg, const char *purpose, const char *path, const struct meta_attr *a)
 {
-	struct super *s = arg;
-	struct inode *at = super_dir_for_path(s, purpose, path);
+	struct vfs *s = arg;
+	struct inode *at = vfs_dir_for_path(s, purpose, path);
 
 	if (at && at != inode_root(s->table) && !at->fixed) {
 		at->kept = true;
@@ -109,7 +109,7 @@ static void make_again(void *arg, const char *purpose, const char *path, const s
 	}
 }
 
-void super_load_dirs(struct super *s)
+void vfs_load_dirs(struct vfs *s)
 {
 	if (s->cfg.meta)
 		meta_dir_each(s->cfg.meta, make_again, s);

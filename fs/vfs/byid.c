@@ -12,12 +12,12 @@
 #include "net/base/log.h"
 
 struct by_id {
-	struct super *s;
-	super_entry_cb *cb;
+	struct vfs *s;
+	vfs_entry_cb *cb;
 	void *arg;
 };
 
-static struct inode *make_dir_by_id(struct super *s)
+static struct inode *make_dir_by_id(struct vfs *s)
 {
 	struct inode *d = inode_find(s->table, inode_root(s->table), ".by-id");
 
@@ -38,7 +38,7 @@ static struct inode *make_dir_by_id(struct super *s)
  * An inode for a File that no directory shows: linked nowhere until a listing shows
  * it, it lives while the kernel knows it.
  */
-static struct inode *make_file(struct super *s, const struct api_file *f)
+static struct inode *make_file(struct vfs *s, const struct api_file *f)
 {
 	struct inode *d = make_dir_by_id(s), *i;
 
@@ -49,7 +49,7 @@ static struct inode *make_file(struct super *s, const struct api_file *f)
 	i->unlisted = true;
 	i->nref++; /* through the unlinking */
 	inode_unlink(s->table, i);
-	i->purpose = super_purpose_word(f->purpose);
+	i->purpose = vfs_purpose_word(f->purpose);
 	if (inode_set_file_id(s->table, i, f->id) || inode_set_filename(i, f->filename)) {
 		inode_unref(s->table, i);
 		return NULL;
@@ -67,8 +67,8 @@ static struct inode *make_file(struct super *s, const struct api_file *f)
 static void on_file(void *arg, const struct api_error *err, const struct api_file *file)
 {
 	struct by_id *b = arg;
-	struct super *s = b->s;
-	struct super_entry e;
+	struct vfs *s = b->s;
+	struct vfs_entry e;
 	struct inode *i = NULL;
 	int r = errmap(err, ERRMAP_READ);
 
@@ -84,14 +84,14 @@ static void on_file(void *arg, const struct api_error *err, const struct api_fil
 	}
 	if (i) {
 		i->nlookup++;
-		super_fill(s, i, &e);
+		vfs_fill(s, i, &e);
 	}
 	pthread_mutex_unlock(&s->lock);
 	b->cb(b->arg, r, i ? &e : NULL);
 	free(b);
 }
 
-static void ask(struct super *s, const char *id, super_entry_cb *cb, void *arg)
+static void ask(struct vfs *s, const char *id, vfs_entry_cb *cb, void *arg)
 {
 	struct by_id *b = malloc(sizeof(*b));
 	struct api_req *req = NULL;
@@ -107,10 +107,10 @@ static void ask(struct super *s, const char *id, super_entry_cb *cb, void *arg)
 	api_req_unref(req);
 }
 
-bool super_lookup_special(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
-			  void *arg)
+bool vfs_lookup_special(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *cb,
+			void *arg)
 {
-	struct super_entry e;
+	struct vfs_entry e;
 	struct inode *dir, *i = NULL;
 	bool inside = false;
 
@@ -125,7 +125,7 @@ bool super_lookup_special(struct super *s, uint64_t parent, const char *name, su
 	if (i) {
 		i->moved = false;
 		i->nlookup++;
-		super_fill(s, i, &e);
+		vfs_fill(s, i, &e);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (i)

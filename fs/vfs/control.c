@@ -14,10 +14,10 @@
 #include "net/base/clock.h"
 #include "net/base/fdio.h"
 
-static const char *const names[SUPER_CONTROLS] = { "status", "metrics" };
+static const char *const names[VFS_CONTROLS] = { "status", "metrics" };
 
 /* With allow_other everybody sees the files themselves; without it the kernel keeps others out. */
-static void set_owner(const struct super *s, struct inode *i, mode_t mode)
+static void set_owner(const struct vfs *s, struct inode *i, mode_t mode)
 {
 	i->special = i->fixed = true;
 	i->mode = s->cfg.allow_other ? mode : mode & 0700;
@@ -28,7 +28,7 @@ static void set_owner(const struct super *s, struct inode *i, mode_t mode)
 	i->has_mtime = true;
 }
 
-int super_make_control(struct super *s)
+int vfs_make_control(struct vfs *s)
 {
 	struct inode *dir;
 
@@ -39,7 +39,7 @@ int super_make_control(struct super *s)
 		return -ENOMEM;
 	dir->purpose = NULL;
 	set_owner(s, dir, 0555);
-	for (unsigned k = 0; k < SUPER_CONTROLS; k++) {
+	for (unsigned k = 0; k < VFS_CONTROLS; k++) {
 		s->control[k] = inode_new(s->table, dir, names[k], INODE_FILE);
 		if (!s->control[k])
 			return -ENOMEM;
@@ -64,7 +64,7 @@ static int text_file(const struct buf *text, int *ret_fd)
 	return r;
 }
 
-static int open_text(struct super *s, unsigned which, int flags, struct super_entry *e,
+static int open_text(struct vfs *s, unsigned which, int flags, struct vfs_entry *e,
 		     struct handle **ret)
 {
 	struct inode *i = s->control[which];
@@ -72,8 +72,8 @@ static int open_text(struct super *s, unsigned which, int flags, struct super_en
 	struct buf text;
 	int fd = -1, r;
 
-	buf_init(&text, SUPER_CONTROL_MAX);
-	r = s->cfg.control(s->cfg.control_arg, (enum super_control)which, &text);
+	buf_init(&text, VFS_CONTROL_MAX);
+	r = s->cfg.control(s->cfg.control_arg, (enum vfs_control)which, &text);
 	if (!r)
 		r = text_file(&text, &fd);
 	if (r)
@@ -89,7 +89,7 @@ static int open_text(struct super *s, unsigned which, int flags, struct super_en
 		h->keep_cache = false;
 		i->bytes = text.len;
 		i->mtime = clock_wall_ts();
-		super_fill(s, i, e);
+		vfs_fill(s, i, e);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (h)
@@ -102,17 +102,17 @@ out:
 	return r;
 }
 
-bool super_open_control(struct super *s, uint64_t ino, int flags, super_open_cb *cb, void *arg)
+bool vfs_open_control(struct vfs *s, uint64_t ino, int flags, vfs_open_cb *cb, void *arg)
 {
-	struct super_entry e;
+	struct vfs_entry e;
 	struct handle *h = NULL;
 	unsigned k = 0;
 	int r;
 
 	/* Set once at the start: no lock is needed to look. */
-	while (k < SUPER_CONTROLS && (!s->control[k] || s->control[k]->ino != ino))
+	while (k < VFS_CONTROLS && (!s->control[k] || s->control[k]->ino != ino))
 		k++;
-	if (k == SUPER_CONTROLS)
+	if (k == VFS_CONTROLS)
 		return false;
 	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
 		r = -EPERM;
@@ -122,8 +122,7 @@ bool super_open_control(struct super *s, uint64_t ino, int flags, super_open_cb 
 	return true;
 }
 
-void super_read_control(int fd, uint64_t size, uint64_t off, size_t len, super_read_cb *cb,
-			void *arg)
+void vfs_read_control(int fd, uint64_t size, uint64_t off, size_t len, vfs_read_cb *cb, void *arg)
 {
 	if (off >= size)
 		len = 0;

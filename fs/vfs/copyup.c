@@ -16,32 +16,32 @@
 
 struct staging_in {
 	struct hash_job job;		  /* first */
-	struct staging_in *next, **pprev; /* all of them, under super.lock */
-	struct super *s;
-	struct inode *inode; /* referenced by the caller of super_stage_content() */
+	struct staging_in *next, **pprev; /* all of them, under vfs.lock */
+	struct vfs *s;
+	struct inode *inode; /* referenced by the caller of vfs_stage_content() */
 	struct fetch *fetch;
 	struct staged *st;
 	int fd; /* of the whole content */
 	uint64_t size, done;
 	int err;
-	super_done_cb *cb;
+	vfs_done_cb *cb;
 	void *arg;
 };
 
 static void end(struct staging_in *in, int err)
 {
-	struct super *s = in->s;
+	struct vfs *s = in->s;
 
 	pthread_mutex_lock(&s->lock);
 	*in->pprev = in->next;
 	if (in->next)
 		in->next->pprev = in->pprev;
 	/* Somebody else may have been quicker, or made it anew. */
-	if (!err && !in->inode->local) {
-		err = local_make(s, in->inode, in->st, NULL);
+	if (!err && !in->inode->side) {
+		err = side_make(s, in->inode, in->st, NULL);
 		in->st = NULL;
 		if (!err)
-			in->inode->local->pristine = !in->inode->local->dropped;
+			in->inode->side->pristine = !in->inode->side->dropped;
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(in->st);
@@ -101,7 +101,7 @@ static void have_all(void *arg, int err, const char *text, int fd, uint64_t off,
 
 	(void)off;
 	if (err) {
-		super_log_failed(in->s, in->inode, "fetching it to change it failed", err, text);
+		vfs_log_failed(in->s, in->inode, "fetching it to change it failed", err, text);
 		end(in, err);
 		return;
 	}
@@ -114,11 +114,11 @@ static void have_all(void *arg, int err, const char *text, int fd, uint64_t off,
 	}
 	in->job.run = copy_some;
 	in->job.ended = copy_ended;
-	hasher_queue(in->s->cfg.disk, &in->job);
+	pool_queue(in->s->cfg.disk, &in->job);
 }
 
 /* What to copy: the File's content, or, once that was removed, what a handle has of it. */
-static int open_content(struct super *s, const char *id, uint64_t bytes, struct fetch *from,
+static int open_content(struct vfs *s, const char *id, uint64_t bytes, struct fetch *from,
 			struct fetch **ret)
 {
 	if (id)
@@ -127,8 +127,8 @@ static int open_content(struct super *s, const char *id, uint64_t bytes, struct 
 	return 0;
 }
 
-void super_stage_content(struct super *s, struct inode *i, struct fetch *from, super_done_cb *cb,
-			 void *arg)
+void vfs_stage_content(struct vfs *s, struct inode *i, struct fetch *from, vfs_done_cb *cb,
+		       void *arg)
 {
 	struct staging_in *in = calloc(1, sizeof(*in));
 	char *id;
@@ -171,7 +171,7 @@ void super_stage_content(struct super *s, struct inode *i, struct fetch *from, s
 		fetch_all(in->fetch, have_all, in);
 }
 
-void super_end_stagings(struct super *s)
+void vfs_end_stagings(struct vfs *s)
 {
 	/* Jobs that the disk workers left in their queue when they ended. */
 	while (s->stagings)

@@ -10,14 +10,14 @@
 #include "net/base/clock.h"
 
 struct opening_dir {
-	struct super *s;
+	struct vfs *s;
 	uint64_t ino;
-	super_dir_cb *cb;
+	vfs_dir_cb *cb;
 	void *arg;
 };
 
 /* Under lock: the entries as they are now. */
-static int fill(struct super *s, struct dir *d)
+static int fill(struct vfs *s, struct dir *d)
 {
 	struct inode *dir = inode_get(s->table, dir_ino(d));
 	int r;
@@ -35,7 +35,7 @@ static int fill(struct super *s, struct dir *d)
 	return r;
 }
 
-static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
+static int snapshot(struct vfs *s, uint64_t ino, struct dir **ret)
 {
 	struct dir *d = dir_new(ino);
 	int r;
@@ -54,7 +54,7 @@ static int snapshot(struct super *s, uint64_t ino, struct dir **ret)
 	return r;
 }
 
-int super_rewinddir(struct super *s, struct dir *d)
+int vfs_rewinddir(struct vfs *s, struct dir *d)
 {
 	int r;
 
@@ -66,7 +66,7 @@ int super_rewinddir(struct super *s, struct dir *d)
 	return r == -ENOENT ? 0 : r;
 }
 
-void super_closedir(struct super *s, struct dir *d)
+void vfs_closedir(struct vfs *s, struct dir *d)
 {
 	pthread_mutex_lock(&s->lock);
 	dir_free(d);
@@ -86,7 +86,7 @@ static void opendir_listed(void *arg, int err, bool known)
 }
 
 /* What the service has no word in. */
-static bool is_special(struct super *s, uint64_t ino)
+static bool is_special(struct vfs *s, uint64_t ino)
 {
 	const struct inode *i;
 	bool special;
@@ -98,7 +98,7 @@ static bool is_special(struct super *s, uint64_t ino)
 	return special;
 }
 
-void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg)
+void vfs_opendir(struct vfs *s, uint64_t ino, vfs_dir_cb *cb, void *arg)
 {
 	struct opening_dir *o = malloc(sizeof(*o));
 
@@ -114,15 +114,15 @@ void super_opendir(struct super *s, uint64_t ino, super_dir_cb *cb, void *arg)
 	listing_want(s->listing, s->cfg.list_ttl_s * 1000ULL, opendir_listed, o);
 }
 
-int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
-		const struct super_caller *who, struct super_entry *ret)
+int vfs_mkdir(struct vfs *s, uint64_t parent, const char *name, mode_t mode,
+	      const struct vfs_caller *who, struct vfs_entry *ret)
 {
 	struct inode *dir, *d = NULL;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
 	dir = inode_get(s->table, parent);
-	r = dir ? super_check_new(s, dir, name) : -ENOENT;
+	r = dir ? vfs_check_new(s, dir, name) : -ENOENT;
 	if (!r && inode_find(s->table, dir, name))
 		r = -EEXIST;
 	if (!r && !(d = inode_new(s->table, dir, name, INODE_DIR)))
@@ -131,16 +131,16 @@ int super_mkdir(struct super *s, uint64_t parent, const char *name, mode_t mode,
 		d->mode = mode & 07777;
 		d->uid = who->uid;
 		d->gid = who->gid;
-		super_keep_dir(s, d);
+		vfs_keep_dir(s, d);
 		d->nlookup++;
-		super_fill(s, d, ret);
+		vfs_fill(s, d, ret);
 		dir->mtime = clock_wall_ts();
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
 
-int super_rmdir(struct super *s, uint64_t parent, const char *name)
+int vfs_rmdir(struct vfs *s, uint64_t parent, const char *name)
 {
 	struct inode *dir, *d = NULL;
 	int r = 0;
@@ -158,9 +158,9 @@ int super_rmdir(struct super *s, uint64_t parent, const char *name)
 	else if (d->child)
 		r = -ENOTEMPTY;
 	else {
-		super_forget_dir(s, d);
+		vfs_forget_dir(s, d);
 		inode_unlink(s->table, d);
-		super_keep_dir(s, dir);
+		vfs_keep_dir(s, dir);
 		dir->mtime = clock_wall_ts();
 	}
 	pthread_mutex_unlock(&s->lock);

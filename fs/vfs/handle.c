@@ -17,7 +17,7 @@ static bool wants_write(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
-struct handle *handle_new(struct super *s, struct inode *i, int flags, struct writer *w)
+struct handle *handle_new(struct vfs *s, struct inode *i, int flags, struct writer *w)
 {
 	struct handle *h = calloc(1, sizeof(*h));
 
@@ -39,10 +39,10 @@ struct handle *handle_new(struct super *s, struct inode *i, int flags, struct wr
 	s->handles = h;
 	inode_ref(i);
 	i->nopen++;
-	if (i->local) {
-		h->st = staged_ref(i->local->st);
-		h->kills = i->local->kills;
-		i->local->writers += h->may_write;
+	if (i->side) {
+		h->st = staged_ref(i->side->st);
+		h->kills = i->side->kills;
+		i->side->writers += h->may_write;
 	} else {
 		/* A File never changes: what the kernel has of it stays right. */
 		h->keep_cache = !i->stale_pages;
@@ -63,7 +63,7 @@ static void handle_unlink(struct handle *h)
 
 void handle_free(struct handle *h)
 {
-	struct super *s = h->s;
+	struct vfs *s = h->s;
 
 	pthread_mutex_lock(&s->lock);
 	if (h->pprev)
@@ -78,12 +78,12 @@ void handle_free(struct handle *h)
 	free(h);
 }
 
-bool super_direct_io(const struct handle *h)
+bool vfs_direct_io(const struct handle *h)
 {
 	return h->direct_io;
 }
 
-bool super_keep_cache(const struct handle *h)
+bool vfs_keep_cache(const struct handle *h)
 {
 	return h->keep_cache;
 }
@@ -93,11 +93,11 @@ bool super_keep_cache(const struct handle *h)
 /* An open that may have to wait for a publication to end. */
 struct opening {
 	struct publish_wait w; /* first */
-	struct super *s;
+	struct vfs *s;
 	uint64_t ino;
 	int flags;
-	struct super_caller who;
-	super_open_cb *cb;
+	struct vfs_caller who;
+	vfs_open_cb *cb;
 	void *arg;
 };
 
@@ -110,12 +110,12 @@ static void open_again(void *arg, int err)
 	if (err == -EINTR)
 		o->cb(o->arg, err, NULL, NULL);
 	else
-		super_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
+		vfs_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
 	free(o);
 }
 
 /* What a handle without local bytes reads: id is freed. */
-static int open_reading(struct super *s, struct handle *h, char *id, uint64_t bytes)
+static int open_reading(struct vfs *s, struct handle *h, char *id, uint64_t bytes)
 {
 	int r = id ? fetch_open(s->cfg.fetcher, id, bytes, &h->fetch) : 0;
 
@@ -124,12 +124,12 @@ static int open_reading(struct super *s, struct handle *h, char *id, uint64_t by
 }
 
 /* O_TRUNC on a file with a local side. Under lock. 0 or -EBUSY. */
-static int cut_local(struct local *l)
+static int cut_local(struct staged_side *l)
 {
 	int r = staged_truncate(l->st, 0);
 
 	if (r == -EBUSY) {
-		r = local_reopen(l);
+		r = side_reopen(l);
 		if (r == 0)
 			r = staged_truncate(l->st, 0);
 	} else if (r == 0 && l->killed) {
@@ -138,8 +138,8 @@ static int cut_local(struct local *l)
 	if (r)
 		return r;
 	l->killed = false;
-	l->spoilt = 0;
-	l->told = false;
+	l->write_err = 0;
+	l->abort_reported = false;
 	l->dirty = l->pristine = false;
 	/* All new bytes: they may be a copy of something again. */
 	l->predicted = l->predict_next = 0;
@@ -153,7 +153,7 @@ enum open_step { OPEN_NOW, OPEN_WAIT };
 /* Cut to nothing, as by a write. Under lock. */
 static void cut_now(struct inode *i)
 {
-	i->local->touched = !i->local->dropped;
+	i->side->touched = !i->side->dropped;
 	i->mtime = clock_wall_ts();
 	i->has_mtime = true;
 }
@@ -162,19 +162,19 @@ static void cut_now(struct inode *i)
  * Makes i ready for a writer. st: a new staged file, taken over (set to NULL)
  * when it is needed. Under lock.
  */
-static int open_writing(struct super *s, struct inode *i, int flags, struct staged **st,
+static int open_writing(struct vfs *s, struct inode *i, int flags, struct staged **st,
 			enum open_step *ret)
 {
 	int r;
 
 	*ret = OPEN_NOW;
-	if (!super_is_purpose_writable(s, i))
+	if (!vfs_is_purpose_writable(s, i))
 		return -EPERM;
-	super_take_name_back(s, i);
-	if (i->local) {
+	vfs_take_name_back(s, i);
+	if (i->side) {
 		if (!(flags & O_TRUNC))
 			return 0;
-		r = cut_local(i->local);
+		r = cut_local(i->side);
 		if (r == -EBUSY) {
 			*ret = OPEN_WAIT;
 			return 0;
@@ -189,15 +189,15 @@ static int open_writing(struct super *s, struct inode *i, int flags, struct stag
 	/* Removed, and opened once more through /proc/PID/fd: it has no name to publish under. */
 	if (!i->parent)
 		return -ESTALE;
-	r = local_make(s, i, *st, NULL);
+	r = side_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r == 0)
 		cut_now(i);
 	return r;
 }
 
-static struct opening *opening_new(struct super *s, uint64_t ino, int flags,
-				   const struct super_caller *who, super_open_cb *cb, void *arg)
+static struct opening *opening_new(struct vfs *s, uint64_t ino, int flags,
+				   const struct vfs_caller *who, vfs_open_cb *cb, void *arg)
 {
 	struct opening *o = calloc(1, sizeof(*o));
 
@@ -208,11 +208,11 @@ static struct opening *opening_new(struct super *s, uint64_t ino, int flags,
 	return o;
 }
 
-void super_open(struct super *s, uint64_t ino, int flags, const struct super_caller *who,
-		super_open_cb *cb, void *arg)
+void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who, vfs_open_cb *cb,
+	      void *arg)
 {
 	enum open_step step = OPEN_NOW;
-	struct super_entry e;
+	struct vfs_entry e;
 	struct writer *w = NULL;
 	struct staged *st = NULL;
 	struct handle *h = NULL;
@@ -222,7 +222,7 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 	uint64_t bytes = 0;
 	int r = 0;
 
-	if (super_open_control(s, ino, flags, cb, arg))
+	if (vfs_open_control(s, ino, flags, cb, arg))
 		return;
 	if (wants_write(flags) && atomic_load(&s->closing)) {
 		cb(arg, -EROFS, NULL, NULL);
@@ -242,13 +242,13 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 	if (!r && w)
 		r = open_writing(s, i, flags, &st, &step);
 	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
-	if (!r && step == OPEN_NOW && !i->local && !i->file_id)
+	if (!r && step == OPEN_NOW && !i->side && !i->file_id)
 		r = -ESTALE;
 	if (!r && step == OPEN_NOW) {
 		h = handle_new(s, i, flags, w);
 		r = h ? 0 : -ENOMEM;
 		if (h)
-			super_fill(s, i, &e);
+			vfs_fill(s, i, &e);
 		/* Also for one that only writes: its first write wants the content, and
 		 * the File may have been removed by then. */
 		if (h && !h->st && i->file_id) {
@@ -260,7 +260,7 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 		o->w.until = UNTIL_WRITABLE;
 		o->w.cb = open_again;
 		o->w.arg = o;
-		publish_wait(i->local->pub, &o->w);
+		publish_wait(i->side->pub, &o->w);
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(st);
@@ -272,7 +272,7 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 	if (!r)
 		r = open_reading(s, h, id, bytes);
 	if (r && h)
-		super_release(s, h);
+		vfs_release(s, h);
 	cb(arg, r, r ? NULL : &e, r ? NULL : h);
 }
 
@@ -280,45 +280,45 @@ void super_open(struct super *s, uint64_t ino, int flags, const struct super_cal
 
 /* A name that came to be since the kernel looked: opened, not made. */
 struct creating {
-	struct super *s;
+	struct vfs *s;
 	uint64_t ino;
-	super_open_cb *cb;
+	vfs_open_cb *cb;
 	void *arg;
 };
 
-static void create_opened(void *arg, int err, const struct super_entry *e, struct handle *h)
+static void create_opened(void *arg, int err, const struct vfs_entry *e, struct handle *h)
 {
 	struct creating *c = arg;
 
 	/* The kernel counts a lookup only when it hears of success. */
 	if (err)
-		super_forget(c->s, c->ino, 1);
+		vfs_forget(c->s, c->ino, 1);
 	c->cb(c->arg, err, e, h);
 	free(c);
 }
 
-static void create_existing(struct super *s, uint64_t ino, int flags,
-			    const struct super_caller *who, super_open_cb *cb, void *arg)
+static void create_existing(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who,
+			    vfs_open_cb *cb, void *arg)
 {
 	struct creating *c = malloc(sizeof(*c));
 
 	if (!c) {
-		super_forget(s, ino, 1);
+		vfs_forget(s, ino, 1);
 		cb(arg, -ENOMEM, NULL, NULL);
 		return;
 	}
 	*c = (struct creating){ s, ino, cb, arg };
-	super_open(s, ino, flags & ~(O_CREAT | O_EXCL), who, create_opened, c);
+	vfs_open(s, ino, flags & ~(O_CREAT | O_EXCL), who, create_opened, c);
 }
 
-void super_create(struct super *s, uint64_t parent, const char *name, mode_t mode, int flags,
-		  const struct super_caller *who, super_open_cb *cb, void *arg)
+void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, int flags,
+		const struct vfs_caller *who, vfs_open_cb *cb, void *arg)
 {
 	struct writer *w = writer_new(who->tid);
 	struct staged *st = NULL;
 	struct handle *h = NULL;
 	struct inode *dir, *i = NULL;
-	struct super_entry e;
+	struct vfs_entry e;
 	uint64_t existing = 0;
 	int r = !w ? -ENOMEM : atomic_load(&s->closing) ? -EROFS : 0;
 
@@ -329,7 +329,7 @@ void super_create(struct super *s, uint64_t parent, const char *name, mode_t mod
 	if (!r && !dir)
 		r = -ENOENT;
 	if (!r)
-		r = super_check_new(s, dir, name);
+		r = vfs_check_new(s, dir, name);
 	if (!r && (i = inode_find(s->table, dir, name)) != NULL) {
 		r = flags & O_EXCL ? -EEXIST : 0;
 		existing = i->ino;
@@ -341,19 +341,19 @@ void super_create(struct super *s, uint64_t parent, const char *name, mode_t mod
 			i->mode = mode & 07777;
 			i->uid = who->uid;
 			i->gid = who->gid;
-			r = local_make(s, i, st, NULL);
+			r = side_make(s, i, st, NULL);
 			st = NULL;
 		}
 		if (i && !r) {
-			i->local->touched = true;
+			i->side->touched = true;
 			/* create means writing, whatever the flags say. */
 			h = handle_new(s, i, flags | (wants_write(flags) ? 0 : O_RDWR), w);
 			r = h ? 0 : -ENOMEM;
 		}
 		if (h) {
 			i->nlookup++;
-			super_fill(s, i, &e);
-		} else if (i && !i->local) {
+			vfs_fill(s, i, &e);
+		} else if (i && !i->side) {
 			inode_unlink(s->table, i);
 		}
 	}
@@ -369,45 +369,49 @@ void super_create(struct super *s, uint64_t parent, const char *name, mode_t mod
 
 /* ---- release ---- */
 
-void super_release(struct super *s, struct handle *h)
+void vfs_release(struct vfs *s, struct handle *h)
 {
 	struct inode *i = h->inode;
-	struct local *l, *out = NULL;
+	struct staged_side *l, *out = NULL;
 	bool killed = false;
-	int spoilt;
+	int write_err;
 
 	/* Nobody closed it properly since it wrote: how did its opener end? */
 	if (h->may_write && h->wrote)
 		killed = h->closer_killed || h->writer_killed ||
 			 writer_fate(h->writer, 0) == WRITER_KILLED;
 	pthread_mutex_lock(&s->lock);
-	l = i->local;
+	l = i->side;
 	if (l && h->may_write) {
 		l->writers--;
 		if (killed && !l->dropped) {
 			l->killed = true;
 			l->kills++;
 		}
-		spoilt = l->spoilt;
-		if (l->writers == 0 && !l->dropped && spoilt) {
-			l->spoilt = 0;
+		write_err = l->write_err;
+		if (l->writers == 0 && !l->dropped && write_err) {
+			l->write_err = 0;
 			l->killed = true;
 			l->kills++;
 		}
 		if (l->writers == 0 && !l->dropped && (l->dirty || l->touched || l->killed)) {
 			if (l->killed) {
 				l->dirty = l->touched = false;
-				publish_abort(l->pub, spoilt ? spoilt : l->told ? -EIO : 0, spoilt);
-				l->told = false;
+				publish_abort(l->pub,
+					      write_err		  ? write_err
+					      : l->abort_reported ? -EIO
+								  : 0,
+					      write_err);
+				l->abort_reported = false;
 			} else {
-				local_seal(s, i);
+				side_seal(s, i);
 			}
 		}
 	}
 	/* Before the lock goes: the next local side would count it among its writers, for ever. */
 	handle_unlink(h);
-	out = local_settle(s, i);
+	out = side_settle(s, i);
 	pthread_mutex_unlock(&s->lock);
-	local_release(s, out);
+	side_release(s, out);
 	handle_free(h);
 }

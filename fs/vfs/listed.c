@@ -24,7 +24,7 @@ struct spot {
 	struct inode *top;
 };
 
-static struct inode *make_dir(struct super *s, struct inode *parent, const char *name)
+static struct inode *make_dir(struct vfs *s, struct inode *parent, const char *name)
 {
 	struct inode *d = inode_new(s->table, parent, name, INODE_DIR);
 
@@ -37,7 +37,7 @@ static struct inode *make_dir(struct super *s, struct inode *parent, const char 
 }
 
 /* The purpose strings of directories live as long as the table: there are few. */
-const char *super_purpose_word(const char *purpose)
+const char *vfs_purpose_word(const char *purpose)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	static struct word {
@@ -64,10 +64,10 @@ const char *super_purpose_word(const char *purpose)
 	return w ? w->s : NULL;
 }
 
-static struct inode *make_purpose(struct super *s, const char *purpose, bool fixed)
+static struct inode *make_purpose(struct vfs *s, const char *purpose, bool fixed)
 {
 	char name[NAMES_MAX + 1];
-	const char *word = super_purpose_word(purpose);
+	const char *word = vfs_purpose_word(purpose);
 	struct inode *d;
 
 	names_purpose_dir(purpose, name);
@@ -81,7 +81,7 @@ static struct inode *make_purpose(struct super *s, const char *purpose, bool fix
 	return d;
 }
 
-int super_make_purposes(struct super *s)
+int vfs_make_purposes(struct vfs *s)
 {
 	struct inode *root = inode_root(s->table);
 
@@ -89,7 +89,7 @@ int super_make_purposes(struct super *s)
 	root->uid = s->cfg.uid;
 	root->gid = s->cfg.gid;
 	if (s->purpose) {
-		root->purpose = super_purpose_word(s->purpose);
+		root->purpose = vfs_purpose_word(s->purpose);
 		return root->purpose ? 0 : -ENOMEM;
 	}
 	for (size_t k = 0; names_purposes[k]; k++)
@@ -98,7 +98,7 @@ int super_make_purposes(struct super *s)
 	return 0;
 }
 
-static struct inode *purpose_dir(struct super *s, const char *purpose)
+static struct inode *purpose_dir(struct vfs *s, const char *purpose)
 {
 	char name[NAMES_MAX + 1];
 	struct inode *d;
@@ -111,7 +111,7 @@ static struct inode *purpose_dir(struct super *s, const char *purpose)
 }
 
 /* NAME~FILE_ID, or NAME~FILE_ID.N when somebody called a File just that. False: no room for it. */
-static bool free_name(struct super *s, const struct inode *dir, const char *name,
+static bool free_name(struct vfs *s, const struct inode *dir, const char *name,
 		      const struct inode *i, const char *file_id, char ret[NAMES_MAX + 1])
 {
 	char id[API_ID_MAX + 16];
@@ -129,7 +129,7 @@ static bool free_name(struct super *s, const struct inode *dir, const char *name
 }
 
 /* What is written there will be published under its name. */
-static bool is_open_for_writing(const struct super *s, const struct inode *i)
+static bool is_open_for_writing(const struct vfs *s, const struct inode *i)
 {
 	const struct handle *h = i->nopen ? s->handles : NULL;
 
@@ -139,18 +139,18 @@ static bool is_open_for_writing(const struct super *s, const struct inode *i)
 }
 
 /* The File i leaves its name to another entry. */
-static bool step_aside(struct super *s, struct inode *i)
+static bool step_aside(struct vfs *s, struct inode *i)
 {
 	char aside[NAMES_MAX + 1], *path = NULL;
 	bool ok;
 
-	if (i->local || !i->file_id || is_open_for_writing(s, i) ||
+	if (i->side || !i->file_id || is_open_for_writing(s, i) ||
 	    !free_name(s, i->parent, i->name, i, i->file_id, aside))
 		return false;
 	ok = i->filename || inode_path(i, &path) == 0;
 	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
 	if (ok) {
-		i->aside = i->moved = true;
+		i->renamed_for_conflict = i->moved = true;
 		if (path && inode_set_filename(i, path))
 			log_warn("out of memory: %s will not tell its name", i->file_id);
 	}
@@ -162,7 +162,7 @@ static bool step_aside(struct super *s, struct inode *i)
  * The directory for a path, made as needed; *ret_name is its last component. A
  * File in the way of a directory steps aside. A local file does not: NULL.
  */
-static struct inode *dir_for(struct super *s, struct inode *at, char *path, char **ret_name)
+static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char **ret_name)
 {
 	char *name = path, *slash;
 
@@ -193,13 +193,13 @@ struct gone {
 	char file_id[];
 };
 
-static struct gone **gone_bucket(struct super *s, const char *file_id)
+static struct gone **gone_bucket(struct vfs *s, const char *file_id)
 {
 	return &s->gone[strhash(file_id) % GONE_BUCKETS];
 }
 
 /* until_ms: see struct gone; 0: for the listing that is being looked at. */
-static void leave_out(struct super *s, const char *file_id, uint64_t until_ms)
+static void leave_out(struct vfs *s, const char *file_id, uint64_t until_ms)
 {
 	struct gone **at = gone_bucket(s, file_id), *g;
 	size_t size = strlen(file_id) + 1;
@@ -214,34 +214,34 @@ static void leave_out(struct super *s, const char *file_id, uint64_t until_ms)
 	s->gone_count++;
 }
 
-void super_note_gone(struct super *s, const char *file_id)
+void vfs_note_gone(struct vfs *s, const char *file_id)
 {
-	super_forget_file(s, file_id);
+	vfs_forget_file(s, file_id);
 	leave_out(s, file_id, clock_mono_ms() + PUBLISH_GRACE_MS);
 }
 
-static void note_olds(struct super *s)
+static void note_olds(struct vfs *s)
 {
-	for (const struct local *l = s->locals; l; l = l->next)
-		for (size_t k = 0; !l->dropped && k < l->olds_count; k++)
-			leave_out(s, l->olds[k], 0);
+	for (const struct staged_side *l = s->sides; l; l = l->next)
+		for (size_t k = 0; !l->dropped && k < l->superseded_count; k++)
+			leave_out(s, l->superseded_files[k], 0);
 }
 
 /*
  * Overwritten here, and deleted once what replaced it is a File: nobody sees it any more. They are
  * noted for the first File of a listing that has no entry; there may be none.
  */
-static bool is_superseded(struct super *s, const char *file_id)
+static bool is_superseded(struct vfs *s, const char *file_id)
 {
 	if (s->cfg.keep_old)
 		return false;
-	if (!s->olds_noted)
+	if (!s->superseded_noted)
 		note_olds(s);
-	s->olds_noted = true;
-	return super_is_gone(s, file_id);
+	s->superseded_noted = true;
+	return vfs_is_gone(s, file_id);
 }
 
-static void forget_gone(struct super *s, uint64_t now)
+static void forget_gone(struct vfs *s, uint64_t now)
 {
 	for (size_t k = 0; k < GONE_BUCKETS; k++) {
 		struct gone **at = &s->gone[k], *g;
@@ -258,16 +258,16 @@ static void forget_gone(struct super *s, uint64_t now)
 	}
 }
 
-void super_forget_gone(struct super *s)
+void vfs_forget_gone(struct vfs *s)
 {
 	forget_gone(s, UINT64_MAX);
 }
 
-void super_forget_listed(struct super *s, const char *file_id)
+void vfs_forget_listed(struct vfs *s, const char *file_id)
 {
 	struct inode *i = inode_by_file_id(s->table, file_id);
 
-	if (!i || i->local)
+	if (!i || i->side)
 		return;
 	inode_ref(i);
 	inode_set_file_id(s->table, i, NULL);
@@ -275,7 +275,7 @@ void super_forget_listed(struct super *s, const char *file_id)
 	inode_unref(s->table, i);
 }
 
-bool super_is_gone(struct super *s, const char *file_id)
+bool vfs_is_gone(struct vfs *s, const char *file_id)
 {
 	const struct gone *g = s->gone_count ? *gone_bucket(s, file_id) : NULL;
 
@@ -290,9 +290,9 @@ static bool is_being_completed(const struct inode *other, const struct api_file 
 {
 	struct publish_info info;
 
-	if (!other->local || other->local->dropped)
+	if (!other->side || other->side->dropped)
 		return false;
-	publish_get_info(other->local->pub, &info);
+	publish_get_info(other->side->pub, &info);
 	if (info.file_id[0])
 		return !strcmp(info.file_id, f->id);
 	return info.under_way && info.upload_bytes == f->bytes;
@@ -306,7 +306,7 @@ struct place {
 };
 
 /* False: nowhere (another purpose than that of the mount, or no memory). */
-static bool find_place(struct super *s, const struct api_file *f, struct inode *top,
+static bool find_place(struct vfs *s, const struct api_file *f, struct inode *top,
 		       struct place *ret)
 {
 	size_t plain = names_plain(f->filename);
@@ -347,7 +347,7 @@ static bool is_older(const struct inode *other, const struct api_file *f, const 
 	return other->created_at < f->created_at;
 }
 
-static void give_file(struct super *s, struct inode *i, const struct api_file *f)
+static void give_file(struct vfs *s, struct inode *i, const struct api_file *f)
 {
 	i->mode = s->cfg.file_mode & ~s->cfg.umask;
 	i->uid = s->cfg.uid;
@@ -356,11 +356,11 @@ static void give_file(struct super *s, struct inode *i, const struct api_file *f
 		i->bytes = f->bytes;
 	i->created_at = f->created_at;
 	i->expires_at = f->expires_at;
-	super_recall(s, i);
+	vfs_recall(s, i);
 }
 
 /* i: its inode, or NULL. */
-static void put_entry(struct super *s, struct inode *i, const struct api_file *f,
+static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 		      const struct place *p, const struct spot *at)
 {
 	bool fresh = !i || i->unlisted;
@@ -379,7 +379,7 @@ static void put_entry(struct super *s, struct inode *i, const struct api_file *f
 	if (!i)
 		return;
 	i->unlisted = i->moved = false;
-	i->aside = p->taken;
+	i->renamed_for_conflict = p->taken;
 	i->seen = at->number;
 	i->order = at->order;
 	if (fresh)
@@ -387,7 +387,7 @@ static void put_entry(struct super *s, struct inode *i, const struct api_file *f
 }
 
 /* purpose_dir(), asked once for Files that follow one another. Nothing removes it meanwhile. */
-static struct inode *top_of(struct super *s, const struct api_file *f, struct spot *at)
+static struct inode *top_of(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	if (!at->purpose || strcmp(at->purpose, f->purpose)) {
 		at->purpose = f->purpose;
@@ -405,7 +405,7 @@ static void mark_inode(struct inode *i, const struct spot *at)
 	}
 }
 
-static void show(struct super *s, const struct api_file *f, struct spot *at)
+static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id), *other;
 	char plain[NAMES_MAX + 1];
@@ -416,9 +416,9 @@ static void show(struct super *s, const struct api_file *f, struct spot *at)
 	if (!i && f->bytes_unknown)
 		return;
 	/* The place of a local file is not decided here, and names that were shown stay. */
-	if (i && (i->local || (i->parent && !i->aside)))
+	if (i && (i->side || (i->parent && !i->renamed_for_conflict)))
 		return;
-	if (super_is_gone(s, f->id) || ((!i || !i->parent) && is_superseded(s, f->id)) ||
+	if (vfs_is_gone(s, f->id) || ((!i || !i->parent) && is_superseded(s, f->id)) ||
 	    !find_place(s, f, top_of(s, f, at), &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
@@ -439,20 +439,20 @@ static void show(struct super *s, const struct api_file *f, struct spot *at)
 		put_entry(s, i, f, &p, at);
 }
 
-void super_take_name_back(struct super *s, struct inode *i)
+void vfs_take_name_back(struct vfs *s, struct inode *i)
 {
 	struct api_file f = { .id = i->file_id, .filename = i->filename, .purpose = i->purpose };
 	struct inode *other;
 	struct place p;
 
-	if (!i->moved || i->local || !i->file_id || !i->filename ||
+	if (!i->moved || i->side || !i->file_id || !i->filename ||
 	    !find_place(s, &f, purpose_dir(s, f.purpose), &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
 	if (p.taken || (other && (other->kind == INODE_DIR || !step_aside(s, other))) ||
 	    inode_move(s->table, i, p.dir, p.name))
 		return;
-	i->aside = i->moved = false;
+	i->renamed_for_conflict = i->moved = false;
 	if (inode_set_filename(i, i->filename))
 		log_warn("out of memory: %s will not tell its name", i->file_id);
 }
@@ -464,7 +464,7 @@ static bool is_fresh(const struct inode *i, uint64_t now)
 }
 
 /* Removes the Files that the listing did not name. */
-static void sweep(struct super *s, struct inode *dir, uint32_t number, uint64_t now)
+static void sweep(struct vfs *s, struct inode *dir, uint32_t number, uint64_t now)
 {
 	struct inode *i, *next;
 
@@ -476,15 +476,15 @@ static void sweep(struct super *s, struct inode *dir, uint32_t number, uint64_t 
 			sweep(s, i, number, now);
 			if (!i->child && !i->fixed && !i->kept)
 				inode_unlink(s->table, i);
-		} else if (!i->local && i->seen != number && !is_fresh(i, now)) {
+		} else if (!i->side && i->seen != number && !is_fresh(i, now)) {
 			inode_unlink(s->table, i);
 		}
 	}
 }
 
 /* Calls fn for each File of a listing with its place in it. */
-static void each_file(struct super *s, const struct listing_files *files,
-		      void (*fn)(struct super *s, const struct api_file *f, struct spot *at))
+static void each_file(struct vfs *s, const struct listing_files *files,
+		      void (*fn)(struct vfs *s, const struct api_file *f, struct spot *at))
 {
 	struct spot at = { .number = files->number, .order = (uint32_t)files->before };
 
@@ -493,14 +493,14 @@ static void each_file(struct super *s, const struct listing_files *files,
 			fn(s, &files->pages[p].files[k], &at);
 }
 
-static void mark(struct super *s, const struct api_file *f, struct spot *at)
+static void mark(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	mark_inode(inode_by_file_id(s->table, f->id), at);
 }
 
-void super_apply_listing(void *arg, const struct listing_files *files)
+void vfs_apply_listing(void *arg, const struct listing_files *files)
 {
-	struct super *s = arg;
+	struct vfs *s = arg;
 	uint64_t now = clock_mono_ms();
 
 	pthread_mutex_lock(&s->lock);
@@ -514,15 +514,15 @@ void super_apply_listing(void *arg, const struct listing_files *files)
 	if (files->first && files->whole)
 		sweep(s, inode_root(s->table), files->number, now);
 	/* Of what is overwritten the next listing knows more. */
-	if (s->olds_noted)
+	if (s->superseded_noted)
 		forget_gone(s, now);
-	s->olds_noted = false;
+	s->superseded_noted = false;
 	pthread_mutex_unlock(&s->lock);
 }
 
-bool super_is_listed(void *arg, const char *file_id)
+bool vfs_is_listed(void *arg, const char *file_id)
 {
-	struct super *s = arg;
+	struct vfs *s = arg;
 	const struct inode *i;
 	bool r;
 

@@ -9,19 +9,19 @@
 #include "fs/vfs/vfs_impl.h"
 
 struct reading {
-	struct super *s;
+	struct vfs *s;
 	struct inode *inode; /* the handle's, which stays until there is a reply */
-	super_read_cb *cb;
+	vfs_read_cb *cb;
 	void *arg;
 };
 
 /* Somebody cut what the cache has: a reply from it would be short, and a short reply is an end. */
-static bool is_cut(struct super *s, int fd, uint64_t end)
+static bool is_cut(struct vfs *s, int fd, uint64_t end)
 {
 	struct stat st;
 	int r;
 
-	/* Under the lock, for the reason that super_read() has: the release closes it. */
+	/* Under the lock, for the reason that vfs_read() has: the release closes it. */
 	pthread_mutex_lock(&s->lock);
 	r = fstat(fd, &st);
 	pthread_mutex_unlock(&s->lock);
@@ -37,12 +37,12 @@ static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, 
 		text = "its copy in the cache was cut; it is fetched again once nobody has it open";
 	}
 	if (err)
-		super_log_failed(r->s, r->inode, "reading it failed", err, text);
+		vfs_log_failed(r->s, r->inode, "reading it failed", err, text);
 	r->cb(r->arg, err, fd, off, len);
 	free(r);
 }
 
-static void read_staged(struct staged *st, uint64_t off, size_t len, super_read_cb *cb, void *arg)
+static void read_staged(struct staged *st, uint64_t off, size_t len, vfs_read_cb *cb, void *arg)
 {
 	uint64_t size = staged_size(st);
 
@@ -53,8 +53,7 @@ static void read_staged(struct staged *st, uint64_t off, size_t len, super_read_
 	cb(arg, 0, staged_fd(st), off, len);
 }
 
-void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, super_read_cb *cb,
-		void *arg)
+void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_read_cb *cb, void *arg)
 {
 	struct staged *st = NULL;
 	struct reading *r;
@@ -68,13 +67,13 @@ void super_read(struct super *s, struct handle *h, uint64_t off, size_t len, sup
 	pthread_mutex_lock(&s->lock);
 	text_fd = h->text_fd;
 	text_size = h->text_size;
-	if (h->inode->local)
-		st = staged_ref(h->inode->local->st);
+	if (h->inode->side)
+		st = staged_ref(h->inode->side->st);
 	else if (h->st)
 		st = staged_ref(h->st);
 	pthread_mutex_unlock(&s->lock);
 	if (text_fd >= 0) {
-		super_read_control(text_fd, text_size, off, len, cb, arg);
+		vfs_read_control(text_fd, text_size, off, len, cb, arg);
 		return;
 	}
 	if (st) {

@@ -17,33 +17,33 @@
 /* ---- unlink ---- */
 
 struct removing {
-	struct super *s;
+	struct vfs *s;
 	struct inode *inode; /* referenced */
 	char *own;	     /* the File its entry stood for, or NULL */
 	char **ids;	     /* Files to delete, the last one first */
 	size_t count;
-	super_done_cb *cb;
+	vfs_done_cb *cb;
 	void *arg;
 };
 
 /* Under lock: i goes from its directory, which stays even when it is empty now. */
-static struct local *detach(struct super *s, struct inode *i)
+static struct staged_side *detach(struct vfs *s, struct inode *i)
 {
 	struct inode *dir = i->parent;
-	struct local *out;
+	struct staged_side *out;
 
 	if (dir) {
-		super_keep_dir(s, dir);
+		vfs_keep_dir(s, dir);
 		dir->mtime = clock_wall_ts();
 	}
-	if (i->local)
-		local_drop(i->local);
-	out = local_settle(s, i);
+	if (i->side)
+		side_drop(i->side);
+	out = side_settle(s, i);
 	inode_unlink(s->table, i);
 	return out;
 }
 
-static void delete_next(struct super *s, struct removing *d);
+static void delete_next(struct vfs *s, struct removing *d);
 
 /* Takes over id. */
 static int add_id(struct removing *d, char *id)
@@ -93,10 +93,10 @@ static bool replaced_meanwhile(struct removing *d)
 }
 
 /* Under lock. */
-static struct local *removed(struct super *s, struct removing *d)
+static struct staged_side *removed(struct vfs *s, struct removing *d)
 {
 	struct inode *i = d->inode;
-	struct local *out;
+	struct staged_side *out;
 
 	/* Somebody else was quicker: by its name or by a listing. */
 	if (!i->parent && !i->file_id)
@@ -109,8 +109,8 @@ static struct local *removed(struct super *s, struct removing *d)
 static void on_deleted(void *arg, const struct api_error *err)
 {
 	struct removing *d = arg;
-	struct super *s = d->s;
-	struct local *out = NULL;
+	struct vfs *s = d->s;
+	struct staged_side *out = NULL;
 	char text[640], *id = d->ids[--d->count];
 	int r = errmap(err, ERRMAP_DELETE);
 	bool more;
@@ -119,15 +119,15 @@ static void on_deleted(void *arg, const struct api_error *err)
 		r = 0; /* another host was quicker */
 	if (r) {
 		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
-		super_log_failed(s, d->inode, "removing its File failed", r, text);
+		vfs_log_failed(s, d->inode, "removing its File failed", r, text);
 	} else {
 		cache_remove(s->cfg.cache, id);
 	}
 	pthread_mutex_lock(&s->lock);
 	if (!r)
-		super_note_gone(s, id);
+		vfs_note_gone(s, id);
 	if (!r && (!d->own || strcmp(id, d->own) != 0))
-		super_forget_listed(s, id);
+		vfs_forget_listed(s, id);
 	more = !r && (d->count || replaced_meanwhile(d));
 	if (!r && !more)
 		out = removed(s, d);
@@ -135,7 +135,7 @@ static void on_deleted(void *arg, const struct api_error *err)
 		inode_unref(s->table, d->inode);
 	pthread_mutex_unlock(&s->lock);
 	free(id);
-	local_release(s, out);
+	side_release(s, out);
 	if (more) {
 		delete_next(s, d);
 		return;
@@ -144,7 +144,7 @@ static void on_deleted(void *arg, const struct api_error *err)
 	removing_free(d);
 }
 
-static void delete_next(struct super *s, struct removing *d)
+static void delete_next(struct vfs *s, struct removing *d)
 {
 	struct api_req *req = api_file_delete(s->cfg.api, d->ids[d->count - 1], on_deleted, d);
 
@@ -157,12 +157,12 @@ static void delete_next(struct super *s, struct removing *d)
 }
 
 /* Under lock: what has to be deleted for i to be gone. */
-static int collect_files(struct super *s, struct removing *d, const struct inode *i)
+static int collect_files(struct vfs *s, struct removing *d, const struct inode *i)
 {
 	int r = 0;
 
-	for (size_t k = 0; i->local && !s->cfg.keep_old && !r && k < i->local->olds_count; k++)
-		r = add_id(d, strdup(i->local->olds[k]));
+	for (size_t k = 0; i->side && !s->cfg.keep_old && !r && k < i->side->superseded_count; k++)
+		r = add_id(d, strdup(i->side->superseded_files[k]));
 	if (!r && i->file_id) {
 		d->own = strdup(i->file_id);
 		r = d->own ? add_id(d, strdup(i->file_id)) : -ENOMEM;
@@ -170,10 +170,10 @@ static int collect_files(struct super *s, struct removing *d, const struct inode
 	return r;
 }
 
-void super_unlink(struct super *s, uint64_t parent, const char *name, super_done_cb *cb, void *arg)
+void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *cb, void *arg)
 {
 	struct removing *d = calloc(1, sizeof(*d));
-	struct local *out = NULL;
+	struct staged_side *out = NULL;
 	struct inode *dir, *i = NULL;
 	int r = d ? 0 : -ENOMEM;
 
@@ -201,7 +201,7 @@ void super_unlink(struct super *s, uint64_t parent, const char *name, super_done
 		out = detach(s, i);
 	}
 	pthread_mutex_unlock(&s->lock);
-	local_release(s, out);
+	side_release(s, out);
 	if (r == 1) {
 		delete_next(s, d);
 		return;
@@ -223,7 +223,7 @@ static void on_unwanted_deleted(void *arg, const struct api_error *err)
 	free(file_id);
 }
 
-void super_delete_unwanted(struct super *s, const char *file_id)
+void vfs_delete_unwanted(struct vfs *s, const char *file_id)
 {
 	char *id = strdup(file_id);
 	struct api_req *req = NULL;
@@ -236,8 +236,8 @@ void super_delete_unwanted(struct super *s, const char *file_id)
 	}
 	api_req_unref(req);
 	pthread_mutex_lock(&s->lock);
-	super_note_gone(s, file_id);
-	super_forget_listed(s, file_id);
+	vfs_note_gone(s, file_id);
+	vfs_forget_listed(s, file_id);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -245,14 +245,14 @@ void super_delete_unwanted(struct super *s, const char *file_id)
 
 struct renaming {
 	struct publish_wait w; /* first */
-	struct super *s;
+	struct vfs *s;
 	uint64_t parent, new_parent;
 	unsigned flags;
-	struct inode *inode; /* referenced from the moment it was moved, or is being staged */
-	bool was_file;	     /* a published File: on failure it goes back where it was */
-	size_t olds;	     /* so many Files were to go with its next one before the rename */
-	char *former;	     /* its id, with keep_old: what is kept is what was overwritten */
-	super_done_cb *cb;
+	struct inode *inode;	 /* referenced from the moment it was moved, or is being staged */
+	bool was_file;		 /* a published File: on failure it goes back where it was */
+	size_t superseded_files; /* so many Files were to go with its next one before the rename */
+	char *former;		 /* its id, with keep_old: what is kept is what was overwritten */
+	vfs_done_cb *cb;
 	void *arg;
 	char *new_name;
 	char name[];
@@ -260,15 +260,15 @@ struct renaming {
 
 static void rename_end(struct renaming *n, int err)
 {
-	struct local *out = NULL;
+	struct staged_side *out = NULL;
 
 	if (n->inode) {
 		pthread_mutex_lock(&n->s->lock);
 		/* What was fetched for nothing. */
-		out = local_settle(n->s, n->inode);
+		out = side_settle(n->s, n->inode);
 		inode_unref(n->s->table, n->inode);
 		pthread_mutex_unlock(&n->s->lock);
-		local_release(n->s, out);
+		side_release(n->s, out);
 	}
 	n->cb(n->arg, err);
 	free(n->former);
@@ -295,16 +295,16 @@ static void rename_staged(void *arg, int err)
 }
 
 /* Under lock: the old name back, for the entry and for what is tried again in the background. */
-static void move_back(struct super *s, struct renaming *n, struct inode *dir)
+static void move_back(struct vfs *s, struct renaming *n, struct inode *dir)
 {
-	if (inode_move(s->table, n->inode, dir, n->name) == 0 && n->inode->local)
-		local_renamed(n->inode);
+	if (inode_move(s->table, n->inode, dir, n->name) == 0 && n->inode->side)
+		side_renamed(n->inode);
 }
 
 /*
  * Under lock: is the staged file nothing but a copy of the File, which nobody is about to change?
  */
-static bool only_a_copy(const struct local *l)
+static bool only_a_copy(const struct staged_side *l)
 {
 	struct publish_info info;
 
@@ -316,28 +316,28 @@ static bool only_a_copy(const struct local *l)
 static void rename_published(void *arg, int err)
 {
 	struct renaming *n = arg;
-	struct super *s = n->s;
+	struct vfs *s = n->s;
 	struct inode *dir;
-	struct local *out = NULL;
+	struct staged_side *out = NULL;
 
 	if (err && err != -EINTR && n->was_file) {
 		pthread_mutex_lock(&s->lock);
 		dir = inode_get(s->table, n->parent);
-		if (dir && (dir->parent || dir == inode_root(s->table)) && n->inode->local &&
+		if (dir && (dir->parent || dir == inode_root(s->table)) && n->inode->side &&
 		    n->inode->parent && !inode_find(s->table, dir, n->name)) {
-			if (only_a_copy(n->inode->local)) {
-				local_drop(n->inode->local);
-				out = local_take(s, n->inode);
+			if (only_a_copy(n->inode->side)) {
+				side_drop(n->inode->side);
+				out = side_take(s, n->inode);
 			} else {
-				local_spare(n->inode->local, n->olds);
+				side_spare(n->inode->side, n->superseded_files);
 			}
 			move_back(s, n, dir);
 		}
 		pthread_mutex_unlock(&s->lock);
-		local_release(s, out);
+		side_release(s, out);
 	}
 	if (!err && n->former)
-		super_delete_unwanted(s, n->former);
+		vfs_delete_unwanted(s, n->former);
 	rename_end(n, err);
 }
 
@@ -355,9 +355,9 @@ static int only_local(const struct inode *dir, struct inode **ret_busy)
 			r = only_local(i, ret_busy);
 			continue;
 		}
-		if (i->file_id || !i->local)
+		if (i->file_id || !i->side)
 			return -EXDEV;
-		publish_get_info(i->local->pub, &info);
+		publish_get_info(i->side->pub, &info);
 		if (info.under_way && strcmp(info.status, "held") != 0)
 			*ret_busy = i;
 	}
@@ -369,8 +369,8 @@ static void tell_new_paths(struct inode *dir)
 	for (struct inode *i = dir->child; i; i = i->next) {
 		if (i->kind == INODE_DIR)
 			tell_new_paths(i);
-		else if (i->local)
-			local_renamed(i);
+		else if (i->side)
+			side_renamed(i);
 	}
 }
 
@@ -383,7 +383,7 @@ static bool is_below(const struct inode *i, const struct inode *dir)
 }
 
 /* Under lock. 0 with *ret_busy: once more when that one is published. */
-static int rename_dir(struct super *s, struct inode *i, struct inode *other, struct inode *dir,
+static int rename_dir(struct vfs *s, struct inode *i, struct inode *other, struct inode *dir,
 		      const char *name, struct inode **ret_busy)
 {
 	int r;
@@ -404,23 +404,24 @@ static int rename_dir(struct super *s, struct inode *i, struct inode *other, str
 		return r;
 	if (other)
 		inode_unlink(s->table, other);
-	super_keep_dir(s, i->parent);
-	super_forget_dir(s, i);
+	vfs_keep_dir(s, i->parent);
+	vfs_forget_dir(s, i);
 	r = inode_move(s->table, i, dir, name);
-	super_remember_tree(s, i);
+	vfs_remember_tree(s, i);
 	if (!r)
 		tell_new_paths(i);
 	return r;
 }
 
 /* The entry that is replaced goes; its File will be superseded. Under lock. */
-static int replace(struct super *s, struct local *l, struct inode *other, struct local **ret_out)
+static int replace(struct vfs *s, struct staged_side *l, struct inode *other,
+		   struct staged_side **ret_out)
 {
-	int r = other->file_id ? local_supersede(l, other->file_id) : 0;
+	int r = other->file_id ? side_supersede(l, other->file_id) : 0;
 
 	/* What that one would have replaced has waited for this one, then. */
-	for (size_t k = 0; other->local && !r && k < other->local->olds_count; k++)
-		r = local_supersede(l, other->local->olds[k]);
+	for (size_t k = 0; other->side && !r && k < other->side->superseded_count; k++)
+		r = side_supersede(l, other->side->superseded_files[k]);
 	if (!r)
 		*ret_out = detach(s, other);
 	return r;
@@ -429,11 +430,11 @@ static int replace(struct super *s, struct local *l, struct inode *other, struct
 enum rename_next { RENAME_DONE, RENAME_WAIT, RENAME_STAGE, RENAME_PUBLISH };
 
 /* Under lock. */
-static int rename_file(struct super *s, struct renaming *n, struct inode *i, struct inode *other,
-		       struct inode *dir, struct local **ret_out, enum rename_next *ret)
+static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struct inode *other,
+		       struct inode *dir, struct staged_side **ret_out, enum rename_next *ret)
 {
 	struct publish_info info = { 0 };
-	struct local *l = i->local;
+	struct staged_side *l = i->side;
 	bool held, empty;
 	int r;
 
@@ -455,7 +456,7 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 	if (info.outcome == OUTCOME_COMPLETED && i->file_id) {
 		/* Published, and still open somewhere: once more, under the new name. */
 		n->was_file = true;
-		if (local_reopen(l)) {
+		if (side_reopen(l)) {
 			*ret = RENAME_WAIT;
 			return 0;
 		}
@@ -465,23 +466,23 @@ static int rename_file(struct super *s, struct renaming *n, struct inode *i, str
 		n->was_file = false;
 	/* The File's content, fetched by a write that failed: the File itself has the old name. */
 	n->was_file = n->was_file || l->pristine;
-	n->olds = l->olds_count;
+	n->superseded_files = l->superseded_count;
 	if (other && (r = replace(s, l, other, ret_out)) != 0)
 		return r;
-	super_keep_dir(s, i->parent);
+	vfs_keep_dir(s, i->parent);
 	r = inode_move(s->table, i, dir, n->new_name);
 	if (!r)
-		r = local_renamed(i);
+		r = side_renamed(i);
 	if (r)
 		return r;
 	if (held || n->was_file || empty) {
-		local_seal(s, i);
+		side_seal(s, i);
 		*ret = RENAME_PUBLISH;
 	}
 	return 0;
 }
 
-static int rename_check(struct super *s, struct renaming *n, struct inode **ret_i,
+static int rename_check(struct vfs *s, struct renaming *n, struct inode **ret_i,
 			struct inode **ret_other, struct inode **ret_dir)
 {
 	struct inode *from = inode_get(s->table, n->parent);
@@ -491,10 +492,10 @@ static int rename_check(struct super *s, struct renaming *n, struct inode **ret_
 
 	if (!i || !dir)
 		return -ENOENT;
-	r = super_check_new(s, dir, n->new_name);
+	r = vfs_check_new(s, dir, n->new_name);
 	if (r)
 		return r;
-	if (!super_is_purpose_writable(s, i))
+	if (!vfs_is_purpose_writable(s, i))
 		return -EPERM;
 	*ret_other = inode_find(s->table, dir, n->new_name);
 	if (*ret_other && (n->flags & RENAME_NOREPLACE_FLAG))
@@ -507,10 +508,10 @@ static int rename_check(struct super *s, struct renaming *n, struct inode **ret_
 static void rename_step(struct renaming *n)
 {
 	enum rename_next next = RENAME_DONE;
-	struct super *s = n->s;
+	struct vfs *s = n->s;
 	struct inode *i = NULL, *other = NULL, *dir = NULL, *busy = NULL;
 	char held[NAMES_MAX + 1];
-	struct local *out = NULL;
+	struct staged_side *out = NULL;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
@@ -542,21 +543,21 @@ static void rename_step(struct renaming *n)
 							      : UNTIL_ENDED;
 		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
 		n->w.arg = n;
-		publish_wait(i->local->pub, &n->w);
+		publish_wait(i->side->pub, &n->w);
 	}
 	pthread_mutex_unlock(&s->lock);
-	local_release(s, out);
+	side_release(s, out);
 	if (r || next == RENAME_DONE)
 		rename_end(n, r);
 	else if (next == RENAME_STAGE) {
 		/* On its way back through rename_file() it has a local side. */
 		n->was_file = true;
-		super_stage_content(s, i, NULL, rename_staged, n);
+		vfs_stage_content(s, i, NULL, rename_staged, n);
 	}
 }
 
-void super_rename(struct super *s, uint64_t parent, const char *name, uint64_t new_parent,
-		  const char *new_name, unsigned flags, super_done_cb *cb, void *arg)
+void vfs_rename(struct vfs *s, uint64_t parent, const char *name, uint64_t new_parent,
+		const char *new_name, unsigned flags, vfs_done_cb *cb, void *arg)
 {
 	size_t len = strlen(name) + 1;
 	struct renaming *n;

@@ -17,7 +17,7 @@
 
 /* Ties a publication to its inode: keeps the inode while the publication may still speak of it. */
 struct owner {
-	struct super *s;
+	struct vfs *s;
 	struct inode *inode; /* referenced */
 };
 
@@ -31,13 +31,13 @@ static void owner_release(void *arg)
 	free(o);
 }
 
-static void free_olds(struct local *l)
+static void free_olds(struct staged_side *l)
 {
-	while (l->olds_count)
-		free(l->olds[--l->olds_count]);
+	while (l->superseded_count)
+		free(l->superseded_files[--l->superseded_count]);
 }
 
-static int note_file(struct super *s, struct inode *i, struct publish *pub,
+static int note_file(struct vfs *s, struct inode *i, struct publish *pub,
 		     const struct publish_result *r)
 {
 	struct published *p = calloc(1, sizeof(*p));
@@ -60,19 +60,19 @@ static int note_file(struct super *s, struct inode *i, struct publish *pub,
 	i->expires_at = r->expires_at;
 	p->fresh_until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
 	/* It is called what the entry is called. */
-	i->aside = false;
+	i->renamed_for_conflict = false;
 	free(i->filename);
 	i->filename = NULL;
 	/* Another File: no listing has named it. */
 	i->seen = 0;
-	super_remember(s, i);
+	vfs_remember(s, i);
 	return 0;
 }
 
 /* The File that it was is gone, or left with an entry of its own. */
-static void note_empty(struct super *s, struct inode *i)
+static void note_empty(struct vfs *s, struct inode *i)
 {
-	if (i->file_id && (s->cfg.keep_old || super_is_gone(s, i->file_id)))
+	if (i->file_id && (s->cfg.keep_old || vfs_is_gone(s, i->file_id)))
 		inode_set_file_id(s->table, i, NULL);
 }
 
@@ -82,38 +82,38 @@ static void on_deleted(void *arg, const char *file_id)
 	struct owner *o = arg;
 
 	pthread_mutex_lock(&o->s->lock);
-	super_note_gone(o->s, file_id);
-	super_forget_listed(o->s, file_id);
+	vfs_note_gone(o->s, file_id);
+	vfs_forget_listed(o->s, file_id);
 	pthread_mutex_unlock(&o->s->lock);
 }
 
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
 {
 	struct owner *o = arg;
-	struct super *s = o->s;
-	struct local *l, *out = NULL;
+	struct vfs *s = o->s;
+	struct staged_side *l, *out = NULL;
 	bool wanted;
 
 	pthread_mutex_lock(&s->lock);
-	l = o->inode->local;
+	l = o->inode->side;
 	wanted = l && l->pub == pub && !l->dropped;
 	if (r->outcome == OUTCOME_COMPLETED && wanted)
 		free_olds(l);
 	if (l && l->pub == pub) {
 		if (r->outcome == OUTCOME_COMPLETED && wanted)
-			super_forget_listed(s, r->file_id);
+			vfs_forget_listed(s, r->file_id);
 		if (r->outcome == OUTCOME_COMPLETED && wanted && note_file(s, o->inode, pub, r))
 			log_error("out of memory: %s shows under its name after the next listing",
 				  r->file_id);
 		if (r->outcome == OUTCOME_EMPTY && wanted)
 			note_empty(s, o->inode);
-		out = local_settle(s, o->inode);
+		out = side_settle(s, o->inode);
 	}
 	pthread_mutex_unlock(&s->lock);
-	local_release(s, out);
+	side_release(s, out);
 	/* Removed between the service's making it and our hearing of it. */
 	if (r->outcome == OUTCOME_COMPLETED && !wanted)
-		super_delete_unwanted(s, r->file_id);
+		vfs_delete_unwanted(s, r->file_id);
 }
 
 /*
@@ -137,23 +137,23 @@ static char *name_when_renamed(const struct inode *i, const char *path)
 	return hold;
 }
 
-static int note_old(struct local *l, const char *file_id)
+static int note_old(struct staged_side *l, const char *file_id)
 {
-	char **grown = realloc(l->olds, (l->olds_count + 1) * sizeof(*grown));
+	char **grown = realloc(l->superseded_files, (l->superseded_count + 1) * sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
-	l->olds = grown;
-	grown[l->olds_count] = strdup(file_id);
-	if (!grown[l->olds_count])
+	l->superseded_files = grown;
+	grown[l->superseded_count] = strdup(file_id);
+	if (!grown[l->superseded_count])
 		return -ENOMEM;
-	l->olds_count++;
+	l->superseded_count++;
 	return 0;
 }
 
-int local_make(struct super *s, struct inode *i, struct staged *st, const struct record *r)
+int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct record *r)
 {
-	struct local *l = calloc(1, sizeof(*l));
+	struct staged_side *l = calloc(1, sizeof(*l));
 	struct owner *o = calloc(1, sizeof(*o));
 	struct publish_spec spec = { .ended = on_ended,
 				     .deleted = on_deleted,
@@ -194,15 +194,15 @@ int local_make(struct super *s, struct inode *i, struct staged *st, const struct
 	/* Those who opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
-	i->local = l;
-	l->next = s->locals;
+	i->side = l;
+	l->next = s->sides;
 	if (l->next)
 		l->next->pprev = &l->next;
-	l->pprev = &s->locals;
-	s->locals = l;
+	l->pprev = &s->sides;
+	s->sides = l;
 	/* Removed meanwhile: whoever has it open may go on, for nobody else. */
 	if (!i->parent)
-		local_drop(l);
+		side_drop(l);
 	free(path);
 	free(hold);
 	return 0;
@@ -215,12 +215,12 @@ fail:
 	return err;
 }
 
-struct local *local_take(struct super *s, struct inode *i)
+struct staged_side *side_take(struct vfs *s, struct inode *i)
 {
-	struct local *l = i->local;
+	struct staged_side *l = i->side;
 
 	(void)s;
-	i->local = NULL;
+	i->side = NULL;
 	if (l) {
 		*l->pprev = l->next;
 		if (l->next)
@@ -229,7 +229,7 @@ struct local *local_take(struct super *s, struct inode *i)
 	return l;
 }
 
-void local_release(struct super *s, struct local *l)
+void side_release(struct vfs *s, struct staged_side *l)
 {
 	(void)s;
 	if (!l)
@@ -243,62 +243,62 @@ void local_release(struct super *s, struct local *l)
 	publish_unref(l->pub);
 	staged_unref(l->st);
 	free_olds(l);
-	free(l->olds);
+	free(l->superseded_files);
 	free(l);
 }
 
-static void to_cache(struct super *s, struct inode *i)
+static void to_cache(struct vfs *s, struct inode *i)
 {
 	char path[PATH_MAX];
 
 	if (!s->cfg.cache_size || !i->file_id ||
 	    cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
-	    staged_give(i->local->st, path)) {
+	    staged_give(i->side->st, path)) {
 		/* At once: with the last reader the record could outlive its File. */
-		staged_remove(i->local->st);
+		staged_remove(i->side->st);
 		return;
 	}
 	cache_added(s->cfg.cache, i->file_id, i->bytes);
 }
 
 /* Who has it open reads on from these bytes, whatever it read from before. Under lock. */
-static void leave_to_readers(struct super *s, struct inode *i)
+static void leave_to_readers(struct vfs *s, struct inode *i)
 {
 	for (struct handle *h = i->nopen ? s->handles : NULL; h; h = h->next) {
-		if (h->inode != i || h->st == i->local->st)
+		if (h->inode != i || h->st == i->side->st)
 			continue;
 		staged_unref(h->st);
-		h->st = staged_ref(i->local->st);
+		h->st = staged_ref(i->side->st);
 	}
 	i->stale_pages = true;
 }
 
-struct local *local_settle(struct super *s, struct inode *i)
+struct staged_side *side_settle(struct vfs *s, struct inode *i)
 {
 	struct publish_info info;
-	struct local *l = i->local;
+	struct staged_side *l = i->side;
 
 	if (!l || l->writers || l->dirty || l->touched)
 		return NULL;
 	if (l->dropped)
-		return i->nopen ? NULL : local_take(s, i);
+		return i->nopen ? NULL : side_take(s, i);
 	if (l->pristine) {
 		/* Fetched to be changed, and not changed: the File stands. */
 		leave_to_readers(s, i);
-		local_drop(l);
-		return local_take(s, i);
+		side_drop(l);
+		return side_take(s, i);
 	}
 	publish_get_info(l->pub, &info);
 	if (info.under_way || info.outcome != OUTCOME_COMPLETED)
 		return NULL;
 	leave_to_readers(s, i);
 	to_cache(s, i);
-	return local_take(s, i);
+	return side_take(s, i);
 }
 
-void local_seal(struct super *s, struct inode *i)
+void side_seal(struct vfs *s, struct inode *i)
 {
-	struct local *l = i->local;
+	struct staged_side *l = i->side;
 	struct publish_info info;
 	char *path, *hold;
 
@@ -318,7 +318,7 @@ void local_seal(struct super *s, struct inode *i)
 	free(path);
 }
 
-int local_renamed(struct inode *i)
+int side_renamed(struct inode *i)
 {
 	char *path, *hold;
 	int r = inode_path(i, &path);
@@ -326,46 +326,46 @@ int local_renamed(struct inode *i)
 	if (r)
 		return r;
 	hold = name_when_renamed(i, path);
-	r = publish_rename(i->local->pub, i->purpose, path, hold);
+	r = publish_rename(i->side->pub, i->purpose, path, hold);
 	free(hold);
 	free(path);
 	return r;
 }
 
-void local_changed(struct local *l)
+void side_changed(struct staged_side *l)
 {
 	l->pristine = false;
 	l->dirty = !l->dropped;
 }
 
-int local_reopen(struct local *l)
+int side_reopen(struct staged_side *l)
 {
 	if (!l->dropped && !publish_reopen(l->pub))
 		return -EBUSY;
 	staged_unseal(l->st);
 	/* Whatever comes of it, the next close has to bring it to an end again. */
-	local_changed(l);
+	side_changed(l);
 	l->predicted = 0;
 	l->predict_tries = PREDICT_TRIES; /* what is there already is no copy of a source */
 	return 0;
 }
 
-int local_supersede(struct local *l, const char *file_id)
+int side_supersede(struct staged_side *l, const char *file_id)
 {
 	int r = publish_supersede(l->pub, file_id);
 
 	return r ? r : note_old(l, file_id);
 }
 
-void local_spare(struct local *l, size_t count)
+void side_spare(struct staged_side *l, size_t count)
 {
-	while (l->olds_count > count) {
-		publish_spare(l->pub, l->olds[l->olds_count - 1]);
-		free(l->olds[--l->olds_count]);
+	while (l->superseded_count > count) {
+		publish_spare(l->pub, l->superseded_files[l->superseded_count - 1]);
+		free(l->superseded_files[--l->superseded_count]);
 	}
 }
 
-void local_drop(struct local *l)
+void side_drop(struct staged_side *l)
 {
 	if (l->dropped)
 		return;
@@ -374,7 +374,7 @@ void local_drop(struct local *l)
 	publish_drop(l->pub);
 }
 
-void local_declare(struct super *s, struct local *l, uint64_t size)
+void side_declare(struct vfs *s, struct staged_side *l, uint64_t size)
 {
 	(void)s;
 	/* One prediction for one writing: each further one would cost an Upload
@@ -387,7 +387,7 @@ void local_declare(struct super *s, struct local *l, uint64_t size)
 }
 
 /* Under the lock: is it time to look at what the writer has open? */
-static bool may_predict(struct local *l, uint64_t end)
+static bool may_predict(struct staged_side *l, uint64_t end)
 {
 	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
 	    end < l->predict_next)
@@ -397,15 +397,15 @@ static bool may_predict(struct local *l, uint64_t end)
 	return true;
 }
 
-void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid)
+void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid)
 {
 	struct predict_query q = { .tid = tid, .start = start, .end = end, .own_dev = s->dev };
-	struct local *l;
+	struct staged_side *l;
 	struct staged *st;
 	uint64_t size;
 
 	pthread_mutex_lock(&s->lock);
-	l = h->inode->local;
+	l = h->inode->side;
 	if (l && l->predicted && end > l->predicted) {
 		l->predicted = 0;
 		l->predict_tries = PREDICT_TRIES;
@@ -421,7 +421,7 @@ void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t e
 	/* With all of it here already there is nothing to be gained. */
 	if (predict_observe(&q, &size) == 0 && size > end && size <= STAGED_SIZE_MAX) {
 		pthread_mutex_lock(&s->lock);
-		l = h->inode->local;
+		l = h->inode->side;
 		if (l && l->st == st && !l->predicted && !l->declared && !l->dropped) {
 			l->predicted = size;
 			publish_predict(l->pub, size);

@@ -1,5 +1,5 @@
 /*
- * Life of the super, and what can be asked of one inode.
+ * Life of the vfs, and what can be asked of one inode.
  */
 #include "fs/vfs/vfs.h"
 
@@ -12,12 +12,12 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-int super_new(const struct super_config *cfg, struct super **ret)
+int vfs_new(const struct vfs_config *cfg, struct vfs **ret)
 {
-	struct super *s = calloc(1, sizeof(*s));
+	struct vfs *s = calloc(1, sizeof(*s));
 	struct listing_config lc = { .api = cfg->api,
-				     .apply = super_apply_listing,
-				     .known = super_is_listed };
+				     .apply = vfs_apply_listing,
+				     .known = vfs_is_listed };
 	int r = -ENOMEM;
 
 	if (!s)
@@ -30,9 +30,9 @@ int super_new(const struct super_config *cfg, struct super **ret)
 	r = inode_table_new(&s->table);
 	if (r)
 		goto fail_lock;
-	r = super_make_purposes(s);
+	r = vfs_make_purposes(s);
 	if (!r)
-		r = super_make_control(s);
+		r = vfs_make_control(s);
 	if (r)
 		goto fail_table;
 	lc.purpose = s->purpose;
@@ -40,7 +40,7 @@ int super_new(const struct super_config *cfg, struct super **ret)
 	r = listing_new(&lc, &s->listing);
 	if (r)
 		goto fail_table;
-	super_load_dirs(s);
+	vfs_load_dirs(s);
 	*ret = s;
 	return 0;
 fail_table:
@@ -53,54 +53,54 @@ fail:
 	return r;
 }
 
-struct locals {
-	struct super *s;
-	struct local **v;
+struct sides {
+	struct vfs *s;
+	struct staged_side **v;
 	size_t n, cap;
 };
 
 static void collect(void *arg, struct inode *i)
 {
-	struct locals *all = arg;
+	struct sides *all = arg;
 
-	if (i->local && all->n < all->cap)
-		all->v[all->n++] = local_take(all->s, i);
+	if (i->side && all->n < all->cap)
+		all->v[all->n++] = side_take(all->s, i);
 }
 
-void super_stop(struct super *s)
+void vfs_stop(struct vfs *s)
 {
 	if (s)
 		listing_stop(s->listing);
 }
 
-void super_free(struct super *s)
+void vfs_free(struct vfs *s)
 {
-	struct locals all = { .s = s };
+	struct sides all = { .s = s };
 
 	if (!s)
 		return;
-	super_end_stagings(s);
+	vfs_end_stagings(s);
 	/* Handles the kernel did not close: the mount was torn away from under them. */
 	while (s->handles)
 		handle_free(s->handles);
 	while (s->dirs)
 		dir_free(s->dirs);
 	all.cap = inode_count(s->table);
-	all.v = calloc(all.cap, sizeof(struct local *));
+	all.v = calloc(all.cap, sizeof(struct staged_side *));
 	if (all.v)
 		inode_table_each(s->table, collect, &all);
 	for (size_t k = 0; k < all.n; k++)
-		local_release(s, all.v[k]);
+		side_release(s, all.v[k]);
 	free(all.v);
 	inode_table_free(s->table);
-	super_forget_gone(s);
+	vfs_forget_gone(s);
 	listing_free(s->listing);
 	pthread_mutex_destroy(&s->lock);
 	free(s->purpose);
 	free(s);
 }
 
-void super_close_doors(struct super *s)
+void vfs_close_doors(struct vfs *s)
 {
 	atomic_store(&s->closing, true);
 }
@@ -109,10 +109,10 @@ static void count_unclosed(void *arg, struct inode *i)
 {
 	unsigned *n = arg;
 
-	*n += i->local && !i->local->dropped && i->local->writers && i->local->dirty;
+	*n += i->side && !i->side->dropped && i->side->writers && i->side->dirty;
 }
 
-unsigned super_count_unclosed(struct super *s)
+unsigned vfs_count_unclosed(struct vfs *s)
 {
 	unsigned n = 0;
 
@@ -124,26 +124,26 @@ unsigned super_count_unclosed(struct super *s)
 	return n;
 }
 
-void super_set_dev(struct super *s, dev_t dev)
+void vfs_set_dev(struct vfs *s, dev_t dev)
 {
 	s->dev = dev;
 }
 
-bool super_is_purpose_writable(struct super *s, const struct inode *dir)
+bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir)
 {
 	(void)s;
 	return dir->purpose && !dir->special && !dir->unlisted &&
 	       names_purpose_writable(dir->purpose);
 }
 
-int super_check_new(struct super *s, const struct inode *dir, const char *name)
+int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name)
 {
 	if (dir->kind != INODE_DIR)
 		return -ENOTDIR;
 	/* Gone with its last File, though somebody still stands in it. */
 	if (!dir->parent && dir != inode_root(s->table))
 		return -ENOENT;
-	if (!super_is_purpose_writable(s, dir))
+	if (!vfs_is_purpose_writable(s, dir))
 		return -EPERM;
 	if (dir == inode_root(s->table) && (!strcmp(name, ".by-id") || !strcmp(name, ".uploadfs")))
 		return -EPERM;
@@ -152,7 +152,7 @@ int super_check_new(struct super *s, const struct inode *dir, const char *name)
 
 static uint64_t size_of(const struct inode *i)
 {
-	return i->local ? staged_size(i->local->st) : i->bytes;
+	return i->side ? staged_size(i->side->st) : i->bytes;
 }
 
 /* None once it has lost its name; what only .by-id has shown has that one. */
@@ -160,10 +160,10 @@ static unsigned links_of(const struct inode *i)
 {
 	if (i->kind == INODE_DIR)
 		return 2;
-	return (i->parent || i->unlisted) && !(i->local && i->local->dropped);
+	return (i->parent || i->unlisted) && !(i->side && i->side->dropped);
 }
 
-void super_fill(struct super *s, struct inode *i, struct super_entry *ret)
+void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret)
 {
 	struct stat *st = &ret->st;
 	bool dir = i->kind == INODE_DIR;
@@ -171,11 +171,11 @@ void super_fill(struct super *s, struct inode *i, struct super_entry *ret)
 
 	(void)s;
 	memset(ret, 0, sizeof(*ret));
-	if (!dir && !i->has_mtime && !i->local)
+	if (!dir && !i->has_mtime && !i->side)
 		t = (struct timespec){ .tv_sec = i->created_at };
 	ret->ino = i->ino;
 	/* The kernel may remember a directory, or a File that nobody here writes. */
-	ret->settled = dir ? true : !i->local && !i->special;
+	ret->settled = dir ? true : !i->side && !i->special;
 	st->st_ino = i->ino;
 	st->st_mode = (dir ? S_IFDIR : S_IFREG) | i->mode;
 	st->st_nlink = links_of(i);
@@ -187,19 +187,19 @@ void super_fill(struct super *s, struct inode *i, struct super_entry *ret)
 	st->st_atim = st->st_mtim = st->st_ctim = t;
 }
 
-int super_getattr(struct super *s, uint64_t ino, struct super_entry *ret)
+int vfs_getattr(struct vfs *s, uint64_t ino, struct vfs_entry *ret)
 {
 	struct inode *i;
 
 	pthread_mutex_lock(&s->lock);
 	i = inode_get(s->table, ino);
 	if (i)
-		super_fill(s, i, ret);
+		vfs_fill(s, i, ret);
 	pthread_mutex_unlock(&s->lock);
 	return i ? 0 : -ENOENT;
 }
 
-void super_forget(struct super *s, uint64_t ino, uint64_t n)
+void vfs_forget(struct vfs *s, uint64_t ino, uint64_t n)
 {
 	struct inode *i;
 
@@ -210,7 +210,7 @@ void super_forget(struct super *s, uint64_t ino, uint64_t n)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void super_statfs(struct super *s, struct statvfs *ret)
+void vfs_statfs(struct vfs *s, struct statvfs *ret)
 {
 	struct staging_space space;
 	size_t files;
@@ -233,15 +233,15 @@ void super_statfs(struct super *s, struct statvfs *ret)
 /* ---- lookup ---- */
 
 struct lookup {
-	struct super *s;
+	struct vfs *s;
 	uint64_t parent;
-	super_entry_cb *cb;
+	vfs_entry_cb *cb;
 	void *arg;
 	char name[];
 };
 
 /* 0 with a reference for the kernel, -ENOENT, -ENOTDIR. */
-static int lookup_now(struct super *s, uint64_t parent, const char *name, struct super_entry *ret)
+static int lookup_now(struct vfs *s, uint64_t parent, const char *name, struct vfs_entry *ret)
 {
 	struct inode *dir, *i = NULL;
 	int r = -ENOENT;
@@ -255,7 +255,7 @@ static int lookup_now(struct super *s, uint64_t parent, const char *name, struct
 	if (i) {
 		i->moved = false;
 		i->nlookup++;
-		super_fill(s, i, ret);
+		vfs_fill(s, i, ret);
 		r = 0;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -265,7 +265,7 @@ static int lookup_now(struct super *s, uint64_t parent, const char *name, struct
 static void lookup_listed(void *arg, int err, bool known)
 {
 	struct lookup *l = arg;
-	struct super_entry e;
+	struct vfs_entry e;
 	int r = lookup_now(l->s, l->parent, l->name, &e);
 
 	/* A service that can't be reached must not keep anybody from writing
@@ -277,7 +277,7 @@ static void lookup_listed(void *arg, int err, bool known)
 }
 
 /* Names that no File has, asked for all the time by shells and tools. */
-static bool never_listed(struct super *s, uint64_t parent, const char *name)
+static bool never_listed(struct vfs *s, uint64_t parent, const char *name)
 {
 	struct inode *dir;
 	bool r;
@@ -290,17 +290,17 @@ static bool never_listed(struct super *s, uint64_t parent, const char *name)
 }
 
 /* For lookups: so long the whole list is believed, in ms. */
-static uint64_t list_age(const struct super *s)
+static uint64_t list_age(const struct vfs *s)
 {
 	uint64_t ms = s->cfg.list_ttl_s * 1000ULL;
 
 	return ms > LOOKUP_AGAIN_MS ? ms : LOOKUP_AGAIN_MS;
 }
 
-void super_lookup(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb, void *arg)
+void vfs_lookup(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *cb, void *arg)
 {
 	size_t len = strlen(name);
-	struct super_entry e;
+	struct vfs_entry e;
 	struct lookup *l;
 	int r;
 
@@ -308,7 +308,7 @@ void super_lookup(struct super *s, uint64_t parent, const char *name, super_entr
 		cb(arg, -ENAMETOOLONG, NULL);
 		return;
 	}
-	if (super_lookup_special(s, parent, name, cb, arg))
+	if (vfs_lookup_special(s, parent, name, cb, arg))
 		return;
 	r = lookup_now(s, parent, name, &e);
 	/* A File that somebody else removed is gone soon; nobody waits for that here. */
@@ -331,8 +331,8 @@ void super_lookup(struct super *s, uint64_t parent, const char *name, super_entr
 	listing_want_new(s->listing, LOOKUP_BELIEVED_MS, list_age(s), lookup_listed, l);
 }
 
-void super_log_failed(struct super *s, const struct inode *i, const char *what, int err,
-		      const char *text)
+void vfs_log_failed(struct vfs *s, const struct inode *i, const char *what, int err,
+		    const char *text)
 {
 	char *label;
 

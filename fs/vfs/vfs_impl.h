@@ -1,5 +1,5 @@
 /*
- * super_impl: what the super*.c files share. Nobody else includes it.
+ * vfs_impl: what the vfs*.c files share. Nobody else includes it.
  */
 #ifndef UPLOADFS_FS_VFS_VFS_IMPL_H
 #define UPLOADFS_FS_VFS_VFS_IMPL_H
@@ -23,40 +23,40 @@
 #define ASYNC_MAX 1024 /* files under way at once before a close waits in spite of close=async */
 #define GONE_BUCKETS 256
 
-/* The local side of a file: its staged bytes and their publication. Under super.lock. */
-struct local {
-	struct local *next, **pprev; /* all of them */
-	struct staged *st;	     /* referenced */
-	struct publish *pub;	     /* referenced */
-	unsigned writers;	     /* handles open for writing */
-	bool dirty;		     /* written since the last close that published */
+/* The local side of a file: its staged bytes and their publication. Under vfs.lock. */
+struct staged_side {
+	struct staged_side *next, **pprev; /* all of them */
+	struct staged *st;		   /* referenced */
+	struct publish *pub;		   /* referenced */
+	unsigned writers;		   /* handles open for writing */
+	bool dirty;			   /* written since the last close that published */
 	unsigned seals; /* how often it was closed: tells whether one came in between */
 	bool pristine;	/* the File's content, and nobody has changed it yet */
 	bool touched;	/* made or cut to nothing, and not closed since: perhaps empty */
 	bool killed;	/* a writer was killed: not to be published */
 	unsigned kills; /* how often; see struct handle */
 	/* negative errno of a write that failed and was not made good; or 0 */
-	int spoilt;
-	uint64_t spoilt_at; /* where, in bytes */
-	bool told;	    /* a close had EIO because a writer was killed */
-	bool dropped;	    /* removed: nothing is published any more */
+	int write_err;
+	uint64_t write_err_at; /* where, in bytes */
+	bool abort_reported;   /* a close had EIO because a writer was killed */
+	bool dropped;	       /* removed: nothing is published any more */
 	unsigned predict_tries;
-	uint64_t predict_next; /* look again once so many bytes are there */
-	uint64_t predicted;    /* 0: no prediction stands */
-	uint64_t declared;     /* by the xattr */
-	char **olds;	       /* Files of entries it was renamed onto: go with it, or before */
-	size_t olds_count;
+	uint64_t predict_next;	 /* look again once so many bytes are there */
+	uint64_t predicted;	 /* 0: no prediction stands */
+	uint64_t declared;	 /* by the xattr */
+	char **superseded_files; /* Files of entries it was renamed onto: go with it, or before */
+	size_t superseded_count;
 };
 
 struct handle {
-	struct super *s;
-	struct handle *next, **pprev; /* all handles, under super.lock */
+	struct vfs *s;
+	struct handle *next, **pprev; /* all handles, under vfs.lock */
 	struct inode *inode;	      /* referenced (nref, nopen) */
 	int flags;		      /* open(2)'s */
 	bool may_write;
 	bool direct_io;
 	bool keep_cache;
-	/* under super.lock */
+	/* under vfs.lock */
 	bool wrote; /* through this handle, since the last publishing close */
 	/* the local side's when it was opened: a later writer starts anew */
 	unsigned kills;
@@ -73,131 +73,130 @@ struct handle {
 	struct writer *writer; /* NULL when it can't write */
 };
 
-struct super {
-	struct super_config cfg;
+struct vfs {
+	struct vfs_config cfg;
 	char *purpose; /* owner of cfg.purpose */
 	dev_t dev;
 	atomic_bool closing; /* no more writers */
 	pthread_mutex_t lock;
-	struct inode *control[SUPER_CONTROLS]; /* NULL: none; set at the start */
+	struct inode *control[VFS_CONTROLS]; /* NULL: none; set at the start */
 	/* under lock */
 	struct inode_table *table;
 	struct listing *listing;
 	struct handle *handles;
-	struct local *locals;
+	struct staged_side *sides;
 	struct dir *dirs;		 /* open directories */
-	struct staging_in *stagings;	 /* super_content.c: content on its way */
-	struct gone *gone[GONE_BUCKETS]; /* super_listing.c */
+	struct staging_in *stagings;	 /* vfs_content.c: content on its way */
+	struct gone *gone[GONE_BUCKETS]; /* vfs_listing.c */
 	size_t gone_count;
-	bool olds_noted; /* those of each local side are in gone, for one listing */
+	bool superseded_noted; /* those of each local side are in gone, for one listing */
 };
 
-/* super.c */
-void super_fill(struct super *s, struct inode *i, struct super_entry *ret); /* under lock */
-bool super_is_purpose_writable(struct super *s, const struct inode *dir);   /* under lock */
+/* vfs.c */
+void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret); /* under lock */
+bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir); /* under lock */
 /*
  * What stands between a name and an entry in dir: 0 or -EPERM, -EINVAL, -ENAMETOOLONG. Under
  * lock.
  */
-int super_check_new(struct super *s, const struct inode *dir, const char *name);
+int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name);
 
-/* super_byid.c: true when it is a name of .by-id: cb has been or will be called */
-bool super_lookup_special(struct super *s, uint64_t parent, const char *name, super_entry_cb *cb,
-			  void *arg);
-
-/* super_control.c */
-int super_make_control(struct super *s); /* at the start */
-/* True when it is a file of .uploadfs: cb has been called. */
-bool super_open_control(struct super *s, uint64_t ino, int flags, super_open_cb *cb, void *arg);
-/* fd, size: a handle's text */
-void super_read_control(int fd, uint64_t size, uint64_t off, size_t len, super_read_cb *cb,
+/* vfs_byid.c: true when it is a name of .by-id: cb has been or will be called */
+bool vfs_lookup_special(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *cb,
 			void *arg);
 
-/* super_meta.c; under lock */
-void super_recall(struct super *s, struct inode *i);   /* what was set on its File */
-void super_remember(struct super *s, struct inode *i); /* a File's attributes, or a directory */
-void super_forget_file(struct super *s, const char *file_id);
-void super_forget_dir(struct super *s, struct inode *dir); /* and those below it */
-void super_remember_tree(struct super *s, struct inode *dir);
+/* vfs_control.c */
+int vfs_make_control(struct vfs *s); /* at the start */
+/* True when it is a file of .uploadfs: cb has been called. */
+bool vfs_open_control(struct vfs *s, uint64_t ino, int flags, vfs_open_cb *cb, void *arg);
+/* fd, size: a handle's text */
+void vfs_read_control(int fd, uint64_t size, uint64_t off, size_t len, vfs_read_cb *cb, void *arg);
+
+/* vfs_meta.c; under lock */
+void vfs_recall(struct vfs *s, struct inode *i);   /* what was set on its File */
+void vfs_remember(struct vfs *s, struct inode *i); /* a File's attributes, or a directory */
+void vfs_forget_file(struct vfs *s, const char *file_id);
+void vfs_forget_dir(struct vfs *s, struct inode *dir); /* and those below it */
+void vfs_remember_tree(struct vfs *s, struct inode *dir);
 /* From now on dir stays when it becomes empty, also over a remount. */
-void super_keep_dir(struct super *s, struct inode *dir);
-void super_load_dirs(struct super *s);
+void vfs_keep_dir(struct vfs *s, struct inode *dir);
+void vfs_load_dirs(struct vfs *s);
 
 /*
- * super_adopt.c: the directory purpose/path, made as needed; NULL: no such purpose here, or no
+ * vfs_adopt.c: the directory purpose/path, made as needed; NULL: no such purpose here, or no
  * memory
  */
-struct inode *super_dir_for_path(struct super *s, const char *purpose, const char *path);
+struct inode *vfs_dir_for_path(struct vfs *s, const char *purpose, const char *path);
 
-/* super_listing.c */
-void super_apply_listing(void *arg, const struct listing_files *files); /* takes the lock */
+/* vfs_listing.c */
+void vfs_apply_listing(void *arg, const struct listing_files *files); /* takes the lock */
 /*
  * Under lock: i is about to be opened for writing. If it had to leave its name to
  * a newer File, and nobody has asked for it by another name since, then whoever
  * opens it knows it by the former one and means that.
  */
-void super_take_name_back(struct super *s, struct inode *i);
-bool super_is_listed(void *arg, const char *file_id); /* takes the lock */
+void vfs_take_name_back(struct vfs *s, struct inode *i);
+bool vfs_is_listed(void *arg, const char *file_id); /* takes the lock */
 /* purpose as a string that lives as long as the process; NULL: no memory, or too many of them. */
-const char *super_purpose_word(const char *purpose);
-int super_make_purposes(struct super *s);
+const char *vfs_purpose_word(const char *purpose);
+int vfs_make_purposes(struct vfs *s);
 /*
  * A File that was deleted or superseded here: a listing that was on its way at
  * that time must not bring it back. Under lock; without memory it may.
  */
-void super_note_gone(struct super *s, const char *file_id);
-bool super_is_gone(struct super *s, const char *file_id); /* noted lately; under lock */
+void vfs_note_gone(struct vfs *s, const char *file_id);
+bool vfs_is_gone(struct vfs *s, const char *file_id); /* noted lately; under lock */
 /*
  * Under lock: an entry of its own that a listing gave that File, which the service
  * made for a file of ours, or deleted for one, before we heard of it. Not one
  * with a local side.
  */
-void super_forget_listed(struct super *s, const char *file_id);
-void super_forget_gone(struct super *s); /* all of them */
+void vfs_forget_listed(struct vfs *s, const char *file_id);
+void vfs_forget_gone(struct vfs *s); /* all of them */
 
-/* super_local.c: the local side */
+/* vfs_local.c: the local side */
 /*
  * Makes one for i from st, whose reference is consumed; r: its record when it
  * was left by an earlier daemon, else NULL. Under lock. The File behind i, if
  * any, will be superseded.
  */
-int local_make(struct super *s, struct inode *i, struct staged *st, const struct record *r);
-/* What local_take() took out has to be given to local_release() without the lock. */
-struct local *local_take(struct super *s, struct inode *i);
-void local_release(struct super *s, struct local *l);
+int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct record *r);
+/* What side_take() took out has to be given to side_release() without the lock. */
+struct staged_side *side_take(struct vfs *s, struct inode *i);
+void side_release(struct vfs *s, struct staged_side *l);
 /* Under lock: if nothing needs the local side any more, takes it out and hands it to the cache. */
-struct local *local_settle(struct super *s, struct inode *i);
+struct staged_side *side_settle(struct vfs *s, struct inode *i);
 /* Closed: seals and publishes. Under lock. */
-void local_seal(struct super *s, struct inode *i);
+void side_seal(struct vfs *s, struct inode *i);
 /* Under lock: i, which has a local side, is somewhere else now. 0 or negative errno. */
-int local_renamed(struct inode *i);
+int side_renamed(struct inode *i);
 /* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
-int local_reopen(struct local *l);
+int side_reopen(struct staged_side *l);
 /* Under lock: something was changed, or is about to be. */
-void local_changed(struct local *l);
+void side_changed(struct staged_side *l);
 /* Under lock: one more File to go once this one is there, or when it is removed. 0 or -ENOMEM. */
-int local_supersede(struct local *l, const char *file_id);
+int side_supersede(struct staged_side *l, const char *file_id);
 /* Under lock, on the publisher thread: of those only the first count. */
-void local_spare(struct local *l, size_t count);
+void side_spare(struct staged_side *l, size_t count);
 /* Removes the staged file, cancels its publication. Under lock. */
-void local_drop(struct local *l);
-void local_predict(struct super *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
-void local_declare(struct super *s, struct local *l, uint64_t size); /* under lock */
+void side_drop(struct staged_side *l);
+void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
+void side_declare(struct vfs *s, struct staged_side *l, uint64_t size); /* under lock */
 
-/* super_content.c: content of a File as a staged file */
+/* vfs_content.c: content of a File as a staged file */
 /*
  * Makes i's local side from its File's content , unless it
  * has one by then; calls cb. from: what a handle on i reads, or NULL: used when
  * the File was removed since; -ENOENT where the content is not here. The caller
- * holds a reference to i (nref) until cb. Takes super.lock itself; cb runs
+ * holds a reference to i (nref) until cb. Takes vfs.lock itself; cb runs
  * without it, on any thread.
  */
-void super_stage_content(struct super *s, struct inode *i, struct fetch *from, super_done_cb *cb,
-			 void *arg);
+void vfs_stage_content(struct vfs *s, struct inode *i, struct fetch *from, vfs_done_cb *cb,
+		       void *arg);
 /* Ends what is left of them with -EINTR; after the disk workers have ended. */
-void super_end_stagings(struct super *s);
+void vfs_end_stagings(struct vfs *s);
 
-/* super_write.c */
+/* vfs_write.c */
 /*
  * Under lock: 0 when h may write to its local side now, but for the seal; a
  * killed writer's file that was opened since is taken over. -EBADF, -EBUSY.
@@ -207,20 +206,20 @@ int handle_writable(struct handle *h, bool *ret_revived);
 /* Under lock: nothing came of what h was to do: revived, the file is a killed writer's again. */
 void handle_not_written(struct handle *h, bool revived);
 
-/* super_names.c: deletes a File nobody asked for; what comes of it is logged. Not under lock. */
-void super_delete_unwanted(struct super *s, const char *file_id);
+/* vfs_names.c: deletes a File nobody asked for; what comes of it is logged. Not under lock. */
+void vfs_delete_unwanted(struct vfs *s, const char *file_id);
 
-/* super_open.c */
+/* vfs_open.c */
 /* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */
-struct handle *handle_new(struct super *s, struct inode *i, int flags,
+struct handle *handle_new(struct vfs *s, struct inode *i, int flags,
 			  struct writer *w /* consumed */);
 void handle_free(struct handle *h); /* takes the lock itself */
 
 /*
  * One line in the log: which file, what failed, why: text, or with NULL what the errno err means.
- * Takes super.lock. i is referenced by the caller.
+ * Takes vfs.lock. i is referenced by the caller.
  */
-void super_log_failed(struct super *s, const struct inode *i, const char *what, int err,
-		      const char *text);
+void vfs_log_failed(struct vfs *s, const struct inode *i, const char *what, int err,
+		    const char *text);
 
 #endif

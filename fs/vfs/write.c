@@ -12,7 +12,7 @@
 
 int handle_writable(struct handle *h, bool *ret_revived)
 {
-	struct local *l = h->inode->local;
+	struct staged_side *l = h->inode->side;
 
 	*ret_revived = false;
 	if (!h->may_write)
@@ -33,28 +33,28 @@ int handle_writable(struct handle *h, bool *ret_revived)
 void handle_not_written(struct handle *h, bool revived)
 {
 	if (revived)
-		h->inode->local->killed = true;
+		h->inode->side->killed = true;
 }
 
-int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd)
+int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd)
 {
-	struct local *l;
+	struct staged_side *l;
 	bool revived;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	l = h->inode->local;
+	l = h->inode->side;
 	r = handle_writable(h, &revived);
 	if (!r) {
 		r = staged_write_begin(l->st, off, len, ret_fd);
-		if (r == -EBUSY && local_reopen(l) == 0)
+		if (r == -EBUSY && side_reopen(l) == 0)
 			r = staged_write_begin(l->st, off, len, ret_fd);
 	}
 	/* Now, not when it ends: a close that comes in between waits for these
 	 * bytes and publishes them. */
 	if (!r) {
 		h->wrote = true;
-		local_changed(l);
+		side_changed(l);
 	} else {
 		handle_not_written(h, revived);
 	}
@@ -63,7 +63,7 @@ int super_write_begin(struct super *s, struct handle *h, uint64_t off, uint64_t 
 }
 
 /* Now, as it waits for the reply: later it may be gone, and its lock owner another process's. */
-static void note_process(struct super *s, struct handle *h, pid_t tid)
+static void note_process(struct vfs *s, struct handle *h, pid_t tid)
 {
 	pid_t pid = writer_process(tid);
 
@@ -73,14 +73,14 @@ static void note_process(struct super *s, struct handle *h, pid_t tid)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
-		     const struct super_caller *who, uint64_t lock_owner)
+void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
+		   const struct vfs_caller *who, uint64_t lock_owner)
 {
 	struct inode *i = h->inode;
 	bool other;
 
 	/* The local side stays as long as a handle that may write is open. */
-	staged_write_end(i->local->st, off, len, done);
+	staged_write_end(i->side->st, off, len, done);
 	pthread_mutex_lock(&s->lock);
 	i->mtime = clock_wall_ts();
 	i->has_mtime = true;
@@ -90,36 +90,36 @@ void super_write_end(struct super *s, struct handle *h, uint64_t off, uint64_t l
 		h->last_pid = 0;
 	h->last_tid = who->tid;
 	/* The bytes that failed before are there now. */
-	if (done && off <= i->local->spoilt_at && i->local->spoilt_at < off + done)
-		i->local->spoilt = 0;
+	if (done && off <= i->side->write_err_at && i->side->write_err_at < off + done)
+		i->side->write_err = 0;
 	writer_note_owner(h->writer, lock_owner);
 	pthread_mutex_unlock(&s->lock);
 	if (other)
 		note_process(s, h, who->tid);
 	if (done)
-		local_predict(s, h, off, off + done, who->tid);
+		side_predict(s, h, off, off + done, who->tid);
 }
 
-void super_write_failed(struct super *s, struct handle *h, uint64_t off, int err)
+void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, int err)
 {
-	struct local *l;
+	struct staged_side *l;
 
 	pthread_mutex_lock(&s->lock);
-	l = h->inode->local;
+	l = h->inode->side;
 	if (l && !l->dropped && h->may_write) {
 		h->wrote = true;
 		l->dirty = true;
-		l->spoilt = err;
-		l->spoilt_at = off;
+		l->write_err = err;
+		l->write_err_at = off;
 	}
 	pthread_mutex_unlock(&s->lock);
 }
 
 struct waiting {
-	struct publish_wait w; /* first: what super_wait_cancel() cancels */
-	struct super *s;
-	bool cancelled; /* before it waited; under super.lock */
-	super_done_cb *cb;
+	struct publish_wait w; /* first: what vfs_wait_cancel() cancels */
+	struct vfs *s;
+	bool cancelled; /* before it waited; under vfs.lock */
+	vfs_done_cb *cb;
 	void *arg;
 };
 
@@ -131,7 +131,7 @@ static void waiting_over(void *arg, int err)
 	free(w);
 }
 
-static struct waiting *waiting_new(enum publish_until until, super_done_cb *cb, void *arg)
+static struct waiting *waiting_new(enum publish_until until, vfs_done_cb *cb, void *arg)
 {
 	struct waiting *w = calloc(1, sizeof(*w));
 
@@ -145,16 +145,16 @@ static struct waiting *waiting_new(enum publish_until until, super_done_cb *cb, 
 	return w;
 }
 
-struct super_wait *super_wait_new(struct super *s)
+struct vfs_wait *vfs_wait_new(struct vfs *s)
 {
 	struct waiting *w = waiting_new(UNTIL_ENDED, NULL, NULL);
 
 	if (w)
 		w->s = s;
-	return (struct super_wait *)w;
+	return (struct vfs_wait *)w;
 }
 
-bool super_wait_cancel(struct super_wait *sw)
+bool vfs_wait_cancel(struct vfs_wait *sw)
 {
 	struct waiting *w = (struct waiting *)sw;
 	bool waits;
@@ -189,7 +189,7 @@ static void content_staged(void *arg, int err)
 	free(w);
 }
 
-void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, void *arg)
+void vfs_wait_writable(struct vfs *s, struct handle *h, vfs_done_cb *cb, void *arg)
 {
 	struct waiting *w = waiting_new(UNTIL_WRITABLE, cb, arg);
 	bool has_local;
@@ -200,18 +200,18 @@ void super_wait_writable(struct super *s, struct handle *h, super_done_cb *cb, v
 	}
 	w->w.cb = writable_again;
 	pthread_mutex_lock(&s->lock);
-	has_local = h->inode->local != NULL;
+	has_local = h->inode->side != NULL;
 	if (has_local)
-		publish_wait(h->inode->local->pub, &w->w);
+		publish_wait(h->inode->side->pub, &w->w);
 	pthread_mutex_unlock(&s->lock);
 	if (!has_local)
-		super_stage_content(s, h->inode, h->fetch, content_staged, w);
+		vfs_stage_content(s, h->inode, h->fetch, content_staged, w);
 }
 
-int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, uint64_t len)
+int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint64_t len)
 {
 	unsigned seals = 0;
-	struct local *l;
+	struct staged_side *l;
 	uint64_t before;
 	bool revived;
 	int r = staged_check_fallocate(mode, off, len);
@@ -220,7 +220,7 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 	if (r)
 		return r;
 	pthread_mutex_lock(&s->lock);
-	l = h->inode->local;
+	l = h->inode->side;
 	r = handle_writable(h, &revived);
 	if (!r)
 		seals = l->seals;
@@ -232,7 +232,7 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 	r = staged_fallocate(l->st, mode, off, len);
 	if (r == -EBUSY) {
 		pthread_mutex_lock(&s->lock);
-		r = local_reopen(l);
+		r = side_reopen(l);
 		seals = l->seals;
 		pthread_mutex_unlock(&s->lock);
 		if (r == 0)
@@ -248,23 +248,23 @@ int super_fallocate(struct super *s, struct handle *h, int mode, uint64_t off, u
 	h->inode->has_mtime = true;
 	/* Closed since: then it is in what that close publishes. */
 	if (l->seals == seals)
-		local_changed(l);
+		side_changed(l);
 	/* rsync --preallocate keeps the size and asks for a byte less than it
 	 * will write: that is no declaration. */
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > before)
-		local_declare(s, l, off + len);
+		side_declare(s, l, off + len);
 out:
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
 
-int super_fsync(struct super *s, struct handle *h)
+int vfs_fsync(struct vfs *s, struct handle *h)
 {
 	struct staged *st;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	st = h->inode->local ? staged_ref(h->inode->local->st) : NULL;
+	st = h->inode->side ? staged_ref(h->inode->side->st) : NULL;
 	pthread_mutex_unlock(&s->lock);
 	if (!st)
 		return 0;
@@ -285,7 +285,7 @@ enum close_kind {
 };
 
 /* Is close() over when the bytes are safe here, before the File exists? Under lock. */
-static bool closes_early(struct super *s, const struct inode *i)
+static bool closes_early(struct vfs *s, const struct inode *i)
 {
 	char target[NAMES_MAX + 1];
 	struct publisher_counts counts;
@@ -302,15 +302,15 @@ static bool closes_early(struct super *s, const struct inode *i)
 /* Under lock. */
 static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 {
-	struct local *l = h->inode->local;
+	struct staged_side *l = h->inode->side;
 	struct publish_info info;
 
 	*ret_err = 0;
 	if (!l || l->dropped || !opener)
 		return CLOSE_NOTHING;
-	if (l->spoilt) {
+	if (l->write_err) {
 		/* Bytes are missing: what is there is no File. */
-		*ret_err = l->spoilt;
+		*ret_err = l->write_err;
 		return CLOSE_NOTHING;
 	}
 	if (l->dirty) {
@@ -318,7 +318,7 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 			return CLOSE_ENDS;
 		/* Half of it is by a writer that was killed. */
 		*ret_err = -EIO;
-		l->told = true;
+		l->abort_reported = true;
 		return CLOSE_NOTHING;
 	}
 	publish_get_info(l->pub, &info);
@@ -339,8 +339,8 @@ static bool wrote_last(const struct handle *h, pid_t tid, pid_t pid, uint64_t lo
 	return h->last_owner == lock_owner && (!pid || !h->last_pid || h->last_pid == pid);
 }
 
-void super_flush(struct super *s, struct handle *h, const struct super_caller *who,
-		 uint64_t lock_owner, struct super_wait *wait, super_done_cb *cb, void *arg)
+void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, uint64_t lock_owner,
+	       struct vfs_wait *wait, vfs_done_cb *cb, void *arg)
 {
 	struct waiting *w = (struct waiting *)wait;
 	enum close_kind kind;
@@ -368,12 +368,12 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 		kind = judge_close(h, opener, &err);
 	else if (!h->closer_killed && opener) {
 		err = -EIO;
-		if (h->inode->local)
-			h->inode->local->told = true;
+		if (h->inode->side)
+			h->inode->side->abort_reported = true;
 	}
 	if (kind == CLOSE_ENDS) {
 		h->wrote = false;
-		local_seal(s, h->inode);
+		side_seal(s, h->inode);
 	}
 	if (kind != CLOSE_NOTHING && w->cancelled) {
 		kind = CLOSE_NOTHING;
@@ -383,7 +383,7 @@ void super_flush(struct super *s, struct handle *h, const struct super_caller *w
 		w->w.until = closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED;
 		w->cb = cb;
 		w->arg = arg;
-		publish_wait(h->inode->local->pub, &w->w);
+		publish_wait(h->inode->side->pub, &w->w);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (kind == CLOSE_NOTHING) {

@@ -53,13 +53,13 @@ static int gather(const struct inode *i, struct facts *f)
 	f->bytes = i->bytes;
 	f->created_at = i->created_at;
 	f->expires_at = i->expires_at;
-	if (i->local) {
+	if (i->side) {
 		f->local = true;
-		f->bytes = staged_size(i->local->st);
-		publish_get_info(i->local->pub, &f->info);
+		f->bytes = staged_size(i->side->st);
+		publish_get_info(i->side->pub, &f->info);
 		memcpy(f->upload_id, f->info.upload_id, sizeof(f->upload_id));
 		memcpy(f->md5, f->info.md5, sizeof(f->md5));
-		f->dirty = i->local->dirty || f->info.outcome != OUTCOME_COMPLETED;
+		f->dirty = i->side->dirty || f->info.outcome != OUTCOME_COMPLETED;
 	} else {
 		f->info.status = "completed";
 	}
@@ -170,14 +170,14 @@ static const struct {
 
 struct asking {
 	struct publish_wait w; /* first */
-	struct super *s;
+	struct vfs *s;
 	uint64_t ino;
-	super_xattr_cb *cb;
+	vfs_xattr_cb *cb;
 	void *arg;
 	unsigned which;
 };
 
-static int facts_of(struct super *s, uint64_t ino, struct facts *f)
+static int facts_of(struct vfs *s, uint64_t ino, struct facts *f)
 {
 	struct inode *i;
 	int r;
@@ -189,7 +189,7 @@ static int facts_of(struct super *s, uint64_t ino, struct facts *f)
 	return r;
 }
 
-static void answer(struct super *s, uint64_t ino, unsigned which, super_xattr_cb *cb, void *arg)
+static void answer(struct vfs *s, uint64_t ino, unsigned which, vfs_xattr_cb *cb, void *arg)
 {
 	char buf[65536];
 	struct facts f;
@@ -214,8 +214,7 @@ static void answer_later(void *arg, int err)
 }
 
 /* Whoever asks for the File ID wants the answer, not the moment. True: cb will be called. */
-static bool wait_for_end(struct super *s, uint64_t ino, unsigned which, super_xattr_cb *cb,
-			 void *arg)
+static bool wait_for_end(struct vfs *s, uint64_t ino, unsigned which, vfs_xattr_cb *cb, void *arg)
 {
 	struct asking *a = calloc(1, sizeof(*a));
 	struct publish_info info;
@@ -232,12 +231,12 @@ static bool wait_for_end(struct super *s, uint64_t ino, unsigned which, super_xa
 			      .w = { .until = UNTIL_ENDED, .cb = answer_later, .arg = a } };
 	pthread_mutex_lock(&s->lock);
 	i = inode_get(s->table, ino);
-	if (i && i->local) {
-		publish_get_info(i->local->pub, &info);
+	if (i && i->side) {
+		publish_get_info(i->side->pub, &info);
 		/* One that is held waits for a rename, which may wait for us. */
 		waits = info.under_way && strcmp(info.status, "held") != 0;
 		if (waits)
-			publish_wait(i->local->pub, &a->w);
+			publish_wait(i->side->pub, &a->w);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (!waits)
@@ -245,7 +244,7 @@ static bool wait_for_end(struct super *s, uint64_t ino, unsigned which, super_xa
 	return waits;
 }
 
-void super_getxattr(struct super *s, uint64_t ino, const char *name, super_xattr_cb *cb, void *arg)
+void vfs_getxattr(struct vfs *s, uint64_t ino, const char *name, vfs_xattr_cb *cb, void *arg)
 {
 	size_t k = ATTRIBUTES;
 
@@ -262,7 +261,7 @@ void super_getxattr(struct super *s, uint64_t ino, const char *name, super_xattr
 	answer(s, ino, (unsigned)k, cb, arg);
 }
 
-void super_listxattr(struct super *s, uint64_t ino, super_xattr_cb *cb, void *arg)
+void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg)
 {
 	char names[ATTRIBUTES * 40], value[65536];
 	struct facts f;
@@ -303,7 +302,7 @@ static int parse_u64(const char *s, uint64_t max, uint64_t *ret)
 
 struct setting {
 	struct publish_wait w; /* first */
-	super_done_cb *cb;
+	vfs_done_cb *cb;
 	void *arg;
 };
 
@@ -316,9 +315,9 @@ static void set_over(void *arg, int err)
 }
 
 /* user.upload.publish: what failed, was aborted or is held, as it stands. Under lock. */
-static int set_publish(struct super *s, struct inode *i, const char *v, struct setting *t)
+static int set_publish(struct vfs *s, struct inode *i, const char *v, struct setting *t)
 {
-	struct local *l = i->local;
+	struct staged_side *l = i->side;
 	struct publish_info info;
 
 	if (strcmp(v, "1"))
@@ -331,8 +330,8 @@ static int set_publish(struct super *s, struct inode *i, const char *v, struct s
 	}
 	l->killed = l->dirty = l->touched = l->pristine = false;
 	l->seals++;
-	l->spoilt = 0;
-	l->told = false;
+	l->write_err = 0;
+	l->abort_reported = false;
 	l->declared = 0;
 	publish_declare(l->pub, 0);
 	staged_seal(l->st);
@@ -352,9 +351,9 @@ static bool is_settable(const char *name)
 }
 
 /* Under lock. 0: done; 1: t's callback will come; negative errno. */
-static int set(struct super *s, struct inode *i, const char *name, const char *v, struct setting *t)
+static int set(struct vfs *s, struct inode *i, const char *name, const char *v, struct setting *t)
 {
-	struct local *l = i->local;
+	struct staged_side *l = i->side;
 	uint64_t n;
 	int r = 0;
 
@@ -385,8 +384,8 @@ static int set(struct super *s, struct inode *i, const char *name, const char *v
 	return r;
 }
 
-void super_setxattr(struct super *s, uint64_t ino, const char *name, const char *value, size_t len,
-		    super_done_cb *cb, void *arg)
+void vfs_setxattr(struct vfs *s, uint64_t ino, const char *name, const char *value, size_t len,
+		  vfs_done_cb *cb, void *arg)
 {
 	struct setting *t;
 	struct inode *i;

@@ -4,21 +4,21 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define HASHER_THREADS_MAX 8
-#define HASHER_STACK (2UL << 20) /* bytes; jobs keep their read buffer on the stack */
+#define POOL_THREADS_MAX 8
+#define POOL_STACK (2UL << 20) /* bytes; jobs keep their read buffer on the stack */
 
-struct hasher {
+struct pool {
 	pthread_mutex_t lock;
 	pthread_cond_t work;	      /* something was queued, or stop */
 	pthread_cond_t idle;	      /* a job that is being removed has stopped running */
 	struct hash_job *head, *tail; /* lock */
 	bool stop;		      /* lock */
 	unsigned threads;	      /* started; written before and after they run only */
-	pthread_t thread[HASHER_THREADS_MAX];
+	pthread_t thread[POOL_THREADS_MAX];
 };
 
 /* Under the lock. */
-static void push(struct hasher *h, struct hash_job *job)
+static void push(struct pool *h, struct hash_job *job)
 {
 	job->next = NULL;
 	job->queued = true;
@@ -31,7 +31,7 @@ static void push(struct hasher *h, struct hash_job *job)
 }
 
 /* Under the lock; the queue is not empty. */
-static struct hash_job *pop(struct hasher *h)
+static struct hash_job *pop(struct pool *h)
 {
 	struct hash_job *job = h->head;
 
@@ -44,7 +44,7 @@ static struct hash_job *pop(struct hasher *h)
 }
 
 /* Under the lock. */
-static void unlink_job(struct hasher *h, struct hash_job *job)
+static void unlink_job(struct pool *h, struct hash_job *job)
 {
 	struct hash_job **at, *prev = NULL;
 
@@ -62,7 +62,7 @@ static void unlink_job(struct hasher *h, struct hash_job *job)
 
 static void *worker(void *arg)
 {
-	struct hasher *h = arg;
+	struct pool *h = arg;
 	struct hash_job *job;
 	bool more;
 
@@ -94,7 +94,7 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-static int start_threads(struct hasher *h, unsigned threads)
+static int start_threads(struct pool *h, unsigned threads)
 {
 	pthread_attr_t attr;
 	int rc;
@@ -102,7 +102,7 @@ static int start_threads(struct hasher *h, unsigned threads)
 	rc = pthread_attr_init(&attr);
 	if (rc)
 		return -rc;
-	rc = pthread_attr_setstacksize(&attr, HASHER_STACK);
+	rc = pthread_attr_setstacksize(&attr, POOL_STACK);
 	while (!rc && h->threads < threads) {
 		rc = pthread_create(&h->thread[h->threads], &attr, worker, h);
 		if (!rc)
@@ -112,12 +112,12 @@ static int start_threads(struct hasher *h, unsigned threads)
 	return -rc;
 }
 
-int hasher_new(unsigned threads, struct hasher **ret)
+int pool_new(unsigned threads, struct pool **ret)
 {
-	struct hasher *h;
+	struct pool *h;
 	int rc;
 
-	if (threads < 1 || threads > HASHER_THREADS_MAX)
+	if (threads < 1 || threads > POOL_THREADS_MAX)
 		return -EINVAL;
 	h = calloc(1, sizeof(*h));
 	if (!h)
@@ -127,14 +127,14 @@ int hasher_new(unsigned threads, struct hasher **ret)
 	pthread_cond_init(&h->idle, NULL);
 	rc = start_threads(h, threads);
 	if (rc) {
-		hasher_free(h);
+		pool_free(h);
 		return rc;
 	}
 	*ret = h;
 	return 0;
 }
 
-void hasher_free(struct hasher *h)
+void pool_free(struct pool *h)
 {
 	unsigned i;
 
@@ -152,7 +152,7 @@ void hasher_free(struct hasher *h)
 	free(h);
 }
 
-void hasher_queue(struct hasher *h, struct hash_job *job)
+void pool_queue(struct pool *h, struct hash_job *job)
 {
 	pthread_mutex_lock(&h->lock);
 	if (job->removing)
@@ -164,7 +164,7 @@ void hasher_queue(struct hasher *h, struct hash_job *job)
 	pthread_mutex_unlock(&h->lock);
 }
 
-void hasher_remove(struct hasher *h, struct hash_job *job)
+void pool_remove(struct pool *h, struct hash_job *job)
 {
 	pthread_mutex_lock(&h->lock);
 	job->removing = true;
@@ -176,7 +176,7 @@ void hasher_remove(struct hasher *h, struct hash_job *job)
 	pthread_mutex_unlock(&h->lock);
 }
 
-unsigned hasher_length(struct hasher *h)
+unsigned pool_length(struct pool *h)
 {
 	unsigned n = 0;
 

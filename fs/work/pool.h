@@ -1,11 +1,11 @@
 /*
- * hasher: the digest workers. MD5 of staged files on threads of their own,
+ * pool: the digest workers. MD5 of staged files on threads of their own,
  * following the contiguous bytes as they are written.
  *
  * A staged file is queued when it has bytes to hash; one worker at a time
  * takes it, reads a stretch, and puts it back while there is more, so that
  * many files take turns. Snapshots of the MD5 state are kept every
- * HASHER_SNAPSHOT bytes, so that a rewrite hashes again only from the snapshot
+ * POOL_SNAPSHOT bytes, so that a rewrite hashes again only from the snapshot
  * before its first byte.
  */
 #ifndef UPLOADFS_FS_WORK_POOL_H
@@ -14,14 +14,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HASHER_SNAPSHOT (16ULL << 20) /* bytes between two snapshots */
+#define POOL_SNAPSHOT (16ULL << 20) /* bytes between two snapshots */
 
-struct hasher;
+struct pool;
 
 /* threads: 1..8. 0, -EINVAL, -ENOMEM or -EAGAIN. The other functions: any thread. */
-int hasher_new(unsigned threads, struct hasher **ret);
+int pool_new(unsigned threads, struct pool **ret);
 /* Joins the threads; queued work is dropped. NULL is a no-op. */
-void hasher_free(struct hasher *h);
+void pool_free(struct pool *h);
 
 /*
  * One piece of hashing work, embedded in its owner, zeroed but for run. run()
@@ -32,19 +32,19 @@ void hasher_free(struct hasher *h);
 struct hash_job {
 	bool (*run)(struct hash_job *job);
 	/* Or NULL. Runs on the worker once run() has said that there is no more and
-	 * nobody queued it again: the hasher has let go of the job, which may be freed. */
+	 * nobody queued it again: the pool has let go of the job, which may be freed. */
 	void (*ended)(struct hash_job *job);
-	struct hash_job *next;		       /* hasher's */
-	bool queued, running, again, removing; /* hasher's, under its lock */
+	struct hash_job *next;		       /* pool's */
+	bool queued, running, again, removing; /* pool's, under its lock */
 };
-void hasher_queue(struct hasher *h, struct hash_job *job);
+void pool_queue(struct pool *h, struct hash_job *job);
 /*
  * Takes the job out; returns when it is neither queued nor running (so it may
  * wait for one stretch). Not from run(). The job may be queued anew afterwards.
  */
-void hasher_remove(struct hasher *h, struct hash_job *job);
+void pool_remove(struct pool *h, struct hash_job *job);
 
 /* Jobs that wait for a worker. */
-unsigned hasher_length(struct hasher *h);
+unsigned pool_length(struct pool *h);
 
 #endif

@@ -81,7 +81,7 @@ static ssize_t download_read(void *cls, uint64_t pos, char *out, size_t max)
 	struct download *d = cls;
 	ssize_t n;
 
-	if (cut_here(d, pos) || strike_during(d->rq, pos, d->len))
+	if (cut_here(d, pos) || fault_during(d->rq, pos, d->len))
 		return MHD_CONTENT_READER_END_WITH_ERROR;
 	if (max > d->len - pos)
 		max = (size_t)(d->len - pos);

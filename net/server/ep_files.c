@@ -18,11 +18,11 @@
 
 static void reply_file(struct request *rq, const struct file *f)
 {
-	struct lie lie = request_lie(rq);
+	struct reply_override over = request_override(rq);
 	struct json_writer w;
 
 	json_w_init(&w, &rq->reply);
-	file_json(&w, NULL, f, &lie);
+	file_json(&w, NULL, f, &over);
 }
 
 static int parse_number(const char *s, uint64_t max, uint64_t *ret)
@@ -40,7 +40,7 @@ static int list_finish(struct request *rq)
 {
 	const char *limit = request_query(rq, "limit"), *order = request_query(rq, "order");
 	struct file_query q = { .limit = PAGE_LIMIT_MAX, .desc = true };
-	struct lie lie = request_lie(rq);
+	struct reply_override over = request_override(rq);
 	uint64_t n;
 
 	q.purpose = request_query(rq, "purpose");
@@ -59,7 +59,7 @@ static int list_finish(struct request *rq)
 		q.desc = !strcmp(order, "desc");
 	}
 	rq->entry.items = &rq->items;
-	return file_page(rq->srv->state, &q, &lie, &rq->refusal, &rq->reply, &rq->items);
+	return file_page(rq->srv->state, &q, &over, &rq->refusal, &rq->reply, &rq->items);
 }
 
 const struct endpoint ep_list = { .finish = list_finish };
@@ -81,16 +81,16 @@ static int delete_finish(struct request *rq)
 {
 	int err = file_delete(rq->srv->state, rq->route.id, &rq->refusal);
 	struct json_writer w;
-	struct lie lie;
+	struct reply_override over;
 
 	if (err)
 		return err;
-	lie = request_lie(rq);
+	over = request_override(rq);
 	json_w_init(&w, &rq->reply);
 	json_w_object(&w, NULL);
 	json_w_str(&w, "object", "file");
-	json_w_bool(&w, "deleted", !lie.status);
-	json_w_str(&w, "id", lie.id ? lie.id : rq->route.id);
+	json_w_bool(&w, "deleted", !over.status);
+	json_w_str(&w, "id", over.id ? over.id : rq->route.id);
 	json_w_end_object(&w);
 	return 0;
 }

@@ -18,13 +18,13 @@
 static void reply_upload(struct request *rq, const struct upload *up, enum upload_status status,
 			 const struct file *f)
 {
-	struct lie lie = request_lie(rq);
+	struct reply_override over = request_override(rq);
 	struct json_writer w;
 
-	lie.young = rq->srv->flavor == FLAVOR_AZURE;
+	over.young = rq->srv->flavor == FLAVOR_AZURE;
 	snprintf(rq->upload_id, sizeof(rq->upload_id), "%s", up->id);
 	json_w_init(&w, &rq->reply);
-	upload_json(&w, up, status, f, &lie);
+	upload_json(&w, up, status, f, &over);
 }
 
 static int missing(struct request *rq, const char *name)
@@ -253,16 +253,16 @@ static int part_data(struct request *rq, const char *data, size_t len)
 
 static void reply_part(struct request *rq)
 {
-	struct lie lie = request_lie(rq);
+	struct reply_override over = request_override(rq);
 	struct json_writer w;
 
 	json_w_init(&w, &rq->reply);
 	json_w_object(&w, NULL);
-	json_w_str(&w, "id", lie.id ? lie.id : rq->part_id);
+	json_w_str(&w, "id", over.id ? over.id : rq->part_id);
 	json_w_str(&w, "object", "upload.part");
 	json_w_i64(&w, "created_at", clock_wall_s());
 	/* Nobody can check the id of a new Part; the Upload's can be. */
-	json_w_str(&w, "upload_id", lie.id ? ID_UPLOAD "wrong" : rq->upload_id);
+	json_w_str(&w, "upload_id", over.id ? ID_UPLOAD "wrong" : rq->upload_id);
 	json_w_end_object(&w);
 }
 

@@ -312,7 +312,7 @@ struct page {
 
 /* The members of the page, with the lock held. */
 static void page_fill(const struct state *st, const struct file_query *q, size_t at,
-		      const struct lie *lie, struct json_writer *w, struct page *page)
+		      const struct reply_override *over, struct json_writer *w, struct page *page)
 {
 	int64_t now = clock_wall_s();
 
@@ -325,14 +325,14 @@ static void page_fill(const struct state *st, const struct file_query *q, size_t
 			page->more = true;
 			return;
 		}
-		file_json(w, NULL, f, lie);
+		file_json(w, NULL, f, over);
 		if (!page->count++)
 			page->first = f;
 		page->last = f;
 	}
 }
 
-int file_page(struct state *st, const struct file_query *q, const struct lie *lie,
+int file_page(struct state *st, const struct file_query *q, const struct reply_override *over,
 	      struct refusal *r, struct buf *out, uint64_t *ret_count)
 {
 	struct page page = { 0 };
@@ -347,7 +347,7 @@ int file_page(struct state *st, const struct file_query *q, const struct lie *li
 		json_w_object(&w, NULL);
 		json_w_str(&w, "object", "list");
 		json_w_array(&w, "data");
-		page_fill(st, q, at, lie, &w, &page);
+		page_fill(st, q, at, over, &w, &page);
 		json_w_end_array(&w);
 		json_w_str(&w, "first_id", page.first ? page.first->id : NULL);
 		json_w_str(&w, "last_id", page.last ? page.last->id : NULL);

@@ -27,7 +27,7 @@ struct file *file_get(struct state *st, const char *id, struct refusal *r);
 void file_unref(struct state *st, struct file *f); /* NULL is a no-op */
 int file_delete(struct state *st, const char *id, struct refusal *r);
 /* Writes a page as the API's list object; *ret_count: the Files in it. */
-int file_page(struct state *st, const struct file_query *q, const struct lie *lie,
+int file_page(struct state *st, const struct file_query *q, const struct reply_override *over,
 	      struct refusal *r, struct buf *out, uint64_t *ret_count);
 
 /* ---- for state.c ---- */

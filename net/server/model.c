@@ -114,54 +114,55 @@ struct file *file_new(const char *filename, const char *purpose, size_t count)
 	return f;
 }
 
-static const char *truth_or(const char *truth, const char *lie)
+static const char *truth_or(const char *truth, const char *over)
 {
-	return lie ? lie : truth;
+	return over ? over : truth;
 }
 
-void file_json(struct json_writer *w, const char *key, const struct file *f, const struct lie *lie)
+void file_json(struct json_writer *w, const char *key, const struct file *f,
+	       const struct reply_override *over)
 {
-	static const struct lie none;
+	static const struct reply_override none;
 
-	if (!lie)
-		lie = &none;
+	if (!over)
+		over = &none;
 	json_w_object(w, key);
 	json_w_str(w, "object", "file");
-	json_w_str(w, "id", truth_or(f->id, lie->id));
+	json_w_str(w, "id", truth_or(f->id, over->id));
 	json_w_str(w, "purpose", f->purpose);
 	json_w_str(w, "filename", f->filename);
-	if (lie->young && !lie->bytes)
+	if (over->young && !over->bytes)
 		json_w_null(w, "bytes");
 	else
-		json_w_u64(w, "bytes", lie->bytes ? *lie->bytes : f->bytes);
+		json_w_u64(w, "bytes", over->bytes ? *over->bytes : f->bytes);
 	json_w_i64(w, "created_at", f->created_at);
 	if (f->expires_at)
 		json_w_i64(w, "expires_at", f->expires_at);
 	else
 		json_w_null(w, "expires_at");
-	json_w_str(w, "status", truth_or(lie->young ? "pending" : "processed", lie->status));
+	json_w_str(w, "status", truth_or(over->young ? "pending" : "processed", over->status));
 	json_w_null(w, "status_details");
 	json_w_end_object(w);
 }
 
 void upload_json(struct json_writer *w, const struct upload *up, enum upload_status status,
-		 const struct file *file, const struct lie *lie)
+		 const struct file *file, const struct reply_override *over)
 {
-	static const struct lie none;
-	struct lie inner;
+	static const struct reply_override none;
+	struct reply_override inner;
 
-	if (!lie)
-		lie = &none;
+	if (!over)
+		over = &none;
 	/* A File id can't be checked by anybody, the Upload's can: that is what lies. */
-	inner = (struct lie){ .bytes = lie->bytes, .young = lie->young };
+	inner = (struct reply_override){ .bytes = over->bytes, .young = over->young };
 	json_w_object(w, NULL);
-	json_w_str(w, "id", truth_or(up->id, lie->id));
+	json_w_str(w, "id", truth_or(up->id, over->id));
 	json_w_str(w, "object", "upload");
-	json_w_u64(w, "bytes", lie->bytes ? *lie->bytes : up->bytes);
+	json_w_u64(w, "bytes", over->bytes ? *over->bytes : up->bytes);
 	json_w_i64(w, "created_at", up->created_at);
 	json_w_str(w, "filename", up->filename);
 	json_w_str(w, "purpose", up->purpose);
-	json_w_str(w, "status", truth_or(upload_status_name(status), lie->status));
+	json_w_str(w, "status", truth_or(upload_status_name(status), over->status));
 	json_w_i64(w, "expires_at", up->expires_at);
 	if (file)
 		file_json(w, "file", file, &inner);

@@ -80,7 +80,7 @@ struct file {
 };
 
 /* What a fault rule makes a reply say instead of the truth; NULL members are left alone. */
-struct lie {
+struct reply_override {
 	const char *id, *status;
 	const uint64_t *bytes;
 	bool young; /* a File that is still being looked at: pending, of null bytes */
@@ -101,10 +101,11 @@ void part_free(struct part *part);   /* NULL is a no-op */
 /* The File that an Upload becomes; parts: room for count of them, zeroed. NULL: out of memory. */
 struct file *file_new(const char *filename, const char *purpose, size_t count);
 
-/* API objects. key: NULL for the top level; file: unless completed; lie: for the truth. */
+/* API objects. key: NULL for the top level; file: unless completed; over: NULL for the truth. */
 void upload_json(struct json_writer *w, const struct upload *up, enum upload_status status,
-		 const struct file *file, const struct lie *lie);
-void file_json(struct json_writer *w, const char *key, const struct file *f, const struct lie *lie);
+		 const struct file *file, const struct reply_override *over);
+void file_json(struct json_writer *w, const char *key, const struct file *f,
+	       const struct reply_override *over);
 
 /* Records. Parsing: 0, -EINVAL (not a sound record of that id), -ENOMEM. */
 void upload_record(struct buf *out, const struct upload *up);

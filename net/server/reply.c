@@ -17,7 +17,7 @@ static void conn_reset(const struct conn *conn)
 }
 
 /* Reset and stall, wherever they are meant to happen. */
-static int strike(struct request *rq)
+static int apply_fault(struct request *rq)
 {
 	rq->struck = true;
 	if (rq->fault->action == FAULT_RESET) {
@@ -45,7 +45,7 @@ static void refuse_by_rule(struct request *rq)
 	       fault->message ? fault->message : "A fault rule refused this request.");
 }
 
-int strike_before(struct request *rq)
+int fault_before(struct request *rq)
 {
 	const struct fault *fault = rq->fault;
 
@@ -57,28 +57,28 @@ int strike_before(struct request *rq)
 	}
 	/* A small body is in one piece: there is no middle to wait for. */
 	if (due(rq, FAULT_BEFORE) || (rq->route.op == OP_CREATE && due(rq, FAULT_DURING)))
-		return strike(rq);
+		return apply_fault(rq);
 	return 0;
 }
 
-int strike_during(struct request *rq, uint64_t done, uint64_t total)
+int fault_during(struct request *rq, uint64_t done, uint64_t total)
 {
 	uint64_t at;
 
 	if (!due(rq, FAULT_DURING))
 		return 0;
 	at = rq->fault->after_bytes == FAULT_HALF ? total / 2 : rq->fault->after_bytes;
-	return done < at ? 0 : strike(rq);
+	return done < at ? 0 : apply_fault(rq);
 }
 
-int strike_after(struct request *rq)
+int fault_after(struct request *rq)
 {
 	const struct fault *fault = rq->fault;
 
 	if (!fault || rq->struck)
 		return 0;
 	if (due(rq, FAULT_AFTER))
-		return strike(rq);
+		return apply_fault(rq);
 	if (fault->action == FAULT_STATUS)
 		refuse_by_rule(rq);
 	if (fault->action == FAULT_DROP)
@@ -111,30 +111,30 @@ static const char *other_status(enum op op)
 	return op == OP_COMPLETE || op == OP_CANCEL ? "pending" : "error";
 }
 
-struct lie request_lie(struct request *rq)
+struct reply_override request_override(struct request *rq)
 {
 	struct fault *fault = rq->fault;
-	struct lie lie = { 0 };
+	struct reply_override over = { 0 };
 
 	if (!fault)
-		return lie;
+		return over;
 	switch (fault->action) {
 	case FAULT_WRONG_ID:
-		lie.id = fault->value ? fault->value : other_id(rq->route.op);
+		over.id = fault->value ? fault->value : other_id(rq->route.op);
 		break;
 	case FAULT_WRONG_STATUS:
-		lie.status = fault->value ? fault->value : other_status(rq->route.op);
+		over.status = fault->value ? fault->value : other_status(rq->route.op);
 		break;
 	case FAULT_WRONG_BYTES:
 		if (!fault->has_bytes)
 			fault->bytes = 1;
-		lie.bytes = &fault->bytes;
+		over.bytes = &fault->bytes;
 		break;
 	default:
-		return lie;
+		return over;
 	}
 	rq->struck = true;
-	return lie;
+	return over;
 }
 
 /* A failing request's body, and what a rule wants in its place. */

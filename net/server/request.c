@@ -186,7 +186,7 @@ static enum MHD_Result request_begin(struct request *rq)
 	note(rq, err);
 	if (!err && rq->route.op != OP_CREATE) {
 		pick_fault(rq);
-		if (strike_before(rq))
+		if (fault_before(rq))
 			return MHD_NO;
 	}
 	if (!rq->refused && rq->ep->begin) {
@@ -195,7 +195,7 @@ static enum MHD_Result request_begin(struct request *rq)
 	}
 	/* A client that asks first is told at once, and spares the body. */
 	if (rq->refused && awaits_continue(rq))
-		return strike_after(rq) ? MHD_NO : reply_send(rq);
+		return fault_after(rq) ? MHD_NO : reply_send(rq);
 	return MHD_YES;
 }
 
@@ -218,14 +218,14 @@ static enum MHD_Result request_body(struct request *rq, const char *data, size_t
 			err = refuse(&rq->refusal, 413, NULL, NULL, "The request is too large.");
 		note(rq, err);
 	}
-	return strike_during(rq, rq->received, rq->expected) ? MHD_NO : MHD_YES;
+	return fault_during(rq, rq->received, rq->expected) ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result request_end(struct request *rq)
 {
 	if (!rq->refused && rq->route.op == OP_CREATE) {
 		pick_fault_create(rq);
-		if (strike_before(rq))
+		if (fault_before(rq))
 			return MHD_NO;
 	}
 	if (!rq->refused) {
@@ -234,7 +234,7 @@ static enum MHD_Result request_end(struct request *rq)
 	}
 	if (rq->srv->latency_ms && pace_wait(&rq->conn->pace, -1, rq->srv->latency_ms))
 		return MHD_NO;
-	return strike_after(rq) ? MHD_NO : reply_send(rq);
+	return fault_after(rq) ? MHD_NO : reply_send(rq);
 }
 
 enum MHD_Result request_handler(void *cls, struct MHD_Connection *mhd, const char *url,

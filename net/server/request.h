@@ -93,15 +93,15 @@ void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 const char *request_header(const struct request *rq, const char *name);
 const char *request_query(const struct request *rq, const char *name);
 /* What a wrong_… rule wants said; all NULL when none is on. Valid as long as rq. */
-struct lie request_lie(struct request *rq);
+struct reply_override request_override(struct request *rq);
 
 /*
  * The steps of a fault rule. 0: go on; negative: cut the connection without a
  * reply. Each knows when it is meant.
  */
-int strike_before(struct request *rq); /* before the work; may refuse the request */
-int strike_during(struct request *rq, uint64_t done, uint64_t total); /* in the middle of a body */
-int strike_after(struct request *rq); /* after the work, before the reply */
+int fault_before(struct request *rq); /* before the work; may refuse the request */
+int fault_during(struct request *rq, uint64_t done, uint64_t total); /* in the middle of a body */
+int fault_after(struct request *rq); /* after the work, before the reply */
 
 /* Makes the reply from rq->refusal, rq->response or rq->reply, and queues it. */
 enum MHD_Result reply_send(struct request *rq);

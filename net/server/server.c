@@ -102,7 +102,7 @@ static void *janitor_main(void *arg)
 	const struct pace pace = { .stop_fd = srv->stop_fd };
 
 	while (!pace_wait(&pace, -1, TEND_MS))
-		state_tend(srv->state);
+		state_expire(srv->state);
 	return NULL;
 }
 

@@ -231,7 +231,7 @@ static size_t take_due(struct state *st, struct upload *due[TEND_BATCH])
 	return n;
 }
 
-void state_tend(struct state *st)
+void state_expire(struct state *st)
 {
 	struct upload *due[TEND_BATCH];
 	size_t i, n;

@@ -47,6 +47,6 @@ void state_stop(struct state *st);
 /* After state_stop(), when no other thread uses it any more. NULL is a no-op. */
 void state_close(struct state *st);
 /* Expires what is due. Blocks on the disk; called now and then by one thread. */
-void state_tend(struct state *st);
+void state_expire(struct state *st);
 
 #endif

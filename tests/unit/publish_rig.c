@@ -53,7 +53,7 @@ void rig_clock_advance(uint64_t ms)
 
 static void start(struct rig *g)
 {
-	assert_int_equal(hasher_new(1, &g->disk), 0);
+	assert_int_equal(pool_new(1, &g->disk), 0);
 	g->cfg.api = g->api;
 	g->cfg.disk = g->disk;
 	g->cfg.part_size = RIG_PART;
@@ -78,7 +78,7 @@ static void stop(struct rig *g, struct pub *const *pubs, size_t count)
 	fake_api_release(g->api, FAKE_OPS);
 	fake_api_cut_live(g->api);
 	assert_true(fake_api_wait_idle(g->api));
-	hasher_free(g->disk);
+	pool_free(g->disk);
 	for (size_t i = 0; i < count; i++)
 		pub_free(pubs[i]);
 	assert_int_equal(atomic_load(&g->released), atomic_load(&g->made));

@@ -14,7 +14,7 @@
 struct rig {
 	struct stage_area area;
 	struct api *api;
-	struct hasher *disk;
+	struct pool *disk;
 	struct publisher *pr;
 	struct publisher_config cfg;
 	bool hurry;		    /* the clock runs while rig_wait() polls */

@@ -61,10 +61,10 @@ void stage_area_open(struct stage_area *a, uint64_t part_size)
 	assert_non_null(mkdtemp(a->dir));
 	memcpy(left_slot(""), a->dir, sizeof(a->dir));
 	snprintf(a->staging, sizeof(a->staging), "%s/staging", a->dir);
-	assert_int_equal(hasher_new(2, &a->hasher), 0);
+	assert_int_equal(pool_new(2, &a->pool), 0);
 	a->cfg.dir = a->staging;
 	a->cfg.part_size = part_size;
-	a->cfg.hasher = a->hasher;
+	a->cfg.pool = a->pool;
 	assert_int_equal(staging_open(&a->cfg, &a->sg), 0);
 }
 
@@ -78,7 +78,7 @@ void stage_area_reopen(struct stage_area *a)
 void stage_area_close(struct stage_area *a)
 {
 	staging_close(a->sg);
-	hasher_free(a->hasher);
+	pool_free(a->pool);
 	nftw(a->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	left_slot(a->dir)[0] = '\0';
 }

@@ -13,7 +13,7 @@
 struct stage_area {
 	char dir[64];	  /* a new directory under TMPDIR or /tmp */
 	char staging[96]; /* DIR/staging */
-	struct hasher *hasher;
+	struct pool *pool;
 	struct staging *sg;
 	struct staging_config cfg;
 };

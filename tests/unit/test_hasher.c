@@ -69,118 +69,118 @@ static void wait_runs(struct job *j, unsigned runs)
 
 static void test_arguments(void **state)
 {
-	struct hasher *h = NULL;
+	struct pool *h = NULL;
 
 	(void)state;
-	assert_int_equal(hasher_new(0, &h), -EINVAL);
-	assert_int_equal(hasher_new(9, &h), -EINVAL);
+	assert_int_equal(pool_new(0, &h), -EINVAL);
+	assert_int_equal(pool_new(9, &h), -EINVAL);
 	assert_null(h);
-	hasher_free(NULL);
-	assert_int_equal(hasher_new(8, &h), 0);
-	hasher_free(h);
+	pool_free(NULL);
+	assert_int_equal(pool_new(8, &h), 0);
+	pool_free(h);
 }
 
 static void test_turns(void **state)
 {
 	struct job a, b, gate;
-	struct hasher *h;
+	struct pool *h;
 
 	(void)state;
-	assert_int_equal(hasher_new(1, &h), 0);
+	assert_int_equal(pool_new(1, &h), 0);
 	job_init(&gate, 0);
 	atomic_store(&gate.block, true);
 	job_init(&a, 100);
 	job_init(&b, 100);
 	a.other = &b;
-	hasher_queue(h, &gate.job);
+	pool_queue(h, &gate.job);
 	wait_runs(&gate, 1);
-	hasher_queue(h, &a.job);
-	hasher_queue(h, &a.job);
-	hasher_queue(h, &b.job);
+	pool_queue(h, &a.job);
+	pool_queue(h, &a.job);
+	pool_queue(h, &b.job);
 	atomic_store(&gate.block, false);
 	wait_runs(&b, 101);
-	hasher_remove(h, &a.job);
-	hasher_remove(h, &b.job);
+	pool_remove(h, &a.job);
+	pool_remove(h, &b.job);
 	/* One after the other: when a ended, b was one run behind. Queued twice is queued once. */
 	assert_int_equal(atomic_load(&a.runs), 101);
 	assert_int_equal(a.other_runs, 100);
-	hasher_remove(h, &gate.job);
-	hasher_free(h);
+	pool_remove(h, &gate.job);
+	pool_free(h);
 }
 
 static void test_again(void **state)
 {
-	struct hasher *h;
+	struct pool *h;
 	struct job j;
 
 	(void)state;
-	assert_int_equal(hasher_new(2, &h), 0);
+	assert_int_equal(pool_new(2, &h), 0);
 	job_init(&j, 0);
 	atomic_store(&j.block, true);
-	hasher_queue(h, &j.job);
+	pool_queue(h, &j.job);
 	wait_runs(&j, 1);
 	/* It may have looked already at what it is queued for now. */
-	hasher_queue(h, &j.job);
-	hasher_queue(h, &j.job);
+	pool_queue(h, &j.job);
+	pool_queue(h, &j.job);
 	atomic_store(&j.block, false);
 	wait_runs(&j, 2);
-	hasher_remove(h, &j.job);
+	pool_remove(h, &j.job);
 	assert_int_equal(atomic_load(&j.runs), 2);
 	assert_false(atomic_load(&j.overlap));
 	/* A removed job can be queued anew. */
-	hasher_queue(h, &j.job);
+	pool_queue(h, &j.job);
 	wait_runs(&j, 3);
-	hasher_remove(h, &j.job);
-	hasher_free(h);
+	pool_remove(h, &j.job);
+	pool_free(h);
 }
 
 /* Removed while it would run for ever, and while it waits behind another. */
 static void test_remove(void **state)
 {
 	struct job forever, behind, third;
-	struct hasher *h;
+	struct pool *h;
 	unsigned runs;
 
 	(void)state;
-	assert_int_equal(hasher_new(1, &h), 0);
+	assert_int_equal(pool_new(1, &h), 0);
 	job_init(&forever, UINT32_MAX);
 	job_init(&behind, 0);
 	job_init(&third, 0);
 	atomic_store(&forever.block, true);
-	hasher_queue(h, &forever.job);
+	pool_queue(h, &forever.job);
 	wait_runs(&forever, 1);
-	hasher_queue(h, &behind.job);
-	hasher_queue(h, &third.job);
-	hasher_remove(h, &behind.job);
-	hasher_queue(h, &behind.job);
-	hasher_remove(h, &third.job);
-	hasher_remove(h, &behind.job);
+	pool_queue(h, &behind.job);
+	pool_queue(h, &third.job);
+	pool_remove(h, &behind.job);
+	pool_queue(h, &behind.job);
+	pool_remove(h, &third.job);
+	pool_remove(h, &behind.job);
 	atomic_store(&forever.block, false);
-	hasher_remove(h, &forever.job);
+	pool_remove(h, &forever.job);
 	runs = atomic_load(&forever.runs);
 	/* The queue is whole: what comes after runs. */
-	hasher_queue(h, &third.job);
+	pool_queue(h, &third.job);
 	wait_runs(&third, 1);
 	assert_int_equal(atomic_load(&forever.runs), runs);
 	assert_int_equal(atomic_load(&behind.runs), 0);
-	hasher_remove(h, &third.job);
-	hasher_free(h);
+	pool_remove(h, &third.job);
+	pool_free(h);
 }
 
 static void test_free_with_work(void **state)
 {
-	struct hasher *h;
+	struct pool *h;
 	struct job j[20];
 	size_t i;
 
 	(void)state;
-	assert_int_equal(hasher_new(3, &h), 0);
+	assert_int_equal(pool_new(3, &h), 0);
 	for (i = 0; i < 20; i++) {
 		job_init(&j[i], UINT32_MAX);
-		hasher_queue(h, &j[i].job);
+		pool_queue(h, &j[i].job);
 	}
 	wait_runs(&j[19], 1);
-	hasher_free(h);
+	pool_free(h);
 	for (i = 0; i < 20; i++) {
 		assert_false(atomic_load(&j[i].inside));
 		assert_false(atomic_load(&j[i].overlap));
@@ -188,7 +188,7 @@ static void test_free_with_work(void **state)
 }
 
 struct hammer {
-	struct hasher *h;
+	struct pool *h;
 	struct job *jobs;
 	unsigned seed;
 };
@@ -200,13 +200,13 @@ static void *hammer(void *arg)
 	unsigned i;
 
 	for (i = 0; i < 3000; i++) {
-		hasher_queue(m->h, &m->jobs[rand_r(&m->seed) % 8].job);
+		pool_queue(m->h, &m->jobs[rand_r(&m->seed) % 8].job);
 		if (i % 4)
 			continue;
 		/* A job on this stack is gone after remove, so a late run would show. */
 		job_init(&own, 3);
-		hasher_queue(m->h, &own.job);
-		hasher_remove(m->h, &own.job);
+		pool_queue(m->h, &own.job);
+		pool_remove(m->h, &own.job);
 		if (atomic_load(&own.inside))
 			return arg;
 	}
@@ -218,12 +218,12 @@ static void test_threads(void **state)
 	struct hammer m[4];
 	struct job jobs[8];
 	pthread_t t[4];
-	struct hasher *h;
+	struct pool *h;
 	void *bad;
 	size_t i;
 
 	(void)state;
-	assert_int_equal(hasher_new(4, &h), 0);
+	assert_int_equal(pool_new(4, &h), 0);
 	for (i = 0; i < 8; i++)
 		job_init(&jobs[i], 500);
 	for (i = 0; i < 4; i++) {
@@ -237,11 +237,11 @@ static void test_threads(void **state)
 	for (i = 0; i < 8; i++)
 		wait_runs(&jobs[i], 501);
 	for (i = 0; i < 8; i++) {
-		hasher_remove(h, &jobs[i].job);
+		pool_remove(h, &jobs[i].job);
 		assert_int_equal(atomic_load(&jobs[i].left), 0);
 		assert_false(atomic_load(&jobs[i].overlap));
 	}
-	hasher_free(h);
+	pool_free(h);
 }
 
 int main(void)

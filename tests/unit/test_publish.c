@@ -831,7 +831,7 @@ static void test_stop_before_the_sync(void **state)
 	struct pub f;
 
 	(void)state;
-	hasher_queue(g.disk, &b.job);
+	pool_queue(g.disk, &b.job);
 	stage_wait(is_running, &b);
 	fake_api_hold(g.api, FAKE_PART, FAKE_HOLD_WORK);
 	pub_new(&g, &f, "a", NULL, NULL);
@@ -848,7 +848,7 @@ static void test_stop_before_the_sync(void **state)
 	record_release(&r);
 	publisher_stop(g.pr);
 	atomic_store(&b.go, true);
-	hasher_free(g.disk);
+	pool_free(g.disk);
 	fake_api_release(g.api, FAKE_OPS);
 	assert_true(fake_api_wait_idle(g.api));
 	assert_int_equal(atomic_load(&durable.err), -EINTR);

@@ -20,7 +20,7 @@ static void open_rig(unsigned parallel)
 	rig_open(&g);
 	publisher_stop(g.pr);
 	publisher_free(g.pr);
-	hasher_free(g.disk);
+	pool_free(g.disk);
 	g.cfg.live_step = STEP;
 	g.cfg.parallel = parallel;
 	rig_restart(&g);

@@ -289,7 +289,7 @@ static void test_bad_config(void **state)
 	cfg.part_size = 0;
 	assert_int_equal(staging_open(&cfg, &sg), -EINVAL);
 	cfg = a.cfg;
-	cfg.hasher = NULL;
+	cfg.pool = NULL;
 	assert_int_equal(staging_open(&cfg, &sg), -EINVAL);
 	cfg = a.cfg;
 	cfg.dir = "/nonexistent/for/sure";

@@ -35,7 +35,7 @@ static int setup(void **state)
 				      .publisher = g.pr,
 				      .staging = g.area.sg,
 				      .cache = cache,
-				      .md5 = g.area.hasher,
+				      .md5 = g.area.pool,
 				      .disk = g.disk };
 	return 0;
 }
