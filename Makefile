@@ -26,7 +26,7 @@ endif
 Q := $(if $(V),,@)
 
 OUT := $(BUILD)$(if $(SAN),/$(SAN))
-PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd
+PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd sqlite3
 
 # Evaluated once; silent where the packages are not there yet: .deps-ok speaks up then.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)

@@ -18,6 +18,7 @@ OWNERS = [
     (r"(cjson/)?cJSON\.h", r"net/base/json\.c", "cJSON"),
     (r"openssl/.*", r"net/base/digest\.c", "OpenSSL"),
     (r"curl/.*", r"net/http/(http_impl\.h|(xfer|end|conn|rate|thread)\.c)", "curl"),
+    (r"sqlite3\.h", r"fs/state/store_impl\.h", "SQLite"),
     (r"microhttpd\.h", r"net/server/[^/]*\.[ch]", "libmicrohttpd"),
     # What includes these has FUSE, too.
     (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h|fs/fuse/.*",

@@ -72,6 +72,7 @@ look() {
 	need libcjson-dev pkg-config --exists libcjson
 	need libssl-dev pkg-config --exists libcrypto
 	need libmicrohttpd-dev pkg-config --exists libmicrohttpd
+	need libsqlite3-dev pkg-config --exists sqlite3
 	need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 	[ "$set" = build ] && return
 	if [ "$set" = fuzz ]; then

@@ -1,0 +1,221 @@
+/* The write-ahead log: growing it, syncs that serve several callers, checkpoints. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "fs/state/store_impl.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+#define GROWN_BYTES (8UL << 20)	     /* so that a sync writes bytes, but no new size */
+#define GROW_FREE_BYTES (64UL << 20) /* not where the disk has less than that */
+#define IDLE_BYTES (1UL << 20)	     /* a smaller WAL is not worth a checkpoint */
+#define FULL_BYTES (64UL << 20)	     /* a larger one is checkpointed even under load */
+#define IDLE_MS 1000
+
+/* ---- durability ---- */
+
+/* Under wal_lock. */
+static void sync_once(struct store *s)
+{
+	uint64_t upto = s->committed;
+	int rc;
+
+	s->syncing = true;
+	pthread_mutex_unlock(&s->wal_lock);
+	rc = fdatasync(s->wal_fd) ? errno : 0;
+	/* What failed to reach the disk may be clean in memory now: never ask again. */
+	if (rc)
+		store_break(s, strerror(rc));
+	pthread_mutex_lock(&s->wal_lock);
+	s->syncing = false;
+	if (!rc && s->durable < upto)
+		s->durable = upto;
+	pthread_cond_broadcast(&s->synced);
+}
+
+int store_sync(struct store *s, uint64_t seq)
+{
+	int err;
+
+	pthread_mutex_lock(&s->wal_lock);
+	while (!s->broken && s->durable < seq) {
+		if (s->syncing)
+			pthread_cond_wait(&s->synced, &s->wal_lock);
+		else
+			sync_once(s);
+	}
+	/* What was durable before the failure stays so. */
+	err = s->durable < seq ? s->broken : 0;
+	pthread_mutex_unlock(&s->wal_lock);
+	return err;
+}
+
+uint64_t store_seq(struct store *s)
+{
+	uint64_t seq;
+
+	pthread_mutex_lock(&s->wal_lock);
+	seq = s->committed;
+	pthread_mutex_unlock(&s->wal_lock);
+	return seq;
+}
+
+/* ---- checkpoints ---- */
+
+/* SQLite calls it after each commit, with the number of pages in the WAL. */
+static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct store *s = arg;
+
+	(void)db;
+	(void)name;
+	pthread_mutex_lock(&s->wal_lock);
+	s->wal_bytes = (uint64_t)pages * 4096;
+	if (s->wal_bytes >= IDLE_BYTES)
+		pthread_cond_signal(&s->work);
+	pthread_mutex_unlock(&s->wal_lock);
+	return SQLITE_OK;
+}
+
+static int checkpoint(struct store *s)
+{
+	static const char touch[] = "UPDATE meta SET value = value + 1 WHERE key = 'checkpoints'";
+	int left = 0, done = 0, rc, err;
+
+	pthread_mutex_lock(&s->lock);
+	rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &left, &done);
+	err = rc == SQLITE_OK ? 0 : store_failed(s, rc);
+	pthread_mutex_unlock(&s->lock);
+	if (err)
+		return err;
+	/* The first write begins the WAL anew and syncs its header: better here than in a FUSE
+	 * thread. */
+	err = store_begin(s);
+	if (!err) {
+		store_run(s, touch, NULL, NULL);
+		err = store_commit(s, NULL);
+	}
+	return err;
+}
+
+int store_idle(struct store *s)
+{
+	uint64_t bytes;
+	int err;
+
+	pthread_mutex_lock(&s->wal_lock);
+	bytes = s->wal_bytes;
+	err = s->broken;
+	pthread_mutex_unlock(&s->wal_lock);
+	if (err || bytes < IDLE_BYTES)
+		return err;
+	/* Most of the waiting outside the lock: the checkpoint then finds little to sync. */
+	err = store_sync(s, store_seq(s));
+	return err ? err : checkpoint(s);
+}
+
+/* Under wal_lock; true when a checkpoint is due. seen: the last commit at the former look. */
+static bool is_due(struct store *s, uint64_t seen)
+{
+	return s->wal_bytes >= FULL_BYTES || (s->wal_bytes >= IDLE_BYTES && s->committed == seen);
+}
+
+static void *keep_house(void *arg)
+{
+	struct store *s = arg;
+	uint64_t seen, until;
+	bool failed = false;
+
+	/* The WAL as it was grown, so that the first sync of a file needn't wait for that. */
+	store_sync(s, store_seq(s));
+	pthread_mutex_lock(&s->wal_lock);
+	while (!s->stop) {
+		if (s->broken || s->wal_bytes < IDLE_BYTES) {
+			pthread_cond_wait(&s->work, &s->wal_lock);
+			continue;
+		}
+		seen = s->committed;
+		until = clock_mono_ms() + IDLE_MS;
+		/* After a failure (disk full) the bytes stay in the WAL; try once a second. */
+		while (!s->stop && (failed || s->wal_bytes < FULL_BYTES) && clock_mono_ms() < until)
+			clock_cond_wait(&s->work, &s->wal_lock, until);
+		if (s->stop || !is_due(s, seen))
+			continue;
+		pthread_mutex_unlock(&s->wal_lock);
+		failed = store_idle(s) != 0;
+		pthread_mutex_lock(&s->wal_lock);
+	}
+	pthread_mutex_unlock(&s->wal_lock);
+	return NULL;
+}
+
+/* ---- the file ---- */
+
+static void write_zeros(int fd, off_t from, off_t upto)
+{
+	static const char zeros[65536];
+
+	for (off_t at = from; at < upto;) {
+		size_t len = upto - at < (off_t)sizeof(zeros) ? (size_t)(upto - at) : sizeof(zeros);
+		ssize_t n = pwrite(fd, zeros, len, at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			/* It works without, only slower. */
+			if (ftruncate(fd, from))
+				log_debug("state.db-wal: %s", strerror(errno));
+			return;
+		}
+		at += n;
+	}
+}
+
+/* SQLite takes zeros behind the last commit for the end. */
+static void grow(struct store *s)
+{
+	struct statvfs room;
+	struct stat st;
+
+	if (fstat(s->wal_fd, &st) || st.st_size >= (off_t)GROWN_BYTES ||
+	    fstatvfs(s->wal_fd, &room) || (uint64_t)room.f_bavail * room.f_frsize < GROW_FREE_BYTES)
+		return;
+	write_zeros(s->wal_fd, st.st_size, (off_t)GROWN_BYTES);
+}
+
+int store_wal_start(struct store *s)
+{
+	char *path;
+	int rc;
+
+	if (asprintf(&path, "%s-wal", s->path) < 0)
+		return -ENOMEM;
+	s->wal_fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	rc = s->wal_fd < 0 ? -errno : 0;
+	free(path);
+	if (rc)
+		return rc;
+	grow(s);
+	sqlite3_wal_hook(s->db, note_wal, s);
+	rc = pthread_create(&s->thread, NULL, keep_house, s);
+	s->has_thread = !rc;
+	return -rc;
+}
+
+void store_wal_stop(struct store *s)
+{
+	if (!s->has_thread)
+		return;
+	pthread_mutex_lock(&s->wal_lock);
+	s->stop = true;
+	pthread_cond_signal(&s->work);
+	pthread_mutex_unlock(&s->wal_lock);
+	pthread_join(s->thread, NULL);
+	s->has_thread = false;
+}

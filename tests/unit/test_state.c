@@ -1,0 +1,588 @@
+/* The store: commits and kill -9, syncs that fail, full disks, damage, threads, checkpoints. */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/state/store.h"
+
+static char dir[] = "/tmp/test_state.XXXXXX";
+static char path[64], wal_path[80];
+
+static int remove_one(const char *name, const struct stat *sb, int flag, struct FTW *ftw)
+{
+	(void)sb;
+	(void)flag;
+	return ftw->level ? remove(name) : 0;
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/state.db", dir);
+	snprintf(wal_path, sizeof(wal_path), "%s-wal", path);
+	return 0;
+}
+
+/* After each test, failed ones too. */
+static int clear_dir(void **state)
+{
+	(void)state;
+	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	return rmdir(dir);
+}
+
+static int define(struct store *s)
+{
+	return store_define(s, "CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, n INTEGER)");
+}
+
+static struct store *reopen(struct store *s)
+{
+	struct store *ret = NULL;
+
+	store_close(s);
+	assert_int_equal(store_open(dir, &ret), 0);
+	assert_int_equal(define(ret), 0);
+	return ret;
+}
+
+static int put_row(struct store *s, const char *k, int64_t n)
+{
+	return store_run(s, "INSERT INTO t VALUES (?1, ?2)",
+			 STORE_ARGS(store_text(k), store_int(n)), NULL);
+}
+
+/* One row in a transaction of its own. */
+static int put(struct store *s, const char *k, int64_t n, uint64_t *ret_seq)
+{
+	int rc = store_begin(s);
+
+	if (rc)
+		return rc;
+	put_row(s, k, n);
+	return store_commit(s, ret_seq);
+}
+
+static int take_int(void *arg, const struct store_row *row)
+{
+	*(int64_t *)arg = store_row_int(row, 0);
+	return 0;
+}
+
+/* -1: no such row. */
+static int64_t get(struct store *s, const char *k)
+{
+	int64_t n = -1;
+
+	store_lock(s);
+	assert_int_equal(store_each(s, "SELECT n FROM t WHERE k = ?1", STORE_ARGS(store_text(k)),
+				    take_int, &n),
+			 0);
+	store_unlock(s);
+	return n;
+}
+
+static int64_t count(struct store *s)
+{
+	int64_t n = -1;
+
+	store_lock(s);
+	assert_int_equal(store_each(s, "SELECT count(*) FROM t", NULL, take_int, &n), 0);
+	store_unlock(s);
+	return n;
+}
+
+static off_t size_of(const char *name)
+{
+	struct stat st;
+
+	return stat(name, &st) ? -1 : st.st_size;
+}
+
+static void test_reopen(void **state)
+{
+	struct store *s = reopen(NULL);
+	uint64_t first = 0, second = 0;
+	char uuid[64];
+	struct stat st;
+
+	(void)state;
+	assert_true(store_is_intact(s));
+	snprintf(uuid, sizeof(uuid), "%s", store_uuid(s));
+	assert_int_equal(strlen(uuid), 32);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(stat(wal_path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(put(s, "a", 1, &first), 0);
+	assert_int_equal(put(s, "\xff\x01 '", 2, &second), 0);
+	assert_true(second == first + 1 && store_seq(s) == second);
+	assert_int_equal(store_sync(s, second), 0);
+	assert_int_equal(store_sync(s, first), 0);
+	s = reopen(s);
+	assert_string_equal(store_uuid(s), uuid);
+	assert_true(store_is_intact(s));
+	assert_int_equal(get(s, "a"), 1);
+	assert_int_equal(get(s, "\xff\x01 '"), 2);
+	store_close(s);
+	store_close(NULL);
+	/* A clean end leaves one file. */
+	assert_int_equal(size_of(wal_path), -1);
+}
+
+static void test_failed_statement(void **state)
+{
+	struct store *s = reopen(NULL);
+	int changed = 7;
+
+	(void)state;
+	assert_int_equal(put(s, "a", 1, NULL), 0);
+	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(put_row(s, "b", 2), 0);
+	assert_int_equal(put_row(s, "a", 3), -EEXIST);
+	/* What follows on a failure must not make a success of it. */
+	assert_int_equal(put_row(s, "c", 4), 0);
+	assert_int_equal(store_commit(s, NULL), -EEXIST);
+	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(put_row(s, "d", 5), 0);
+	store_rollback(s);
+	assert_int_equal(count(s), 1);
+	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(store_run(s, "UPDATE t SET n = 9", NULL, &changed), 0);
+	assert_int_equal(changed, 1);
+	assert_int_equal(store_commit(s, NULL), 0);
+	assert_int_equal(get(s, "a"), 9);
+	assert_int_equal(store_error(s), 0);
+	store_close(s);
+}
+
+/* In a child: commits rows up to n, begins one more, and dies. */
+static void die_after(int64_t n)
+{
+	struct store *s = NULL;
+	char k[32];
+
+	if (store_open(dir, &s) || define(s))
+		_exit(1);
+	for (int64_t i = count(s); i < n; i++) {
+		snprintf(k, sizeof(k), "row %lld", (long long)i);
+		if (put(s, k, i, NULL))
+			_exit(2);
+	}
+	if (store_begin(s) || put_row(s, "not yet", 1))
+		_exit(3);
+	raise(SIGKILL);
+}
+
+static void test_kill(void **state)
+{
+	struct store *s;
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	for (int64_t n = 0; n < 30; n += 3) {
+		pid = fork();
+		assert_true(pid >= 0);
+		if (!pid)
+			die_after(n);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		/* Every other time the next one to open it is a child, too. */
+		if (n % 2)
+			continue;
+		s = reopen(NULL);
+		assert_true(store_is_intact(s));
+		assert_int_equal(count(s), n);
+		assert_int_equal(get(s, "not yet"), -1);
+		store_close(s);
+	}
+}
+
+static void test_second_process(void **state)
+{
+	struct store *s = reopen(NULL), *other = NULL;
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(put(s, "a", 1, NULL), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(store_open(dir, &other) == -EBUSY ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(put(s, "b", 2, NULL), 0);
+	store_close(s);
+}
+
+/* The store's own descriptor of the WAL: it was opened after SQLite's. */
+static int find_wal(void)
+{
+	char link[64], target[PATH_MAX];
+	int found = -1;
+
+	for (int fd = 3; fd < 1024; fd++) {
+		ssize_t n;
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, target, sizeof(target) - 1);
+		if (n < 0)
+			continue;
+		target[n] = '\0';
+		if (!strcmp(target, wal_path))
+			found = fd;
+	}
+	assert_true(found >= 0);
+	return found;
+}
+
+static void test_failed_sync(void **state)
+{
+	struct store *s = reopen(NULL);
+	uint64_t before = 0, after = 0;
+	int fd = find_wal(), saved, ends[2];
+
+	(void)state;
+	assert_int_equal(put(s, "a", 1, &before), 0);
+	assert_int_equal(store_sync(s, before), 0);
+	assert_int_equal(put(s, "b", 2, &after), 0);
+	/* A pipe can't be synced. */
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	saved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(dup2(ends[0], fd), fd);
+	assert_int_equal(store_sync(s, after), -EIO);
+	assert_int_equal(dup2(saved, fd), fd);
+	/* Not believed again, though it would succeed. */
+	assert_int_equal(store_sync(s, after), -EIO);
+	assert_int_equal(store_sync(s, before), 0);
+	assert_int_equal(store_error(s), -EIO);
+	assert_int_equal(put(s, "c", 3, NULL), -EIO);
+	assert_int_equal(store_idle(s), -EIO);
+	assert_int_equal(get(s, "b"), 2);
+	close(saved);
+	close(ends[0]);
+	close(ends[1]);
+	s = reopen(s);
+	assert_int_equal(get(s, "a"), 1);
+	assert_int_equal(get(s, "c"), -1);
+	assert_int_equal(put(s, "c", 3, &after), 0);
+	assert_int_equal(store_sync(s, after), 0);
+	store_close(s);
+}
+
+/* Fills the rest of the file system. Returns the descriptor of what fills it. */
+static int fill_disk(const char *name)
+{
+	static char block[4096];
+	int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	while (fd >= 0 && write(fd, block, sizeof(block)) > 0)
+		;
+	return fd;
+}
+
+/* Commits until one is refused; returns what it got, and how many there are. */
+static int put_until_refused(struct store *s, int64_t from, int64_t *ret_count)
+{
+	char k[2000];
+	int rc = 0;
+
+	memset(k, 'k', sizeof(k));
+	for (int64_t i = 0; !rc; i++) {
+		snprintf(k + sizeof(k) - 24, 24, "%08lld", (long long)(from + i));
+		rc = put(s, k, i, NULL);
+		*ret_count = i;
+	}
+	return rc;
+}
+
+#define CHECK(condition)                                                                \
+	do {                                                                            \
+		if (!(condition)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			_exit(1);                                                       \
+		}                                                                       \
+	} while (0)
+
+/* In a child with a small tmpfs of its own. */
+static void run_on_small_disk(void)
+{
+	struct store *s = NULL;
+	char name[96];
+	int64_t rows = 0, more = 0;
+	int fd;
+
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
+		_exit(77);
+	CHECK(!store_open(dir, &s) && !define(s));
+	CHECK(put_until_refused(s, 0, &rows) == -ENOSPC && rows > 10);
+	CHECK(count(s) == rows && !store_error(s));
+	store_close(s);
+	/* And when somebody else has filled it. */
+	CHECK(!store_open(dir, &s) && store_is_intact(s) && count(s) == rows);
+	snprintf(name, sizeof(name), "%s/fill", dir);
+	fd = fill_disk(name);
+	CHECK(fd >= 0);
+	CHECK(put_until_refused(s, 1000, &more) == -ENOSPC);
+	rows += more;
+	CHECK(count(s) == rows && !store_error(s));
+	CHECK(!ftruncate(fd, 0));
+	CHECK(!put(s, "one more", 1, NULL) && !store_sync(s, store_seq(s)));
+	store_close(s);
+	CHECK(!store_open(dir, &s) && store_is_intact(s) && count(s) == rows + 1);
+	store_close(s);
+	_exit(0);
+}
+
+static void test_full_disk(void **state)
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		run_on_small_disk();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
+}
+
+static unsigned damaged_files;
+
+static int count_one(const char *name, const struct stat *sb, int flag, struct FTW *ftw)
+{
+	(void)flag;
+	if (strstr(name + ftw->base, ".damaged-") && sb->st_size)
+		damaged_files++;
+	return 0;
+}
+
+static unsigned count_damaged(void)
+{
+	damaged_files = 0;
+	assert_int_equal(nftw(dir, count_one, 8, FTW_PHYS), 0);
+	return damaged_files;
+}
+
+#define WORKERS 4
+#define ROUNDS 200
+
+struct worker {
+	struct store *s;
+	unsigned number;
+	atomic_uint *bad;
+};
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t seq = 0, last = 0;
+	char k[32];
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		snprintf(k, sizeof(k), "%u %u", w->number, i);
+		if (put(w->s, k, i, &seq) || seq <= last)
+			atomic_fetch_add(w->bad, 1);
+		if (i % 10 == 0 && store_sync(w->s, seq))
+			atomic_fetch_add(w->bad, 1);
+		if (i % 50 == 0 && store_idle(w->s))
+			atomic_fetch_add(w->bad, 1);
+		last = seq;
+	}
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct store *s = reopen(NULL);
+	uint64_t begin = store_seq(s);
+	struct worker w[WORKERS];
+	pthread_t t[WORKERS];
+	atomic_uint bad = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < WORKERS; i++) {
+		w[i] = (struct worker){ .s = s, .number = i, .bad = &bad };
+		assert_int_equal(pthread_create(&t[i], NULL, work, &w[i]), 0);
+	}
+	for (unsigned i = 0; i < WORKERS; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(atomic_load(&bad), 0);
+	assert_true(store_seq(s) >= begin + WORKERS * ROUNDS);
+	assert_int_equal(count(s), WORKERS * ROUNDS);
+	s = reopen(s);
+	assert_int_equal(count(s), WORKERS * ROUNDS);
+	store_close(s);
+}
+
+static void test_checkpoint(void **state)
+{
+	struct store *s = reopen(NULL);
+	uint64_t seq = 0;
+	char k[2000];
+	off_t wal;
+
+	(void)state;
+	memset(k, 'k', sizeof(k));
+	assert_int_equal(store_begin(s), 0);
+	for (int64_t i = 0; i < 2000; i++) {
+		snprintf(k + sizeof(k) - 24, 24, "%08lld", (long long)i);
+		assert_int_equal(put_row(s, k, i), 0);
+	}
+	assert_int_equal(store_commit(s, &seq), 0);
+	wal = size_of(wal_path);
+	assert_true(wal >= 4 << 20);
+	assert_int_equal(store_idle(s), 0);
+	/* Its length stays, for syncs that write no new size; its content is in the database. */
+	assert_int_equal(size_of(wal_path), wal);
+	assert_true(size_of(path) >= 4 << 20);
+	assert_true(store_seq(s) > seq);
+	assert_int_equal(store_sync(s, seq), 0);
+	assert_int_equal(put(s, "behind", 1, &seq), 0);
+	assert_int_equal(store_sync(s, seq), 0);
+	assert_int_equal(store_idle(s), 0);
+	assert_int_equal(count(s), 2001);
+	s = reopen(s);
+	assert_int_equal(count(s), 2001);
+	store_close(s);
+}
+
+/* Overwrites len bytes at off. */
+static void scribble(const char *name, off_t off, size_t len)
+{
+	int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(pwrite(fd, "\x5a", 1, off + (off_t)i), 1);
+	close(fd);
+}
+
+/* Opens it, sees a new database, and the damaged one beside it. */
+static void check_set_aside(const char *uuid, unsigned files)
+{
+	struct store *s = reopen(NULL);
+
+	assert_false(store_is_intact(s));
+	assert_string_not_equal(store_uuid(s), uuid);
+	assert_int_equal(count(s), 0);
+	assert_int_equal(count_damaged(), files);
+	assert_int_equal(put(s, "new", 1, NULL), 0);
+	s = reopen(s);
+	assert_true(store_is_intact(s));
+	assert_int_equal(get(s, "new"), 1);
+	store_close(s);
+}
+
+static void make_old(char uuid[64])
+{
+	struct store *s = reopen(NULL);
+	char k[32];
+
+	snprintf(uuid, 64, "%s", store_uuid(s));
+	for (int64_t i = 0; i < 1000; i++) {
+		snprintf(k, sizeof(k), "%lld", (long long)i);
+		assert_int_equal(put(s, k, i, NULL), 0);
+	}
+	store_close(s);
+}
+
+static void test_damage(void **state)
+{
+	char uuid[64];
+	off_t size;
+
+	(void)state;
+	make_old(uuid);
+	scribble(path, 0, 100);
+	check_set_aside(uuid, 1);
+	clear_dir(NULL);
+	/* A page in the middle: only the check finds it. */
+	make_old(uuid);
+	size = size_of(path);
+	assert_true(size > 5 * 4096);
+	scribble(path, 4 * 4096, 4096);
+	check_set_aside(uuid, 1);
+	clear_dir(NULL);
+	make_old(uuid);
+	assert_int_equal(truncate(path, size_of(path) / 2), 0);
+	check_set_aside(uuid, 1);
+	clear_dir(NULL);
+	/* No database of ours. */
+	scribble(path, 0, 5000);
+	check_set_aside("", 1);
+	clear_dir(NULL);
+	/* A WAL whose database is gone goes with it, twice in a second, too. */
+	scribble(wal_path, 0, 5000);
+	check_set_aside("", 1);
+	scribble(path, 0, 5000);
+	check_set_aside("", 2);
+}
+
+static void test_refused(void **state)
+{
+	struct store *s = reopen(NULL), *none = NULL;
+
+	(void)state;
+	assert_int_equal(store_define(s, "UPDATE meta SET value = 99 WHERE key = 'format'"), 0);
+	store_close(s);
+	assert_int_equal(store_open(dir, &none), -EPROTONOSUPPORT);
+	assert_int_equal(count_damaged(), 0);
+	assert_int_equal(unlink(path), 0);
+	unlink(wal_path);
+	assert_int_equal(symlink("/dev/null", path), 0);
+	assert_int_equal(store_open(dir, &none), -EBADMSG);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(store_open(dir, &none), -EBADMSG);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(store_open(dir, &none), -EBADMSG);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(store_open("/nowhere/at all", &none), -ENOENT);
+	assert_int_equal(count_damaged(), 0);
+}
+
+#define TEST(f) cmocka_unit_test_teardown(f, clear_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_reopen),	   TEST(test_failed_statement), TEST(test_kill),
+		TEST(test_second_process), TEST(test_failed_sync),	TEST(test_full_disk),
+		TEST(test_threads),	   TEST(test_checkpoint),	TEST(test_damage),
+		TEST(test_refused),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
