@@ -75,7 +75,7 @@ FAKE_API_USERS := $(if $(UNIT_SRCS),$(shell grep -l '^/\* uses: fake_api \*/' $(
 HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard tests/unit/*.c)))
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
-FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) fs/meta/log.c \
+FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 	$(addprefix fs/host/,mountpoint.c mounts.c) fs/tree/names.c \
 	$(addprefix fs/stage/,record.c record_file.c) net/server/multipart.c $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \

@@ -13,13 +13,14 @@
 #include "fs/content/fetch.h"
 #include "fs/work/pool.h"
 #include "fs/publish/part_layout.h"
-#include "fs/meta/meta.h"
 #include "fs/config/opts.h"
 #include "fs/host/process.h"
 #include "fs/publish/publisher.h"
 #include "fs/publish/budget.h"
 #include "fs/daemon/recover.h"
 #include "fs/stage/area.h"
+#include "fs/state/attrs.h"
+#include "fs/state/store.h"
 #include "fs/host/statedir.h"
 #include "fs/status/json.h"
 #include "fs/vfs/vfs.h"
@@ -130,6 +131,26 @@ static char *below_state_dir(const struct core *c, const char *name)
 	return asprintf(&path, "%s/%s", c->opts->state_dir, name) < 0 ? NULL : path;
 }
 
+/* After the fork, and in this process only once: see store.h. */
+static int start_store(struct core *c)
+{
+	char *former = below_state_dir(c, "meta");
+	int r = statedb_open(c->opts->state_dir, &c->statedb);
+
+	if (!r)
+		r = attrs_open(c->statedb, &c->attrs);
+	if (r == -EBUSY)
+		log_error("%s/state.db is in use by another program; close that one",
+			  c->opts->state_dir);
+	else if (r)
+		fail("state.db", r);
+	/* Modes and times of a former version; see docs/semantics.md. */
+	if (!r && former)
+		unlink(former);
+	free(former);
+	return r;
+}
+
 static int start_storage(struct core *c)
 {
 	const struct opts *o = c->opts;
@@ -138,11 +159,12 @@ static int start_storage(struct core *c)
 				     .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
-	char *meta = below_state_dir(c, "meta");
-	int r = staging && cache && meta ? 0 : -ENOMEM;
+	int r = staging && cache ? 0 : -ENOMEM;
 
 	if (!r)
 		r = pool_new(2, &c->disk);
+	if (!r)
+		r = start_store(c);
 	sc.pool = c->md5;
 	if (!r && (r = staging_open(&sc, &c->staging)) != 0)
 		fail(staging, r);
@@ -150,9 +172,6 @@ static int start_storage(struct core *c)
 		fail(cache, r);
 	if (!r)
 		cache_set_worker(c->cache, c->disk);
-	if (!r && (r = meta_open(meta, &c->meta)) != 0)
-		fail(meta, r);
-	free(meta);
 	free(staging);
 	free(cache);
 	return r;
@@ -258,7 +277,7 @@ static int start_super(struct core *c, bool ending)
 	if (!r)
 		r = publisher_new(&pc, &c->publisher);
 	sc.fetcher = c->fetcher;
-	sc.meta = c->meta;
+	sc.attrs = c->attrs;
 	sc.publisher = c->publisher;
 	if (!r)
 		r = vfs_new(&sc, &c->vfs);
@@ -337,9 +356,10 @@ void core_free(struct core *c)
 	vfs_free(c->vfs);
 	fetcher_free(c->fetcher);
 	publisher_free(c->publisher);
-	meta_close(c->meta);
+	attrs_close(c->attrs);
 	cache_close(c->cache);
 	staging_close(c->staging);
+	statedb_close(c->statedb);
 	pool_free(c->md5);
 	server_stop(c->server);
 	if (c->lock_fd >= 0)

@@ -12,16 +12,17 @@
 #include <stdint.h>
 
 struct api;
+struct attrs;
 struct buf;
 struct cache;
 struct fetcher;
 struct pool;
-struct meta;
 struct opts;
 struct publisher;
 struct server;
 struct staging;
 struct status_source;
+struct statedb;
 struct vfs;
 
 struct core {
@@ -35,7 +36,8 @@ struct core {
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
-	struct meta *meta;
+	struct statedb *statedb;
+	struct attrs *attrs;
 	struct publisher *publisher;
 	struct vfs *vfs;
 	pthread_mutex_t key_lock;

@@ -7,7 +7,7 @@
 
 /* ---- errors ---- */
 
-void store_break(struct store *s, const char *what)
+void statedb_break(struct statedb *s, const char *what)
 {
 	bool first;
 
@@ -22,7 +22,7 @@ void store_break(struct store *s, const char *what)
 }
 
 /* 0, or the errno of a full disk or a quota, which SQLite calls an I/O error. */
-static int no_room(struct store *s, int code)
+static int no_room(struct statedb *s, int code)
 {
 	int err = sqlite3_system_errno(s->db);
 
@@ -31,7 +31,7 @@ static int no_room(struct store *s, int code)
 	return -err;
 }
 
-int store_failed(struct store *s, int code)
+int statedb_failed(struct statedb *s, int code)
 {
 	int err;
 
@@ -57,11 +57,11 @@ int store_failed(struct store *s, int code)
 	default:
 		break;
 	}
-	store_break(s, sqlite3_errmsg(s->db));
+	statedb_break(s, sqlite3_errmsg(s->db));
 	return -EIO;
 }
 
-int store_error(struct store *s)
+int statedb_error(struct statedb *s)
 {
 	int err;
 
@@ -73,9 +73,9 @@ int store_error(struct store *s)
 
 /* ---- statements ---- */
 
-static int prepare(struct store *s, const char *sql, sqlite3_stmt **ret)
+static int prepare(struct statedb *s, const char *sql, sqlite3_stmt **ret)
 {
-	struct store_prepared *p = s->prepared;
+	struct statedb_prepared *p = s->prepared;
 	int rc;
 
 	for (unsigned i = 0; i < s->prepared_count; i++) {
@@ -84,33 +84,33 @@ static int prepare(struct store *s, const char *sql, sqlite3_stmt **ret)
 			return 0;
 		}
 	}
-	if (s->prepared_count == STORE_STATEMENTS_MAX)
+	if (s->prepared_count == STATEDB_STATEMENTS_MAX)
 		return -ENOMEM;
 	p += s->prepared_count;
 	rc = sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &p->stmt, NULL);
 	if (rc != SQLITE_OK)
-		return store_failed(s, rc);
+		return statedb_failed(s, rc);
 	p->sql = sql;
 	s->prepared_count++;
 	*ret = p->stmt;
 	return 0;
 }
 
-static int bind(struct store *s, sqlite3_stmt *stmt, const struct store_value *v)
+static int bind(struct statedb *s, sqlite3_stmt *stmt, const struct statedb_value *v)
 {
 	int rc = SQLITE_OK;
 
-	for (int at = 1; v && rc == SQLITE_OK && v->kind != STORE_END; v++, at++) {
-		if (v->kind == STORE_INT)
+	for (int at = 1; v && rc == SQLITE_OK && v->kind != STATEDB_END; v++, at++) {
+		if (v->kind == STATEDB_INT)
 			rc = sqlite3_bind_int64(stmt, at, v->number);
 		else
 			rc = sqlite3_bind_text(stmt, at, v->text, -1, SQLITE_STATIC);
 	}
-	return rc == SQLITE_OK ? 0 : store_failed(s, rc);
+	return rc == SQLITE_OK ? 0 : statedb_failed(s, rc);
 }
 
-static int run_rows(struct store *s, const char *sql, const struct store_value *args,
-		    int (*fn)(void *arg, const struct store_row *row), void *arg)
+static int run_rows(struct statedb *s, const char *sql, const struct statedb_value *args,
+		    int (*fn)(void *arg, const struct statedb_row *row), void *arg)
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc, err;
@@ -122,9 +122,9 @@ static int run_rows(struct store *s, const char *sql, const struct store_value *
 		return err;
 	while (!err && (rc = sqlite3_step(stmt)) != SQLITE_DONE) {
 		if (rc != SQLITE_ROW)
-			err = store_failed(s, rc);
+			err = statedb_failed(s, rc);
 		else if (fn)
-			err = fn(arg, (const struct store_row *)stmt);
+			err = fn(arg, (const struct statedb_row *)stmt);
 	}
 	sqlite3_reset(stmt);
 	/* The values belong to the caller: they must not be looked at again. */
@@ -132,7 +132,8 @@ static int run_rows(struct store *s, const char *sql, const struct store_value *
 	return err;
 }
 
-int store_run(struct store *s, const char *sql, const struct store_value *args, int *ret_changed)
+int statedb_run(struct statedb *s, const char *sql, const struct statedb_value *args,
+		int *ret_changed)
 {
 	int err = run_rows(s, sql, args, NULL, NULL);
 
@@ -143,48 +144,48 @@ int store_run(struct store *s, const char *sql, const struct store_value *args, 
 	return err;
 }
 
-int store_each(struct store *s, const char *sql, const struct store_value *args,
-	       int (*fn)(void *arg, const struct store_row *row), void *arg)
+int statedb_each(struct statedb *s, const char *sql, const struct statedb_value *args,
+		 int (*fn)(void *arg, const struct statedb_row *row), void *arg)
 {
 	return run_rows(s, sql, args, fn, arg);
 }
 
-static sqlite3_stmt *stmt_of(const struct store_row *row)
+static sqlite3_stmt *stmt_of(const struct statedb_row *row)
 {
 	return (sqlite3_stmt *)row;
 }
 
-int64_t store_row_int(const struct store_row *row, int column)
+int64_t statedb_row_int(const struct statedb_row *row, int column)
 {
 	return sqlite3_column_int64(stmt_of(row), column);
 }
 
-const char *store_row_text(const struct store_row *row, int column)
+const char *statedb_row_text(const struct statedb_row *row, int column)
 {
 	return (const char *)sqlite3_column_text(stmt_of(row), column);
 }
 
-bool store_row_null(const struct store_row *row, int column)
+bool statedb_row_null(const struct statedb_row *row, int column)
 {
 	return sqlite3_column_type(stmt_of(row), column) == SQLITE_NULL;
 }
 
 /* ---- transactions ---- */
 
-void store_lock(struct store *s)
+void statedb_lock(struct statedb *s)
 {
 	pthread_mutex_lock(&s->lock);
 }
 
-void store_unlock(struct store *s)
+void statedb_unlock(struct statedb *s)
 {
 	pthread_mutex_unlock(&s->lock);
 }
 
-int store_begin(struct store *s)
+int statedb_begin(struct statedb *s)
 {
 	static const char sql[] = "BEGIN IMMEDIATE";
-	int err = store_error(s);
+	int err = statedb_error(s);
 
 	if (err)
 		return err;
@@ -196,7 +197,7 @@ int store_begin(struct store *s)
 	return err;
 }
 
-static void roll_back(struct store *s)
+static void roll_back(struct statedb *s)
 {
 	static const char sql[] = "ROLLBACK";
 
@@ -205,7 +206,7 @@ static void roll_back(struct store *s)
 		run_rows(s, sql, NULL, NULL, NULL);
 }
 
-int store_commit(struct store *s, uint64_t *ret_seq)
+int statedb_commit(struct statedb *s, uint64_t *ret_seq)
 {
 	static const char sql[] = "COMMIT";
 	int err = s->failed;
@@ -225,20 +226,20 @@ int store_commit(struct store *s, uint64_t *ret_seq)
 	return err;
 }
 
-void store_rollback(struct store *s)
+void statedb_rollback(struct statedb *s)
 {
 	roll_back(s);
 	pthread_mutex_unlock(&s->lock);
 }
 
-int store_define(struct store *s, const char *sql)
+int statedb_define(struct statedb *s, const char *sql)
 {
-	int rc, err = store_begin(s);
+	int rc, err = statedb_begin(s);
 
 	if (err)
 		return err;
 	rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
-		s->failed = store_failed(s, rc);
-	return store_commit(s, NULL);
+		s->failed = statedb_failed(s, rc);
+	return statedb_commit(s, NULL);
 }

@@ -14,22 +14,22 @@
 
 #include "fs/state/store.h"
 
-#define STORE_STATEMENTS_MAX 64
-#define STORE_UUID_SIZE 33
+#define STATEDB_STATEMENTS_MAX 64
+#define STATEDB_UUID_SIZE 33
 
-struct store_prepared {
+struct statedb_prepared {
 	const char *sql; /* the caller's constant; known by its address */
 	sqlite3_stmt *stmt;
 };
 
-struct store {
+struct statedb {
 	char *path; /* of state.db */
-	char uuid[STORE_UUID_SIZE];
+	char uuid[STATEDB_UUID_SIZE];
 	bool intact;
 
 	pthread_mutex_t lock; /* of the connection and of what follows */
 	sqlite3 *db;
-	struct store_prepared prepared[STORE_STATEMENTS_MAX];
+	struct statedb_prepared prepared[STATEDB_STATEMENTS_MAX];
 	unsigned prepared_count;
 	int failed; /* the first error of a statement in this transaction */
 
@@ -51,12 +51,12 @@ struct store {
 
 /* store.c */
 /* The negative errno for a code of SQLite; breaks the store where that is final. Under lock. */
-int store_failed(struct store *s, int code);
+int statedb_failed(struct statedb *s, int code);
 /* From now on every change is refused. */
-void store_break(struct store *s, const char *what);
+void statedb_break(struct statedb *s, const char *what);
 
 /* store_wal.c */
-int store_wal_start(struct store *s); /* after the first read of the database */
-void store_wal_stop(struct store *s); /* ends the thread; the descriptor stays open */
+int statedb_wal_start(struct statedb *s); /* after the first read of the database */
+void statedb_wal_stop(struct statedb *s); /* ends the thread; the descriptor stays open */
 
 #endif

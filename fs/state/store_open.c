@@ -54,7 +54,7 @@ static int make_file(const char *path)
 }
 
 /* The first value of the first row, as text; "" without. */
-static int ask(struct store *s, const char *sql, char *ret, size_t size)
+static int ask(struct statedb *s, const char *sql, char *ret, size_t size)
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc = sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL);
@@ -69,7 +69,7 @@ static int ask(struct store *s, const char *sql, char *ret, size_t size)
 }
 
 /* Of an open: -EBADMSG is damage; what comes of the disk or of others is not. */
-static int open_failed(struct store *s, int code)
+static int open_failed(struct statedb *s, int code)
 {
 	switch (code & 0xff) {
 	case SQLITE_CORRUPT:
@@ -90,8 +90,8 @@ static int open_failed(struct store *s, int code)
 	}
 }
 
-/* In this order: see S1 of docs/design.md. */
-static int set_pragmas(struct store *s)
+/* Exclusive before WAL: then SQLite needs no shared memory. NORMAL syncs only at checkpoints. */
+static int set_pragmas(struct statedb *s)
 {
 	static const char *const pragmas[] = {
 		"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA mmap_size = 0",
@@ -114,7 +114,7 @@ static int set_pragmas(struct store *s)
 	return 0;
 }
 
-static int check(struct store *s)
+static int check(struct statedb *s)
 {
 	char text[256];
 	int rc = ask(s, "PRAGMA quick_check(1)", text, sizeof(text));
@@ -128,7 +128,7 @@ static int check(struct store *s)
 	return 0;
 }
 
-static int make_identity(struct store *s)
+static int make_identity(struct statedb *s)
 {
 	unsigned char raw[16];
 	char sql[400], *at = s->uuid;
@@ -149,7 +149,7 @@ static int make_identity(struct store *s)
 }
 
 /* Its format and UUID; a database without tables is a new one. */
-static int read_identity(struct store *s)
+static int read_identity(struct statedb *s)
 {
 	char text[64];
 	int rc = ask(s, "SELECT count(*) FROM sqlite_master", text, sizeof(text));
@@ -169,10 +169,10 @@ static int read_identity(struct store *s)
 	rc = ask(s, "SELECT value FROM meta WHERE key = 'uuid'", s->uuid, sizeof(s->uuid));
 	if (rc != SQLITE_OK)
 		return open_failed(s, rc);
-	return strlen(s->uuid) == STORE_UUID_SIZE - 1 ? 0 : -EBADMSG;
+	return strlen(s->uuid) == STATEDB_UUID_SIZE - 1 ? 0 : -EBADMSG;
 }
 
-static int try_open(struct store *s)
+static int try_open(struct statedb *s)
 {
 	int rc;
 
@@ -196,7 +196,7 @@ static int try_open(struct store *s)
 }
 
 /* keep_wal: of a database that must stay as it is. */
-static void close_db(struct store *s, bool keep_wal)
+static void close_db(struct statedb *s, bool keep_wal)
 {
 	for (unsigned i = 0; i < s->prepared_count; i++)
 		sqlite3_finalize(s->prepared[i].stmt);
@@ -282,7 +282,7 @@ static int sync_dir(const char *dir)
 	return rc;
 }
 
-static int open_db(struct store *s)
+static int open_db(struct statedb *s)
 {
 	int rc = try_open(s);
 
@@ -296,9 +296,9 @@ static int open_db(struct store *s)
 	return rc == -EMEDIUMTYPE ? -EBADMSG : rc;
 }
 
-static void free_store(struct store *s, bool keep_wal)
+static void free_store(struct statedb *s, bool keep_wal)
 {
-	store_wal_stop(s);
+	statedb_wal_stop(s);
 	close_db(s, keep_wal);
 	if (s->wal_fd >= 0)
 		close(s->wal_fd);
@@ -310,9 +310,9 @@ static void free_store(struct store *s, bool keep_wal)
 	free(s);
 }
 
-int store_open(const char *dir, struct store **ret)
+int statedb_open(const char *dir, struct statedb **ret)
 {
-	struct store *s = calloc(1, sizeof(*s));
+	struct statedb *s = calloc(1, sizeof(*s));
 	int rc;
 
 	if (!s)
@@ -329,11 +329,11 @@ int store_open(const char *dir, struct store **ret)
 		rc = open_db(s);
 	}
 	if (!rc)
-		rc = store_define(s, "UPDATE meta SET value = value WHERE key = 'checkpoints'");
+		rc = statedb_define(s, "UPDATE meta SET value = value WHERE key = 'checkpoints'");
 	if (!rc)
 		rc = sync_dir(dir);
 	if (!rc)
-		rc = store_wal_start(s);
+		rc = statedb_wal_start(s);
 	if (rc) {
 		free_store(s, true);
 		return rc;
@@ -342,18 +342,18 @@ int store_open(const char *dir, struct store **ret)
 	return 0;
 }
 
-void store_close(struct store *s)
+void statedb_close(struct statedb *s)
 {
 	if (s)
-		free_store(s, store_error(s) != 0);
+		free_store(s, statedb_error(s) != 0);
 }
 
-bool store_is_intact(const struct store *s)
+bool statedb_is_intact(const struct statedb *s)
 {
 	return s->intact;
 }
 
-const char *store_uuid(const struct store *s)
+const char *statedb_uuid(const struct statedb *s)
 {
 	return s->uuid;
 }

@@ -21,7 +21,7 @@
 /* ---- durability ---- */
 
 /* Under wal_lock. */
-static void sync_once(struct store *s)
+static void sync_once(struct statedb *s)
 {
 	uint64_t upto = s->committed;
 	int rc;
@@ -31,7 +31,7 @@ static void sync_once(struct store *s)
 	rc = fdatasync(s->wal_fd) ? errno : 0;
 	/* What failed to reach the disk may be clean in memory now: never ask again. */
 	if (rc)
-		store_break(s, strerror(rc));
+		statedb_break(s, strerror(rc));
 	pthread_mutex_lock(&s->wal_lock);
 	s->syncing = false;
 	if (!rc && s->durable < upto)
@@ -39,7 +39,7 @@ static void sync_once(struct store *s)
 	pthread_cond_broadcast(&s->synced);
 }
 
-int store_sync(struct store *s, uint64_t seq)
+int statedb_sync(struct statedb *s, uint64_t seq)
 {
 	int err;
 
@@ -56,7 +56,7 @@ int store_sync(struct store *s, uint64_t seq)
 	return err;
 }
 
-uint64_t store_seq(struct store *s)
+uint64_t statedb_seq(struct statedb *s)
 {
 	uint64_t seq;
 
@@ -71,7 +71,7 @@ uint64_t store_seq(struct store *s)
 /* SQLite calls it after each commit, with the number of pages in the WAL. */
 static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
-	struct store *s = arg;
+	struct statedb *s = arg;
 
 	(void)db;
 	(void)name;
@@ -83,28 +83,28 @@ static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
-static int checkpoint(struct store *s)
+static int checkpoint(struct statedb *s)
 {
 	static const char touch[] = "UPDATE meta SET value = value + 1 WHERE key = 'checkpoints'";
 	int left = 0, done = 0, rc, err;
 
 	pthread_mutex_lock(&s->lock);
 	rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &left, &done);
-	err = rc == SQLITE_OK ? 0 : store_failed(s, rc);
+	err = rc == SQLITE_OK ? 0 : statedb_failed(s, rc);
 	pthread_mutex_unlock(&s->lock);
 	if (err)
 		return err;
 	/* The first write begins the WAL anew and syncs its header: better here than in a FUSE
 	 * thread. */
-	err = store_begin(s);
+	err = statedb_begin(s);
 	if (!err) {
-		store_run(s, touch, NULL, NULL);
-		err = store_commit(s, NULL);
+		statedb_run(s, touch, NULL, NULL);
+		err = statedb_commit(s, NULL);
 	}
 	return err;
 }
 
-int store_idle(struct store *s)
+int statedb_idle(struct statedb *s)
 {
 	uint64_t bytes;
 	int err;
@@ -116,24 +116,24 @@ int store_idle(struct store *s)
 	if (err || bytes < IDLE_BYTES)
 		return err;
 	/* Most of the waiting outside the lock: the checkpoint then finds little to sync. */
-	err = store_sync(s, store_seq(s));
+	err = statedb_sync(s, statedb_seq(s));
 	return err ? err : checkpoint(s);
 }
 
 /* Under wal_lock; true when a checkpoint is due. seen: the last commit at the former look. */
-static bool is_due(struct store *s, uint64_t seen)
+static bool is_due(struct statedb *s, uint64_t seen)
 {
 	return s->wal_bytes >= FULL_BYTES || (s->wal_bytes >= IDLE_BYTES && s->committed == seen);
 }
 
 static void *keep_house(void *arg)
 {
-	struct store *s = arg;
+	struct statedb *s = arg;
 	uint64_t seen, until;
 	bool failed = false;
 
 	/* The WAL as it was grown, so that the first sync of a file needn't wait for that. */
-	store_sync(s, store_seq(s));
+	statedb_sync(s, statedb_seq(s));
 	pthread_mutex_lock(&s->wal_lock);
 	while (!s->stop) {
 		if (s->broken || s->wal_bytes < IDLE_BYTES) {
@@ -148,7 +148,7 @@ static void *keep_house(void *arg)
 		if (s->stop || !is_due(s, seen))
 			continue;
 		pthread_mutex_unlock(&s->wal_lock);
-		failed = store_idle(s) != 0;
+		failed = statedb_idle(s) != 0;
 		pthread_mutex_lock(&s->wal_lock);
 	}
 	pthread_mutex_unlock(&s->wal_lock);
@@ -178,7 +178,7 @@ static void write_zeros(int fd, off_t from, off_t upto)
 }
 
 /* SQLite takes zeros behind the last commit for the end. */
-static void grow(struct store *s)
+static void grow(struct statedb *s)
 {
 	struct statvfs room;
 	struct stat st;
@@ -189,7 +189,7 @@ static void grow(struct store *s)
 	write_zeros(s->wal_fd, st.st_size, (off_t)GROWN_BYTES);
 }
 
-int store_wal_start(struct store *s)
+int statedb_wal_start(struct statedb *s)
 {
 	char *path;
 	int rc;
@@ -208,7 +208,7 @@ int store_wal_start(struct store *s)
 	return -rc;
 }
 
-void store_wal_stop(struct store *s)
+void statedb_wal_stop(struct statedb *s)
 {
 	if (!s->has_thread)
 		return;

@@ -1,26 +1,26 @@
 /*
- * What users set on files and directories, kept over remounts (meta.h): modes,
+ * What users set on files and directories, kept over remounts (fs/state/attrs.h): modes,
  * owners and times by File id, and the directories that were made here.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/meta/meta.h"
+#include "fs/state/attrs.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/log.h"
 
-static struct meta_attr attr_of(const struct inode *i)
+static struct attr_set attr_of(const struct inode *i)
 {
-	return (struct meta_attr){ .mode = i->mode,
-				   .uid = i->uid,
-				   .gid = i->gid,
-				   /* A directory has no File to take its time from. */
-				   .has_mtime = i->has_mtime || i->kind == INODE_DIR,
-				   .mtime_s = i->mtime.tv_sec,
-				   .mtime_ns = (uint32_t)i->mtime.tv_nsec };
+	return (struct attr_set){ .mode = i->mode,
+				  .uid = i->uid,
+				  .gid = i->gid,
+				  /* A directory has no File to take its time from. */
+				  .has_mtime = i->has_mtime || i->kind == INODE_DIR,
+				  .mtime_s = i->mtime.tv_sec,
+				  .mtime_ns = (uint32_t)i->mtime.tv_nsec };
 }
 
-static void take_attr(struct inode *i, const struct meta_attr *a)
+static void take_attr(struct inode *i, const struct attr_set *a)
 {
 	i->mode = a->mode & 07777;
 	i->uid = a->uid;
@@ -32,40 +32,70 @@ static void take_attr(struct inode *i, const struct meta_attr *a)
 
 void vfs_recall(struct vfs *s, struct inode *i)
 {
-	struct meta_attr a;
+	struct attr_set a;
 
-	if (s->cfg.meta && i->file_id && meta_get(s->cfg.meta, i->file_id, &a))
+	if (s->cfg.attrs && i->file_id && attrs_get(s->cfg.attrs, i->file_id, &a))
 		take_attr(i, &a);
 }
 
 static void remember_dir(struct vfs *s, struct inode *i)
 {
-	struct meta_attr a = attr_of(i);
+	struct attr_set a = attr_of(i);
 	char *path;
 
 	if (!i->kept || i->fixed || i->special || !i->purpose || inode_path(i, &path))
 		return;
-	if (*path && meta_dir_set(s->cfg.meta, i->purpose, path, &a))
+	if (*path && attrs_dir_set(s->cfg.attrs, i->purpose, path, &a))
 		log_warn("%s/%s: the directory will not be remembered", i->purpose, path);
 	free(path);
 }
 
 void vfs_remember(struct vfs *s, struct inode *i)
 {
-	struct meta_attr a = attr_of(i);
+	struct attr_set a = attr_of(i);
 
-	if (!s->cfg.meta)
+	if (!s->cfg.attrs)
 		return;
 	if (i->kind == INODE_DIR)
 		remember_dir(s, i);
-	else if (i->file_id && meta_set(s->cfg.meta, i->file_id, &a))
+	else if (i->file_id && attrs_set(s->cfg.attrs, i->file_id, &a))
 		log_warn("%s: its mode and times will not be remembered", i->file_id);
 }
 
 void vfs_forget_file(struct vfs *s, const char *file_id)
 {
-	if (s->cfg.meta)
-		meta_forget(s->cfg.meta, file_id);
+	if (s->cfg.attrs)
+		attrs_forget(s->cfg.attrs, file_id);
+}
+
+void vfs_sweep_begin(struct vfs *s)
+{
+	if (s->cfg.attrs)
+		attrs_sweep_begin(s->cfg.attrs);
+}
+
+void vfs_sweep_mark(struct vfs *s, const char *file_id)
+{
+	if (s->cfg.attrs)
+		attrs_sweep_mark(s->cfg.attrs, file_id);
+}
+
+/* A File that no listing names yet has its entry. */
+static bool has_entry(void *arg, const char *file_id)
+{
+	struct vfs *s = arg;
+	bool r;
+
+	pthread_mutex_lock(&s->lock);
+	r = inode_by_file_id(s->table, file_id) != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+void vfs_sweep_end(struct vfs *s)
+{
+	if (s->cfg.attrs)
+		attrs_sweep_end(s->cfg.attrs, has_entry, s);
 }
 
 void vfs_forget_dir(struct vfs *s, struct inode *dir)
@@ -75,9 +105,10 @@ void vfs_forget_dir(struct vfs *s, struct inode *dir)
 	for (struct inode *i = dir->child; i; i = i->next)
 		if (i->kind == INODE_DIR)
 			vfs_forget_dir(s, i);
-	if (!s->cfg.meta || !dir->purpose || inode_path(dir, &path))
+	if (!s->cfg.attrs || !dir->purpose || inode_path(dir, &path))
 		return;
-	meta_dir_forget(s->cfg.meta, dir->purpose, path);
+	if (*path && attrs_dir_forget(s->cfg.attrs, dir->purpose, path))
+		log_warn("%s/%s: the directory may be back after a remount", dir->purpose, path);
 	free(path);
 }
 
@@ -98,7 +129,7 @@ void vfs_keep_dir(struct vfs *s, struct inode *dir)
 }
 
 /* In one thread, before the mount: no lock is needed. */
-static void make_again(void *arg, const char *purpose, const char *path, const struct meta_attr *a)
+static void make_again(void *arg, const char *purpose, const char *path, const struct attr_set *a)
 {
 	struct vfs *s = arg;
 	struct inode *at = vfs_dir_for_path(s, purpose, path);
@@ -111,6 +142,6 @@ static void make_again(void *arg, const char *purpose, const char *path, const s
 
 void vfs_load_dirs(struct vfs *s)
 {
-	if (s->cfg.meta)
-		meta_dir_each(s->cfg.meta, make_again, s);
+	if (s->cfg.attrs)
+		attrs_dir_each(s->cfg.attrs, make_again, s);
 }

@@ -496,19 +496,24 @@ static void each_file(struct vfs *s, const struct listing_files *files,
 static void mark(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	mark_inode(inode_by_file_id(s->table, f->id), at);
+	vfs_sweep_mark(s, f->id);
 }
 
 void vfs_apply_listing(void *arg, const struct listing_files *files)
 {
 	struct vfs *s = arg;
 	uint64_t now = clock_mono_ms();
+	/* A first listing comes in pieces. */
+	bool all = files->whole && !files->first;
 
 	pthread_mutex_lock(&s->lock);
 	forget_gone(s, now);
+	if (all)
+		vfs_sweep_begin(s);
 	/* Of a first listing nothing is there that could stand in a File's way and be gone. */
 	if (!files->first)
 		each_file(s, files, mark);
-	if (!files->first && files->whole)
+	if (all)
 		sweep(s, inode_root(s->table), files->number, now);
 	each_file(s, files, show);
 	if (files->first && files->whole)
@@ -518,6 +523,8 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 		forget_gone(s, now);
 	s->superseded_noted = false;
 	pthread_mutex_unlock(&s->lock);
+	if (all)
+		vfs_sweep_end(s);
 }
 
 bool vfs_is_listed(void *arg, const char *file_id)

@@ -31,7 +31,7 @@ struct buf;
 struct cache;
 struct fetcher;
 struct handle;
-struct meta;
+struct attrs;
 struct pool;
 struct publisher;
 struct record;
@@ -48,7 +48,7 @@ struct vfs_config {
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
-	struct meta *meta;   /* or NULL: nothing is remembered */
+	struct attrs *attrs; /* or NULL: nothing is remembered */
 	struct pool *disk;   /* a worker for long copies on the local disk */
 	const char *purpose; /* one of names_purposes, or NULL for all */
 	bool close_async, keep_old;

@@ -116,6 +116,10 @@ void vfs_read_control(int fd, uint64_t size, uint64_t off, size_t len, vfs_read_
 void vfs_recall(struct vfs *s, struct inode *i);   /* what was set on its File */
 void vfs_remember(struct vfs *s, struct inode *i); /* a File's attributes, or a directory */
 void vfs_forget_file(struct vfs *s, const char *file_id);
+/* Around a whole listing: mark each File; end (not under lock) forgets those that are gone. */
+void vfs_sweep_begin(struct vfs *s);
+void vfs_sweep_mark(struct vfs *s, const char *file_id);
+void vfs_sweep_end(struct vfs *s);
 void vfs_forget_dir(struct vfs *s, struct inode *dir); /* and those below it */
 void vfs_remember_tree(struct vfs *s, struct inode *dir);
 /* From now on dir stays when it becomes empty, also over a remount. */

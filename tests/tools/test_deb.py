@@ -64,7 +64,7 @@ def test_contents(package, tmp_path):
     assert info["Version"] == version + "-1"
     assert os.path.basename(package) == f"uploadfs_{version}-1_{info['Architecture']}.deb"
     needs = set(re.findall(r"(?:^|, )([a-z0-9.+-]+)", info["Depends"]))
-    assert {"libc6", "libcurl4", "libfuse3-3", "libcjson1", "libssl3", "fuse3"} <= needs
+    assert {"libc6", "libcurl4", "libfuse3-3", "libcjson1", "libssl3", "libsqlite3-0", "fuse3"} <= needs
     lines = [x.split(None, 5) for x in run(["dpkg-deb", "-c", package]).stdout.splitlines()]
     assert {x[1] for x in lines} == {"root/root"}
     assert {x[0] for x in lines} == {"drwxr-xr-x", "-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx"}

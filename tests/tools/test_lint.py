@@ -37,6 +37,7 @@ BAD = [
     ("net/server/x.c", "#include <curl/curl.h>\n", "curl is included only by"),
     ("net/http/thread.h", "#ifndef UPLOADFS_NET_HTTP_THREAD_H\n#define UPLOADFS_NET_HTTP_THREAD_H\n"
                    "#include <curl/curl.h>\n#endif\n", "curl is included only by"),
+    ("fs/x.c", "#include <sqlite3.h>\n", "SQLite is included only by"),
     ("net/x.c", "#include <microhttpd.h>\n", "libmicrohttpd is included only by"),
     ("fs/super.c", "#include <fuse_lowlevel.h>\n", "FUSE is included only by"),
     ("fs/super.c", "#  include <fuse3/fuse.h>\n", "FUSE is included only by"),

@@ -55,64 +55,64 @@ static int remove_dir(void **state)
 	return rmdir(dir);
 }
 
-static int define(struct store *s)
+static int define(struct statedb *s)
 {
-	return store_define(s, "CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, n INTEGER)");
+	return statedb_define(s, "CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, n INTEGER)");
 }
 
-static struct store *reopen(struct store *s)
+static struct statedb *reopen(struct statedb *s)
 {
-	struct store *ret = NULL;
+	struct statedb *ret = NULL;
 
-	store_close(s);
-	assert_int_equal(store_open(dir, &ret), 0);
+	statedb_close(s);
+	assert_int_equal(statedb_open(dir, &ret), 0);
 	assert_int_equal(define(ret), 0);
 	return ret;
 }
 
-static int put_row(struct store *s, const char *k, int64_t n)
+static int put_row(struct statedb *s, const char *k, int64_t n)
 {
-	return store_run(s, "INSERT INTO t VALUES (?1, ?2)",
-			 STORE_ARGS(store_text(k), store_int(n)), NULL);
+	return statedb_run(s, "INSERT INTO t VALUES (?1, ?2)",
+			   STATEDB_ARGS(statedb_text(k), statedb_int(n)), NULL);
 }
 
 /* One row in a transaction of its own. */
-static int put(struct store *s, const char *k, int64_t n, uint64_t *ret_seq)
+static int put(struct statedb *s, const char *k, int64_t n, uint64_t *ret_seq)
 {
-	int rc = store_begin(s);
+	int rc = statedb_begin(s);
 
 	if (rc)
 		return rc;
 	put_row(s, k, n);
-	return store_commit(s, ret_seq);
+	return statedb_commit(s, ret_seq);
 }
 
-static int take_int(void *arg, const struct store_row *row)
+static int take_int(void *arg, const struct statedb_row *row)
 {
-	*(int64_t *)arg = store_row_int(row, 0);
+	*(int64_t *)arg = statedb_row_int(row, 0);
 	return 0;
 }
 
 /* -1: no such row. */
-static int64_t get(struct store *s, const char *k)
+static int64_t get(struct statedb *s, const char *k)
 {
 	int64_t n = -1;
 
-	store_lock(s);
-	assert_int_equal(store_each(s, "SELECT n FROM t WHERE k = ?1", STORE_ARGS(store_text(k)),
-				    take_int, &n),
+	statedb_lock(s);
+	assert_int_equal(statedb_each(s, "SELECT n FROM t WHERE k = ?1",
+				      STATEDB_ARGS(statedb_text(k)), take_int, &n),
 			 0);
-	store_unlock(s);
+	statedb_unlock(s);
 	return n;
 }
 
-static int64_t count(struct store *s)
+static int64_t count(struct statedb *s)
 {
 	int64_t n = -1;
 
-	store_lock(s);
-	assert_int_equal(store_each(s, "SELECT count(*) FROM t", NULL, take_int, &n), 0);
-	store_unlock(s);
+	statedb_lock(s);
+	assert_int_equal(statedb_each(s, "SELECT count(*) FROM t", NULL, take_int, &n), 0);
+	statedb_unlock(s);
 	return n;
 }
 
@@ -125,14 +125,14 @@ static off_t size_of(const char *name)
 
 static void test_reopen(void **state)
 {
-	struct store *s = reopen(NULL);
+	struct statedb *s = reopen(NULL);
 	uint64_t first = 0, second = 0;
 	char uuid[64];
 	struct stat st;
 
 	(void)state;
-	assert_true(store_is_intact(s));
-	snprintf(uuid, sizeof(uuid), "%s", store_uuid(s));
+	assert_true(statedb_is_intact(s));
+	snprintf(uuid, sizeof(uuid), "%s", statedb_uuid(s));
 	assert_int_equal(strlen(uuid), 32);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
@@ -140,67 +140,67 @@ static void test_reopen(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(put(s, "a", 1, &first), 0);
 	assert_int_equal(put(s, "\xff\x01 '", 2, &second), 0);
-	assert_true(second == first + 1 && store_seq(s) == second);
-	assert_int_equal(store_sync(s, second), 0);
-	assert_int_equal(store_sync(s, first), 0);
+	assert_true(second == first + 1 && statedb_seq(s) == second);
+	assert_int_equal(statedb_sync(s, second), 0);
+	assert_int_equal(statedb_sync(s, first), 0);
 	s = reopen(s);
-	assert_string_equal(store_uuid(s), uuid);
-	assert_true(store_is_intact(s));
+	assert_string_equal(statedb_uuid(s), uuid);
+	assert_true(statedb_is_intact(s));
 	assert_int_equal(get(s, "a"), 1);
 	assert_int_equal(get(s, "\xff\x01 '"), 2);
-	store_close(s);
-	store_close(NULL);
+	statedb_close(s);
+	statedb_close(NULL);
 	/* A clean end leaves one file. */
 	assert_int_equal(size_of(wal_path), -1);
 }
 
 static void test_failed_statement(void **state)
 {
-	struct store *s = reopen(NULL);
+	struct statedb *s = reopen(NULL);
 	int changed = 7;
 
 	(void)state;
 	assert_int_equal(put(s, "a", 1, NULL), 0);
-	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(statedb_begin(s), 0);
 	assert_int_equal(put_row(s, "b", 2), 0);
 	assert_int_equal(put_row(s, "a", 3), -EEXIST);
 	/* What follows on a failure must not make a success of it. */
 	assert_int_equal(put_row(s, "c", 4), 0);
-	assert_int_equal(store_commit(s, NULL), -EEXIST);
-	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(statedb_commit(s, NULL), -EEXIST);
+	assert_int_equal(statedb_begin(s), 0);
 	assert_int_equal(put_row(s, "d", 5), 0);
-	store_rollback(s);
+	statedb_rollback(s);
 	assert_int_equal(count(s), 1);
-	assert_int_equal(store_begin(s), 0);
-	assert_int_equal(store_run(s, "UPDATE t SET n = 9", NULL, &changed), 0);
+	assert_int_equal(statedb_begin(s), 0);
+	assert_int_equal(statedb_run(s, "UPDATE t SET n = 9", NULL, &changed), 0);
 	assert_int_equal(changed, 1);
-	assert_int_equal(store_commit(s, NULL), 0);
+	assert_int_equal(statedb_commit(s, NULL), 0);
 	assert_int_equal(get(s, "a"), 9);
-	assert_int_equal(store_error(s), 0);
-	store_close(s);
+	assert_int_equal(statedb_error(s), 0);
+	statedb_close(s);
 }
 
 /* In a child: commits rows up to n, begins one more, and dies. */
 static void die_after(int64_t n)
 {
-	struct store *s = NULL;
+	struct statedb *s = NULL;
 	char k[32];
 
-	if (store_open(dir, &s) || define(s))
+	if (statedb_open(dir, &s) || define(s))
 		_exit(1);
 	for (int64_t i = count(s); i < n; i++) {
 		snprintf(k, sizeof(k), "row %lld", (long long)i);
 		if (put(s, k, i, NULL))
 			_exit(2);
 	}
-	if (store_begin(s) || put_row(s, "not yet", 1))
+	if (statedb_begin(s) || put_row(s, "not yet", 1))
 		_exit(3);
 	raise(SIGKILL);
 }
 
 static void test_kill(void **state)
 {
-	struct store *s;
+	struct statedb *s;
 	int status = 0;
 	pid_t pid;
 
@@ -216,16 +216,16 @@ static void test_kill(void **state)
 		if (n % 2)
 			continue;
 		s = reopen(NULL);
-		assert_true(store_is_intact(s));
+		assert_true(statedb_is_intact(s));
 		assert_int_equal(count(s), n);
 		assert_int_equal(get(s, "not yet"), -1);
-		store_close(s);
+		statedb_close(s);
 	}
 }
 
 static void test_second_process(void **state)
 {
-	struct store *s = reopen(NULL), *other = NULL;
+	struct statedb *s = reopen(NULL), *other = NULL;
 	int status = 0;
 	pid_t pid;
 
@@ -234,11 +234,11 @@ static void test_second_process(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid)
-		_exit(store_open(dir, &other) == -EBUSY ? 0 : 1);
+		_exit(statedb_open(dir, &other) == -EBUSY ? 0 : 1);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	assert_int_equal(put(s, "b", 2, NULL), 0);
-	store_close(s);
+	statedb_close(s);
 }
 
 /* The store's own descriptor of the WAL: it was opened after SQLite's. */
@@ -264,26 +264,26 @@ static int find_wal(void)
 
 static void test_failed_sync(void **state)
 {
-	struct store *s = reopen(NULL);
+	struct statedb *s = reopen(NULL);
 	uint64_t before = 0, after = 0;
 	int fd = find_wal(), saved, ends[2];
 
 	(void)state;
 	assert_int_equal(put(s, "a", 1, &before), 0);
-	assert_int_equal(store_sync(s, before), 0);
+	assert_int_equal(statedb_sync(s, before), 0);
 	assert_int_equal(put(s, "b", 2, &after), 0);
 	/* A pipe can't be synced. */
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	saved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	assert_int_equal(dup2(ends[0], fd), fd);
-	assert_int_equal(store_sync(s, after), -EIO);
+	assert_int_equal(statedb_sync(s, after), -EIO);
 	assert_int_equal(dup2(saved, fd), fd);
 	/* Not believed again, though it would succeed. */
-	assert_int_equal(store_sync(s, after), -EIO);
-	assert_int_equal(store_sync(s, before), 0);
-	assert_int_equal(store_error(s), -EIO);
+	assert_int_equal(statedb_sync(s, after), -EIO);
+	assert_int_equal(statedb_sync(s, before), 0);
+	assert_int_equal(statedb_error(s), -EIO);
 	assert_int_equal(put(s, "c", 3, NULL), -EIO);
-	assert_int_equal(store_idle(s), -EIO);
+	assert_int_equal(statedb_idle(s), -EIO);
 	assert_int_equal(get(s, "b"), 2);
 	close(saved);
 	close(ends[0]);
@@ -292,8 +292,8 @@ static void test_failed_sync(void **state)
 	assert_int_equal(get(s, "a"), 1);
 	assert_int_equal(get(s, "c"), -1);
 	assert_int_equal(put(s, "c", 3, &after), 0);
-	assert_int_equal(store_sync(s, after), 0);
-	store_close(s);
+	assert_int_equal(statedb_sync(s, after), 0);
+	statedb_close(s);
 }
 
 /* Fills the rest of the file system. Returns the descriptor of what fills it. */
@@ -308,7 +308,7 @@ static int fill_disk(const char *name)
 }
 
 /* Commits until one is refused; returns what it got, and how many there are. */
-static int put_until_refused(struct store *s, int64_t from, int64_t *ret_count)
+static int put_until_refused(struct statedb *s, int64_t from, int64_t *ret_count)
 {
 	char k[2000];
 	int rc = 0;
@@ -333,7 +333,7 @@ static int put_until_refused(struct store *s, int64_t from, int64_t *ret_count)
 /* In a child with a small tmpfs of its own. */
 static void run_on_small_disk(void)
 {
-	struct store *s = NULL;
+	struct statedb *s = NULL;
 	char name[96];
 	int64_t rows = 0, more = 0;
 	int fd;
@@ -341,23 +341,23 @@ static void run_on_small_disk(void)
 	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
 		_exit(77);
-	CHECK(!store_open(dir, &s) && !define(s));
+	CHECK(!statedb_open(dir, &s) && !define(s));
 	CHECK(put_until_refused(s, 0, &rows) == -ENOSPC && rows > 10);
-	CHECK(count(s) == rows && !store_error(s));
-	store_close(s);
+	CHECK(count(s) == rows && !statedb_error(s));
+	statedb_close(s);
 	/* And when somebody else has filled it. */
-	CHECK(!store_open(dir, &s) && store_is_intact(s) && count(s) == rows);
+	CHECK(!statedb_open(dir, &s) && statedb_is_intact(s) && count(s) == rows);
 	snprintf(name, sizeof(name), "%s/fill", dir);
 	fd = fill_disk(name);
 	CHECK(fd >= 0);
 	CHECK(put_until_refused(s, 1000, &more) == -ENOSPC);
 	rows += more;
-	CHECK(count(s) == rows && !store_error(s));
+	CHECK(count(s) == rows && !statedb_error(s));
 	CHECK(!ftruncate(fd, 0));
-	CHECK(!put(s, "one more", 1, NULL) && !store_sync(s, store_seq(s)));
-	store_close(s);
-	CHECK(!store_open(dir, &s) && store_is_intact(s) && count(s) == rows + 1);
-	store_close(s);
+	CHECK(!put(s, "one more", 1, NULL) && !statedb_sync(s, statedb_seq(s)));
+	statedb_close(s);
+	CHECK(!statedb_open(dir, &s) && statedb_is_intact(s) && count(s) == rows + 1);
+	statedb_close(s);
 	_exit(0);
 }
 
@@ -398,7 +398,7 @@ static unsigned count_damaged(void)
 #define ROUNDS 200
 
 struct worker {
-	struct store *s;
+	struct statedb *s;
 	unsigned number;
 	atomic_uint *bad;
 };
@@ -413,9 +413,9 @@ static void *work(void *arg)
 		snprintf(k, sizeof(k), "%u %u", w->number, i);
 		if (put(w->s, k, i, &seq) || seq <= last)
 			atomic_fetch_add(w->bad, 1);
-		if (i % 10 == 0 && store_sync(w->s, seq))
+		if (i % 10 == 0 && statedb_sync(w->s, seq))
 			atomic_fetch_add(w->bad, 1);
-		if (i % 50 == 0 && store_idle(w->s))
+		if (i % 50 == 0 && statedb_idle(w->s))
 			atomic_fetch_add(w->bad, 1);
 		last = seq;
 	}
@@ -424,8 +424,8 @@ static void *work(void *arg)
 
 static void test_threads(void **state)
 {
-	struct store *s = reopen(NULL);
-	uint64_t begin = store_seq(s);
+	struct statedb *s = reopen(NULL);
+	uint64_t begin = statedb_seq(s);
 	struct worker w[WORKERS];
 	pthread_t t[WORKERS];
 	atomic_uint bad = 0;
@@ -438,43 +438,43 @@ static void test_threads(void **state)
 	for (unsigned i = 0; i < WORKERS; i++)
 		pthread_join(t[i], NULL);
 	assert_int_equal(atomic_load(&bad), 0);
-	assert_true(store_seq(s) >= begin + WORKERS * ROUNDS);
+	assert_true(statedb_seq(s) >= begin + WORKERS * ROUNDS);
 	assert_int_equal(count(s), WORKERS * ROUNDS);
 	s = reopen(s);
 	assert_int_equal(count(s), WORKERS * ROUNDS);
-	store_close(s);
+	statedb_close(s);
 }
 
 static void test_checkpoint(void **state)
 {
-	struct store *s = reopen(NULL);
+	struct statedb *s = reopen(NULL);
 	uint64_t seq = 0;
 	char k[2000];
 	off_t wal;
 
 	(void)state;
 	memset(k, 'k', sizeof(k));
-	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(statedb_begin(s), 0);
 	for (int64_t i = 0; i < 2000; i++) {
 		snprintf(k + sizeof(k) - 24, 24, "%08lld", (long long)i);
 		assert_int_equal(put_row(s, k, i), 0);
 	}
-	assert_int_equal(store_commit(s, &seq), 0);
+	assert_int_equal(statedb_commit(s, &seq), 0);
 	wal = size_of(wal_path);
 	assert_true(wal >= 4 << 20);
-	assert_int_equal(store_idle(s), 0);
+	assert_int_equal(statedb_idle(s), 0);
 	/* Its length stays, for syncs that write no new size; its content is in the database. */
 	assert_int_equal(size_of(wal_path), wal);
 	assert_true(size_of(path) >= 4 << 20);
-	assert_true(store_seq(s) > seq);
-	assert_int_equal(store_sync(s, seq), 0);
+	assert_true(statedb_seq(s) > seq);
+	assert_int_equal(statedb_sync(s, seq), 0);
 	assert_int_equal(put(s, "behind", 1, &seq), 0);
-	assert_int_equal(store_sync(s, seq), 0);
-	assert_int_equal(store_idle(s), 0);
+	assert_int_equal(statedb_sync(s, seq), 0);
+	assert_int_equal(statedb_idle(s), 0);
 	assert_int_equal(count(s), 2001);
 	s = reopen(s);
 	assert_int_equal(count(s), 2001);
-	store_close(s);
+	statedb_close(s);
 }
 
 /* Overwrites len bytes at off. */
@@ -491,30 +491,30 @@ static void scribble(const char *name, off_t off, size_t len)
 /* Opens it, sees a new database, and the damaged one beside it. */
 static void check_set_aside(const char *uuid, unsigned files)
 {
-	struct store *s = reopen(NULL);
+	struct statedb *s = reopen(NULL);
 
-	assert_false(store_is_intact(s));
-	assert_string_not_equal(store_uuid(s), uuid);
+	assert_false(statedb_is_intact(s));
+	assert_string_not_equal(statedb_uuid(s), uuid);
 	assert_int_equal(count(s), 0);
 	assert_int_equal(count_damaged(), files);
 	assert_int_equal(put(s, "new", 1, NULL), 0);
 	s = reopen(s);
-	assert_true(store_is_intact(s));
+	assert_true(statedb_is_intact(s));
 	assert_int_equal(get(s, "new"), 1);
-	store_close(s);
+	statedb_close(s);
 }
 
 static void make_old(char uuid[64])
 {
-	struct store *s = reopen(NULL);
+	struct statedb *s = reopen(NULL);
 	char k[32];
 
-	snprintf(uuid, 64, "%s", store_uuid(s));
+	snprintf(uuid, 64, "%s", statedb_uuid(s));
 	for (int64_t i = 0; i < 1000; i++) {
 		snprintf(k, sizeof(k), "%lld", (long long)i);
 		assert_int_equal(put(s, k, i, NULL), 0);
 	}
-	store_close(s);
+	statedb_close(s);
 }
 
 static void test_damage(void **state)
@@ -551,25 +551,25 @@ static void test_damage(void **state)
 
 static void test_refused(void **state)
 {
-	struct store *s = reopen(NULL), *none = NULL;
+	struct statedb *s = reopen(NULL), *none = NULL;
 
 	(void)state;
-	assert_int_equal(store_define(s, "UPDATE meta SET value = 99 WHERE key = 'format'"), 0);
-	store_close(s);
-	assert_int_equal(store_open(dir, &none), -EPROTONOSUPPORT);
+	assert_int_equal(statedb_define(s, "UPDATE meta SET value = 99 WHERE key = 'format'"), 0);
+	statedb_close(s);
+	assert_int_equal(statedb_open(dir, &none), -EPROTONOSUPPORT);
 	assert_int_equal(count_damaged(), 0);
 	assert_int_equal(unlink(path), 0);
 	unlink(wal_path);
 	assert_int_equal(symlink("/dev/null", path), 0);
-	assert_int_equal(store_open(dir, &none), -EBADMSG);
+	assert_int_equal(statedb_open(dir, &none), -EBADMSG);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(store_open(dir, &none), -EBADMSG);
+	assert_int_equal(statedb_open(dir, &none), -EBADMSG);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(mkdir(path, 0700), 0);
-	assert_int_equal(store_open(dir, &none), -EBADMSG);
+	assert_int_equal(statedb_open(dir, &none), -EBADMSG);
 	assert_int_equal(rmdir(path), 0);
-	assert_int_equal(store_open("/nowhere/at all", &none), -ENOENT);
+	assert_int_equal(statedb_open("/nowhere/at all", &none), -ENOENT);
 	assert_int_equal(count_damaged(), 0);
 }
 

@@ -1,0 +1,253 @@
+/* Directories as rows: (id, parent, name), purposes below 0. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/state/attrs_impl.h"
+#include "net/base/log.h"
+
+/* ---- paths ---- */
+
+/* A copy of path to take apart; -EINVAL: an empty component. */
+static int copy_path(const char *path, char **ret)
+{
+	size_t len = strlen(path);
+
+	if (len >= ATTRS_PATH_MAX)
+		return -ENAMETOOLONG;
+	if (!len || path[0] == '/' || path[len - 1] == '/' || strstr(path, "//"))
+		return -EINVAL;
+	*ret = strdup(path);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int take_id(void *arg, const struct statedb_row *row)
+{
+	*(int64_t *)arg = statedb_row_int(row, 0);
+	return 0;
+}
+
+/* *ret_id: the row of name in parent, made with make; 0: there is none. */
+static int step(struct statedb *s, int64_t parent, const char *name, bool make, int64_t *ret_id)
+{
+	static const char find[] = "SELECT id FROM dir WHERE parent = ?1 AND name = ?2";
+	static const char add[] = "INSERT INTO dir (parent, name, kept) VALUES (?1, ?2, 0)";
+	const struct statedb_value args[] = { statedb_int(parent),
+					      statedb_text(name),
+					      { STATEDB_END } };
+	int rc;
+
+	*ret_id = 0;
+	rc = statedb_each(s, find, args, take_id, ret_id);
+	if (rc || *ret_id || !make)
+		return rc;
+	rc = statedb_run(s, add, args, NULL);
+	return rc ? rc : statedb_each(s, find, args, take_id, ret_id);
+}
+
+/* The row of purpose/path; *ret_id is 0 where there is none. path is taken apart. */
+static int walk(struct statedb *s, const char *purpose, char *path, bool make, int64_t *ret_id)
+{
+	int rc = step(s, 0, purpose, make, ret_id);
+	char *slash;
+
+	while (!rc && *ret_id && path) {
+		slash = strchr(path, '/');
+		if (slash)
+			*slash++ = '\0';
+		rc = step(s, *ret_id, path, make, ret_id);
+		path = slash;
+	}
+	return rc;
+}
+
+/* The same in a new transaction, which is over on error. */
+static int begin_at(struct statedb *s, const char *purpose, const char *path, bool make,
+		    int64_t *ret_id)
+{
+	char *copy = NULL;
+	int rc = copy_path(path, &copy);
+
+	if (!rc)
+		rc = statedb_begin(s);
+	if (!rc) {
+		rc = walk(s, purpose, copy, make, ret_id);
+		if (rc)
+			statedb_rollback(s);
+	}
+	free(copy);
+	return rc;
+}
+
+/* ---- changes ---- */
+
+int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
+		  const struct attr_set *set)
+{
+	static const char sql[] =
+		"UPDATE dir SET kept = 1, mode = ?2, uid = ?3, gid = ?4, has_mtime = ?5,"
+		" mtime_s = ?6, mtime_ns = ?7 WHERE id = ?1";
+	struct statedb *s = attrs_store(a);
+	struct attr_set clean = *set;
+	int64_t id = 0;
+	int rc = begin_at(s, purpose, path, true, &id);
+
+	if (rc)
+		return rc;
+	attrs_clean(&clean);
+	statedb_run(s, sql,
+		    STATEDB_ARGS(statedb_int(id), statedb_int(clean.mode), statedb_int(clean.uid),
+				 statedb_int(clean.gid), statedb_int(clean.has_mtime),
+				 statedb_int(clean.mtime_s), statedb_int(clean.mtime_ns)),
+		    NULL);
+	return statedb_commit(s, NULL);
+}
+
+/* Removes the row, and those above it, while they are not kept and hold nothing. */
+static int prune(struct statedb *s, int64_t id)
+{
+	static const char up[] = "SELECT parent FROM dir WHERE id = ?1";
+	static const char drop[] = "DELETE FROM dir WHERE id = ?1 AND NOT kept AND NOT EXISTS"
+				   " (SELECT 1 FROM dir AS d WHERE d.parent = ?1)";
+	int changed = 1, rc = 0;
+
+	while (!rc && id && changed) {
+		int64_t parent = 0;
+
+		rc = statedb_each(s, up, STATEDB_ARGS(statedb_int(id)), take_id, &parent);
+		if (!rc)
+			rc = statedb_run(s, drop, STATEDB_ARGS(statedb_int(id)), &changed);
+		id = parent;
+	}
+	return rc;
+}
+
+int attrs_dir_forget(struct attrs *a, const char *purpose, const char *path)
+{
+	struct statedb *s = attrs_store(a);
+	int64_t id = 0;
+	int rc = begin_at(s, purpose, path, false, &id);
+
+	if (rc)
+		return rc;
+	if (!id) {
+		statedb_rollback(s);
+		return 0;
+	}
+	statedb_run(s, "UPDATE dir SET kept = 0 WHERE id = ?1", STATEDB_ARGS(statedb_int(id)),
+		    NULL);
+	rc = prune(s, id);
+	if (rc) {
+		statedb_rollback(s);
+		return rc;
+	}
+	return statedb_commit(s, NULL);
+}
+
+/* In the transaction: the row gets another parent and name. */
+static int move_row(struct statedb *s, int64_t id, const char *purpose, char *to)
+{
+	static const char up[] = "SELECT parent FROM dir WHERE id = ?1";
+	char *name = strrchr(to, '/');
+	int64_t former = 0, parent = 0;
+	int rc = statedb_each(s, up, STATEDB_ARGS(statedb_int(id)), take_id, &former);
+
+	if (name)
+		*name++ = '\0';
+	if (!rc)
+		rc = walk(s, purpose, name ? to : NULL, true, &parent);
+	if (!rc)
+		rc = statedb_run(s, "UPDATE dir SET parent = ?2, name = ?3 WHERE id = ?1",
+				 STATEDB_ARGS(statedb_int(id), statedb_int(parent),
+					      statedb_text(name ? name : to)),
+				 NULL);
+	return rc ? rc : prune(s, former);
+}
+
+int attrs_dir_move(struct attrs *a, const char *purpose, const char *path, const char *to_purpose,
+		   const char *to_path)
+{
+	struct statedb *s = attrs_store(a);
+	int64_t id = 0;
+	char *to = NULL;
+	int rc = copy_path(to_path, &to);
+
+	if (!rc)
+		rc = begin_at(s, purpose, path, false, &id);
+	if (rc) {
+		free(to);
+		return rc;
+	}
+	if (id)
+		rc = move_row(s, id, to_purpose, to);
+	free(to);
+	if (rc || !id) {
+		statedb_rollback(s);
+		return rc;
+	}
+	return statedb_commit(s, NULL);
+}
+
+/* ---- listing them ---- */
+
+struct found {
+	char *purpose, *path;
+	struct attr_set set;
+};
+
+struct found_list {
+	struct found *v;
+	size_t count, capacity;
+};
+
+static int add_found(void *arg, const struct statedb_row *row)
+{
+	struct found_list *l = arg;
+	struct found *f = l->v;
+
+	if (l->count == l->capacity) {
+		l->capacity = l->capacity ? l->capacity * 2 : 64;
+		f = realloc(l->v, l->capacity * sizeof(*f));
+		if (!f)
+			return -ENOMEM;
+		l->v = f;
+	}
+	f += l->count;
+	f->purpose = strdup(statedb_row_text(row, 0));
+	f->path = strdup(statedb_row_text(row, 1));
+	attrs_from_row(row, 2, &f->set);
+	l->count++;
+	return f->purpose && f->path ? 0 : -ENOMEM;
+}
+
+void attrs_dir_each(struct attrs *a,
+		    void (*fn)(void *arg, const char *purpose, const char *path,
+			       const struct attr_set *set),
+		    void *arg)
+{
+	static const char sql[] =
+		"WITH RECURSIVE tree (id, purpose, path) AS ("
+		" SELECT d.id, p.name, d.name FROM dir AS p JOIN dir AS d ON d.parent = p.id"
+		" WHERE p.parent = 0"
+		" UNION ALL SELECT d.id, tree.purpose, tree.path || '/' || d.name"
+		" FROM tree JOIN dir AS d ON d.parent = tree.id)"
+		" SELECT purpose, path, mode, uid, gid, has_mtime, mtime_s, mtime_ns"
+		" FROM tree JOIN dir USING (id) WHERE kept ORDER BY purpose, path";
+	struct statedb *s = attrs_store(a);
+	struct found_list l = { 0 };
+	int rc;
+
+	statedb_lock(s);
+	rc = statedb_each(s, sql, NULL, add_found, &l);
+	statedb_unlock(s);
+	if (rc)
+		log_warn("the empty directories can't be read: %s; they are not shown",
+			 strerror(-rc));
+	for (size_t i = 0; i < l.count; i++) {
+		if (!rc)
+			fn(arg, l.v[i].purpose, l.v[i].path, &l.v[i].set);
+		free(l.v[i].purpose);
+		free(l.v[i].path);
+	}
+	free(l.v);
+}
