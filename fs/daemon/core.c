@@ -137,8 +137,10 @@ static int start_store(struct core *c)
 	char *former = below_state_dir(c, "meta");
 	int r = statedb_open(c->opts->state_dir, &c->statedb);
 
-	if (!r)
+	if (!r) {
+		statedb_grow(c->statedb);
 		r = attrs_open(c->statedb, &c->attrs);
+	}
 	if (r == -EBUSY)
 		log_error("%s/state.db is in use by another program; close that one",
 			  c->opts->state_dir);
@@ -166,8 +168,11 @@ static int start_storage(struct core *c)
 	if (!r)
 		r = start_store(c);
 	sc.pool = c->md5;
+	sc.db = c->statedb;
 	if (!r && (r = staging_open(&sc, &c->staging)) != 0)
 		fail(staging, r);
+	if (!r)
+		staging_set_worker(c->staging, c->disk);
 	if (!r && (r = cache_open(cache, o->cache_size, &c->cache)) != 0)
 		fail(cache, r);
 	if (!r)
@@ -352,6 +357,8 @@ void core_free(struct core *c)
 {
 	if (c->cache)
 		cache_set_worker(c->cache, NULL);
+	if (c->staging)
+		staging_set_worker(c->staging, NULL);
 	pool_free(c->disk);
 	vfs_free(c->vfs);
 	fetcher_free(c->fetcher);

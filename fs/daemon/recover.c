@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
 #include "fs/stage/area.h"
 #include "fs/vfs/vfs.h"
 #include "net/base/log.h"
@@ -34,6 +34,9 @@ static int one(void *arg, const char *id)
 	err = staged_open(rc->sg, id, &r, &st);
 	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
 		return err;
+	/* Its File exists, and its bytes are in the cache: nothing is left to do. */
+	if (err == -ENOENT)
+		return 0;
 	if (err) {
 		set_aside(rc, id, err);
 		return 0;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "fs/publish/publish_impl.h"
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
@@ -75,7 +75,7 @@ static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
 }
 
 /* Under record_lock. */
-static int save_record(struct publish *p, bool durable)
+static int save_record(struct publish *p)
 {
 	struct record r; /* borrows all its strings */
 	int err;
@@ -112,7 +112,7 @@ static int save_record(struct publish *p, bool durable)
 	r.gid = p->now.gid;
 	r.created_s = clock_wall_s();
 	r.parts = parts_now(p, &r.part_count);
-	err = r.parts ? staged_save_record(p->staged, &r, durable) : -ENOMEM;
+	err = r.parts ? staged_save_record(p->staged, &r, false) : -ENOMEM;
 	free(r.parts);
 	if (err && err != -ESTALE)
 		log_warn("%s/%s: its record could not be written: %s", p->now.purpose, p->now.path,
@@ -130,8 +130,11 @@ int publish_save_record(struct publish *p, bool durable)
 		return 0;
 	/* What it says was decided before: it must not replace one that says that writing began. */
 	pthread_mutex_lock(&p->record_lock);
-	err = save_record(p, durable);
+	err = save_record(p);
 	pthread_mutex_unlock(&p->record_lock);
+	/* Outside the lock: the disk takes its time. */
+	if (!err && durable)
+		err = staged_sync_record(p->staged);
 	return err;
 }
 
@@ -174,12 +177,14 @@ void publish_save_writing(struct publish *p)
 	r.created_s = clock_wall_s();
 	pthread_mutex_lock(&p->record_lock);
 	if (!err)
-		err = staged_save_record(p->staged, &r, true);
+		err = staged_save_record(p->staged, &r, false);
 	/* A full disk, perhaps. The former one would say of other bytes that they are a File, and
 	 * the next mount would show them as its content. */
 	if (err && err != -ESTALE)
 		staged_drop_record(p->staged);
 	pthread_mutex_unlock(&p->record_lock);
+	if (!err)
+		err = staged_sync_record(p->staged);
 	if (err && err != -ESTALE)
 		log_warn("%s/%s: its record could not be written: %s", in.purpose ? in.purpose : "",
 			 in.path ? in.path : "", strerror(-err));

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include <unistd.h>
 
 #include "fs/stage/stage_impl.h"
+#include "fs/state/files.h"
+#include "fs/state/store.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
@@ -104,28 +107,105 @@ static int list_ids(const struct staging *sg, const char *ending, struct id_list
 	return 0;
 }
 
-/* Records that were being written when the daemon died: their former versions stand. */
-static int sweep_temporaries(struct staging *sg)
+/* ---- data that is to be unlinked ---- */
+
+struct doomed {
+	struct doomed *next;
+	char id[STAGED_ID_LEN + 1];
+};
+
+static int unlink_data(const struct staging *sg, const char *id)
 {
 	char name[STAGED_NAME_SIZE];
-	struct id_list l;
-	size_t i;
+
+	staging_name(name, id, STAGED_DATA);
+	return unlinkat(sg->dirfd, name, 0) && errno != ENOENT ? -errno : 0;
+}
+
+/* Those that can't be unlinked stay noted, for the next open. */
+static void unlink_list(struct staging *sg, struct doomed *list)
+{
+	struct doomed *next;
 	int rc;
 
-	rc = list_ids(sg, STAGED_RECORD ".tmp", &l);
-	if (rc)
-		return rc;
-	for (i = 0; i < l.n; i++) {
-		staging_name(name, l.v[i], STAGED_RECORD ".tmp");
-		if (unlinkat(sg->dirfd, name, 0) && errno != ENOENT)
-			rc = -errno;
+	/* A power cut must not bring back a row whose data is gone. */
+	rc = statedb_sync(sg->db, statedb_seq(sg->db));
+	if (!rc)
+		rc = statedb_begin(sg->db);
+	for (; list; list = next) {
+		next = list->next;
+		if (!rc && unlink_data(sg, list->id) == 0)
+			files_forgive(sg->db, list->id);
+		free(list);
 	}
-	free(l.v);
-	return rc;
+	if (!rc)
+		statedb_commit(sg->db, NULL);
+}
+
+static struct doomed *take_doomed(struct staging *sg)
+{
+	struct doomed *list;
+
+	pthread_mutex_lock(&sg->lock);
+	list = sg->doomed;
+	sg->doomed = NULL;
+	pthread_mutex_unlock(&sg->lock);
+	return list;
+}
+
+static bool unlink_some(struct hash_job *job)
+{
+	struct staging *sg = (struct staging *)((char *)job - offsetof(struct staging, unlinking));
+	struct doomed *list = take_doomed(sg);
+
+	if (list)
+		unlink_list(sg, list);
+	return false;
+}
+
+void staging_doom(struct staging *sg, const char *id)
+{
+	struct doomed *d = malloc(sizeof(*d));
+	bool queued;
+
+	/* Without memory the next open unlinks it. */
+	if (!d)
+		return;
+	snprintf(d->id, sizeof(d->id), "%s", id);
+	d->next = NULL;
+	pthread_mutex_lock(&sg->lock);
+	queued = sg->disk != NULL;
+	if (queued) {
+		d->next = sg->doomed;
+		sg->doomed = d;
+		pool_queue(sg->disk, &sg->unlinking);
+	}
+	pthread_mutex_unlock(&sg->lock);
+	if (!queued)
+		unlink_list(sg, d);
+}
+
+void staging_set_worker(struct staging *sg, struct pool *disk)
+{
+	pthread_mutex_lock(&sg->lock);
+	sg->disk = disk;
+	pthread_mutex_unlock(&sg->lock);
+}
+
+/* ---- what a dead daemon left ---- */
+
+static int sweep_doomed(void *arg, const char *id)
+{
+	struct staging *sg = arg;
+
+	if (!staging_id_valid(id))
+		return 0;
+	staging_doom(sg, id);
+	return 0;
 }
 
 /*
- * Data without a record: the daemon died before the first record was saved.
+ * Data without a row: the daemon died before the first one was committed.
  * Nobody can tell what it was to become, so it is set aside, or removed if
  * there is nothing in it.
  */
@@ -134,14 +214,11 @@ static int sweep_orphan(struct staging *sg, const char *id)
 	char name[STAGED_NAME_SIZE];
 	struct stat sb;
 
-	staging_name(name, id, STAGED_RECORD);
-	if (!fstatat(sg->dirfd, name, &sb, AT_SYMLINK_NOFOLLOW))
+	if (files_has(sg->db, id))
 		return 0;
-	if (errno != ENOENT)
-		return -errno;
 	staging_name(name, id, STAGED_DATA);
 	if (fstatat(sg->dirfd, name, &sb, AT_SYMLINK_NOFOLLOW))
-		return -errno;
+		return errno == ENOENT ? 0 : -errno;
 	if (sb.st_size) {
 		log_error("staging/%s: no record says what it is; set aside in staging/damaged",
 			  id);
@@ -150,15 +227,36 @@ static int sweep_orphan(struct staging *sg, const char *id)
 	return unlinkat(sg->dirfd, name, 0) ? -errno : 0;
 }
 
+/* Its data would be taken for orphans. */
+static int refuse_former(struct staging *sg)
+{
+	struct id_list l = { NULL, 0, 0 };
+	int rc = list_ids(sg, ".rec", &l);
+
+	free(l.v);
+	if (rc || !l.n)
+		return rc;
+	log_error("staging/ holds %zu file(s) of an earlier version of uploadfs, which are not "
+		  "published; publish or discard them with that version (uploadfs recover), or "
+		  "choose another state_dir",
+		  l.n);
+	return -EPROTONOSUPPORT;
+}
+
 static int sweep(struct staging *sg)
 {
-	struct id_list l;
+	struct id_list l = { NULL, 0, 0 };
 	size_t i;
 	int rc;
 
-	rc = sweep_temporaries(sg);
-	if (!rc)
-		rc = list_ids(sg, STAGED_DATA, &l);
+	rc = refuse_former(sg);
+	if (rc)
+		return rc;
+	rc = files_each(sg->db, FILES_DOOMED, sweep_doomed, sg);
+	/* Rows that were lost with a damaged database must not cost their data its place. */
+	if (rc || !statedb_is_intact(sg->db))
+		return rc;
+	rc = list_ids(sg, STAGED_DATA, &l);
 	if (rc)
 		return rc;
 	for (i = 0; i < l.n && !rc; i++)
@@ -190,7 +288,7 @@ int staging_open(const struct staging_config *cfg, struct staging **ret)
 	struct staging *sg;
 	int rc;
 
-	if (!cfg->part_size || !cfg->pool)
+	if (!cfg->part_size || !cfg->pool || !cfg->db)
 		return -EINVAL;
 	sg = calloc(1, sizeof(*sg));
 	if (!sg)
@@ -204,8 +302,12 @@ int staging_open(const struct staging_config *cfg, struct staging **ret)
 	sg->size_max = cfg->size_max;
 	sg->reserve = cfg->reserve;
 	sg->pool = cfg->pool;
+	sg->db = cfg->db;
+	sg->unlinking.run = unlink_some;
 	pthread_mutex_init(&sg->lock, NULL);
-	rc = sweep(sg);
+	rc = files_define(sg->db);
+	if (!rc)
+		rc = sweep(sg);
 	if (rc) {
 		staging_close(sg);
 		return rc;
@@ -218,6 +320,7 @@ void staging_close(struct staging *sg)
 {
 	if (!sg)
 		return;
+	unlink_some(&sg->unlinking);
 	close(sg->dirfd);
 	pthread_mutex_destroy(&sg->lock);
 	free(sg);
@@ -305,49 +408,38 @@ void staging_count(struct staging *sg, int files)
 
 int staging_scan(struct staging *sg, int (*fn)(void *arg, const char *id), void *arg)
 {
-	struct id_list l;
-	size_t i;
-	int rc;
-
-	/* The whole list first: fn moves files about while it is called. */
-	rc = list_ids(sg, STAGED_RECORD, &l);
-	if (rc)
-		return rc;
-	for (i = 0; i < l.n && !rc; i++)
-		rc = fn(arg, l.v[i]);
-	free(l.v);
-	return rc;
+	return files_each(sg->db, FILES_STAGED, fn, arg);
 }
 
-/* 0, also when there is no such file (then *missing is counted up). */
-static int move_aside(int from, int to, const char *id, const char *ending, int *missing)
+/* 0 also when there is none. */
+static int move_data_aside(struct staging *sg, const char *id)
 {
 	char name[STAGED_NAME_SIZE];
+	int to, rc = 0;
 
-	staging_name(name, id, ending);
-	if (!renameat(from, name, to, name))
-		return 0;
-	if (errno != ENOENT)
-		return -errno;
-	(*missing)++;
-	return 0;
-}
-
-int staging_set_aside(struct staging *sg, const char *id)
-{
-	int to, rc, missing = 0;
-
-	if (!staging_id_valid(id))
-		return -EINVAL;
 	if (mkdirat(sg->dirfd, DAMAGED_DIR, 0700) && errno != EEXIST)
 		return -errno;
 	to = openat(sg->dirfd, DAMAGED_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (to < 0)
 		return -errno;
-	/* The record last: while it stands, the next scan finds what was not moved yet. */
-	rc = move_aside(sg->dirfd, to, id, STAGED_DATA, &missing);
-	if (!rc)
-		rc = move_aside(sg->dirfd, to, id, STAGED_RECORD, &missing);
+	staging_name(name, id, STAGED_DATA);
+	if (renameat(sg->dirfd, name, to, name) && errno != ENOENT)
+		rc = -errno;
 	close(to);
-	return !rc && missing == 2 ? -ENOENT : rc;
+	return rc;
+}
+
+int staging_set_aside(struct staging *sg, const char *id)
+{
+	int rc;
+
+	if (!staging_id_valid(id))
+		return -EINVAL;
+	rc = move_data_aside(sg, id);
+	if (!rc)
+		rc = statedb_begin(sg->db);
+	if (rc)
+		return rc;
+	files_set_aside(sg->db, id);
+	return statedb_commit(sg->db, NULL);
 }

@@ -2,7 +2,7 @@
  * staging: staged files, the local bytes of what is written to the mount.
  *
  * struct staging is the area on disk (STATE_DIR/staging, 0700); struct staged
- * is one staged file: ID.data (0600) and its record ID.rec. A staged file knows
+ * is one staged file: ID.data (0600) and its row in the store. A staged file knows
  * its size, which bytes were written, how far they are contiguous from 0, a
  * version for each part, and its MD5 as far as hashed (pool.h does the work).
  * It knows nothing of Uploads: the publication compares part versions to tell
@@ -32,22 +32,30 @@ struct staging;
 struct staged;
 struct pool;
 struct record;
+struct statedb;
 
 struct staging_config {
 	const char *dir;    /* created 0700 when missing */
 	uint64_t part_size; /* bytes that share a version, > 0: layout_block() */
 	uint64_t size_max;  /* bytes all staged files may take together; 0: the disk decides */
 	uint64_t reserve;   /* bytes left free on the disk */
-	struct pool *pool;  /* borrowed; outlives the staging area */
+	struct pool *pool;  /* of MD5; borrowed; outlives the staging area */
+	struct statedb *db; /* borrowed; outlives the staging area */
 };
 
 /*
  * Locks the directory: -EBUSY while another process (or another struct staging)
  * has it. Before anything else it removes what a dead daemon left half done:
- * temporary records, and data without a record, which goes to damaged/ unless
- * it is empty. -EINVAL: no pool or no part size.
+ * data whose row was dropped, and, if the store is intact, data that never had
+ * a row, which goes to damaged/ unless it is empty. -EINVAL: no pool, no part
+ * size or no store. -EPROTONOSUPPORT, after a log line: records of a former version.
  */
 int staging_open(const struct staging_config *cfg, struct staging **ret);
+/*
+ * Data is unlinked by that worker from now on, since a durable commit comes before; NULL, as at
+ * first: by the caller of what removes it. Set it to NULL before the worker ends.
+ */
+void staging_set_worker(struct staging *sg, struct pool *disk);
 void staging_close(struct staging *sg); /* after all staged files are gone; NULL is a no-op */
 uint64_t staging_part_size(const struct staging *sg);
 
@@ -63,19 +71,20 @@ int staged_create(struct staging *sg, struct staged **ret);
 /*
  * Recovery: opens a staged file left by an earlier daemon, by id (from
  * staging_scan()), each id once. All its bytes up to the size on disk count as
- * written. Loads its record into ret_record (the caller releases it). -EBADMSG:
- * damaged record, or less data than the record of a closed file tells (so save
- * a record in state WRITING before a closed file is written anew); -ENOENT:
- * data or record missing. The file is kept at the last unref, unless told
- * otherwise.
+ * written. Loads its row into ret_record (the caller releases it). A row whose
+ * data is missing reads as aborted, without bytes, and supersedes nothing; of a
+ * completed one the row is dropped: -ENOENT. -EBADMSG: a row that makes no
+ * sense, or less data than the row of a closed file tells (so save a row in
+ * state WRITING before a closed file is written anew). The file is kept at the
+ * last unref, unless told otherwise.
  */
 int staged_open(struct staging *sg, const char *id, struct record *ret_record, struct staged **ret);
 /*
- * Calls fn for the id of each record found, in order of the ids; fn may open or
- * set aside that id. Stops at fn's error and returns it.
+ * Calls fn for the id of each row, in order of the ids; fn may open or set
+ * aside that id. Stops at fn's error and returns it.
  */
 int staging_scan(struct staging *sg, int (*fn)(void *arg, const char *id), void *arg);
-/* Moves data and record of id to STATE_DIR/staging/damaged/. 0 or negative errno. */
+/* Moves the data of id to STATE_DIR/staging/damaged/, and marks its row. 0 or negative errno. */
 int staging_set_aside(struct staging *sg, const char *id);
 
 struct staged *staged_ref(struct staged *st);
@@ -191,9 +200,12 @@ void staged_set_mtime(struct staged *st, const struct timespec *mtime);
 
 /* Data to stable storage (fdatasync). 0 or negative errno. */
 int staged_sync(struct staged *st);
-/* The record as it stands, and both names. 0, -ENOENT (there is none) or another negative errno. */
+/* The row as it was saved last, and the name. 0, -ENOENT (no row) or another negative errno. */
 int staged_sync_record(struct staged *st);
-/* Saves the record; see record_save_at(). One at a time. -ESTALE when it has no name any more. */
+/*
+ * Writes the row. durable: returns when it survives a power cut, so hold no
+ * lock; else a kill -9. One at a time. -ESTALE when it has no name any more.
+ */
 int staged_save_record(struct staged *st, const struct record *r, bool durable);
 /* For one that is wrong and can't be replaced: the data alone is set aside at the next open. */
 void staged_drop_record(struct staged *st);
@@ -202,17 +214,17 @@ void staged_drop_record(struct staged *st);
  * What happens to the disk files at the last unref; the last call counts.
  * Default: discard after staged_create(), keep after staged_open().
  */
-void staged_discard(struct staged *st); /* data and record are removed */
+void staged_discard(struct staged *st); /* row, then data are removed */
 void staged_keep(struct staged *st);	/* both stay, for the next mount */
 /*
- * As staged_discard(), but the files go now: for what nobody may find again,
- * should the daemon die. The fd stays good, also for writing. Records saved
- * from now on are -ESTALE.
+ * As staged_discard(), but the row goes now: for what nobody may find again,
+ * should the daemon die. The data is unlinked once that is durable. The fd stays
+ * good, also for writing. Rows saved from now on are -ESTALE.
  */
 void staged_remove(struct staged *st);
 /*
- * Now: renames the data file to path (same file system) and removes the
- * record; the fd stays valid. The bytes are another's from now on: they are no
+ * Now: renames the data file to path (same file system) and drops the
+ * row; the fd stays valid. The bytes are another's from now on: they are no
  * longer counted here, never written again, and the calls above do nothing.
  * 0, -EBUSY while a write is under way, or another negative errno (then nothing
  * changed).

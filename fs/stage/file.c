@@ -8,8 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
 #include "fs/stage/stage_impl.h"
+#include "fs/state/store.h"
 #include "net/base/log.h"
 
 #define CREATE_ATTEMPTS 8
@@ -136,9 +137,39 @@ static int open_data(struct staging *sg, const char *id, const struct record *r,
 	return 0;
 }
 
-int staged_open(struct staging *sg, const char *id, struct record *ret_record, struct staged **ret)
+/*
+ * A row whose data is gone: cut off between two steps, or somebody removed it.
+ * It stands for nothing that could replace a File.
+ */
+static int without_data(struct staging *sg, const char *id, struct record *r, int *ret_fd)
 {
 	char name[STAGED_NAME_SIZE];
+	int rc;
+
+	if (r->state == RECORD_COMPLETED) {
+		/* Its bytes became the cache's. */
+		rc = statedb_begin(sg->db);
+		if (rc)
+			return rc;
+		files_drop(sg->db, id);
+		rc = statedb_commit(sg->db, NULL);
+		return rc ? rc : -ENOENT;
+	}
+	staging_name(name, id, STAGED_DATA);
+	*ret_fd = openat(sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (*ret_fd < 0)
+		return -errno;
+	if (r->state != RECORD_REMOVED)
+		r->state = RECORD_ABORTED;
+	r->size = 0;
+	for (size_t i = 0; i < r->superseded_count; i++)
+		free(r->superseded[i]);
+	r->superseded_count = 0;
+	return 0;
+}
+
+int staged_open(struct staging *sg, const char *id, struct record *ret_record, struct staged **ret)
+{
 	struct staged *st;
 	struct record r;
 	uint64_t size = 0;
@@ -146,11 +177,12 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 
 	if (!staging_id_valid(id))
 		return -EINVAL;
-	staging_name(name, id, STAGED_RECORD);
-	rc = record_load(sg->dirfd, name, &r);
+	rc = files_load(sg->db, id, &r);
 	if (rc)
 		return rc;
 	rc = open_data(sg, id, &r, &fd, &size);
+	if (rc == -ENOENT)
+		rc = without_data(sg, id, &r, &fd);
 	if (rc)
 		goto err_record;
 	st = staged_new(sg, id, fd, STAGED_KEEP);
@@ -159,6 +191,9 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 		close(fd);
 		goto err_record;
 	}
+	st->has_row = true;
+	/* An earlier daemon may have written it without a sync. */
+	atomic_store(&st->saved, statedb_seq(sg->db));
 	rc = extents_add(&st->written, 0, size);
 	if (rc)
 		goto err_staged;
@@ -181,15 +216,28 @@ struct staged *staged_ref(struct staged *st)
 	return st;
 }
 
-static void remove_names(struct staged *st)
+/* The row, then the data. Under record_lock, or at the last unref. */
+static void remove_both(struct staged *st)
 {
 	char name[STAGED_NAME_SIZE];
+	int rc;
 
-	/* Data first: data that no record speaks of would be set aside, not removed. */
-	staging_name(name, st->id, STAGED_DATA);
-	unlinkat(st->sg->dirfd, name, 0);
-	staging_name(name, st->id, STAGED_RECORD);
-	unlinkat(st->sg->dirfd, name, 0);
+	if (!st->has_row) {
+		staging_name(name, st->id, STAGED_DATA);
+		unlinkat(st->sg->dirfd, name, 0);
+		return;
+	}
+	rc = statedb_begin(st->sg->db);
+	if (!rc) {
+		files_doom(st->sg->db, st->id);
+		rc = statedb_commit(st->sg->db, NULL);
+	}
+	/* The next mount finds it again: better than a row without its bytes. */
+	if (rc)
+		log_warn("staging/%s can't be removed: %s", st->id, strerror(-rc));
+	else
+		staging_doom(st->sg, st->id);
+	st->has_row = false;
 }
 
 void staged_unref(struct staged *st)
@@ -198,7 +246,7 @@ void staged_unref(struct staged *st)
 		return;
 	staged_hash_release(st);
 	if (st->fate == STAGED_DISCARD && !st->removed)
-		remove_names(st);
+		remove_both(st);
 	close(st->fd);
 	staging_release(st->sg, st->charged);
 	if (st->fate != STAGED_GIVEN)
@@ -276,18 +324,14 @@ int staged_sync(struct staged *st)
 
 int staged_sync_record(struct staged *st)
 {
-	char name[STAGED_NAME_SIZE];
-	int fd, rc = 0;
+	uint64_t seq = atomic_load(&st->saved);
 
-	staging_name(name, st->id, STAGED_RECORD);
-	pthread_mutex_lock(&st->record_lock);
-	fd = openat(st->sg->dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) || fsync(st->sg->dirfd))
-		rc = -errno;
-	if (fd >= 0)
-		close(fd);
-	pthread_mutex_unlock(&st->record_lock);
-	return rc;
+	if (!seq)
+		return -ENOENT;
+	if (!st->dir_synced && fsync(st->sg->dirfd))
+		return -errno;
+	st->dir_synced = true;
+	return statedb_sync(st->sg->db, seq);
 }
 
 static bool nameless(struct staged *st)
@@ -300,28 +344,77 @@ static bool nameless(struct staged *st)
 	return ret;
 }
 
-int staged_save_record(struct staged *st, const struct record *r, bool durable)
+static int write_row(struct staged *st, const struct record *r)
 {
-	char name[STAGED_NAME_SIZE];
+	struct statedb *db = st->sg->db;
+	uint64_t seq;
 	int rc;
 
-	staging_name(name, st->id, STAGED_RECORD);
+	rc = statedb_begin(db);
+	if (rc)
+		return rc;
+	rc = files_save(db, st->id, r);
+	/* Renames reach the row through the publication. */
+	if (!rc)
+		rc = files_set_place(db, st->id, r->purpose, r->path);
+	if (!rc)
+		rc = files_set_owner(db, st->id, r->mode, r->uid, r->gid);
+	if (rc) {
+		statedb_rollback(db);
+		return rc;
+	}
+	rc = statedb_commit(db, &seq);
+	if (!rc) {
+		st->has_row = true;
+		atomic_store(&st->saved, seq);
+	}
+	return rc;
+}
+
+int staged_save_record(struct staged *st, const struct record *r, bool durable)
+{
+	int rc;
+
 	pthread_mutex_lock(&st->record_lock);
 	/* fate becomes GIVEN under this lock only. */
-	rc = nameless(st) ? -ESTALE : record_save_at(st->sg->dirfd, name, r, durable, &st->place);
+	rc = nameless(st) ? -ESTALE : write_row(st, r);
 	pthread_mutex_unlock(&st->record_lock);
+	return rc || !durable ? rc : staged_sync_record(st);
+}
+
+/* Under record_lock. */
+static int drop_row(struct staged *st)
+{
+	struct statedb *db = st->sg->db;
+	int rc;
+
+	if (!st->has_row)
+		return 0;
+	rc = statedb_begin(db);
+	if (rc)
+		return rc;
+	files_drop(db, st->id);
+	rc = statedb_commit(db, NULL);
+	if (!rc) {
+		st->has_row = false;
+		atomic_store(&st->saved, 0);
+	}
 	return rc;
 }
 
 void staged_drop_record(struct staged *st)
 {
-	char name[STAGED_NAME_SIZE];
+	int rc = 0;
 
-	staging_name(name, st->id, STAGED_RECORD);
 	pthread_mutex_lock(&st->record_lock);
-	if (!nameless(st) && unlinkat(st->sg->dirfd, name, 0) == 0)
-		fsync(st->sg->dirfd);
+	if (!nameless(st))
+		rc = drop_row(st);
 	pthread_mutex_unlock(&st->record_lock);
+	if (!rc)
+		rc = statedb_sync(st->sg->db, statedb_seq(st->sg->db));
+	if (rc)
+		log_error("staging/%s: its record is wrong and can't be dropped: %s", st->id,
+			  strerror(-rc));
 }
 
 static void set_fate(struct staged *st, enum staged_fate fate)
@@ -344,21 +437,25 @@ void staged_keep(struct staged *st)
 
 void staged_remove(struct staged *st)
 {
+	bool now;
+
 	pthread_mutex_lock(&st->record_lock);
 	pthread_mutex_lock(&st->lock);
-	if (st->fate != STAGED_GIVEN && !st->removed) {
+	now = st->fate != STAGED_GIVEN && !st->removed;
+	if (now) {
 		st->fate = STAGED_DISCARD;
 		st->removed = true;
-		remove_names(st);
 	}
 	pthread_mutex_unlock(&st->lock);
+	if (now)
+		remove_both(st);
 	pthread_mutex_unlock(&st->record_lock);
 }
 
 /* Under both locks. */
 static int move_out(struct staged *st, const char *path)
 {
-	char data[STAGED_NAME_SIZE], rec[STAGED_NAME_SIZE];
+	char data[STAGED_NAME_SIZE];
 	int dirfd = st->sg->dirfd, rc;
 
 	if (st->fate == STAGED_GIVEN || st->removed)
@@ -366,13 +463,11 @@ static int move_out(struct staged *st, const char *path)
 	if (st->writers)
 		return -EBUSY;
 	staging_name(data, st->id, STAGED_DATA);
-	staging_name(rec, st->id, STAGED_RECORD);
 	if (renameat(dirfd, data, AT_FDCWD, path))
 		return -errno;
-	if (unlinkat(dirfd, rec, 0) && errno != ENOENT) {
-		rc = -errno;
+	rc = drop_row(st);
+	if (rc)
 		return renameat(AT_FDCWD, path, dirfd, data) ? -errno : rc;
-	}
 	st->fate = STAGED_GIVEN;
 	staging_release(st->sg, st->charged);
 	st->charged = 0;

@@ -9,65 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RECORD_END ".rec"
+#include "fs/state/store.h"
+
 #define DATA_END ".data"
 #define NAME_SIZE 300
-
-struct ids {
-	char **v;
-	size_t count;
-};
-
-static void free_ids(struct ids *ids)
-{
-	for (size_t i = 0; i < ids->count; i++)
-		free(ids->v[i]);
-	free(ids->v);
-}
-
-static int add_id(struct ids *ids, const char *name, size_t len)
-{
-	char **grown = realloc(ids->v, (ids->count + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	ids->v = grown;
-	grown[ids->count] = strndup(name, len);
-	if (!grown[ids->count])
-		return -ENOMEM;
-	ids->count++;
-	return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int read_ids(int dirfd, struct ids *ids)
-{
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-	int r = 0;
-
-	if (!d) {
-		r = -errno;
-		if (fd >= 0)
-			close(fd);
-		return r;
-	}
-	while (!r && (e = readdir(d)) != NULL) {
-		size_t len = strlen(e->d_name), end = strlen(RECORD_END);
-
-		if (len > end && !strcmp(e->d_name + len - end, RECORD_END))
-			r = add_id(ids, e->d_name, len - end);
-	}
-	closedir(d);
-	if (ids->count)
-		qsort(ids->v, ids->count, sizeof(*ids->v), compare);
-	return r;
-}
 
 static int open_below(const char *state_dir, bool set_aside)
 {
@@ -79,49 +24,103 @@ static int open_below(const char *state_dir, bool set_aside)
 	return fd < 0 ? -errno : fd;
 }
 
-static int show(int dirfd, const char *id, bool set_aside,
-		int (*fn)(void *arg, const struct kept *k), void *arg)
+struct scan {
+	const char *state_dir;
+	struct statedb *db;
+	bool set_aside;
+	int (*fn)(void *arg, const struct kept *k);
+	void *arg;
+};
+
+static void look_at_data(const struct scan *s, struct kept *k)
 {
-	struct kept k = { .id = id, .set_aside = set_aside };
+	int dirfd = open_below(s->state_dir, s->set_aside);
 	char name[NAME_SIZE];
 	struct stat st;
+
+	if (dirfd < 0)
+		return;
+	snprintf(name, sizeof(name), "%s" DATA_END, k->id);
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+		k->has_data = true;
+		k->size = (uint64_t)st.st_size;
+	}
+	close(dirfd);
+}
+
+static int show(void *arg, const char *id)
+{
+	const struct scan *s = arg;
+	struct kept k = { .id = id, .set_aside = s->set_aside, .db = s->db };
 	int r;
 
 	record_init(&k.r);
-	snprintf(name, sizeof(name), "%s" RECORD_END, id);
-	k.err = record_load(dirfd, name, &k.r);
-	snprintf(name, sizeof(name), "%s" DATA_END, id);
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
-		k.has_data = true;
-		k.size = (uint64_t)st.st_size;
-	}
-	r = fn(arg, &k);
+	k.err = files_load(s->db, id, &k.r);
+	look_at_data(s, &k);
+	r = s->fn(s->arg, &k);
 	if (!k.err)
 		record_release(&k.r);
 	return r;
 }
 
-static int scan(const char *state_dir, bool set_aside, int (*fn)(void *arg, const struct kept *k),
-		void *arg)
+/* Data in damaged/ that no row tells of. */
+static int show_orphans(struct scan *s)
 {
-	int dirfd = open_below(state_dir, set_aside), r;
-	struct ids ids = { 0 };
+	int fd = open_below(s->state_dir, true), r = 0;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
 
-	if (dirfd < 0)
-		return dirfd == -ENOENT ? 0 : dirfd;
-	r = read_ids(dirfd, &ids);
-	for (size_t i = 0; !r && i < ids.count; i++)
-		r = show(dirfd, ids.v[i], set_aside, fn, arg);
-	free_ids(&ids);
-	close(dirfd);
+	if (!d) {
+		r = fd < 0 ? fd : -errno;
+		if (fd >= 0)
+			close(fd);
+		return r == -ENOENT ? 0 : r;
+	}
+	while (!r && (e = readdir(d)) != NULL) {
+		size_t len = strlen(e->d_name), end = strlen(DATA_END);
+		char id[NAME_SIZE];
+
+		if (len <= end || strcmp(e->d_name + len - end, DATA_END))
+			continue;
+		snprintf(id, sizeof(id), "%.*s", (int)(len - end), e->d_name);
+		if (!files_has(s->db, id))
+			r = show(s, id);
+	}
+	closedir(d);
+	return r;
+}
+
+static int open_store(const char *state_dir, struct statedb **ret)
+{
+	char path[4400];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/state.db", state_dir);
+	/* Makes nothing where there is nothing. */
+	if (access(path, F_OK))
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	r = statedb_open(state_dir, ret);
+	if (!r)
+		r = files_define(*ret);
 	return r;
 }
 
 int kept_scan(const char *state_dir, int (*fn)(void *arg, const struct kept *k), void *arg)
 {
-	int r = scan(state_dir, false, fn, arg);
+	struct scan s = { .state_dir = state_dir, .fn = fn, .arg = arg };
+	int r = open_store(state_dir, &s.db);
 
-	return r ? r : scan(state_dir, true, fn, arg);
+	if (!s.db)
+		return r;
+	if (!r)
+		r = files_each(s.db, FILES_STAGED, show, &s);
+	s.set_aside = true;
+	if (!r)
+		r = files_each(s.db, FILES_SET_ASIDE, show, &s);
+	if (!r)
+		r = show_orphans(&s);
+	statedb_close(s.db);
+	return r;
 }
 
 bool kept_is_closed(const struct kept *k)
@@ -157,7 +156,7 @@ int kept_close(const char *state_dir, const struct kept *k)
 {
 	int dirfd = open_below(state_dir, k->set_aside), r;
 	struct record r2 = k->r; /* borrows all of its strings */
-	char name[NAME_SIZE];
+	uint64_t seq = 0;
 
 	if (dirfd < 0)
 		return dirfd;
@@ -165,29 +164,44 @@ int kept_close(const char *state_dir, const struct kept *k)
 	r2.size = k->size;
 	r2.md5 = NULL; /* of bytes that were written on, perhaps */
 	r2.declared = 0;
-	/* In this order: a closed record says that the data is on stable storage. */
+	/* In this order: a closed row says that the data is on stable storage. */
 	r = sync_data(dirfd, k->id);
-	snprintf(name, sizeof(name), "%s" RECORD_END, k->id);
-	if (!r)
-		r = record_save(dirfd, name, &r2, true);
 	close(dirfd);
-	return r;
+	if (!r)
+		r = statedb_begin(k->db);
+	if (r)
+		return r;
+	files_save(k->db, k->id, &r2);
+	r = statedb_commit(k->db, &seq);
+	return r ? r : statedb_sync(k->db, seq);
+}
+
+/* The commit first, and durable: data alone is never published, a row alone is a puzzle. */
+static int drop_row(struct statedb *db, const char *id)
+{
+	uint64_t seq = 0;
+	int r = statedb_begin(db);
+
+	if (r)
+		return r;
+	files_drop(db, id);
+	r = statedb_commit(db, &seq);
+	return r ? r : statedb_sync(db, seq);
 }
 
 int kept_discard(const char *state_dir, const struct kept *k)
 {
-	static const char *const ends[] = { RECORD_END, DATA_END };
-	int dirfd = open_below(state_dir, k->set_aside), r = 0;
 	char name[NAME_SIZE];
+	int dirfd, r = drop_row(k->db, k->id);
 
+	if (r)
+		return r;
+	dirfd = open_below(state_dir, k->set_aside);
 	if (dirfd < 0)
-		return dirfd;
-	/* The record first: data alone is never published. */
-	for (size_t i = 0; i < 2; i++) {
-		snprintf(name, sizeof(name), "%s%s", k->id, ends[i]);
-		if (!r && unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
-			r = -errno;
-	}
+		return dirfd == -ENOENT ? 0 : dirfd;
+	snprintf(name, sizeof(name), "%s" DATA_END, k->id);
+	if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+		r = -errno;
 	if (!r && fsync(dirfd) < 0)
 		r = -errno;
 	close(dirfd);

@@ -9,7 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
+
+struct statedb;
 
 struct kept {
 	const char *id;	 /* of the staged file */
@@ -17,13 +19,14 @@ struct kept {
 	int err;	 /* why its record can't be read */
 	uint64_t size;	 /* bytes of its data; 0 without */
 	bool has_data;
-	bool set_aside; /* in damaged/ */
+	bool set_aside;	    /* in damaged/ */
+	struct statedb *db; /* for kept_close() and kept_discard(), within fn */
 };
 
 /*
- * Calls fn for each record in STATE_DIR/staging, in order of the ids, then for those that were
- * set aside. k is valid until fn returns. Stops at fn's error and returns it. 0 also when there
- * is no staging directory; a negative errno.
+ * Calls fn for each staged file, in order of the ids, then for those that were set aside. k is
+ * valid until fn returns. Stops at fn's error and returns it. 0 also when there is no state.db;
+ * -EBUSY: a daemon has it; another negative errno.
  */
 int kept_scan(const char *state_dir, int (*fn)(void *arg, const struct kept *k), void *arg);
 
@@ -37,7 +40,7 @@ bool kept_is_open(const struct kept *k);
  * negative errno.
  */
 int kept_close(const char *state_dir, const struct kept *k);
-/* Removes data and record. 0 or a negative errno. */
+/* Removes row and data. 0 or a negative errno. */
 int kept_discard(const char *state_dir, const struct kept *k);
 
 #endif

@@ -21,7 +21,7 @@
 
 #include "fs/work/extents.h"
 #include "fs/work/pool.h"
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
 #include "fs/stage/area.h"
 
 #define STAGED_ID_LEN 16    /* hex digits */
@@ -32,9 +32,13 @@ struct staging {
 	int dirfd; /* locked with flock() */
 	uint64_t part_size, size_max, reserve;
 	struct pool *pool;
+	struct statedb *db;
+	struct hash_job unlinking;
 
-	pthread_mutex_t lock; /* of what follows */
-	uint64_t used;	      /* bytes of all staged files */
+	pthread_mutex_t lock;  /* of what follows */
+	struct pool *disk;     /* or NULL: data is unlinked at once */
+	struct doomed *doomed; /* data to unlink once the commits up to now are durable */
+	uint64_t used;	       /* bytes of all staged files */
 	unsigned files;
 	uint64_t room;	   /* bytes that may still be written before the disk is asked again */
 	uint64_t asked_ms; /* when it was asked last, clock_mono_ms() */
@@ -77,7 +81,10 @@ struct staged {
 	atomic_uint refs;
 
 	pthread_mutex_t record_lock; /* one save at a time; also around give */
-	struct record_place place;   /* under it */
+	bool has_row;		     /* under it */
+	atomic_uint_fast64_t saved;  /* number of the commit that wrote the row last; 0: none */
+
+	atomic_bool dir_synced; /* the name of the data survives a power cut */
 
 	pthread_mutex_t lock; /* of all that follows */
 	pthread_cond_t hooks_idle;
@@ -97,9 +104,8 @@ struct staged {
 	unsigned hooks_running;
 };
 
-/* staging.c: "ID.data", "ID.rec". */
+/* area.c: "ID.data". */
 #define STAGED_DATA ".data"
-#define STAGED_RECORD ".rec"
 void staging_name(char ret[STAGED_NAME_SIZE], const char *id, const char *ending);
 bool staging_id_valid(const char *id);
 /*
@@ -111,6 +117,11 @@ int staging_charge(struct staging *sg, uint64_t growth, uint64_t fresh);
 void staging_adopt(struct staging *sg, uint64_t bytes);
 void staging_release(struct staging *sg, uint64_t bytes);
 void staging_count(struct staging *sg, int files); /* +1 or -1 */
+/*
+ * Unlinks ID.data once all commits up to now are durable, on a disk worker
+ * where there is one. files_doom() was committed for it.
+ */
+void staging_doom(struct staging *sg, const char *id);
 
 /* staged.c: hooks. To be called locked; drops the lock and takes it again while the hook runs. */
 enum staged_hook { HOOK_FILL, HOOK_QUIET, HOOK_DIGEST };

@@ -36,6 +36,11 @@ struct statedb;
  */
 int statedb_open(const char *dir, struct statedb **ret);
 void statedb_close(struct statedb *s); /* checkpoints; NULL is a no-op */
+/*
+ * Grows the WAL to 8 MiB, for a daemon: then a sync writes no new size, and small
+ * commits need no space of a disk that got full. Not where less than 64 MiB are free.
+ */
+void statedb_grow(struct statedb *s);
 
 /* False: a damaged database was set aside at the open, so rows may be missing. */
 bool statedb_is_intact(const struct statedb *s);

@@ -44,6 +44,7 @@ struct statedb {
 	uint64_t wal_bytes;	  /* in the WAL since its last checkpoint */
 	bool syncing;		  /* a thread is in fdatasync() */
 	int broken;		  /* 0, or -EIO for good */
+	bool grown;		  /* and not synced yet */
 	bool stop;
 	bool has_thread;
 	pthread_t thread;

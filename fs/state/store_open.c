@@ -15,6 +15,7 @@
 
 #define FORMAT 1
 #define ASIDE_TRIES 100
+#define BUSY_MS 500
 
 /* The files of a database: it, its WAL, and the journal of its first moment. */
 static const char *const endings[] = { "", "-wal", "-journal" };
@@ -189,6 +190,8 @@ static int try_open(struct statedb *s)
 		return -ENOMEM;
 	if (rc != SQLITE_OK)
 		return open_failed(s, rc);
+	/* Readers without a daemon (doctor) are soon done. */
+	sqlite3_busy_timeout(s->db, BUSY_MS);
 	rc = set_pragmas(s);
 	if (!rc)
 		rc = check(s);

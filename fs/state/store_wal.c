@@ -132,10 +132,16 @@ static void *keep_house(void *arg)
 	uint64_t seen, until;
 	bool failed = false;
 
-	/* The WAL as it was grown, so that the first sync of a file needn't wait for that. */
-	statedb_sync(s, statedb_seq(s));
 	pthread_mutex_lock(&s->wal_lock);
 	while (!s->stop) {
+		if (s->grown) {
+			/* So that the first sync of a file needn't wait for that. */
+			s->grown = false;
+			pthread_mutex_unlock(&s->wal_lock);
+			statedb_sync(s, statedb_seq(s));
+			pthread_mutex_lock(&s->wal_lock);
+			continue;
+		}
 		if (s->broken || s->wal_bytes < IDLE_BYTES) {
 			pthread_cond_wait(&s->work, &s->wal_lock);
 			continue;
@@ -189,6 +195,18 @@ static void grow(struct statedb *s)
 	write_zeros(s->wal_fd, st.st_size, (off_t)GROWN_BYTES);
 }
 
+void statedb_grow(struct statedb *s)
+{
+	/* Nobody may append meanwhile. */
+	pthread_mutex_lock(&s->lock);
+	grow(s);
+	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_lock(&s->wal_lock);
+	s->grown = true;
+	pthread_cond_signal(&s->work);
+	pthread_mutex_unlock(&s->wal_lock);
+}
+
 int statedb_wal_start(struct statedb *s)
 {
 	char *path;
@@ -201,7 +219,6 @@ int statedb_wal_start(struct statedb *s)
 	free(path);
 	if (rc)
 		return rc;
-	grow(s);
 	sqlite3_wal_hook(s->db, note_wal, s);
 	rc = pthread_create(&s->thread, NULL, keep_house, s);
 	s->has_thread = !rc;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 

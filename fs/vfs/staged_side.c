@@ -9,7 +9,7 @@
 
 #include "fs/content/cache.h"
 #include "fs/proc/source.h"
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"

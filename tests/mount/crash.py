@@ -7,7 +7,6 @@ of what must hold then. test_crash.py goes through all n, tests/soak.py picks
 them at random.
 """
 import errno
-import glob
 import hashlib
 import os
 import re
@@ -88,15 +87,9 @@ class CrashMount(Mount):
 class Record:
     """What a record on disk says, as far as it matters here."""
 
-    def __init__(self, path):
-        text = harness.record_text(path).decode("ascii")
-        lines = [x.split(" ", 1) for x in text.splitlines()]
-        self.state = next(v for k, v in lines if k == "state")
-        self.path = next(v for k, v in lines if k == "path")
-        self.upload_id = next((v for k, v in lines if k == "upload_id"), None)
-        self.size = int(next(v for k, v in lines if k == "size"))
-        self.upload_bytes = int(next((v for k, v in lines if k == "upload_bytes"), 0))
-        self.parts = sorted(int(v.split(" ")[0]) for k, v in lines if k == "part")
+    def __init__(self, row):
+        self.state, self.path, self.upload_id = row["state"], row["path"], row["upload_id"]
+        self.size, self.upload_bytes, self.parts = row["size"], row["upload_bytes"], row["parts"]
 
     def __repr__(self):
         return f"<{self.path}: {self.state}, {self.upload_id}, Parts {self.parts}>"
@@ -107,7 +100,7 @@ class Record:
 
 
 def records(state):
-    return [Record(x) for x in glob.glob(os.path.join(glob.escape(state), "staging", "*.rec"))]
+    return [Record(x) for x in harness.records(state)]
 
 
 class Writer:

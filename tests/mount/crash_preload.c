@@ -6,13 +6,13 @@
  * UPLOADFS_CRASH_KIND   before (default) or after
  * UPLOADFS_CRASH_NOTES  a file; see below
  *
- * before: just before a file of the staging area gets its name by renameat() or
- * loses it by unlinkat(), before a record is overwritten in place (which is what
- * pwritev2() is for), and just before a request is handed to curl.
- * after: just after the renameat(), unlinkat() or pwritev2(), and when a
- * request's reply is there but the daemon has not looked at it.
+ * before: just before a commit of the store counts, before a file of the staging
+ * area gets another name by renameat() or loses it by unlinkat(), and just before
+ * a request is handed to curl.
+ * after: just after the commit, renameat() or unlinkat(), and when a request's
+ * reply is there but the daemon has not looked at it.
  *
- * Into the notes goes a line for each Upload that a record on disk names
+ * Into the notes goes a line for each Upload that a row of the store names
  * ("upload ID"), so that a test knows which ones could be known to the next
  * mount, and one for the step it ended with ("step 17: before add_handle").
  */
@@ -24,13 +24,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
 
 #undef curl_multi_add_handle
 #undef curl_multi_info_read
+
+#define HEADER 24
+#define PAGE 4096
+#define ID_DIGITS 32 /* of an Upload of uploads-server */
 
 static atomic_ulong steps;
 
@@ -80,57 +83,73 @@ static bool ends_with(const char *s, const char *end)
 
 static bool is_staged(const char *name)
 {
-	return ends_with(name, ".rec") || ends_with(name, ".data");
+	return ends_with(name, ".data");
 }
 
-static void note_upload_in(char *text)
-{
-	static const char key[] = "\nupload_id ";
-	char line[256];
-	char *id = strstr(text, key);
+/* Lines for a commit that does not count yet. Writes come one at a time, under the store's lock. */
+static char pending[65536];
+static size_t pending_len;
 
-	if (!id)
-		return;
-	id += sizeof(key) - 1;
-	id[strcspn(id, "\n")] = '\0';
-	snprintf(line, sizeof(line), "upload %.200s\n", id);
-	note(line);
+/* Each Upload id in a page of the store: "upload_" and ID_DIGITS hexadecimal digits. */
+static void find_uploads_in(const char *page, size_t len)
+{
+	static const char key[] = "upload_", digits[] = "0123456789abcdef";
+	const char *at = page, *end = page + len;
+	char line[64];
+
+	while ((at = memmem(at, (size_t)(end - at), key, sizeof(key) - 1)) != NULL) {
+		size_t n = 0;
+
+		at += sizeof(key) - 1;
+		while (n < ID_DIGITS && at + n < end && memchr(digits, at[n], 16))
+			n++;
+		if (n < ID_DIGITS)
+			continue;
+		snprintf(line, sizeof(line), "upload upload_%.*s\n", ID_DIGITS, at);
+		if (pending_len + strlen(line) >= sizeof(pending))
+			abort();
+		memcpy(pending + pending_len, line, strlen(line) + 1);
+		pending_len += strlen(line);
+	}
 }
 
-static void note_upload(int dirfd, const char *record)
+static bool is_wal(int fd)
 {
-	char text[65536];
-	int fd = openat(dirfd, record, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-
-	if (fd >= 0)
-		close(fd);
-	if (n < 0)
-		return;
-	text[n] = '\0';
-	note_upload_in(text);
-}
-
-/* A slot of a record, written through fd. */
-ssize_t pwritev2(int fd, const struct iovec *v, int count, off_t offset, int flags)
-{
-	ssize_t (*real)(int, const struct iovec *, int, off_t, int) =
-		(ssize_t(*)(int, const struct iovec *, int, off_t, int))next("pwritev2");
-	char link[64], name[4096], text[65536];
+	char link[64], name[4096];
 	ssize_t n;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, name, sizeof(name) - 1);
 	name[n < 0 ? 0 : n] = '\0';
-	if (!is_staged(name) || count != 1 || v->iov_len >= sizeof(text))
-		return real(fd, v, count, offset, flags);
-	step("before", "pwritev2", "");
-	n = real(fd, v, count, offset, flags);
-	memcpy(text, v->iov_base, v->iov_len);
-	text[v->iov_len] = '\0';
-	if (n == (ssize_t)v->iov_len)
-		note_upload_in(text);
-	step("after", "pwritev2", "");
+	return ends_with(name, "/state.db-wal");
+}
+
+/*
+ * SQLite writes a commit to its WAL as pages, each behind a header of 24 bytes. The last header
+ * has the size of the database in its second word; with the page behind it the commit counts.
+ */
+ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
+{
+	ssize_t (*real)(int, const void *, size_t, off64_t) =
+		(ssize_t(*)(int, const void *, size_t, off64_t))next("pwrite64");
+	static bool last;
+	bool page = len == PAGE && is_wal(fd);
+	ssize_t n;
+
+	if (len == HEADER && is_wal(fd))
+		last = memcmp((const char *)data + 4, "\0\0\0\0", 4) != 0;
+	if (page)
+		find_uploads_in(data, len);
+	if (page && last)
+		step("before", "commit", "");
+	n = real(fd, data, len, offset);
+	if (!page || !last)
+		return n;
+	if (pending_len && n == PAGE)
+		note(pending);
+	pending_len = 0;
+	last = false;
+	step("after", "commit", "");
 	return n;
 }
 
@@ -144,8 +163,6 @@ int renameat(int from_fd, const char *from, int to_fd, const char *to)
 	if (ours)
 		step("before", "renameat", to);
 	r = real(from_fd, from, to_fd, to);
-	if (!r && ends_with(to, ".rec"))
-		note_upload(to_fd, to);
 	if (ours)
 		step("after", "renameat", to);
 	return r;

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -68,15 +69,47 @@ def run(argv, timeout=DEADLINE * 2, check=True, **kwargs):
     return subprocess.CompletedProcess(argv, proc.returncode, out, err)
 
 
-def record_text(path):
+STATES = ["writing", "held", "sealed", "completing", "completed", "failed", "aborted", "empty",
+          "removed"]
+
+
+def query(state, sql):
     """
-    Of the record at path what counts: its text, or of two slots the newer one's. Bytes. One
-    that is being overwritten may be torn; the daemon must not run where that matters.
+    Rows of the store in a state directory, as dictionaries. Reads a copy, since a daemon keeps
+    others out. A copy of a WAL that is being written ends with the last whole commit.
     """
-    with open(path, "rb") as f:
-        texts = [x for x in f.read().split(b"\0") if x]
-    return max(texts, key=lambda x: int((re.findall(rb"^serial (\d+)$", x, re.M) or [0])[0]),
-               default=b"")
+    folder = tempfile.mkdtemp()
+    try:
+        for ending in ("", "-wal"):
+            try:
+                shutil.copyfile(os.path.join(state, "state.db" + ending),
+                                os.path.join(folder, "state.db" + ending))
+            except FileNotFoundError:
+                pass
+        db = sqlite3.connect(os.path.join(folder, "state.db"))
+        db.text_factory = os.fsdecode
+        db.row_factory = sqlite3.Row
+        try:
+            return [dict(x) for x in db.execute(sql)]
+        except sqlite3.OperationalError as exc:
+            # Before the first daemon made them.
+            if "no such table" in str(exc):
+                return []
+            raise
+        finally:
+            db.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+def records(state):
+    """The rows of staged files, with "state" in words and "parts" as a list of indexes."""
+    rows = query(state, "SELECT *, (SELECT group_concat(idx) FROM part WHERE part.file = file.id)"
+                        " AS parts FROM file")
+    for row in rows:
+        row["state"] = "removed" if row["removed"] else STATES[row["state"]]
+        row["parts"] = sorted(int(x) for x in row["parts"].split(",")) if row["parts"] else []
+    return rows
 
 
 def wait_let_go(mount, path):
@@ -84,20 +117,9 @@ def wait_let_go(mount, path):
     Until path, which was written and is a File by now, is nothing but that: a close does not
     wait for its RELEASE, and up to that the staged file answers reads and takes writes.
     """
-    line = b"\npath " + os.path.relpath(path, mount.mnt).split("/", 1)[1].encode() + b"\n"
-    folder = os.path.join(mount.state, "staging")
-
-    def gone():
-        for name in os.listdir(folder):
-            try:
-                with open(os.path.join(folder, name), "rb") as f:
-                    if name.endswith(".rec") and line in f.read():
-                        return False
-            except FileNotFoundError:
-                pass
-        return True
-
-    wait_until(gone, f"{path} is let go of")
+    name = os.path.relpath(path, mount.mnt).split("/", 1)[1]
+    wait_until(lambda: name not in [x["path"] for x in records(mount.state)],
+               f"{path} is let go of")
 
 
 def copy_when_room(source, dest):

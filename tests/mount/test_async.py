@@ -1,13 +1,12 @@
 """close=async: what close() accepted becomes a File, whatever happens to the daemon."""
 import contextlib
-import glob
 import hashlib
 import os
 import signal
 
 import pytest
 
-from harness import (DEADLINE, MIB, assert_published, make_file, md5, python, record_text, run, wait_until,
+from harness import (DEADLINE, MIB, assert_published, make_file, md5, python, records, run, wait_until,
                      xattr)
 
 FILES = 500
@@ -221,10 +220,7 @@ def staging_is_empty(mount):
 
 
 def removal_is_noted(mount):
-    for path in glob.glob(os.path.join(mount.state, "staging", "*.rec")):
-        if b"\nstate removed\n" in record_text(path):
-            return True
-    return False
+    return "removed" in [x["state"] for x in records(mount.state)]
 
 
 def close_dead(fd):

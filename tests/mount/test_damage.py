@@ -2,11 +2,12 @@
 import errno
 import glob
 import os
+import sqlite3
 import threading
 
 import pytest
 
-from harness import assert_published, make_file, run, wait_until, xattr
+from harness import BUILD, assert_published, make_file, run, wait_until, xattr
 
 
 def staged(mount, ending=".data"):
@@ -79,26 +80,75 @@ def test_changed_between_two_mounts(world, server):
     assert server.files() == [] and xattr(dest, "status") == "failed"
 
 
-@pytest.mark.parametrize("how, left", [("cut", [".data", ".rec"]), ("gone", [".data"])])
-def test_damaged_record(world, server, how, left):
-    """It is set aside with its data, said in the log, and nothing else suffers."""
-    source = world.path("source")
-    make_file(source, 300_000)
+def change_state(mount, sql):
+    """Changes the store of a mount whose daemon is dead."""
+    db = sqlite3.connect(os.path.join(mount.state, "state.db"))
+    db.execute("PRAGMA foreign_keys = ON")
+    with db:
+        db.execute(sql)
+    db.close()
+
+
+def fail_and_kill(world, server, source):
+    """A mount whose daemon died with a file that it could not publish."""
     mount = world.mount(server)
     mount.may_fail = True
     server.faults([{"op": "create", "action": "status", "status": 500, "times": 0}])
     assert run(["cp", source, mount.path("batch", "bad")], check=False).returncode == 1
     mount.kill()
     run(["fusermount3", "-u", "-z", mount.mnt])
-    record = staged(mount, ".rec")
-    if how == "gone":
-        os.unlink(record)
-    else:
-        os.truncate(record, os.path.getsize(record) // 2)
     server.faults([])
+    return mount
+
+
+@pytest.mark.parametrize("sql", ["UPDATE file SET state = 99", "DELETE FROM file"])
+def test_damaged_row(world, server, sql):
+    """Its data is set aside, the log says so, and nothing else suffers."""
+    source = make_file(world.path("source"), 300_000)
+    mount = fail_and_kill(world, server, source)
+    change_state(mount, sql)
     mount.start()
     assert "set aside in staging/damaged" in mount.log()
-    aside = os.listdir(os.path.join(mount.state, "staging", "damaged"))
-    assert sorted(os.path.splitext(name)[1] for name in aside) == left
+    (aside,) = os.listdir(os.path.join(mount.state, "staging", "damaged"))
+    assert aside.endswith(".data")
     run(["cp", source, mount.path("batch", "good")])
     assert_published(server, mount.path("batch", "good"), source)
+    mount.umount()
+    text = run([os.path.join(BUILD, "uploadfs"), "recover", "list", mount.state]).stdout
+    assert "damaged" in text and os.path.splitext(aside)[0] in text
+
+
+def test_damaged_store(world, server):
+    """The database is set aside whole; the data stays, is set aside by the mount after that."""
+    source = make_file(world.path("source"), 300_000)
+    mount = fail_and_kill(world, server, source)
+    # Into the database: the WAL would make good for what is written over.
+    change_state(mount, "UPDATE file SET err = err")
+    with open(os.path.join(mount.state, "state.db"), "r+b") as f:
+        f.write(b"damaged" * 20)
+    mount.start()
+    assert "state.db is damaged" in mount.log()
+    assert [x for x in os.listdir(mount.state) if x.startswith("state.db.damaged-")]
+    data = os.path.basename(staged(mount))
+    run(["cp", source, mount.path("batch", "good")])
+    assert_published(server, mount.path("batch", "good"), source)
+    mount.umount()
+    mount.start()
+    assert os.listdir(os.path.join(mount.state, "staging", "damaged")) == [data]
+    assert len(server.files()) == 1
+
+
+def test_row_without_data(world, server):
+    """It comes back as aborted and empty, and replaces nothing."""
+    source = make_file(world.path("source"), 300_000)
+    other = make_file(world.path("other"), 300_001)
+    mount = world.mount(server)
+    run(["cp", other, mount.path("batch", "bad")])
+    mount.umount()
+    mount = fail_and_kill(world, server, source)
+    os.unlink(staged(mount))
+    mount.start()
+    dest = mount.path("batch", "bad")
+    assert xattr(dest, "status") == "aborted" and os.path.getsize(dest) == 0
+    os.unlink(dest)
+    assert len(server.files()) == 1

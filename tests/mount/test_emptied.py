@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from harness import assert_published, bash, make_file, record_text, run, wait_until, xattr
+from harness import assert_published, bash, make_file, records, run, wait_until, xattr
 
 HOW = {
     "redirection": ': > "$1"',
@@ -98,7 +98,7 @@ def test_killed_before_the_deletion(server, mount, published):
     dest, _, file_id = published
     server.faults([{"op": "delete", "times": 0, "action": "stall"}])
     bash(": > $1", dest)
-    wait_until(lambda: b"state empty" in record_of(mount), "the record says that it is empty")
+    wait_until(lambda: states(mount) == ["empty"], "the record says that it is empty")
     mount.kill()
     server.restart()
     assert [x["id"] for x in server.files()] == [file_id]
@@ -108,14 +108,6 @@ def test_killed_before_the_deletion(server, mount, published):
     wait_until(lambda: not server.files(), "the File is deleted")
 
 
-def record_of(mount):
-    """All records in the staging area."""
-    staging = os.path.join(mount.state, "staging")
-    texts = []
-    for name in os.listdir(staging):
-        if name.endswith(".rec"):
-            try:
-                texts.append(record_text(os.path.join(staging, name)))
-            except FileNotFoundError:
-                pass
-    return b"".join(texts)
+def states(mount):
+    """Of all files in the staging area."""
+    return [x["state"] for x in records(mount.state)]

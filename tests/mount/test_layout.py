@@ -1,11 +1,10 @@
 """The end of a file goes in small Parts, so that little is left to send at the close."""
 import contextlib
-import glob
 import os
 
 import pytest
 
-from harness import MIB, assert_published, bash, make_file, record_text, run, wait_until, xattr
+from harness import MIB, assert_published, bash, make_file, records, run, wait_until, xattr
 
 BLOCK = 8 * MIB  # of Parts of 32 MiB
 
@@ -90,8 +89,7 @@ def test_a_size_that_shows_at_the_close(world, server, mount):
 
 def recorded_parts(mount):
     """Number of Parts in the record of the one staged file."""
-    text = record_text(glob.glob(os.path.join(mount.state, "staging", "*.rec"))[0])
-    return text.count(b"\npart ")
+    return len(records(mount.state)[0]["parts"])
 
 
 def test_parts_that_are_in_outlive_the_daemon(world, server):

@@ -296,13 +296,8 @@ struct publish_info pub_info(struct pub *f)
 
 bool rig_load_record(struct rig *g, const char *id, struct record *ret)
 {
-	int dirfd = open(g->area.staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
-	char name[64];
+	int r = files_load(g->area.db, id, ret);
 
-	assert_true(dirfd >= 0);
-	snprintf(name, sizeof(name), "%s.rec", id);
-	r = record_load(dirfd, name, ret);
-	close(dirfd);
 	assert_true(r == 0 || r == -ENOENT);
 	return r == 0;
 }
@@ -314,13 +309,9 @@ void pub_load_record(struct pub *f, struct record *ret)
 
 void rig_save_record(struct rig *g, const char *id, const struct record *r)
 {
-	int dirfd = open(g->area.staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char name[64];
-
-	assert_true(dirfd >= 0);
-	snprintf(name, sizeof(name), "%s.rec", id);
-	assert_int_equal(record_save(dirfd, name, r, false), 0);
-	close(dirfd);
+	assert_int_equal(statedb_begin(g->area.db), 0);
+	assert_int_equal(files_save(g->area.db, id, r), 0);
+	assert_int_equal(statedb_commit(g->area.db, NULL), 0);
 }
 
 void pub_check_file(struct pub *f, const char *filename)

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 #include "fs/publish/publisher.h"
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
 #include "tests/unit/fake_api.h"
 #include "tests/unit/stage_area.h"
 

@@ -65,6 +65,8 @@ void stage_area_open(struct stage_area *a, uint64_t part_size)
 	a->cfg.dir = a->staging;
 	a->cfg.part_size = part_size;
 	a->cfg.pool = a->pool;
+	assert_int_equal(statedb_open(a->dir, &a->db), 0);
+	a->cfg.db = a->db;
 	assert_int_equal(staging_open(&a->cfg, &a->sg), 0);
 }
 
@@ -72,12 +74,17 @@ void stage_area_reopen(struct stage_area *a)
 {
 	staging_close(a->sg);
 	a->sg = NULL;
+	statedb_close(a->db);
+	a->db = a->cfg.db = NULL;
+	assert_int_equal(statedb_open(a->dir, &a->db), 0);
+	a->cfg.db = a->db;
 	assert_int_equal(staging_open(&a->cfg, &a->sg), 0);
 }
 
 void stage_area_close(struct stage_area *a)
 {
 	staging_close(a->sg);
+	statedb_close(a->db);
 	pool_free(a->pool);
 	nftw(a->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	left_slot(a->dir)[0] = '\0';
@@ -222,6 +229,8 @@ bool stage_exists(const struct stage_area *a, const char *id, const char *ending
 	char path[160];
 	struct stat sb;
 
+	if (!strcmp(ending, ".rec"))
+		return files_has(a->db, id);
 	snprintf(path, sizeof(path), "%s/%s%s", a->staging, id, ending);
 	return !lstat(path, &sb);
 }

@@ -9,11 +9,14 @@
 
 #include "fs/work/pool.h"
 #include "fs/stage/area.h"
+#include "fs/state/files.h"
+#include "fs/state/store.h"
 
 struct stage_area {
 	char dir[64];	  /* a new directory under TMPDIR or /tmp */
 	char staging[96]; /* DIR/staging */
 	struct pool *pool;
+	struct statedb *db; /* DIR/state.db */
 	struct staging *sg;
 	struct staging_config cfg;
 };
@@ -43,6 +46,7 @@ void stage_hooks_init(struct stage_hooks *h, struct staged *st);
 void stage_hooks_wait(struct stage_hooks *h, const unsigned *counter, unsigned want);
 unsigned stage_hooks_get(struct stage_hooks *h, const unsigned *counter);
 
+/* ".rec" is the row, other endings are files. */
 bool stage_exists(const struct stage_area *a, const char *id, const char *ending);
 /* Polls until cond(arg) is true; fails the test after a minute. */
 void stage_wait(bool (*cond)(void *arg), void *arg);

@@ -1,20 +1,17 @@
 /* uses: fake_api */
 /*
  * Every record that tells of a step which the service can see is on stable
- * storage before the next such step. fsync(), renameat() and pwritev2() of this
- * program stand before those of libc, so that the order can be seen.
+ * storage before the next such step. fdatasync() and pwrite64() of this program
+ * stand before those of libc, so that the order can be seen.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,12 +20,14 @@
 #include "net/base/clock.h"
 #include "tests/unit/publish_rig.h"
 
-#define SAVES_MAX 64
+#define SAVES_MAX 4096
 
-/* One replacement of the record. */
+/* What a row said when a sync of the store began, once it was over. */
 struct save {
+	char id[24]; /* of the staged file */
 	enum record_state state;
-	bool has_upload, file_synced, dir_synced;
+	bool has_upload;
+	unsigned data_syncs; /* of staged bytes, before it */
 	size_t parts;
 	unsigned calls[FAKE_OPS]; /* made of the service when it was safe */
 };
@@ -37,10 +36,11 @@ static struct rig g;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct save saves[SAVES_MAX];
 static unsigned save_count;
-static ino_t synced_ino;	   /* what was synced last */
 static struct pub *close_at_abort; /* this one, when its record says that it was aborted */
 
-static atomic_bool disk_is_full; /* for records */
+static atomic_uint data_syncs;
+static atomic_bool disk_is_full; /* for rows */
+static atomic_int wal_fd = -1;	 /* the store's own, by which it syncs; SQLite has another one */
 
 /* Writing that begins while a record is made. */
 static struct {
@@ -49,110 +49,92 @@ static struct {
 	pthread_t thread;
 } again;
 
-static void note_dir_sync(void)
+/* The rows as a sync finds them. */
+struct look {
+	struct save v[8];
+	unsigned count;
+	bool aborted;
+};
+
+static int look_at(void *arg, const char *id)
 {
-	struct save *s;
-
-	pthread_mutex_lock(&lock);
-	s = save_count ? &saves[save_count - 1] : NULL;
-	if (s && !s->dir_synced) {
-		s->dir_synced = true;
-		for (int op = 0; op < FAKE_OPS; op++)
-			s->calls[op] = fake_api_calls(g.api, (enum fake_op)op);
-	}
-	pthread_mutex_unlock(&lock);
-}
-
-static void note_sync(const struct stat *st)
-{
-	if (!S_ISREG(st->st_mode)) {
-		note_dir_sync();
-		return;
-	}
-	pthread_mutex_lock(&lock);
-	synced_ino = st->st_ino;
-	pthread_mutex_unlock(&lock);
-}
-
-int fsync(int fd)
-{
-	struct stat st;
-	int r = (int)syscall(SYS_fsync, fd);
-
-	if (!r && !fstat(fd, &st))
-		note_sync(&st);
-	return r;
-}
-
-/* synced: to the last byte, and under its name. */
-static void note_record(const struct record *r, bool file_synced, bool synced)
-{
-	struct save *s;
-
-	pthread_mutex_lock(&lock);
-	assert_true(save_count < SAVES_MAX);
-	s = &saves[save_count++];
-	memset(s, 0, sizeof(*s));
-	s->state = r->state;
-	s->has_upload = r->upload_id;
-	s->parts = r->part_count;
-	s->file_synced = file_synced;
-	synced_ino = 0;
-	pthread_mutex_unlock(&lock);
-	if (synced)
-		note_dir_sync();
-}
-
-static void note_save(int dirfd, const char *tmp)
-{
+	struct look *l = arg;
 	struct record r;
-	struct stat st;
 
-	assert_int_equal(record_load(dirfd, tmp, &r), 0);
-	assert_int_equal(fstatat(dirfd, tmp, &st, 0), 0);
-	note_record(&r, synced_ino == st.st_ino, false);
-	if (close_at_abort && r.state == RECORD_ABORTED) {
+	if (l->count == 8 || files_load(g.area.db, id, &r))
+		return 0;
+	l->v[l->count++] =
+		(struct save){ .state = r.state, .has_upload = r.upload_id, .parts = r.part_count };
+	snprintf(l->v[l->count - 1].id, sizeof(l->v[0].id), "%s", id);
+	l->aborted |= r.state == RECORD_ABORTED;
+	record_release(&r);
+	return 0;
+}
+
+static void note(struct look *l, unsigned data_syncs_before)
+{
+	pthread_mutex_lock(&lock);
+	for (unsigned i = 0; i < l->count; i++) {
+		assert_true(save_count < SAVES_MAX);
+		for (int op = 0; op < FAKE_OPS; op++)
+			l->v[i].calls[op] = fake_api_calls(g.api, (enum fake_op)op);
+		l->v[i].data_syncs = data_syncs_before;
+		saves[save_count++] = l->v[i];
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static bool is_wal(int fd)
+{
+	char path[64], name[512];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	len = readlink(path, name, sizeof(name) - 1);
+	name[len < 0 ? 0 : len] = '\0';
+	return len > 4 && !strcmp(name + len - 4, "-wal");
+}
+
+/* It was opened last. */
+static int find_wal(void)
+{
+	int found = -1;
+
+	for (int fd = 3; fd < 256; fd++)
+		if (is_wal(fd))
+			found = fd;
+	return found;
+}
+
+int fdatasync(int fd)
+{
+	bool ours = fd == atomic_load(&wal_fd);
+	unsigned before = atomic_load(&data_syncs);
+	struct look l = { .count = 0 };
+	int r;
+
+	if (ours)
+		files_each(g.area.db, FILES_STAGED, look_at, &l);
+	r = (int)syscall(SYS_fdatasync, fd);
+	if (!r && !is_wal(fd))
+		atomic_fetch_add(&data_syncs, 1);
+	if (!r)
+		note(&l, before);
+	if (close_at_abort && l.aborted) {
 		staged_seal(close_at_abort->st);
 		publish_seal(close_at_abort->p);
 		close_at_abort = NULL;
 	}
-	record_release(&r);
+	return r;
 }
 
-int renameat(int from_dir, const char *from, int to_dir, const char *to)
+ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
 {
-	if (atomic_load(&disk_is_full)) {
+	if (atomic_load(&disk_is_full) && is_wal(fd)) {
 		errno = ENOSPC;
 		return -1;
 	}
-	const char *end = strstr(from, ".rec.tmp");
-
-	if (end && !end[strlen(".rec.tmp")])
-		note_save(from_dir, from);
-	return (int)syscall(SYS_renameat, from_dir, from, to_dir, to);
-}
-
-/* Of a record that is overwritten in place. Its name was synced when it was made. */
-ssize_t pwritev2(int fd, const struct iovec *v, int count, off_t offset, int flags)
-{
-	char path[64], name[512];
-	struct record r;
-	ssize_t len, n;
-
-	if (atomic_load(&disk_is_full)) {
-		errno = ENOSPC;
-		return -1;
-	}
-	n = syscall(SYS_pwritev2, fd, v, count, offset, 0L, flags);
-	assert_int_equal(flags, RWF_DSYNC);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	len = readlink(path, name, sizeof(name) - 1);
-	assert_true(len > 0 && n == (ssize_t)v->iov_len);
-	name[len] = '\0';
-	assert_int_equal(record_load(AT_FDCWD, name, &r), 0);
-	note_record(&r, true, true);
-	record_release(&r);
-	return n;
+	return syscall(SYS_pwrite64, fd, data, len, offset);
 }
 
 /* The first record from *at on that is like that, if there is one. */
@@ -181,9 +163,6 @@ static unsigned calls_at(unsigned *at, enum record_state state, bool has_upload,
 
 	if (!find(at, &s))
 		fail_msg("no record of state %d with %zu parts", (int)state, parts);
-	if (!s.file_synced || !s.dir_synced)
-		fail_msg("the record of state %d with %zu parts is not on stable storage",
-			 (int)state, parts);
 	return s.calls[op];
 }
 
@@ -192,7 +171,7 @@ static bool has(enum record_state state, bool has_upload, size_t parts)
 	struct save s = { .state = state, .has_upload = has_upload, .parts = parts };
 	unsigned at = 0;
 
-	return find(&at, &s) && s.dir_synced;
+	return find(&at, &s);
 }
 
 static bool sealed_without_upload(void *arg)
@@ -216,8 +195,10 @@ static bool part_is_recorded(void *arg)
 static int setup(void **state)
 {
 	(void)state;
+	atomic_store(&wal_fd, -1);
 	rig_open(&g);
 	save_count = 0;
+	atomic_store(&wal_fd, find_wal());
 	return 0;
 }
 
@@ -295,15 +276,12 @@ static void test_one_part(void **state)
 	rig_close(&g, pubs, 1);
 }
 
-/* That writing began anew. The thread may have noted it, too, unsynced. */
+/* That writing began anew. */
 static bool find_writing(unsigned *at)
 {
 	struct save s = { .state = RECORD_WRITING };
-	bool synced = false;
 
-	while (!synced && find(at, &s))
-		synced = s.file_synced && s.dir_synced;
-	return synced;
+	return find(at, &s);
 }
 
 /* Before its bytes change nothing on disk says any more that they are a File. */
@@ -324,7 +302,7 @@ static void test_written_again(void **state)
 	rig_close(&g, pubs, 1);
 }
 
-/* If that can't be said, nothing is said: the next mount sets the bytes aside. */
+/* If that can't be said, the row stays; once there is room again, it is right again. */
 static void test_written_again_on_a_full_disk(void **state)
 {
 	struct pub f, *pubs[] = { &f };
@@ -336,7 +314,9 @@ static void test_written_again_on_a_full_disk(void **state)
 	assert_int_equal(pub_close(&f), 0);
 	atomic_store(&disk_is_full, true);
 	pub_reopen(&f);
-	assert_false(rig_load_record(&g, staged_id(f.st), &r));
+	pub_load_record(&f, &r);
+	assert_int_equal(r.state, RECORD_COMPLETED);
+	record_release(&r);
 	atomic_store(&disk_is_full, false);
 	stage_fill(f.st, 0, 10, 2);
 	assert_int_equal(pub_close(&f), 0);
@@ -421,6 +401,15 @@ static void test_written_while_the_end_is_noted(void **state)
 	rig_close(&g, pubs, 1);
 }
 
+/* The first one from at on that is of f. */
+static unsigned next_of(struct pub *f, unsigned at)
+{
+	while (at < save_count && strcmp(saves[at].id, staged_id(f->st)))
+		at++;
+	assert_true(at < save_count);
+	return at;
+}
+
 static void stand_still(void *arg, int err)
 {
 	sem_t *both = arg;
@@ -440,7 +429,7 @@ static void test_closed_anew_with_a_reply(void **state)
 	struct told t;
 	sem_t both[2];
 	struct publish_wait w = { .until = UNTIL_ENDED, .cb = stand_still, .arg = both };
-	unsigned at;
+	unsigned at, synced;
 
 	(void)state;
 	sem_init(&both[0], 0, 0);
@@ -463,6 +452,7 @@ static void test_closed_anew_with_a_reply(void **state)
 	pthread_mutex_unlock(&lock);
 	fake_api_release(g.api, FAKE_PART);
 	assert_true(fake_api_wait_done(g.api, FAKE_PART, 1));
+	synced = atomic_load(&data_syncs);
 	pub_reopen(&f);
 	stage_fill(f.st, 0, 10, 2);
 	staged_seal(f.st);
@@ -470,8 +460,11 @@ static void test_closed_anew_with_a_reply(void **state)
 	sem_post(&both[1]);
 	pub_wait(&f, &t, UNTIL_ENDED);
 	assert_int_equal(told_err(&t), 0);
-	assert_true(saves[at].state == RECORD_WRITING && saves[at].dir_synced);
-	assert_int_equal(saves[at + 1].state, RECORD_WRITING);
+	at = next_of(&f, at);
+	assert_int_equal(saves[at].state, RECORD_WRITING);
+	while (saves[at].state == RECORD_WRITING)
+		at = next_of(&f, at + 1);
+	assert_true(saves[at].data_syncs > synced);
 	sem_destroy(&both[0]);
 	sem_destroy(&both[1]);
 	rig_close(&g, pubs, 2);
@@ -500,7 +493,7 @@ static bool failure_is_recorded(void *arg)
 	unsigned at = 0;
 
 	(void)arg;
-	return find(&at, &s) && s.dir_synced;
+	return find(&at, &s);
 }
 
 /* Sealed means synced data: until it is, the record says that the file is being written. */

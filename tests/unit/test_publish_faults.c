@@ -775,17 +775,18 @@ static void test_record_cannot_be_written(void **state)
 {
 	struct told t;
 	struct pub f;
-	char tmp[200];
 
 	(void)state;
 	pub_new(&g, &f, "a", NULL, NULL);
 	stage_fill(f.st, 0, 100, 1);
 	pub_wait(&f, &t, UNTIL_ENDED);
 	assert_int_equal(told_err(&t), 0);
-	/* A directory where the temporary record has to go. */
-	snprintf(tmp, sizeof(tmp), "%s/%s.rec.tmp", g.area.staging, staged_id(f.st));
-	assert_int_equal(mkdir(tmp, 0700), 0);
-	assert_int_equal(pub_close(&f), -EISDIR);
+	/* A store that refuses rows. */
+	assert_int_equal(statedb_define(g.area.db,
+					"CREATE TEMP TRIGGER no_row BEFORE INSERT ON file BEGIN"
+					" SELECT raise(ABORT, 'no'); END"),
+			 0);
+	assert_int_equal(pub_close(&f), -EEXIST);
 	assert_int_equal(fake_api_calls(g.api, FAKE_COMPLETE), 0);
 	check_pending(0);
 	/* Who asks for no more than durability is not told that it is. */
@@ -793,8 +794,8 @@ static void test_record_cannot_be_written(void **state)
 	pub_reopen(&f);
 	seal(&f);
 	pub_wait(&f, &t, UNTIL_DURABLE);
-	assert_int_equal(told_err(&t), -EISDIR);
-	assert_int_equal(rmdir(tmp), 0);
+	assert_int_equal(told_err(&t), -EEXIST);
+	assert_int_equal(statedb_define(g.area.db, "DROP TRIGGER no_row"), 0);
 	fake_api_release(g.api, FAKE_CREATE);
 	pub_wait_ends(&f, 2);
 	check_one_file(&f, "a");

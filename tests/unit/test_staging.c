@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "fs/stage/record.h"
+#include "fs/state/files.h"
 #include "fs/stage/stage_impl.h"
 #include "tests/unit/stage_area.h"
 
@@ -107,10 +107,9 @@ static void test_life(void **state)
 
 static void save_plain(struct stage_area *a, const char *id, struct record r)
 {
-	char name[40];
-
-	snprintf(name, sizeof(name), "%s.rec", id);
-	assert_int_equal(record_save(a->sg->dirfd, name, &r, false), 0);
+	assert_int_equal(statedb_begin(a->db), 0);
+	assert_int_equal(files_save(a->db, id, &r), 0);
+	assert_int_equal(statedb_commit(a->db, NULL), 0);
 }
 
 static int collect(void *arg, const char *id)
@@ -207,7 +206,7 @@ static void test_open_damaged(void **state)
 	static const char no_such[] = "0123456789abcdef";
 	struct stage_area a;
 	struct staged *st;
-	char id[32];
+	char id[32], all[400] = "";
 	int i;
 
 	(void)state;
@@ -233,47 +232,78 @@ static void test_open_damaged(void **state)
 		save_plain(&a, id, make_record((enum record_state)i, 100));
 		check_open(&a, id, open ? 0 : -EBADMSG);
 	}
-	damage(&a, id, ".rec", "uploadfs-record 1\n");
+	assert_int_equal(statedb_define(a.db, "UPDATE file SET state = 99"), 0);
 	check_open(&a, id, -EBADMSG);
 	assert_int_equal(staging_set_aside(a.sg, id), 0);
-	check_open(&a, id, -ENOENT);
+	assert_int_equal(staging_scan(a.sg, collect, all), 0);
+	assert_string_equal(all, "");
+	assert_true(stage_exists(&a, id, ".rec") && !stage_exists(&a, id, ".data"));
 	snprintf(a.staging + strlen(a.staging), 20, "/damaged");
-	assert_true(stage_exists(&a, id, ".data") && stage_exists(&a, id, ".rec"));
+	assert_true(stage_exists(&a, id, ".data"));
 	a.staging[strlen(a.staging) - strlen("/damaged")] = '\0';
-	assert_int_equal(staging_set_aside(a.sg, id), -ENOENT);
 	assert_int_equal(staging_set_aside(a.sg, "../x"), -EINVAL);
-	/* Only half of it is there. */
-	damage(&a, no_such, ".rec", "x");
 	assert_int_equal(staging_set_aside(a.sg, no_such), 0);
-	assert_false(stage_exists(&a, no_such, ".rec"));
 	stage_area_close(&a);
 }
 
 static void test_sweep(void **state)
 {
 	static const char whole[] = "00000000000000aa", bare[] = "00000000000000bb";
-	static const char empty[] = "00000000000000cc";
+	static const char empty[] = "00000000000000cc", doomed[] = "00000000000000dd";
 	struct stage_area a;
 	struct staging *second = NULL;
 
 	(void)state;
 	stage_area_open(&a, PART);
 	damage(&a, whole, ".data", "text");
-	damage(&a, whole, ".rec", "text");
-	damage(&a, whole, ".rec.tmp", "torn");
+	save_plain(&a, whole, make_record(RECORD_SEALED, 4));
 	damage(&a, bare, ".data", "text");
 	damage(&a, empty, ".data", "");
+	/* The daemon died between the commit that dropped its row and the unlink. */
+	damage(&a, doomed, ".data", "text");
+	save_plain(&a, doomed, make_record(RECORD_SEALED, 4));
+	assert_int_equal(statedb_begin(a.db), 0);
+	assert_int_equal(files_doom(a.db, doomed), 0);
+	assert_int_equal(statedb_commit(a.db, NULL), 0);
 	damage(&a, "README", "", "not ours");
 	assert_int_equal(staging_open(&a.cfg, &second), -EBUSY);
 	assert_null(second);
-	assert_true(stage_exists(&a, whole, ".rec.tmp"));
+	assert_true(stage_exists(&a, doomed, ".data"));
 	stage_area_reopen(&a);
 	assert_true(stage_exists(&a, whole, ".data") && stage_exists(&a, whole, ".rec"));
 	assert_true(stage_exists(&a, "README", ""));
-	assert_false(stage_exists(&a, whole, ".rec.tmp"));
 	assert_false(stage_exists(&a, bare, ".data") || stage_exists(&a, empty, ".data"));
 	assert_true(stage_exists(&a, "damaged/00000000000000bb", ".data"));
 	assert_false(stage_exists(&a, "damaged/00000000000000cc", ".data"));
+	assert_false(stage_exists(&a, doomed, ".data"));
+	assert_false(stage_exists(&a, "damaged/00000000000000dd", ".data"));
+	stage_area_close(&a);
+}
+
+/* A row whose data is gone supersedes nothing; of one that is a File nothing is left. */
+static void test_no_data(void **state)
+{
+	static const char sealed[] = "00000000000000aa", completed[] = "00000000000000bb";
+	char old[] = "file-old", *superseded[] = { old };
+	struct record r = make_record(RECORD_SEALED, 4);
+	struct staged *st = NULL;
+	struct stage_area a;
+
+	(void)state;
+	r.superseded = superseded;
+	r.superseded_count = 1;
+	stage_area_open(&a, PART);
+	save_plain(&a, sealed, r);
+	r.state = RECORD_COMPLETED;
+	save_plain(&a, completed, r);
+	check_open(&a, completed, -ENOENT);
+	assert_false(stage_exists(&a, completed, ".rec"));
+	assert_int_equal(staged_open(a.sg, sealed, &r, &st), 0);
+	assert_int_equal(r.state, RECORD_ABORTED);
+	assert_int_equal(r.superseded_count, 0);
+	assert_int_equal(staged_size(st), 0);
+	record_release(&r);
+	staged_unref(st);
 	stage_area_close(&a);
 }
 
@@ -456,7 +486,6 @@ static void test_concurrent_saves(void **state)
 	struct stage_area a;
 	struct staged *st;
 	struct record r;
-	char name[40];
 	int i;
 
 	(void)state;
@@ -470,8 +499,7 @@ static void test_concurrent_saves(void **state)
 		pthread_join(t[i], NULL);
 		assert_int_equal(s[i].rc, 0);
 	}
-	snprintf(name, sizeof(name), "%s.rec", staged_id(st));
-	assert_int_equal(record_load(a.sg->dirfd, name, &r), 0);
+	assert_int_equal(files_load(a.db, staged_id(st), &r), 0);
 	assert_true(r.size == 7 || r.size == 8);
 	record_release(&r);
 	staged_unref(st);
@@ -481,15 +509,11 @@ static void test_concurrent_saves(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_life),
-		cmocka_unit_test(test_keep_and_open),
-		cmocka_unit_test(test_open_damaged),
-		cmocka_unit_test(test_sweep),
-		cmocka_unit_test(test_bad_config),
-		cmocka_unit_test(test_size_max),
-		cmocka_unit_test(test_reserve),
-		cmocka_unit_test(test_give),
-		cmocka_unit_test(test_concurrent_saves),
+		cmocka_unit_test(test_life),	     cmocka_unit_test(test_keep_and_open),
+		cmocka_unit_test(test_open_damaged), cmocka_unit_test(test_sweep),
+		cmocka_unit_test(test_no_data),	     cmocka_unit_test(test_bad_config),
+		cmocka_unit_test(test_size_max),     cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_give),	     cmocka_unit_test(test_concurrent_saves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

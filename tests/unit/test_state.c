@@ -66,6 +66,7 @@ static struct statedb *reopen(struct statedb *s)
 
 	statedb_close(s);
 	assert_int_equal(statedb_open(dir, &ret), 0);
+	statedb_grow(ret);
 	assert_int_equal(define(ret), 0);
 	return ret;
 }

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fs/stage/offline.h"
+#include "fs/state/store.h"
 
 static char dir[64];
 
@@ -29,16 +31,13 @@ static void make_data(const char *where, const char *id, const char *text)
 	close(fd);
 }
 
-static void make_record(const char *where, const char *id, enum record_state state)
+static void make_record(bool aside, const char *id, enum record_state state)
 {
-	char path[256], purpose[] = "batch", name[] = "a b", md5[] = "x", file[] = "old";
+	char purpose[] = "batch", name[] = "a b", md5[] = "x", file[] = "old";
 	char *superseded[] = { file };
+	struct statedb *db = NULL;
 	struct record r;
-	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s", dir, where);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(fd >= 0);
 	record_init(&r);
 	r.state = state;
 	r.purpose = purpose;
@@ -47,9 +46,14 @@ static void make_record(const char *where, const char *id, enum record_state sta
 	r.declared = 7;
 	r.superseded = superseded;
 	r.superseded_count = 1;
-	snprintf(path, sizeof(path), "%s.rec", id);
-	assert_int_equal(record_save(fd, path, &r, false), 0);
-	close(fd);
+	assert_int_equal(statedb_open(dir, &db), 0);
+	assert_int_equal(files_define(db), 0);
+	assert_int_equal(statedb_begin(db), 0);
+	assert_int_equal(files_save(db, id, &r), 0);
+	if (aside)
+		assert_int_equal(files_set_aside(db, id), 0);
+	assert_int_equal(statedb_commit(db, NULL), 0);
+	statedb_close(db);
 }
 
 static int setup(void **state)
@@ -57,7 +61,7 @@ static int setup(void **state)
 	char path[128];
 
 	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/test_kept.XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/test_offline.XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/staging", dir);
 	assert_int_equal(mkdir(path, 0700), 0);
@@ -82,6 +86,8 @@ static int teardown(void **state)
 	assert_int_equal(rmdir(path), 0);
 	snprintf(path, sizeof(path), "%s/staging", dir);
 	assert_int_equal(rmdir(path), 0);
+	snprintf(path, sizeof(path), "%s/state.db", dir);
+	unlink(path);
 	return rmdir(dir);
 }
 
@@ -113,17 +119,19 @@ static void test_scan(void **state)
 	struct seen s = { "", 2 };
 
 	(void)state;
-	make_record("staging", "c", RECORD_FAILED);
+	make_record(false, "c", RECORD_FAILED);
 	make_data("staging", "c", "12345");
-	make_record("staging", "a", RECORD_WRITING);
-	make_record("staging", "b", RECORD_COMPLETED);
-	make_record("staging/damaged", "d", RECORD_SEALED);
+	make_record(false, "a", RECORD_WRITING);
+	make_record(false, "b", RECORD_COMPLETED);
+	make_record(true, "d", RECORD_SEALED);
 	make_data("staging", "no-record", "1");
-	check_seen("a:0001:0 b:0000:0 c:0010:5 d:0100:0 ");
+	make_data("staging/damaged", "orphan", "12");
+	check_seen("a:0001:0 b:0000:0 c:0010:5 d:0100:0 orphan:1100:2 ");
 	assert_int_equal(kept_scan(dir, note, &s), -EINTR);
 	assert_string_equal(s.text, "a:0001:0 b:0000:0 ");
 	/* Data without a record is staging_open()'s; here it would stay. */
-	make_record("staging", "no-record", RECORD_EMPTY);
+	make_record(false, "no-record", RECORD_EMPTY);
+	check_seen("a:0001:0 b:0000:0 c:0010:5 no-record:0000:1 d:0100:0 orphan:1100:2 ");
 }
 
 static void test_nothing_there(void **state)
@@ -137,16 +145,34 @@ static void test_nothing_there(void **state)
 
 static void test_garbage(void **state)
 {
-	char path[128];
-	int fd;
+	struct statedb *db = NULL;
 
 	(void)state;
-	snprintf(path, sizeof(path), "%s/staging/x.rec", dir);
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, "uploadfs-record 1\n", 18), 18);
-	close(fd);
+	make_record(false, "x", RECORD_SEALED);
+	assert_int_equal(statedb_open(dir, &db), 0);
+	assert_int_equal(statedb_define(db, "UPDATE file SET state = 99"), 0);
+	statedb_close(db);
 	check_seen("x:1000:0 ");
+}
+
+/* A daemon has it. */
+static void test_in_use(void **state)
+{
+	struct seen s = { "", 0 };
+	struct statedb *db = NULL;
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	make_record(false, "x", RECORD_SEALED);
+	assert_int_equal(statedb_open(dir, &db), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(kept_scan(dir, note, &s) == -EBUSY ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	statedb_close(db);
 }
 
 static int close_one(void *arg, const struct kept *k)
@@ -174,7 +200,7 @@ static void test_close(void **state)
 	int looked = 0;
 
 	(void)state;
-	make_record("staging", "a", RECORD_ABORTED);
+	make_record(false, "a", RECORD_ABORTED);
 	assert_int_equal(kept_scan(dir, close_one, NULL), -ENOENT);
 	make_data("staging", "a", "12345");
 	assert_int_equal(kept_scan(dir, close_one, NULL), 0);
@@ -188,6 +214,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_scan, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close, setup, teardown),
 	};
 
