@@ -80,14 +80,16 @@ void vfs_sweep_mark(struct vfs *s, const char *file_id)
 		attrs_sweep_mark(s->cfg.attrs, file_id);
 }
 
-/* A File that no listing names yet has its entry. */
+/* A File that no listing names yet has its entry. The inode of one that is gone may live on. */
 static bool has_entry(void *arg, const char *file_id)
 {
 	struct vfs *s = arg;
+	const struct inode *i;
 	bool r;
 
 	pthread_mutex_lock(&s->lock);
-	r = inode_by_file_id(s->table, file_id) != NULL;
+	i = inode_by_file_id(s->table, file_id);
+	r = i && (i->parent || i->unlisted || i->side);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }

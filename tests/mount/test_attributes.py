@@ -1,7 +1,8 @@
 """Modes, times and directories: kept by File id, also over a remount."""
 import os
 
-from harness import bash, make_file, python, run, wait_until, xattr
+from harness import bash, make_file, python, query, run, wait_until, xattr
+from test_races import delete_elsewhere
 
 
 def make_tree(world):
@@ -83,3 +84,26 @@ def test_kept_of_what_is_no_file(mount):
             assert st.st_mtime_ns == 10**18 + number * 10**9 + 123456789
     bash(": > $1", empty)
     assert os.stat(empty).st_mtime > 1.5 * 10**9
+
+
+def test_forgotten_with_the_file(world, server):
+    """Of a File that the service no longer lists nothing is kept; of the others all is."""
+    mount = world.mount(server, list_ttl="1")
+    source = make_file(world.path("source"), 10)
+    for name in ("stays", "goes"):
+        run(["cp", source, mount.path("batch", name)])
+        os.chmod(mount.path("batch", name), 0o600)
+    ids = {x["filename"]: x["id"] for x in server.files()}
+
+    def kept():
+        return sorted(x["file_id"] for x in query(mount.state, "SELECT file_id FROM attr"))
+
+    assert kept() == sorted(ids.values())
+    # A listing must have named what it is to miss.
+    mount.umount()
+    mount.remount()
+    assert sorted(os.listdir(mount.path("batch"))) == ["goes", "stays"]
+    delete_elsewhere(server, ids["goes"])
+    wait_until(lambda: os.listdir(mount.path("batch")) == ["stays"] and kept() == [ids["stays"]],
+               "it is forgotten")
+    assert os.stat(mount.path("batch", "stays")).st_mode & 0o777 == 0o600
