@@ -17,7 +17,7 @@ import sys
 OWNERS = [
     (r"(cjson/)?cJSON\.h", r"net/base/json\.c", "cJSON"),
     (r"openssl/.*", r"net/base/digest\.c", "OpenSSL"),
-    (r"curl/.*", r"net/http/(http_impl\.h|(xfer|end|conn|rate|thread)\.c)", "curl"),
+    (r"curl/.*", r"net/http/(conn|end|thread_impl|xfer)\.h|net/http/thread\.c", "curl"),
     (r"microhttpd\.h", r"net/server/[^/]*\.[ch]", "libmicrohttpd"),
     # What includes these has FUSE, too.
     (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h|fs/fuse/.*",

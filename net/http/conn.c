@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "net/http/http_impl.h"
+#include "net/http/conn.h"
 
 /* Certificates are read again after this time: who replaces the file need not mount anew. */
 #define HTTP_CA_CACHE_S 60
@@ -48,43 +48,41 @@ static bool is_address(const char *text)
 	return inet_pton(AF_INET, text, raw) == 1 || inet_pton(AF_INET6, text, raw) == 1;
 }
 
-void http_conn_setup(struct http_xfer *x)
+void http_conn_setup(CURL *easy, const struct network *n)
 {
-	const struct network *n = &x->http->network;
 	char text[256];
 
-	trust(x->easy, n);
+	trust(easy, n);
 	/* What the proxy says to CONNECT is no head of the service's reply. */
-	curl_easy_setopt(x->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	/* Nor are headers of ours, with the key among them, for the proxy. */
-	curl_easy_setopt(x->easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
+	curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
 	/* Which proxy is decided here; not by curl, from the environment. */
-	curl_easy_setopt(x->easy, CURLOPT_NOPROXY, "");
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 	if (!n->bind)
 		return;
 	snprintf(text, sizeof(text), "%s!%s", is_address(n->bind) ? "host" : "if", n->bind);
-	curl_easy_setopt(x->easy, CURLOPT_INTERFACE, text);
+	curl_easy_setopt(easy, CURLOPT_INTERFACE, text);
 }
 
-int http_conn_route(struct http_xfer *x, const char *url)
+int http_conn_route(CURL *easy, const struct network *n, const char *url, bool *ret_proxied)
 {
-	const struct network_proxy *p = network_proxy_for(&x->http->network, url);
-	CURLcode rc = curl_easy_setopt(x->easy, CURLOPT_PROXY, p ? p->url : "");
+	const struct network_proxy *p = network_proxy_for(n, url);
+	CURLcode rc = curl_easy_setopt(easy, CURLOPT_PROXY, p ? p->url : "");
 
 	if (!rc)
-		rc = curl_easy_setopt(x->easy, CURLOPT_PROXYUSERNAME, p ? p->user : NULL);
+		rc = curl_easy_setopt(easy, CURLOPT_PROXYUSERNAME, p ? p->user : NULL);
 	if (!rc)
-		rc = curl_easy_setopt(x->easy, CURLOPT_PROXYPASSWORD, p ? p->password : NULL);
-	x->proxied = p != NULL;
+		rc = curl_easy_setopt(easy, CURLOPT_PROXYPASSWORD, p ? p->password : NULL);
+	*ret_proxied = p != NULL;
 	return rc ? -ENOMEM : 0;
 }
 
-static enum network_cause cause_of_certificate(const struct http_xfer *x, bool proxy)
+static enum network_cause cause_of_certificate(CURL *easy, bool proxy)
 {
 	long verified = VERIFY_OK;
 
-	curl_easy_getinfo(x->easy,
-			  proxy ? CURLINFO_PROXY_SSL_VERIFYRESULT : CURLINFO_SSL_VERIFYRESULT,
+	curl_easy_getinfo(easy, proxy ? CURLINFO_PROXY_SSL_VERIFYRESULT : CURLINFO_SSL_VERIFYRESULT,
 			  &verified);
 	switch (verified) {
 	case VERIFY_OK: /* nothing is wrong with the chain: it can only be the name */
@@ -114,29 +112,30 @@ static enum network_cause cause_of_proxy(CURLcode code, long answer)
 	return code == CURLE_COULDNT_RESOLVE_PROXY ? NETWORK_PROXY_NAME : NETWORK_PROXY;
 }
 
-void http_conn_explain(struct http_xfer *x, CURLcode code, struct http_result *res)
+void http_conn_explain(CURL *easy, CURLcode code, bool proxied, struct http_result *res,
+		       char error[CURL_ERROR_SIZE])
 {
 	long answer = 0;
 	bool proxy;
 
-	if (x->sends || res->fail == HTTP_FAIL_LOCAL || res->fail == HTTP_FAIL_REFUSED)
+	if (res->fail == HTTP_FAIL_LOCAL || res->fail == HTTP_FAIL_REFUSED)
 		return;
-	curl_easy_getinfo(x->easy, CURLINFO_HTTP_CONNECTCODE, &answer);
-	proxy = x->proxied && (answer < 200 || answer > 299);
+	curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &answer);
+	proxy = proxied && (answer < 200 || answer > 299);
 	if (code == CURLE_INTERFACE_FAILED)
 		res->cause = NETWORK_BIND;
 	else if (code == CURLE_SSL_CACERT_BADFILE)
 		res->cause = NETWORK_CA_FILE;
 	else if (code == CURLE_PEER_FAILED_VERIFICATION)
-		res->cause = cause_of_certificate(x, proxy);
+		res->cause = cause_of_certificate(easy, proxy);
 	else if (proxy)
 		res->cause = cause_of_proxy(code, answer);
 	else if (code == CURLE_COULDNT_RESOLVE_HOST)
 		res->cause = NETWORK_NAME;
 	if (!proxy || !answer)
 		return;
-	snprintf(x->error, sizeof(x->error), "the proxy answered %ld", answer);
-	res->text = x->error;
+	snprintf(error, CURL_ERROR_SIZE, "the proxy answered %ld", answer);
+	res->text = error;
 	/* What it says of us stays so; what it says of itself or of the service may pass. */
 	res->fail = answer >= 500 || answer == 408 || answer == 429 ? HTTP_FAIL_CONNECT
 								    : HTTP_FAIL_PROXY;
