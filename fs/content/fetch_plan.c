@@ -12,9 +12,16 @@
  * then there is one request. A service that ignores Range answers it with
  * everything, and that one becomes the stream for which all reads wait.
  */
+#include "fs/content/fetch_plan.h"
+
 #include <errno.h>
 
-#include "fs/content/fetch_impl.h"
+#include "fs/content/fetch_life.h"
+
+#define FETCH_ALIGN (1ULL << 20)      /* bytes; a range begins and ends at a multiple */
+#define FETCH_PIECE_MAX (16ULL << 20) /* bytes of one range, but for huge Files */
+#define FETCH_SMALL (8ULL << 20)      /* bytes; such a File is asked for in one piece */
+#define FETCH_FAR (8ULL << 20)	      /* bytes a read may lie ahead of a request and wait for it */
 
 #define RUN_NEAR \
 	(1ULL << 20) /* bytes by which a read may miss its run: the kernel reads
@@ -268,6 +275,23 @@ static void make_way(struct fetch *ft)
 	}
 	if (least)
 		fetch_req_cancel(least);
+}
+
+void fetch_take_unserved(struct fetch *ft, struct fetch_waiters *ret)
+{
+	struct fetch_waiters keep;
+	struct fetch_waiter *w, *next;
+
+	fetch_waiters_init(&keep);
+	for (w = ft->waiters.head; w; w = next) {
+		next = w->next;
+		if (fetch_served(ft, fetch_missing(ft, w->off, w->end)))
+			fetch_waiters_add(&keep, w);
+		else
+			fetch_waiters_add(ret, w);
+	}
+	fetch_waiters_init(&ft->waiters);
+	fetch_waiters_move(&keep, &ft->waiters);
 }
 
 /* ---- what to ask for ---- */
