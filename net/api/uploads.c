@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/api/api_call.h"
+#include "net/api/call.h"
 #include "net/api/json.h"
 
 struct upload_call {

@@ -5,8 +5,8 @@
  * gives it a path, a body and a struct api_call_ops, and submits it. All of
  * ops run on the network thread.
  */
-#ifndef UPLOADFS_NET_API_API_CALL_H
-#define UPLOADFS_NET_API_API_CALL_H
+#ifndef UPLOADFS_NET_API_CALL_H
+#define UPLOADFS_NET_API_CALL_H
 
 #include "net/api/api.h"
 #include "net/base/buf.h"
