@@ -76,7 +76,10 @@ void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age
 		      void *arg);
 /* Has the whole list fetched if it is older than that; waits for nothing. */
 void listing_refresh(struct listing *l, uint64_t max_age_ms);
-/* Is a fetch under way? If not, what the former one brought has been applied. */
+/*
+ * Returns whether a fetch is under way; if not, the previous one has been applied. For tests: a
+ * fetch that nobody waits for calls nothing back, and the api is idle before apply() has run.
+ */
 bool listing_is_fetching(struct listing *l);
 
 #endif

@@ -115,21 +115,12 @@ struct hq_job *hq_turns_next(const struct hq_turns *t)
 	return TAILQ_FIRST(&t->jobs);
 }
 
-static void turns_take(struct hq_turns *t, struct hq_job *job)
+void hq_turns_take(struct hq_turns *t, struct hq_job *job)
 {
 	TAILQ_REMOVE(&t->jobs, job, link);
 	/* What was passed over, since it was not whole, does not turn it back. */
 	if (job->turn > t->now)
 		t->now = job->turn;
-}
-
-struct hq_job *hq_turns_take(struct hq_turns *t)
-{
-	struct hq_job *job = hq_turns_next(t);
-
-	if (job)
-		turns_take(t, job);
-	return job;
 }
 
 void hq_turns_remove(struct hq_turns *t, struct hq_job *job)
@@ -363,7 +354,7 @@ static struct hq_job *next_job(struct hq *q, int class)
 	if (!job || (q->running_count[class] >= class_cap(q, class) &&
 		     (!is_whole(job) || !make_way(q, class))))
 		return NULL;
-	turns_take(&q->waiting[class], job);
+	hq_turns_take(&q->waiting[class], job);
 	return job;
 }
 

@@ -149,9 +149,10 @@ struct hq_turns {
 void hq_turns_init(struct hq_turns *t);
 void hq_turns_add(struct hq_turns *t, struct hq_job *job);
 void hq_turns_add_again(struct hq_turns *t, struct hq_job *job); /* a retry: before its like */
-struct hq_job *hq_turns_take(struct hq_turns *t);		 /* NULL: none waits */
 /* The first that is whole, else the first; it goes on waiting. NULL: none waits. */
 struct hq_job *hq_turns_next(const struct hq_turns *t);
+/* Removes a job to be sent now: what comes later of its file gets a later turn. */
+void hq_turns_take(struct hq_turns *t, struct hq_job *job);
 void hq_turns_remove(struct hq_turns *t, struct hq_job *job);
 
 #endif
