@@ -56,7 +56,7 @@ static int load_upload(void *arg, const char *id, const char *text, size_t len)
 /* A crash came between the File's record, which counts, and that of its Upload. */
 static void repair_completed(struct state *st, const struct file *f)
 {
-	struct upload *up = idmap_get(&st->uploads, f->upload_id);
+	struct upload *up = map_get(&st->uploads, f->upload_id);
 
 	if (!up || up->status != UPLOAD_PENDING)
 		return;
@@ -107,15 +107,15 @@ static int load_parts(struct state *st, struct upload *up)
 
 struct owner_walk {
 	struct state *st;
-	struct idmap owners; /* data directories that Files need */
+	struct map owners; /* data directories that Files need */
 };
 
 static int sweep_owner(void *arg, const char *owner)
 {
 	struct owner_walk *walk = arg;
-	const struct upload *up = idmap_get(&walk->st->uploads, owner);
+	const struct upload *up = map_get(&walk->st->uploads, owner);
 
-	if (!idmap_get(&walk->owners, owner) && !(up && up->status == UPLOAD_PENDING))
+	if (!map_get(&walk->owners, owner) && !(up && up->status == UPLOAD_PENDING))
 		store_data_remove(walk->st->store, owner);
 	return 0;
 }
@@ -128,13 +128,13 @@ static int sweep_data(struct state *st)
 	int err = 0;
 
 	for (i = 0; i < st->file_count && !err; i++) {
-		err = idmap_put(&walk.owners, st->sorted[i]->data, st->sorted[i]);
+		err = map_put(&walk.owners, st->sorted[i]->data, st->sorted[i]);
 		if (err == -EEXIST)
 			err = 0;
 	}
 	if (!err)
 		err = store_data_each(st->store, sweep_owner, &walk);
-	idmap_release(&walk.owners);
+	map_release(&walk.owners);
 	return err;
 }
 
@@ -160,12 +160,12 @@ static void state_free(struct state *st)
 	struct upload *up;
 	size_t i, pos = 0;
 
-	while ((up = idmap_each(&st->uploads, &pos)))
+	while ((up = map_each(&st->uploads, &pos)))
 		upload_free(up);
 	for (i = 0; i < st->file_count; i++)
 		file_free(st->sorted[i]);
-	idmap_release(&st->uploads);
-	idmap_release(&st->files);
+	map_release(&st->uploads);
+	map_release(&st->files);
 	free(st->pending);
 	free(st->sorted);
 	pthread_cond_destroy(&st->changed);

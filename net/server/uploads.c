@@ -52,7 +52,7 @@ int upload_index(struct state *st, struct upload *up)
 	if (!pending)
 		return -ENOMEM;
 	st->pending = pending;
-	err = idmap_put(&st->uploads, up->id, up);
+	err = map_put(&st->uploads, up->id, up);
 	if (!err && up->status == UPLOAD_PENDING)
 		st->pending[st->pending_count++] = up;
 	return err;
@@ -111,7 +111,7 @@ struct upload *upload_find(struct state *st, const char *id)
 	struct upload *up;
 
 	pthread_mutex_lock(&st->lock);
-	up = idmap_get(&st->uploads, id);
+	up = map_get(&st->uploads, id);
 	pthread_mutex_unlock(&st->lock);
 	return up;
 }
@@ -209,7 +209,7 @@ int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r
 	int err;
 
 	pthread_mutex_lock(&st->lock);
-	rc.up = idmap_get(&st->uploads, upload_id);
+	rc.up = map_get(&st->uploads, upload_id);
 	err = rc.up ? part_begin(st, rc.up, r, &rc) : not_found(r, upload_id);
 	pthread_mutex_unlock(&st->lock);
 	if (!err)
@@ -337,7 +337,7 @@ static int acquire(struct state *st, const char *id, struct refusal *r, struct u
 	int err;
 
 	pthread_mutex_lock(&st->lock);
-	up = idmap_get(&st->uploads, id);
+	up = map_get(&st->uploads, id);
 	err = up ? await_pending(st, up, r) : not_found(r, id);
 	if (!err) {
 		up->busy = true;
@@ -383,23 +383,23 @@ static int check_sequence(const struct part *part, const struct part *before, bo
 static int resolve_parts(const struct state *st, const struct upload *up,
 			 const struct complete_spec *spec, struct refusal *r, struct file *f)
 {
-	struct idmap known = { 0 }, seen = { 0 };
+	struct map known = { 0 }, seen = { 0 };
 	const struct part *part, *before = NULL;
 	size_t i;
 	int err = 0;
 
 	for (i = 0; i < up->part_count && !err; i++) {
 		if (up->parts[i]->finished)
-			err = idmap_put(&known, up->parts[i]->id, up->parts[i]);
+			err = map_put(&known, up->parts[i]->id, up->parts[i]);
 	}
 	for (i = 0; i < spec->part_count && !err; i++) {
-		part = idmap_get(&known, spec->part_ids[i]);
+		part = map_get(&known, spec->part_ids[i]);
 		if (!part) {
 			err = refuse(r, 400, "part_ids", NULL, "No such Part in Upload %s: %.100s",
 				     up->id, spec->part_ids[i]);
 			break;
 		}
-		err = idmap_put(&seen, part->id, f);
+		err = map_put(&seen, part->id, f);
 		if (err == -EEXIST)
 			err = refuse(r, 400, "part_ids", NULL, "Part %s is listed twice.",
 				     part->id);
@@ -410,8 +410,8 @@ static int resolve_parts(const struct state *st, const struct upload *up,
 		f->parts[i].bytes = part->bytes;
 		f->bytes += part->bytes;
 	}
-	idmap_release(&known);
-	idmap_release(&seen);
+	map_release(&known);
+	map_release(&seen);
 	return err;
 }
 
@@ -477,7 +477,7 @@ static int make_file(struct state *st, struct upload *up, const struct complete_
 struct unlisted_walk {
 	struct store *store;
 	const struct file *f;
-	struct idmap listed;
+	struct map listed;
 };
 
 static int remove_unlisted(void *arg, const char *id, uint64_t bytes, struct timespec mtime)
@@ -486,7 +486,7 @@ static int remove_unlisted(void *arg, const char *id, uint64_t bytes, struct tim
 
 	(void)bytes;
 	(void)mtime;
-	if (!idmap_get(&walk->listed, id))
+	if (!map_get(&walk->listed, id))
 		store_part_remove(walk->store, walk->f->data, id, true);
 	return 0;
 }
@@ -498,10 +498,10 @@ void upload_remove_unlisted(struct store *store, const struct file *f)
 	int err = 0;
 
 	for (i = 0; i < f->part_count && !err; i++)
-		err = idmap_put(&walk.listed, f->parts[i].id, &f->parts[i]);
+		err = map_put(&walk.listed, f->parts[i].id, &f->parts[i]);
 	if (!err)
 		store_part_each(store, f->data, remove_unlisted, &walk);
-	idmap_release(&walk.listed);
+	map_release(&walk.listed);
 }
 
 int upload_complete(struct state *st, const char *id, const struct complete_spec *spec,
