@@ -51,7 +51,7 @@ struct cache {
 	struct hash_job sweep;
 };
 
-/* What a scan found; sorted by stamp. */
+/* Files that a scan found; sorted by stamp. */
 struct cache_found {
 	struct timespec stamp;
 	uint64_t bytes;
@@ -147,7 +147,7 @@ static bool sweep_run(struct hash_job *job)
 	return false;
 }
 
-/* What was evicted goes, in time: those who evict may hold locks, or be the network thread. */
+/* Unlinks evicted files later: the evicting thread may hold locks, or be the network's. */
 static void trash_sweep(struct cache *c)
 {
 	struct pool *worker;
@@ -318,7 +318,7 @@ static int found_list(struct cache *c, struct cache_found **ret, size_t *ret_cou
 			cap = cap ? cap * 2 : 64;
 			more = realloc(v, cap * sizeof(*v));
 			if (!more)
-				break; /* what is not taken over is only fetched again */
+				break; /* the rest is only fetched again */
 			v = more;
 		}
 		if (found_take(c, de->d_name, &v[n]))

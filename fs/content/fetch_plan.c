@@ -1,6 +1,5 @@
 /*
- * What is asked of the service next: by the reads that wait, then ahead of the
- * readers.
+ * The ranges to ask for next: for the reads that wait, then ahead of the readers.
  *
  * Readers are told apart by where they read: reads that follow one another are
  * a run. The further a run has come the more is asked for ahead of it, and the
@@ -117,7 +116,7 @@ uint64_t fetch_missing(const struct fetch *ft, uint64_t start, uint64_t end)
 	return missing_around(ft, start, end, &lo, &hi);
 }
 
-/* Is r to bring the byte at off? */
+/* Returns whether r will bring the byte at off. */
 static bool req_covers(const struct fetch_req *r, uint64_t off)
 {
 	return r->active && !r->cancelled && off >= fetch_req_due(r) && off < r->end;
@@ -217,7 +216,7 @@ static int piece_start(struct fetch *ft, struct fetch_req *r, const struct gap *
 
 	if (start < gap->lo)
 		start = gap->lo;
-	/* No crumb is left for a request of its own. */
+	/* Absorb a remainder too small for its own request. */
 	end = gap->hi - end < size + align ? gap->hi : end + size;
 	return fetch_req_start(r, start, end, false);
 }
@@ -245,7 +244,7 @@ static bool any_active(const struct fetch *ft)
 	return false;
 }
 
-/* Does a read wait for something that r is to bring? */
+/* Returns whether a read waits for a byte that r will bring. */
 static bool req_wanted(const struct fetch_req *r)
 {
 	const struct fetch_waiter *w;
@@ -258,8 +257,8 @@ static bool req_wanted(const struct fetch_req *r)
 }
 
 /*
- * All requests are taken: ends the one that nobody waits for and that has
- * brought the least, unless one of them is about to end by itself.
+ * All requests are taken: cancels the request without waiters that has brought the least, unless
+ * a request is about to end by itself.
  */
 static void make_way(struct fetch *ft)
 {
@@ -406,7 +405,7 @@ void fetch_pump_ahead(struct fetch *ft)
 	while (ft->range == FETCH_RANGE_YES && (r = req_free(ft)) != NULL &&
 	       (run = next_run(ft, &gap)) != NULL) {
 		if (piece_start(ft, r, &gap, run->ahead)) {
-			fetch_calm_down(ft); /* nobody waits for it */
+			fetch_calm_down(ft); /* no read waits for it */
 			return;
 		}
 		r->run = run;

@@ -36,7 +36,7 @@ static void take_ready(struct fetch *ft, struct fetch_waiters *ret)
 		ft->whole = true;
 }
 
-/* Answers those that take_ready() took; without the lock. */
+/* Answers the waiters that take_ready() took; without the lock. */
 static void answer_ready(struct fetch *ft, struct fetch_waiters *ready)
 {
 	if (!ready->head)
@@ -85,7 +85,7 @@ static int req_take(struct fetch_req *r, uint64_t offset, size_t *len)
 		r->bad = "the content came out of order";
 		return -EIO;
 	}
-	/* Others bring what lies behind. */
+	/* Other requests bring the rest. */
 	if (r->split && r->end - offset <= *len)
 		*len = (size_t)(r->end - offset);
 	/* More than was asked for, so everything. Ranges not from byte 0 on don't come here. */
@@ -179,7 +179,7 @@ static bool range_refused(const struct fetch_req *r, const struct api_error *err
 					     err->http_status == 416 || err->http_status == 501);
 }
 
-/* r brought all that it was asked for: takes what that teaches. Under lock. */
+/* r brought all its bytes: notes whether Range was honoured. Under lock. */
 static int req_complete(struct fetch_req *r, bool ranged)
 {
 	struct fetch *ft = r->ft;
@@ -191,7 +191,7 @@ static int req_complete(struct fetch_req *r, bool ranged)
 	return r->end == ft->bytes ? extents_add(&ft->have, r->end - 1, r->end) : 0;
 }
 
-/* What the end of r means to those who wait for it: an errno and a text, or 0. Under lock. */
+/* Returns the outcome of r for its waiters: an errno with a text, or 0. Under lock. */
 static int req_outcome(struct fetch_req *r, const struct api_error *err, bool ranged,
 		       char text[FETCH_TEXT])
 {

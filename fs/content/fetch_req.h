@@ -23,7 +23,7 @@ struct fetch_req {
 	const struct fetch_run *run; /* that it is read ahead for, or NULL */
 	uint64_t start, end;
 	uint64_t got;	 /* where the next byte is due */
-	const char *bad; /* what was wrong with the content, or NULL */
+	const char *bad; /* the fault of the content, or NULL */
 };
 
 /* Returns the first byte that r has not brought yet. */

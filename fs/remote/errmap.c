@@ -32,7 +32,7 @@ static int errmap_http(const struct api_error *err, enum errmap_call call)
 	case 407:
 		return -EACCES;
 	case 404:
-		/* What we write to is not a thing the user can miss. */
+		/* ENOENT would puzzle a writer: the user created no Upload. */
 		return call == ERRMAP_READ || call == ERRMAP_DELETE ? -ENOENT : -EINVAL;
 	case 408:
 		return -ETIMEDOUT;

@@ -14,7 +14,7 @@
 #define API_IDLE_TIMEOUT_S 60
 #define API_RETRY_TIMEOUT_S 120
 
-/* What goes into a header must not end it. */
+/* A control character would end the header. */
 static bool header_safe(const char *s)
 {
 	for (; s && *s; s++) {

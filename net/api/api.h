@@ -228,11 +228,11 @@ struct api_req *api_upload_cancel(struct api *api, const char *upload_id, api_up
  */
 struct api_file_page {
 	struct api_file *files;
-	char *text; /* what their strings lie in */
+	char *text; /* holds their strings */
 	size_t count;
 	size_t skipped; /* entries that failed the checks and were left out */
 	bool has_more;
-	const char *last_id; /* what to pass as after; "" when none */
+	const char *last_id; /* to pass as after; "" if none */
 };
 typedef void api_page_cb(void *arg, const struct api_error *err, struct api_file_page *page);
 struct api_req *api_file_list(struct api *api, const char *purpose, const char *after,
@@ -307,7 +307,7 @@ enum api_op {
 	API_OP_UPLOAD_FILE,
 	API_OPS
 };
-/* What each attempt took from being sent to its end, and how many of them were no success. */
+/* The duration of each attempt from sending to its end; the number of failed ones. */
 struct api_op_stats {
 	const char *name; /* "create", …; static */
 	struct hist_snapshot times;

@@ -186,7 +186,7 @@ static void judge_refusal(struct api_req *req, const struct http_result *res, st
 	v->retry_after_ms = res->head.retry_after_ms;
 	if (req->may_be_absent && status == 501)
 		v->retry = false;
-	/* What is sent once and was not sent whole was not done either. */
+	/* A request sent only once and not sent whole was not done. */
 	if (req->lasting && (status >= 500 || status == 408 || status == 409) &&
 	    (!req->once || res->sent_whole))
 		err->maybe_applied = true;

@@ -1,4 +1,4 @@
-/* What went wrong, out of the body of a reply: the API's object, or whatever else answers. */
+/* The error in the body of a reply: the API's object, or other text. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

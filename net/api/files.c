@@ -198,7 +198,7 @@ struct content_call {
 	uint64_t at;   /* where the next byte that comes lies in the File */
 	bool begun, ranged;
 	int64_t size;	 /* of the File; -1: unknown */
-	const char *bad; /* what is wrong with the reply */
+	const char *bad; /* the fault of the reply, or NULL */
 	api_data_cb *data;
 	api_content_cb *done;
 	void *arg;
@@ -285,7 +285,7 @@ static uint64_t content_end(const struct content_call *c)
 	if (c->size >= 0 && (uint64_t)c->size < c->end)
 		return (uint64_t)c->size;
 	if (c->end == UINT64_MAX || (!c->ranged && c->size < 0))
-		return c->pos; /* nobody said: what came is all */
+		return c->pos; /* no size given: the bytes that came are all */
 	return c->end;
 }
 
@@ -371,8 +371,8 @@ struct whole_call {
 	char seconds[24];
 	struct http_field fields[FIELDS_MAX + 1];
 	uint64_t bytes;
-	char md5[DIGEST_HEX_SIZE]; /* what the bytes have to have */
-	struct digest *digest;	   /* of those that left in this attempt */
+	char md5[DIGEST_HEX_SIZE]; /* expected */
+	struct digest *digest;	   /* of the bytes that left in this attempt */
 	uint64_t hashed;
 	struct api_file file;
 	api_file_cb *cb;
@@ -380,8 +380,8 @@ struct whole_call {
 };
 
 /*
- * Nobody compares an MD5 at the other end. So the last bytes leave only when all of them are
- * what they should be: a request that stays short makes no File.
+ * The service compares no MD5 here. So send the last bytes only if the MD5 of all is right: a
+ * request that stays short makes no File.
  */
 static int whole_check(void *arg, uint64_t at, const void *data, size_t len)
 {

@@ -9,7 +9,7 @@
 #include "net/base/json.h"
 
 #define NUMBER_ROOM 64		     /* characters; longer ones are copied to the heap */
-#define DIGITS_MAX 15		     /* of what surely is below 2^53 */
+#define DIGITS_MAX 15		     /* of a number surely below 2^53 */
 #define INT_MAX_D 9007199254740992.0 /* 2^53 */
 #define WORD_MAX 32		     /* of json_slice_is() */
 
@@ -161,7 +161,7 @@ static size_t put_utf8(char *dst, unsigned long c)
 	return 4;
 }
 
-/* What the escape at *at stands for, written to dst; never longer than the escape. */
+/* Writes the character of the escape at *at to dst; never longer than the escape. */
 static size_t undo_escape(const char **at, const char *end, char *dst)
 {
 	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";

@@ -71,7 +71,7 @@ void json_scan_value(struct json_scan *s, struct json_value *ret);
 /* 0: nothing but white space is left. -EINVAL, -EMSGSIZE (too deep, too many members), -ENOMEM. */
 int json_scan_end(struct json_scan *s);
 
-/* Is it this word, of ASCII and at most 32 bytes? */
+/* Returns whether it is this word. ASCII, at most 32 bytes. */
 bool json_slice_is(const struct json_slice *slice, const char *word, size_t len);
 /*
  * Writes it with its escapes undone, and a NUL behind: at most slice->len + 1 bytes.

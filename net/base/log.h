@@ -39,7 +39,7 @@ void log_redact(char *dst, size_t size, const char *src);
 char *log_redacted(const char *src);
 
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Says it whatever the level is: what somebody has asked for. */
+/* Logs at any level: for output that was asked for. */
 void log_always(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* What a line is about, for those who read JSON; the words of the line say it, too. */

@@ -26,7 +26,7 @@ void bucket_init(struct bucket *b, uint64_t rate, uint64_t now)
 	b->full = (int64_t)(full * MILLI);
 }
 
-/* What has come since. A byte a second is a thousandth of one in a millisecond. */
+/* Adds the bytes since the last call. A byte a second is a thousandth of one in a millisecond. */
 static void fill(struct bucket *b, uint64_t now)
 {
 	uint64_t ms = now > b->at ? now - b->at : 0;

@@ -1,4 +1,3 @@
-/* By which way a transfer connects, and what it means when it can't. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -6,13 +5,13 @@
 
 #include "net/http/conn.h"
 
-/* Certificates are read again after this time: who replaces the file need not mount anew. */
+/* Certificates are read again after this time, so a replaced file needs no new mount. */
 #define HTTP_CA_CACHE_S 60
 
-/* What CURLINFO_SSL_VERIFYRESULT says with OpenSSL: numbers of its verify(1). */
+/* Values of CURLINFO_SSL_VERIFYRESULT with OpenSSL: numbers of its verify(1). */
 enum {
 	VERIFY_OK = 0,
-	VERIFY_UNSPECIFIED = 1, /* what curl begins with */
+	VERIFY_UNSPECIFIED = 1, /* curl's initial value */
 	VERIFY_NO_ISSUER = 2,
 	VERIFY_NOT_YET_VALID = 9,
 	VERIFY_EXPIRED = 10,
@@ -53,11 +52,11 @@ void http_conn_setup(CURL *easy, const struct network *n)
 	char text[256];
 
 	trust(easy, n);
-	/* What the proxy says to CONNECT is no head of the service's reply. */
+	/* The proxy's answer to CONNECT is no head of the service's reply. */
 	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	/* Nor are headers of ours, with the key among them, for the proxy. */
+	/* The proxy must not see our headers: the key is among them. */
 	curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
-	/* Which proxy is decided here; not by curl, from the environment. */
+	/* The proxy is chosen here, not by curl from the environment. */
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 	if (!n->bind)
 		return;
@@ -136,7 +135,7 @@ void http_conn_explain(CURL *easy, CURLcode code, bool proxied, struct http_resu
 		return;
 	snprintf(error, CURL_ERROR_SIZE, "the proxy answered %ld", answer);
 	res->text = error;
-	/* What it says of us stays so; what it says of itself or of the service may pass. */
+	/* A refusal of us is permanent; trouble of the proxy or the service may pass. */
 	res->fail = answer >= 500 || answer == 408 || answer == 429 ? HTTP_FAIL_CONNECT
 								    : HTTP_FAIL_PROXY;
 }

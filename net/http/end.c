@@ -37,9 +37,9 @@ static bool sent_whole(const struct http_xfer *x)
 }
 
 /*
- * May the peer have seen it whole? When a kept connection breaks, curl makes a
- * new one to send again. If that fails, on_send() is not called a second time,
- * and neither the error nor the counters tell of the request that did go out.
+ * Returns whether the peer may have seen the whole request. When a kept connection breaks, curl
+ * makes a new one to send again. If that fails, on_send() is not called a second time, and
+ * neither the error nor the counters tell of the request that did go out.
  */
 static bool maybe_sent(const struct http_xfer *x)
 {
@@ -126,7 +126,7 @@ static void fill_result(struct http_xfer *x, CURLcode code, struct http_result *
 		http_conn_explain(x->easy, code, x->proxied, res, x->error);
 }
 
-/* Goes on with the next hop of a redirect: true when the transfer is under way again. */
+/* Follows a redirect: true if the transfer is under way again. */
 static bool follow(struct http_xfer *x, CURLcode code)
 {
 	char *next = NULL, *here = NULL, *copy;

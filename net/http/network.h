@@ -27,7 +27,7 @@ struct network {
 	uint64_t up, down;
 };
 
-/* What made a connection fail, where that tells what to do. */
+/* The cause of a failed connection, if it tells the user how to mend it. */
 enum network_cause {
 	NETWORK_NO_CAUSE,
 	NETWORK_NAME,	       /* the host's name is not known */

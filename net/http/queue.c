@@ -118,7 +118,7 @@ struct hq_job *hq_turns_next(const struct hq_turns *t)
 void hq_turns_take(struct hq_turns *t, struct hq_job *job)
 {
 	TAILQ_REMOVE(&t->jobs, job, link);
-	/* What was passed over, since it was not whole, does not turn it back. */
+	/* A job passed over because it was not whole does not turn it back. */
 	if (job->turn > t->now)
 		t->now = job->turn;
 }
@@ -204,7 +204,7 @@ static bool try_again(struct hq_job *job, const struct hq_verdict *v)
 		job->retries = 0;
 	if (!job->retries)
 		job->first_failure_ms = now;
-	/* What one stale connection costs is no failure of the service. */
+	/* A stale connection is no failure of the service. */
 	due = now + (v->at_once ? 0 : backoff_delay_ms(job->retries, v->retry_after_ms, q->seed++));
 	/* Also when this request gives up: the others are no less too many. */
 	if (v->throttled && due > q->hold_until)

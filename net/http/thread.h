@@ -135,7 +135,7 @@ struct http_result {
 	struct http_head head;
 	bool sent_whole;  /* the peer may have seen the whole request */
 	bool stale;	  /* failed on a kept connection before any reply: try again at once */
-	const char *body; /* what was collected; NUL-terminated */
+	const char *body; /* the collected bytes; NUL-terminated */
 	size_t body_len;
 	const char *text; /* words for a failure, one line; "" when HTTP_REPLIED */
 };
@@ -161,15 +161,15 @@ struct http_request {
 
 /* Starts a transfer; strings are copied. 0, -ENOMEM or -EINVAL. */
 int http_start(struct http *h, const struct http_request *rq, struct http_xfer **ret);
-/* Ends a transfer without calling done. Whether the peer may have seen the whole request. */
+/* Ends a transfer without calling done. Returns whether the peer may have seen all of it. */
 bool http_abort(struct http_xfer *x);
 
-/* Does it wait for bytes of its part? */
+/* Returns whether the transfer waits for bytes of its part. */
 bool http_waits(const struct http_xfer *x);
-/* There may be more of them. A no-op when it does not wait. */
+/* Resumes a transfer that waits: its part may have grown. A no-op if it does not wait. */
 void http_feed(struct http_xfer *x);
 
-/* Any thread; what moved so far, transfers under way included (up to a second late). */
+/* Returns all bytes moved so far, also of running transfers (up to a second late). Any thread. */
 void http_bytes(struct http *h, uint64_t *ret_sent, uint64_t *ret_received);
 
 #endif
