@@ -1,54 +1,17 @@
 /*
  * Requests about names and attributes, and the table. Those about open files
- * stand in ops_file.c.
+ * stand in file.c.
  */
 #include "fs/fuse/ops.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "fs/tree/snapshot.h"
 #include "fs/fuse/ops_impl.h"
 #include "net/base/log.h"
-
-/* A File never changes, and what changes here the kernel itself changes: so it
- * may remember for a moment. What is being written is asked for each time. */
-#define SETTLED_S 1.0
-
-void ops_entry(const struct vfs_entry *e, struct fuse_entry_param *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	ret->ino = e->ino;
-	ret->attr = e->st;
-	ret->attr_timeout = ret->entry_timeout = e->settled ? SETTLED_S : 0;
-}
-
-void ops_reply_entry(fuse_req_t req, const struct vfs_entry *e)
-{
-	struct vfs *s = ops_super(req);
-	struct fuse_entry_param p;
-	uint64_t ino = e->ino;
-
-	ops_entry(e, &p);
-	/* The caller is gone: the kernel does not count this lookup. */
-	if (fuse_reply_entry(req, &p) == -ENOENT)
-		vfs_forget(s, ino, 1);
-}
-
-struct vfs_caller ops_caller(fuse_req_t req)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	return (struct vfs_caller){ ctx->pid, ctx->uid, ctx->gid };
-}
-
-struct vfs *ops_super(fuse_req_t req)
-{
-	return ((struct ops_context *)fuse_req_userdata(req))->vfs;
-}
 
 /* For what has nothing to tell but whether it went well. */
 static void parked_done(void *arg, int err)
@@ -119,21 +82,21 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	vfs_forget(ops_super(req), ino, nlookup);
+	vfs_forget(ops_vfs(req), ino, nlookup);
 	fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *v)
 {
 	for (size_t i = 0; i < count; i++)
-		vfs_forget(ops_super(req), v[i].ino, v[i].nlookup);
+		vfs_forget(ops_vfs(req), v[i].ino, v[i].nlookup);
 	fuse_reply_none(req);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct vfs_entry e;
-	int r = vfs_getattr(ops_super(req), ino, &e);
+	int r = vfs_getattr(ops_vfs(req), ino, &e);
 
 	(void)fi;
 	if (r)
@@ -167,22 +130,21 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		what |= VFS_SET_MTIME;
 		clock_gettime(CLOCK_REALTIME, &st.st_mtim);
 	}
-	vfs_setattr(ops_super(req), ino, &st, what, fi ? ops_handle(fi) : NULL, &who, attr_done,
-		    req);
+	vfs_setattr(ops_vfs(req), ino, &st, what, fi ? ops_handle(fi) : NULL, &who, attr_done, req);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct vfs_caller who = ops_caller(req);
 	struct vfs_entry e;
-	int r = vfs_mkdir(ops_super(req), parent, name, mode, &who, &e);
+	int r = vfs_mkdir(ops_vfs(req), parent, name, mode, &who, &e);
 
 	reply_found(req, r, r ? NULL : &e);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	fuse_reply_err(req, -vfs_rmdir(ops_super(req), parent, name));
+	fuse_reply_err(req, -vfs_rmdir(ops_vfs(req), parent, name));
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -224,7 +186,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct statvfs st;
 
 	(void)ino;
-	vfs_statfs(ops_super(req), &st);
+	vfs_statfs(ops_vfs(req), &st);
 	fuse_reply_statfs(req, &st);
 }
 
@@ -265,7 +227,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	(void)ino;
 	/* rewinddir(): what is there now. Else nothing changes under who reads. */
-	if (!buf || (off == 0 && dir_restart(d) && vfs_rewinddir(ops_super(req), d))) {
+	if (!buf || (off == 0 && dir_restart(d) && vfs_rewinddir(ops_vfs(req), d))) {
 		fuse_reply_err(req, ENOMEM);
 		free(buf);
 		return;
@@ -286,7 +248,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	vfs_closedir(ops_super(req), (struct dir *)(uintptr_t)fi->fh);
+	vfs_closedir(ops_vfs(req), (struct dir *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 
