@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "fs/tree/snapshot.h"
@@ -43,6 +44,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC);
 	want(conn, FUSE_CAP_ASYNC_DIO);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
+	want(conn, FUSE_CAP_READDIRPLUS);
+	want(conn, FUSE_CAP_READDIRPLUS_AUTO);
 	/* Writes have to arrive in the order they were made. */
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 	conn->max_write = 1 << 20;
@@ -245,6 +248,88 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	free(buf);
 }
 
+/* Entries of one reply to readdirplus, and the lookups that the kernel will count for them. */
+struct plus_page {
+	char *buf;
+	size_t size, used;
+	uint64_t *looked_up;
+	size_t count;
+};
+
+/* The smallest entry takes more: a page has room for the inode of each. */
+#define PLUS_ENTRY_MIN 128
+
+static int plus_page_init(struct plus_page *p, size_t size)
+{
+	*p = (struct plus_page){ .buf = malloc(size), .size = size };
+	p->looked_up = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof(*p->looked_up));
+	return p->buf && p->looked_up ? 0 : -ENOMEM;
+}
+
+static void plus_page_free(struct plus_page *p)
+{
+	free(p->looked_up);
+	free(p->buf);
+}
+
+static bool is_dots(const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+/* False: no room for it. off: of the entry behind it. */
+static bool plus_page_add(struct plus_page *p, fuse_req_t req, fuse_ino_t parent, const char *name,
+			  const struct stat *listed, off_t off)
+{
+	struct fuse_entry_param out = { .attr = *listed };
+	size_t room = p->size - p->used;
+	struct vfs_entry e;
+
+	/* Asked before the lookup, so that none has to be taken back. */
+	if (fuse_add_direntry_plus(req, NULL, 0, name, &out, off) > room)
+		return false;
+	/* Without an inode the kernel takes the name alone, and looks it up when it is used. */
+	if (!is_dots(name) &&
+	    vfs_lookup_listed(ops_vfs(req), parent, name, listed->st_ino, &e) == 0) {
+		ops_entry(&e, &out);
+		p->looked_up[p->count++] = e.ino;
+	}
+	p->used += fuse_add_direntry_plus(req, p->buf + p->used, room, name, &out, off);
+	return true;
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			   struct fuse_file_info *fi)
+{
+	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
+	struct vfs *s = ops_vfs(req);
+	struct plus_page page;
+	const char *name;
+	uint64_t child;
+	bool is_dir;
+	int r = plus_page_init(&page, size);
+
+	if (!r && off == 0 && dir_restart(d))
+		r = vfs_rewinddir(s, d);
+	if (r) {
+		fuse_reply_err(req, ENOMEM);
+		plus_page_free(&page);
+		return;
+	}
+	while ((name = dir_entry(d, (size_t)off, &child, &is_dir)) != NULL) {
+		struct stat st = { .st_ino = child, .st_mode = is_dir ? S_IFDIR : S_IFREG };
+
+		if (!plus_page_add(&page, req, ino, name, &st, off + 1))
+			break;
+		off++;
+	}
+	/* The caller is gone: the kernel counts none of these lookups. */
+	if (fuse_reply_buf(req, page.buf, page.used) == -ENOENT)
+		while (page.count)
+			vfs_forget(s, page.looked_up[--page.count], 1);
+	plus_page_free(&page);
+}
+
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
@@ -329,6 +414,7 @@ const struct fuse_lowlevel_ops ops_table = {
 	.statfs = op_statfs,
 	.opendir = op_opendir,
 	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
 	.releasedir = op_releasedir,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,

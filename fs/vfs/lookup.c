@@ -37,6 +37,26 @@ static int lookup_now(struct vfs *s, uint64_t parent, const char *name, struct v
 	return r;
 }
 
+int vfs_lookup_listed(struct vfs *s, uint64_t parent, const char *name, uint64_t child,
+		      struct vfs_entry *ret)
+{
+	struct inode *dir, *i = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	if (dir && dir->kind == INODE_DIR)
+		i = inode_find(s->table, dir, name);
+	/* vfs_take_name_back() has to know which of its two names a moved one is opened by. */
+	if (i && (i->ino != child || i->moved))
+		i = NULL;
+	if (i) {
+		i->nlookup++;
+		vfs_fill(s, i, ret);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return i ? 0 : -ENOENT;
+}
+
 static void lookup_listed(void *arg, int err, bool known)
 {
 	struct lookup *l = arg;
