@@ -96,6 +96,13 @@ typedef void vfs_done_cb(void *arg, int err);
 
 /* On success the inode's lookup count is one higher. */
 void vfs_lookup(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *cb, void *arg);
+/*
+ * The entry `name` of a listed directory, if it still is the inode `child`: 0, with the inode's
+ * lookup count one higher. -ENOENT: gone, another inode by now, or to be looked up by its name
+ * first. Never waits for the network.
+ */
+int vfs_lookup_listed(struct vfs *s, uint64_t parent, const char *name, uint64_t child,
+		      struct vfs_entry *ret);
 void vfs_forget(struct vfs *s, uint64_t ino, uint64_t n);
 int vfs_getattr(struct vfs *s, uint64_t ino, struct vfs_entry *ret);
 void vfs_statfs(struct vfs *s, struct statvfs *ret);

@@ -86,13 +86,13 @@ struct vfs {
 	struct handle *handles;
 	struct staged_side *sides;
 	struct dir *dirs;		 /* open directories */
-	struct staging_in *stagings;	 /* vfs_content.c: content on its way */
-	struct gone *gone[GONE_BUCKETS]; /* vfs_listing.c */
+	struct staging_in *stagings;	 /* copyup.c: content on its way */
+	struct gone *gone[GONE_BUCKETS]; /* gone.c */
 	size_t gone_count;
 	bool superseded_noted; /* those of each local side are in gone, for one listing */
 };
 
-/* vfs.c */
+/* node.c */
 void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret); /* under lock */
 bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir); /* under lock */
 /*
@@ -101,18 +101,18 @@ bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir); /* under l
  */
 int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name);
 
-/* vfs_byid.c: true when it is a name of .by-id: cb has been or will be called */
+/* byid.c: true when it is a name of .by-id: cb has been or will be called */
 bool vfs_lookup_special(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *cb,
 			void *arg);
 
-/* vfs_control.c */
+/* control.c */
 int vfs_make_control(struct vfs *s); /* at the start */
 /* True when it is a file of .uploadfs: cb has been called. */
 bool vfs_open_control(struct vfs *s, uint64_t ino, int flags, vfs_open_cb *cb, void *arg);
 /* fd, size: a handle's text */
 void vfs_read_control(int fd, uint64_t size, uint64_t off, size_t len, vfs_read_cb *cb, void *arg);
 
-/* vfs_meta.c; under lock */
+/* attrs_kept.c; under lock */
 void vfs_recall(struct vfs *s, struct inode *i);   /* what was set on its File */
 void vfs_remember(struct vfs *s, struct inode *i); /* a File's attributes, or a directory */
 void vfs_forget_file(struct vfs *s, const char *file_id);
@@ -123,12 +123,23 @@ void vfs_keep_dir(struct vfs *s, struct inode *dir);
 void vfs_load_dirs(struct vfs *s);
 
 /*
- * vfs_adopt.c: the directory purpose/path, made as needed; NULL: no such purpose here, or no
+ * purpose.c: the directory purpose/path, made as needed; NULL: no such purpose here, or no
  * memory
  */
 struct inode *vfs_dir_for_path(struct vfs *s, const char *purpose, const char *path);
 
-/* vfs_listing.c */
+/* purpose.c; under lock */
+/* A directory as the mount's options make it; NULL: out of memory. */
+struct inode *vfs_make_dir(struct vfs *s, struct inode *parent, const char *name);
+/* The purpose's directory, made as needed; NULL: not in this mount, or no memory. */
+struct inode *vfs_purpose_dir(struct vfs *s, const char *purpose);
+/*
+ * The directory of path below the purpose, made as needed; cuts path at each '/'. *ret_name: its
+ * last component. NULL: no such purpose here, a name that can't be created, or no memory.
+ */
+struct inode *vfs_walk(struct vfs *s, const char *purpose, char *path, char **ret_name);
+
+/* listed.c */
 void vfs_apply_listing(void *arg, const struct listing_files *files); /* takes the lock */
 /*
  * Under lock: i is about to be opened for writing. If it had to leave its name to
@@ -152,9 +163,12 @@ bool vfs_is_gone(struct vfs *s, const char *file_id); /* noted lately; under loc
  * with a local side.
  */
 void vfs_forget_listed(struct vfs *s, const char *file_id);
-void vfs_forget_gone(struct vfs *s); /* all of them */
+void vfs_forget_gone(struct vfs *s);			 /* all of them */
+void vfs_forget_gone_until(struct vfs *s, uint64_t now); /* those whose time is over; under lock */
+/* True if file_id is overwritten here and to be deleted. Under lock, while a listing is applied. */
+bool vfs_is_superseded(struct vfs *s, const char *file_id);
 
-/* vfs_local.c: the local side */
+/* staged_side.c: the local side */
 /*
  * Makes one for i from st, whose reference is consumed; r: its record when it
  * was left by an earlier daemon, else NULL. Under lock. The File behind i, if
@@ -183,7 +197,7 @@ void side_drop(struct staged_side *l);
 void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
 void side_declare(struct vfs *s, struct staged_side *l, uint64_t size); /* under lock */
 
-/* vfs_content.c: content of a File as a staged file */
+/* copyup.c: content of a File as a staged file */
 /*
  * Makes i's local side from its File's content , unless it
  * has one by then; calls cb. from: what a handle on i reads, or NULL: used when
@@ -196,7 +210,18 @@ void vfs_stage_content(struct vfs *s, struct inode *i, struct fetch *from, vfs_d
 /* Ends what is left of them with -EINTR; after the disk workers have ended. */
 void vfs_end_stagings(struct vfs *s);
 
-/* vfs_write.c */
+/* wait.c */
+struct waiting {
+	struct publish_wait w; /* first: what vfs_wait_cancel() cancels */
+	struct vfs *s;
+	bool cancelled; /* before it waited; under vfs.lock */
+	vfs_done_cb *cb;
+	void *arg;
+};
+/* NULL: out of memory. */
+struct waiting *waiting_new(enum publish_until until, vfs_done_cb *cb, void *arg);
+
+/* write.c */
 /*
  * Under lock: 0 when h may write to its local side now, but for the seal; a
  * killed writer's file that was opened since is taken over. -EBADF, -EBUSY.
@@ -206,10 +231,14 @@ int handle_writable(struct handle *h, bool *ret_revived);
 /* Under lock: nothing came of what h was to do: revived, the file is a killed writer's again. */
 void handle_not_written(struct handle *h, bool revived);
 
-/* vfs_names.c: deletes a File nobody asked for; what comes of it is logged. Not under lock. */
+/* unlink.c. Under lock: i goes from its directory, which stays even when it is empty now. */
+struct staged_side *vfs_detach(struct vfs *s, struct inode *i);
+
+/* gone.c: deletes a File nobody asked for; what comes of it is logged. Not under lock. */
 void vfs_delete_unwanted(struct vfs *s, const char *file_id);
 
-/* vfs_open.c */
+/* handle.c */
+bool handle_wants_write(int flags); /* open(2) flags that write or truncate */
 /* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */
 struct handle *handle_new(struct vfs *s, struct inode *i, int flags,
 			  struct writer *w /* consumed */);

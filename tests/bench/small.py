@@ -81,4 +81,20 @@ def listing(lab):
                 unit="bytes")]
 
 
-ROWS = {"small": small, "ls": listing}
+def attributes(lab):
+    """ls -l of many Files that the daemon knows; each turn with a kernel that knows none."""
+    count = lab.count(LISTED)
+    sink = lab.sink("--sink-files", f"{count}:1K")
+    times = []
+    for _ in lab.turns():
+        mount = lab.mount(sink, list_ttl="600")
+        os.listdir(mount.path("batch"))
+        ls = ["sh", "-c", 'test $(ls -ln "$1" | wc -l) = "$2"', "sh", mount.path("batch"),
+              str(count + 1)]
+        times.append(took(ls).wall)
+        mount.umount()
+        shutil.rmtree(mount.state)
+    return [Row("ls-l", f"`ls -l` of {count:,} Files, warm", "–", times)]
+
+
+ROWS = {"small": small, "ls": listing, "ls-l": attributes}
