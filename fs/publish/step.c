@@ -11,16 +11,6 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-bool publish_sealed(const struct publish *p)
-{
-	return p->now.sealed && staged_sealed_quiet(p->staged);
-}
-
-const char *publish_filename(const struct publish *p)
-{
-	return p->now.hold_name ? p->now.hold_name : p->now.path;
-}
-
 /* Has a Part that is in to be sent again? gap: one before it is not in. */
 static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
 {
