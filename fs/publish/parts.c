@@ -1,12 +1,11 @@
 /*
- * The Parts of an Upload: which one may leave, and handing it to the API. On the publisher thread, but on_part(), which only posts.
+ * The Parts of an Upload: which one may leave, and handing it to the API. On the publisher
+ * thread, but on_part(), which only posts, and publish_live_read(), which reads for the network
+ * thread.
  *
- * Live Parts: a Part that leaves while it is being written, so that little is left to
- * send at the close. publish_live_read() runs on the network thread.
- *
- * One at a time for each file, the first that is not there yet. It is sent once: where
- * that fails, where it had to give way to Parts that are there, or where bytes of it
- * were written again, it waits until it is whole, as any other.
+ * A live Part leaves while it is being written, so that little is left to send at the close. A
+ * file has one at a time, its first missing Part. It is sent once. It waits until it is whole, as
+ * any other, if that fails, if it had to give way to ready Parts, or if its bytes were rewritten.
  */
 #include <stdio.h>
 #include <stdlib.h>
