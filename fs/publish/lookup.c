@@ -142,3 +142,27 @@ void publish_start_lookup(struct publish *p)
 		answer(l, &none, NULL);
 	api_req_unref(req);
 }
+
+void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then)
+{
+	p->first_err = *err;
+	p->first_call = ERRMAP_WRITE;
+	p->complete_unknown = true;
+	p->after_lookup = then;
+	p->phase = PHASE_LOOKUP;
+	p->lookups = 0;
+	p->lookup_due_ms = clock_mono_ms();
+}
+
+void publish_file_exists(struct publish *p, const struct event *ev)
+{
+	memcpy(p->file_id, ev->id, sizeof(p->file_id));
+	p->file_created_at = ev->created_at;
+	p->file_expires_at = ev->expires_at;
+	p->complete_unknown = false;
+	p->abandoned_due = true;
+	p->news = true;
+	p->phase = PHASE_CLEANUP;
+	/* Before anybody hears of it: else what is removed then could come back after a crash. */
+	publish_save_record(p, true);
+}

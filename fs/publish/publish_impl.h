@@ -1,5 +1,5 @@
 /*
- * publish_impl: what the files publish*.c share; below, by file. Nobody else includes it.
+ * publish_impl: what the files of fs/publish share; below, by file. Nobody else includes it.
  */
 #ifndef UPLOADFS_FS_PUBLISH_PUBLISH_IMPL_H
 #define UPLOADFS_FS_PUBLISH_PUBLISH_IMPL_H
@@ -72,7 +72,7 @@ struct part {
 	struct api_req *req; /* while PART_SENDING */
 };
 
-/* The Part that leaves while it is written; see publish_live.c. */
+/* The Part that leaves while it is written; see parts.c. */
 struct publish_live {
 	bool on; /* it is on its way */
 	uint32_t index, watch;
@@ -189,15 +189,18 @@ struct publisher {
 	struct hist times;
 };
 
-/* publish.c */
+/* publication.c */
 void publish_post(struct publish *p, struct event *ev); /* takes ev; NULL: a mere wake-up */
 /* Under publisher.lock: false for one whose last reference goes right now. */
 bool publish_take_ref(struct publish *p);
 void publish_queue_locked(struct publish *p); /* a wake-up, under publisher.lock */
 void publish_side_call(struct publisher *pr, int delta);
 
-/* publish_inputs.c */
-bool publish_begin_retry(struct publish *p); /* false: writing went on in the meantime */
+void publish_destroy(struct publish *p);
+
+/* inputs.c */
+char *publish_dup(const char *s, bool *failed); /* NULL for NULL; sets *failed without memory */
+bool publish_begin_retry(struct publish *p);	/* false: writing went on in the meantime */
 /* False: it was renamed, held or written anew meanwhile. */
 bool publish_end_hold(struct publish *p);
 void publish_superseded_gone(struct publish *p, const char *file_id);
@@ -208,7 +211,7 @@ int publish_inputs_supersede(struct publish_inputs *in, const char *file_id);
 int publish_inputs_copy(struct publish_inputs *dst, const struct publish_inputs *src);
 void publish_inputs_release(struct publish_inputs *in);
 
-/* publish_watch.c */
+/* observe.c */
 /* To PHASE_ENDED: snapshot, owner. The waiters are told after the step. */
 void publish_finish(struct publish *p, enum publish_outcome outcome);
 void publish_snapshot(struct publish *p);
@@ -217,7 +220,7 @@ void publish_tell_durable(struct publish *p, int err);
 void publish_tell_waiters(struct publish *p); /* those whose wait is over */
 void publish_tell_stopped(struct publish *p); /* all: -EINTR */
 
-/* publish_steps.c */
+/* step.c; filename, sealed: publication.c */
 void publish_step(struct publish *p);		       /* until there is nothing more to do now */
 const char *publish_filename(const struct publish *p); /* wanted now */
 bool publish_sealed(const struct publish *p);
@@ -237,7 +240,7 @@ struct event *publish_event_new(enum event_kind kind, const struct api_error *er
 /* Takes both; in a callback. */
 void publish_post_reply(struct publish_call *c, struct event *ev);
 
-/* publish_actions.c: one for each publish_action that does more than change the phase */
+/* act.c: one for each publish_action that does more than change the phase */
 void publish_act_create(struct publish *p, uint64_t size);
 /* Notes what is about to be sent, and under which name. 0 or -ENOMEM. */
 int publish_note_upload(struct publish *p, uint64_t size);
@@ -254,11 +257,10 @@ void publish_cancel_abandoned(struct publish *p); /* those of abandoned_before, 
 void publish_abandoned_answer(struct publish *p, const struct event *ev);
 const char *publish_mime_type(const struct publish *p);
 void publish_forget_upload(struct publish *p); /* without a word to the server */
-void publish_release_steps(struct publish *p);
 /* Takes the sync back, waiting if it runs, and its reference. Publisher thread, or after it. */
 void publish_end_sync(struct publish *p);
 
-/* publish_parts.c */
+/* parts.c; ranges, counts and drop_parts: publication.c */
 void publish_act_send(struct publish *p);
 void publish_act_send_live(struct publish *p);
 void publish_drop_parts(struct publish *p); /* ends those on their way */
@@ -276,7 +278,7 @@ bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed);
 /* Of the bytes of Part i, which changes when they do (staging.h). */
 uint32_t publish_part_version(const struct publish *p, uint32_t i);
 
-/* publish_replies.c */
+/* replies.c */
 void publish_handle(struct publish *p, const struct event *ev);
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id);
 /* in PHASE_VERIFYING: has the pool come to the end? */
@@ -286,6 +288,8 @@ void publish_fail_errno(struct publish *p, int err, const char *what);
 /* These cancel the Upload; before the close they only mean that nothing streams until then. */
 void publish_fail_local(struct publish *p, int err, const char *what);
 void publish_fail_memory(struct publish *p);
+/* Before the close a failure only stops streaming: true. After it: false, nothing done. */
+bool publish_stream_fails(struct publish *p, const char *text);
 void publish_fail(struct publish *p, int err, const char *text, const char *request_id);
 
 void publish_fail_api(struct publish *p, const struct api_error *err);
@@ -294,7 +298,7 @@ void publish_file_exists(struct publish *p, const struct event *ev);
 /* What the service was asked may have been done: looks for the File. */
 void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then);
 
-/* publish_live.c */
+/* parts.c: the live one */
 bool publish_live_find(struct publish *p); /* live.index may begin to leave */
 /* For struct api_part_body; arg: struct publish_live_reader, any thread. */
 uint64_t publish_live_read(void *arg, uint64_t at);
@@ -302,7 +306,7 @@ void publish_live_look(struct publish *p); /* has it fed, or ended when it is to
 /* The reply is there: is it the Part, and of which version? Else it has to be sent as any other. */
 bool publish_live_ended(struct publish *p, const struct event *ev, uint32_t *ret_version);
 
-/* publish_whole.c: services without Uploads */
+/* whole.c: services without Uploads */
 /* A create was refused: is it that? False: an ordinary refusal. */
 bool publish_whole_refused(struct publish *p, const struct api_error *err);
 void publish_handle_asked(struct publish *p, const struct event *ev);
@@ -310,10 +314,10 @@ void publish_act_post(struct publish *p, uint64_t size);
 void publish_handle_posted(struct publish *p, const struct event *ev);
 void publish_fail_size(struct publish *p);
 
-/* publish_lookup.c: looks for the File; EV_LOOKED_UP with its id, or "" when it isn't there */
+/* lookup.c: looks for the File; EV_LOOKED_UP with its id, or "" when it isn't there */
 void publish_start_lookup(struct publish *p);
 
-/* publish_record.c */
+/* record.c */
 int publish_save_record(struct publish *p, bool durable);
 /*
  * A reply has told of a step. publish_save_step() makes that durable if it is not yet: called

@@ -11,16 +11,6 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-bool publish_sealed(const struct publish *p)
-{
-	return p->now.sealed && staged_sealed_quiet(p->staged);
-}
-
-const char *publish_filename(const struct publish *p)
-{
-	return p->now.hold_name ? p->now.hold_name : p->now.path;
-}
-
 /* Has a Part that is in to be sent again? gap: one before it is not in. */
 static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
 {
@@ -31,23 +21,29 @@ static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
 	return sealed && p->parts[i].version != publish_part_version(p, i);
 }
 
-static void view_parts(struct publish *p, struct publish_view *v)
+/* A stale Part is missing again. */
+static void forget_stale_parts(struct publish *p, bool sealed)
 {
 	bool gap = false;
 
 	for (uint32_t i = 0; i < p->part_count; i++) {
 		struct part *part = &p->parts[i];
 
-		if (part->state == PART_SENT && is_stale(p, i, v->sealed, gap))
+		if (part->state == PART_SENT && is_stale(p, i, sealed, gap))
 			part->state = PART_NONE;
 		gap |= part->state != PART_SENT;
-		v->missing += part->state != PART_SENT;
+	}
+}
+
+static void view_parts(const struct publish *p, struct publish_view *v)
+{
+	for (uint32_t i = 0; i < p->part_count; i++) {
+		v->missing += p->parts[i].state != PART_SENT;
 		v->ready += publish_part_is_ready(p, i, v->sealed);
 	}
 	v->sending = p->sending;
 	/* The live one goes only where there is room, and must not stand in the way of others. */
 	v->slot = p->sending - p->live.on < p->pr->cfg.parallel;
-	v->live = !v->sealed && publish_live_find(p);
 }
 
 static void view_size(const struct publish *p, struct publish_view *v)
@@ -91,7 +87,10 @@ static void make_view(struct publish *p, struct publish_view *v)
 			      strcmp(p->upload_mime, publish_mime_type(p)) != 0 ||
 			      p->upload_expiry != p->now.expires_after;
 		v->expired = clock_mono_ms() >= p->upload_deadline_ms;
+		forget_stale_parts(p, v->sealed);
 		view_parts(p, v);
+		/* Installs a watch. */
+		v->live = !v->sealed && publish_live_find(p);
 	}
 	if (v->sealed) {
 		r = staged_md5(p->staged, p->md5);
@@ -122,6 +121,22 @@ static void act_cancel(struct publish *p, const struct publish_view *v)
 			     "");
 }
 
+static void act_lookup(struct publish *p)
+{
+	p->after_lookup = LOOKUP_THEN_ANEW;
+	p->phase = PHASE_LOOKUP;
+	p->lookups = 0;
+	p->lookup_due_ms = clock_mono_ms();
+}
+
+static void act_fail_read(struct publish *p, int err)
+{
+	if (err == -EBADMSG)
+		publish_fail_damaged(p);
+	else
+		publish_fail_local(p, err, "reading the staged file");
+}
+
 static void act(struct publish *p, enum publish_action action, const struct publish_view *v)
 {
 	switch (action) {
@@ -150,16 +165,10 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 		act_cancel(p, v);
 		break;
 	case ACT_LOOKUP:
-		p->after_lookup = LOOKUP_THEN_ANEW;
-		p->phase = PHASE_LOOKUP;
-		p->lookups = 0;
-		p->lookup_due_ms = clock_mono_ms();
+		act_lookup(p);
 		break;
 	case ACT_FAIL_READ:
-		if (v->md5_err == -EBADMSG)
-			publish_fail_damaged(p);
-		else
-			publish_fail_local(p, v->md5_err, "reading the staged file");
+		act_fail_read(p, v->md5_err);
 		break;
 	case ACT_REOPEN:
 		publish_act_reopen(p);
