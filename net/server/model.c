@@ -87,6 +87,23 @@ void upload_free(struct upload *up)
 	free(up);
 }
 
+void upload_drop_parts(struct upload *up)
+{
+	size_t i, kept = 0;
+
+	if (up->hashing || up->status == UPLOAD_PENDING)
+		return;
+	for (i = 0; i < up->part_count; i++) {
+		/* One that still arrives belongs to its request. */
+		if (up->parts[i]->finished)
+			part_free(up->parts[i]);
+		else
+			up->parts[kept++] = up->parts[i];
+	}
+	up->part_count = kept;
+	up->hashed = 0;
+}
+
 void file_free(struct file *f)
 {
 	if (!f)

@@ -259,27 +259,6 @@ enum MHD_Result request_handler(void *cls, struct MHD_Connection *mhd, const cha
 	return result;
 }
 
-void request_journal(struct request *rq)
-{
-	struct journal_entry *e = &rq->entry;
-
-	if (rq->journaled)
-		return;
-	rq->journaled = true;
-	e->t_end_ms = clock_mono_ms();
-	e->op = route_op_name(rq->route.op);
-	e->method = rq->method;
-	e->path = rq->path;
-	e->upload_id = rq->upload_id;
-	e->part_id = rq->part_id;
-	e->file_id = rq->file_id;
-	e->md5 = rq->md5;
-	e->fault = rq->struck ? fault_name(rq->fault) : NULL;
-	e->conn = rq->conn->number;
-	journal_write(rq->srv->journal_fd, e);
-	log_debug("%s %s: %d (%s)", rq->method, rq->path, e->status, rq->id);
-}
-
 void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 		       enum MHD_RequestTerminationCode why)
 {

@@ -289,23 +289,6 @@ void upload_part_abort(struct receipt *rc)
 	rc->part = NULL;
 }
 
-void upload_drop_parts(struct upload *up)
-{
-	size_t i, kept = 0;
-
-	if (up->hashing || up->status == UPLOAD_PENDING)
-		return;
-	for (i = 0; i < up->part_count; i++) {
-		/* One that still arrives belongs to its request. */
-		if (up->parts[i]->finished)
-			part_free(up->parts[i]);
-		else
-			up->parts[kept++] = up->parts[i];
-	}
-	up->part_count = kept;
-	up->hashed = 0;
-}
-
 void upload_end(struct state *st, struct upload *up, enum upload_status status)
 {
 	size_t i;
