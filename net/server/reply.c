@@ -224,7 +224,7 @@ void request_journal(struct request *rq)
 	e->part_id = rq->part_id;
 	e->file_id = rq->file_id;
 	e->md5 = rq->md5;
-	e->fault = rq->struck ? fault_name(rq->fault) : NULL;
+	e->fault = rq->struck && rq->fault ? rq->fault->name : NULL;
 	e->conn = rq->conn->number;
 	journal_write(rq->srv->journal_fd, e);
 	log_debug("%s %s: %d (%s)", rq->method, rq->path, e->status, rq->id);

@@ -114,6 +114,15 @@ static int find_route(struct request *rq)
 	return 0;
 }
 
+static struct fault *next_fault(const struct request *rq, const char *filename)
+{
+	const struct server *srv = rq->srv;
+
+	if (!srv->faults)
+		return NULL;
+	return srv->fault_hook->pick(srv->faults, rq->route.op, rq->path, filename);
+}
+
 /* The rule for this request; the file's name is known by its Upload or File. */
 static void pick_fault(struct request *rq)
 {
@@ -123,7 +132,7 @@ static void pick_fault(struct request *rq)
 	struct file *f = *rq->file_id ? file_get(st, rq->file_id, &ignored) : NULL;
 	const char *name = up ? up->filename : f ? f->filename : NULL;
 
-	rq->fault = faults_pick(rq->srv->faults, rq->route.op, rq->path, name);
+	rq->fault = next_fault(rq, name);
 	file_unref(st, f);
 }
 
@@ -135,7 +144,7 @@ static void pick_fault_create(struct request *rq)
 
 	if (!json_parse(buf_str(&rq->body), rq->body.len, &j))
 		name = json_get_str(j, "filename");
-	rq->fault = faults_pick(rq->srv->faults, rq->route.op, rq->path, name);
+	rq->fault = next_fault(rq, name);
 	json_free(j);
 }
 
@@ -275,7 +284,8 @@ void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 		rq->ep->release(rq);
 	if (rq->response)
 		MHD_destroy_response(rq->response);
-	fault_free(rq->fault);
+	if (rq->fault)
+		rq->srv->fault_hook->free(rq->fault);
 	buf_release(&rq->body);
 	buf_release(&rq->reply);
 	free(rq);

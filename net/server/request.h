@@ -26,7 +26,8 @@
 struct server {
 	struct store *store;
 	struct state *state;
-	struct faults *faults;
+	const struct fault_hook *fault_hook; /* NULL: no rules */
+	struct faults *faults;		     /* NULL: no rules */
 	struct MHD_Daemon *daemon;
 	char *key; /* NULL: any */
 	unsigned latency_ms;

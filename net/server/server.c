@@ -177,7 +177,8 @@ static int open_parts(struct server *srv, const struct server_opts *opts)
 
 	if (err)
 		return err;
-	err = faults_open(opts->faults, &srv->faults);
+	if (opts->faults && opts->fault_hook)
+		err = opts->fault_hook->open(opts->faults, &srv->faults);
 	if (err)
 		return err;
 	if (opts->journal)
@@ -196,6 +197,7 @@ static int init(struct server *srv, const struct server_opts *opts)
 	srv->no_range = opts->no_range;
 	srv->flavor = opts->flavor;
 	srv->rate = opts->rate;
+	srv->fault_hook = opts->fault_hook;
 	srv->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (srv->stop_fd < 0)
 		return -errno;
@@ -263,7 +265,8 @@ void server_stop(struct server *srv)
 		pthread_join(srv->janitor, NULL);
 	state_close(srv->state);
 	store_close(srv->store);
-	faults_close(srv->faults);
+	if (srv->faults)
+		srv->fault_hook->close(srv->faults);
 	if (srv->journal_fd >= 0)
 		close(srv->journal_fd);
 	if (srv->stop_fd >= 0)
