@@ -151,7 +151,11 @@ static int open_store(struct server *srv, const char *dir)
 
 	if (err)
 		log_error("cannot use the directory %s: %s", dir ? dir : "(none)",
-			  err == -EBUSY ? "another server is using it" : strerror(-err));
+			  err == -EBUSY ? "another server is using it"
+			  : err == -EPERM
+				  ? "it, or a directory in it, belongs to another user or lets "
+				    "others write; chown it to yourself and chmod go-w"
+				  : strerror(-err));
 	return err;
 }
 

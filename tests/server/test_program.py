@@ -1,6 +1,7 @@
 """The program: options, key, addresses, what it prints; and requests that fit nowhere."""
 import errno
 import json
+import os
 import pathlib
 import re
 import signal
@@ -85,6 +86,39 @@ def test_directory_that_cannot_be(tmp_path):
     for path in (tmp_path / "file", tmp_path / "no" / "such"):
         done = run("--dir", path)
         assert done.returncode == 1 and str(path) in done.stderr
+
+
+@pytest.mark.parametrize("name", ["lock", "uploads", "files", "data"])
+def test_links_below_the_directory(tmp_path, name):
+    """Somebody prepared the directory: nothing is made or deleted where a link leads."""
+    store, target = tmp_path / "d", tmp_path / "target"
+    store.mkdir(mode=0o700)
+    if name == "lock":
+        (store / name).symlink_to(target)
+    else:
+        target.mkdir()
+        (target / "x.tmp").write_text("keep")
+        (store / name).symlink_to(target)
+    done = run("--dir", store)
+    assert done.returncode == 1 and f"cannot use the directory {store}" in done.stderr
+    if name == "lock":
+        assert not target.exists()
+    else:
+        assert [p.name for p in target.iterdir()] == ["x.tmp"]
+
+
+@pytest.mark.parametrize("below", ["", "uploads"])
+def test_directory_of_somebody_else(tmp_path, below):
+    store = tmp_path / "d"
+    (store / below).mkdir(mode=0o700, parents=True)
+    (store / below).chmod(0o777)
+    done = run("--dir", store)
+    assert done.returncode == 1 and "lets others write; chown" in done.stderr
+    if os.geteuid() == 0:
+        (store / below).chmod(0o755)
+        os.chown(store / below, 65534, 65534)
+        done = run("--dir", store)
+        assert done.returncode == 1 and "belongs to another user" in done.stderr
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
