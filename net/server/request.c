@@ -1,6 +1,7 @@
 /* request: the course of a request; see request.h. */
 #include "net/server/request.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 
 /* So much of a body that nobody wants is read, to let the client see its reply. */
 #define DRAIN_MAX (1ULL << 30)
+#define DRAIN_STRANGER_MAX (1ULL << 20) /* of a request that was refused for its key or origin */
+#define REQUEST_TIMEOUT_S 300		/* without a byte, once a request was let in */
 
 static const struct endpoint *const endpoints[OP_COUNT] = {
 	[OP_CREATE] = &ep_create, [OP_PART] = &ep_part,	      [OP_COMPLETE] = &ep_complete,
@@ -92,6 +95,40 @@ static int check_key(struct request *rq)
 	    !same_secret(auth + strlen(scheme), rq->srv->key))
 		return refuse(&rq->refusal, 401, NULL, "invalid_api_key",
 			      "Incorrect API key provided.");
+	return 0;
+}
+
+/* host: "NAME[:PORT]" of a Host header. A loopback name or address, be it bracketed. */
+static bool is_local_host(const char *host)
+{
+	size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+	struct in_addr addr;
+	char name[64];
+
+	if (len >= sizeof(name) || len > strlen(host))
+		return false;
+	snprintf(name, sizeof(name), "%.*s", (int)len, host);
+	if (inet_pton(AF_INET, name, &addr) == 1)
+		return ntohl(addr.s_addr) >> 24 == 127;
+	return !strcasecmp(name, "localhost") || !strcmp(name, "[::1]");
+}
+
+/*
+ * Without a key, anybody who reaches the port is served: a browser must not be made to,
+ * by a page's own requests (Origin) or by a name that resolves to this host (Host).
+ */
+static int check_browser(struct request *rq)
+{
+	const char *host = request_header(rq, "Host");
+
+	if (rq->srv->key)
+		return 0;
+	if (request_header(rq, "Origin"))
+		return refuse(&rq->refusal, 403, NULL, NULL,
+			      "Requests with an Origin header need a server with a key.");
+	if (host && !is_local_host(host))
+		return refuse(&rq->refusal, 403, NULL, NULL,
+			      "Without a key the Host must be a loopback name, not %.100s.", host);
 	return 0;
 }
 
@@ -188,8 +225,14 @@ static bool awaits_continue(const struct request *rq)
 
 static enum MHD_Result request_begin(struct request *rq)
 {
-	int err = check_key(rq);
+	int err = check_browser(rq);
 
+	if (!err)
+		err = check_key(rq);
+	rq->stranger = err != 0;
+	if (!err)
+		MHD_set_connection_option(rq->mhd, MHD_CONNECTION_OPTION_TIMEOUT,
+					  (unsigned)REQUEST_TIMEOUT_S);
 	if (!err)
 		err = find_route(rq);
 	note(rq, err);
@@ -218,7 +261,8 @@ static enum MHD_Result request_body(struct request *rq, const char *data, size_t
 		rq->entry.t_first_ms = clock_mono_ms();
 	rq->received += len;
 	if (rq->refused)
-		return rq->received > DRAIN_MAX ? MHD_NO : MHD_YES;
+		return rq->received > (rq->stranger ? DRAIN_STRANGER_MAX : DRAIN_MAX) ? MHD_NO
+										      : MHD_YES;
 	if (rq->ep->data) {
 		note(rq, rq->ep->data(rq, data, len));
 	} else {

@@ -18,7 +18,8 @@
 
 #define CONN_MEMORY (256u << 10) /* half of it receives the body */
 #define CONN_MAX 4096
-#define CONN_TIMEOUT_S 300 /* without a byte */
+#define CONN_PER_ADDRESS 1024
+#define CONN_TIMEOUT_S 10 /* without a byte, until a request is let in (request.c) */
 #define TEND_MS 500
 #define SLOW_SOCKET_BUFFER (64 << 10) /* so that a rate is not hidden by the kernel's buffers */
 
@@ -127,14 +128,17 @@ static int start_daemon(struct server *srv, const union address *addr)
 
 	if (addr->sa.sa_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
+	/* On the loopback all users share one address: a limit for it would be everybody's. */
 	errno = 0;
 	srv->daemon = MHD_start_daemon(
 		flags, 0, NULL, NULL, request_handler, srv, MHD_OPTION_EXTERNAL_LOGGER,
 		on_daemon_log, NULL, MHD_OPTION_SOCK_ADDR, &addr->sa,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONN_MEMORY,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONN_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)CONN_TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED, request_completed, srv,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, srv, MHD_OPTION_END);
+		(unsigned)CONN_TIMEOUT_S, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+		is_loopback(addr) ? 0 : (unsigned)CONN_PER_ADDRESS, MHD_OPTION_NOTIFY_COMPLETED,
+		request_completed, srv, MHD_OPTION_NOTIFY_CONNECTION, on_connection, srv,
+		MHD_OPTION_END);
 	if (!srv->daemon) {
 		int err = errno ? -errno : -EIO;
 
