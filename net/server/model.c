@@ -170,7 +170,7 @@ void upload_json(struct json_writer *w, const struct upload *up, enum upload_sta
 
 	if (!over)
 		over = &none;
-	/* A File id can't be checked by anybody, the Upload's can: that is what lies. */
+	/* over->id replaces the Upload's id only: clients can't check a File's id. */
 	inner = (struct reply_override){ .bytes = over->bytes, .young = over->young };
 	json_w_object(w, NULL);
 	json_w_str(w, "id", truth_or(up->id, over->id));

@@ -57,7 +57,7 @@ int fault_before(struct request *rq)
 		refuse_by_rule(rq);
 		return 0;
 	}
-	/* A small body is in one piece: there is no middle to wait for. */
+	/* A create's small body arrives in one piece: during is before. */
 	if (due(rq, FAULT_BEFORE) || (rq->route.op == OP_CREATE && due(rq, FAULT_DURING)))
 		return apply_fault(rq);
 	return 0;

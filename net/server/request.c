@@ -13,7 +13,7 @@
 #include "net/server/uploads.h"
 #include "net/server/files.h"
 
-/* So much of a body that nobody wants is read, to let the client see its reply. */
+/* A refused body is read up to here, so that the client sees the reply. */
 #define DRAIN_MAX (1ULL << 30)
 #define DRAIN_STRANGER_MAX (1ULL << 20) /* of a request that was refused for its key or origin */
 #define REQUEST_TIMEOUT_S 300		/* without a byte, once a request was let in */
@@ -245,7 +245,7 @@ static enum MHD_Result request_begin(struct request *rq)
 		rq->begun = true;
 		note(rq, rq->ep->begin(rq));
 	}
-	/* A client that asks first is told at once, and spares the body. */
+	/* Reply now if the client waits for 100: it need not send the body. */
 	if (rq->refused && awaits_continue(rq))
 		return fault_after(rq) ? MHD_NO : reply_send(rq);
 	return MHD_YES;

@@ -20,7 +20,7 @@
 #define CONN_MAX 4096
 #define CONN_PER_ADDRESS 1024
 #define CONN_TIMEOUT_S 10 /* without a byte, until a request is let in (request.c) */
-#define TEND_MS 500
+#define EXPIRE_MS 500
 #define SLOW_SOCKET_BUFFER (64 << 10) /* so that a rate is not hidden by the kernel's buffers */
 
 union address {
@@ -84,7 +84,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 	*context = conn;
 }
 
-/* libmicrohttpd complains of each connection that a client or a rule has cut. */
+/* Debug only: libmicrohttpd logs each connection that a client or a rule cuts. */
 static void on_daemon_log(void *cls, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
 static void on_daemon_log(void *cls, const char *fmt, va_list ap)
@@ -102,7 +102,7 @@ static void *janitor_main(void *arg)
 	struct server *srv = arg;
 	const struct pace pace = { .stop_fd = srv->stop_fd };
 
-	while (!pace_wait(&pace, -1, TEND_MS))
+	while (!pace_wait(&pace, -1, EXPIRE_MS))
 		state_expire(srv->state);
 	return NULL;
 }

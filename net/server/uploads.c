@@ -220,7 +220,7 @@ int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r
 /* With the lock held: takes part out of the guessed order and puts it where its name belongs. */
 static void reorder(struct upload *up, struct part *part)
 {
-	/* What is hashed already, or just now, stays where it is. */
+	/* Leave Parts that are hashed or being hashed where they are. */
 	size_t floor = up->hashed + up->hashing, i, at = up->part_count;
 
 	for (i = 0; i < up->part_count && up->parts[i] != part; i++)
@@ -340,7 +340,7 @@ int upload_cancel(struct state *st, const char *id, struct refusal *r, struct up
 	pthread_mutex_lock(&st->lock);
 	upload_end(st, up, UPLOAD_CANCELLED);
 	pthread_mutex_unlock(&st->lock);
-	/* Ended is ended: no request changes the record from here on. */
+	/* No request changes the record after the Upload has ended. */
 	err = save(st, up);
 	store_data_remove(st->store, up->id);
 	if (!err)
