@@ -180,7 +180,7 @@ static int discard(struct state *st, struct file *f)
 		log_error("record of %s not removed: %s", f->id, strerror(-err));
 		pthread_mutex_lock(&st->lock);
 		if (insert(st, f))
-			f->gone = false; /* keeps the data: the record still needs it */
+			f->gone = false; /* keep the data: the record still needs it */
 		pthread_mutex_unlock(&st->lock);
 	}
 	file_unref(st, f);

@@ -11,6 +11,7 @@
 
 #include "net/base/buf.h"
 #include "net/base/log.h"
+#include "net/server/faults.h"
 #include "net/server/list.h"
 #include "net/server/server.h"
 #include "net/base/version.h"
@@ -222,6 +223,7 @@ static int take_option(struct config *cfg, int opt, const char *name)
 		return 0;
 	case OPT_FAULTS:
 		cfg->opts.faults = optarg;
+		cfg->opts.fault_hook = &fault_rules;
 		return 0;
 	case OPT_JOURNAL:
 		cfg->opts.journal = optarg;

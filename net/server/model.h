@@ -96,8 +96,13 @@ bool purpose_readable(const char *purpose); /* content is handed out */
 const char *upload_status_name(enum upload_status status);
 
 void upload_free(struct upload *up); /* with its Parts; NULL is a no-op */
-void file_free(struct file *f);	     /* NULL is a no-op */
-void part_free(struct part *part);   /* NULL is a no-op */
+/*
+ * Frees the finished Parts of an ended Upload, unless the hash-ahead thread reads them.
+ * state.lock is held.
+ */
+void upload_drop_parts(struct upload *up);
+void file_free(struct file *f);	   /* NULL is a no-op */
+void part_free(struct part *part); /* NULL is a no-op */
 /* The File that an Upload becomes; parts: room for count of them, zeroed. NULL: out of memory. */
 struct file *file_new(const char *filename, const char *purpose, size_t count);
 

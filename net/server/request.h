@@ -26,7 +26,8 @@
 struct server {
 	struct store *store;
 	struct state *state;
-	struct faults *faults;
+	const struct fault_hook *fault_hook; /* NULL: no rules */
+	struct faults *faults;		     /* NULL: no rules */
 	struct MHD_Daemon *daemon;
 	char *key; /* NULL: any */
 	unsigned latency_ms;
@@ -66,6 +67,7 @@ struct request {
 	struct route route;
 	char method[16], path[REQUEST_PATH_MAX], id[ID_SIZE];
 	struct fault *fault; /* the rule whose turn it is, or NULL */
+	bool stranger;	     /* refused for its key, Host or Origin */
 	bool refused;	     /* refusal says why; the rest of the body is read and dropped */
 	struct refusal refusal;
 	uint64_t received; /* bytes of the body, as they came over the wire */

@@ -220,7 +220,7 @@ int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r
 /* With the lock held: takes part out of the guessed order and puts it where its name belongs. */
 static void reorder(struct upload *up, struct part *part)
 {
-	/* What is hashed already, or just now, stays where it is. */
+	/* Leave Parts that are hashed or being hashed where they are. */
 	size_t floor = up->hashed + up->hashing, i, at = up->part_count;
 
 	for (i = 0; i < up->part_count && up->parts[i] != part; i++)
@@ -289,23 +289,6 @@ void upload_part_abort(struct receipt *rc)
 	rc->part = NULL;
 }
 
-void upload_drop_parts(struct upload *up)
-{
-	size_t i, kept = 0;
-
-	if (up->hashing || up->status == UPLOAD_PENDING)
-		return;
-	for (i = 0; i < up->part_count; i++) {
-		/* One that still arrives belongs to its request. */
-		if (up->parts[i]->finished)
-			part_free(up->parts[i]);
-		else
-			up->parts[kept++] = up->parts[i];
-	}
-	up->part_count = kept;
-	up->hashed = 0;
-}
-
 void upload_end(struct state *st, struct upload *up, enum upload_status status)
 {
 	size_t i;
@@ -357,7 +340,7 @@ int upload_cancel(struct state *st, const char *id, struct refusal *r, struct up
 	pthread_mutex_lock(&st->lock);
 	upload_end(st, up, UPLOAD_CANCELLED);
 	pthread_mutex_unlock(&st->lock);
-	/* Ended is ended: no request changes the record from here on. */
+	/* No request changes the record after the Upload has ended. */
 	err = save(st, up);
 	store_data_remove(st->store, up->id);
 	if (!err)
