@@ -297,7 +297,8 @@ static int run(struct daemon *d, int failed)
 	process_harden();
 	log_set_level((enum log_level)d->opts.log_level);
 	log_set_json(d->opts.log_json);
-	if (mountpoint_prepare(&d->opts) || start_log(&d->opts)) {
+	if (mountpoint_prepare(d->opts.mountpoint, d->opts.allow_other || d->opts.allow_root) ||
+	    start_log(&d->opts)) {
 		opts_release(&d->opts);
 		return failed;
 	}

@@ -1,11 +1,17 @@
-#include "fs/config/opts_impl.h"
+#include "fs/config/opts.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/file.h"
+#include "fs/config/key.h"
+#include "fs/config/resolve.h"
+#include "fs/config/say.h"
+#include "fs/config/value.h"
+#include "fs/config/words.h"
 #include "net/api/api.h"
 #include "net/base/log.h"
 #include "net/base/version.h"
@@ -36,37 +42,6 @@ static const char help_text[] =
 	"  -o keep_old              overwriting leaves the former File where it is\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
 	"SIZE takes K, M, G. See uploadfs(1) for the rest, errors and examples.\n";
-
-static struct buf *said; /* what opts_fail() says, "; " between; NULL: to stderr */
-
-int opts_fail(const char *fmt, ...)
-{
-	char text[2048];
-	va_list ap;
-	size_t i;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	/* Arguments are shown, their control bytes not obeyed. */
-	for (i = 0; text[i]; i++) {
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-			text[i] = '?';
-	}
-	if (said)
-		buf_addf(said, "%s%s", said->len ? "; " : "", text);
-	else
-		fprintf(stderr, "uploadfs: %s\n", text);
-	return -EINVAL;
-}
-
-void opts_wipe(char *secret)
-{
-	if (!secret)
-		return;
-	explicit_bzero(secret, strlen(secret));
-	free(secret);
-}
 
 static void set_defaults(struct opts *o)
 {
@@ -271,7 +246,7 @@ static enum opts_result parse_all(struct args a, struct opts *ret)
 		opts_fail("%s; use fewer or shorter options",
 			  rc == -ENOMEM ? "out of memory" : "the options are too long");
 	buf_release(&a.draft.mount);
-	opts_forget_origins(&a.draft);
+	opts_forget_origins(a.draft.origins);
 	opts_wipe(a.draft.openai_key.key);
 	opts_wipe(a.draft.azure_key.key);
 	if (rc || a.print) {
@@ -311,9 +286,9 @@ enum opts_result opts_parse_doctor(int argc, char **argv, char **ret_said, struc
 	enum opts_result r;
 
 	buf_init(&text, 1 << 16);
-	said = &text;
+	opts_say_to(&text);
 	r = parse_all(a, ret);
-	said = NULL;
+	opts_say_to(NULL);
 	*ret_said = text.data;
 	return r;
 }
@@ -327,9 +302,9 @@ char *opts_check(const char *words)
 	set_defaults(&o);
 	buf_init(&d.mount, 1 << 15);
 	buf_init(&text, 1 << 16);
-	said = &text;
+	opts_say_to(&text);
 	opts_words(&d, words);
-	said = NULL;
+	opts_say_to(NULL);
 	buf_release(&d.mount);
 	opts_release(&o);
 	return text.data;

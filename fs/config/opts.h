@@ -88,12 +88,4 @@ enum opts_result opts_parse_doctor(int argc, char **argv, char **ret_said, struc
 char *opts_check(const char *words);
 void opts_release(struct opts *o); /* wipes the key */
 
-/*
- * Reads a key file: regular, owned by us or root, no access for group and
- * others; the first line, without white space around it. 0 and a string the
- * caller wipes and frees; -EPERM (too open), -EISDIR (not regular), -ENOENT,
- * -EINVAL (empty, control bytes), other errno. Also called later, on SIGHUP and after a 401.
- */
-int opts_read_key_file(const char *path, char **ret_key);
-
 #endif

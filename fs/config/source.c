@@ -1,5 +1,5 @@
 /* Which service: SOURCE, or the environment in its place. */
-#include "fs/config/opts_impl.h"
+#include "fs/config/source.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,6 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/say.h"
+#include "fs/config/value.h"
 #include "net/api/api.h"
 #include "net/http/url.h"
 

@@ -7,15 +7,13 @@
 
 #include <stdbool.h>
 
-struct opts;
-
 /*
- * Before a mount: takes away what daemons that died have left there (ENOTCONN, "Transport endpoint
- * is not connected"), and sees whether one that lives is mounted there, and allow_other allowed.
- * Asks what is mounted there, in a child process and for three seconds at most. 0; -EBUSY, -EPERM
- * or another errno after a log line.
+ * Make path ready for a mount: unmount what dead daemons left there (ENOTCONN, "Transport endpoint
+ * is not connected"). allow_other: require that this user may mount with allow_other or allow_root.
+ * Blocks for at most three seconds a mount. 0; -EBUSY (a living mount), -EPERM or another errno
+ * after a log line.
  */
-int mountpoint_prepare(const struct opts *o);
+int mountpoint_prepare(const char *path, bool allow_other);
 /*
  * Unmounts what is at path: as root by itself, else by fusermount3, which prints why it does not.
  * lazy: also when something is open there. 0, -EBUSY, -ENOENT (no fusermount3), another errno.
