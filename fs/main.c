@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
 #include "fs/daemon/core.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"

@@ -1,31 +1,25 @@
-/*
- * cli_doctor: what the files of the doctor share: a line for each finding, to
- * stdout. One thread.
- */
-#ifndef UPLOADFS_FS_CLI_DOCTOR_H
-#define UPLOADFS_FS_CLI_DOCTOR_H
+/* doctor_fstab: the lines of /etc/fstab that mount uploadfs. One thread. */
+#ifndef UPLOADFS_FS_CLI_DOCTOR_FSTAB_H
+#define UPLOADFS_FS_CLI_DOCTOR_FSTAB_H
 
-void cli_doctor_well(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Something that has to be done, and what: the exit status tells that there was such a line. */
-void cli_doctor_ill(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-/* What the line of a mountpoint would be mounted with, as a command line. */
+/* A line of fstab as a command line. */
 struct doctor_line {
 	char *source, *options; /* owned */
-	char **argv;		/* owned, but not what it points to; NULL: there is no such line */
+	char **argv;		/* the array is owned, its strings are not; NULL: no such line */
 	int argc;
 	char *mountpoint; /* owned */
 };
 
 /*
- * A command line that has just a MOUNTPOINT, no SOURCE: with both from its line in a file like
- * /etc/fstab. The options that argv has itself go before those of the line.
+ * If argv has a MOUNTPOINT and no SOURCE, fill in both source and options from the mountpoint's
+ * line in fstab, a file like /etc/fstab. Options of argv go before those of the line. The caller
+ * releases ret; argv outlives it.
  */
 void cli_doctor_line(const char *fstab, int argc, char **argv, struct doctor_line *ret);
 void cli_doctor_line_free(struct doctor_line *l);
 /*
- * The lines of a file like /etc/fstab that mount uploadfs, or the one for that mountpoint if it
- * isn't NULL: would mount(8) and the next start of the host make it?
+ * Report whether mount(8) and the next boot would make the mounts of fstab's uploadfs lines, or
+ * only the mount at mountpoint unless that is NULL.
  */
 void cli_doctor_fstab(const char *fstab, const char *mountpoint);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/left.h"
 #include "fs/stage/offline.h"
 
 #define NAMED_MAX 10 /* files that are named, of each kind */

@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/mount.h"
 #include "fs/host/mountpoint.h"
+#include "fs/host/mounts.h"
 #include "fs/status/json.h"
+#include "net/base/buf.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 

@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/mount.h"
+#include "fs/host/mounts.h"
 #include "net/base/json.h"
 
 #define ANSWER_S 3

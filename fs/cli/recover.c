@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
-#include "fs/daemon/core.h"
-#include "fs/stage/offline.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/left.h"
 #include "fs/config/opts.h"
+#include "fs/daemon/core.h"
 #include "fs/host/process.h"
 #include "fs/host/statedir.h"
+#include "fs/stage/offline.h"
 #include "net/base/log.h"
 
 #define WORDS_MAX 256

@@ -8,8 +8,11 @@
 #include <string.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/mount.h"
 #include "fs/cli/view.h"
 #include "fs/cli/watch.h"
+#include "net/base/buf.h"
 #include "net/base/json.h"
 
 static const char help[] =

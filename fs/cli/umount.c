@@ -13,8 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/host/busy.h"
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/left.h"
+#include "fs/cli/mount.h"
+#include "fs/host/busy.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
 #include "net/base/clock.h"

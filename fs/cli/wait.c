@@ -10,6 +10,10 @@
 #include <sys/xattr.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/left.h"
+#include "fs/cli/mount.h"
+#include "fs/host/mounts.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 
