@@ -159,7 +159,7 @@ static int take_source(struct opts_draft *d)
 		return take_azure(o, o->source + strlen(AZURE_PREFIX), "SOURCE");
 	return opts_fail(
 		"SOURCE %s is neither a URL, nor azure:URL, nor local:DIR; use https://HOST/v1, or "
-		"local:DIR for a server of its own",
+		"local:DIR for a local server",
 		o->source);
 }
 
