@@ -1,6 +1,6 @@
 /*
- * uploadfs doctor: would a mount work here? A line for each thing that it
- * needs, and what to do about those that are not in order.
+ * uploadfs doctor: checks everything a mount needs here; one line each, with the remedy if it is
+ * wrong.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,12 +40,11 @@
 
 static const char help[] =
 	"usage: uploadfs doctor [-o OPTION,...] [SOURCE] [MOUNTPOINT]\n"
-	"Would mounting work? Give it what you would mount with; for a MOUNTPOINT alone\n"
-	"its line in /etc/fstab has the rest. It looks at /dev/fuse and fusermount3, the\n"
-	"key, whether the service can be reached and takes the key, its certificate, the\n"
-	"clocks, the state directory and the room on its disk, and at MOUNTPOINT and its\n"
-	"line in /etc/fstab, or without one at all mounts that are there and all such\n"
-	"lines. It changes nothing; of the service it asks one list of Files.\n"
+	"Checks whether a mount with these arguments would work; for a MOUNTPOINT alone,\n"
+	"its line in /etc/fstab has the rest. Looks at /dev/fuse, fusermount3, the key,\n"
+	"the service and its certificate, the clocks, the state directory and its disk,\n"
+	"MOUNTPOINT and its line in /etc/fstab; without MOUNTPOINT, all mounts and all\n"
+	"such lines. Changes nothing; asks the service for one list of Files.\n"
 	"Exit status: 0 all is well; 1 something is not: its line says what to do;\n"
 	"  2 wrong usage, or a mountpoint that can't be used.\n";
 
@@ -188,7 +187,7 @@ static void check_clock(const struct api_error *err)
 		cli_report_well("the clocks agree within %d s", SKEW_MAX_S);
 }
 
-/* no_key: there should be one, which was told already. */
+/* no_key: a key is missing, which is reported already. */
 static void check_reply(const struct opts *o, const struct api_error *err, bool no_key)
 {
 	char text[1024];
@@ -332,7 +331,7 @@ static void check_mounts(const struct opts *o)
 	mounts_free(&list);
 }
 
-/* What there is to be told about a command line that can't be taken. */
+/* Report a command line that opts_parse_doctor() refuses. */
 static int bad_words(const struct doctor_line *l, const char *said)
 {
 	char *why;
@@ -341,7 +340,7 @@ static int bad_words(const struct doctor_line *l, const char *said)
 		fprintf(stderr, "uploadfs: %s\n", said);
 		return CLI_USAGE;
 	}
-	why = opts_check(l->options); /* told with the line then */
+	why = opts_check(l->options); /* then reported with the line */
 	if (!why)
 		cli_report_ill("%s", said);
 	free(why);
@@ -393,7 +392,7 @@ int cli_doctor(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return fputs(help, stdout) < 0 ? CLI_FAILED : CLI_OK;
-	/* Its messages are for this screen; what is wrong is told in words of our own. */
+	/* The findings replace log lines on this screen. */
 	log_set_level(LOG_LVL_ERROR);
 	check_device();
 	check_fusermount();

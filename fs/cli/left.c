@@ -1,6 +1,5 @@
 /*
- * What a state directory holds that is not published, named when nothing more is
- * going to be done about it: at the end of umount and of recover publish.
+ * Names the unpublished files of a state directory at the end of umount and of recover publish.
  */
 #include <stdio.h>
 #include <string.h>

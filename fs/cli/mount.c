@@ -1,5 +1,5 @@
 /*
- * What the subcommands ask of a mount: which one it is, and its status.
+ * Finding a mount and reading its status.
  */
 #include <errno.h>
 #include <fcntl.h>
