@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
 #include "fs/daemon/core.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
@@ -32,7 +32,7 @@
 struct daemon {
 	struct opts opts;
 	struct core core;
-	/* tells the parent that the mount answers; -1: told, or nobody waits */
+	/* to the parent, which waits until the mount answers; -1: no parent waits */
 	int ready_fd;
 	struct ops_context ops;
 	struct fuse_session *session;
@@ -273,8 +273,7 @@ static bool stop(struct daemon *d)
 }
 
 /*
- * The log where it is to be. In the background that comes later: as long as somebody waits for the
- * mount, he is to read what is wrong. But whether it can be written he has to hear now.
+ * Open the log. Until ready, errors go to the caller's terminal; check log_file now.
  */
 static int start_log(const struct opts *o)
 {
@@ -297,7 +296,8 @@ static int run(struct daemon *d, int failed)
 	process_harden();
 	log_set_level((enum log_level)d->opts.log_level);
 	log_set_json(d->opts.log_json);
-	if (mountpoint_prepare(&d->opts) || start_log(&d->opts)) {
+	if (mountpoint_prepare(d->opts.mountpoint, d->opts.allow_other || d->opts.allow_root) ||
+	    start_log(&d->opts)) {
 		opts_release(&d->opts);
 		return failed;
 	}

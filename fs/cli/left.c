@@ -1,11 +1,11 @@
 /*
- * What a state directory holds that is not published, named when nothing more is
- * going to be done about it: at the end of umount and of recover publish.
+ * Names the unpublished files of a state directory at the end of umount and of recover publish.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/left.h"
 #include "fs/stage/offline.h"
 
 #define NAMED_MAX 10 /* files that are named, of each kind */

@@ -1,5 +1,5 @@
 /*
- * What the subcommands ask of a mount: which one it is, and its status.
+ * Finding a mount and reading its status.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/mount.h"
 #include "fs/host/mountpoint.h"
+#include "fs/host/mounts.h"
 #include "fs/status/json.h"
+#include "net/base/buf.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 

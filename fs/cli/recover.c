@@ -1,6 +1,6 @@
 /*
- * uploadfs recover: what a state directory holds of files that are not
- * published, without a mount: to see it, to publish it, to throw it away.
+ * uploadfs recover: list, publish or discard the unpublished files of a state directory, without a
+ * mount.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
-#include "fs/daemon/core.h"
-#include "fs/stage/offline.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/left.h"
 #include "fs/config/opts.h"
+#include "fs/daemon/core.h"
 #include "fs/host/process.h"
 #include "fs/host/statedir.h"
+#include "fs/stage/offline.h"
 #include "net/base/log.h"
 
 #define WORDS_MAX 256
@@ -24,14 +26,14 @@ static const char help[] =
 	"usage: uploadfs recover list STATE_DIR\n"
 	"       uploadfs recover publish [-o OPTION,...] [SOURCE] STATE_DIR [ID...]\n"
 	"       uploadfs recover discard STATE_DIR ID... | --all\n"
-	"What a state directory holds of files that are not published, for when it is not\n"
-	"mounted. The next mount publishes what was closed by itself.\n"
-	"  list     id, state, size and name of each, and why it failed\n"
-	"  publish  sends what was closed, and says what became of it; and as they stand\n"
-	"           those that were not, when they are named by ID; names those that it\n"
-	"           leaves. SOURCE, options and key as for mounting\n"
-	"  discard  removes those named by ID, or all, for ever. Uploads that were begun\n"
-	"           expire by themselves\n"
+	"Works on the unpublished files of a state directory that is not mounted. The\n"
+	"next mount publishes closed files by itself.\n"
+	"  list     shows ID, state, size and name of each, and why it failed\n"
+	"  publish  sends closed files and reports the results; sends unclosed files as\n"
+	"           they stand if named by ID, and names the others. SOURCE, options and\n"
+	"           key are those for mounting\n"
+	"  discard  removes the named files, or all, for ever. Their Uploads expire by\n"
+	"           themselves\n"
 	"Exit status: 0 done, all is published; 1 trouble, or something is not published,\n"
 	"  aborted files too; 2 wrong usage.\n";
 

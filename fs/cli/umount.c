@@ -1,6 +1,6 @@
 /*
- * uploadfs umount: asks the daemon to end, waits for that, and tells what is
- * not published. Not fusermount3, which knows nothing of what is under way.
+ * uploadfs umount: asks the daemon to end, waits for its end, and names unpublished files.
+ * fusermount3 would not wait for publications.
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,8 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/host/busy.h"
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/left.h"
+#include "fs/cli/mount.h"
+#include "fs/host/busy.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
 #include "net/base/clock.h"
@@ -25,15 +28,14 @@
 
 static const char help[] =
 	"usage: uploadfs umount [--timeout SECONDS] [--force] MOUNTPOINT\n"
-	"Lets no more writers in, waits for what is closed to be published (the mount's\n"
-	"drain_timeout at most), unmounts, and names what is not published: that is kept\n"
-	"in the state directory. What was closed is published by the next mount; what\n"
-	"was not (aborted) waits for you. Empty files stay there and are not named.\n"
-	"With files open, for writing or for reading, and with a program in one of its\n"
-	"directories it refuses, as umount does. Removes what a daemon that died has\n"
-	"left, too.\n"
-	"  --force     in use as well; what is open for writing comes back as aborted\n"
-	"  --timeout   seconds to wait; it goes on unmounting after that\n"
+	"Refuses new writers, waits until closed files are published (at most the\n"
+	"mount's drain_timeout), unmounts, and names the unpublished files, which stay in\n"
+	"the state directory: the next mount publishes closed ones; unclosed ones\n"
+	"(aborted) wait for you. Empty files stay there and are not named. Like umount,\n"
+	"it refuses while files are open or a program is in one of the directories. It\n"
+	"also unmounts the mount of a dead daemon.\n"
+	"  --force     unmounts even if in use; files open for writing become aborted\n"
+	"  --timeout   seconds to wait; unmounting goes on after that\n"
 	"Exit status: 0 unmounted, all is published; 1 not unmounted, or something is\n"
 	"  not published, aborted files too; 2 wrong usage; 3 the time is over; 4 no\n"
 	"  such mount, no answer.\n";

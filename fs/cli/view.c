@@ -7,6 +7,9 @@
 
 #include "fs/cli/cli.h"
 #include "fs/cli/columns.h"
+#include "fs/cli/left.h"
+#include "fs/cli/mount.h"
+#include "net/base/buf.h"
 #include "net/base/json.h"
 
 #define RATED_MAX 256	/* files whose rate is followed; more than a screen has lines */

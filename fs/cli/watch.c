@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/mount.h"
 #include "fs/cli/view.h"
+#include "net/base/buf.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 

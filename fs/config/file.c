@@ -1,5 +1,5 @@
 /* The words of a configuration file: a line for each, as they stand behind -o. */
-#include "fs/config/opts_impl.h"
+#include "fs/config/file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -10,6 +10,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "fs/config/draft.h"
+#include "fs/config/say.h"
+#include "fs/config/words.h"
 
 #define LINES_MAX 10000 /* nobody writes more: it is not such a file */
 

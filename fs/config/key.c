@@ -1,12 +1,15 @@
 /* Where the key comes from, and where it must not stay. */
-#include "fs/config/opts_impl.h"
+#include "fs/config/key.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "fs/config/say.h"
 
 #define KEY_MAX 4096 /* bytes of a key file's first line */
 

@@ -1,5 +1,5 @@
 /* By which way the service is reached: proxy, certificates, local address. */
-#include "fs/config/opts_impl.h"
+#include "fs/config/network.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -10,6 +10,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/key.h"
+#include "fs/config/say.h"
+#include "fs/config/value.h"
 #include "net/http/bucket.h"
 #include "net/http/url.h"
 
@@ -76,7 +80,7 @@ int opts_set_bind(struct opts_draft *d, const char *value)
 static int take_rate(const char *value, uint64_t *ret)
 {
 	uint64_t rate = 0;
-	int rc = opts_size("rate_limit", value, &rate);
+	int rc = opts_number(OPTS_SIZE, "rate_limit", value, 0, &rate);
 
 	if (!rc && rate && (rate < RATE_MIN || rate > BUCKET_RATE_MAX))
 		rc = opts_fail(
@@ -287,7 +291,7 @@ static int take_login(struct opts *o)
 
 int opts_network_files(const struct opts_draft *d)
 {
-	int rc = opts_say_origin(d, "ca_file", check_ca_file(d->o));
+	int rc = opts_say_origin(d->origins, "ca_file", check_ca_file(d->o));
 
-	return rc ? rc : opts_say_origin(d, "proxy_auth_file", take_login(d->o));
+	return rc ? rc : opts_say_origin(d->origins, "proxy_auth_file", take_login(d->o));
 }

@@ -1,5 +1,5 @@
 /* What the command line leaves open: environment, key, paths, defaults. */
-#include "fs/config/opts_impl.h"
+#include "fs/config/resolve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,19 +13,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/file.h"
+#include "fs/config/key.h"
+#include "fs/config/network.h"
+#include "fs/config/say.h"
+#include "fs/config/source.h"
+#include "fs/config/value.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
 #include "net/http/url.h"
 
 #define STATE_ROOT "/var/lib/uploadfs"
 #define STATE_NAME_MAX 96 /* bytes of the mountpoint that are seen in a state directory's name */
-
-const char *opts_env(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value && *value ? value : NULL;
-}
 
 static char *join(const char *dir, const char *name)
 {
@@ -186,9 +186,10 @@ static int resolve_paths(struct opts_draft *d)
 	int rc = o->mountpoint ? resolve_mountpoint(o) : 0;
 
 	for (i = 0; !rc && i < count; i++)
-		rc = opts_say_origin(d, paths[i].what, make_absolute(paths[i].path, paths[i].what));
+		rc = opts_say_origin(d->origins, paths[i].what,
+				     make_absolute(paths[i].path, paths[i].what));
 	for (i = 0; !rc && i < count; i++)
-		rc = opts_say_origin(d, paths[i].what,
+		rc = opts_say_origin(d->origins, paths[i].what,
 				     check_outside(o, *paths[i].path, paths[i].what));
 	/* SSL_CERT_DIR may be a list. */
 	if (!rc && o->network.ca_dir && !strchr(o->network.ca_dir, ':'))
@@ -208,7 +209,7 @@ static struct opts_env_key *env_key(struct opts_draft *d)
  */
 static void drop_hosts_key(struct opts_draft *d)
 {
-	const char *from = opts_origin(d, "api_key_file");
+	const char *from = opts_origin(d->origins, "api_key_file");
 	struct opts *o = d->o;
 
 	if (!from || strncmp(from, OPTS_HOST_FILE ",", strlen(OPTS_HOST_FILE ",")) ||
@@ -233,7 +234,7 @@ static int resolve_key(struct opts_draft *d)
 		rc = opts_read_key_file(o->key_file, &o->key);
 		if (rc)
 			rc = opts_key_file_fail("key file", o->key_file, rc, "the key alone");
-		return opts_say_origin(d, "api_key_file", rc);
+		return opts_say_origin(d->origins, "api_key_file", rc);
 	}
 	if (from->rc == -EINVAL)
 		return opts_fail("%s holds blanks or control bytes; set it to the key alone", name);

@@ -1,5 +1,5 @@
 /* Which service: SOURCE, or the environment in its place. */
-#include "fs/config/opts_impl.h"
+#include "fs/config/source.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,6 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/say.h"
+#include "fs/config/value.h"
 #include "net/api/api.h"
 #include "net/http/url.h"
 
@@ -156,7 +159,7 @@ static int take_source(struct opts_draft *d)
 		return take_azure(o, o->source + strlen(AZURE_PREFIX), "SOURCE");
 	return opts_fail(
 		"SOURCE %s is neither a URL, nor azure:URL, nor local:DIR; use https://HOST/v1, or "
-		"local:DIR for a server of its own",
+		"local:DIR for a local server",
 		o->source);
 }
 

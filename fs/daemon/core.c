@@ -14,6 +14,7 @@
 #include "fs/work/pool.h"
 #include "fs/publish/part_layout.h"
 #include "fs/meta/meta.h"
+#include "fs/config/key.h"
 #include "fs/config/opts.h"
 #include "fs/host/process.h"
 #include "fs/publish/publisher.h"

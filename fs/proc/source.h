@@ -1,6 +1,5 @@
 /*
- * predict: the observed rung of the size ladder. Looks at what the writer has
- * open to guess how large the file it is writing will become.
+ * source: guess a file's final size from the file that its writer copies from.
  *
  * Reads /proc/PID/fd, fdinfo and at most a few KiB of one source file; blocks
  * on procfs and the local disk only: a source on a FUSE mount (ours above all)
@@ -19,9 +18,9 @@
 struct predict_query {
 	pid_t tid;	/* the writing thread, as FUSE names it */
 	int staged_fd;	/* our bytes so far */
-	uint64_t start; /* where the write that has just landed began, in bytes */
-	uint64_t end;	/* and ended */
-	dev_t own_dev;	/* st_dev of the mount; 0: not known, then only local disks count */
+	uint64_t start; /* offset in bytes where the last write began */
+	uint64_t end;	/* offset where it ended */
+	dev_t own_dev;	/* st_dev of the mount; 0: unknown, then only local disks count */
 };
 
 /*

@@ -54,10 +54,13 @@ def test_tables(page):
 
 
 def test_readme_opens_with_what_it_does():
-    """The name, what it does, the two commands, a session: in this order."""
+    """What it is, then the two commands, then the sections in their order; no more than 180 lines."""
     text = read("README.md")
-    places = [text.index(x) for x in ("makes the OpenAI Uploads API a directory", "make demo",
-                                      "make test", "status --watch", "| s3fs |")]
+    places = [text.index(x) for x in (
+        "mounts your OpenAI Files as a directory", "## Install and first copy", "make demo",
+        "make test", "## The File ID", "## What close() means", "## Errors", "## Status",
+        "## Limits", "## Links")]
     assert places == sorted(places)
+    assert len(text.splitlines()) <= 180
     assert all(f"docs/{os.path.basename(x)}" in text or os.path.basename(x) in text
                for x in PAGES[1:])

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "fs/config/key.h"
 #include "fs/config/opts.h"
 #include "net/base/log.h"
 
