@@ -42,11 +42,6 @@ FOLDERS = {
 }
 ALWAYS = "net/base"
 EVERYTHING = "fs/main.c"
-# Folders whose circles are still being opened: no findings there. Empty in the end; a warning names
-# each entry that is no longer needed.
-OPEN = {"fs/cli", "fs/config", "fs/fuse", "fs/host", "fs/publish", "fs/stage", "fs/vfs",
-        "net/server"}
-
 # A third-party header and the files (as a regular expression) that may include it.
 OWNERS = [
     (r"(cjson/)?cJSON\.h", r"net/base/json\.c", "cJSON"),
@@ -330,16 +325,8 @@ def check_cppcheck(tree):
 
 def check_house(tree):
     """a folder includes only the folders of its line in FOLDERS; no circles"""
-    needed = set()
-    for find in check_includes, check_circles:
-        for path, n, text in find(tree):
-            folder = os.path.dirname(path)
-            needed.add(folder)
-            if folder not in OPEN:
-                yield path, n, text
-    tree.warnings += [f"tests/lint.py: {x} has no circle any more: take it out of OPEN"
-                      for x in sorted(OPEN - needed) if any(p.startswith(x + "/")
-                                                           for p in tree.files)]
+    yield from check_includes(tree)
+    yield from check_circles(tree)
 
 
 CHECKS = [check_house, check_owners, check_banned, check_layout, check_guards]

@@ -30,7 +30,7 @@ struct http_turn {
 /* One direction's bytes a second, and the transfers waiting for a share. */
 struct http_rate {
 	struct bucket bucket;
-	TAILQ_HEAD(, http_turn) queue;
+	TAILQ_HEAD(http_turns, http_turn) queue;
 };
 
 /* rate: bytes a second; 0: no limit. */

@@ -68,12 +68,6 @@ def write(root, files):
             f.write(text)
 
 
-@pytest.fixture(autouse=True)
-def nothing_open(monkeypatch):
-    """Every folder is held to its line, also one with circles of today."""
-    monkeypatch.setattr(lint, "OPEN", set())
-
-
 def findings(root):
     results, _ = lint.run(str(root), tools=False)
     return [line for _, found in results for line in found]
