@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fs/content/cache.h"
+#include "fs/proc/scout.h"
 #include "fs/proc/source.h"
 #include "fs/stage/record.h"
 #include "fs/vfs/vfs_impl.h"
@@ -387,22 +388,59 @@ void side_declare(struct vfs *s, struct staged_side *l, uint64_t size)
 }
 
 /* Under the lock: is it time to look at what the writer has open? */
-static bool may_predict(struct staged_side *l, uint64_t end)
+static bool may_predict(struct vfs *s, struct staged_side *l, uint64_t end)
 {
 	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
 	    end < l->predict_next)
 		return false;
 	l->predict_tries++;
+	l->look = ++s->looks;
 	l->predict_next = l->predict_next ? l->predict_next * 4 : 1 << 20;
 	return true;
 }
 
-void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid)
+/* A look has found the size; the side may have changed since, or be another one. */
+static void on_size_found(void *arg, uint64_t ino, uint64_t ticket, uint64_t size)
 {
-	struct predict_query q = { .tid = tid, .start = start, .end = end, .own_dev = s->dev };
+	struct vfs *s = arg;
+	struct staged_side *l;
+	struct inode *i;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	l = i ? i->side : NULL;
+	/* With all of it here already there is nothing to be gained. */
+	if (l && l->look == ticket && !l->predicted && !l->declared && !l->dropped && l->dirty &&
+	    size > staged_size(l->st) && size <= STAGED_SIZE_MAX) {
+		l->predicted = size;
+		publish_predict(l->pub, size);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+int side_start_scout(struct vfs *s)
+{
+	const struct scout_config cfg = {
+		.look = predict_finish, .free = predict_free, .found = on_size_found, .arg = s
+	};
+
+	return scout_new(&cfg, &s->scout);
+}
+
+void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
+		  const struct vfs_caller *who)
+{
+	struct predict_query q = { .tid = who->tid,
+				   .uid = who->uid,
+				   .gid = who->gid,
+				   .start = start,
+				   .end = end,
+				   .own_dev = s->dev };
+	struct predict_look *look;
 	struct staged_side *l;
 	struct staged *st;
-	uint64_t size;
+	uint64_t ticket;
+	int r;
 
 	pthread_mutex_lock(&s->lock);
 	l = h->inode->side;
@@ -411,22 +449,17 @@ void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
 		l->predict_tries = PREDICT_TRIES;
 		publish_predict(l->pub, 0);
 	}
-	if (tid <= 0 || !l || !may_predict(l, end)) {
+	if (who->tid <= 0 || !l || !may_predict(s, l, end)) {
 		pthread_mutex_unlock(&s->lock);
 		return;
 	}
 	st = staged_ref(l->st);
+	ticket = l->look;
 	pthread_mutex_unlock(&s->lock);
 	q.staged_fd = staged_fd(st);
-	/* With all of it here already there is nothing to be gained. */
-	if (predict_observe(&q, &size) == 0 && size > end && size <= STAGED_SIZE_MAX) {
-		pthread_mutex_lock(&s->lock);
-		l = h->inode->side;
-		if (l && l->st == st && !l->predicted && !l->declared && !l->dropped) {
-			l->predicted = size;
-			publish_predict(l->pub, size);
-		}
-		pthread_mutex_unlock(&s->lock);
-	}
+	r = predict_begin(&q, &look);
 	staged_unref(st);
+	/* The rest may touch a file system that hangs: not on a thread that serves requests. */
+	if (!r)
+		scout_post(s->scout, look, h->inode->ino, ticket);
 }

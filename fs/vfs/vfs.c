@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/proc/scout.h"
 #include "fs/tree/snapshot.h"
 #include "fs/vfs/vfs_impl.h"
 
@@ -35,6 +36,9 @@ int vfs_new(const struct vfs_config *cfg, struct vfs **ret)
 		goto fail_table;
 	lc.purpose = s->purpose;
 	lc.arg = s;
+	r = side_start_scout(s);
+	if (r)
+		goto fail_table;
 	r = listing_new(&lc, &s->listing);
 	if (r)
 		goto fail_table;
@@ -42,6 +46,7 @@ int vfs_new(const struct vfs_config *cfg, struct vfs **ret)
 	*ret = s;
 	return 0;
 fail_table:
+	scout_free(s->scout);
 	inode_table_free(s->table);
 fail_lock:
 	pthread_mutex_destroy(&s->lock);
@@ -67,8 +72,11 @@ static void collect(void *arg, struct inode *i)
 
 void vfs_stop(struct vfs *s)
 {
-	if (s)
-		listing_stop(s->listing);
+	if (!s)
+		return;
+	scout_free(s->scout);
+	s->scout = NULL;
+	listing_stop(s->listing);
 }
 
 void vfs_free(struct vfs *s)

@@ -42,6 +42,7 @@ struct staged_side {
 	bool dropped;	       /* removed: nothing is published any more */
 	unsigned predict_tries;
 	uint64_t predict_next;	 /* look again once so many bytes are there */
+	uint64_t look;		 /* ticket of the last look, which alone may still answer */
 	uint64_t predicted;	 /* 0: no prediction stands */
 	uint64_t declared;	 /* by the xattr */
 	char **superseded_files; /* Files of entries it was renamed onto: go with it, or before */
@@ -79,10 +80,12 @@ struct vfs {
 	dev_t dev;
 	atomic_bool closing; /* no more writers */
 	pthread_mutex_t lock;
+	struct scout *scout; /* looks at what writers have open; NULL after vfs_stop() */
 	struct inode *control[VFS_CONTROLS]; /* NULL: none; set at the start */
 	/* under lock */
 	struct inode_table *table;
 	struct listing *listing;
+	uint64_t looks; /* tickets given out */
 	struct handle *handles;
 	struct staged_side *sides;
 	struct dir *dirs;		 /* open directories */
@@ -194,7 +197,10 @@ int side_supersede(struct staged_side *l, const char *file_id);
 void side_spare(struct staged_side *l, size_t count);
 /* Removes the staged file, cancels its publication. Under lock. */
 void side_drop(struct staged_side *l);
-void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid);
+void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
+		  const struct vfs_caller *who);
+/* The threads that look at what writers have open. 0 or -ENOMEM. */
+int side_start_scout(struct vfs *s);
 void side_declare(struct vfs *s, struct staged_side *l, uint64_t size); /* under lock */
 
 /* copyup.c: content of a File as a staged file */

@@ -97,7 +97,7 @@ void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, 
 	if (other)
 		note_process(s, h, who->tid);
 	if (done)
-		side_predict(s, h, off, off + done, who->tid);
+		side_predict(s, h, off, off + done, who);
 }
 
 void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, int err)
