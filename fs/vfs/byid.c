@@ -1,6 +1,8 @@
 /*
  * .by-id/FILE_ID: any File of the account, listed or not. The directory itself
  * is empty when listed; its entries are the inodes of the files, by another way.
+ * Only the mounter and root may pass it: an ID leads around the directories that
+ * a File stands in. The kernel checks that (default_permissions).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +29,8 @@ static struct inode *make_dir_by_id(struct vfs *s)
 	if (d) {
 		d->special = d->fixed = true;
 		d->purpose = NULL;
-		d->mode = 0555;
+		/* The mode of a File's directories is not known here: nobody else may pass. */
+		d->mode = 0500;
 		d->uid = s->cfg.uid;
 		d->gid = s->cfg.gid;
 	}
@@ -60,6 +63,7 @@ static struct inode *make_file(struct vfs *s, const struct api_file *f)
 	i->bytes = f->bytes;
 	i->created_at = f->created_at;
 	i->expires_at = f->expires_at;
+	vfs_recall(s, i);
 	i->nref--;
 	return i;
 }

@@ -133,3 +133,52 @@ def test_a_source_that_hangs(world, hanging):
         os.kill(lower.pid, signal.SIGCONT)
         writer.end()
         mount.may_fail = True
+
+
+def read_as_user(path):
+    """What cat tells the other user: its exit code and its words."""
+    result = run([*AS_USER, "cat", path], check=False)
+    return result.returncode, result.stdout + result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, and another user")
+@pytest.mark.parametrize("purpose", [None, "user_data"])
+def test_by_id_is_the_mounters(world, server, purpose):
+    """A File's ID leads nobody around its mode, or that of its directory; not after a remount."""
+    mount = world.mount(server, "allow_other")
+    os.chmod(world.dir, 0o755)
+    os.mkdir(mount.path("batch", "closed"), 0o700)
+    for name in ("mine", "closed/open"):
+        with open(mount.path("batch", name), "w", encoding="ascii") as f:
+            f.write("secret")
+    os.chmod(mount.path("batch", "mine"), 0o600)
+    os.chmod(mount.path("batch", "closed", "open"), 0o644)
+    ids = {x["filename"]: x["id"] for x in server.files()}
+    mount.umount()
+    mount.options["purpose"] = purpose
+    mount.remount()
+    for file_id in ids.values():
+        code, text = read_as_user(mount.path(".by-id", file_id))
+        assert code == 1 and "Permission denied" in text and "secret" not in text
+    mine = mount.path(".by-id", ids["mine"])
+    assert os.stat(mine).st_mode & 0o777 == 0o600
+    assert run(["cat", mine]).stdout == "secret"
+    assert run(["cat", mount.path(".by-id", ids["closed/open"])]).stdout == "secret"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, and another user")
+def test_by_id_of_an_owner(world, server):
+    """With uid= it is that user's; a File's own mode counts there as well."""
+    mount = world.mount(server, "allow_other", f"uid={NOBODY}")
+    os.chmod(world.dir, 0o755)
+    for name, mode in (("open", 0o644), ("closed", 0o600)):
+        with open(mount.path("batch", name), "w", encoding="ascii") as f:
+            f.write(name)
+        os.chown(mount.path("batch", name), 0, 0)
+        os.chmod(mount.path("batch", name), mode)
+    ids = {x["filename"]: x["id"] for x in server.files()}
+    mount.umount()
+    mount.remount()
+    assert read_as_user(mount.path(".by-id", ids["open"])) == (0, "open")
+    code, text = read_as_user(mount.path(".by-id", ids["closed"]))
+    assert code == 1 and "Permission denied" in text
