@@ -170,7 +170,8 @@ static void refresh(struct daemon *d)
 	int r = log_reopen();
 
 	if (r)
-		log_error("%s: %s; the log goes on where it was", d->opts.log_file, strerror(-r));
+		log_error("%s: %s; the log goes on where it was", d->opts.log_file,
+			  log_file_why(r));
 	core_read_key(&d->core);
 }
 
@@ -281,7 +282,7 @@ static int start_log(const struct opts *o)
 
 	if (r)
 		log_error("log_file %s: %s; name a file that can be written: -o log_file=",
-			  o->log_file, strerror(-r));
+			  o->log_file, log_file_why(r));
 	else if (o->log_file && !o->foreground)
 		log_to_stderr();
 	return r;

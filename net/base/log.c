@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,11 +82,63 @@ void log_to_syslog(const char *ident)
 	pthread_mutex_unlock(&log_lock);
 }
 
+/* The directory of path: O_PATH, or negative errno. */
+static int log_open_dir(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir =
+		!slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	int fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	int r = !dir ? -ENOMEM : fd < 0 ? -errno : fd;
+
+	free(dir);
+	return r;
+}
+
+/* Would somebody else decide what is written to? 0 or -EPERM. */
+static int log_check(const struct stat *dir, const struct stat *file)
+{
+	bool shared = dir->st_mode & (S_IWGRP | S_IWOTH);
+
+	if (dir->st_uid != geteuid() && dir->st_uid != 0)
+		return -EPERM;
+	if (dir->st_mode & S_IWOTH && !(dir->st_mode & S_ISVTX))
+		return -EPERM;
+	/* There anybody may have put a name for what is ours elsewhere, or a file of his. */
+	if (shared && (file->st_uid != geteuid() || file->st_nlink != 1))
+		return -EPERM;
+	return S_ISREG(file->st_mode) || (S_ISCHR(file->st_mode) && !shared) ? 0 : -EPERM;
+}
+
 static int log_open(const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+	const char *slash = strrchr(path, '/');
+	int dirfd = log_open_dir(path), fd, r;
+	struct stat dir, file;
 
-	return fd < 0 ? -errno : fd;
+	if (dirfd < 0)
+		return dirfd;
+	/* A FIFO is not waited for, nor a link followed to what somebody else has chosen. */
+	fd = openat(dirfd, slash ? slash + 1 : path,
+		    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK,
+		    0600);
+	r = fd < 0 || fstat(dirfd, &dir) || fstat(fd, &file) ? -errno : log_check(&dir, &file);
+	close(dirfd);
+	if (!r)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return r == -ENXIO ? -EPERM : r; /* a FIFO that nobody reads */
+}
+
+const char *log_file_why(int err)
+{
+	if (err == -ELOOP)
+		return "it is a symbolic link; name the file itself";
+	if (err == -EPERM)
+		return "another user could decide what is written to; name a plain file of your "
+		       "own, in a directory of yours or root's that not everybody can write to";
+	return strerror(-err);
 }
 
 int log_to_file(const char *path)
@@ -108,20 +161,30 @@ int log_to_file(const char *path)
 
 int log_reopen(void)
 {
-	int fd, r = 0;
+	char *path = NULL;
+	int fd, old = -1;
 
 	pthread_mutex_lock(&log_lock);
-	if (log_target == LOG_TO_FILE) {
-		fd = log_open(log_path);
-		if (fd >= 0) {
-			close(log_fd);
-			log_fd = fd;
-		} else {
-			r = fd;
-		}
-	}
+	if (log_target == LOG_TO_FILE)
+		path = strdup(log_path);
+	fd = log_target != LOG_TO_FILE ? 0 : path ? 1 : -ENOMEM;
 	pthread_mutex_unlock(&log_lock);
-	return r;
+	if (fd <= 0)
+		return fd;
+	/* Without the lock: a file system that hangs holds up nobody who logs. */
+	fd = log_open(path);
+	if (fd >= 0) {
+		pthread_mutex_lock(&log_lock);
+		old = fd;
+		if (log_target == LOG_TO_FILE && !strcmp(log_path, path)) {
+			old = log_fd;
+			log_fd = fd;
+		}
+		pthread_mutex_unlock(&log_lock);
+		close(old);
+	}
+	free(path);
+	return fd < 0 ? fd : 0;
 }
 
 void log_set_json(bool on)

@@ -22,11 +22,20 @@ enum log_level log_get_level(void);
 /* Where lines go: stderr (default), or syslog under that identity (copied by the callee). */
 void log_to_stderr(void);
 void log_to_syslog(const char *ident);
-/* Appends to this file, mode 0600. 0 or negative errno; on error the former target stays. */
+/*
+ * Appends to this file, made with mode 0600 if need be. 0 or negative errno; on
+ * error the former target stays. Never waits for a FIFO, never follows a link:
+ * -ELOOP. -EPERM unless the directory is ours or root's, and not writable by
+ * others, or sticky; where others or a group can write to it, the file must be
+ * ours and have one name. A regular file, or a device in a directory that only
+ * its owner can write to.
+ */
 int log_to_file(const char *path);
-/* Opens that file again, which somebody has renamed perhaps. 0, also for the other targets, or
- * negative errno: then lines go on to the former one. */
+/* Opens that file again, by its name. 0, also for the other targets, or negative errno as
+ * above: then lines go on to the former one. Lines are not held up meanwhile. */
 int log_reopen(void);
+/* In words what such an errno means for a log file. A constant, or strerror()'s. */
+const char *log_file_why(int err);
 /* From now on each line is a JSON object: "time", "level", "message", and the fields. */
 void log_set_json(bool on);
 
