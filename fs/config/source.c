@@ -141,6 +141,16 @@ static int take_local(struct opts *o, const char *dir)
 	return o->local_dir ? 0 : -ENOMEM;
 }
 
+/* A word where a URL should be: perhaps the key, which is not repeated then. */
+static bool may_be_key(const char *text)
+{
+	size_t len = strlen(text), n = 0;
+
+	while (isalnum((unsigned char)text[n]) || (text[n] && strchr("-_", text[n])))
+		n++;
+	return !strncmp(text, "sk-", 3) || (n == len && len >= 20);
+}
+
 static int take_source(struct opts_draft *d)
 {
 	struct opts *o = d->o;
@@ -157,6 +167,10 @@ static int take_source(struct opts_draft *d)
 		return take_local(o, o->source + strlen(LOCAL_PREFIX));
 	if (!strncmp(o->source, AZURE_PREFIX, strlen(AZURE_PREFIX)))
 		return take_azure(o, o->source + strlen(AZURE_PREFIX), "SOURCE");
+	if (may_be_key(o->source))
+		return opts_fail(
+			"SOURCE looks like a key, which others can read there; give the key by "
+			"the environment or -o api_key_file, and https://HOST/v1 as SOURCE");
 	return opts_fail(
 		"SOURCE %s is neither a URL, nor azure:URL, nor local:DIR; use https://HOST/v1, or "
 		"local:DIR for a local server",

@@ -232,9 +232,25 @@ static bool in_domain(const char *domain, const char *host)
 	return len == host_len || host[host_len - len - 1] == '.';
 }
 
-bool network_listed(const char *list, const char *host)
+/* Cuts ":PORT" from a word of the list. False: it has one, and another than this. */
+static bool take_port(char *word, unsigned port)
 {
-	char word[URL_HOST_MAX + 1], *text;
+	char *colon = strrchr(word, ':'), *end;
+	unsigned long n;
+
+	/* More than one colon and no brackets: an IPv6 address, which has no port. */
+	if (!colon || (*word == '[' ? colon[-1] != ']' : strchr(word, ':') != colon))
+		return true;
+	n = strtoul(colon + 1, &end, 10);
+	if (!isdigit((unsigned char)colon[1]) || *end || n != port)
+		return false;
+	*colon = '\0';
+	return true;
+}
+
+bool network_listed(const char *list, const char *host, unsigned port)
+{
+	char word[URL_HOST_MAX + sizeof("[]:65535")], *text;
 	size_t len;
 
 	for (; list && *list; list += len + (list[len] != '\0')) {
@@ -243,9 +259,11 @@ bool network_listed(const char *list, const char *host)
 			continue;
 		memcpy(word, list, len);
 		word[len] = '\0';
+		if (!take_port(word, port))
+			continue;
 		text = word;
-		if (*text == '[' && word[len - 1] == ']') {
-			word[len - 1] = '\0';
+		if (*text == '[' && text[strlen(text) - 1] == ']') {
+			text[strlen(text) - 1] = '\0';
 			text++;
 		}
 		if (!strcmp(text, "*") || in_block(text, host) || in_domain(text, host))
@@ -261,7 +279,7 @@ const struct network_proxy *network_proxy_for(const struct network *n, const cha
 
 	if (!p->url || url_is_loopback(url))
 		return NULL;
-	if (url_host(url, host) && network_listed(n->no_proxy, host))
+	if (url_host(url, host) && network_listed(n->no_proxy, host, url_port(url)))
 		return NULL;
 	return p;
 }

@@ -54,9 +54,10 @@ const struct network_proxy *network_proxy_for(const struct network *n, const cha
 
 /*
  * Whether a list as in NO_PROXY holds the host (an IPv6 address without brackets): "*", an
- * address, a block of addresses as 10.0.0.0/8, or a domain with all below it. NULL holds none.
+ * address, a block of addresses as 10.0.0.0/8, or a domain with all below it; with ":PORT" behind
+ * it for that port only (then an IPv6 address has brackets). NULL holds none.
  */
-bool network_listed(const char *list, const char *host);
+bool network_listed(const char *list, const char *host, unsigned port);
 
 /* 0 or -ENOMEM; from NULL: no proxy, nothing else set. The caller releases ret. */
 int network_copy(const struct network *from, struct network *ret);

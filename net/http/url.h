@@ -20,6 +20,7 @@ bool url_is_https(const char *url);
 bool url_is_loopback(const char *url); /* 127.0.0.0/8, [::1], localhost */
 /* The host, an IPv6 address without its brackets; false, and nothing, when it has none. */
 bool url_host(const char *url, char ret[URL_HOST_MAX + 1]);
+unsigned url_port(const char *url); /* also the default one; 0 when it has no host */
 /* Scheme, host and port; a default port equals none. */
 bool url_same_origin(const char *a, const char *b);
 /* Appends text with all but unreserved characters percent-encoded. */

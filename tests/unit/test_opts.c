@@ -432,6 +432,19 @@ static void test_azure_environment(void **state)
 	opts_release(&o);
 }
 
+/* The key in the place of the URL: not repeated, whatever service it is of. */
+static void test_key_as_source(void **state)
+{
+	static const char azure[] = "0123456789abcdef0123456789abcdef";
+
+	(void)state;
+	fails(KEY " MNT", "looks like a key");
+	assert_null(strstr(err_text, KEY));
+	fails("0123456789abcdef0123456789abcdef MNT", "looks like a key");
+	assert_null(strstr(err_text, azure));
+	fails("htps://example.com/v1 MNT", "htps://example.com/v1");
+}
+
 /* A secret in the URL is neither taken nor repeated. */
 static void test_secrets_in_url(void **state)
 {
@@ -977,6 +990,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_azure, setup),
 		cmocka_unit_test_setup(test_azure_environment, setup),
 		cmocka_unit_test_setup(test_secrets_in_url, setup),
+		cmocka_unit_test_setup(test_key_as_source, setup),
 		cmocka_unit_test_setup(test_key_on_command_line, setup),
 		cmocka_unit_test_setup(test_unknown, setup),
 		cmocka_unit_test_setup(test_values, setup),
