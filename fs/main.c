@@ -20,9 +20,11 @@
 #include "fs/fuse/ops.h"
 #include "fs/config/opts.h"
 #include "fs/host/process.h"
+#include "fs/host/statedir.h"
 #include "fs/publish/publisher.h"
 #include "fs/status/json.h"
 #include "fs/vfs/vfs.h"
+#include "net/base/fdio.h"
 #include "net/base/log.h"
 
 #define FUSE_THREADS 8
@@ -278,8 +280,16 @@ static bool stop(struct daemon *d)
  */
 static int start_log(const struct opts *o)
 {
+	size_t len = o->state_dir ? strlen(o->state_dir) : 0;
 	int r = o->log_file ? log_to_file(o->log_file) : 0;
 
+	/* Below a state directory that is still to be made: this once it is there. */
+	if (r == -ENOENT && len && !strncmp(o->log_file, o->state_dir, len) &&
+	    o->log_file[len] == '/') {
+		r = statedir_make(o->state_dir);
+		if (!r)
+			r = log_to_file(o->log_file);
+	}
 	if (r)
 		log_error("log_file %s: %s; name a file that can be written: -o log_file=",
 			  o->log_file, log_file_why(r));
@@ -352,6 +362,11 @@ int main(int argc, char **argv)
 {
 	struct daemon d = { .ready_fd = -1 };
 
+	/* Else the lock, or /dev/fuse, has the number of a descriptor that is printed to. */
+	if (fdio_fill_standard())
+		return 1;
+	/* The TLS library would write there what decrypts our traffic, the key in it. */
+	unsetenv("SSLKEYLOGFILE");
 	switch (helper_kind(argv[0])) {
 	case HELPER_MOUNT:
 		return run_as_mount(&d, argc, argv);

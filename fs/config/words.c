@@ -191,20 +191,24 @@ static const struct word words[] = {
 
 /* Mount options that libfuse takes; "=" at the end: with a value. */
 static const char *const mount_words[] = {
-	"async",      "auto_unmount",  "dev",	      "dirsync",      "exec",
-	"max_read=",  "noatime",       "nodev",	      "nodiratime",   "noexec",
-	"norelatime", "nostrictatime", "nosuid",      "suid",	      "sync",
-	"context=",   "fscontext=",    "defcontext=", "rootcontext=", NULL
+	"async",    "auto_unmount", "dev",	   "dirsync",	   "exec", "max_read=",
+	"noatime",  "nodev",	    "noexec",	   "nosuid",	   "suid", "sync",
+	"context=", "fscontext=",   "defcontext=", "rootcontext=", NULL
 };
 
-/* Words of fstab and mount(8), and what is always on: taken and dropped. */
+/*
+ * Words of fstab and mount(8) that every file system has, and what is always on: taken and
+ * dropped. No access times are kept here, and no locks are mandatory.
+ */
 static const char *const dropped_words[] = {
-	"_netdev",  "atime",	   "auto",     "comment=",   "default_permissions",
-	"defaults", "diratime",	   "group",    "lazytime",   "loud",
-	"noauto",   "nofail",	   "nogroup",  "nolazytime", "nonempty",
-	"noowner",  "nouser",	   "nousers",  "owner",	     "relatime",
-	"silent",   "strictatime", "subtype=", "user",	     "user=",
-	"users",    NULL
+	"_netdev",  "atime",	  "auto",	   "comment=",	  "default_permissions",
+	"defaults", "diratime",	  "group",	   "iversion",	  "lazytime",
+	"loud",	    "mand",	  "noauto",	   "nodiratime",  "nofail",
+	"nogroup",  "noiversion", "nolazytime",	   "nomand",	  "nonempty",
+	"noowner",  "norelatime", "nostrictatime", "nosymfollow", "nouser",
+	"nousers",  "owner",	  "relatime",	   "silent",	  "strictatime",
+	"subtype=", "symfollow",  "user",	   "user=",	  "users",
+	NULL
 };
 
 static bool is_listed(const char *const *list, const char *word)

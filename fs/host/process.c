@@ -30,6 +30,8 @@ void process_harden(void)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	signal(SIGPIPE, SIG_IGN);
+	/* By ulimit -f: EFBIG to that writer, not the end of the mount for everybody. */
+	signal(SIGXFSZ, SIG_IGN);
 	/* Few arenas: memory that one thread freed serves the next. */
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_TRIM_THRESHOLD, 1 << 20);

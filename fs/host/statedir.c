@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int make_path(const char *path)
+int statedir_make(const char *path)
 {
 	char *p = strdup(path), *slash;
 	int r = 0;
@@ -93,7 +93,7 @@ static int lock_patiently(int fd, unsigned wait_ms)
 int statedir_open(const char *path, unsigned wait_ms, int *ret_fd, int *ret_pid)
 {
 	char pid[32];
-	int dirfd, fd = -1, r = make_path(path);
+	int dirfd, fd = -1, r = statedir_make(path);
 
 	*ret_pid = 0;
 	if (r)

@@ -5,6 +5,9 @@
 #ifndef UPLOADFS_FS_HOST_STATEDIR_H
 #define UPLOADFS_FS_HOST_STATEDIR_H
 
+/* Makes path (0700) and what leads to it, where it isn't there. 0 or negative errno. */
+int statedir_make(const char *path);
+
 /*
  * Create path and its parents (0700) and take the lock; closing *ret_fd releases it. 0;
  * -EWOULDBLOCK: another daemon still holds the lock after wait_ms milliseconds, its pid in *ret_pid
