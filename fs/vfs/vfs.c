@@ -85,6 +85,7 @@ void vfs_free(struct vfs *s)
 
 	if (!s)
 		return;
+	scout_free(s->scout);
 	vfs_end_stagings(s);
 	/* Handles the kernel did not close: the mount was torn away from under them. */
 	while (s->handles)
