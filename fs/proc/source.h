@@ -1,6 +1,5 @@
 /*
- * source: guesses how large the file being written will become, from what the
- * writer has open. The observed rung of the size ladder.
+ * source: guess a file's final size from the file that its writer copies from.
  *
  * The guess comes in two steps. predict_begin() runs while the writer waits for
  * the reply to its write, reads procfs only (/proc/TID/fdinfo), and never
@@ -21,9 +20,9 @@ struct predict_query {
 	uid_t uid; /* its user and group, as FUSE names them */
 	gid_t gid;
 	int staged_fd;	/* our bytes so far; not used after predict_begin() */
-	uint64_t start; /* where the write that has just landed began, in bytes */
-	uint64_t end;	/* and ended */
-	dev_t own_dev;	/* st_dev of the mount; 0: not known, then only local disks count */
+	uint64_t start; /* offset in bytes where the last write began */
+	uint64_t end;	/* offset where it ended */
+	dev_t own_dev;	/* st_dev of the mount; 0: unknown, then only local disks count */
 };
 
 /* A look that has begun: holds a descriptor of /proc/TID, and two samples of our bytes. */
