@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 struct predict_query {
-	pid_t tid; /* the writing thread, as FUSE names it */
+	pid_t tid; /* the writing process, which outlives its threads; or a thread of it */
 	uid_t uid; /* its user and group, as FUSE names them */
 	gid_t gid;
 	int staged_fd;	/* our bytes so far; not used after predict_begin() */

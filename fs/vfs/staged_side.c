@@ -453,6 +453,9 @@ void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
 		pthread_mutex_unlock(&s->lock);
 		return;
 	}
+	/* The process: the thread may end before the look. */
+	if (h->last_pid > 0 && h->last_tid == who->tid)
+		q.tid = h->last_pid;
 	st = staged_ref(l->st);
 	ticket = l->look;
 	pthread_mutex_unlock(&s->lock);
