@@ -62,7 +62,7 @@ static bool step_aside(struct vfs *s, struct inode *i)
 	ok = i->filename || inode_path(i, &path) == 0;
 	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
 	if (ok) {
-		i->renamed_for_conflict = i->moved = true;
+		i->renamed_for_conflict = i->moved = i->parent->contested = true;
 		if (path && inode_set_filename(i, path))
 			log_warn("out of memory: %s will not tell its name", i->file_id);
 	}

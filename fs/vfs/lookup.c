@@ -46,8 +46,11 @@ int vfs_lookup_listed(struct vfs *s, uint64_t parent, const char *name, uint64_t
 	dir = inode_get(s->table, parent);
 	if (dir && dir->kind == INODE_DIR)
 		i = inode_find(s->table, dir, name);
-	/* vfs_take_name_back() has to know which of its two names a moved one is opened by. */
-	if (i && (i->ino != child || i->moved))
+	/*
+	 * vfs_take_name_back() has to know which of its two names a moved one is opened by, and
+	 * gives a name to another inode, which the kernel must not have cached.
+	 */
+	if (i && (i->ino != child || dir->contested))
 		i = NULL;
 	if (i) {
 		i->nlookup++;
