@@ -28,7 +28,7 @@
 #include "net/base/log.h"
 
 #define FUSE_THREADS 8
-#define STOP_S 30	   /* what the end may take when nothing is to be sent any more */
+#define STOP_S 30	   /* time for the teardown once nothing is left to send */
 #define WAKE_SIGNAL SIGURG /* ours, for the main thread; nobody else sends it */
 
 struct daemon {
@@ -74,7 +74,7 @@ static void tell_ready(void *arg)
 {
 	struct daemon *d = arg;
 
-	/* In the background whoever started us has his answer from the exit status. */
+	/* In the background, the parent's exit status is the answer. */
 	if (d->opts.foreground)
 		tell_manager_ready(d);
 	if (d->ready_fd < 0)
@@ -157,7 +157,7 @@ static void finish(struct daemon *d, int sig)
 	}
 }
 
-/* error, warn, info, debug, and from the start. */
+/* The next level: error, warn, info, debug, then error again. */
 static void cycle_level(void)
 {
 	static const char *const names[] = { "error", "warn", "info", "debug" };
@@ -254,7 +254,7 @@ static int serve(struct daemon *d)
 	return r < 0 ? r : 0;
 }
 
-/* Returns whether all that was written is published. */
+/* Returns true if every written file is published. */
 static bool stop(struct daemon *d)
 {
 	bool all;
@@ -298,7 +298,7 @@ static int start_log(const struct opts *o)
 	return r;
 }
 
-/* Mounts what d->opts say, and releases them. The exit status: 0, or failed. */
+/* Mount as d->opts say, and release them. Returns the exit status: 0, or failed. */
 static int run(struct daemon *d, int failed)
 {
 	bool all;

@@ -104,7 +104,7 @@ static int take_number(const char *name, const char *value, unsigned *ret)
 	return 0;
 }
 
-/* One option. Returns how many words of argv it took, or -1. */
+/* Parse one option. Returns the number of argv words used, or -1. */
 static int take_option(const struct cli_option *options, char **argv, int left)
 {
 	size_t len = strcspn(argv[0], "=");

@@ -30,7 +30,7 @@ bool cli_selects(const char *word)
 
 	if (command_at(word) == COMMANDS)
 		return false;
-	/* `uploadfs status`, with a directory of that name here: the mountpoint it always was. */
+	/* A directory called `status` here is the MOUNTPOINT, not the subcommand. */
 	return stat(word, &st) < 0 || !S_ISDIR(st.st_mode);
 }
 

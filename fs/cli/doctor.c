@@ -33,7 +33,7 @@
 #include "net/http/url.h"
 
 #define ANSWER_S 3     /* of a mount */
-#define TRY_S 1	       /* requests are tried again for so long: twice */
+#define TRY_S 1	       /* retry_timeout: two tries */
 #define SKEW_MAX_S 120 /* clocks that differ by more make expiry times wrong */
 #define SPACE_MIN (1ULL << 30)
 #define FSTAB "/etc/fstab"
@@ -68,7 +68,7 @@ static void check_device(void)
 		close(fd);
 }
 
-/* In PATH, or where posix_spawnp() would look without one. NULL: not there; to be freed. */
+/* Path of a program in PATH (or posix_spawnp()'s default); the caller frees it. NULL: none. */
 static char *find_program(const char *name)
 {
 	const char *path = getenv("PATH");
@@ -138,7 +138,7 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* One list of one File. 0, or a negative errno when it could not even be asked. */
+/* List one File. 0 once asked, or a negative errno if the request could not be made. */
 static int ask(const struct opts *o, struct api_error *ret)
 {
 	struct api_config ac = { .base_url = o->base_url,
@@ -187,7 +187,7 @@ static void check_clock(const struct api_error *err)
 		cli_report_well("the clocks agree within %d s", SKEW_MAX_S);
 }
 
-/* no_key: a key is missing, which is reported already. */
+/* no_key: the missing key is already reported. */
 static void check_reply(const struct opts *o, const struct api_error *err, bool no_key)
 {
 	char text[1024];
@@ -209,7 +209,7 @@ static void check_reply(const struct opts *o, const struct api_error *err, bool 
 	check_clock(err);
 }
 
-/* By which way the service is reached, where that is not the usual one. */
+/* Report proxy, certificates and local address that differ from the defaults. */
 static void check_way(const struct opts *o)
 {
 	const struct network_proxy *p = network_proxy_for(&o->network, o->base_url);
@@ -248,7 +248,7 @@ static void check_service(const struct opts *o, bool no_key)
 
 /* ---- state ---- */
 
-/* The nearest directory that is there: what is missing below it is made at the mount. */
+/* The nearest existing directory; the mount creates the missing ones below it. */
 static char *existing(const char *path)
 {
 	char *at = strdup(path), *slash;
@@ -340,7 +340,7 @@ static int bad_words(const struct doctor_line *l, const char *said)
 		fprintf(stderr, "uploadfs: %s\n", said);
 		return CLI_USAGE;
 	}
-	why = opts_check(l->options); /* then reported with the line */
+	why = opts_check(l->options); /* the check of fstab reports it */
 	if (!why)
 		cli_report_ill("%s", said);
 	free(why);
@@ -350,7 +350,7 @@ static int bad_words(const struct doctor_line *l, const char *said)
 
 static void check_all(struct opts *o, const char *said)
 {
-	process_harden(); /* it has the key now */
+	process_harden(); /* the key is in memory now */
 	if (said)
 		cli_report_ill("%s", said);
 	check_allow_other(o);

@@ -53,7 +53,7 @@ static void check_options(const struct mntent *m, const char *where)
 {
 	char *why;
 
-	/* These two are mount.fuse's. */
+	/* mount.fuse handles these two. */
 	if (hasmntopt(m, "setuid") || hasmntopt(m, "drop_privileges"))
 		return;
 	why = opts_check(m->mnt_opts);
@@ -62,7 +62,7 @@ static void check_options(const struct mntent *m, const char *where)
 	free(why);
 }
 
-/* A dead mount is looked at with the mounts: here it is a directory. */
+/* The check of mounts reports a dead mount; here it counts as a directory. */
 static void check_place(const struct mntent *m, const char *where)
 {
 	struct stat st;
@@ -82,7 +82,7 @@ void cli_doctor_fstab(const char *fstab, const char *mountpoint)
 	char where[4400];
 
 	if (!f)
-		return; /* no table, no lines */
+		return; /* no fstab */
 	while ((m = getmntent(f)) != NULL) {
 		if (!is_ours(m))
 			continue;
@@ -101,7 +101,7 @@ void cli_doctor_fstab(const char *fstab, const char *mountpoint)
 
 static char dash_o[] = "-o";
 
-/* Where the only word that is no option stands; 0: there are none, or more. */
+/* Index of the only word that is not an option; 0: none or several. */
 static int only_word(int argc, char **argv)
 {
 	bool all = false;
@@ -113,7 +113,7 @@ static int only_word(int argc, char **argv)
 		if (!all && !strcmp(arg, "--")) {
 			all = true;
 		} else if (!all && arg[0] == '-' && arg[1]) {
-			/* "-o WORDS", "-fo WORDS"; "-oWORDS" has them itself */
+			/* "-o WORDS", "-fo WORDS"; "-oWORDS" is one word */
 			if (strchr(arg, 'o') == arg + strlen(arg) - 1)
 				i++;
 		} else if (at) {

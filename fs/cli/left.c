@@ -8,18 +8,18 @@
 #include "fs/cli/left.h"
 #include "fs/stage/offline.h"
 
-#define NAMED_MAX 10 /* files that are named, of each kind */
+#define NAMED_MAX 10 /* files named, of each kind */
 
 enum kind { CLOSED, OPEN, DAMAGED, KINDS, NOTHING };
 
 struct left {
 	const char *dir;
 	unsigned count[KINDS];
-	enum kind tell; /* KINDS: only counts */
+	enum kind tell; /* KINDS: count only */
 	unsigned told;
 };
 
-/* Nothing of an empty file can be lost, and what was removed is not wanted. */
+/* Skip empty files (nothing to lose) and removed ones. */
 static enum kind kind_of(const struct kept *k)
 {
 	if (kept_is_closed(k))

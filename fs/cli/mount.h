@@ -30,7 +30,7 @@ int cli_no_status(const char *mount, int err);
  */
 bool cli_gone_soon(const char *mount);
 /*
- * Unmount what a dead daemon left, even if it is in use. 0, or a negative errno after a message.
+ * Unmount a dead daemon's mount, even if it is in use. 0, or a negative errno after a message.
  */
 int cli_detach(const char *mount);
 

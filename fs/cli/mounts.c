@@ -22,13 +22,13 @@ static const char help[] =
 	"Exit status: 0 all answer, or there are none; 1 one does not answer; 2 wrong\n"
 	"  usage; 4 a named MOUNTPOINT is no mount.\n";
 
-/* True when there is nothing to be done about it. */
+/* True if the mount needs no action. */
 static bool show(const struct mount_entry *e)
 {
 	struct json *doc = NULL;
 	int r = cli_read_status(e->path, ANSWER_S, &doc, NULL);
 
-	/* The source may be but fstab's word for the default. */
+	/* The source may be "none" or "uploadfs", the default in fstab. */
 	printf("%s  %s  ", cli_clean(e->path),
 	       cli_clean(r ? e->source : cli_text(doc, "service_url")));
 	if (!r)

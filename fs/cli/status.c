@@ -39,7 +39,7 @@ static int show_once(const char *mount, bool json)
 		return cli_no_status(mount, r);
 	}
 	if (!json && cli_screen_get(&screen)) {
-		screen.rows = UINT_MAX; /* it may scroll */
+		screen.rows = UINT_MAX; /* scrolling is fine */
 		cli_view_table(doc, NULL, &screen, &text);
 	} else if (!json) {
 		cli_view_plain(doc, NULL, &text);

@@ -24,7 +24,7 @@
 #include "net/base/json.h"
 
 #define ANSWER_S 10
-#define NAMED_MAX 10 /* files that are named */
+#define NAMED_MAX 10 /* files named */
 
 static const char help[] =
 	"usage: uploadfs umount [--timeout SECONDS] [--force] MOUNTPOINT\n"
@@ -68,7 +68,7 @@ static int refuse_users(const char *mount, const struct busy *who)
 	return CLI_FAILED;
 }
 
-/* Whose process it is. From status, as /proc/PID itself is root's where core dumps are off. */
+/* Owner of the process, from /proc/PID/status: root owns /proc/PID if core dumps are off. */
 static int uid_of(pid_t pid, uid_t *ret)
 {
 	char path[64], *line = NULL;
@@ -93,8 +93,8 @@ static int uid_of(pid_t pid, uid_t *ret)
 }
 
 /*
- * The document is the word of whoever made the mount: it must not make us signal somebody
- * else's process. 0 and a descriptor; -ESRCH: it is gone already.
+ * Open a pidfd of the daemon. Check its owner: the mount's document is not trusted, and must not
+ * make us signal another user's process. 0 and a descriptor; -ESRCH: already gone.
  */
 static int take_daemon(const struct json *doc, uid_t mount_uid, int *ret_fd)
 {
@@ -137,7 +137,7 @@ static int wait_end(int pidfd, const char *mount, uint64_t end_ms)
 	}
 }
 
-/* What the records say once the daemon is gone; without them what it said last. */
+/* Name unpublished files from the records, or from the last status without records. */
 static int tell_left(const struct json *doc, uid_t mount_uid)
 {
 	const char *dir = cli_text(doc, "state_dir");
@@ -145,7 +145,7 @@ static int tell_left(const struct json *doc, uid_t mount_uid)
 	struct stat st;
 	int r = -EACCES;
 
-	/* As the one whose directory it is, root too: what is in there is his. */
+	/* Read the directory with its owner's rights, also as root: it is the owner's. */
 	if (mount_uid == self || seteuid(mount_uid) == 0) {
 		if (stat(dir, &st) == 0 && st.st_uid == mount_uid)
 			r = cli_tell_left(dir, true);
@@ -229,9 +229,9 @@ static int release(const char *mount, const struct helper_call *call)
 }
 
 /*
- * Unmounts at once, or says that it is busy, as umount does; then waits for the daemon, which
- * sends what is closed, for drain_timeout at most: a shutdown must not take the network away from
- * it. What is not published then is told; unmounted it is all the same.
+ * Unmount at once, or report busy, as umount does; then wait for the daemon, which sends closed
+ * files for drain_timeout at most: a shutdown must not cut its network. Name the files that are not
+ * published; the exit status is still that of an unmount.
  */
 static int release_and_wait(const char *mount, uid_t uid, const struct helper_call *call)
 {

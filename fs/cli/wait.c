@@ -1,6 +1,6 @@
 /*
- * uploadfs wait: waits until closed files are published. For close=async, and for files whose last
- * close nobody waited for.
+ * uploadfs wait: waits until closed files are published. For close=async, and for files
+ * whose last close did not wait.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -144,7 +144,7 @@ static int wait_file(const char *path, uint64_t end_ms)
 	}
 }
 
-/* Not for the mount to answer: a dead one has no stat(). */
+/* Use the path only: stat() fails on a dead mount. */
 static bool is_mountpoint(const char *path)
 {
 	char *real = realpath(path, NULL);

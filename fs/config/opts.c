@@ -86,12 +86,12 @@ void opts_release(struct opts *o)
 	memset(o, 0, sizeof(*o));
 }
 
-/* The command line, while it is taken apart. */
+/* The command line while it is parsed. */
 struct args {
 	struct opts_draft draft;
 	char **argv;
 	int argc, next;
-	const char *names[2]; /* what isn't an option */
+	const char *names[2]; /* words that are not options */
 	int count;
 	bool no_more_options;  /* after "--" */
 	bool loose;	       /* MOUNTPOINT may be left out */
@@ -155,7 +155,7 @@ static int take_arg(struct args *a, const char *arg)
 	return 0;
 }
 
-/* SOURCE and MOUNTPOINT out of one or two names. */
+/* Take SOURCE and MOUNTPOINT from one or two names. */
 static int take_names(struct args *a)
 {
 	struct opts *o = a->draft.o;
@@ -190,8 +190,7 @@ static int take_args(struct args *a)
 }
 
 /*
- * The command line goes before the files, but tells which ones: it is taken once to see that, and
- * again on top of them.
+ * Parse the command line twice: first for config=, then again after the files, which it overrides.
  */
 static int take_config_and_args(struct args *a)
 {
@@ -232,7 +231,7 @@ static int parse(struct args *a)
 	return rc ? rc : opts_resolve(&a->draft);
 }
 
-/* a: what is to be parsed, and how */
+/* a: the arguments and how to parse them */
 static enum opts_result parse_all(struct args a, struct opts *ret)
 {
 	struct opts o;

@@ -8,7 +8,7 @@
 
 #include "net/base/buf.h"
 
-static struct buf *said; /* takes the messages, "; " between them; NULL: stderr does */
+static struct buf *said; /* collects the messages, "; " between them; NULL: stderr */
 
 int opts_fail(const char *fmt, ...)
 {
@@ -19,7 +19,7 @@ int opts_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	/* Arguments are shown, their control bytes not obeyed. */
+	/* Neutralise control bytes of arguments. */
 	for (i = 0; text[i]; i++) {
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
 			text[i] = '?';

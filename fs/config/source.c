@@ -1,4 +1,4 @@
-/* Which service: SOURCE, or the environment in its place. */
+/* The service: SOURCE, or the environment instead. */
 #include "fs/config/source.h"
 
 #include <ctype.h>
@@ -19,18 +19,18 @@
 #define AZURE_PREFIX "azure:"
 #define FSTAB_WORD "uploadfs"
 
-/* What a URL should look like, to be said where it does not. */
+/* The form of a URL, for messages. */
 #define FORM "https://HOST/v1"
 #define AZURE_FORM AZURE_PREFIX "https://NAME.openai.azure.com"
 
-/* Checks a base URL and takes it over without its trailing slashes. */
+/* Check a base URL and copy it without trailing slashes. */
 static int take_url(struct opts *o, const char *url, const char *what, const char *form)
 {
 	const char *why;
 	size_t len = strlen(url);
 
 	if (url_check_base(url, &why)) {
-		/* With a user, a password or a query it may hold a secret: not repeated. */
+		/* Do not print a URL with a user, password or query: it may hold a secret. */
 		if (strpbrk(url, "@?#"))
 			return opts_fail("%s is refused: %s; use %s and give the key by the "
 					 "environment or -o api_key_file",
@@ -54,7 +54,7 @@ static bool is_http(const char *source)
 	return !strncasecmp(source, "http://", 7) || !strncasecmp(source, "https://", 8);
 }
 
-/* What fstab's first field says when it says nothing. */
+/* Placeholders in fstab's first field. */
 static bool is_default(const char *source)
 {
 	return !*source || !strcmp(source, "none") || !strcmp(source, FSTAB_WORD);
@@ -62,7 +62,7 @@ static bool is_default(const char *source)
 
 /* ---- Azure ---- */
 
-/* Cuts "/openai" or "/openai/v1" from the end: people paste either. */
+/* Cut a trailing "/openai" or "/openai/v1": people paste either. */
 static void trim_azure(char *endpoint)
 {
 	static const char *const ends[] = { "/v1", "/openai" };
@@ -125,7 +125,7 @@ static int take_environment(struct opts_draft *d)
 		return take_url(o, url, "OPENAI_BASE_URL", FORM);
 	if (!azure)
 		return take_url(o, DEFAULT_URL, "SOURCE", FORM);
-	/* Two accounts: the files of one must not end in the other by a guess. */
+	/* Do not guess between two accounts: Files would land in the wrong one. */
 	if (d->openai_key.key)
 		return opts_fail("OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT are both set; say which "
 				 "service is meant: " DEFAULT_URL " or azure:%s",

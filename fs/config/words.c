@@ -1,4 +1,4 @@
-/* The words of -o: a table, one line for each. */
+/* The table of options behind -o, one line each. */
 #include "fs/config/words.h"
 
 #include <ctype.h>
@@ -100,7 +100,7 @@ static int refuse_remount(struct opts_draft *d, const char *value)
 
 static int refuse_key(struct opts_draft *d, const char *value)
 {
-	(void)value; /* the key: not even repeated */
+	(void)value; /* a key is never printed */
 	if (d->where)
 		return opts_fail("a key does not belong into an option file; put it into a file of "
 				 "its own, which only you can read, and name that: "
@@ -386,7 +386,7 @@ int opts_words(struct opts_draft *d, const char *text)
 		text++;
 	}
 	if (word.data)
-		explicit_bzero(word.data, word.size); /* a key may have been given */
+		explicit_bzero(word.data, word.size); /* the word may hold a key */
 	buf_release(&word);
 	return rc;
 }

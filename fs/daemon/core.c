@@ -49,7 +49,7 @@ static int start_server(struct core *c, char **ret_key)
 
 	if (!key)
 		return -ENOMEM;
-	/* A key nobody else knows: other users of this host are kept out. */
+	/* A random key keeps other users of this host out. */
 	r = digest_random(raw, sizeof(raw));
 	for (size_t i = 0; i < sizeof(raw); i++)
 		snprintf(key + 2 * i, 3, "%02x", raw[i]);
@@ -98,7 +98,7 @@ static int start_api(struct core *c)
 	return r;
 }
 
-/* MD5 is what a close waits for in the end: its threads come before all that are started later. */
+/* A close waits for the MD5 last: start its threads before the priority is lowered. */
 static int start_md5(struct core *c)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -313,7 +313,7 @@ bool core_finish(struct core *c, unsigned drain_s)
 	if (c->publisher) {
 		left = publisher_drain(c->publisher, drain_s);
 		unclosed = vfs_count_unclosed(c->vfs);
-		/* Answers who still waits; the others are answered by api_free(). */
+		/* Answers waiters here; api_free() answers calls still under way. */
 		publisher_stop(c->publisher);
 	}
 	vfs_stop(c->vfs);

@@ -76,7 +76,7 @@ static int usage(enum helper_kind kind)
 				  "[-t TYPE]; use umount");
 }
 
-/* Where getopt() leaves what is no option: SOURCE and DIRECTORY, or DIRECTORY. */
+/* The words that getopt() leaves: SOURCE and DIRECTORY, or DIRECTORY. */
 static int take_words(enum helper_kind kind, char **words, int count, const char *options,
 		      struct helper_call *call)
 {

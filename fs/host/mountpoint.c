@@ -30,7 +30,7 @@ static int run_fusermount(const char *path, bool lazy)
 	int state, r;
 	pid_t pid;
 
-	/* Without PATH it is looked for in /bin and /usr/bin. */
+	/* Without PATH, posix_spawnp() searches /bin and /usr/bin. */
 	r = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ);
 	if (r)
 		return -r;
@@ -54,8 +54,8 @@ bool mountpoint_is_dead(int err)
 }
 
 /*
- * Whether the daemon of the mount at path is dead. stat() may have its answer from the kernel's
- * memory, statvfs() never; but it waits for a daemon that hangs, so a child asks.
+ * True if the daemon of the mount at path is dead. Asks statvfs(), which is never cached, unlike
+ * stat(); in a child, since it blocks on a daemon that hangs.
  */
 static bool is_dead(const char *path)
 {
@@ -106,7 +106,7 @@ static int look(const char *path)
 	int r = 0;
 
 	if (mounts_read(&list))
-		return 0; /* no /proc: the kernel will say what is wrong */
+		return 0; /* no /proc: let mount() fail */
 	e = mounts_find(&list, path);
 	if (e && is_dead(e->path)) {
 		r = remove_dead(e->path);
