@@ -77,6 +77,7 @@ static void look_at(struct publish *p)
 	while ((ev = events) != NULL) {
 		events = ev->next;
 		publish_handle(p, ev);
+		free(ev->found);
 		free(ev);
 	}
 	pthread_mutex_lock(&p->pr->lock);
@@ -141,7 +142,8 @@ static unsigned count_under_way_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += p->info.under_way && (!p->in.held || !p->durable_done);
+		n += p->info.under_way && (!p->in.held || !p->durable_done) &&
+		     !(p->in.dropped && p->info.in_doubt);
 	return n;
 }
 
