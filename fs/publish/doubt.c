@@ -52,8 +52,7 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 	if (v->wanted && v->upload && !v->refused && !settled) {
 		if (v->may_repeat)
 			return DOUBT_REPEAT;
-		if (!v->answered)
-			return DOUBT_FAIL;
+		/* Not cancelled: the next try repeats complete once more. */
 	} else if (v->upload && !settled && !v->asked_now) {
 		return DOUBT_CANCEL;
 	}
@@ -73,12 +72,19 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 
 /* ---- taking the view and the step ---- */
 
+/* Was it done? A service that answers complete with failures only has hardly done it. */
+static bool is_likely(const struct publish *p)
+{
+	return publish_is_refusal(&p->first_err) || p->first_err.kind == API_ERR_BAD_REPLY ||
+	       p->upload_posted;
+}
+
 static void doubt_fail(struct publish *p)
 {
 	struct api_error *err = &p->first_err;
 
 	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
-	if (err->message[0] && !p->doubt.looks) {
+	if (err->message[0] && !is_likely(p)) {
 		publish_fail_api(p, err);
 		return;
 	}
@@ -118,6 +124,13 @@ static bool is_wanted(const struct publish *p)
 	       !strcmp(p->upload_purpose, p->now.purpose) && publish_sealed(p);
 }
 
+static uint64_t patience(const struct publish *p)
+{
+	if (publish_is_draining(p))
+		return 0;
+	return is_likely(p) ? DOUBT_PATIENCE_MS : DOUBT_BRIEF_MS;
+}
+
 static void make_view(const struct publish *p, enum doubt_found found, struct doubt_view *v)
 {
 	const struct doubt *d = &p->doubt;
@@ -126,8 +139,6 @@ static void make_view(const struct publish *p, enum doubt_found found, struct do
 		.wanted = is_wanted(p) && clock_mono_ms() < p->upload_deadline_ms,
 		.upload = p->upload_id[0],
 		.refused = publish_is_refusal(&p->first_err),
-		.answered = p->first_err.kind == API_ERR_BAD_REPLY &&
-			    p->first_err.http_status / 100 == 2,
 		.may_repeat = !d->repeated && p->first_err.attempts < 2,
 		.waited_for = !p->now.dropped,
 		.asked_now = d->asked_now,
@@ -140,7 +151,7 @@ static void make_view(const struct publish *p, enum doubt_found found, struct do
 		.ends_ms = d->ends_ms,
 		.missed_ms = d->missed_ms,
 		.began_ms = d->began_ms,
-		.patience_ms = publish_is_draining(p) ? 0 : DOUBT_PATIENCE_MS,
+		.patience_ms = patience(p),
 	};
 }
 

@@ -28,6 +28,7 @@
 #define DOUBT_POST_MS (25 * 60000U) /* the same after the end of a POST /files */
 #define DOUBT_APART_MS 60000	    /* between the two listings that end the doubt then */
 #define DOUBT_PATIENCE_MS 20000	    /* so long a close waits for a File to be listed */
+#define DOUBT_BRIEF_MS 4000	    /* the same after nothing but failures */
 #define DOUBT_LOOK_MAX_MS 10000	    /* between two looks while somebody waits */
 #define DOUBT_IDLE_MS 60000	    /* the same when nobody does */
 
@@ -50,7 +51,6 @@ struct doubt_view {
 	bool wanted;	 /* the File: not removed, renamed or rewritten since */
 	bool upload;	 /* its id is known, and it takes Parts as far as we know */
 	bool refused;	 /* complete was refused, not just lost */
-	bool answered;	 /* with a 2xx that can't be understood: it took effect */
 	bool may_repeat; /* complete was not repeated since the close */
 	bool waited_for; /* a close waits */
 	bool asked_now;	 /* cancel was sent since this try began */

@@ -156,6 +156,7 @@ struct publish {
 	bool removed;			/* dropped: nothing of it is on disk any more */
 	bool emptied;			/* being cleaned up: without a File of its own */
 	struct doubt doubt;
+	bool doubt_kept;    /* by a reference of its own */
 	bool upload_posted; /* by POST /files: there is no Upload */
 	unsigned restarts, bad_replies, retries;
 	struct publish_budget budget;

@@ -174,16 +174,16 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s)
 	return left;
 }
 
-/* The first publication with a sync or with waiters, referenced. The thread has ended. */
+/* The first publication with a sync, with waiters or kept, referenced. The thread has ended. */
 static struct publish *next_unfinished(struct publisher *pr)
 {
 	struct publish *p;
 
 	pthread_mutex_lock(&pr->lock);
-	for (p = pr->all; p && !p->syncing && !p->waits; p = p->all_next)
+	for (p = pr->all; p && !p->syncing && !p->waits && !p->doubt_kept; p = p->all_next)
 		;
 	if (p)
-		publish_ref(p); /* each of the two has one: it is alive */
+		publish_ref(p); /* each of the three has one: it is alive */
 	pthread_mutex_unlock(&pr->lock);
 	return p;
 }
@@ -204,6 +204,9 @@ void publisher_stop(struct publisher *pr)
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
 		publish_tell_stopped(p);
+		if (p->doubt_kept)
+			publish_unref(p);
+		p->doubt_kept = false;
 		publish_unref(p);
 	}
 }

@@ -298,6 +298,20 @@ static void remove_from_disk(struct publish *p)
 	p->removed = true;
 }
 
+/* What was removed has no owner, but its File is still looked for. */
+static void keep_doubt(struct publish *p)
+{
+	bool wanted = p->now.dropped && p->complete_unknown;
+
+	if (wanted == p->doubt_kept)
+		return;
+	p->doubt_kept = wanted;
+	if (wanted)
+		publish_ref(p);
+	else
+		publish_unref(p); /* not the last one: the look has one */
+}
+
 void publish_step(struct publish *p)
 {
 	struct publish_view v;
@@ -336,4 +350,5 @@ void publish_step(struct publish *p)
 		remove_from_disk(p);
 	publish_save_step(p);
 	set_timer(p);
+	keep_doubt(p);
 }
