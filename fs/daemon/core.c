@@ -219,6 +219,13 @@ static int make_text(void *arg, enum vfs_control which, struct buf *ret)
 	return which == VFS_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
 }
 
+static bool knows_file(void *arg, const char *file_id)
+{
+	struct core *c = arg;
+
+	return vfs_knows_file(c->vfs, file_id);
+}
+
 static int start_super(struct core *c, bool ending)
 {
 	const struct opts *o = c->opts;
@@ -233,7 +240,9 @@ static int start_super(struct core *c, bool ending)
 				       .retry_max_s = RETRY_DELAY_MAX_S,
 				       .ending = ending,
 				       .renew_key = core_read_key,
-				       .renew_key_arg = c };
+				       .renew_key_arg = c,
+				       .is_known = knows_file,
+				       .is_known_arg = c };
 	struct vfs_config sc = {
 		.api = c->api,
 		.staging = c->staging,

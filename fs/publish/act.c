@@ -31,6 +31,8 @@ static void on_upload(void *arg, const struct api_error *err, const struct api_u
 		ev->created_at = up->created_at;
 		ev->expires_at = up->expires_at;
 	}
+	if (up)
+		ev->upload_status = up->status;
 	publish_post_reply(c, ev);
 }
 
@@ -222,7 +224,7 @@ static void end_completed(struct publish *p)
 
 	p->err = 0;
 	p->error[0] = '\0';
-	p->complete_unknown = false;
+	publish_doubt_end(p);
 	p->retries = 0;
 	if (p->now.dropped) {
 		publish_act_end(p, OUTCOME_DROPPED);
@@ -348,7 +350,7 @@ void publish_act_reopen(struct publish *p)
 		p->sync_round++;
 	}
 	p->outcome = OUTCOME_NONE;
-	p->restarts = p->bad_replies = p->lookups = 0;
+	p->restarts = p->bad_replies = 0;
 	publish_budget_start(&p->budget, clock_mono_ms());
 	p->stream_failed = false;
 	p->retry_due_ms = 0;

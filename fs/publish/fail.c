@@ -8,8 +8,24 @@
 
 #include "fs/remote/errmap.h"
 #include "fs/publish/publish_impl.h"
+#include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
+
+bool publish_is_draining(const struct publish *p)
+{
+	return p->pr->cfg.ending || atomic_load(&p->pr->draining);
+}
+
+/* Refused for what we sent or for the Upload's state; not for who we are or how busy they are. */
+bool publish_is_refusal(const struct api_error *err)
+{
+	int s = err->http_status;
+
+	if (err->kind != API_ERR_HTTP || s < 400 || s >= 500)
+		return false;
+	return s != 401 && s != 403 && s != 407 && s != 408 && s != 409 && s != 429;
+}
 
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id)
 {
@@ -21,7 +37,7 @@ void publish_note_error(struct publish *p, int err, const char *text, const char
 
 static void log_failed(const struct publish *p, uint64_t delay_s)
 {
-	bool last = p->pr->cfg.ending || atomic_load(&p->pr->draining);
+	bool last = publish_is_draining(p);
 	const struct log_field fields[] = {
 		{ "event", "failed", 0 },
 		{ "purpose", p->now.purpose, 0 },
@@ -92,8 +108,9 @@ void publish_fail_api(struct publish *p, const struct api_error *err)
 	if (publish_stream_fails(p, text))
 		return;
 	/* Parts on a server that can't be reached may be of use when it can;
-	 * anything else is given up at once, so that no Upload stays pending. */
-	if (err->kind != API_ERR_CONNECT)
+	 * anything else is given up at once, so that no Upload stays pending. One in doubt is
+	 * needed to end the doubt. */
+	if (err->kind != API_ERR_CONNECT && !p->complete_unknown)
 		publish_cancel_upload(p);
 	fail(p, errmap(err, call), text, err->request_id, err->http_status);
 }
@@ -128,4 +145,14 @@ void publish_fail_damaged(struct publish *p)
 		"the staged file on disk is not what was written; check the disk, remove the file "
 		"and copy it again",
 		"");
+}
+
+/*
+ * What the server hashed is not what we hashed, or it refuses for another
+ * reason. Either way the bytes on disk have to be those that were written.
+ */
+void publish_verify(struct publish *p)
+{
+	p->phase = PHASE_VERIFYING;
+	staged_rehash(p->staged);
 }

@@ -168,6 +168,7 @@ void publish_snapshot(struct publish *p)
 	if (!p->in.reopen)
 		set_status_locked(p);
 	o->err = p->err;
+	o->in_doubt = p->complete_unknown;
 	o->http_status = p->http_status;
 	o->upload_bytes = p->upload_bytes;
 	o->sent_bytes = sent;
@@ -233,8 +234,9 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	if (p->ended)
 		p->ended(p->arg, p, &r);
 	set_telling(p, false);
-	p->now.retry = false;
+	p->now.retry = p->now.forced = false;
 	pthread_mutex_lock(&p->pr->lock);
+	p->in.forced = false;
 	/* Closed anew while the abort was on its way: who did so could not ask for a retry. */
 	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;

@@ -230,15 +230,28 @@ static void release_steps(struct publish *p)
 	free(p->abandoned);
 }
 
+void publish_doubt_end(struct publish *p)
+{
+	struct doubt *d = &p->doubt;
+
+	while (d->not_ours_count)
+		free(d->not_ours[--d->not_ours_count]);
+	free(d->not_ours);
+	*d = (struct doubt){ 0 };
+	p->complete_unknown = p->stale_unknown = false;
+}
+
 void publish_destroy(struct publish *p)
 {
 	struct event *ev;
 
 	while ((ev = p->events) != NULL) {
 		p->events = ev->next;
+		free(ev->found);
 		free(ev);
 	}
 	release_steps(p);
+	publish_doubt_end(p);
 	publish_inputs_release(&p->in);
 	publish_inputs_release(&p->now);
 	staged_unref(p->staged);

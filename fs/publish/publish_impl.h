@@ -11,12 +11,12 @@
 #include "fs/work/pool.h"
 #include "fs/publish/publisher.h"
 #include "fs/publish/budget.h"
+#include "fs/publish/doubt.h"
 #include "net/api/api.h"
 
 #define PUBLISH_RESTARTS_MAX 3	       /* new Uploads for one close, beside those that expired */
 #define PUBLISH_BAD_REPLIES_MAX 3      /* replies that fail the checks before it is an error */
 #define PUBLISH_LIVE_STEP (1ULL << 20) /* bytes; less is not worth a request, nor a wake-up */
-#define PUBLISH_LOOKUPS_MAX 4	       /* a new File may be "not found" for a moment (api.md, U) */
 
 enum event_kind {
 	EV_CREATED,
@@ -26,9 +26,23 @@ enum event_kind {
 	EV_COMPLETED,
 	EV_PROBED,
 	EV_LOOKED_UP,
+	EV_CHECKED, /* the content of a candidate */
 	EV_DELETED,
 	EV_SYNCED,
 	EV_ABANDONED /* the cancel of an Upload that was given up was answered */
+};
+
+/* A File that may be ours. */
+struct lookup_found {
+	char id[API_ID_MAX + 1];
+	int64_t created_at, expires_at;
+};
+
+enum lookup_content {
+	CONTENT_SAME,	 /* the MD5 is ours */
+	CONTENT_OTHER,	 /* it is not */
+	CONTENT_REFUSED, /* the service hands out no content of this purpose */
+	CONTENT_UNSURE	 /* could not be read now */
 };
 
 /* A reply on its way from the network thread to the publisher. */
@@ -37,8 +51,13 @@ struct event {
 	enum event_kind kind;
 	unsigned epoch;		 /* of the Upload it belongs to; older ones are ignored */
 	uint32_t index, version; /* of a Part */
-	bool undecided;		 /* EV_LOOKED_UP: one of unknown size may be it */
-	int err;		 /* EV_SYNCED; version tells of which sync */
+	bool undecided;		 /* EV_LOOKED_UP: the list was not whole, or a size is unknown */
+	bool alone;		 /* EV_CHECKED: it was the only candidate */
+	enum lookup_content content;	      /* EV_CHECKED */
+	enum api_upload_status upload_status; /* EV_PROBED, with API_OK */
+	struct lookup_found *found;	      /* EV_LOOKED_UP, EV_CHECKED: owned */
+	size_t found_count;
+	int err; /* EV_SYNCED; version tells of which sync */
 	struct api_error api_err;
 	char id[API_ID_MAX + 1]; /* Upload, Part or File id */
 	uint64_t bytes;
@@ -48,7 +67,7 @@ struct event {
 /* What other threads want; under publisher.lock. */
 struct publish_inputs {
 	uint64_t predicted, declared, expires_after;
-	bool sealed, held, dropped, aborted, retry, reopen, changed;
+	bool sealed, held, dropped, aborted, retry, reopen, changed, forced;
 	char *purpose, *path, *hold_name, *mime; /* owned */
 	char **superseded;
 	size_t superseded_count;
@@ -58,9 +77,6 @@ struct publish_inputs {
 	int abort_err; /* as given to publish_abort() */
 	bool abort_write;
 };
-
-/* What follows when the File of a complete in doubt is not there. */
-enum after_lookup { LOOKUP_THEN_PROBE, LOOKUP_THEN_FAIL, LOOKUP_THEN_ANEW };
 
 enum part_state { PART_NONE, PART_SENDING, PART_SENT };
 
@@ -139,8 +155,10 @@ struct publish {
 	bool removal_noted;		/* dropped: the record says so */
 	bool removed;			/* dropped: nothing of it is on disk any more */
 	bool emptied;			/* being cleaned up: without a File of its own */
-	enum after_lookup after_lookup;
-	unsigned restarts, bad_replies, lookups, retries;
+	struct doubt doubt;
+	bool doubt_kept;    /* by a reference of its own */
+	bool upload_posted; /* by POST /files: there is no Upload */
+	unsigned restarts, bad_replies, retries;
 	struct publish_budget budget;
 	char **abandoned; /* Uploads given up, until their cancel was answered: for the record */
 	size_t abandoned_count;
@@ -177,7 +195,11 @@ struct publisher {
 	pthread_cond_t wake;	      /* for the thread: CLOCK_MONOTONIC */
 	pthread_cond_t idle;	      /* for publisher_drain() */
 	enum publish_uploads uploads; /* the thread's own */
-	int64_t clock_ahead; /* the service's clock before ours, seconds; the thread's own */
+	/* The last Date of the service, in seconds, and when it came; 0: none. The thread's own. */
+	int64_t service_s;
+	uint64_t service_mono_ms;
+	/* Has each File so far had the created_at of its Upload? The thread's own. */
+	enum { CREATED_UNKNOWN, CREATED_WITH_UPLOAD, CREATED_LATER } created_at;
 	struct publish *run_head, **run_tail;
 	struct publish *all;
 	bool stop, stepping;
@@ -295,8 +317,19 @@ void publish_fail(struct publish *p, int err, const char *text, const char *requ
 void publish_fail_api(struct publish *p, const struct api_error *err);
 /* Its File is there: what it supersedes is next. */
 void publish_file_exists(struct publish *p, const struct event *ev);
-/* What the service was asked may have been done: looks for the File. */
-void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then);
+bool publish_is_refusal(const struct api_error *err);
+/* Hashes the staged file again: is it still what was written? Then reports first_err. */
+void publish_verify(struct publish *p);
+
+/* doubt.c */
+/* The service may have done what it was asked for; err is what came instead of a reply. */
+void publish_doubt(struct publish *p, const struct api_error *err);
+void publish_doubt_try(struct publish *p); /* a new try, or whoever wanted the File removed it */
+void publish_doubt_end(struct publish *p); /* also before p is freed */
+void publish_doubt_cancelled(struct publish *p, const struct event *ev);
+void publish_doubt_looked(struct publish *p, const struct event *ev);
+void publish_doubt_checked(struct publish *p, const struct event *ev);
+bool publish_is_draining(const struct publish *p);
 
 /* parts.c: the live one */
 bool publish_live_find(struct publish *p); /* live.index may begin to leave */
@@ -314,8 +347,10 @@ void publish_act_post(struct publish *p, uint64_t size);
 void publish_handle_posted(struct publish *p, const struct event *ev);
 void publish_fail_size(struct publish *p);
 
-/* lookup.c: looks for the File; EV_LOOKED_UP with its id, or "" when it isn't there */
+/* lookup.c: EV_LOOKED_UP with the candidates of a whole list */
 void publish_start_lookup(struct publish *p);
+/* EV_CHECKED: has f the bytes of the publication? False: out of memory, or no MD5 is known. */
+bool publish_check_content(struct publish *p, const struct lookup_found *f, bool alone);
 
 /* record.c */
 int publish_save_record(struct publish *p, bool durable);

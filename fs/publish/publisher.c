@@ -77,6 +77,7 @@ static void look_at(struct publish *p)
 	while ((ev = events) != NULL) {
 		events = ev->next;
 		publish_handle(p, ev);
+		free(ev->found);
 		free(ev);
 	}
 	pthread_mutex_lock(&p->pr->lock);
@@ -141,7 +142,8 @@ static unsigned count_under_way_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += p->info.under_way && (!p->in.held || !p->durable_done);
+		n += p->info.under_way && (!p->in.held || !p->durable_done) &&
+		     !(p->in.dropped && p->info.in_doubt);
 	return n;
 }
 
@@ -172,16 +174,16 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s)
 	return left;
 }
 
-/* The first publication with a sync or with waiters, referenced. The thread has ended. */
+/* The first publication with a sync, with waiters or kept, referenced. The thread has ended. */
 static struct publish *next_unfinished(struct publisher *pr)
 {
 	struct publish *p;
 
 	pthread_mutex_lock(&pr->lock);
-	for (p = pr->all; p && !p->syncing && !p->waits; p = p->all_next)
+	for (p = pr->all; p && !p->syncing && !p->waits && !p->doubt_kept; p = p->all_next)
 		;
 	if (p)
-		publish_ref(p); /* each of the two has one: it is alive */
+		publish_ref(p); /* each of the three has one: it is alive */
 	pthread_mutex_unlock(&pr->lock);
 	return p;
 }
@@ -202,6 +204,9 @@ void publisher_stop(struct publisher *pr)
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
 		publish_tell_stopped(p);
+		if (p->doubt_kept)
+			publish_unref(p);
+		p->doubt_kept = false;
 		publish_unref(p);
 	}
 }

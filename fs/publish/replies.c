@@ -12,16 +12,6 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-/* Refused for what we sent or for the Upload's state; not for who we are or how busy they are. */
-static bool is_refusal(const struct api_error *err)
-{
-	int s = err->http_status;
-
-	if (err->kind != API_ERR_HTTP || s < 400 || s >= 500)
-		return false;
-	return s != 401 && s != 403 && s != 407 && s != 408 && s != 409 && s != 429;
-}
-
 static void handle_created(struct publish *p, const struct event *ev)
 {
 	uint64_t ttl_ms = API_UPLOAD_TTL_S * 1000ULL;
@@ -62,8 +52,8 @@ static void refused(struct publish *p, const struct api_error *err, enum errmap_
 	p->first_err = *err;
 	p->first_call = call;
 	if (maybe_complete) {
-		publish_doubt(p, err, is_refusal(err) ? LOOKUP_THEN_PROBE : LOOKUP_THEN_FAIL);
-	} else if (is_refusal(err)) {
+		publish_doubt(p, err);
+	} else if (publish_is_refusal(err)) {
 		publish_act_probe(p);
 	} else {
 		publish_fail_api(p, err);
@@ -106,6 +96,15 @@ static void handle_part(struct publish *p, const struct event *ev)
 	publish_note_step(p);
 }
 
+/* On a service where it was always so, a File of ours has the created_at of its Upload. */
+static void note_created_at(struct publish *p, const struct event *ev)
+{
+	if (ev->created_at != p->upload_created_at)
+		p->pr->created_at = CREATED_LATER;
+	else if (p->pr->created_at == CREATED_UNKNOWN)
+		p->pr->created_at = CREATED_WITH_UPLOAD;
+}
+
 static void handle_completed(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
@@ -113,21 +112,13 @@ static void handle_completed(struct publish *p, const struct event *ev)
 	p->phase = PHASE_OPEN;
 	p->complete_refused = true;
 	if (err->kind == API_OK) {
+		if (!err->maybe_applied && !p->complete_unknown)
+			note_created_at(p, ev);
 		publish_file_exists(p, ev);
 		return;
 	}
 	refused(p, err, ERRMAP_WRITE,
 		err->maybe_applied || err->kind == API_ERR_BAD_REPLY || p->complete_unknown);
-}
-
-/*
- * What the server hashed is not what we hashed, or it refuses for another
- * reason. Either way the bytes on disk have to be those that were written.
- */
-static void verify(struct publish *p)
-{
-	p->phase = PHASE_VERIFYING;
-	staged_rehash(p->staged);
 }
 
 void publish_verified(struct publish *p)
@@ -152,12 +143,16 @@ void publish_verified(struct publish *p)
  */
 static void handle_probed(struct publish *p, const struct event *ev)
 {
-	bool alive = ev->api_err.kind == API_OK, dead = is_refusal(&ev->api_err);
+	bool alive = ev->api_err.kind == API_OK, dead = publish_is_refusal(&ev->api_err);
 
+	if (p->complete_unknown) {
+		publish_doubt_cancelled(p, ev);
+		return;
+	}
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
 	if (alive && p->complete_refused && publish_sealed(p) && p->md5_then[0]) {
-		verify(p);
+		publish_verify(p);
 		return;
 	}
 	if (alive || !dead || ++p->restarts > PUBLISH_RESTARTS_MAX) {
@@ -167,59 +162,6 @@ static void handle_probed(struct publish *p, const struct event *ev)
 	log_info("%s/%s: the Upload is gone, a new one is made", p->now.purpose, p->now.path);
 	if (!p->now.sealed)
 		p->stream_failed = true; /* each byte twice at the most */
-}
-
-/* For a dropped one: a File that cannot be found cannot be deleted either. */
-static void give_up_lookup(struct publish *p)
-{
-	p->complete_unknown = p->stale_unknown = false;
-	publish_cancel_upload(p);
-}
-
-static void handle_looked_up(struct publish *p, const struct event *ev)
-{
-	if (p->phase != PHASE_LOOKUP)
-		return;
-	if (ev->api_err.kind != API_OK) {
-		p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
-		if (p->now.dropped)
-			give_up_lookup(p);
-		else
-			publish_fail_api(p, &ev->api_err);
-		return;
-	}
-	if (ev->id[0] && (!p->stale_unknown || p->now.dropped)) {
-		log_info("%s/%s: the reply was lost, but the File is there", p->upload_purpose,
-			 p->upload_filename);
-		publish_file_exists(p, ev);
-		return;
-	}
-	if (!ev->id[0] && ++p->lookups < PUBLISH_LOOKUPS_MAX) {
-		p->lookup_due_ms = clock_mono_ms() + (250ULL << p->lookups);
-		return;
-	}
-	if (ev->id[0])
-		publish_supersede(p, ev->id);
-	/* To send it again could make a second File. */
-	if (ev->undecided && !ev->id[0]) {
-		p->after_lookup = LOOKUP_THEN_FAIL;
-		p->first_err = (struct api_error){ .kind = API_ERR_BAD_REPLY };
-		snprintf(p->first_err.message, sizeof(p->first_err.message),
-			 "the service does not know the size of the File yet");
-	}
-	/* Without a plain answer to complete it may yet be done: then the next
-	 * try has to look again. */
-	if (p->after_lookup != LOOKUP_THEN_FAIL || ev->id[0])
-		p->complete_unknown = p->stale_unknown = false;
-	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
-	if (p->now.dropped)
-		give_up_lookup(p);
-	else if (p->after_lookup == LOOKUP_THEN_ANEW)
-		publish_cancel_upload(p);
-	else if (p->after_lookup == LOOKUP_THEN_PROBE && p->upload_id[0])
-		publish_act_probe(p);
-	else
-		publish_fail_api(p, &p->first_err);
 }
 
 static void handle_deleted(struct publish *p, const struct event *ev)
@@ -285,6 +227,10 @@ static void check_budget(struct publish *p)
 void publish_handle(struct publish *p, const struct event *ev)
 {
 	p->again += ev->api_err.attempts > 1 ? ev->api_err.attempts - 1 : 0;
+	if (ev->api_err.server_time) {
+		p->pr->service_s = ev->api_err.server_time;
+		p->pr->service_mono_ms = clock_mono_ms();
+	}
 	if (ev->kind == EV_SYNCED) {
 		handle_synced(p, ev);
 		return;
@@ -319,7 +265,12 @@ void publish_handle(struct publish *p, const struct event *ev)
 		handle_probed(p, ev);
 		break;
 	case EV_LOOKED_UP:
-		handle_looked_up(p, ev);
+		if (p->phase == PHASE_LOOKUP)
+			publish_doubt_looked(p, ev);
+		break;
+	case EV_CHECKED:
+		if (p->phase == PHASE_LOOKUP)
+			publish_doubt_checked(p, ev);
 		break;
 	case EV_DELETED:
 		handle_deleted(p, ev);

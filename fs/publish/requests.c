@@ -252,6 +252,11 @@ void publish_spare(struct publish *p, const char *file_id)
 	WITH_INPUTS(p, in->changed = true);
 }
 
+void publish_force(struct publish *p)
+{
+	WITH_INPUTS(p, in->forced = true);
+}
+
 void publish_drop(struct publish *p)
 {
 	WITH_INPUTS(p, in->dropped = true);

@@ -81,7 +81,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 	view_size(p, v);
 	v->too_large = v->size > API_FILE_MAX;
 	if (p->phase == PHASE_OPEN) {
-		v->mismatch = (v->size_known && v->size != p->upload_bytes) ||
+		v->mismatch = p->stale_unknown || (v->size_known && v->size != p->upload_bytes) ||
 			      strcmp(p->upload_filename, publish_filename(p)) != 0 ||
 			      strcmp(p->upload_purpose, p->now.purpose) != 0 ||
 			      strcmp(p->upload_mime, publish_mime_type(p)) != 0 ||
@@ -121,14 +121,6 @@ static void act_cancel(struct publish *p, const struct publish_view *v)
 			     "");
 }
 
-static void act_lookup(struct publish *p)
-{
-	p->after_lookup = LOOKUP_THEN_ANEW;
-	p->phase = PHASE_LOOKUP;
-	p->lookups = 0;
-	p->lookup_due_ms = clock_mono_ms();
-}
-
 static void act_fail_read(struct publish *p, int err)
 {
 	if (err == -EBADMSG)
@@ -165,7 +157,7 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 		act_cancel(p, v);
 		break;
 	case ACT_LOOKUP:
-		act_lookup(p);
+		publish_doubt_try(p);
 		break;
 	case ACT_FAIL_READ:
 		act_fail_read(p, v->md5_err);
@@ -197,7 +189,10 @@ static void start_over(struct publish *p)
 	/* What became of the bytes before them is of no use to those that come, and a record must
 	 * not say before the end of this that they are synced. */
 	p->unsaved = false;
-	publish_cancel_upload(p);
+	/* One in doubt is needed to end the doubt. */
+	if (!p->complete_unknown)
+		publish_cancel_upload(p);
+	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
 	if (p->file_id[0])
 		publish_supersede(p, p->file_id);
 	p->file_id[0] = '\0';
@@ -209,7 +204,7 @@ static void start_over(struct publish *p)
 	p->outcome = OUTCOME_NONE;
 	p->stream_failed = p->synced = false;
 	p->sync_round++;
-	p->restarts = p->bad_replies = p->lookups = p->retries = 0;
+	p->restarts = p->bad_replies = p->retries = 0;
 	p->live.misses = 0;
 	publish_budget_start(&p->budget, clock_mono_ms());
 	p->retry_due_ms = p->sealed_ms = 0;
@@ -303,6 +298,20 @@ static void remove_from_disk(struct publish *p)
 	p->removed = true;
 }
 
+/* What was removed has no owner, but its File is still looked for. */
+static void keep_doubt(struct publish *p)
+{
+	bool wanted = p->now.dropped && p->complete_unknown;
+
+	if (wanted == p->doubt_kept)
+		return;
+	p->doubt_kept = wanted;
+	if (wanted)
+		publish_ref(p);
+	else
+		publish_unref(p); /* not the last one: the look has one */
+}
+
 void publish_step(struct publish *p)
 {
 	struct publish_view v;
@@ -341,4 +350,5 @@ void publish_step(struct publish *p)
 		remove_from_disk(p);
 	publish_save_step(p);
 	set_timer(p);
+	keep_doubt(p);
 }

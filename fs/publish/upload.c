@@ -48,6 +48,7 @@ int publish_note_upload(struct publish *p, uint64_t size)
 	p->upload_renames = p->now.renames;
 	p->upload_created_wall = clock_wall_s();
 	p->upload_deadline_ms = clock_mono_ms();
+	p->upload_posted = false;
 	return 0;
 }
 

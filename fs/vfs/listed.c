@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/meta/meta.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
@@ -344,4 +345,18 @@ bool vfs_is_listed(void *arg, const char *file_id)
 	r = i && i->seen;
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+bool vfs_knows_file(void *arg, const char *file_id)
+{
+	struct vfs *s = arg;
+	struct meta_attr a;
+	struct inode *i;
+	bool known;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_by_file_id(s->table, file_id);
+	known = (i && (i->published || i->side)) || vfs_is_gone(s, file_id);
+	pthread_mutex_unlock(&s->lock);
+	return known || (s->cfg.meta && meta_get(s->cfg.meta, file_id, &a));
 }

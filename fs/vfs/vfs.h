@@ -73,6 +73,8 @@ void vfs_stop(struct vfs *s);
 void vfs_free(struct vfs *s);
 /* No more writers are let in (EROFS); what is open goes on. */
 void vfs_close_doors(struct vfs *s);
+/* arg: the vfs. True for a File that was made or changed here. Takes the lock. */
+bool vfs_knows_file(void *arg, const char *file_id);
 /* How many files were written to and not closed since. */
 unsigned vfs_count_unclosed(struct vfs *s); /* NULL: 0 */
 /* The st_dev under which others see the mount; for predict. */

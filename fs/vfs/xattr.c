@@ -334,6 +334,7 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 	l->abort_reported = false;
 	l->declared = 0;
 	publish_declare(l->pub, 0);
+	publish_force(l->pub);
 	staged_seal(l->st);
 	publish_seal(l->pub);
 	publish_wait(l->pub, &t->w);
