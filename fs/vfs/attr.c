@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/write.h"
 #include "net/base/clock.h"
 
 /* Under lock. */

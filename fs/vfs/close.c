@@ -5,7 +5,16 @@
 #include <stdlib.h>
 
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/wait.h"
+
+/* files under way at once before a close waits in spite of close=async */
+#define ASYNC_MAX 1024
 
 enum close_kind {
 	CLOSE_NOTHING, /* publishes nothing, 0 or a sticky error */

@@ -6,9 +6,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fs/vfs/handle.h"
 #include "fs/content/fetch.h"
-#include "fs/vfs/vfs_impl.h"
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
 
 bool handle_wants_write(int flags)
 {

@@ -8,6 +8,14 @@
 
 #include "fs/content/fetch.h"
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/control.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/listed.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/clock.h"
 

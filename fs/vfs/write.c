@@ -6,8 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/write.h"
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/copyup.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/wait.h"
 #include "net/base/clock.h"
 
 int handle_writable(struct handle *h, bool *ret_revived)
