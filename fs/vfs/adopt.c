@@ -7,7 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/stage/area.h"
 #include "fs/stage/record.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/purpose.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 

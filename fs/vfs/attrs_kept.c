@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/vfs/attrs_kept.h"
 #include "fs/meta/meta.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/purpose.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/log.h"
 

@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/byid.h"
 #include "fs/remote/errmap.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/purpose.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 #include "net/base/log.h"

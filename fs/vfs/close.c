@@ -5,7 +5,16 @@
 #include <stdlib.h>
 
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/wait.h"
+
+/* files under way at once before a close waits in spite of close=async */
+#define ASYNC_MAX 1024
 
 enum close_kind {
 	CLOSE_NOTHING, /* publishes nothing, 0 or a sticky error */
@@ -68,6 +77,29 @@ static bool wrote_last(const struct handle *h, pid_t tid, pid_t pid, uint64_t lo
 	return h->last_owner == lock_owner && (!pid || !h->last_pid || h->last_pid == pid);
 }
 
+/* Under lock: what this close of h means; seals the file when it ends it. */
+static enum close_kind decide_close(struct vfs *s, struct handle *h, bool opener, int *err)
+{
+	enum close_kind kind;
+
+	if (h->closer_killed)
+		return CLOSE_NOTHING;
+	if (h->writer_killed) {
+		if (!opener)
+			return CLOSE_NOTHING;
+		*err = -EIO;
+		if (h->inode->side)
+			h->inode->side->abort_reported = true;
+		return CLOSE_NOTHING;
+	}
+	kind = judge_close(h, opener, err);
+	if (kind == CLOSE_ENDS) {
+		h->wrote = false;
+		side_seal(s, h->inode);
+	}
+	return kind;
+}
+
 void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, uint64_t lock_owner,
 	       struct vfs_wait *wait, vfs_done_cb *cb, void *arg)
 {
@@ -88,22 +120,13 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 		pid = writer_process(who->tid);
 	pthread_mutex_lock(&s->lock);
 	h->closer_killed = killed && h->wrote;
-	/* A shell goes on after its child was killed: the file is half-written all
-	 * the same. One that only inherited the descriptor means nothing. */
+	/*
+	 * A shell goes on after its child was killed: the file is half-written all
+	 * the same. One that only inherited the descriptor means nothing.
+	 */
 	if (h->closer_killed && wrote_last(h, who->tid, pid, lock_owner))
 		h->writer_killed = true;
-	kind = CLOSE_NOTHING;
-	if (!h->closer_killed && !h->writer_killed)
-		kind = judge_close(h, opener, &err);
-	else if (!h->closer_killed && opener) {
-		err = -EIO;
-		if (h->inode->side)
-			h->inode->side->abort_reported = true;
-	}
-	if (kind == CLOSE_ENDS) {
-		h->wrote = false;
-		side_seal(s, h->inode);
-	}
+	kind = decide_close(s, h, opener, &err);
 	if (kind != CLOSE_NOTHING && w->cancelled) {
 		kind = CLOSE_NOTHING;
 		err = -EINTR;

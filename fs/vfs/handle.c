@@ -6,9 +6,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fs/vfs/handle.h"
 #include "fs/content/fetch.h"
-#include "fs/vfs/vfs_impl.h"
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
 
 bool handle_wants_write(int flags)
 {
@@ -86,12 +91,35 @@ bool vfs_keep_cache(const struct handle *h)
 	return h->keep_cache;
 }
 
+/* Under lock: publishes what the last writer of i left, or gives it up after a failure. */
+static void last_writer_gone(struct vfs *s, struct inode *i)
+{
+	struct staged_side *l = i->side;
+	int write_err = l->write_err;
+
+	if (write_err) {
+		l->write_err = 0;
+		l->killed = true;
+		l->kills++;
+	}
+	if (l->killed) {
+		l->dirty = l->touched = false;
+		publish_abort(l->pub,
+			      write_err		  ? write_err
+			      : l->abort_reported ? -EIO
+						  : 0,
+			      write_err);
+		l->abort_reported = false;
+	} else if (l->dirty || l->touched) {
+		side_seal(s, i);
+	}
+}
+
 void vfs_release(struct vfs *s, struct handle *h)
 {
 	struct inode *i = h->inode;
 	struct staged_side *l, *out = NULL;
 	bool killed = false;
-	int write_err;
 
 	/* Nobody closed it properly since it wrote: how did its opener end? */
 	if (h->may_write && h->wrote)
@@ -105,25 +133,8 @@ void vfs_release(struct vfs *s, struct handle *h)
 			l->killed = true;
 			l->kills++;
 		}
-		write_err = l->write_err;
-		if (l->writers == 0 && !l->dropped && write_err) {
-			l->write_err = 0;
-			l->killed = true;
-			l->kills++;
-		}
-		if (l->writers == 0 && !l->dropped && (l->dirty || l->touched || l->killed)) {
-			if (l->killed) {
-				l->dirty = l->touched = false;
-				publish_abort(l->pub,
-					      write_err		  ? write_err
-					      : l->abort_reported ? -EIO
-								  : 0,
-					      write_err);
-				l->abort_reported = false;
-			} else {
-				side_seal(s, i);
-			}
-		}
+		if (l->writers == 0 && !l->dropped)
+			last_writer_gone(s, i);
 	}
 	/* Before the lock goes: the next local side would count it among its writers, for ever. */
 	handle_unlink(h);

@@ -8,6 +8,16 @@
 #include <string.h>
 
 #include "fs/meta/meta.h"
+#include "fs/vfs/listed.h"
+#include "fs/publish/publisher.h"
+#include "fs/remote/listing.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/purpose.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"

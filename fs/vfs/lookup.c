@@ -5,7 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/remote/listing.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/byid.h"
+#include "fs/vfs/node.h"
 #include "fs/vfs/vfs_impl.h"
+
+#define LOOKUP_AGAIN_MS 1000 /* a name that is not listed is asked for again after this time */
+/* Half a second longer, in which who comes has it asked for and does not wait: see listing.h. */
+#define LOOKUP_BELIEVED_MS (LOOKUP_AGAIN_MS + 500)
 
 struct lookup {
 	struct vfs *s;

@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/vfs/node.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/log.h"
 

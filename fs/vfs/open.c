@@ -8,6 +8,14 @@
 
 #include "fs/content/fetch.h"
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/control.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/listed.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/clock.h"
 
@@ -129,72 +137,97 @@ static struct opening *opening_new(struct vfs *s, uint64_t ino, int flags,
 	return o;
 }
 
-void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who, vfs_open_cb *cb,
-	      void *arg)
-{
-	enum open_step step = OPEN_NOW;
+/* What an open made under the lock. */
+struct opened {
+	enum open_step step;
+	struct handle *h;
 	struct vfs_entry e;
-	struct writer *w = NULL;
-	struct staged *st = NULL;
-	struct handle *h = NULL;
-	struct opening *o = NULL;
-	struct inode *i;
-	char *id = NULL;
-	uint64_t bytes = 0;
-	int r = 0;
+	char *file_id; /* the File to read from, or NULL */
+	uint64_t bytes;
+};
 
-	if (vfs_open_control(s, ino, flags, cb, arg))
-		return;
-	if (handle_wants_write(flags) && atomic_load(&s->closing)) {
-		cb(arg, -EROFS, NULL, NULL);
-		return;
-	}
-	if (handle_wants_write(flags)) {
-		w = writer_new(who->tid);
-		o = opening_new(s, ino, flags, who, cb, arg);
-		r = w && o ? staged_create(s->cfg.staging, &st) : -ENOMEM;
-	}
-	pthread_mutex_lock(&s->lock);
-	i = inode_get(s->table, ino);
-	if (!r && !i)
-		r = -ENOENT;
-	if (!r && i->kind == INODE_DIR)
-		r = -EISDIR;
-	if (!r && w)
-		r = open_writing(s, i, flags, &st, &step);
-	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
-	if (!r && step == OPEN_NOW && !i->side && !i->file_id)
-		r = -ESTALE;
-	if (!r && step == OPEN_NOW) {
-		h = handle_new(s, i, flags, w);
-		r = h ? 0 : -ENOMEM;
-		if (h)
-			vfs_fill(s, i, &e);
-		/* Also for one that only writes: its first write wants the content, and
-		 * the File may have been removed by then. */
-		if (h && !h->st && i->file_id) {
-			id = strdup(i->file_id);
-			bytes = i->bytes;
-			r = id ? 0 : -ENOMEM;
-		}
-	} else if (!r && step == OPEN_WAIT) {
+/* Under lock: i's handle and attributes. w is consumed with the handle. */
+static int open_handle(struct vfs *s, struct inode *i, int flags, struct writer *w,
+		       struct opened *ret)
+{
+	ret->h = handle_new(s, i, flags, w);
+	if (!ret->h)
+		return -ENOMEM;
+	vfs_fill(s, i, &ret->e);
+	/*
+	 * Also for one that only writes: its first write wants the content, and
+	 * the File may have been removed by then.
+	 */
+	if (ret->h->st || !i->file_id)
+		return 0;
+	ret->file_id = strdup(i->file_id);
+	ret->bytes = i->bytes;
+	return ret->file_id ? 0 : -ENOMEM;
+}
+
+/* Under lock. w: NULL for a reader, else o and *st are there; *st as in open_writing(). */
+static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w, struct opening *o,
+		       struct staged **st, struct opened *ret)
+{
+	struct inode *i = inode_get(s->table, ino);
+	int r;
+
+	if (!i)
+		return -ENOENT;
+	if (i->kind == INODE_DIR)
+		return -EISDIR;
+	r = w ? open_writing(s, i, flags, st, &ret->step) : 0;
+	if (r)
+		return r;
+	if (ret->step == OPEN_WAIT) {
 		o->w.until = UNTIL_WRITABLE;
 		o->w.cb = open_again;
 		o->w.arg = o;
 		publish_wait(i->side->pub, &o->w);
+		return 0;
 	}
-	pthread_mutex_unlock(&s->lock);
+	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
+	if (!i->side && !i->file_id)
+		return -ESTALE;
+	return open_handle(s, i, flags, w, ret);
+}
+
+void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who, vfs_open_cb *cb,
+	      void *arg)
+{
+	struct opened opened = { .step = OPEN_NOW };
+	struct writer *w = NULL;
+	struct staged *st = NULL;
+	struct opening *o = NULL;
+	int r = 0;
+
+	if (vfs_open_control(s, ino, flags, cb, arg))
+		return;
+	if (handle_wants_write(flags)) {
+		if (atomic_load(&s->closing)) {
+			cb(arg, -EROFS, NULL, NULL);
+			return;
+		}
+		w = writer_new(who->tid);
+		o = opening_new(s, ino, flags, who, cb, arg);
+		r = w && o ? staged_create(s->cfg.staging, &st) : -ENOMEM;
+	}
+	if (!r) {
+		pthread_mutex_lock(&s->lock);
+		r = open_locked(s, ino, flags, w, o, &st, &opened);
+		pthread_mutex_unlock(&s->lock);
+	}
 	staged_unref(st);
-	if (!h)
+	if (!opened.h)
 		writer_free(w);
-	if (!r && step == OPEN_WAIT)
+	if (!r && opened.step == OPEN_WAIT)
 		return;
 	free(o);
 	if (!r)
-		r = open_reading(s, h, id, bytes);
-	if (r && h)
-		vfs_release(s, h);
-	cb(arg, r, r ? NULL : &e, r ? NULL : h);
+		r = open_reading(s, opened.h, opened.file_id, opened.bytes);
+	if (r && opened.h)
+		vfs_release(s, opened.h);
+	cb(arg, r, r ? NULL : &opened.e, r ? NULL : opened.h);
 }
 
 /* ---- create ---- */
@@ -232,6 +265,37 @@ static void create_existing(struct vfs *s, uint64_t ino, int flags, const struct
 	vfs_open(s, ino, flags & ~(O_CREAT | O_EXCL), who, create_opened, c);
 }
 
+/*
+ * Under lock: the new file name in dir, with a handle that writes. *st is taken over (set to
+ * NULL) when it is needed, w with the handle. *ret stays NULL on failure.
+ */
+static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t mode, int flags,
+		      const struct vfs_caller *who, struct writer *w, struct staged **st,
+		      struct handle **ret)
+{
+	struct inode *i = inode_new(s->table, dir, name, INODE_FILE);
+	int r;
+
+	if (!i)
+		return -ENOMEM;
+	i->mode = mode & 07777;
+	i->uid = who->uid;
+	i->gid = who->gid;
+	r = side_make(s, i, *st, NULL);
+	*st = NULL;
+	if (r) {
+		inode_unlink(s->table, i);
+		return r;
+	}
+	i->side->touched = true;
+	/* create means writing, whatever the flags say. */
+	*ret = handle_new(s, i, flags | (handle_wants_write(flags) ? 0 : O_RDWR), w);
+	if (!*ret)
+		return -ENOMEM;
+	i->nlookup++;
+	return 0;
+}
+
 void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, int flags,
 		const struct vfs_caller *who, vfs_open_cb *cb, void *arg)
 {
@@ -256,27 +320,9 @@ void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, i
 		existing = i->ino;
 		i->nlookup += r == 0;
 	} else if (!r) {
-		i = inode_new(s->table, dir, name, INODE_FILE);
-		r = i ? 0 : -ENOMEM;
-		if (i) {
-			i->mode = mode & 07777;
-			i->uid = who->uid;
-			i->gid = who->gid;
-			r = side_make(s, i, st, NULL);
-			st = NULL;
-		}
-		if (i && !r) {
-			i->side->touched = true;
-			/* create means writing, whatever the flags say. */
-			h = handle_new(s, i, flags | (handle_wants_write(flags) ? 0 : O_RDWR), w);
-			r = h ? 0 : -ENOMEM;
-		}
-		if (h) {
-			i->nlookup++;
-			vfs_fill(s, i, &e);
-		} else if (i && !i->side) {
-			inode_unlink(s->table, i);
-		}
+		r = create_new(s, dir, name, mode, flags, who, w, &st, &h);
+		if (h)
+			vfs_fill(s, h->inode, &e);
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(st);

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/vfs/purpose.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
 #include "fs/vfs/vfs_impl.h"
 
 #define PURPOSES_MAX 1000 /* known and unknown ones */

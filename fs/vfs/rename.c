@@ -5,6 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/publisher.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/copyup.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/unlink.h"
 #include "fs/vfs/vfs_impl.h"
 
 #define RENAME_NOREPLACE_FLAG 1U /* as in linux/fs.h */

@@ -7,10 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/vfs/staged_side.h"
 #include "fs/content/cache.h"
 #include "fs/proc/scout.h"
 #include "fs/proc/source.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
 #include "fs/stage/record.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/handle.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"

@@ -5,8 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/vfs/unlink.h"
 #include "fs/content/cache.h"
 #include "fs/remote/errmap.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"

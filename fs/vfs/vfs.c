@@ -8,7 +8,19 @@
 #include <string.h>
 
 #include "fs/proc/scout.h"
+#include "fs/remote/listing.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
 #include "fs/tree/snapshot.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/control.h"
+#include "fs/vfs/copyup.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/listed.h"
+#include "fs/vfs/purpose.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 
 int vfs_new(const struct vfs_config *cfg, struct vfs **ret)

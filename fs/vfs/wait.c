@@ -3,6 +3,8 @@
  */
 #include <stdlib.h>
 
+#include "fs/vfs/wait.h"
+#include "fs/publish/publisher.h"
 #include "fs/vfs/vfs_impl.h"
 
 static void waiting_over(void *arg, int err)

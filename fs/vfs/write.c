@@ -6,8 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/write.h"
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/copyup.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/wait.h"
 #include "net/base/clock.h"
 
 int handle_writable(struct handle *h, bool *ret_revived)
@@ -154,6 +162,28 @@ void vfs_wait_writable(struct vfs *s, struct handle *h, vfs_done_cb *cb, void *a
 		vfs_stage_content(s, h->inode, h->fetch, content_staged, w);
 }
 
+/*
+ * Under lock: space was allocated when the local side had been closed seals times. size: what
+ * the file grew to, 0 if it did not.
+ */
+static void allocated(struct vfs *s, struct handle *h, unsigned seals, uint64_t size)
+{
+	struct staged_side *l = h->inode->side;
+
+	h->wrote = true;
+	h->inode->mtime = clock_wall_ts();
+	h->inode->has_mtime = true;
+	/* Closed since: then it is in what that close publishes. */
+	if (l->seals == seals)
+		side_changed(l);
+	/*
+	 * rsync --preallocate keeps the size and asks for a byte less than it
+	 * will write: that is no declaration.
+	 */
+	if (size)
+		side_declare(s, l, size);
+}
+
 int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint64_t len)
 {
 	unsigned seals = 0;
@@ -185,21 +215,11 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 			r = staged_fallocate(l->st, mode, off, len);
 	}
 	pthread_mutex_lock(&s->lock);
-	if (r) {
+	if (r)
 		handle_not_written(h, revived && !l->dirty && l->seals == seals);
-		goto out;
-	}
-	h->wrote = true;
-	h->inode->mtime = clock_wall_ts();
-	h->inode->has_mtime = true;
-	/* Closed since: then it is in what that close publishes. */
-	if (l->seals == seals)
-		side_changed(l);
-	/* rsync --preallocate keeps the size and asks for a byte less than it
-	 * will write: that is no declaration. */
-	if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > before)
-		side_declare(s, l, off + len);
-out:
+	else
+		allocated(s, h, seals,
+			  mode & FALLOC_FL_KEEP_SIZE || off + len <= before ? 0 : off + len);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }

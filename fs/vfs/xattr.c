@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 
