@@ -445,7 +445,7 @@ static const struct api_call_ops whole_ops = {
 	.release = whole_release,
 };
 
-/* CR and LF would break the headers of a field. */
+/* Control characters would break the headers of a field. */
 static bool has_controls(const char *s)
 {
 	for (; *s; s++) {
