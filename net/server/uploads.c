@@ -506,10 +506,7 @@ int upload_complete(struct state *st, const char *id, const struct complete_spec
 	snprintf(up->file_id, sizeof(up->file_id), "%s", f->id);
 	upload_end(st, up, UPLOAD_COMPLETED);
 	pthread_mutex_unlock(&st->lock);
-	/*
-	 * The File's record comes first: a record that still says pending makes the next start tidy
-	 * up.
-	 */
+	/* Parts go before the record: while it says pending, the next start tidies up. */
 	upload_remove_unlisted(st->store, f);
 	if (save(st, up))
 		log_warn("record of %s not updated; the next start will", up->id);
