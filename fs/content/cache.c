@@ -47,7 +47,7 @@ struct cache {
 	uint64_t used;
 	uint64_t next_token;
 	uint64_t trash_first, trash_end; /* names in .fetch/ that wait for their unlink */
-	struct pool *worker;		 /* NULL: whoever evicts unlinks */
+	struct pool *worker;		 /* NULL: the evicting thread unlinks */
 	struct hash_job sweep;
 };
 
@@ -90,7 +90,7 @@ static void entry_forget(struct cache *c, const char *id)
 	free(e);
 }
 
-/* Replaces what the table knew of id; the new entry is the last one used. */
+/* Replaces the table's entry for id; the new entry is the last one used. */
 static int entry_insert(struct cache *c, const char *id, uint64_t bytes)
 {
 	size_t size = strlen(id) + 1;
@@ -125,7 +125,7 @@ static void trash_put(struct cache *c, const char *id)
 		unlinkat(c->dir_fd, id, 0);
 }
 
-/* To unlink a large file takes seconds: without the lock. */
+/* Unlinks without the lock: a large file takes seconds. */
 static void trash_empty(struct cache *c)
 {
 	char name[CACHE_TOKEN_SIZE];
@@ -415,7 +415,10 @@ static bool entry_used(struct cache *c, struct cache_entry *e)
 	return true;
 }
 
-/* The fd, -ENOENT when it is not what was put there, or what hinders us to look. */
+/*
+ * Returns the fd, -ENOENT if the file is not the one that was put there, or the errno of opening
+ * it.
+ */
 static int open_content(struct cache *c, const char *id, uint64_t bytes)
 {
 	int fd = openat(c->dir_fd, id, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -55,7 +55,7 @@ void fetcher_free(struct fetcher *f)
 	free(f);
 }
 
-/* A reference to the fetch that is known under that id, or NULL. */
+/* Returns a reference to the fetch known under that id, or NULL. */
 static struct fetch *table_find(struct fetcher *f, const char *file_id, uint64_t bytes)
 {
 	struct fetch *ft;
@@ -68,7 +68,7 @@ static struct fetch *table_find(struct fetcher *f, const char *file_id, uint64_t
 	return ft;
 }
 
-/* Makes ours known, unless another thread was quicker: then that one's. */
+/* Adds ours to the table, unless another thread was quicker; returns the one in the table. */
 static struct fetch *table_insert(struct fetcher *f, struct fetch *ours)
 {
 	struct fetch **slot, *ft;
@@ -251,7 +251,7 @@ static void fetch_wait(struct fetch *ft, struct fetch_waiter *w)
 	ft->nbusy++;
 	fd = ft->fd;
 	w->span = fetch_note_read(ft, w->off, w->end);
-	/* It may have come since we looked. */
+	/* The bytes may have come since the first look. */
 	if (is_there(ft, w->off, w->end)) {
 		fetch_waiters_add(&now, w);
 	} else {

@@ -183,8 +183,8 @@ static bool next_gap(struct fetch *ft, uint64_t off, uint64_t end, struct gap *r
 /* ---- pieces ---- */
 
 /*
- * What a range begins and ends at a multiple of. It grows with the File, so
- * that the list of extents can't become so long that it forgets some.
+ * Returns the alignment of ranges. It grows with the File, so that the list of extents stays short
+ * enough to keep all of them.
  */
 static uint64_t align_of(const struct fetch *ft)
 {
@@ -320,7 +320,7 @@ static int ask(struct fetch *ft, const struct gap *gap, uint64_t span)
 	return piece_start(ft, r, gap, span);
 }
 
-/* For the first byte that w lacks. */
+/* Asks for the first byte that w lacks. */
 static int ask_first(struct fetch *ft, const struct fetch_waiter *w)
 {
 	uint64_t off = fetch_missing(ft, w->off, w->end);
@@ -338,7 +338,7 @@ static int ask_first(struct fetch *ft, const struct fetch_waiter *w)
 	return rc == -EAGAIN ? 0 : rc;
 }
 
-/* For all that w lacks; once everybody's first byte is on its way. */
+/* Asks for all bytes that w lacks, once the first byte of every read is on its way. */
 static int ask_rest(struct fetch *ft, const struct fetch_waiter *w)
 {
 	struct gap gap;

@@ -70,8 +70,8 @@ static void range_honoured(struct fetch *ft)
 }
 
 /*
- * Content comes for r: what that tells of the service, and how much of it is
- * r's. 0, or -EIO and r->bad. Under lock.
+ * Notes what the start of r's content tells of the service, and how much of it is r's. 0, or -EIO
+ * and r->bad. Under lock.
  */
 static int req_take(struct fetch_req *r, uint64_t offset, size_t *len)
 {

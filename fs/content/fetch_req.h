@@ -12,15 +12,15 @@ struct api_req;
 struct fetch;
 struct fetch_run;
 
-/* One request: a range, or the stream of a service without Range, which goes on to the end. */
+/* A request for a range, or for the stream of a service without Range, which runs to the end. */
 struct fetch_req {
 	struct fetch *ft;
 	struct api_req *req;
 	bool active;	/* from its start to the end of its last callback */
-	bool cancelled; /* by us */
+	bool cancelled; /* cancelled by us */
 	bool stream;
 	bool split; /* end came down: what comes behind it is not wanted from this one */
-	const struct fetch_run *run; /* that it is read ahead for, or NULL */
+	const struct fetch_run *run; /* the run it reads ahead for, or NULL */
 	uint64_t start, end;
 	uint64_t got;	 /* where the next byte is due */
 	const char *bad; /* the fault of the content, or NULL */

@@ -198,7 +198,7 @@ void errmap_text(const struct api_error *err, enum errmap_call call, char *buf, 
 	size_t room = *next ? strlen(next) + 2 : 0;
 	size_t len;
 
-	/* Of a text that is too long, what to do is the last to go. */
+	/* Shortens the cause first; drops the advice only if it would fill half of buf. */
 	if (room >= size / 2)
 		room = 0;
 	api_error_text(err, buf, size > room ? size - room : size);

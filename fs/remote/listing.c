@@ -184,7 +184,7 @@ static struct waiter *take_waiters(struct listing *l, bool all)
 	return over;
 }
 
-/* Consumes them. */
+/* Consumes the waiters. */
 static void answer(struct waiter *w, int err, bool known)
 {
 	struct waiter *next;
@@ -319,7 +319,7 @@ static void failed(struct listing *l, const struct api_error *err)
 	finish(l, errmap(err, ERRMAP_LIST));
 }
 
-/* Enough of the newest ones? */
+/* Returns whether enough of the newest Files were fetched. */
 static bool seen_enough(struct listing *l, const struct listing_page *page)
 {
 	int64_t oldest = INT64_MAX;

@@ -28,7 +28,7 @@ struct listing;
 struct listing_page {
 	size_t count;
 	struct api_file *files;
-	char *text; /* holds their strings */
+	char *text; /* holds the Files' strings */
 };
 
 struct listing_files {
@@ -66,11 +66,10 @@ void listing_free(struct listing *l); /* after listing_stop() and api_free(); NU
 typedef void listing_cb(void *arg, int err, bool known);
 void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg);
 /*
- * The same for a lookup of a new File: once the newest Files as of
- * max_age_ms ago, and a whole list no older than whole_age_ms, were applied. Who
- * comes when that is still so, but not for long, has it fetched again, and does
- * not wait for it: half of max_age_ms before the time (at most 500 ms), and for
- * the whole list a twentieth of whole_age_ms (the same).
+ * Like listing_want() for a lookup of a new File: calls cb once the newest Files as of max_age_ms
+ * ago, and a whole list no older than whole_age_ms, were applied. A caller that comes shortly
+ * before either age is reached starts a fetch without waiting for it: half of max_age_ms before (at
+ * most 500 ms), and for the whole list a twentieth of whole_age_ms (the same).
  */
 void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms, listing_cb *cb,
 		      void *arg);

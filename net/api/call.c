@@ -102,7 +102,7 @@ static int api_prepare(struct hq_job *job, struct http_request *rq)
 	if (req->range[0])
 		req->headers[n++] = req->range;
 	if (req->method == HTTP_POST && !req->has_part)
-		/* Without a name a body is called form-urlencoded by curl, even if it is empty. */
+		/* Names the type: curl calls an unnamed body form-urlencoded, even an empty one. */
 		req->headers[n++] =
 			req->body.len ? "Content-Type: application/json" : "Content-Type:";
 	req->headers[n] = NULL;
@@ -144,7 +144,7 @@ static enum api_err_kind kind_of(enum http_fail fail)
 	}
 }
 
-/* Starts the error of this attempt; only maybe_applied is kept from those before. */
+/* Starts the error of this attempt; keeps only maybe_applied of the attempts before. */
 static void err_begin(struct api_req *req, const struct http_result *res)
 {
 	bool maybe = req->err.maybe_applied;
@@ -246,7 +246,10 @@ out:
 	if (req->err.kind == API_OK)
 		return;
 	api_error_text(&req->err, text, sizeof(text));
-	/* The first failure is news, the following are more of it; the last is the caller's. */
+	/*
+	 * Logs the first failure as news and the following ones as details; the caller reports the
+	 * last.
+	 */
 	log_msg(v->retry && job->attempts == 1 ? LOG_LVL_INFO : LOG_LVL_DEBUG, "%s: %s%s",
 		req->path, text, v->retry ? "; to be tried again" : "");
 }

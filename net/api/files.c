@@ -192,12 +192,12 @@ struct content_call {
 	struct api_req req;
 	uint64_t end; /* asked for up to here, exclusive; UINT64_MAX: all */
 	uint64_t pos; /* next byte to hand on */
-	bool moved;   /* some were handed on */
-	/* Of the attempt under way: */
+	bool moved;   /* some bytes were handed on */
+	/* Per attempt: */
 	uint64_t from; /* pos when it began */
-	uint64_t at;   /* where the next byte that comes lies in the File */
+	uint64_t at;   /* offset in the File of the next byte to come */
 	bool begun, ranged;
-	int64_t size;	 /* of the File; -1: unknown */
+	int64_t size;	 /* size of the File; -1: unknown */
 	const char *bad; /* the fault of the reply, or NULL */
 	api_data_cb *data;
 	api_content_cb *done;
@@ -219,7 +219,10 @@ static void content_begin(struct content_call *c, const struct http_head *head)
 	} else if (head->status == 200) {
 		c->size = head->content_length;
 		c->at = 0;
-		/* Everything comes anyway: the caller may have a use for it. */
+		/*
+		 * Hand on all: the whole content comes anyway, and the caller may have a use for
+		 * it.
+		 */
 		if (!c->moved) {
 			c->pos = c->from = 0;
 			c->end = UINT64_MAX;
@@ -279,7 +282,7 @@ static void content_set_range(struct content_call *c)
 		snprintf(c->req.range, sizeof(c->req.range), "Range: bytes=%llu-%llu", first, last);
 }
 
-/* Where the content that was asked for ends, as far as is known. */
+/* Returns the end of the requested content, as far as known. */
 static uint64_t content_end(const struct content_call *c)
 {
 	if (c->size >= 0 && (uint64_t)c->size < c->end)
@@ -308,12 +311,12 @@ static bool content_judge(struct api_req *req, const struct http_result *res, st
 		content_bad(c, c->bad, v);
 		return true;
 	}
-	/* All of it came before the connection broke: there is nothing to ask for again. */
+	/* All content came before the connection broke: nothing is left to request. */
 	if (c->begun && c->end != UINT64_MAX && c->pos == c->end)
 		return true;
 	if (res->fail != HTTP_REPLIED)
 		return false;
-	/* Nothing lies at pos: no more of it, or none at all. */
+	/* The File has no bytes at pos: the content has ended, or is empty. */
 	if (head->status == 416 && (head->range_total < 0 || (uint64_t)head->range_total <= c->pos))
 		return true;
 	if (head->status < 200 || head->status > 299)
@@ -372,7 +375,7 @@ struct whole_call {
 	struct http_field fields[FIELDS_MAX + 1];
 	uint64_t bytes;
 	char md5[DIGEST_HEX_SIZE]; /* expected */
-	struct digest *digest;	   /* of the bytes that left in this attempt */
+	struct digest *digest;	   /* MD5 of the bytes that left in this attempt */
 	uint64_t hashed;
 	struct api_file file;
 	api_file_cb *cb;
@@ -442,7 +445,7 @@ static const struct api_call_ops whole_ops = {
 	.release = whole_release,
 };
 
-/* They stand in the headers of a field. */
+/* Control characters would break the headers of a field. */
 static bool has_controls(const char *s)
 {
 	for (; *s; s++) {

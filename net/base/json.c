@@ -37,9 +37,9 @@ static long json_escape(const char *s, size_t len)
 }
 
 /*
- * How many bytes of the escape at s belong together; *ret_misfit: it is a NUL, which
- * would end the string, or half of a surrogate pair: some programs send bytes that
- * are not UTF-8 so. One of them must not make a whole list unreadable.
+ * Returns the length in bytes of the escape at s. *ret_misfit: the escape is a NUL, which would end
+ * the string, or half of a surrogate pair, which some programs send for bytes that are not UTF-8. A
+ * misfit must not make a whole list unreadable.
  */
 static size_t json_escape_len(const char *s, size_t len, bool *ret_misfit)
 {
@@ -53,7 +53,7 @@ static size_t json_escape_len(const char *s, size_t len, bool *ret_misfit)
 	return *ret_misfit ? 6 : 12;
 }
 
-/* Passes over a string, at being behind its opening quote. 0 or -EINVAL. */
+/* Skips a string; at is the byte after its opening quote. 0 or -EINVAL. */
 static int survey_string(const char *text, size_t len, size_t *at, struct json_survey *found)
 {
 	size_t i;
@@ -66,7 +66,7 @@ static int survey_string(const char *text, size_t len, size_t *at, struct json_s
 			return -EINVAL;
 		if (text[i] != '\\')
 			continue;
-		/* Of four characters that are no number cJSON would make a NUL. */
+		/* cJSON would turn four characters that are not hexadecimal into a NUL. */
 		if (i + 1 < len && text[i + 1] == 'u' && json_escape(text + i, len - i) < 0)
 			return -EINVAL;
 		i += json_escape_len(text + i, len - i, &misfit) - 1;
@@ -331,7 +331,7 @@ static void json_w_quoted(struct buf *out, const char *s)
 	buf_addc(out, '"');
 }
 
-/* Comma and key; every value starts here. */
+/* Writes the comma and the key; every value starts here. */
 static void json_w_lead(struct json_writer *w, const char *key)
 {
 	if (w->need_comma)

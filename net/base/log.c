@@ -31,7 +31,7 @@ enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
 static atomic_int log_level_now = LOG_LVL_INFO;
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-/* The rest is protected by log_lock. */
+/* log_lock protects all variables below. */
 static enum log_target log_target;
 static int log_fd = -1; /* for LOG_TO_FILE */
 static char *log_path;	/* of log_fd */
@@ -227,8 +227,8 @@ static size_t log_token_len(const char *s)
 }
 
 /*
- * How many bytes at src are secret, and how many before them are kept as they
- * are. first: src starts a word. Needs log_lock.
+ * Returns how many bytes at src are secret, and in *ret_keep how many before them stay. first: src
+ * starts a word. Needs log_lock.
  */
 static size_t log_match(const char *src, bool first, size_t *ret_keep)
 {
@@ -300,7 +300,7 @@ char *log_redacted(const char *src)
 	return out;
 }
 
-/* Control bytes, and the C1 controls in UTF-8, as \xNN; the result is freed by the caller. */
+/* Returns a copy with control bytes and UTF-8 C1 controls as \xNN; the caller frees it. */
 static char *log_escape(const char *s)
 {
 	char *out = malloc(strlen(s) * 4 + 1);
@@ -329,8 +329,8 @@ static char *log_escape(const char *s)
 }
 
 /*
- * Without secrets and control bytes; to be freed. Redacted twice: the last
- * character of an escape may be the first one of a secret.
+ * Returns a copy without secrets and control bytes; the caller frees it. It is redacted twice: the
+ * last character of an escape may be the first one of a secret.
  */
 static char *log_tidy(const char *raw)
 {
@@ -372,7 +372,7 @@ static void log_write(int fd, const char *line, size_t len)
 
 static const char *const log_level_names[] = { "error", "warning", "info", "debug" };
 
-/* Not net/clock: a log line tells when it really was written. */
+/* The real clock, not net/base/clock: a log line tells when it was written. */
 static void log_stamp(char *buf, size_t size)
 {
 	struct timespec ts;
@@ -383,7 +383,9 @@ static void log_stamp(char *buf, size_t size)
 	strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-/* Needs log_lock. The line with its end, to be freed; NULL: no memory. */
+/*
+ * Returns the line with its newline, which the caller frees; NULL: out of memory. Needs log_lock.
+ */
 static char *log_plain_line(enum log_level level, const char *text)
 {
 	char stamp[32] = "", *line;
@@ -396,7 +398,7 @@ static char *log_plain_line(enum log_level level, const char *text)
 	return line;
 }
 
-/* The object, to be freed, of fields that are tidy already. */
+/* Returns the JSON object of fields that are already redacted; the caller frees it. */
 static char *log_json_line(enum log_level level, const struct log_field *fields, size_t count,
 			   const char *text)
 {

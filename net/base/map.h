@@ -26,7 +26,7 @@ struct map {
 /* Adds obj under id. 0, -EEXIST (id is there already) or -ENOMEM. */
 int map_put(struct map *m, const char *id, void *obj);
 void *map_get(const struct map *m, const char *id); /* NULL: none */
-void map_del(struct map *m, const char *id);	    /* a no-op if it is not there */
+void map_del(struct map *m, const char *id);	    /* a no-op for an unknown id */
 /* Iterates in no order: start with *pos = 0; NULL at the end. Do not change the map meanwhile. */
 void *map_each(const struct map *m, size_t *pos);
 void map_release(struct map *m); /* frees the table, not the objects */

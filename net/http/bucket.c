@@ -3,7 +3,7 @@
 #define SHARES 32U	      /* in a second's worth */
 #define SHARE_MIN 1024U	      /* bytes: less would be all headers */
 #define SHARE_MAX (64U << 10) /* more gains nothing */
-#define FULL_PARTS 8U	      /* it holds this part of a second's worth */
+#define FULL_PARTS 8U	      /* a bucket holds this fraction of a second's bytes */
 #define MILLI 1000	      /* of struct bucket's bytes */
 
 size_t bucket_share(const struct bucket *b)

@@ -21,7 +21,7 @@ enum {
 	VERIFY_NO_FIRST_CERTIFICATE = 21
 };
 
-/* The same for the service and for a proxy that is reached by https. */
+/* Applies to the service and to a proxy reached by https. */
 static void trust(CURL *e, const struct network *n)
 {
 	curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -33,7 +33,9 @@ static void trust(CURL *e, const struct network *n)
 	curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, (long)HTTP_CA_CACHE_S);
 	if (!n->ca_file && !n->ca_dir)
 		return;
-	/* Both: else curl would go on trusting the system's through the other one. */
+	/*
+	 * Set both: otherwise curl keeps trusting the system's certificates through the other one.
+	 */
 	curl_easy_setopt(e, CURLOPT_CAINFO, n->ca_file);
 	curl_easy_setopt(e, CURLOPT_CAPATH, n->ca_dir);
 	curl_easy_setopt(e, CURLOPT_PROXY_CAINFO, n->ca_file);
@@ -101,7 +103,9 @@ static enum network_cause cause_of_certificate(CURL *easy, bool proxy)
 	}
 }
 
-/* It failed before the tunnel through the proxy stood; answer: to CONNECT, 0 for none. */
+/*
+ * The connection failed before the tunnel through the proxy stood; answer: to CONNECT, 0 for none.
+ */
 static enum network_cause cause_of_proxy(CURLcode code, long answer)
 {
 	if (answer == 407)

@@ -172,7 +172,9 @@ void http_finish(struct http_xfer *x, CURLcode code)
 
 /* ---- the watchdog ---- */
 
-/* Ends what has not moved for too long; curl's own limit cannot tell idle from waiting. */
+/*
+ * Ends transfers that have not moved for too long; curl's own limit cannot tell idle from waiting.
+ */
 void http_watch(struct http *h, uint64_t now)
 {
 	struct http_xfer *x, *next;

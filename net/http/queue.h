@@ -43,11 +43,11 @@ enum hq_class { HQ_PART, HQ_CALL, HQ_ASK, HQ_CONTENT, HQ_URGENT, HQ_CLASSES };
 /* judge()'s verdict on an attempt. */
 struct hq_verdict {
 	bool retry;
-	bool at_once;		/* no delay: a kept connection was dead */
+	bool at_once;		/* retry without delay: a kept connection was dead */
 	bool throttled;		/* 429: everything waits */
-	bool progressed;	/* got further than before: time and number of retries start anew */
+	bool progressed;	/* further than before: retry time and count start anew */
 	unsigned max_retries;	/* 0: no limit but time */
-	int64_t retry_after_ms; /* the server's wish, or -1 */
+	int64_t retry_after_ms; /* the delay the server asked for, or -1 */
 };
 
 struct hq_ops {
@@ -62,7 +62,7 @@ struct hq_ops {
 	 */
 	void (*done)(struct hq_job *job, int err, bool sent);
 	void (*release)(struct hq_job *job); /* the last reference is gone: free it */
-	/* Returns whether its whole body is there. NULL: yes. Must not block. */
+	/* Returns whether the job's whole body is there. NULL: it always is. Must not block. */
 	bool (*whole)(struct hq_job *job);
 };
 
@@ -122,15 +122,15 @@ void hq_get_counts(struct hq *q, struct hq_counts *ret);
 struct hq_lengths {
 	unsigned waiting, delayed, running;
 };
-/* How many jobs of a class there are; each number by itself, not all at one moment. */
+/* Returns the numbers of jobs of a class; each is read by itself, not all at one moment. */
 void hq_get_lengths(struct hq *q, enum hq_class class, struct hq_lengths *ret);
 
 /* ---- the policy, as pure functions ---- */
 
 /*
- * Whether an outcome may be better next time: connection errors, time-outs,
- * 408, 409, 429 and >= 500, unless x-should-retry says otherwise. quota: a 429
- * that says the quota is used up, which no waiting mends.
+ * Returns whether a retry may succeed: after connection errors, time-outs, 408, 409, 429 and >=
+ * 500, unless x-should-retry says otherwise. quota: the 429 reports a used-up quota, which no
+ * waiting mends.
  */
 bool hq_worth_retry(const struct http_result *res, bool quota);
 /* Returns whether a request that failed may be sent again at then_ms. */
@@ -148,7 +148,9 @@ struct hq_turns {
 };
 void hq_turns_init(struct hq_turns *t);
 void hq_turns_add(struct hq_turns *t, struct hq_job *job);
-void hq_turns_add_again(struct hq_turns *t, struct hq_job *job); /* a retry: before its like */
+void hq_turns_add_again(
+	struct hq_turns *t,
+	struct hq_job *job); /* a retry: placed before jobs of its turn that were not sent yet */
 /* Returns the first whole job, else the first; leaves it waiting. NULL: none waits. */
 struct hq_job *hq_turns_next(const struct hq_turns *t);
 /* Removes a job to send it now: later jobs of its file get later turns. */

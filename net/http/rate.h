@@ -18,16 +18,19 @@
 struct http_xfer;
 struct http_rate;
 
-/* One transfer's place. Embedded in the transfer; zeroed but for xfer before its first use. */
+/*
+ * A transfer's place in the queue. Embedded in the transfer; zeroed but for xfer before its first
+ * use.
+ */
 struct http_turn {
 	struct http_xfer *xfer;
 	TAILQ_ENTRY(http_turn) link;
 	struct http_rate *queued_at; /* NULL: not waiting */
-	size_t granted;		     /* bytes of the part that may leave */
+	size_t granted;		     /* bytes of the part granted to leave */
 	bool let;		     /* the next bytes of the reply may come in */
 };
 
-/* One direction's bytes a second, and the transfers waiting for a share. */
+/* The rate of one direction, and the transfers waiting for a share. */
 struct http_rate {
 	struct bucket bucket;
 	TAILQ_HEAD(http_turns, http_turn) queue;
@@ -39,7 +42,7 @@ void http_rate_init(struct http_rate *r, uint64_t rate);
 size_t http_rate_send(struct http_rate *up, struct http_turn *t, size_t want);
 /* Returns whether len bytes may be taken. False: pause the transfer; it is in the queue. */
 bool http_rate_receive(struct http_rate *down, struct http_turn *t, size_t len);
-/* Takes the transfer out of its queue and gives up what it was granted. Before it is freed. */
+/* Takes the transfer out of its queue and gives up its grant. Call before freeing the transfer. */
 void http_rate_leave(struct http_rate *up, struct http_turn *t);
 /*
  * Take the next transfer whose turn it is out of the queue, for the caller to resume; NULL: none

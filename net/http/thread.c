@@ -107,7 +107,7 @@ static void *http_thread(void *arg)
 			next = now + HTTP_WATCH_MS;
 		now = clock_mono_ms();
 		next = next <= now ? 0 : next - now > 60000 ? 60000 : next - now;
-		/* A post in the meantime makes this return at once. */
+		/* A post since then makes curl_multi_poll() return at once. */
 		if (curl_multi_poll(h->multi, NULL, 0, (int)next, NULL))
 			usleep(10000); /* out of memory or fds: do not spin */
 	}
@@ -139,7 +139,9 @@ static void global_init(void)
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-/* With all signals blocked: they are for the program's own threads, and EPIPE is enough. */
+/*
+ * Starts with all signals blocked: signals are for the program's own threads, and EPIPE is enough.
+ */
 static int start_thread(struct http *h)
 {
 	sigset_t all, old;

@@ -17,7 +17,7 @@
 
 /* ---- what curl calls ---- */
 
-/* Bytes of the part that can be handed out now. */
+/* Returns the bytes of the part that can be handed out now. */
 static uint64_t part_left(const struct http_xfer *x)
 {
 	uint64_t end = x->part.len, ready;
@@ -70,14 +70,14 @@ static int on_part_seek(void *arg, curl_off_t offset, int origin)
 
 	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > x->part.len)
 		return CURL_SEEKFUNC_CANTSEEK;
-	/* Unsigned, so that it may go down as well. */
+	/* Unsigned arithmetic, so that the counter may go down as well. */
 	if (x->part.moving)
 		atomic_fetch_add(x->part.moving, (unsigned long long)offset - x->part_at);
 	x->part_at = (uint64_t)offset;
 	return CURL_SEEKFUNC_OK;
 }
 
-/* Sets what comes of the data callback's answer. */
+/* Notes the data callback's answer. */
 static int hand_on(struct http_xfer *x, const void *data, size_t len)
 {
 	int rc = x->data(x->arg, &x->head, data, len);
@@ -356,8 +356,9 @@ fail:
 CURLcode http_xfer_resume_send(struct http_xfer *x)
 {
 	/*
-	 * Where a pause came behind other bytes for the same buffer, curl's form has noted it and
-	 * the transfer not yet: then going on alone is a no-op, and the form would pause for ever.
+	 * If a pause follows other bytes in the same buffer, curl's form has noted the pause but
+	 * the transfer has not. Resuming the transfer alone is then a no-op, and the form would
+	 * pause for ever.
 	 */
 	curl_easy_pause(x->easy, CURLPAUSE_SEND);
 	return curl_easy_pause(x->easy, CURLPAUSE_CONT);

@@ -40,8 +40,8 @@ struct http_xfer {
 	unsigned sends, hops;
 	int local_errno;
 	bool get, follow, kept, stale, timed_out, too_big, enough;
-	bool proxied; /* this hop goes by a proxy */
-	bool waits;   /* curl was told to pause, until there are more bytes of the part */
+	bool proxied; /* this hop uses a proxy */
+	bool waits;   /* curl is paused until there are more bytes of the part */
 	struct http_turn turn;
 	char error[CURL_ERROR_SIZE];
 };

@@ -25,7 +25,7 @@ struct faults {
 	char *path;
 	pthread_mutex_t lock;
 	/* ---- lock ---- */
-	struct buf text; /* what rules were made from */
+	struct buf text; /* the text the rules were parsed from */
 	struct rule *rules;
 	size_t count;
 	bool complained; /* about what stands in the file now */

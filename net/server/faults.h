@@ -40,7 +40,7 @@ struct fault_header {
 
 struct fault {
 	enum fault_action action;
-	const char *name; /* of the action, for the journal; static */
+	const char *name; /* name of the action, for the journal; static */
 	enum fault_when when;
 	int status;		      /* FAULT_STATUS */
 	struct fault_header *headers; /* added to the reply */
@@ -65,8 +65,8 @@ struct fault_hook {
 	int (*open)(const char *path, struct faults **ret);
 	void (*close)(struct faults *f);
 	/*
-	 * Counts the request with each rule that matches it, and gives the first rule
-	 * whose turn it is, copied, or NULL. filename may be NULL. Give it to free().
+	 * Counts the request with each rule that matches it. Returns a copy of the first rule whose
+	 * turn it is, for free(), or NULL. filename may be NULL.
 	 */
 	struct fault *(*pick)(struct faults *f, enum op op, const char *path, const char *filename);
 	void (*free)(struct fault *fault);

@@ -29,7 +29,7 @@ static int compare_slots(const void *a, const void *b)
 	return compare(*(struct file *const *)a, *(struct file *const *)b);
 }
 
-/* The position of f in the order, or where it would stand. */
+/* Returns the position of f in the order, or the place for it. */
 static size_t position(const struct state *st, const struct file *f)
 {
 	size_t lo = 0, hi = st->file_count;

@@ -94,7 +94,7 @@ void upload_drop_parts(struct upload *up)
 	if (up->hashing || up->status == UPLOAD_PENDING)
 		return;
 	for (i = 0; i < up->part_count; i++) {
-		/* One that still arrives belongs to its request. */
+		/* A Part that still arrives belongs to its request. */
 		if (up->parts[i]->finished)
 			part_free(up->parts[i]);
 		else

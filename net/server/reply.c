@@ -139,7 +139,7 @@ struct reply_override request_override(struct request *rq)
 	return over;
 }
 
-/* A failing request's body, and what a rule wants in its place. */
+/* Writes a failing request's body, or the rule's body in its place. */
 static void shape_body(struct request *rq)
 {
 	const struct fault *fault = rq->fault;

@@ -46,7 +46,7 @@ static void note(struct request *rq, int err)
 	rq->refused = true;
 }
 
-/* Takes the same time whatever of the key is right. */
+/* Compares in constant time, so that timing tells nothing of the key. */
 static bool same_secret(const char *given, const char *key)
 {
 	size_t i, glen = strlen(given), klen = strlen(key);

@@ -21,7 +21,7 @@
 struct store {
 	int root, uploads, files, data; /* directories, or -1 */
 	int lock;
-	bool forgets; /* none of them is there */
+	bool forgets; /* a sink: no directories */
 };
 
 static int open_dir(int at, const char *name, bool make, int *ret)

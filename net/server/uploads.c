@@ -423,7 +423,7 @@ static int sync_parts(struct store *store, const struct file *f)
 	return err ? err : store_owner_sync(store, f->data);
 }
 
-/* Makes the File of an Upload that is busy, in memory only. */
+/* Makes the File of a busy Upload, in memory only. */
 static int make_file(struct state *st, struct upload *up, const struct complete_spec *spec,
 		     struct refusal *r, struct file **ret)
 {
@@ -506,7 +506,7 @@ int upload_complete(struct state *st, const char *id, const struct complete_spec
 	snprintf(up->file_id, sizeof(up->file_id), "%s", f->id);
 	upload_end(st, up, UPLOAD_COMPLETED);
 	pthread_mutex_unlock(&st->lock);
-	/* In this order: a record that still says pending makes the next start tidy up. */
+	/* Parts go before the record: while it says pending, the next start tidies up. */
 	upload_remove_unlisted(st->store, f);
 	if (save(st, up))
 		log_warn("record of %s not updated; the next start will", up->id);
