@@ -86,3 +86,12 @@ def test_reader_of_a_failed_update(seam):
         os.close(out)
         assert reader.read() == b"source"
     assert get(f) == b"source"
+
+
+def test_killed_before_the_first_byte(server, seam):
+    """A File that was cut by a killed writer stays."""
+    _, f, _ = seam
+    python("import os, sys\nos.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)\n"
+           "os.kill(os.getpid(), 9)", f, check=False)
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == [("f", b"source")]
