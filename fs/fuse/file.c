@@ -155,6 +155,15 @@ static ssize_t put(int fd, const char *data, size_t len, uint64_t off)
 	return (ssize_t)done;
 }
 
+/* done: bytes, or negative errno. A short write fails unless the rest is written after all. */
+static void note_failure(struct vfs *s, struct handle *h, uint64_t off, size_t len, ssize_t done)
+{
+	if (done < 0)
+		vfs_write_failed(s, h, off, (int)done);
+	else if ((size_t)done < len)
+		vfs_write_failed(s, h, off + (size_t)done, -EIO);
+}
+
 static void reply_write(fuse_req_t req, ssize_t n)
 {
 	if (n < 0)
@@ -182,8 +191,7 @@ static void write_late(void *arg, int err)
 	} else {
 		n = r;
 	}
-	if (n < 0)
-		vfs_write_failed(w->s, w->h, w->off, (int)n);
+	note_failure(w->s, w->h, w->off, w->len, n);
 	reply_write(w->req, n);
 	free(w);
 }
@@ -241,8 +249,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	n = fuse_buf_copy(&out, in, 0);
 	vfs_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
 		      fi->lock_owner);
-	if (n < 0)
-		vfs_write_failed(s, ops_handle(fi), (uint64_t)off, (int)n);
+	note_failure(s, ops_handle(fi), (uint64_t)off, len, n);
 	reply_write(req, n);
 }
 

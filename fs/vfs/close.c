@@ -119,7 +119,7 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 	if (killed)
 		pid = writer_process(who->tid);
 	pthread_mutex_lock(&s->lock);
-	h->closer_killed = killed && h->wrote;
+	h->closer_killed = killed && handle_may_spoil(h);
 	/*
 	 * A shell goes on after its child was killed: the file is half-written all
 	 * the same. One that only inherited the descriptor means nothing.

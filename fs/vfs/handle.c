@@ -91,6 +91,13 @@ bool vfs_keep_cache(const struct handle *h)
 	return h->keep_cache;
 }
 
+bool handle_may_spoil(const struct handle *h)
+{
+	const struct inode *i = h->inode;
+
+	return h->wrote || ((h->flags & O_TRUNC) && i->file_id && i->side && i->side->touched);
+}
+
 /* Under lock: publishes what the last writer of i left, or gives it up after a failure. */
 static void last_writer_gone(struct vfs *s, struct inode *i)
 {
@@ -119,10 +126,13 @@ void vfs_release(struct vfs *s, struct handle *h)
 {
 	struct inode *i = h->inode;
 	struct staged_side *l, *out = NULL;
-	bool killed = false;
+	bool killed = false, spoils;
 
 	/* Nobody closed it properly since it wrote: how did its opener end? */
-	if (h->may_write && h->wrote)
+	pthread_mutex_lock(&s->lock);
+	spoils = h->may_write && handle_may_spoil(h);
+	pthread_mutex_unlock(&s->lock);
+	if (spoils)
 		killed = h->closer_killed || h->writer_killed ||
 			 writer_fate(h->writer, 0) == WRITER_KILLED;
 	pthread_mutex_lock(&s->lock);

@@ -43,6 +43,8 @@ bool handle_wants_write(int flags); /* open(2) flags that write or truncate */
 /* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */
 struct handle *handle_new(struct vfs *s, struct inode *i, int flags,
 			  struct writer *w /* consumed */);
+/* Under lock: its writer's death leaves half a file: it wrote, or cut a File and wrote nothing. */
+bool handle_may_spoil(const struct handle *h);
 void handle_free(struct handle *h); /* takes the lock itself */
 
 #endif

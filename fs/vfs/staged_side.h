@@ -19,6 +19,19 @@ struct vfs;
 
 #define PREDICT_TRIES 6
 
+/*
+ * A rename that needs a new File: neither entry is touched until that File exists. Under vfs.lock;
+ * owned by the rename, which outlives the publication's end.
+ */
+struct rename_intent {
+	uint64_t dir;	  /* inode number of the new directory */
+	const char *name; /* in it */
+	bool noreplace;
+	bool done;	/* the name has moved */
+	char **victims; /* Files at the target that the new File supersedes */
+	size_t victim_count;
+};
+
 /* The local side of a file: its staged bytes and their publication. Under vfs.lock. */
 struct staged_side {
 	struct staged_side *next, **pprev; /* all of them */
@@ -43,6 +56,8 @@ struct staged_side {
 	uint64_t declared;	 /* by the xattr */
 	char **superseded_files; /* Files of entries it was renamed onto: go with it, or before */
 	size_t superseded_count;
+	bool has_readers;	      /* its bytes were still read when it was taken out */
+	struct rename_intent *intent; /* published under that name; NULL: under its own */
 };
 
 /*
@@ -58,16 +73,17 @@ void side_release(struct vfs *s, struct staged_side *l);
 struct staged_side *side_settle(struct vfs *s, struct inode *i);
 /* Closed: seals and publishes. Under lock. */
 void side_seal(struct vfs *s, struct inode *i);
-/* Under lock: i, which has a local side, is somewhere else now. 0 or negative errno. */
-int side_renamed(struct inode *i);
+/*
+ * Under lock: tells the publication of i, which has a local side, its new name: after a move, or
+ * when an intent begins or ends. 0 or negative errno.
+ */
+int side_renamed(struct vfs *s, struct inode *i);
 /* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
 int side_reopen(struct staged_side *l);
 /* Under lock: something was changed, or is about to be. */
 void side_changed(struct staged_side *l);
 /* Under lock: one more File to go once this one is there, or when it is removed. 0 or -ENOMEM. */
 int side_supersede(struct staged_side *l, const char *file_id);
-/* Under lock, on the publisher thread: of those only the first count. */
-void side_spare(struct staged_side *l, size_t count);
 /* Removes the staged file, cancels its publication. Under lock. */
 void side_drop(struct staged_side *l);
 void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,

@@ -227,10 +227,11 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 int vfs_fsync(struct vfs *s, struct handle *h)
 {
 	struct staged *st;
-	int r;
+	int r, lost;
 
 	pthread_mutex_lock(&s->lock);
 	st = h->inode->side ? staged_ref(h->inode->side->st) : NULL;
+	lost = h->inode->side ? h->inode->side->write_err : 0;
 	pthread_mutex_unlock(&s->lock);
 	if (!st)
 		return 0;
@@ -238,6 +239,8 @@ int vfs_fsync(struct vfs *s, struct handle *h)
 	if (!r)
 		r = staged_sync_record(st);
 	staged_unref(st);
+	if (lost)
+		return lost;
 	/* Removed, or a File by now: then the record has done its duty. */
 	return r == -ENOENT ? 0 : r;
 }
