@@ -15,8 +15,8 @@
 
 /* A refused body is read up to here, so that the client sees the reply. */
 #define DRAIN_MAX (1ULL << 30)
-#define DRAIN_STRANGER_MAX (1ULL << 20) /* of a request that was refused for its key or origin */
-#define REQUEST_TIMEOUT_S 300		/* without a byte, once a request was let in */
+#define DRAIN_STRANGER_MAX (65ULL << 20) /* a Part, of a request refused for its key or origin */
+#define REQUEST_TIMEOUT_S 300		 /* without a byte, once a request was let in */
 
 static const struct endpoint *const endpoints[OP_COUNT] = {
 	[OP_CREATE] = &ep_create, [OP_PART] = &ep_part,	      [OP_COMPLETE] = &ep_complete,
