@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
 #include "fs/daemon/core.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
@@ -20,19 +20,21 @@
 #include "fs/fuse/ops.h"
 #include "fs/config/opts.h"
 #include "fs/host/process.h"
+#include "fs/host/statedir.h"
 #include "fs/publish/publisher.h"
 #include "fs/status/json.h"
 #include "fs/vfs/vfs.h"
+#include "net/base/fdio.h"
 #include "net/base/log.h"
 
 #define FUSE_THREADS 8
-#define STOP_S 30	   /* what the end may take when nothing is to be sent any more */
+#define STOP_S 30	   /* time for the teardown once nothing is left to send */
 #define WAKE_SIGNAL SIGURG /* ours, for the main thread; nobody else sends it */
 
 struct daemon {
 	struct opts opts;
 	struct core core;
-	/* tells the parent that the mount answers; -1: told, or nobody waits */
+	/* to the parent, which waits until the mount answers; -1: no parent waits */
 	int ready_fd;
 	struct ops_context ops;
 	struct fuse_session *session;
@@ -72,7 +74,7 @@ static void tell_ready(void *arg)
 {
 	struct daemon *d = arg;
 
-	/* In the background whoever started us has his answer from the exit status. */
+	/* In the background, the parent's exit status is the answer. */
 	if (d->opts.foreground)
 		tell_manager_ready(d);
 	if (d->ready_fd < 0)
@@ -155,7 +157,7 @@ static void finish(struct daemon *d, int sig)
 	}
 }
 
-/* error, warn, info, debug, and from the start. */
+/* The next level: error, warn, info, debug, then error again. */
 static void cycle_level(void)
 {
 	static const char *const names[] = { "error", "warn", "info", "debug" };
@@ -170,7 +172,8 @@ static void refresh(struct daemon *d)
 	int r = log_reopen();
 
 	if (r)
-		log_error("%s: %s; the log goes on where it was", d->opts.log_file, strerror(-r));
+		log_error("%s: %s; the log goes on where it was", d->opts.log_file,
+			  log_file_why(r));
 	core_read_key(&d->core);
 }
 
@@ -251,7 +254,7 @@ static int serve(struct daemon *d)
 	return r < 0 ? r : 0;
 }
 
-/* Returns whether all that was written is published. */
+/* Returns true if every written file is published. */
 static bool stop(struct daemon *d)
 {
 	bool all;
@@ -273,22 +276,29 @@ static bool stop(struct daemon *d)
 }
 
 /*
- * The log where it is to be. In the background that comes later: as long as somebody waits for the
- * mount, he is to read what is wrong. But whether it can be written he has to hear now.
+ * Open the log. Until ready, errors go to the caller's terminal; check log_file now.
  */
 static int start_log(const struct opts *o)
 {
+	size_t len = o->state_dir ? strlen(o->state_dir) : 0;
 	int r = o->log_file ? log_to_file(o->log_file) : 0;
 
+	/* Below a state directory that is still to be made: this once it is there. */
+	if (r == -ENOENT && len && !strncmp(o->log_file, o->state_dir, len) &&
+	    o->log_file[len] == '/') {
+		r = statedir_make(o->state_dir);
+		if (!r)
+			r = log_to_file(o->log_file);
+	}
 	if (r)
 		log_error("log_file %s: %s; name a file that can be written: -o log_file=",
-			  o->log_file, strerror(-r));
+			  o->log_file, log_file_why(r));
 	else if (o->log_file && !o->foreground)
 		log_to_stderr();
 	return r;
 }
 
-/* Mounts what d->opts say, and releases them. The exit status: 0, or failed. */
+/* Mount as d->opts say, and release them. Returns the exit status: 0, or failed. */
 static int run(struct daemon *d, int failed)
 {
 	bool all;
@@ -297,7 +307,8 @@ static int run(struct daemon *d, int failed)
 	process_harden();
 	log_set_level((enum log_level)d->opts.log_level);
 	log_set_json(d->opts.log_json);
-	if (mountpoint_prepare(&d->opts) || start_log(&d->opts)) {
+	if (mountpoint_prepare(d->opts.mountpoint, d->opts.allow_other || d->opts.allow_root) ||
+	    start_log(&d->opts)) {
 		opts_release(&d->opts);
 		return failed;
 	}
@@ -351,6 +362,11 @@ int main(int argc, char **argv)
 {
 	struct daemon d = { .ready_fd = -1 };
 
+	/* Else the lock, or /dev/fuse, has the number of a descriptor that is printed to. */
+	if (fdio_fill_standard())
+		return 1;
+	/* The TLS library would write there what decrypts our traffic, the key in it. */
+	unsetenv("SSLKEYLOGFILE");
 	switch (helper_kind(argv[0])) {
 	case HELPER_MOUNT:
 		return run_as_mount(&d, argc, argv);

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Checks that the compiler does not make: layering, banned calls, layout.
+"""Checks that the compiler does not make: the house and its circles, banned calls, layout.
 
 Usage: tests/lint.py [--root DIR] [--no-tools]
 
@@ -13,11 +13,39 @@ import re
 import subprocess
 import sys
 
+# The house: a folder and the folders (or single headers) its files may include. net/base and the
+# folder itself always; fs/main.c everything. An include of anything else is a finding, and so is
+# a circle; docs/design.md shows the same table.
+FOLDERS = {
+    "fs/cli": "fs/config fs/daemon fs/host fs/stage fs/state fs/status fs/remote net/api net/http",
+    "fs/daemon": "fs/config fs/host fs/content fs/stage fs/state fs/publish fs/status "
+                 "fs/vfs fs/work net/api net/server/server.h",
+    "fs/fuse": "fs/vfs fs/tree fs/proc",
+    "fs/status": "fs/publish fs/stage fs/state fs/content fs/work net/api",
+    "fs/vfs": "fs/tree fs/stage fs/state fs/publish fs/content fs/remote fs/proc fs/work "
+              "net/api",
+    "fs/publish": "fs/stage fs/state fs/remote fs/work net/api",
+    "fs/content": "fs/state fs/remote fs/work net/api",
+    "fs/config": "fs/host fs/state fs/tree net/api net/http",
+    "fs/remote": "net/api",
+    "fs/stage": "fs/state fs/work",
+    "fs/state": "",
+    "fs/tree": "",
+    "fs/host": "",
+    "fs/proc": "",
+    "fs/work": "",
+    "net/server": "net/base",
+    "net/api": "net/http",
+    "net/http": "",
+    "net/base": "",
+}
+ALWAYS = "net/base"
+EVERYTHING = "fs/main.c"
 # A third-party header and the files (as a regular expression) that may include it.
 OWNERS = [
     (r"(cjson/)?cJSON\.h", r"net/base/json\.c", "cJSON"),
     (r"openssl/.*", r"net/base/digest\.c", "OpenSSL"),
-    (r"curl/.*", r"net/http/(http_impl\.h|(xfer|end|conn|rate|thread)\.c)", "curl"),
+    (r"curl/.*", r"net/http/(conn|end|thread_impl|xfer)\.h|net/http/thread\.c", "curl"),
     (r"sqlite3\.h", r"fs/state/store_impl\.h", "SQLite"),
     (r"microhttpd\.h", r"net/server/[^/]*\.[ch]", "libmicrohttpd"),
     # What includes these has FUSE, too.
@@ -88,16 +116,116 @@ class Tree:
                 yield n, m.group(2), m.group(1) == '"'
 
 
-def check_layering(tree):
-    """net never includes fs, and the client library never the server"""
+def check_includes(tree):
+    """Includes of folders that the line in FOLDERS does not name."""
     for path in tree.product():
+        folder = os.path.dirname(path)
         for n, header, quoted in tree.includes(path):
-            if path.startswith("net/") and re.match(r"(\.\./)*fs/", header):
-                yield path, n, "net includes fs: " + header
-            if re.match(r"net/(?!server/)", path) and header.startswith("net/server/"):
-                yield path, n, "the client library includes the server: " + header
             if quoted and not os.path.exists(os.path.join(tree.root, header)):
                 yield path, n, "not a header of this tree, seen from its root: " + header
+            elif quoted and path != EVERYTHING:
+                target = os.path.dirname(header)
+                if folder not in FOLDERS:
+                    yield path, n, f'no line "{folder}" in FOLDERS of tests/lint.py'
+                elif not {target, header} & {folder, ALWAYS, *FOLDERS[folder].split()}:
+                    yield path, n, (f"{folder} may not include {target}: {header}; the line "
+                                    f'"{folder}" of FOLDERS in tests/lint.py says which it may')
+
+
+def circles(edges):
+    """One shortest circle, as a list of nodes, through each group of nodes that reach each other.
+
+    edges: node → the nodes that it leads to.
+    """
+    def path(start, goal):
+        came, queue = {start: None}, [start]
+        for node in queue:
+            for after in sorted(edges.get(node, ())):
+                if after == goal:
+                    way = [goal]
+                    while node is not None:
+                        way.append(node)
+                        node = came[node]
+                    return way[::-1]
+                if after not in came:
+                    came[after] = node
+                    queue.append(after)
+        return None
+
+    seen = set()
+    for node in sorted(edges):
+        way = path(node, node) if node not in seen else None
+        if way:
+            # All that lie on a circle with it: one finding for the group.
+            seen |= {x for x in edges if path(node, x) and path(x, node)}
+            yield way
+
+
+def include_edges(tree, of_folders):
+    """from → {to: (path, line)}, over headers, or over the folders of all files."""
+    edges = {}
+    for path in tree.product():
+        if path == EVERYTHING or not (of_folders or path.endswith(".h")):
+            continue
+        for n, header, quoted in tree.includes(path):
+            source, target = (os.path.dirname(x) if of_folders else x for x in (path, header))
+            if quoted and source != target:
+                edges.setdefault(source, {}).setdefault(target, (path, n))
+    return edges
+
+
+def functions(code):
+    """name → is it static?, of the functions that a .c file defines: their { is at column 0."""
+    found = {}
+    for m in re.finditer(r"(?:^|(?<=[;}]\n)|(?<=\n\n))((?:[a-z_][^\n;{}]*\n)(?:[ \t][^\n;{}]*\n)*)"
+                         r"\{", re.sub(r"(?m)^#.*$|[ \t]+$", "", code)):
+        head = re.sub(r"__attribute__\s*\(\(.*?\)\)", "", m.group(1))
+        name = re.search(r"(\w+)\s*\(", head)
+        if name:
+            found[name.group(1)] = head.startswith("static")
+    return found
+
+
+def used_names(code):
+    """name → line of its first use as a call or as a value; not as a member of a struct."""
+    uses = {}
+    local = set(re.findall(r"(?:\b(?!return\b|else\b|goto\b|case\b)\w+\s+|\w\s*\*+\s*)(\w+)\s*"
+                           r"(?=[;=,)\[])", code))
+    for m in re.finditer(r"(?<![\w.])(?<!->)([a-z_]\w*)\b(\s*\()?", code):
+        if m.group(2) or m.group(1) not in local:
+            uses.setdefault(m.group(1), code.count("\n", 0, m.start()) + 1)
+    return uses
+
+
+def call_edges(tree):
+    """file → {file of the same folder: (function, line)}: uses of functions defined there."""
+    codes = {p: code_only(t) for p, t in tree.product().items() if p.endswith(".c")}
+    defined = {p: functions(code) for p, code in codes.items()}
+    homes = {}
+    for path, names in defined.items():
+        for name, static in names.items():
+            if not static:
+                homes[os.path.dirname(path), name] = path
+    edges = {}
+    for path, code in codes.items():
+        for name, line in used_names(code).items():
+            home = homes.get((os.path.dirname(path), name))
+            if home and home != path and name not in defined[path]:
+                edges.setdefault(path, {}).setdefault(home, (name, line))
+    return edges
+
+
+def check_circles(tree):
+    """Circles of headers, of folders, and of files of a folder that call each other."""
+    for edges in include_edges(tree, False), include_edges(tree, True):
+        for way in circles(edges):
+            path, n = edges[way[0]][way[1]]
+            yield path, n, "a circle of includes: " + " → ".join(way)
+    edges = call_edges(tree)
+    for way in circles(edges):
+        steps = [f"{os.path.basename(a)} calls {edges[a][b][0]}() of {os.path.basename(b)}"
+                 for a, b in zip(way, way[1:])]
+        yield way[0], edges[way[0]][way[1]][1], "a circle of calls: " + ", ".join(steps)
 
 
 def check_owners(tree):
@@ -169,6 +297,12 @@ def check_clang(tree):
     flags = make_variable(tree, "LANG_FLAGS") + make_variable(tree, "PKG_CFLAGS") + [
         x for x in make_variable(tree, "WARN") if x != "-Werror"]
     sources = [p for p in tree.files if p.endswith(".c")]
+    if any("#include <cmocka.h>" in tree.files[p] for p in sources) and subprocess.run(
+            ["clang", "-E", *flags, "-x", "c", "-"], cwd=tree.root, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, text=True,
+            input="#if !__has_include(<cmocka.h>)\n#error\n#endif\n").returncode:
+        yield "tests/unit", 0, "cmocka.h is missing: install the package libcmocka-dev"
+        return
     # The parser's warnings only: one process for all files is the quickest.
     result = subprocess.run(["clang", "-fsyntax-only", "-Werror", "-pthread", *flags, *sources],
                             cwd=tree.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -189,7 +323,13 @@ def check_cppcheck(tree):
     yield from tool_findings(result, tree.root)
 
 
-CHECKS = [check_layering, check_owners, check_banned, check_layout, check_guards]
+def check_house(tree):
+    """a folder includes only the folders of its line in FOLDERS; no circles"""
+    yield from check_includes(tree)
+    yield from check_circles(tree)
+
+
+CHECKS = [check_house, check_owners, check_banned, check_layout, check_guards]
 TOOL_CHECKS = [check_clang, check_cppcheck]
 
 

@@ -53,6 +53,17 @@ class Result:
             self.failures.append((name, text))
 
 
+HOST_OPTIONS = "/etc/uploadfs.conf"
+# $0: the file to hide; the rest is the command.
+HIDE = """
+empty=$(mktemp)
+chmod 644 "$empty"
+mount --bind "$empty" "$0"
+rm "$empty"
+exec "$@"
+"""
+
+
 class Run:
     """One run: its build directory, its logs, its private TMPDIR."""
 
@@ -67,7 +78,9 @@ class Run:
         # Some tests do things as another user, who has to get through here.
         os.chmod(self.tmp, 0o711)
         self.env = dict(os.environ, TMPDIR=self.tmp, LC_ALL="C.UTF-8", PYTHONUTF8="1",
-                        PYTHONDONTWRITEBYTECODE="1")
+                        PYTHONDONTWRITEBYTECODE="1",
+                        # Not the options of the user who runs the tests.
+                        XDG_CONFIG_HOME=os.path.join(self.tmp, "no-config"))
         # A make above this one must not talk to the ones below.
         for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
             self.env.pop(name, None)
@@ -334,7 +347,26 @@ def run_stage(run, name):
     return res
 
 
+def hide_host_options():
+    """
+    Options that /etc/uploadfs.conf gives this host's mounts are not for the tests: start again, as
+    the same process, in a mount namespace where that file is an empty one.
+    """
+    try:
+        with open(HOST_OPTIONS, encoding="utf-8", errors="replace") as f:
+            if not any(x.strip() and not x.strip().startswith("#") for x in f):
+                return
+    except FileNotFoundError:
+        return
+    if os.geteuid() != 0:
+        sys.exit(f"{HOST_OPTIONS} sets options for every mount; run the tests as root, which "
+                 "hides it from them, or move it away")
+    os.execvp("unshare", ["unshare", "--mount", "--propagation", "slave", "sh", "-ec", HIDE,
+                          HOST_OPTIONS, sys.executable, "-B", *sys.argv])
+
+
 def main():
+    hide_host_options()
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default="build")
     parser.add_argument("stages", nargs="*", metavar="STAGE",

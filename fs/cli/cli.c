@@ -7,51 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define TEXTS 4 /* results of cli_clean() and cli_size() that live at once */
 
 const char *cli_name = "";
-
-static const struct {
-	const char *name;
-	int (*run)(int argc, char **argv);
-} commands[] = {
-	{ "doctor", cli_doctor }, { "mounts", cli_mounts }, { "recover", cli_recover },
-	{ "status", cli_status }, { "umount", cli_umount }, { "wait", cli_wait },
-};
-
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
-static size_t command_at(const char *word)
-{
-	size_t i = 0;
-
-	while (i < COMMANDS && strcmp(commands[i].name, word))
-		i++;
-	return i;
-}
-
-bool cli_selects(const char *word)
-{
-	struct stat st;
-
-	if (command_at(word) == COMMANDS)
-		return false;
-	/* `uploadfs status`, with a directory of that name here: the mountpoint it always was. */
-	return stat(word, &st) < 0 || !S_ISDIR(st.st_mode);
-}
-
-int cli_run(int argc, char **argv)
-{
-	size_t i = command_at(argv[0]);
-
-	if (i == COMMANDS)
-		return CLI_USAGE;
-	cli_name = commands[i].name;
-	return commands[i].run(argc, argv);
-}
 
 /* ---- words ---- */
 
@@ -144,7 +104,7 @@ static int take_number(const char *name, const char *value, unsigned *ret)
 	return 0;
 }
 
-/* One option. Returns how many words of argv it took, or -1. */
+/* Parse one option. Returns the number of argv words used, or -1. */
 static int take_option(const struct cli_option *options, char **argv, int left)
 {
 	size_t len = strcspn(argv[0], "=");

@@ -6,7 +6,7 @@
 
 #define UTF8_MAX 4 /* bytes of a character */
 
-/* The locale that knows characters and their widths; the thread's own where there is none. */
+/* A locale with character widths; the thread's own locale if none exists. */
 static locale_t utf8(void)
 {
 	static locale_t made;
@@ -16,7 +16,7 @@ static locale_t utf8(void)
 	return made;
 }
 
-/* The columns of the character at *text, which is passed over. */
+/* Columns of the character at *text; advances *text past it. */
 static unsigned take(const char **text)
 {
 	mbstate_t state = { 0 };
@@ -63,7 +63,7 @@ const char *columns_tail(const char *text, unsigned width)
 
 	if (all <= width)
 		return text;
-	/* Where that ends before a wide character of which one column is too much, it goes, too. */
+	/* If the cut splits a wide character, drop it. */
 	from = columns_cut(text, all - width);
 	return columns_of(from) <= width ? from : columns_cut(from, 2);
 }

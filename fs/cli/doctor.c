@@ -1,13 +1,12 @@
 /*
- * uploadfs doctor: would a mount work here? A line for each thing that it
- * needs, and what to do about those that are not in order.
+ * uploadfs doctor: checks everything a mount needs here; one line each, with the remedy if it is
+ * wrong.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,65 +15,38 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
-#include "fs/cli/doctor.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/doctor_fstab.h"
+#include "fs/cli/mount.h"
+#include "fs/cli/report.h"
+#include "fs/config/opts.h"
+#include "fs/host/mountpoint.h"
+#include "fs/host/mounts.h"
+#include "fs/host/process.h"
 #include "fs/remote/errmap.h"
 #include "fs/stage/offline.h"
-#include "fs/host/mountpoint.h"
-#include "fs/config/opts.h"
-#include "fs/host/process.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 #include "net/base/log.h"
-#include "net/http/url.h"
 #include "net/base/version.h"
+#include "net/http/url.h"
 
 #define ANSWER_S 3     /* of a mount */
-#define TRY_S 1	       /* requests are tried again for so long: twice */
+#define TRY_S 1	       /* retry_timeout: two tries */
 #define SKEW_MAX_S 120 /* clocks that differ by more make expiry times wrong */
 #define SPACE_MIN (1ULL << 30)
 #define FSTAB "/etc/fstab"
 
 static const char help[] =
 	"usage: uploadfs doctor [-o OPTION,...] [SOURCE] [MOUNTPOINT]\n"
-	"Would mounting work? Give it what you would mount with; for a MOUNTPOINT alone\n"
-	"its line in /etc/fstab has the rest. It looks at /dev/fuse and fusermount3, the\n"
-	"key, whether the service can be reached and takes the key, its certificate, the\n"
-	"clocks, the state directory and the room on its disk, and at MOUNTPOINT and its\n"
-	"line in /etc/fstab, or without one at all mounts that are there and all such\n"
-	"lines. It changes nothing; of the service it asks one list of Files.\n"
+	"Checks whether a mount with these arguments would work; for a MOUNTPOINT alone,\n"
+	"its line in /etc/fstab has the rest. Looks at /dev/fuse, fusermount3, the key,\n"
+	"the service and its certificate, the clocks, the state directory and its disk,\n"
+	"MOUNTPOINT and its line in /etc/fstab; without MOUNTPOINT, all mounts and all\n"
+	"such lines. Changes nothing; asks the service for one list of Files.\n"
 	"Exit status: 0 all is well; 1 something is not: its line says what to do;\n"
 	"  2 wrong usage, or a mountpoint that can't be used.\n";
-
-static bool sick;
-
-static void say(const char *word, const char *fmt, va_list ap)
-{
-	char text[2048];
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	printf("%-5s  %s\n", word, cli_clean(text));
-	fflush(stdout);
-}
-
-void cli_doctor_well(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	say("ok", fmt, ap);
-	va_end(ap);
-}
-
-void cli_doctor_ill(const char *fmt, ...)
-{
-	va_list ap;
-
-	sick = true;
-	va_start(ap, fmt);
-	say("WRONG", fmt, ap);
-	va_end(ap);
-}
 
 /* ---- this host ---- */
 
@@ -83,20 +55,20 @@ static void check_device(void)
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0)
-		cli_doctor_well("/dev/fuse can be opened");
+		cli_report_well("/dev/fuse can be opened");
 	else if (errno == ENOENT)
-		cli_doctor_ill(
+		cli_report_ill(
 			"/dev/fuse is not there; load the module (modprobe fuse), or start the "
 			"container with --device /dev/fuse");
 	else
-		cli_doctor_ill(
+		cli_report_ill(
 			"/dev/fuse: %s; it should be mode 666, and allowed for this container",
 			strerror(errno));
 	if (fd >= 0)
 		close(fd);
 }
 
-/* In PATH, or where posix_spawnp() would look without one. NULL: not there; to be freed. */
+/* Path of a program in PATH (or posix_spawnp()'s default); the caller frees it. NULL: none. */
 static char *find_program(const char *name)
 {
 	const char *path = getenv("PATH");
@@ -122,27 +94,27 @@ static void check_fusermount(void)
 	struct stat st;
 
 	if (!path)
-		cli_doctor_ill("fusermount3 is not in PATH; install the package fuse3");
+		cli_report_ill("fusermount3 is not in PATH; install the package fuse3");
 	else if (geteuid() != 0 && stat(path, &st) == 0 &&
 		 (!(st.st_mode & S_ISUID) || st.st_uid != 0))
-		cli_doctor_ill(
+		cli_report_ill(
 			"%s is not setuid root, so only root can mount; install the package fuse3 "
 			"again",
 			path);
 	else if (geteuid() != 0 && !getpwuid(geteuid()))
-		cli_doctor_ill(
+		cli_report_ill(
 			"fusermount3 mounts only for who has a name, and user %u has none in "
 			"/etc/passwd",
 			(unsigned)geteuid());
 	else
-		cli_doctor_well("%s", path);
+		cli_report_well("%s", path);
 	free(path);
 }
 
 static void check_allow_other(const struct opts *o)
 {
 	if ((o->allow_other || o->allow_root) && !mountpoint_may_allow_other())
-		cli_doctor_ill("allow_other needs the line user_allow_other in /etc/fuse.conf");
+		cli_report_ill("allow_other needs the line user_allow_other in /etc/fuse.conf");
 }
 
 /* ---- the service ---- */
@@ -166,7 +138,7 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* One list of one File. 0, or a negative errno when it could not even be asked. */
+/* List one File. 0 once asked, or a negative errno if the request could not be made. */
 static int ask(const struct opts *o, struct api_error *ret)
 {
 	struct api_config ac = { .base_url = o->base_url,
@@ -207,48 +179,48 @@ static void check_clock(const struct api_error *err)
 	if (!err->server_time)
 		return;
 	if (skew > SKEW_MAX_S || skew < -SKEW_MAX_S)
-		cli_doctor_ill(
+		cli_report_ill(
 			"this clock is %lld s %s that of the service; set it (timedatectl set-ntp "
 			"true)",
 			(long long)(skew < 0 ? -skew : skew), skew > 0 ? "behind" : "ahead of");
 	else
-		cli_doctor_well("the clocks agree within %d s", SKEW_MAX_S);
+		cli_report_well("the clocks agree within %d s", SKEW_MAX_S);
 }
 
-/* no_key: there should be one, which was told already. */
+/* no_key: the missing key is already reported. */
 static void check_reply(const struct opts *o, const struct api_error *err, bool no_key)
 {
 	char text[1024];
 
 	errmap_text(err, ERRMAP_LIST, text, sizeof(text));
 	if (err->kind == API_ERR_TLS) {
-		cli_doctor_ill("%s", text);
+		cli_report_ill("%s", text);
 		return;
 	}
 	if (url_is_https(o->base_url) && (err->http_status || err->kind == API_OK))
-		cli_doctor_well("TLS: the certificate is good");
+		cli_report_well("TLS: the certificate is good");
 	if (err->kind == API_OK)
-		cli_doctor_well("%s answers%s", o->base_url,
+		cli_report_well("%s answers%s", o->base_url,
 				o->key ? " and takes the key" : ", and asks for no key");
 	else if (no_key && err->http_status == 401)
-		cli_doctor_well("%s answers", o->base_url);
+		cli_report_well("%s answers", o->base_url);
 	else
-		cli_doctor_ill("%s: %s", o->base_url, text);
+		cli_report_ill("%s: %s", o->base_url, text);
 	check_clock(err);
 }
 
-/* By which way the service is reached, where that is not the usual one. */
+/* Report proxy, certificates and local address that differ from the defaults. */
 static void check_way(const struct opts *o)
 {
 	const struct network_proxy *p = network_proxy_for(&o->network, o->base_url);
 	char host[URL_HOST_MAX + 1];
 
 	if (p && url_host(o->base_url, host))
-		cli_doctor_well("%s is reached by the proxy %s (%s)", host, p->url, o->proxy_from);
+		cli_report_well("%s is reached by the proxy %s (%s)", host, p->url, o->proxy_from);
 	if (o->network.bind)
-		cli_doctor_well("connections are made from %s", o->network.bind);
+		cli_report_well("connections are made from %s", o->network.bind);
 	if (url_is_https(o->base_url) && o->network.ca_file)
-		cli_doctor_well("certificates are checked with %s", o->network.ca_file);
+		cli_report_well("certificates are checked with %s", o->network.ca_file);
 }
 
 static void check_service(const struct opts *o, bool no_key)
@@ -257,11 +229,11 @@ static void check_service(const struct opts *o, bool no_key)
 	int r;
 
 	if (o->local_dir) {
-		cli_doctor_well("local:%s needs neither key nor network", o->local_dir);
+		cli_report_well("local:%s needs neither key nor network", o->local_dir);
 		return;
 	}
 	if (!no_key)
-		cli_doctor_well("%s%s", o->key ? "the key is from " : "there is no key",
+		cli_report_well("%s%s", o->key ? "the key is from " : "there is no key",
 				!o->key	      ? ""
 				: o->key_file ? o->key_file
 				: o->azure    ? "AZURE_OPENAI_API_KEY"
@@ -269,14 +241,14 @@ static void check_service(const struct opts *o, bool no_key)
 	check_way(o);
 	r = ask(o, &err);
 	if (r)
-		cli_doctor_ill("%s can't be asked: %s", o->base_url, strerror(-r));
+		cli_report_ill("%s can't be asked: %s", o->base_url, strerror(-r));
 	else
 		check_reply(o, &err, no_key);
 }
 
 /* ---- state ---- */
 
-/* The nearest directory that is there: what is missing below it is made at the mount. */
+/* The nearest existing directory; the mount creates the missing ones below it. */
 static char *existing(const char *path)
 {
 	char *at = strdup(path), *slash;
@@ -303,25 +275,25 @@ static void check_state(const struct opts *o)
 	if (!dir)
 		return;
 	if (access(dir, W_OK | X_OK) < 0) {
-		cli_doctor_ill("state directory %s: %s: %s; choose another with -o state_dir=",
+		cli_report_ill("state directory %s: %s: %s; choose another with -o state_dir=",
 			       o->state_dir, dir, strerror(errno));
 	} else if (statvfs(dir, &st) < 0) {
-		cli_doctor_ill("state directory %s: %s", dir, strerror(errno));
+		cli_report_ill("state directory %s: %s", dir, strerror(errno));
 	} else {
 		space = (uint64_t)st.f_bavail * st.f_frsize;
 		space = space > o->staging_reserve ? space - o->staging_reserve : 0;
 		if (space < SPACE_MIN)
-			cli_doctor_ill(
+			cli_report_ill(
 				"state directory %s: room for %s only; files are staged there "
 				"before they are sent: free some, or use -o state_dir= on another "
 				"disk",
 				o->state_dir, cli_size(space));
 		else
-			cli_doctor_well("state directory %s: room for %s", o->state_dir,
+			cli_report_well("state directory %s: room for %s", o->state_dir,
 					cli_size(space));
 	}
 	if (kept_scan(o->state_dir, count_kept, &kept) == 0 && kept)
-		cli_doctor_well(
+		cli_report_well(
 			"%s holds %u file(s) that are not published yet; the next mount sends "
 			"them, and so does uploadfs recover publish",
 			o->state_dir, kept);
@@ -336,12 +308,12 @@ static void check_mount(const struct mount_entry *e)
 	int r = cli_read_status(e->path, ANSWER_S, &doc, NULL);
 
 	if (!r)
-		cli_doctor_well("%s is mounted and answers", e->path);
+		cli_report_well("%s is mounted and answers", e->path);
 	else if (r == -ENOTCONN)
-		cli_doctor_ill("%s was left behind by a daemon that died; run uploadfs umount %s",
+		cli_report_ill("%s was left behind by a daemon that died; run uploadfs umount %s",
 			       e->path, e->path);
 	else if (r == -ETIMEDOUT)
-		cli_doctor_ill("%s does not answer; look at its log, and end its daemon", e->path);
+		cli_report_ill("%s does not answer; look at its log, and end its daemon", e->path);
 	json_free(doc);
 }
 
@@ -355,11 +327,11 @@ static void check_mounts(const struct opts *o)
 		if (!o->mountpoint || !strcmp(o->mountpoint, list.v[i].path))
 			check_mount(&list.v[i]);
 	if (o->mountpoint && !mounts_find(&list, o->mountpoint))
-		cli_doctor_well("%s is free", o->mountpoint);
+		cli_report_well("%s is free", o->mountpoint);
 	mounts_free(&list);
 }
 
-/* What there is to be told about a command line that can't be taken. */
+/* Report a command line that opts_parse_doctor() refuses. */
 static int bad_words(const struct doctor_line *l, const char *said)
 {
 	char *why;
@@ -368,9 +340,9 @@ static int bad_words(const struct doctor_line *l, const char *said)
 		fprintf(stderr, "uploadfs: %s\n", said);
 		return CLI_USAGE;
 	}
-	why = opts_check(l->options); /* told with the line then */
+	why = opts_check(l->options); /* the check of fstab reports it */
 	if (!why)
-		cli_doctor_ill("%s", said);
+		cli_report_ill("%s", said);
 	free(why);
 	cli_doctor_fstab(FSTAB, l->mountpoint);
 	return CLI_FAILED;
@@ -378,9 +350,9 @@ static int bad_words(const struct doctor_line *l, const char *said)
 
 static void check_all(struct opts *o, const char *said)
 {
-	process_harden(); /* it has the key now */
+	process_harden(); /* the key is in memory now */
 	if (said)
-		cli_doctor_ill("%s", said);
+		cli_report_ill("%s", said);
 	check_allow_other(o);
 	check_service(o, said != NULL);
 	check_state(o);
@@ -398,7 +370,7 @@ static int examine(int argc, char **argv)
 
 	cli_doctor_line(FSTAB, argc, argv, &l);
 	if (l.argv)
-		cli_doctor_well(FSTAB ", %s: its source is %s", l.mountpoint, l.source);
+		cli_report_well(FSTAB ", %s: its source is %s", l.mountpoint, l.source);
 	switch (opts_parse_doctor(l.argv ? l.argc : argc, l.argv ? l.argv : argv, &said, &o)) {
 	case OPTS_EXIT_OK:
 		break;
@@ -407,7 +379,7 @@ static int examine(int argc, char **argv)
 		break;
 	case OPTS_RUN:
 		check_all(&o, said);
-		r = sick ? CLI_FAILED : CLI_OK;
+		r = cli_report_found_ill() ? CLI_FAILED : CLI_OK;
 		break;
 	}
 	free(said);
@@ -420,7 +392,7 @@ int cli_doctor(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return fputs(help, stdout) < 0 ? CLI_FAILED : CLI_OK;
-	/* Its messages are for this screen; what is wrong is told in words of our own. */
+	/* The findings replace log lines on this screen. */
 	log_set_level(LOG_LVL_ERROR);
 	check_device();
 	check_fusermount();

@@ -1,4 +1,4 @@
-#include "fs/cli/doctor.h"
+#include "fs/cli/doctor_fstab.h"
 
 #include <errno.h>
 #include <mntent.h>
@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/cli/report.h"
 #include "fs/config/opts.h"
 #include "net/http/url.h"
 
@@ -25,25 +26,25 @@ static void check_helper(const struct mntent *m, const char *where)
 	bool fuse = !strcmp(m->mnt_type, "fuse.uploadfs");
 
 	if (fuse && access(FUSE_HELPER, X_OK) < 0)
-		cli_doctor_ill("%s: " FUSE_HELPER " is not there; install the package fuse3",
+		cli_report_ill("%s: " FUSE_HELPER " is not there; install the package fuse3",
 			       where);
 	else if (!fuse && access(HELPER, X_OK) < 0)
-		cli_doctor_ill("%s: " HELPER " is not there, so mount does not know the type; run "
+		cli_report_ill("%s: " HELPER " is not there, so mount does not know the type; run "
 			       "make install, or install the package uploadfs",
 			       where);
 	else
-		cli_doctor_well("%s: mount knows the type %s", where, m->mnt_type);
+		cli_report_well("%s: mount knows the type %s", where, m->mnt_type);
 }
 
 static void check_words(const struct mntent *m, const char *where)
 {
 	if (strncmp(m->mnt_fsname, "local:", 6) && !url_is_loopback(m->mnt_fsname) &&
 	    !hasmntopt(m, "_netdev") && !hasmntopt(m, "noauto"))
-		cli_doctor_ill("%s: add _netdev: without it the network may be stopped before "
+		cli_report_ill("%s: add _netdev: without it the network may be stopped before "
 			       "what is closed was sent",
 			       where);
 	if (!strcmp(m->mnt_fsname, "none"))
-		cli_doctor_ill("%s: write uploadfs instead of none: mount -a never finds none "
+		cli_report_ill("%s: write uploadfs instead of none: mount -a never finds none "
 			       "mounted",
 			       where);
 }
@@ -52,26 +53,26 @@ static void check_options(const struct mntent *m, const char *where)
 {
 	char *why;
 
-	/* These two are mount.fuse's. */
+	/* mount.fuse handles these two. */
 	if (hasmntopt(m, "setuid") || hasmntopt(m, "drop_privileges"))
 		return;
 	why = opts_check(m->mnt_opts);
 	if (why)
-		cli_doctor_ill("%s: %s", where, why);
+		cli_report_ill("%s: %s", where, why);
 	free(why);
 }
 
-/* A dead mount is looked at with the mounts: here it is a directory. */
+/* The check of mounts reports a dead mount; here it counts as a directory. */
 static void check_place(const struct mntent *m, const char *where)
 {
 	struct stat st;
 	int r = stat(m->mnt_dir, &st) ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
 
 	if (r == ENOENT)
-		cli_doctor_ill("%s: the directory is not there; run mkdir -p %s", where,
+		cli_report_ill("%s: the directory is not there; run mkdir -p %s", where,
 			       m->mnt_dir);
 	else if (r && r != ENOTCONN && r != EACCES)
-		cli_doctor_ill("%s: %s; name a directory", where, strerror(r));
+		cli_report_ill("%s: %s; name a directory", where, strerror(r));
 }
 
 void cli_doctor_fstab(const char *fstab, const char *mountpoint)
@@ -81,7 +82,7 @@ void cli_doctor_fstab(const char *fstab, const char *mountpoint)
 	char where[4400];
 
 	if (!f)
-		return; /* no table, no lines */
+		return; /* no fstab */
 	while ((m = getmntent(f)) != NULL) {
 		if (!is_ours(m))
 			continue;
@@ -100,7 +101,7 @@ void cli_doctor_fstab(const char *fstab, const char *mountpoint)
 
 static char dash_o[] = "-o";
 
-/* Where the only word that is no option stands; 0: there are none, or more. */
+/* Index of the only word that is not an option; 0: none or several. */
 static int only_word(int argc, char **argv)
 {
 	bool all = false;
@@ -112,7 +113,7 @@ static int only_word(int argc, char **argv)
 		if (!all && !strcmp(arg, "--")) {
 			all = true;
 		} else if (!all && arg[0] == '-' && arg[1]) {
-			/* "-o WORDS", "-fo WORDS"; "-oWORDS" has them itself */
+			/* "-o WORDS", "-fo WORDS"; "-oWORDS" is one word */
 			if (strchr(arg, 'o') == arg + strlen(arg) - 1)
 				i++;
 		} else if (at) {

@@ -1,25 +1,25 @@
 /*
- * What a state directory holds that is not published, named when nothing more is
- * going to be done about it: at the end of umount and of recover publish.
+ * Names the unpublished files of a state directory at the end of umount and of recover publish.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/left.h"
 #include "fs/stage/offline.h"
 
-#define NAMED_MAX 10 /* files that are named, of each kind */
+#define NAMED_MAX 10 /* files named, of each kind */
 
 enum kind { CLOSED, OPEN, DAMAGED, KINDS, NOTHING };
 
 struct left {
 	const char *dir;
 	unsigned count[KINDS];
-	enum kind tell; /* KINDS: only counts */
+	enum kind tell; /* KINDS: count only */
 	unsigned told;
 };
 
-/* Nothing of an empty file can be lost, and what was removed is not wanted. */
+/* Skip empty files (nothing to lose) and removed ones. */
 static enum kind kind_of(const struct kept *k)
 {
 	if (kept_is_closed(k))

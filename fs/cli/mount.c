@@ -1,5 +1,5 @@
 /*
- * What the subcommands ask of a mount: which one it is, and its status.
+ * Finding a mount and reading its status.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/mount.h"
 #include "fs/host/mountpoint.h"
+#include "fs/host/mounts.h"
 #include "fs/status/json.h"
+#include "net/base/buf.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 
@@ -21,7 +24,7 @@
 
 static const struct mount_entry *named(const struct mount_list *list, const char *path)
 {
-	/* A mount whose daemon is dead has no real path: it may be named as it was. */
+	/* realpath() fails on a dead mount: compare the path as given. */
 	char *real = realpath(path, NULL);
 	const struct mount_entry *e = mounts_find(list, real ? real : path);
 
@@ -64,7 +67,7 @@ int cli_find_mount(const char *path, char **ret_path, uid_t *ret_uid)
 
 /* ---- its status ---- */
 
-/* The child: copies the document into the pipe, tells errno by its exit status. */
+/* The child: copy the document into the pipe; the exit status is the errno. */
 static void copy_out(const char *mount, int out)
 {
 	static char block[65536];
@@ -85,7 +88,7 @@ static void copy_out(const char *mount, int out)
 	_exit(n < 0 ? errno : 0);
 }
 
-/* Reads until the end. 0, -ETIMEDOUT, or another errno. */
+/* Read to the end. 0, -ETIMEDOUT, or another errno. */
 static int collect(int fd, unsigned timeout_s, struct buf *text)
 {
 	uint64_t end = clock_mono_ms() + timeout_s * 1000ULL;
@@ -224,7 +227,7 @@ int cli_detach(const char *mount)
 {
 	int r = mountpoint_release(mount, true);
 
-	/* fusermount3 says itself why it does not. */
+	/* fusermount3 prints its own error. */
 	if (r == -ENOENT && geteuid() != 0)
 		cli_error("fusermount3 is not there; install the package fuse3");
 	else if (r && geteuid() == 0)

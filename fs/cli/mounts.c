@@ -1,5 +1,5 @@
 /*
- * uploadfs mounts: what is mounted, and how it does.
+ * uploadfs mounts: the mounts and their state.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/mount.h"
+#include "fs/host/mounts.h"
 #include "net/base/json.h"
 
 #define ANSWER_S 3
@@ -15,18 +18,17 @@
 
 static const char help[] =
 	"usage: uploadfs mounts [MOUNTPOINT...]\n"
-	"Lists the mounts of uploadfs, or just those named: mountpoint, service, and how\n"
-	"it does.\n"
-	"Exit status: 0 all answer, or there is none; 1 one does not; 2 wrong usage;\n"
-	"  4 one that was named is no mount.\n";
+	"Lists all mounts of uploadfs, or the named ones: mountpoint, service, state.\n"
+	"Exit status: 0 all answer, or there are none; 1 one does not answer; 2 wrong\n"
+	"  usage; 4 a named MOUNTPOINT is no mount.\n";
 
-/* True when there is nothing to be done about it. */
+/* True if the mount needs no action. */
 static bool show(const struct mount_entry *e)
 {
 	struct json *doc = NULL;
 	int r = cli_read_status(e->path, ANSWER_S, &doc, NULL);
 
-	/* The source may be but fstab's word for the default. */
+	/* The source may be "none" or "uploadfs", the default in fstab. */
 	printf("%s  %s  ", cli_clean(e->path),
 	       cli_clean(r ? e->source : cli_text(doc, "service_url")));
 	if (!r)

@@ -1,6 +1,6 @@
 /*
- * uploadfs recover: what a state directory holds of files that are not
- * published, without a mount: to see it, to publish it, to throw it away.
+ * uploadfs recover: list, publish or discard the unpublished files of a state directory, without a
+ * mount.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
-#include "fs/daemon/core.h"
-#include "fs/stage/offline.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/left.h"
 #include "fs/config/opts.h"
+#include "fs/daemon/core.h"
 #include "fs/host/process.h"
 #include "fs/host/statedir.h"
+#include "fs/stage/offline.h"
 #include "net/base/log.h"
 
 #define WORDS_MAX 256
@@ -24,18 +26,18 @@ static const char help[] =
 	"usage: uploadfs recover list STATE_DIR\n"
 	"       uploadfs recover publish [-o OPTION,...] [SOURCE] STATE_DIR [ID...]\n"
 	"       uploadfs recover discard STATE_DIR ID... | --all\n"
-	"What a state directory holds of files that are not published, for when it is not\n"
-	"mounted. The next mount publishes what was closed by itself.\n"
-	"  list     id, state, size and name of each, and why it failed\n"
-	"  publish  sends what was closed, and says what became of it; and as they stand\n"
-	"           those that were not, when they are named by ID; names those that it\n"
-	"           leaves. SOURCE, options and key as for mounting\n"
-	"  discard  removes those named by ID, or all, for ever. Uploads that were begun\n"
-	"           expire by themselves\n"
+	"Works on the unpublished files of a state directory that is not mounted. The\n"
+	"next mount publishes closed files by itself.\n"
+	"  list     shows ID, state, size and name of each, and why it failed\n"
+	"  publish  sends closed files and reports the results; sends unclosed files as\n"
+	"           they stand if named by ID, and names the others. SOURCE, options and\n"
+	"           key are those for mounting\n"
+	"  discard  removes the named files, or all, for ever. Their Uploads expire by\n"
+	"           themselves\n"
 	"Exit status: 0 done, all is published; 1 trouble, or something is not published,\n"
 	"  aborted files too; 2 wrong usage.\n";
 
-/* The lock of the directory, or -1 after a message. Makes nothing where there is nothing. */
+/* Take the lock of an existing state directory; -1 after a message. Creates nothing. */
 static int take_lock(const char *dir)
 {
 	char path[4400];
@@ -107,7 +109,7 @@ static int list(const char *dir)
 	return r ? CLI_FAILED : CLI_OK;
 }
 
-/* ---- those that are named ---- */
+/* ---- files named by ID ---- */
 
 struct chosen {
 	const char *dir;
@@ -133,7 +135,7 @@ static int choose(void *arg, const struct kept *k)
 	return r;
 }
 
-/* act for each id, or for all with ids NULL, while no daemon has the directory. */
+/* Call act for each id (NULL: all) while holding the lock of the directory. */
 static int for_chosen(const char *dir, const char *const *ids, size_t count,
 		      int (*act)(const char *dir, const struct kept *k))
 {
@@ -158,11 +160,11 @@ static int for_chosen(const char *dir, const char *const *ids, size_t count,
 static int close_one(const char *dir, const struct kept *k)
 {
 	if (kept_is_closed(k))
-		return 0; /* goes anyway */
+		return 0; /* published without being named */
 	return kept_is_open(k) && k->has_data && k->size ? kept_close(dir, k) : -EINVAL;
 }
 
-/* The parts of a daemon without a mount: they take up what is there by themselves. */
+/* A daemon without a mount: core_start() takes up the staged files. */
 static int publish_all(struct opts *o)
 {
 	struct core core;
@@ -194,7 +196,7 @@ static int publish(int argc, char **argv, const char *dir, const char *const *id
 	r = for_chosen(dir, ids, count, close_one);
 	if (r == CLI_OK) {
 		r = publish_all(&o);
-		/* Of what was closed the log has told. */
+		/* The log has named the closed files. */
 		if (cli_tell_left(dir, false))
 			r = CLI_FAILED;
 	}
@@ -209,7 +211,7 @@ static bool is_source(const char *word)
 	return strstr(word, "://") || !strncmp(word, "local:", 6) || !strcmp(word, "none");
 }
 
-/* Options and SOURCE for opts, the other words for us. The key is never among them. */
+/* Split argv: options and SOURCE for opts, the other words for us. */
 static int cli_publish(int argc, char **argv)
 {
 	char **given = calloc((size_t)argc + 2, sizeof(*given));

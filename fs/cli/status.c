@@ -1,5 +1,5 @@
 /*
- * uploadfs status: what a daemon is doing, once; cli_watch.c has the rest.
+ * uploadfs status: the state of a daemon, once; watch.c repeats it.
  */
 #include <errno.h>
 #include <limits.h>
@@ -8,18 +8,21 @@
 #include <string.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/mount.h"
 #include "fs/cli/view.h"
 #include "fs/cli/watch.h"
+#include "net/base/buf.h"
 #include "net/base/json.h"
 
 static const char help[] =
 	"usage: uploadfs status [--watch | --json] [MOUNTPOINT]\n"
-	"Shows what the daemon of MOUNTPOINT is doing: files on their way with\n"
-	"progress, rate, time left and Parts; those held, failed and aborted with the\n"
-	"reason; totals. Without MOUNTPOINT: that of the only mount.\n"
-	"  --watch   shows it again and again, until Ctrl-C or until it is unmounted;\n"
-	"            a table on a terminal, else lines, when something has changed\n"
-	"  --json    the document itself; docs/status.schema.json says what is in it\n"
+	"Shows files on their way with progress, rate, time left and Parts; held, failed\n"
+	"and aborted files with the reason; totals. MOUNTPOINT may be left out if there\n"
+	"is only one mount.\n"
+	"  --watch   repeats it until Ctrl-C or until the mount ends: a table on a\n"
+	"            terminal, else lines after each change\n"
+	"  --json    prints the document itself; docs/status.schema.json describes it\n"
 	"Exit status: 0 shown; 1 trouble; 2 wrong usage; 4 no such mount, or no answer.\n";
 
 static int show_once(const char *mount, bool json)
@@ -36,7 +39,7 @@ static int show_once(const char *mount, bool json)
 		return cli_no_status(mount, r);
 	}
 	if (!json && cli_screen_get(&screen)) {
-		screen.rows = UINT_MAX; /* it may scroll */
+		screen.rows = UINT_MAX; /* scrolling is fine */
 		cli_view_table(doc, NULL, &screen, &text);
 	} else if (!json) {
 		cli_view_plain(doc, NULL, &text);

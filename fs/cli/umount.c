@@ -1,6 +1,6 @@
 /*
- * uploadfs umount: asks the daemon to end, waits for that, and tells what is
- * not published. Not fusermount3, which knows nothing of what is under way.
+ * uploadfs umount: asks the daemon to end, waits for its end, and names unpublished files.
+ * fusermount3 would not wait for publications.
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,27 +13,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/host/busy.h"
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/left.h"
+#include "fs/cli/mount.h"
+#include "fs/host/busy.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 
 #define ANSWER_S 10
-#define NAMED_MAX 10 /* files that are named */
+#define NAMED_MAX 10 /* files named */
 
 static const char help[] =
 	"usage: uploadfs umount [--timeout SECONDS] [--force] MOUNTPOINT\n"
-	"Lets no more writers in, waits for what is closed to be published (the mount's\n"
-	"drain_timeout at most), unmounts, and names what is not published: that is kept\n"
-	"in the state directory. What was closed is published by the next mount; what\n"
-	"was not (aborted) waits for you. Empty files stay there and are not named.\n"
-	"With files open, for writing or for reading, and with a program in one of its\n"
-	"directories it refuses, as umount does. Removes what a daemon that died has\n"
-	"left, too.\n"
-	"  --force     in use as well; what is open for writing comes back as aborted\n"
-	"  --timeout   seconds to wait; it goes on unmounting after that\n"
+	"Refuses new writers, waits until closed files are published (at most the\n"
+	"mount's drain_timeout), unmounts, and names the unpublished files, which stay in\n"
+	"the state directory: the next mount publishes closed ones; unclosed ones\n"
+	"(aborted) wait for you. Empty files stay there and are not named. Like umount,\n"
+	"it refuses while files are open or a program is in one of the directories. It\n"
+	"also unmounts the mount of a dead daemon.\n"
+	"  --force     unmounts even if in use; files open for writing become aborted\n"
+	"  --timeout   seconds to wait; unmounting goes on after that\n"
 	"Exit status: 0 unmounted, all is published; 1 not unmounted, or something is\n"
 	"  not published, aborted files too; 2 wrong usage; 3 the time is over; 4 no\n"
 	"  such mount, no answer.\n";
@@ -66,7 +68,7 @@ static int refuse_users(const char *mount, const struct busy *who)
 	return CLI_FAILED;
 }
 
-/* Whose process it is. From status, as /proc/PID itself is root's where core dumps are off. */
+/* Owner of the process, from /proc/PID/status: root owns /proc/PID if core dumps are off. */
 static int uid_of(pid_t pid, uid_t *ret)
 {
 	char path[64], *line = NULL;
@@ -91,8 +93,8 @@ static int uid_of(pid_t pid, uid_t *ret)
 }
 
 /*
- * The document is the word of whoever made the mount: it must not make us signal somebody
- * else's process. 0 and a descriptor; -ESRCH: it is gone already.
+ * Open a pidfd of the daemon. Check its owner: the mount's document is not trusted, and must not
+ * make us signal another user's process. 0 and a descriptor; -ESRCH: already gone.
  */
 static int take_daemon(const struct json *doc, uid_t mount_uid, int *ret_fd)
 {
@@ -135,7 +137,7 @@ static int wait_end(int pidfd, const char *mount, uint64_t end_ms)
 	}
 }
 
-/* What the records say once the daemon is gone; without them what it said last. */
+/* Name unpublished files from the records, or from the last status without records. */
 static int tell_left(const struct json *doc, uid_t mount_uid)
 {
 	const char *dir = cli_text(doc, "state_dir");
@@ -143,7 +145,7 @@ static int tell_left(const struct json *doc, uid_t mount_uid)
 	struct stat st;
 	int r = -EACCES;
 
-	/* As the one whose directory it is, root too: what is in there is his. */
+	/* Read the directory with its owner's rights, also as root: it is the owner's. */
 	if (mount_uid == self || seteuid(mount_uid) == 0) {
 		if (stat(dir, &st) == 0 && st.st_uid == mount_uid)
 			r = cli_tell_left(dir, true);
@@ -227,9 +229,9 @@ static int release(const char *mount, const struct helper_call *call)
 }
 
 /*
- * Unmounts at once, or says that it is busy, as umount does; then waits for the daemon, which
- * sends what is closed, for drain_timeout at most: a shutdown must not take the network away from
- * it. What is not published then is told; unmounted it is all the same.
+ * Unmount at once, or report busy, as umount does; then wait for the daemon, which sends closed
+ * files for drain_timeout at most: a shutdown must not cut its network. Name the files that are not
+ * published; the exit status is still that of an unmount.
  */
 static int release_and_wait(const char *mount, uid_t uid, const struct helper_call *call)
 {

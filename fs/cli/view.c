@@ -7,11 +7,14 @@
 
 #include "fs/cli/cli.h"
 #include "fs/cli/columns.h"
+#include "fs/cli/left.h"
+#include "fs/cli/mount.h"
+#include "net/base/buf.h"
 #include "net/base/json.h"
 
 #define RATED_MAX 256	/* files whose rate is followed; more than a screen has lines */
 #define COLUMNS_MAX 200 /* a name needs no more */
-#define FIGURES 37	/* columns of what stands behind the bar, and before it a space */
+#define FIGURES 37	/* columns of the figures behind the bar, with a space before */
 #define FIGURES_FEW 14	/* per cent and the time left */
 #define FIGURES_ONE 5	/* per cent */
 #define NAME_MIN 12
@@ -121,7 +124,7 @@ static unsigned percent(const struct json *file)
 	if (!all)
 		return 0;
 	n = sent >= all ? 100 : (unsigned)((double)sent * 100 / (double)all);
-	/* What has left is not there yet: 100 only when every Part was answered. */
+	/* Sent bytes may still be in flight: 100 only once every Part was answered. */
 	if (n == 100 && cli_number(file, "parts_done") < cli_number(file, "parts_total"))
 		n = 99;
 	return n;
@@ -145,7 +148,7 @@ static void put_left(const struct json *file, uint64_t rate, struct buf *out)
 		buf_addf(out, "%u:%02u", (unsigned)(s / 60), (unsigned)(s % 60));
 }
 
-/* What is to be said of one that does not move: its reason and its way out. */
+/* Reason and remedy of a file that makes no progress. */
 static void put_reason(const struct json *doc, const struct json *file, struct buf *out)
 {
 	const char *status = cli_text(file, "status"), *error = cli_text(file, "error");
@@ -225,7 +228,7 @@ void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struc
 
 /* ---- table ---- */
 
-/* text in exactly width columns; its end is what tells files apart. */
+/* text in exactly width columns; keeps the end, which differs between files. */
 static void put_name(const char *text, unsigned width, struct buf *out)
 {
 	unsigned w = columns_of(text), dots = width < 2 ? width : 2;
@@ -265,7 +268,7 @@ static void put_bar(const struct cli_screen *screen, unsigned per_cent, unsigned
 	buf_addc(out, ']');
 }
 
-/* Of the figures that many columns, with the space before them, so that a name has room. */
+/* Columns of the figures, with the space before them; fewer if the name needs room. */
 static unsigned figures_for(unsigned columns)
 {
 	if (columns >= FIGURES + NAME_MIN)
@@ -348,7 +351,7 @@ static const char *colour_of(const char *status)
 	return strcmp(status, "aborted") ? "36" : "33";
 }
 
-/* Where the line that begins at text and has width columns ends: at a space, if there is one. */
+/* End of the line of width columns that begins at text: at a space if possible. */
 static const char *break_at(const char *text, unsigned width)
 {
 	const char *end = columns_cut(text, width), *at;
@@ -380,7 +383,7 @@ static unsigned put_wrapped(const struct cli_screen *screen, const char *text, u
 	return n;
 }
 
-/* Its reason takes up to that many lines. Returns how many it took. */
+/* Print the reason in up to that many lines. Returns the number used. */
 static unsigned resting_row(const struct json *doc, const struct json *f,
 			    const struct cli_screen *screen, unsigned lines, struct buf *out)
 {
@@ -428,7 +431,7 @@ static void put_more(uint64_t count, unsigned columns, struct buf *out)
 	buf_addc(out, '\n');
 }
 
-/* Lines for the reason of each file that rests: what the others leave, so that all are seen. */
+/* Lines for each idle file's reason: the room left once every file has its line. */
 static unsigned lines_for_reasons(const struct json *files, unsigned room)
 {
 	unsigned rows = 0, resting = 0, n;

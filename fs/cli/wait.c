@@ -1,6 +1,6 @@
 /*
- * uploadfs wait: until what was closed is published. For close=async, and for
- * what programs left without a close.
+ * uploadfs wait: waits until closed files are published. For close=async, and for files
+ * whose last close did not wait.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +10,10 @@
 #include <sys/xattr.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/left.h"
+#include "fs/cli/mount.h"
+#include "fs/host/mounts.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 
@@ -18,11 +22,10 @@
 
 static const char help[] =
 	"usage: uploadfs wait [--timeout SECONDS] MOUNTPOINT|FILE\n"
-	"MOUNTPOINT: waits until nothing that was closed is under way, files held for a\n"
-	"  rename included. Names files that have failed, which are tried again by\n"
-	"  themselves, and aborted ones, which are not. Files that are still open are\n"
-	"  not waited for.\n"
-	"FILE: waits until it is closed and published, and prints its File ID.\n"
+	"MOUNTPOINT: waits until no closed file is on its way, files held for a rename\n"
+	"  included. Names failed files, which are tried again by themselves, and aborted\n"
+	"  ones, which are not. Does not wait for open files.\n"
+	"FILE: waits until it is closed and published, then prints its File ID.\n"
 	"Exit status: 0 published; 1 failed or aborted, the reason is on stderr;\n"
 	"  2 wrong usage; 3 the time is over; 4 no such mount, or no answer.\n";
 
@@ -141,7 +144,7 @@ static int wait_file(const char *path, uint64_t end_ms)
 	}
 }
 
-/* Not for the mount to answer: a dead one has no stat(). */
+/* Use the path only: stat() fails on a dead mount. */
 static bool is_mountpoint(const char *path)
 {
 	char *real = realpath(path, NULL);

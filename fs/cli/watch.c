@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/mount.h"
 #include "fs/cli/view.h"
+#include "net/base/buf.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 
@@ -23,7 +25,7 @@ struct watch {
 	/* on a terminal: its size at the last drawing, and the lines of that */
 	struct cli_screen screen;
 	unsigned drawn;
-	char *before; /* for lines: what was told last */
+	char *before; /* for lines: the text printed last */
 };
 
 /* ---- signals ---- */
@@ -34,7 +36,7 @@ static void on_signal(int sig)
 {
 	if (sig == SIGCONT)
 		continued = 1;
-	else if (sig != SIGWINCH) /* that only ends the pause */
+	else if (sig != SIGWINCH) /* SIGWINCH only ends the pause */
 		stopped = 1;
 }
 
@@ -61,7 +63,7 @@ bool cli_screen_get(struct cli_screen *ret)
 		ret->columns = ws.ws_col;
 		ret->rows = ws.ws_row;
 	}
-	/* The last column is left free: some terminals wrap after it. */
+	/* Leave the last column free: some terminals wrap after it. */
 	if (ret->columns > 1)
 		ret->columns--;
 	return true;
@@ -76,24 +78,24 @@ int cli_put_out(const struct buf *b)
 	return CLI_OK;
 }
 
-/* Puts the cursor to where the next picture begins. */
+/* Move the cursor to the start of the next picture. */
 static void find_start(struct watch *w, const struct cli_screen *now, struct buf *out)
 {
 	bool resized = now->columns != w->screen.columns || now->rows != w->screen.rows;
 
 	if (continued)
-		w->drawn = 0; /* the shell wrote below it meanwhile */
+		w->drawn = 0; /* the shell wrote below the picture meanwhile */
 	continued = 0;
 	if (!w->drawn)
 		return;
-	/* Its lines may be broken otherwise now: nobody knows how many they are. */
+	/* A resize may rewrap the old lines: their number is unknown. */
 	if (resized)
 		buf_adds(out, "\033[H\033[J");
 	else
 		buf_addf(out, "\033[%uA\r", w->drawn);
 }
 
-/* Over what stands there: clearing that first flickers, and fills some terminals' history. */
+/* Overwrite in place: clearing first flickers, and fills some terminals' history. */
 static void put_over(const char *picture, struct buf *out)
 {
 	for (; *picture; picture++) {
@@ -104,7 +106,7 @@ static void put_over(const char *picture, struct buf *out)
 	buf_adds(out, "\033[J");
 }
 
-/* Draws over what it drew before; the last picture stays. */
+/* Draw over the previous picture; the last one stays. */
 static int redraw(struct watch *w, const struct json *doc)
 {
 	struct cli_screen now = w->screen;
@@ -125,7 +127,7 @@ static int redraw(struct watch *w, const struct json *doc)
 	return r;
 }
 
-/* The "^C" that the terminal itself has written goes. */
+/* Erase the "^C" that the terminal echoed. */
 static void leave_screen(void)
 {
 	fputs("\r\033[K", stdout);
@@ -134,7 +136,7 @@ static void leave_screen(void)
 
 /* ---- lines ---- */
 
-/* The time of the next try goes by: that alone is no news. */
+/* Ignore the time of the next try when comparing: it always changes. */
 static bool is_news(const struct json *doc, char **before)
 {
 	struct buf b;

@@ -1,7 +1,6 @@
 /*
- * cli_watch: `uploadfs status --watch`, and what it shares with one look. One
- * thread; takes over the process's handlers of SIGINT, SIGTERM, SIGWINCH and
- * SIGCONT.
+ * watch: `uploadfs status --watch`, and output for `uploadfs status` as well. One thread; takes
+ * over SIGINT, SIGTERM, SIGWINCH and SIGCONT.
  */
 #ifndef UPLOADFS_FS_CLI_WATCH_H
 #define UPLOADFS_FS_CLI_WATCH_H
@@ -12,19 +11,19 @@
 
 struct cli_screen;
 
-#define CLI_ANSWER_S 10		 /* a mount that does not answer by then hangs */
+#define CLI_ANSWER_S 10		 /* a mount without an answer by then hangs */
 #define CLI_VIEW_MAX (64U << 20) /* bytes of one view */
 
 /*
- * Whether stdout is a terminal that moves its cursor (TERM is neither unset nor "dumb"); then
- * *ret is its size as it is now, and whether it may have colours (NO_COLOR is not set).
+ * True if stdout is a terminal with cursor movement (TERM is set and not "dumb"). *ret is then its
+ * present size, with colour unless NO_COLOR is set.
  */
 bool cli_screen_get(struct cli_screen *ret);
-/* b to stdout, flushed. CLI_OK, or CLI_FAILED after a message. */
+/* Write b to stdout and flush it. CLI_OK, or CLI_FAILED after a message. */
 int cli_put_out(const struct buf *b);
 /*
- * Shows the status of mount until it is unmounted or a signal comes: on such a terminal a table
- * that is drawn again, else lines when something has changed. Returns the exit status.
+ * Show the status of mount until it is unmounted or a signal comes: a redrawn table on such a
+ * terminal, else lines after each change. Returns the exit status.
  */
 int cli_watch(const char *mount);
 

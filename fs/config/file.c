@@ -1,5 +1,5 @@
-/* The words of a configuration file: a line for each, as they stand behind -o. */
-#include "fs/config/opts_impl.h"
+/* Options of a configuration file, one a line, written as behind -o. */
+#include "fs/config/file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -11,9 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LINES_MAX 10000 /* nobody writes more: it is not such a file */
+#include "fs/config/draft.h"
+#include "fs/config/say.h"
+#include "fs/config/words.h"
 
-/* Whoever may write it decides where the key goes. */
+#define LINES_MAX 10000 /* a longer file is no configuration */
+
+/* A writer of the file decides where the key is sent. */
 static int check_owner(FILE *f, const char *path)
 {
 	struct stat st;
@@ -29,7 +33,7 @@ static int check_owner(FILE *f, const char *path)
 	return 0;
 }
 
-/* Without the white space around it. In place. */
+/* Strip surrounding white space, in place. */
 static char *trim(char *line)
 {
 	size_t len;
@@ -87,15 +91,15 @@ static int read_file(struct opts_draft *d, FILE *f, const char *path)
 	}
 	d->where = NULL;
 	if (line)
-		explicit_bzero(line, size); /* a key may have been put there */
+		explicit_bzero(line, size); /* the line may hold a key */
 	free(line);
 	return rc;
 }
 
-/* needed: it has to be there. */
+/* needed: a missing file is an error. */
 static int take_file(struct opts_draft *d, const char *path, bool needed)
 {
-	/* A FIFO in its place must not stop us. */
+	/* Do not block on a FIFO. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), rc;
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 

@@ -1,12 +1,15 @@
-/* Where the key comes from, and where it must not stay. */
-#include "fs/config/opts_impl.h"
+/* The API key: read from a file or the environment, and scrubbed there. */
+#include "fs/config/key.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "fs/config/say.h"
 
 #define KEY_MAX 4096 /* bytes of a key file's first line */
 
@@ -15,7 +18,7 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* The key in len bytes at s, without blanks around it: a new string. */
+/* Copy the key in len bytes at s without surrounding blanks. */
 static int copy_key(const char *s, size_t len, char **ret)
 {
 	char *key;
@@ -29,7 +32,7 @@ static int copy_key(const char *s, size_t len, char **ret)
 		len--;
 	if (!len)
 		return -EINVAL;
-	/* It goes into a header: nothing that could end the line there, or split the value. */
+	/* Refuse bytes that end a header line or split its value. */
 	for (i = 0; i < len; i++) {
 		if (s[i] <= ' ' || s[i] > '~')
 			return -EINVAL;
@@ -41,7 +44,7 @@ static int copy_key(const char *s, size_t len, char **ret)
 	return 0;
 }
 
-/* Reads at most size bytes of fd. The number of bytes or negative errno. */
+/* Read at most size bytes of fd. Returns the number of bytes or a negative errno. */
 static ssize_t read_start(int fd, char *text, size_t size)
 {
 	size_t len = 0;
@@ -80,7 +83,7 @@ int opts_read_key_file(const char *path, char **ret_key)
 	ssize_t n;
 	int fd, rc;
 
-	/* A FIFO in its place must not stop us. */
+	/* Do not block on a FIFO. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
@@ -132,7 +135,7 @@ void opts_scrub_env(const char *name)
 	size_t len = strlen(name);
 	char **e;
 
-	/* The name may stand there twice; unsetenv() alone would leave the bytes. */
+	/* Scrub every occurrence: unsetenv() leaves the bytes in memory. */
 	for (e = environ; e && *e; e++) {
 		if (!strncmp(*e, name, len) && (*e)[len] == '=')
 			explicit_bzero(*e + len + 1, strlen(*e + len + 1));

@@ -1,5 +1,5 @@
-/* By which way the service is reached: proxy, certificates, local address. */
-#include "fs/config/opts_impl.h"
+/* The way to the service: proxy, certificates, local address. */
+#include "fs/config/network.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -10,6 +10,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/key.h"
+#include "fs/config/say.h"
+#include "fs/config/value.h"
 #include "net/http/bucket.h"
 #include "net/http/url.h"
 
@@ -26,7 +30,7 @@ int opts_set_proxy(struct opts_draft *d, const char *value)
 	bool login;
 
 	if (strcmp(value, NO_PROXY_WORD) && network_parse_proxy(value, &p, &why))
-		/* With a password in it, it is not repeated. */
+		/* Do not print a value with a password. */
 		return opts_fail("proxy=%s is refused: %s; use proxy=http://HOST:PORT, or "
 				 "proxy=none",
 				 strchr(value, '@') ? "..." : value, why);
@@ -76,7 +80,7 @@ int opts_set_bind(struct opts_draft *d, const char *value)
 static int take_rate(const char *value, uint64_t *ret)
 {
 	uint64_t rate = 0;
-	int rc = opts_size("rate_limit", value, &rate);
+	int rc = opts_number(OPTS_SIZE, "rate_limit", value, 0, &rate);
 
 	if (!rc && rate && (rate < RATE_MIN || rate > BUCKET_RATE_MAX))
 		rc = opts_fail(
@@ -96,13 +100,13 @@ int opts_set_rate_limit(struct opts_draft *d, const char *value)
 	int rc = up ? take_rate(up, &n->up) : -ENOMEM;
 
 	free(up);
-	n->down = 0; /* of an earlier one */
+	n->down = 0; /* from an earlier rate_limit= */
 	return rc || !colon ? rc : take_rate(colon + 1, &n->down);
 }
 
 /* ---- the environment ---- */
 
-/* A variable that is set and not empty: the first of names, which ends with NULL. */
+/* The first of names (NULL at the end) that is set and not empty. */
 static const char *first_env(const char *const *names, const char **ret_name)
 {
 	const char *value;
@@ -117,13 +121,13 @@ static const char *first_env(const char *const *names, const char **ret_name)
 	return NULL;
 }
 
-/* As curl has them: HTTP_PROXY in capitals is what a web server sets from a visitor's header. */
+/* As curl: skip HTTP_PROXY, which a web server sets from a visitor's header. */
 static const char *const http_names[] = { "http_proxy", "all_proxy", "ALL_PROXY", NULL };
 static const char *const https_names[] = { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
 					   NULL };
 static const char *const no_names[] = { "no_proxy", "NO_PROXY", NULL };
 
-/* needed: the base URL goes by it, so a value that can't be used is an error. */
+/* needed: the base URL uses this proxy, so an unusable value is an error. */
 static int env_proxy(const char *const *names, bool needed, struct network_proxy *ret,
 		     const char **ret_from)
 {
@@ -157,7 +161,7 @@ static int take_env_proxies(struct opts *o)
 	return rc;
 }
 
-/* A password in a variable is ours by now; /proc/PID/environ need not show it. */
+/* Hide a password already copied from /proc/PID/environ. */
 static void scrub_env_proxies(void)
 {
 	const char *const *const lists[] = { http_names, https_names };
@@ -173,7 +177,7 @@ static void scrub_env_proxies(void)
 	}
 }
 
-/* For all URLs: what was asked for by name does not heed NO_PROXY. */
+/* An explicit proxy= applies to all URLs, whatever NO_PROXY says. */
 static int take_proxy(struct opts *o)
 {
 	const char *why;
@@ -183,7 +187,7 @@ static int take_proxy(struct opts *o)
 		return 0;
 	if (network_parse_proxy(o->proxy, &o->network.http, &why) ||
 	    network_parse_proxy(o->proxy, &o->network.https, &why))
-		return -ENOMEM; /* it was well-formed before */
+		return -ENOMEM; /* the value was checked before */
 	return 0;
 }
 
@@ -234,7 +238,7 @@ static int check_ca_file(const struct opts *o)
 	bool good;
 	FILE *f;
 
-	/* What the environment says for others need not be in order where no TLS is. */
+	/* Ignore certificates from the environment if the service uses no TLS. */
 	if (!path || (o->ca_from_env && !url_is_https(o->base_url)))
 		return 0;
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
@@ -287,7 +291,7 @@ static int take_login(struct opts *o)
 
 int opts_network_files(const struct opts_draft *d)
 {
-	int rc = opts_say_origin(d, "ca_file", check_ca_file(d->o));
+	int rc = opts_say_origin(d->origins, "ca_file", check_ca_file(d->o));
 
-	return rc ? rc : opts_say_origin(d, "proxy_auth_file", take_login(d->o));
+	return rc ? rc : opts_say_origin(d->origins, "proxy_auth_file", take_login(d->o));
 }

@@ -1,11 +1,17 @@
-#include "fs/config/opts_impl.h"
+#include "fs/config/opts.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/file.h"
+#include "fs/config/key.h"
+#include "fs/config/resolve.h"
+#include "fs/config/say.h"
+#include "fs/config/value.h"
+#include "fs/config/words.h"
 #include "net/api/api.h"
 #include "net/base/log.h"
 #include "net/base/version.h"
@@ -13,60 +19,29 @@
 /* At most 24 lines of 80 columns. */
 static const char help_text[] =
 	"usage: uploadfs [SOURCE] MOUNTPOINT [-f] [-d] [-o OPTION,...]\n"
-	"Makes the OpenAI Uploads API a directory: cp FILE MOUNTPOINT/fine-tune/\n"
-	"returns when the File exists; getfattr -d shows its id.\n"
-	"  SOURCE      https://HOST/v1, or local:DIR: a server of its own keeping data\n"
+	"Mounts your OpenAI Files as a directory: cp FILE MOUNTPOINT/fine-tune/\n"
+	"returns when the File exists; getfattr -d shows its ID.\n"
+	"  SOURCE      https://HOST/v1, or local:DIR: run a local server with its data\n"
 	"              in DIR, or azure:https://NAME.openai.azure.com. Default:\n"
 	"              OPENAI_BASE_URL, AZURE_OPENAI_ENDPOINT, https://api.openai.com/v1\n"
 	"  MOUNTPOINT  an empty directory   -f  in the foreground   -d  with FUSE traffic\n"
 	"or: uploadfs status, wait, umount, mounts, recover, doctor  (each with --help)\n"
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
-	"  -o api_key_file=FILE     a file that only you can read, mode 600\n"
+	"  -o api_key_file=FILE     a file of mode 600\n"
 	"  -o organization=ID, project=ID, api_version=V, allow_http, config=FILE\n"
 	"  -o proxy=URL|none, proxy_auth_file=FILE, ca_file=FILE, bind=ADDRESS|INTERFACE\n"
 	"  -o log_file=FILE, log_level=error|warn|info|debug, log_format=text|json\n"
 	"  -o purpose=P             show the directory of one purpose as the root\n"
-	"  -o close=sync|async      close() waits for the File (default), or doesn't\n"
+	"  -o close=sync|async      close() waits for the File (default), or not\n"
 	"  -o parallel=N (4), part_size=SIZE (64M), rate_limit=UP[:DOWN] bytes a second\n"
-	"  -o state_dir=DIR         staged files and cache; one for each mountpoint\n"
+	"  -o state_dir=DIR         staged files and cache; one per mountpoint\n"
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
-	"  -o keep_old              overwriting leaves the former File where it is\n"
+	"  -o keep_old              overwriting keeps the former File\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
 	"SIZE takes K, M, G. See uploadfs(1) for the rest, errors and examples.\n";
-
-static struct buf *said; /* what opts_fail() says, "; " between; NULL: to stderr */
-
-int opts_fail(const char *fmt, ...)
-{
-	char text[2048];
-	va_list ap;
-	size_t i;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	/* Arguments are shown, their control bytes not obeyed. */
-	for (i = 0; text[i]; i++) {
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-			text[i] = '?';
-	}
-	if (said)
-		buf_addf(said, "%s%s", said->len ? "; " : "", text);
-	else
-		fprintf(stderr, "uploadfs: %s\n", text);
-	return -EINVAL;
-}
-
-void opts_wipe(char *secret)
-{
-	if (!secret)
-		return;
-	explicit_bzero(secret, strlen(secret));
-	free(secret);
-}
 
 static void set_defaults(struct opts *o)
 {
@@ -111,12 +86,12 @@ void opts_release(struct opts *o)
 	memset(o, 0, sizeof(*o));
 }
 
-/* The command line, while it is taken apart. */
+/* The command line while it is parsed. */
 struct args {
 	struct opts_draft draft;
 	char **argv;
 	int argc, next;
-	const char *names[2]; /* what isn't an option */
+	const char *names[2]; /* words that are not options */
 	int count;
 	bool no_more_options;  /* after "--" */
 	bool loose;	       /* MOUNTPOINT may be left out */
@@ -180,7 +155,7 @@ static int take_arg(struct args *a, const char *arg)
 	return 0;
 }
 
-/* SOURCE and MOUNTPOINT out of one or two names. */
+/* Take SOURCE and MOUNTPOINT from one or two names. */
 static int take_names(struct args *a)
 {
 	struct opts *o = a->draft.o;
@@ -215,8 +190,7 @@ static int take_args(struct args *a)
 }
 
 /*
- * The command line goes before the files, but tells which ones: it is taken once to see that, and
- * again on top of them.
+ * Parse the command line twice: first for config=, then again after the files, which it overrides.
  */
 static int take_config_and_args(struct args *a)
 {
@@ -257,7 +231,7 @@ static int parse(struct args *a)
 	return rc ? rc : opts_resolve(&a->draft);
 }
 
-/* a: what is to be parsed, and how */
+/* a: the arguments and how to parse them */
 static enum opts_result parse_all(struct args a, struct opts *ret)
 {
 	struct opts o;
@@ -271,7 +245,7 @@ static enum opts_result parse_all(struct args a, struct opts *ret)
 		opts_fail("%s; use fewer or shorter options",
 			  rc == -ENOMEM ? "out of memory" : "the options are too long");
 	buf_release(&a.draft.mount);
-	opts_forget_origins(&a.draft);
+	opts_forget_origins(a.draft.origins);
 	opts_wipe(a.draft.openai_key.key);
 	opts_wipe(a.draft.azure_key.key);
 	if (rc || a.print) {
@@ -311,9 +285,9 @@ enum opts_result opts_parse_doctor(int argc, char **argv, char **ret_said, struc
 	enum opts_result r;
 
 	buf_init(&text, 1 << 16);
-	said = &text;
+	opts_say_to(&text);
 	r = parse_all(a, ret);
-	said = NULL;
+	opts_say_to(NULL);
 	*ret_said = text.data;
 	return r;
 }
@@ -327,9 +301,9 @@ char *opts_check(const char *words)
 	set_defaults(&o);
 	buf_init(&d.mount, 1 << 15);
 	buf_init(&text, 1 << 16);
-	said = &text;
+	opts_say_to(&text);
 	opts_words(&d, words);
-	said = NULL;
+	opts_say_to(NULL);
 	buf_release(&d.mount);
 	opts_release(&o);
 	return text.data;

@@ -23,12 +23,12 @@ struct opts {
 	char *key_file;	   /* absolute, or NULL */
 	char *organization, *project; /* or NULL */
 	char *purpose;		      /* NULL: all */
-	char *config;		      /* config=FILE, as given; NULL: the usual ones */
-	char *state_dir;	      /* absolute; default see opts.c */
+	char *config;		      /* config=FILE, as given; NULL: the default files */
+	char *state_dir;	      /* absolute; default: resolve.c */
 	uint64_t part_size;	      /* bytes; 64 KiB .. 64 MiB, default 64 MiB */
 	unsigned parallel;	      /* 1..64, default 4 */
-	uint64_t cache_size;	      /* bytes, default 8 GiB; 0: nothing is kept */
-	uint64_t staging_size;	      /* bytes; 0: the disk decides */
+	uint64_t cache_size;	      /* bytes, default 8 GiB; 0: no cache */
+	uint64_t staging_size;	      /* bytes; 0: no limit but the disk */
 	uint64_t staging_reserve;     /* bytes left free on its disk, default 256 MiB */
 	bool close_async;	      /* close=async; default close=sync */
 	bool keep_old;
@@ -38,9 +38,9 @@ struct opts {
 	unsigned retry_timeout_s;   /* default 120 */
 	unsigned connect_timeout_s; /* default 10 */
 	unsigned idle_timeout_s;    /* default 60 */
-	/* default 30: before the first background retry; doubled each time */
+	/* default 30: before the first background retry, then doubled */
 	unsigned retry_delay_s;
-	unsigned drain_timeout_s; /* default 60: at the end, for what is under way */
+	unsigned drain_timeout_s; /* default 60: at the end, for unfinished publications */
 	bool foreground;	  /* -f, -d */
 	bool debug;		  /* -d */
 	int log_level;		  /* enum log_level */
@@ -51,14 +51,14 @@ struct opts {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask, file_mode, dir_mode; /* file_mode default 0644, dir_mode 0755, before umask */
-	char *fsname;			   /* what df and mount(8) show as the source */
-	char *fuse_opts; /* what is handed to libfuse's mount: "fsname=…,subtype=uploadfs,…" */
+	char *fsname;			   /* the source shown by df and mount(8) */
+	char *fuse_opts; /* options for libfuse's mount: "fsname=…,subtype=uploadfs,…" */
 
 	struct network network; /* resolved: options and environment */
-	/* proxy=, which is "none" or a URL without a login; NULL: the environment's. */
+	/* proxy=: "none" or a URL without a login; NULL: use the environment. */
 	char *proxy;
 	char *proxy_auth_file; /* absolute, or NULL */
-	/* Which option or variable has the proxy for base_url; static. NULL: there is none. */
+	/* The option or variable that sets the proxy of base_url; static. NULL: no proxy. */
 	const char *proxy_from;
 	bool ca_from_env; /* network.ca_file is SSL_CERT_FILE's */
 };
@@ -69,31 +69,26 @@ enum opts_result {
 	OPTS_EXIT_USAGE /* an error was printed to stderr, naming what to do */
 };
 
-/* Parses; reads the environment and the key file. On OPTS_RUN the caller releases ret. */
+/*
+ * Parse argv, the configuration files, the environment and the key file. On OPTS_RUN the caller
+ * releases ret.
+ */
 enum opts_result opts_parse(int argc, char **argv, struct opts *ret);
-/* The same; sloppy: options that are not known are skipped, as mount -s wants it. */
+/* The same; sloppy skips unknown options, as mount -s requires. */
 enum opts_result opts_parse_mount(int argc, char **argv, bool sloppy, struct opts *ret);
 /*
- * The same for what does not mount: MOUNTPOINT may be left out. One word is SOURCE when it looks
- * like one. state_dir goes before what the options say, unless it is NULL; with neither, and
- * without MOUNTPOINT, it is the directory of all state directories.
+ * The same for commands that don't mount: MOUNTPOINT is optional. A single word is SOURCE if it
+ * looks like one. state_dir overrides the options unless it is NULL; without either and without
+ * MOUNTPOINT, ret->state_dir is the directory of all state directories.
  */
 enum opts_result opts_parse_loose(int argc, char **argv, const char *state_dir, struct opts *ret);
 /*
- * The same for the doctor: what is wrong goes to ret_said (NULL: nothing; owned) instead of stderr,
- * and a key that can't be had does not end it: there is none then.
+ * The same for the doctor: messages go to *ret_said (NULL: none; the caller frees it) instead of
+ * stderr, and a missing or unusable key is no error: ret->key is NULL.
  */
 enum opts_result opts_parse_doctor(int argc, char **argv, char **ret_said, struct opts *ret);
-/* What is wrong with the words of an -o: a new string, or NULL: nothing. */
+/* The errors in one argument of -o: a new string, or NULL if there are none. */
 char *opts_check(const char *words);
 void opts_release(struct opts *o); /* wipes the key */
-
-/*
- * Reads a key file: regular, owned by us or root, no access for group and
- * others; the first line, without white space around it. 0 and a string the
- * caller wipes and frees; -EPERM (too open), -EISDIR (not regular), -ENOENT,
- * -EINVAL (empty, control bytes), other errno. Also called later, on SIGHUP and after a 401.
- */
-int opts_read_key_file(const char *path, char **ret_key);
 
 #endif

@@ -1,5 +1,5 @@
-/* What the command line leaves open: environment, key, paths, defaults. */
-#include "fs/config/opts_impl.h"
+/* The rest of a configuration: environment, key, paths, defaults. */
+#include "fs/config/resolve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,19 +13,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/file.h"
+#include "fs/config/key.h"
+#include "fs/config/network.h"
+#include "fs/config/say.h"
+#include "fs/config/source.h"
+#include "fs/config/value.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
 #include "net/http/url.h"
 
 #define STATE_ROOT "/var/lib/uploadfs"
 #define STATE_NAME_MAX 96 /* bytes of the mountpoint that are seen in a state directory's name */
-
-const char *opts_env(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value && *value ? value : NULL;
-}
 
 static char *join(const char *dir, const char *name)
 {
@@ -38,7 +38,7 @@ static char *join(const char *dir, const char *name)
 
 /*
  * The absolute path, links resolved as far as it exists. Only its last
- * components may be missing. NULL and errno when it can't be told.
+ * components may be missing. NULL and errno on failure.
  */
 static char *absolute(const char *path)
 {
@@ -55,7 +55,7 @@ static char *absolute(const char *path)
 	slash = strrchr(parent, '/');
 	if (slash)
 		*slash = '\0';
-	/* "missing/..": nobody knows where that is. */
+	/* "missing/.." can't be resolved. */
 	if (!len || !strcmp(slash ? slash + 1 : parent, "..")) {
 		errno = ENOENT;
 	} else {
@@ -67,7 +67,7 @@ static char *absolute(const char *path)
 	return real;
 }
 
-/* Replaces *path by its absolute form; what names it in messages. */
+/* Replace *path by its absolute form; `what` names it in messages. */
 static int make_absolute(char **path, const char *what)
 {
 	char *abs;
@@ -160,7 +160,7 @@ static int resolve_mountpoint(struct opts *o)
 	return 0;
 }
 
-/* What the mount hides, or would ask itself for, can't hold our own files. */
+/* Our own files must not lie below the mountpoint: the mount hides them. */
 static int check_outside(const struct opts *o, const char *path, const char *what)
 {
 	size_t len = o->mountpoint ? strlen(o->mountpoint) : 0;
@@ -186,9 +186,10 @@ static int resolve_paths(struct opts_draft *d)
 	int rc = o->mountpoint ? resolve_mountpoint(o) : 0;
 
 	for (i = 0; !rc && i < count; i++)
-		rc = opts_say_origin(d, paths[i].what, make_absolute(paths[i].path, paths[i].what));
+		rc = opts_say_origin(d->origins, paths[i].what,
+				     make_absolute(paths[i].path, paths[i].what));
 	for (i = 0; !rc && i < count; i++)
-		rc = opts_say_origin(d, paths[i].what,
+		rc = opts_say_origin(d->origins, paths[i].what,
 				     check_outside(o, *paths[i].path, paths[i].what));
 	/* SSL_CERT_DIR may be a list. */
 	if (!rc && o->network.ca_dir && !strchr(o->network.ca_dir, ':'))
@@ -196,19 +197,19 @@ static int resolve_paths(struct opts_draft *d)
 	return rc;
 }
 
-/* The key of one service is not for the other. */
+/* Never send the key of one service to the other. */
 static struct opts_env_key *env_key(struct opts_draft *d)
 {
 	return d->o->azure ? &d->azure_key : &d->openai_key;
 }
 
 /*
- * The key file that is named for all users of the host is not for who can't read it: his own key,
- * in his environment, takes its place. Any other key file was asked for by this user.
+ * A key file named in OPTS_HOST_FILE that this user can't read gives way to the key in the user's
+ * environment. Any other unreadable key file is an error: this user named it.
  */
 static void drop_hosts_key(struct opts_draft *d)
 {
-	const char *from = opts_origin(d, "api_key_file");
+	const char *from = opts_origin(d->origins, "api_key_file");
 	struct opts *o = d->o;
 
 	if (!from || strncmp(from, OPTS_HOST_FILE ",", strlen(OPTS_HOST_FILE ",")) ||
@@ -233,7 +234,7 @@ static int resolve_key(struct opts_draft *d)
 		rc = opts_read_key_file(o->key_file, &o->key);
 		if (rc)
 			rc = opts_key_file_fail("key file", o->key_file, rc, "the key alone");
-		return opts_say_origin(d, "api_key_file", rc);
+		return opts_say_origin(d->origins, "api_key_file", rc);
 	}
 	if (from->rc == -EINVAL)
 		return opts_fail("%s holds blanks or control bytes; set it to the key alone", name);
@@ -247,7 +248,7 @@ static int resolve_key(struct opts_draft *d)
 	return 0;
 }
 
-/* A header's value: from the option, else the environment, which is meant for OpenAI's service. */
+/* A header's value: from the option, else from the environment, which applies to OpenAI only. */
 static int resolve_header(const struct opts *o, char **value, const char *name, const char *what)
 {
 	const char *c;
@@ -296,7 +297,7 @@ static void state_name(const struct opts *o, struct buf *b)
 	}
 	h = hash_text(h, o->mountpoint);
 	h = hash_text(h, o->local_dir ? o->local_dir : "");
-	/* Not what the version makes of it: the Files are the same. */
+	/* Hash the URL without the API version: the Files are the same. */
 	h = hash_text(h, o->azure ? o->azure : o->base_url ? o->base_url : "");
 	h = hash_text(h, o->organization ? o->organization : "");
 	h = hash_text(h, o->project ? o->project : "");

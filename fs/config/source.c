@@ -1,5 +1,5 @@
-/* Which service: SOURCE, or the environment in its place. */
-#include "fs/config/opts_impl.h"
+/* The service: SOURCE, or the environment instead. */
+#include "fs/config/source.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,6 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/say.h"
+#include "fs/config/value.h"
 #include "net/api/api.h"
 #include "net/http/url.h"
 
@@ -16,18 +19,18 @@
 #define AZURE_PREFIX "azure:"
 #define FSTAB_WORD "uploadfs"
 
-/* What a URL should look like, to be said where it does not. */
+/* The form of a URL, for messages. */
 #define FORM "https://HOST/v1"
 #define AZURE_FORM AZURE_PREFIX "https://NAME.openai.azure.com"
 
-/* Checks a base URL and takes it over without its trailing slashes. */
+/* Check a base URL and copy it without trailing slashes. */
 static int take_url(struct opts *o, const char *url, const char *what, const char *form)
 {
 	const char *why;
 	size_t len = strlen(url);
 
 	if (url_check_base(url, &why)) {
-		/* With a user, a password or a query it may hold a secret: not repeated. */
+		/* Do not print a URL with a user, password or query: it may hold a secret. */
 		if (strpbrk(url, "@?#"))
 			return opts_fail("%s is refused: %s; use %s and give the key by the "
 					 "environment or -o api_key_file",
@@ -51,7 +54,7 @@ static bool is_http(const char *source)
 	return !strncasecmp(source, "http://", 7) || !strncasecmp(source, "https://", 8);
 }
 
-/* What fstab's first field says when it says nothing. */
+/* Placeholders in fstab's first field. */
 static bool is_default(const char *source)
 {
 	return !*source || !strcmp(source, "none") || !strcmp(source, FSTAB_WORD);
@@ -59,7 +62,7 @@ static bool is_default(const char *source)
 
 /* ---- Azure ---- */
 
-/* Cuts "/openai" or "/openai/v1" from the end: people paste either. */
+/* Cut a trailing "/openai" or "/openai/v1": people paste either. */
 static void trim_azure(char *endpoint)
 {
 	static const char *const ends[] = { "/v1", "/openai" };
@@ -122,7 +125,7 @@ static int take_environment(struct opts_draft *d)
 		return take_url(o, url, "OPENAI_BASE_URL", FORM);
 	if (!azure)
 		return take_url(o, DEFAULT_URL, "SOURCE", FORM);
-	/* Two accounts: the files of one must not end in the other by a guess. */
+	/* Do not guess between two accounts: Files would land in the wrong one. */
 	if (d->openai_key.key)
 		return opts_fail("OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT are both set; say which "
 				 "service is meant: " DEFAULT_URL " or azure:%s",
@@ -136,6 +139,16 @@ static int take_local(struct opts *o, const char *dir)
 		return opts_fail("SOURCE local: names no directory; use local:DIR");
 	o->local_dir = strdup(dir);
 	return o->local_dir ? 0 : -ENOMEM;
+}
+
+/* A word where a URL should be: perhaps the key, which is not repeated then. */
+static bool may_be_key(const char *text)
+{
+	size_t len = strlen(text), n = 0;
+
+	while (isalnum((unsigned char)text[n]) || (text[n] && strchr("-_", text[n])))
+		n++;
+	return !strncmp(text, "sk-", 3) || (n == len && len >= 20);
 }
 
 static int take_source(struct opts_draft *d)
@@ -154,9 +167,13 @@ static int take_source(struct opts_draft *d)
 		return take_local(o, o->source + strlen(LOCAL_PREFIX));
 	if (!strncmp(o->source, AZURE_PREFIX, strlen(AZURE_PREFIX)))
 		return take_azure(o, o->source + strlen(AZURE_PREFIX), "SOURCE");
+	if (may_be_key(o->source))
+		return opts_fail(
+			"SOURCE looks like a key, which others can read there; give the key by "
+			"the environment or -o api_key_file, and https://HOST/v1 as SOURCE");
 	return opts_fail(
 		"SOURCE %s is neither a URL, nor azure:URL, nor local:DIR; use https://HOST/v1, or "
-		"local:DIR for a server of its own",
+		"local:DIR for a local server",
 		o->source);
 }
 

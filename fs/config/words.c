@@ -1,5 +1,5 @@
-/* The words of -o: a table, one line for each. */
-#include "fs/config/opts_impl.h"
+/* The table of options behind -o, one line each. */
+#include "fs/config/words.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -10,6 +10,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "fs/config/draft.h"
+#include "fs/config/network.h"
+#include "fs/config/say.h"
+#include "fs/config/value.h"
 #include "fs/tree/names.h"
 #include "net/api/api.h"
 #include "net/base/log.h"
@@ -96,7 +100,7 @@ static int refuse_remount(struct opts_draft *d, const char *value)
 
 static int refuse_key(struct opts_draft *d, const char *value)
 {
-	(void)value; /* the key: not even repeated */
+	(void)value; /* a key is never printed */
 	if (d->where)
 		return opts_fail("a key does not belong into an option file; put it into a file of "
 				 "its own, which only you can read, and name that: "
@@ -187,20 +191,24 @@ static const struct word words[] = {
 
 /* Mount options that libfuse takes; "=" at the end: with a value. */
 static const char *const mount_words[] = {
-	"async",      "auto_unmount",  "dev",	      "dirsync",      "exec",
-	"max_read=",  "noatime",       "nodev",	      "nodiratime",   "noexec",
-	"norelatime", "nostrictatime", "nosuid",      "suid",	      "sync",
-	"context=",   "fscontext=",    "defcontext=", "rootcontext=", NULL
+	"async",    "auto_unmount", "dev",	   "dirsync",	   "exec", "max_read=",
+	"noatime",  "nodev",	    "noexec",	   "nosuid",	   "suid", "sync",
+	"context=", "fscontext=",   "defcontext=", "rootcontext=", NULL
 };
 
-/* Words of fstab and mount(8), and what is always on: taken and dropped. */
+/*
+ * Words of fstab and mount(8) that every file system has, and what is always on: taken and
+ * dropped. No access times are kept here, and no locks are mandatory.
+ */
 static const char *const dropped_words[] = {
-	"_netdev",  "atime",	   "auto",     "comment=",   "default_permissions",
-	"defaults", "diratime",	   "group",    "lazytime",   "loud",
-	"noauto",   "nofail",	   "nogroup",  "nolazytime", "nonempty",
-	"noowner",  "nouser",	   "nousers",  "owner",	     "relatime",
-	"silent",   "strictatime", "subtype=", "user",	     "user=",
-	"users",    NULL
+	"_netdev",  "atime",	  "auto",	   "comment=",	  "default_permissions",
+	"defaults", "diratime",	  "group",	   "iversion",	  "lazytime",
+	"loud",	    "mand",	  "noauto",	   "nodiratime",  "nofail",
+	"nogroup",  "noiversion", "nolazytime",	   "nomand",	  "nonempty",
+	"noowner",  "norelatime", "nostrictatime", "nosymfollow", "nouser",
+	"nousers",  "owner",	  "relatime",	   "silent",	  "strictatime",
+	"subtype=", "symfollow",  "user",	   "user=",	  "users",
+	NULL
 };
 
 static bool is_listed(const char *const *list, const char *word)
@@ -265,48 +273,6 @@ static int unknown_word(const char *word)
 	return opts_fail("option \"%s\" is not known; see uploadfs --help", name);
 }
 
-static int parse_number(const struct word *w, const char *value, uint64_t *ret)
-{
-	static const char units[] = "KMG";
-	unsigned long long n;
-	const char *unit;
-	unsigned shift = 0;
-	char *end;
-
-	errno = 0;
-	n = strtoull(value, &end, w->kind == W_OCTAL ? 8 : 10);
-	if (!isdigit((unsigned char)*value) || errno)
-		goto bad;
-	if (w->kind == W_SIZE && *end) {
-		unit = strchr(units, toupper((unsigned char)*end));
-		if (!unit)
-			goto bad;
-		shift = 10 * (unsigned)(unit - units + 1);
-		end++;
-	}
-	if (*end || n > UINT64_MAX >> shift)
-		goto bad;
-	*ret = (uint64_t)n << shift;
-	return 0;
-bad:
-	if (w->kind == W_OCTAL)
-		return opts_fail("%s=%s is not a mode; use octal digits, as in %s=022", w->name,
-				 value, w->name);
-	if (w->kind == W_SIZE)
-		return opts_fail("%s=%s is not a size; use a number, then K, M or G for binary "
-				 "units, as in %s=64M",
-				 w->name, value, w->name);
-	return opts_fail("%s=%s is not a number; use digits, as in %s=%llu", w->name, value,
-			 w->name, (unsigned long long)(w->min ? w->min : 30));
-}
-
-int opts_size(const char *name, const char *value, uint64_t *ret)
-{
-	const struct word w = { .name = name, .kind = W_SIZE };
-
-	return parse_number(&w, value, ret);
-}
-
 static int out_of_range(const struct word *w, const char *value)
 {
 	if (w->kind == W_OCTAL)
@@ -321,7 +287,10 @@ static int set_number(struct opts *o, const struct word *w, const char *value)
 {
 	void *field = (char *)o + w->at;
 	uint64_t n = 0;
-	int rc = parse_number(w, value, &n);
+	enum opts_form form = w->kind == W_SIZE	   ? OPTS_SIZE
+			      : w->kind == W_OCTAL ? OPTS_OCTAL
+						   : OPTS_DECIMAL;
+	int rc = opts_number(form, w->name, value, w->min ? (unsigned)w->min : 30, &n);
 
 	if (rc)
 		return rc;
@@ -352,43 +321,7 @@ static int set_text(struct opts *o, const struct word *w, const char *value)
 	return 0;
 }
 
-_Static_assert(sizeof(words) / sizeof(words[0]) <= OPTS_WORDS_MAX, "OPTS_WORDS_MAX");
-
-static int note_origin(struct opts_draft *d, size_t i)
-{
-	free(d->origins[i]);
-	d->origins[i] = d->where ? strdup(d->where) : NULL;
-	return d->where && !d->origins[i] ? -ENOMEM : 0;
-}
-
-const char *opts_origin(const struct opts_draft *d, const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (!strcmp(words[i].name, name))
-			return d->origins[i];
-	}
-	return NULL;
-}
-
-int opts_say_origin(const struct opts_draft *d, const char *name, int rc)
-{
-	const char *where = rc == -EINVAL ? opts_origin(d, name) : NULL;
-
-	if (where)
-		opts_fail("%s; see uploadfs.conf(5)", where);
-	return rc;
-}
-
-void opts_forget_origins(struct opts_draft *d)
-{
-	size_t i;
-
-	for (i = 0; i < OPTS_WORDS_MAX; i++)
-		free(d->origins[i]);
-	memset(d->origins, 0, sizeof(d->origins));
-}
+_Static_assert(sizeof(words) / sizeof(words[0]) < OPTS_ORIGINS_MAX, "OPTS_ORIGINS_MAX");
 
 static int set_word(struct opts_draft *d, const struct word *w, const char *value)
 {
@@ -422,7 +355,7 @@ int opts_word(struct opts_draft *d, const char *text)
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strlen(words[i].name) == len && !strncmp(words[i].name, text, len)) {
 			rc = set_word(d, &words[i], text[len] ? text + len + 1 : NULL);
-			return rc ? rc : note_origin(d, i);
+			return rc ? rc : opts_note_origin(d->origins, words[i].name, d->where);
 		}
 	}
 	if (!strncasecmp(text, "x-", 2) || is_listed(dropped_words, text))
@@ -432,15 +365,6 @@ int opts_word(struct opts_draft *d, const char *text)
 	buf_addc(&d->mount, ',');
 	opts_escape(&d->mount, text);
 	return d->mount.err;
-}
-
-void opts_escape(struct buf *b, const char *text)
-{
-	for (; *text; text++) {
-		if (*text == ',' || *text == '\\')
-			buf_addc(b, '\\');
-		buf_addc(b, *text);
-	}
 }
 
 int opts_words(struct opts_draft *d, const char *text)
@@ -462,7 +386,7 @@ int opts_words(struct opts_draft *d, const char *text)
 		text++;
 	}
 	if (word.data)
-		explicit_bzero(word.data, word.size); /* a key may have been given */
+		explicit_bzero(word.data, word.size); /* the word may hold a key */
 	buf_release(&word);
 	return rc;
 }

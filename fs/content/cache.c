@@ -23,15 +23,13 @@
 #include "fs/work/pool.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
-#include "net/base/strhash.h"
+#include "net/base/map.h"
 
-#define CACHE_BUCKETS 1024
 #define CACHE_TOUCH_MS 60000 /* atime is written at most so often per file */
 #define CACHE_FETCH_DIR ".fetch"
 #define CACHE_TOKEN_SIZE 24
 
 struct cache_entry {
-	struct cache_entry *next;	   /* in its bucket */
 	struct cache_entry *older, *newer; /* by last use */
 	uint64_t bytes;
 	uint64_t touched_ms; /* when atime was last written, 0: not by us */
@@ -44,17 +42,16 @@ struct cache {
 	uint64_t size_max;
 	pthread_mutex_t lock;
 	/* under lock */
-	struct cache_entry *buckets[CACHE_BUCKETS];
+	struct map entries; /* by id */
 	struct cache_entry *oldest, *newest;
 	uint64_t used;
-	size_t count;
 	uint64_t next_token;
 	uint64_t trash_first, trash_end; /* names in .fetch/ that wait for their unlink */
-	struct pool *worker;		 /* NULL: whoever evicts unlinks */
+	struct pool *worker;		 /* NULL: the evicting thread unlinks */
 	struct hash_job sweep;
 };
 
-/* What a scan found; sorted by stamp. */
+/* Files that a scan found; sorted by stamp. */
 struct cache_found {
 	struct timespec stamp;
 	uint64_t bytes;
@@ -64,16 +61,6 @@ struct cache_found {
 static void token_name(uint64_t token, char ret[CACHE_TOKEN_SIZE])
 {
 	snprintf(ret, CACHE_TOKEN_SIZE, "%" PRIu64, token);
-}
-
-static struct cache_entry **entry_slot(struct cache *c, const char *id)
-{
-	struct cache_entry **slot;
-
-	slot = &c->buckets[strhash(id) % CACHE_BUCKETS];
-	while (*slot && strcmp((*slot)->id, id))
-		slot = &(*slot)->next;
-	return slot;
 }
 
 static void order_unlink(struct cache *c, struct cache_entry *e)
@@ -93,33 +80,33 @@ static void order_append(struct cache *c, struct cache_entry *e)
 /* Takes the entry of id out of the table; its file stays. */
 static void entry_forget(struct cache *c, const char *id)
 {
-	struct cache_entry **slot = entry_slot(c, id), *e = *slot;
+	struct cache_entry *e = map_get(&c->entries, id);
 
 	if (!e)
 		return;
-	*slot = e->next;
+	map_del(&c->entries, id);
 	order_unlink(c, e);
 	c->used -= e->bytes;
-	c->count--;
 	free(e);
 }
 
-/* Replaces what the table knew of id; the new entry is the last one used. */
+/* Replaces the table's entry for id; the new entry is the last one used. */
 static int entry_insert(struct cache *c, const char *id, uint64_t bytes)
 {
 	size_t size = strlen(id) + 1;
-	struct cache_entry **slot, *e = calloc(1, sizeof(*e) + size);
+	struct cache_entry *e = calloc(1, sizeof(*e) + size);
 
 	if (!e)
 		return -ENOMEM;
 	entry_forget(c, id);
 	memcpy(e->id, id, size);
 	e->bytes = bytes;
-	slot = entry_slot(c, id);
-	*slot = e;
+	if (map_put(&c->entries, e->id, e)) {
+		free(e);
+		return -ENOMEM;
+	}
 	order_append(c, e);
 	c->used += bytes;
-	c->count++;
 	return 0;
 }
 
@@ -138,7 +125,7 @@ static void trash_put(struct cache *c, const char *id)
 		unlinkat(c->dir_fd, id, 0);
 }
 
-/* To unlink a large file takes seconds: without the lock. */
+/* Unlinks without the lock: a large file takes seconds. */
 static void trash_empty(struct cache *c)
 {
 	char name[CACHE_TOKEN_SIZE];
@@ -160,7 +147,7 @@ static bool sweep_run(struct hash_job *job)
 	return false;
 }
 
-/* What was evicted goes, in time: those who evict may hold locks, or be the network thread. */
+/* Unlinks evicted files later: the evicting thread may hold locks, or be the network's. */
 static void trash_sweep(struct cache *c)
 {
 	struct pool *worker;
@@ -207,7 +194,7 @@ static void cache_trim(struct cache *c)
 {
 	size_t count_max = c->size_max ? CACHE_FILES_MAX : 0;
 
-	while (c->oldest && (c->used > c->size_max || c->count > count_max))
+	while (c->oldest && (c->used > c->size_max || c->entries.live > count_max))
 		cache_evict(c, c->oldest->id);
 }
 
@@ -331,7 +318,7 @@ static int found_list(struct cache *c, struct cache_found **ret, size_t *ret_cou
 			cap = cap ? cap * 2 : 64;
 			more = realloc(v, cap * sizeof(*v));
 			if (!more)
-				break; /* what is not taken over is only fetched again */
+				break; /* the rest is only fetched again */
 			v = more;
 		}
 		if (found_take(c, de->d_name, &v[n]))
@@ -411,6 +398,7 @@ void cache_close(struct cache *c)
 		close(c->dir_fd);
 	pthread_mutex_destroy(&c->lock);
 	free(c->dir);
+	map_release(&c->entries);
 	free(c);
 }
 
@@ -427,7 +415,10 @@ static bool entry_used(struct cache *c, struct cache_entry *e)
 	return true;
 }
 
-/* The fd, -ENOENT when it is not what was put there, or what hinders us to look. */
+/*
+ * Returns the fd, -ENOENT if the file is not the one that was put there, or the errno of opening
+ * it.
+ */
 static int open_content(struct cache *c, const char *id, uint64_t bytes)
 {
 	int fd = openat(c->dir_fd, id, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -449,7 +440,7 @@ int cache_get(struct cache *c, const char *file_id, uint64_t bytes, int *ret_fd)
 	int fd = -ENOENT;
 
 	pthread_mutex_lock(&c->lock);
-	e = *entry_slot(c, file_id);
+	e = map_get(&c->entries, file_id);
 	if (e) {
 		fd = open_content(c, file_id, bytes);
 		if (fd >= 0)

@@ -28,8 +28,9 @@ struct pool;
 int cache_open(const char *dir, uint64_t size_max, struct cache **ret);
 void cache_close(struct cache *c); /* NULL is a no-op; the files stay */
 /*
- * Who unlinks what was evicted; NULL, as at first: whoever evicts does, which may take seconds for
- * a large file. Before worker ends it is taken back with NULL, which waits for what it has begun.
+ * Sets the worker that unlinks evicted files. NULL, the default: the evicting thread unlinks them,
+ * which may take seconds for a large file. Before worker ends, set NULL again; that waits for
+ * unlinks already begun.
  */
 void cache_set_worker(struct cache *c, struct pool *worker);
 

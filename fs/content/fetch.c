@@ -1,8 +1,4 @@
-/*
- * The readers' side: the table of fetches, opening, closing, reading. What is
- * asked of the service is decided in fetch_plan.c; what becomes of the answers is
- * in fetch_req.c.
- */
+/* The readers' side: the table of fetches, opening, closing, reading. */
 #include "fs/content/fetch.h"
 
 #include <errno.h>
@@ -11,42 +7,9 @@
 #include <unistd.h>
 
 #include "fs/content/cache.h"
-#include "fs/content/fetch_impl.h"
+#include "fs/content/fetch_life.h"
+#include "fs/content/fetch_reply.h"
 #include "net/base/strhash.h"
-
-void fetch_waiters_init(struct fetch_waiters *ws)
-{
-	ws->head = NULL;
-	ws->tail = &ws->head;
-}
-
-void fetch_waiters_add(struct fetch_waiters *ws, struct fetch_waiter *w)
-{
-	w->next = NULL;
-	*ws->tail = w;
-	ws->tail = &w->next;
-}
-
-void fetch_waiters_move(struct fetch_waiters *from, struct fetch_waiters *to)
-{
-	*to->tail = from->head;
-	if (from->head)
-		to->tail = from->tail;
-	fetch_waiters_init(from);
-}
-
-void fetch_waiters_answer(struct fetch_waiters *ws, int err, const char *text, int fd)
-{
-	struct fetch_waiter *w, *next;
-
-	for (w = ws->head; w; w = next) {
-		next = w->next;
-		w->cb(w->arg, err, text, err ? -1 : fd, w->off,
-		      err ? 0 : (size_t)(w->end - w->off));
-		free(w);
-	}
-	fetch_waiters_init(ws);
-}
 
 int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret)
 {
@@ -56,6 +19,8 @@ int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct 
 		return -ENOMEM;
 	f->api = api;
 	f->cache = cache;
+	f->on_data = fetch_reply_data;
+	f->on_done = fetch_reply_done;
 	f->parallel = parallel < 1 ? 1 : parallel > FETCH_REQS ? FETCH_REQS : parallel;
 	pthread_mutex_init(&f->lock, NULL);
 	*ret = f;
@@ -70,20 +35,6 @@ static struct fetch **table_slot(struct fetcher *f, const char *id, uint64_t byt
 	while (*slot && ((*slot)->bytes != bytes || strcmp((*slot)->id, id)))
 		slot = &(*slot)->next;
 	return slot;
-}
-
-/* Nobody knows it any more, or it was never made known. */
-static void fetch_destroy(struct fetch *ft)
-{
-	if (!ft)
-		return;
-	if (ft->temp)
-		cache_fetch_drop(ft->f->cache, ft->token);
-	if (ft->fd >= 0)
-		close(ft->fd);
-	extents_release(&ft->have);
-	free(ft->id);
-	free(ft);
 }
 
 void fetcher_free(struct fetcher *f)
@@ -104,30 +55,7 @@ void fetcher_free(struct fetcher *f)
 	free(f);
 }
 
-static struct fetch *fetch_alloc(struct fetcher *f, const char *file_id, uint64_t bytes)
-{
-	struct fetch *ft = calloc(1, sizeof(*ft));
-	unsigned i;
-
-	if (!ft)
-		return NULL;
-	ft->f = f;
-	ft->bytes = bytes;
-	ft->nref = 1;
-	ft->fd = -1;
-	extents_init(&ft->have);
-	fetch_waiters_init(&ft->waiters);
-	for (i = 0; i < FETCH_REQS; i++)
-		ft->reqs[i].ft = ft;
-	ft->id = strdup(file_id);
-	if (!ft->id) {
-		fetch_destroy(ft);
-		return NULL;
-	}
-	return ft;
-}
-
-/* A reference to the fetch that is known under that id, or NULL. */
+/* Returns a reference to the fetch known under that id, or NULL. */
 static struct fetch *table_find(struct fetcher *f, const char *file_id, uint64_t bytes)
 {
 	struct fetch *ft;
@@ -140,7 +68,7 @@ static struct fetch *table_find(struct fetcher *f, const char *file_id, uint64_t
 	return ft;
 }
 
-/* Makes ours known, unless another thread was quicker: then that one's. */
+/* Adds ours to the table, unless another thread was quicker; returns the one in the table. */
 static struct fetch *table_insert(struct fetcher *f, struct fetch *ours)
 {
 	struct fetch **slot, *ft;
@@ -245,7 +173,7 @@ void fetch_close(struct fetch *ft)
 		return;
 	}
 	*table_slot(f, ft->id, ft->bytes) = ft->next;
-	fetch_cancel_all(ft);
+	fetch_req_cancel_all(ft, NULL);
 	fetch_waiters_init(&left);
 	fetch_waiters_move(&ft->waiters, &left);
 	ft->nbusy++;
@@ -254,18 +182,6 @@ void fetch_close(struct fetch *ft)
 	fetch_waiters_answer(&left, -EINTR, "closed while it was read", -1);
 	fetch_drop(ft, truncate);
 	fetch_put(ft);
-}
-
-void fetch_put(struct fetch *ft)
-{
-	struct fetcher *f = ft->f;
-	bool last;
-
-	pthread_mutex_lock(&f->lock);
-	last = !--ft->nbusy && !ft->nref;
-	pthread_mutex_unlock(&f->lock);
-	if (last)
-		fetch_destroy(ft);
 }
 
 /* Makes sure that there is a temporary to put content in. */
@@ -335,7 +251,7 @@ static void fetch_wait(struct fetch *ft, struct fetch_waiter *w)
 	ft->nbusy++;
 	fd = ft->fd;
 	w->span = fetch_note_read(ft, w->off, w->end);
-	/* It may have come since we looked. */
+	/* The bytes may have come since the first look. */
 	if (is_there(ft, w->off, w->end)) {
 		fetch_waiters_add(&now, w);
 	} else {

@@ -1,6 +1,5 @@
 /*
- * What is asked of the service next: by the reads that wait, then ahead of the
- * readers.
+ * The ranges to ask for next: for the reads that wait, then ahead of the readers.
  *
  * Readers are told apart by where they read: reads that follow one another are
  * a run. The further a run has come the more is asked for ahead of it, and the
@@ -12,9 +11,16 @@
  * then there is one request. A service that ignores Range answers it with
  * everything, and that one becomes the stream for which all reads wait.
  */
+#include "fs/content/fetch_plan.h"
+
 #include <errno.h>
 
-#include "fs/content/fetch_impl.h"
+#include "fs/content/fetch_life.h"
+
+#define FETCH_ALIGN (1ULL << 20)      /* bytes; a range begins and ends at a multiple */
+#define FETCH_PIECE_MAX (16ULL << 20) /* bytes of one range, but for huge Files */
+#define FETCH_SMALL (8ULL << 20)      /* bytes; such a File is asked for in one piece */
+#define FETCH_FAR (8ULL << 20)	      /* bytes a read may lie ahead of a request and wait for it */
 
 #define RUN_NEAR \
 	(1ULL << 20) /* bytes by which a read may miss its run: the kernel reads
@@ -110,7 +116,7 @@ uint64_t fetch_missing(const struct fetch *ft, uint64_t start, uint64_t end)
 	return missing_around(ft, start, end, &lo, &hi);
 }
 
-/* Is r to bring the byte at off? */
+/* Returns whether r will bring the byte at off. */
 static bool req_covers(const struct fetch_req *r, uint64_t off)
 {
 	return r->active && !r->cancelled && off >= fetch_req_due(r) && off < r->end;
@@ -177,8 +183,8 @@ static bool next_gap(struct fetch *ft, uint64_t off, uint64_t end, struct gap *r
 /* ---- pieces ---- */
 
 /*
- * What a range begins and ends at a multiple of. It grows with the File, so
- * that the list of extents can't become so long that it forgets some.
+ * Returns the alignment of ranges. It grows with the File, so that the list of extents stays short
+ * enough to keep all of them.
  */
 static uint64_t align_of(const struct fetch *ft)
 {
@@ -210,7 +216,7 @@ static int piece_start(struct fetch *ft, struct fetch_req *r, const struct gap *
 
 	if (start < gap->lo)
 		start = gap->lo;
-	/* No crumb is left for a request of its own. */
+	/* Absorb a remainder too small for its own request. */
 	end = gap->hi - end < size + align ? gap->hi : end + size;
 	return fetch_req_start(r, start, end, false);
 }
@@ -238,7 +244,7 @@ static bool any_active(const struct fetch *ft)
 	return false;
 }
 
-/* Does a read wait for something that r is to bring? */
+/* Returns whether a read waits for a byte that r will bring. */
 static bool req_wanted(const struct fetch_req *r)
 {
 	const struct fetch_waiter *w;
@@ -251,8 +257,8 @@ static bool req_wanted(const struct fetch_req *r)
 }
 
 /*
- * All requests are taken: ends the one that nobody waits for and that has
- * brought the least, unless one of them is about to end by itself.
+ * All requests are taken: cancels the request without waiters that has brought the least, unless
+ * a request is about to end by itself.
  */
 static void make_way(struct fetch *ft)
 {
@@ -268,6 +274,23 @@ static void make_way(struct fetch *ft)
 	}
 	if (least)
 		fetch_req_cancel(least);
+}
+
+void fetch_take_unserved(struct fetch *ft, struct fetch_waiters *ret)
+{
+	struct fetch_waiters keep;
+	struct fetch_waiter *w, *next;
+
+	fetch_waiters_init(&keep);
+	for (w = ft->waiters.head; w; w = next) {
+		next = w->next;
+		if (fetch_served(ft, fetch_missing(ft, w->off, w->end)))
+			fetch_waiters_add(&keep, w);
+		else
+			fetch_waiters_add(ret, w);
+	}
+	fetch_waiters_init(&ft->waiters);
+	fetch_waiters_move(&keep, &ft->waiters);
 }
 
 /* ---- what to ask for ---- */
@@ -297,7 +320,7 @@ static int ask(struct fetch *ft, const struct gap *gap, uint64_t span)
 	return piece_start(ft, r, gap, span);
 }
 
-/* For the first byte that w lacks. */
+/* Asks for the first byte that w lacks. */
 static int ask_first(struct fetch *ft, const struct fetch_waiter *w)
 {
 	uint64_t off = fetch_missing(ft, w->off, w->end);
@@ -315,7 +338,7 @@ static int ask_first(struct fetch *ft, const struct fetch_waiter *w)
 	return rc == -EAGAIN ? 0 : rc;
 }
 
-/* For all that w lacks; once everybody's first byte is on its way. */
+/* Asks for all bytes that w lacks, once the first byte of every read is on its way. */
 static int ask_rest(struct fetch *ft, const struct fetch_waiter *w)
 {
 	struct gap gap;
@@ -382,7 +405,7 @@ void fetch_pump_ahead(struct fetch *ft)
 	while (ft->range == FETCH_RANGE_YES && (r = req_free(ft)) != NULL &&
 	       (run = next_run(ft, &gap)) != NULL) {
 		if (piece_start(ft, r, &gap, run->ahead)) {
-			fetch_calm_down(ft); /* nobody waits for it */
+			fetch_calm_down(ft); /* no read waits for it */
 			return;
 		}
 		r->run = run;

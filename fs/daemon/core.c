@@ -13,6 +13,7 @@
 #include "fs/content/fetch.h"
 #include "fs/work/pool.h"
 #include "fs/publish/part_layout.h"
+#include "fs/config/key.h"
 #include "fs/config/opts.h"
 #include "fs/host/process.h"
 #include "fs/publish/publisher.h"
@@ -49,7 +50,7 @@ static int start_server(struct core *c, char **ret_key)
 
 	if (!key)
 		return -ENOMEM;
-	/* A key nobody else knows: other users of this host are kept out. */
+	/* A random key keeps other users of this host out. */
 	r = digest_random(raw, sizeof(raw));
 	for (size_t i = 0; i < sizeof(raw); i++)
 		snprintf(key + 2 * i, 3, "%02x", raw[i]);
@@ -98,7 +99,7 @@ static int start_api(struct core *c)
 	return r;
 }
 
-/* MD5 is what a close waits for in the end: its threads come before all that are started later. */
+/* A close waits for the MD5 last: start its threads before the priority is lowered. */
 static int start_md5(struct core *c)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -242,6 +243,13 @@ static int make_text(void *arg, enum vfs_control which, struct buf *ret)
 	return which == VFS_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
 }
 
+static bool knows_file(void *arg, const char *file_id)
+{
+	struct core *c = arg;
+
+	return vfs_knows_file(c->vfs, file_id);
+}
+
 static int start_super(struct core *c, bool ending)
 {
 	const struct opts *o = c->opts;
@@ -256,7 +264,9 @@ static int start_super(struct core *c, bool ending)
 				       .retry_max_s = RETRY_DELAY_MAX_S,
 				       .ending = ending,
 				       .renew_key = core_read_key,
-				       .renew_key_arg = c };
+				       .renew_key_arg = c,
+				       .is_known = knows_file,
+				       .is_known_arg = c };
 	struct vfs_config sc = {
 		.api = c->api,
 		.staging = c->staging,
@@ -336,7 +346,7 @@ bool core_finish(struct core *c, unsigned drain_s)
 	if (c->publisher) {
 		left = publisher_drain(c->publisher, drain_s);
 		unclosed = vfs_count_unclosed(c->vfs);
-		/* Answers who still waits; the others are answered by api_free(). */
+		/* Answers waiters here; api_free() answers calls still under way. */
 		publisher_stop(c->publisher);
 	}
 	vfs_stop(c->vfs);

@@ -1,8 +1,8 @@
 /*
  * core: everything of a daemon but FUSE: lock, server, API, storage, publisher,
- * vfs; started and ended in order. The mount and `uploadfs recover publish`
- * stand on it. One thread starts and ends it; core_read_key() and what the
- * parts themselves allow may be called from others meanwhile.
+ * vfs; started and ended in order. Used by the mount and by
+ * `uploadfs recover publish`. One thread starts and ends it; other threads may call core_read_key()
+ * and the parts, as each part allows.
  */
 #ifndef UPLOADFS_FS_DAEMON_CORE_H
 #define UPLOADFS_FS_DAEMON_CORE_H
@@ -44,20 +44,20 @@ struct core {
 };
 
 /*
- * Fills c, and takes up what an earlier daemon left. 0, or a negative errno after a log line;
- * core_finish() and core_free() are called in any case. ending: core_finish() follows at once.
+ * Fill c and take over the files of an earlier daemon. 0, or a negative errno after a log line.
+ * Call core_finish() and core_free() in both cases. ending: core_finish() follows at once.
  */
 int core_start(struct opts *opts, bool ending, struct core *c);
 /*
- * Waits up to drain_s for what is closed, then ends publisher and API: who still waits is
- * answered. Blocks. Returns whether all that was written is a File; else says so in the log.
+ * Wait up to drain_s for closed files, then end publisher and API; calls that still wait are
+ * answered. Blocks. True if every written file is a File; otherwise logs those that are not.
  */
 bool core_finish(struct core *c, unsigned drain_s);
 void core_free(struct core *c);
 
-/* Reads the key file again. True: there is another key, and it is in use now. arg: the core. */
+/* Read the key file again. True: a different key is in use now. arg: the core. */
 bool core_read_key(void *arg);
-/* What the status is made from; its pointers live as long as c. */
+/* The sources of the status; their pointers live as long as c. */
 void core_status(struct core *c, struct status_source *ret);
 
 #endif

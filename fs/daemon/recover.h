@@ -1,9 +1,8 @@
 /*
- * recover: what an earlier daemon left in the staging area, back into the tree.
+ * recover: put the staged files of an earlier daemon back into the tree.
  *
- * Once, before the mount answers. Closed files are published, files whose
- * writer had not closed them come back as aborted, and damaged records are set
- * aside and reported, never fatal.
+ * Call it once, before the mount answers. Closed files are published, unclosed files come back as
+ * aborted, damaged records are set aside and logged, never fatal.
  */
 #ifndef UPLOADFS_FS_DAEMON_RECOVER_H
 #define UPLOADFS_FS_DAEMON_RECOVER_H

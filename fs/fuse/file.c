@@ -51,7 +51,7 @@ static struct opening *opening_new(fuse_req_t req, const struct fuse_file_info *
 		fuse_reply_err(req, ENOMEM);
 		return NULL;
 	}
-	*o = (struct opening){ req, ops_super(req), *fi, create };
+	*o = (struct opening){ req, ops_vfs(req), *fi, create };
 	return o;
 }
 
@@ -76,7 +76,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void node_made(void *arg, int err, const struct vfs_entry *e, struct handle *h)
 {
-	struct vfs *s = ops_super(arg);
+	struct vfs *s = ops_vfs(arg);
 
 	if (err || !e) {
 		fuse_reply_err(arg, -err);
@@ -94,7 +94,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 	(void)rdev;
 	/* No File could be one of the others. */
 	if (S_ISREG(mode))
-		vfs_create(ops_super(req), parent, name, mode, O_CREAT | O_EXCL | O_WRONLY, &who,
+		vfs_create(ops_vfs(req), parent, name, mode, O_CREAT | O_EXCL | O_WRONLY, &who,
 			   node_made, req);
 	else
 		fuse_reply_err(req, EPERM);
@@ -122,7 +122,7 @@ static void read_done(void *arg, int err, int fd, uint64_t off, size_t len)
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	(void)ino;
-	vfs_read(ops_super(req), ops_handle(fi), (uint64_t)off, size, read_done, req);
+	vfs_read(ops_vfs(req), ops_handle(fi), (uint64_t)off, size, read_done, req);
 }
 
 /* ---- write ---- */
@@ -155,6 +155,15 @@ static ssize_t put(int fd, const char *data, size_t len, uint64_t off)
 	return (ssize_t)done;
 }
 
+/* done: bytes, or negative errno. A short write fails unless the rest is written after all. */
+static void note_failure(struct vfs *s, struct handle *h, uint64_t off, size_t len, ssize_t done)
+{
+	if (done < 0)
+		vfs_write_failed(s, h, off, (int)done);
+	else if ((size_t)done < len)
+		vfs_write_failed(s, h, off + (size_t)done, -EIO);
+}
+
 static void reply_write(fuse_req_t req, ssize_t n)
 {
 	if (n < 0)
@@ -182,8 +191,7 @@ static void write_late(void *arg, int err)
 	} else {
 		n = r;
 	}
-	if (n < 0)
-		vfs_write_failed(w->s, w->h, w->off, (int)n);
+	note_failure(w->s, w->h, w->off, w->len, n);
 	reply_write(w->req, n);
 	free(w);
 }
@@ -196,12 +204,12 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 	ssize_t n;
 
 	if (!w) {
-		vfs_write_failed(ops_super(req), ops_handle(fi), off, -ENOMEM);
+		vfs_write_failed(ops_vfs(req), ops_handle(fi), off, -ENOMEM);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 	*w = (struct late_write){
-		req, ops_super(req), ops_handle(fi), ops_caller(req), off, fi->lock_owner, len
+		req, ops_vfs(req), ops_handle(fi), ops_caller(req), off, fi->lock_owner, len
 	};
 	out.buf[0].mem = w->data;
 	n = fuse_buf_copy(&out, in, 0);
@@ -217,7 +225,7 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
 		  struct fuse_file_info *fi)
 {
-	struct vfs *s = ops_super(req);
+	struct vfs *s = ops_vfs(req);
 	struct vfs_caller who = ops_caller(req);
 	size_t len = fuse_buf_size(in);
 	struct fuse_bufvec out = FUSE_BUFVEC_INIT(len);
@@ -241,8 +249,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	n = fuse_buf_copy(&out, in, 0);
 	vfs_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
 		      fi->lock_owner);
-	if (n < 0)
-		vfs_write_failed(s, ops_handle(fi), (uint64_t)off, (int)n);
+	note_failure(s, ops_handle(fi), (uint64_t)off, len, n);
 	reply_write(req, n);
 }
 
@@ -279,7 +286,7 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct vfs_caller who = ops_caller(req);
 	struct closing *c = calloc(1, sizeof(*c));
-	struct vfs_wait *wait = c ? vfs_wait_new(ops_super(req)) : NULL;
+	struct vfs_wait *wait = c ? vfs_wait_new(ops_vfs(req)) : NULL;
 
 	(void)ino;
 	if (!wait) {
@@ -289,13 +296,13 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	*c = (struct closing){ req, who.tid, wait };
 	fuse_req_interrupt_func(req, interrupted, c);
-	vfs_flush(ops_super(req), ops_handle(fi), &who, fi->lock_owner, wait, flush_done, c);
+	vfs_flush(ops_vfs(req), ops_handle(fi), &who, fi->lock_owner, wait, flush_done, c);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	vfs_release(ops_super(req), ops_handle(fi));
+	vfs_release(ops_vfs(req), ops_handle(fi));
 	fuse_reply_err(req, 0);
 }
 
@@ -303,7 +310,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 {
 	(void)ino;
 	(void)datasync;
-	fuse_reply_err(req, -vfs_fsync(ops_super(req), ops_handle(fi)));
+	fuse_reply_err(req, -vfs_fsync(ops_vfs(req), ops_handle(fi)));
 }
 
 /* ---- fallocate ---- */
@@ -343,7 +350,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 		return;
 	}
 	a->req = req;
-	a->s = ops_super(req);
+	a->s = ops_vfs(req);
 	a->h = ops_handle(fi);
 	a->mode = mode;
 	a->off = (uint64_t)off;

@@ -1,6 +1,6 @@
 /*
  * Requests about names and attributes, and the table. Those about open files
- * stand in ops_file.c.
+ * stand in file.c.
  */
 #include "fs/fuse/ops.h"
 
@@ -13,42 +13,6 @@
 #include "fs/tree/snapshot.h"
 #include "fs/fuse/ops_impl.h"
 #include "net/base/log.h"
-
-/* A File never changes, and what changes here the kernel itself changes: so it
- * may remember for a moment. What is being written is asked for each time. */
-#define SETTLED_S 1.0
-
-void ops_entry(const struct vfs_entry *e, struct fuse_entry_param *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	ret->ino = e->ino;
-	ret->attr = e->st;
-	ret->attr_timeout = ret->entry_timeout = e->settled ? SETTLED_S : 0;
-}
-
-void ops_reply_entry(fuse_req_t req, const struct vfs_entry *e)
-{
-	struct vfs *s = ops_super(req);
-	struct fuse_entry_param p;
-	uint64_t ino = e->ino;
-
-	ops_entry(e, &p);
-	/* The caller is gone: the kernel does not count this lookup. */
-	if (fuse_reply_entry(req, &p) == -ENOENT)
-		vfs_forget(s, ino, 1);
-}
-
-struct vfs_caller ops_caller(fuse_req_t req)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	return (struct vfs_caller){ ctx->pid, ctx->uid, ctx->gid };
-}
-
-struct vfs *ops_super(fuse_req_t req)
-{
-	return ((struct ops_context *)fuse_req_userdata(req))->vfs;
-}
 
 /* For what has nothing to tell but whether it went well. */
 static void parked_done(void *arg, int err)
@@ -80,6 +44,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC);
 	want(conn, FUSE_CAP_ASYNC_DIO);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
+	want(conn, FUSE_CAP_READDIRPLUS);
+	want(conn, FUSE_CAP_READDIRPLUS_AUTO);
 	/* Writes have to arrive in the order they were made. */
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 	conn->max_write = 1 << 20;
@@ -119,21 +85,21 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	vfs_forget(ops_super(req), ino, nlookup);
+	vfs_forget(ops_vfs(req), ino, nlookup);
 	fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *v)
 {
 	for (size_t i = 0; i < count; i++)
-		vfs_forget(ops_super(req), v[i].ino, v[i].nlookup);
+		vfs_forget(ops_vfs(req), v[i].ino, v[i].nlookup);
 	fuse_reply_none(req);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct vfs_entry e;
-	int r = vfs_getattr(ops_super(req), ino, &e);
+	int r = vfs_getattr(ops_vfs(req), ino, &e);
 
 	(void)fi;
 	if (r)
@@ -167,22 +133,21 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		what |= VFS_SET_MTIME;
 		clock_gettime(CLOCK_REALTIME, &st.st_mtim);
 	}
-	vfs_setattr(ops_super(req), ino, &st, what, fi ? ops_handle(fi) : NULL, &who, attr_done,
-		    req);
+	vfs_setattr(ops_vfs(req), ino, &st, what, fi ? ops_handle(fi) : NULL, &who, attr_done, req);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct vfs_caller who = ops_caller(req);
 	struct vfs_entry e;
-	int r = vfs_mkdir(ops_super(req), parent, name, mode, &who, &e);
+	int r = vfs_mkdir(ops_vfs(req), parent, name, mode, &who, &e);
 
 	reply_found(req, r, r ? NULL : &e);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	fuse_reply_err(req, -vfs_rmdir(ops_super(req), parent, name));
+	fuse_reply_err(req, -vfs_rmdir(ops_vfs(req), parent, name));
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -224,7 +189,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct statvfs st;
 
 	(void)ino;
-	vfs_statfs(ops_super(req), &st);
+	vfs_statfs(ops_vfs(req), &st);
 	fuse_reply_statfs(req, &st);
 }
 
@@ -265,7 +230,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	(void)ino;
 	/* rewinddir(): what is there now. Else nothing changes under who reads. */
-	if (!buf || (off == 0 && dir_restart(d) && vfs_rewinddir(ops_super(req), d))) {
+	if (!buf || (off == 0 && dir_restart(d) && vfs_rewinddir(ops_vfs(req), d))) {
 		fuse_reply_err(req, ENOMEM);
 		free(buf);
 		return;
@@ -283,10 +248,92 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	free(buf);
 }
 
+/* Entries of one reply to readdirplus, and the lookups that the kernel will count for them. */
+struct plus_page {
+	char *buf;
+	size_t size, used;
+	uint64_t *looked_up;
+	size_t count;
+};
+
+/* The smallest entry takes more: a page has room for the inode of each. */
+#define PLUS_ENTRY_MIN 128
+
+static int plus_page_init(struct plus_page *p, size_t size)
+{
+	*p = (struct plus_page){ .buf = malloc(size), .size = size };
+	p->looked_up = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof(*p->looked_up));
+	return p->buf && p->looked_up ? 0 : -ENOMEM;
+}
+
+static void plus_page_free(struct plus_page *p)
+{
+	free(p->looked_up);
+	free(p->buf);
+}
+
+static bool is_dots(const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+/* False: no room for it. off: of the entry behind it. */
+static bool plus_page_add(struct plus_page *p, fuse_req_t req, fuse_ino_t parent, const char *name,
+			  const struct stat *listed, off_t off)
+{
+	struct fuse_entry_param out = { .attr = *listed };
+	size_t room = p->size - p->used;
+	struct vfs_entry e;
+
+	/* Asked before the lookup, so that none has to be taken back. */
+	if (fuse_add_direntry_plus(req, NULL, 0, name, &out, off) > room)
+		return false;
+	/* Without an inode the kernel takes the name alone, and looks it up when it is used. */
+	if (!is_dots(name) &&
+	    vfs_lookup_listed(ops_vfs(req), parent, name, listed->st_ino, &e) == 0) {
+		ops_entry(&e, &out);
+		p->looked_up[p->count++] = e.ino;
+	}
+	p->used += fuse_add_direntry_plus(req, p->buf + p->used, room, name, &out, off);
+	return true;
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			   struct fuse_file_info *fi)
+{
+	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
+	struct vfs *s = ops_vfs(req);
+	struct plus_page page;
+	const char *name;
+	uint64_t child;
+	bool is_dir;
+	int r = plus_page_init(&page, size);
+
+	if (!r && off == 0 && dir_restart(d))
+		r = vfs_rewinddir(s, d);
+	if (r) {
+		fuse_reply_err(req, ENOMEM);
+		plus_page_free(&page);
+		return;
+	}
+	while ((name = dir_entry(d, (size_t)off, &child, &is_dir)) != NULL) {
+		struct stat st = { .st_ino = child, .st_mode = is_dir ? S_IFDIR : S_IFREG };
+
+		if (!plus_page_add(&page, req, ino, name, &st, off + 1))
+			break;
+		off++;
+	}
+	/* The caller is gone: the kernel counts none of these lookups. */
+	if (fuse_reply_buf(req, page.buf, page.used) == -ENOENT)
+		while (page.count)
+			vfs_forget(s, page.looked_up[--page.count], 1);
+	plus_page_free(&page);
+}
+
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	vfs_closedir(ops_super(req), (struct dir *)(uintptr_t)fi->fh);
+	vfs_closedir(ops_vfs(req), (struct dir *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -367,6 +414,7 @@ const struct fuse_lowlevel_ops ops_table = {
 	.statfs = op_statfs,
 	.opendir = op_opendir,
 	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
 	.releasedir = op_releasedir,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,

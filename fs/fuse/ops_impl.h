@@ -1,4 +1,4 @@
-/* ops_impl: what ops.c, ops_file.c and ops_park.c share. Nobody else includes it. */
+/* ops_impl: what the files of fs/fuse share. Nobody else includes it. */
 #ifndef UPLOADFS_FS_FUSE_OPS_IMPL_H
 #define UPLOADFS_FS_FUSE_OPS_IMPL_H
 
@@ -6,6 +6,10 @@
 
 #include "fs/fuse/ops.h"
 #include "fs/vfs/vfs.h"
+
+/* A File never changes, and what changes here the kernel itself changes: so it
+ * may remember for a moment. What is being written is asked for each time. */
+#define SETTLED_S 1.0
 
 /*
  * A request by name, whose answer may have to wait for the service. It is the
@@ -19,7 +23,7 @@ struct ops_parked {
 	struct vfs *s;
 	struct fuse_file_info fi;
 	size_t size;
-	/* ops_park.c's */
+	/* park.c's */
 	pid_t tid;
 	_Atomic int state;
 };
@@ -29,17 +33,19 @@ struct ops_parked *ops_park(fuse_req_t req);
 /* False: the request was answered meanwhile, and is no more. Any thread; once. */
 bool ops_unpark(struct ops_parked *p);
 
+/* reply.c */
 void ops_entry(const struct vfs_entry *e, struct fuse_entry_param *ret);
 /* Replies with an entry, and takes the lookup back if nobody takes the reply. */
 void ops_reply_entry(fuse_req_t req, const struct vfs_entry *e);
 struct vfs_caller ops_caller(fuse_req_t req);
-struct vfs *ops_super(fuse_req_t req);
+struct vfs *ops_vfs(fuse_req_t req);
 
 static inline struct handle *ops_handle(const struct fuse_file_info *fi)
 {
 	return (struct handle *)(uintptr_t)fi->fh;
 }
 
+/* file.c */
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	       struct fuse_file_info *fi);
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);

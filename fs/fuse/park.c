@@ -35,7 +35,7 @@ struct ops_parked *ops_park(fuse_req_t req)
 		return NULL;
 	}
 	p->req = req;
-	p->s = ops_super(req);
+	p->s = ops_vfs(req);
 	p->tid = fuse_req_ctx(req)->pid;
 	fuse_req_interrupt_func(req, interrupted, p);
 	if (atomic_compare_exchange_strong(&p->state, &was, PARK_WAITS))

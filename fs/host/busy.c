@@ -26,7 +26,7 @@ static bool is_there(const struct search *s, int dir, const char *link)
 	       makedev(st.stx_dev_major, st.stx_dev_minor) == s->dev;
 }
 
-/* Ours alone: `status --watch` looks again and again, and ends by itself. */
+/* Skip readers of .uploadfs: `status --watch` ends by itself. */
 static bool is_control(const struct search *s, int dir, const char *link)
 {
 	static const char control[] = "/.uploadfs/";
@@ -40,7 +40,7 @@ static bool is_control(const struct search *s, int dir, const char *link)
 	return !strncmp(text, s->path, len) && !strncmp(text + len, control, strlen(control));
 }
 
-/* A cp into a directory holds that so, also while its close() waits. */
+/* A cp into a directory keeps that open, also while its close() waits. */
 static bool is_mere_path(int proc, const char *fd)
 {
 	char name[64], text[256], *flags;

@@ -1,6 +1,6 @@
 /*
- * busy: who is in a mount, as /proc tells: of processes of other users only root
- * is told. Asks no file system, so it can't hang. Any thread.
+ * busy: processes that use a mount, according to /proc, which shows other users' processes to root
+ * only. It asks no file system, so it can't hang. Any thread.
  */
 #ifndef UPLOADFS_FS_HOST_BUSY_H
 #define UPLOADFS_FS_HOST_BUSY_H
@@ -10,13 +10,13 @@
 
 struct busy {
 	pid_t pid;
-	char name[32]; /* of the program; what a process calls itself: hostile */
+	char name[32]; /* of the program; chosen by the process: hostile */
 };
 
 /*
- * A process that would miss the mount at path: its working directory, root or program is there, or
- * it has something open there, be it for reading. Not counted: what is only mapped, a close() that
- * is waiting, what was opened with O_PATH, and who reads .uploadfs. False: none, or not to be told.
+ * Find a process with its working directory, root, program or an open file in the mount at path.
+ * Mapped files, waiting close() calls, O_PATH descriptors and readers of .uploadfs don't count.
+ * False: none found.
  */
 bool busy_find(const char *path, struct busy *ret);
 

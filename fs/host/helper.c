@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -75,7 +76,7 @@ static int usage(enum helper_kind kind)
 				  "[-t TYPE]; use umount");
 }
 
-/* Where getopt() leaves what is no option: SOURCE and DIRECTORY, or DIRECTORY. */
+/* The words that getopt() leaves: SOURCE and DIRECTORY, or DIRECTORY. */
 static int take_words(enum helper_kind kind, char **words, int count, const char *options,
 		      struct helper_call *call)
 {
@@ -97,18 +98,35 @@ static int take_words(enum helper_kind kind, char **words, int count, const char
 	return 0;
 }
 
+/* Adds the words of one more -o. 0 or -ENOMEM. */
+static int join(char **options, const char *more)
+{
+	char *old = *options;
+
+	if (asprintf(options, "%s%s%s", old ? old : "", old ? "," : "", more) < 0) {
+		*options = old;
+		return -ENOMEM;
+	}
+	free(old);
+	return 0;
+}
+
 int helper_take(enum helper_kind kind, int argc, char **argv, struct helper_call *ret)
 {
 	struct helper_call call = { .argc = 0 };
-	const char *options = NULL, *ns = NULL;
+	static char *joined; /* call->argv points to it */
+	const char *ns = NULL;
 	int c, r;
+
+	free(joined);
+	joined = NULL;
 
 	optind = 0; /* GNU: forgets an earlier command line */
 	opterr = 0;
 	while ((c = getopt(argc, argv, kind == HELPER_MOUNT ? "sfnvN:o:t:" : "nlfvrN:t:")) != -1) {
-		if (c == 'o')
-			options = optarg;
-		else if (c == 'N')
+		if (c == 'o' && join(&joined, optarg))
+			return complain(HELPER_SYSTEM, "out of memory");
+		if (c == 'N')
 			ns = optarg;
 		else if (c == 's')
 			call.sloppy = true;
@@ -120,7 +138,7 @@ int helper_take(enum helper_kind kind, int argc, char **argv, struct helper_call
 			return usage(kind);
 		/* -n, -v, -t: there is no mtab, mount(8) tells what it does, one type is ours. */
 	}
-	r = take_words(kind, argv + optind, argc - optind, options, &call);
+	r = take_words(kind, argv + optind, argc - optind, joined, &call);
 	if (!r && ns)
 		r = enter_namespace(ns);
 	if (!r)

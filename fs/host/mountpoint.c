@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "fs/host/mounts.h"
-#include "fs/config/opts.h"
 #include "net/base/log.h"
 
 #define ASK_MS 3000
@@ -31,7 +30,7 @@ static int run_fusermount(const char *path, bool lazy)
 	int state, r;
 	pid_t pid;
 
-	/* Without PATH it is looked for in /bin and /usr/bin. */
+	/* Without PATH, posix_spawnp() searches /bin and /usr/bin. */
 	r = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ);
 	if (r)
 		return -r;
@@ -55,8 +54,8 @@ bool mountpoint_is_dead(int err)
 }
 
 /*
- * Whether the daemon of the mount at path is dead. stat() may have its answer from the kernel's
- * memory, statvfs() never; but it waits for a daemon that hangs, so a child asks.
+ * True if the daemon of the mount at path is dead. Asks statvfs(), which is never cached, unlike
+ * stat(); in a child, since it blocks on a daemon that hangs.
  */
 static bool is_dead(const char *path)
 {
@@ -100,15 +99,15 @@ static int remove_dead(const char *path)
 }
 
 /* One look at the table. 1: look again. */
-static int look(const struct opts *o)
+static int look(const char *path)
 {
 	const struct mount_entry *e;
 	struct mount_list list;
 	int r = 0;
 
 	if (mounts_read(&list))
-		return 0; /* no /proc: the kernel will say what is wrong */
-	e = mounts_find(&list, o->mountpoint);
+		return 0; /* no /proc: let mount() fail */
+	e = mounts_find(&list, path);
 	if (e && is_dead(e->path)) {
 		r = remove_dead(e->path);
 		r = r ? r : 1;
@@ -154,16 +153,16 @@ bool mountpoint_may_allow_other(void)
 	return geteuid() == 0 || mountpoint_allows_other(FUSE_CONF);
 }
 
-int mountpoint_prepare(const struct opts *o)
+int mountpoint_prepare(const char *path, bool allow_other)
 {
 	int r = 1;
 
-	if ((o->allow_other || o->allow_root) && !mountpoint_may_allow_other()) {
+	if (allow_other && !mountpoint_may_allow_other()) {
 		log_error("allow_other and allow_root are root's here; have the line "
 			  "user_allow_other put into " FUSE_CONF ", or mount without");
 		return -EPERM;
 	}
 	for (unsigned n = 0; r == 1 && n < DEAD_MAX; n++)
-		r = look(o);
-	return r < 0 ? r : check_directory(o->mountpoint);
+		r = look(path);
+	return r < 0 ? r : check_directory(path);
 }

@@ -15,10 +15,9 @@ static void unescape(char *s)
 	char *to = s;
 
 	for (; *s; s++) {
-		unsigned c;
-
-		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1 && c < 256) {
-			*to++ = (char)c;
+		/* Three digits, or what stands there: a shorter one would lead beyond the end. */
+		if (*s == '\\' && strspn(s + 1, "01234567") >= 3 && s[1] < '4') {
+			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
 			s += 3;
 		} else {
 			*to++ = *s;

@@ -11,7 +11,7 @@
 struct mount_entry {
 	char *path, *source; /* owned */
 	dev_t dev;
-	uid_t uid; /* who mounted it */
+	uid_t uid; /* of the user who mounted it */
 };
 
 struct mount_list {
@@ -21,14 +21,14 @@ struct mount_list {
 
 /* The mounts of type fuse.uploadfs, in the order they were made. 0, -ENOMEM or another errno. */
 int mounts_read(struct mount_list *ret);
-void mounts_free(struct mount_list *list); /* what it holds */
-/* The last one at that absolute path; NULL: none. */
+void mounts_free(struct mount_list *list); /* its entries, not list itself */
+/* The topmost mount at that absolute path; NULL: none. */
 const struct mount_entry *mounts_find(const struct mount_list *list, const char *path);
 
-/* The only one of uid, or the only one at all; NULL: there are none, or several. */
+/* The only mount of uid, else the only mount at all; NULL: none or several. */
 const struct mount_entry *mounts_only(const struct mount_list *list, uid_t uid);
 
-/* Adds the entry of a line of mountinfo, if it is one of ours. For mounts_read() and tests. */
+/* Add a line of mountinfo if its type is fuse.uploadfs. For mounts_read() and tests. */
 int mounts_take_line(struct mount_list *list, const char *line);
 
 #endif

@@ -13,7 +13,7 @@
 #define TEXT_MAX 6000 /* a status names a path, which has at most 4096 bytes */
 #define WAIT_S 5
 
-/* "/path", or "@name" for one that is in no directory. 0 and the address, or -EINVAL. */
+/* "/path", or "@name" for an abstract socket. 0 and the address, or -EINVAL. */
 static int make_address(const char *name, struct sockaddr_un *ret, socklen_t *ret_len)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -54,7 +54,7 @@ static int send_text(const char *text)
 	return r;
 }
 
-/* The status is one line, whatever a path in it may hold. */
+/* Keep the status on one line: a path in it may hold newlines. */
 static int send_status(const char *before, const char *status)
 {
 	char text[TEXT_MAX];

@@ -1,18 +1,17 @@
 /*
- * notify: tells the service manager that started this process how it does:
- * lines of NAME=VALUE in one datagram to the socket $NOTIFY_SOCKET, the
- * protocol of sd_notify(3). Without that variable nobody wants to know.
- * Any thread, as long as none changes the environment.
+ * notify: report this process's state to the service manager that started it, by the protocol of
+ * sd_notify(3): lines of NAME=VALUE in one datagram to the socket $NOTIFY_SOCKET. Without that
+ * variable nothing is sent. Any thread, as long as none changes the environment.
  */
 #ifndef UPLOADFS_FS_HOST_NOTIFY_H
 #define UPLOADFS_FS_HOST_NOTIFY_H
 
 /*
- * Each returns 0 when it was told, or nobody asks; -EINVAL: the variable names no socket of
- * Unix; another errno. They block for five seconds at most, while the manager's queue is full.
+ * 0: sent, or the variable is not set; -EINVAL: the variable names no Unix socket; another errno.
+ * Both block for at most five seconds while the manager's queue is full.
  */
 int notify_ready(const char *status);
-/* We are ending: asks the manager to wait for so many seconds. */
+/* Report that this process is ending; ask the manager to wait so many seconds. */
 int notify_stopping(unsigned seconds, const char *status);
 
 #endif

@@ -30,7 +30,9 @@ void process_harden(void)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	signal(SIGPIPE, SIG_IGN);
-	/* Few arenas: memory that one thread freed serves the next. */
+	/* By ulimit -f: EFBIG to that writer, not the end of the mount for everybody. */
+	signal(SIGXFSZ, SIG_IGN);
+	/* Few arenas: threads reuse memory that others freed. */
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_TRIM_THRESHOLD, 1 << 20);
 	umask(077);
@@ -81,7 +83,7 @@ void process_detach(int ready_fd)
 	if (chdir("/") < 0)
 		log_warn("chdir /: %s", strerror(errno));
 	null = open("/dev/null", O_RDWR);
-	/* Then whoever reads what we print waits for our end. */
+	/* Otherwise a reader of our output waits for our end. */
 	if (null < 0)
 		log_warn("/dev/null: %s; output stays open", strerror(errno));
 	for (int fd = 0; null >= 0 && fd < 3; fd++)

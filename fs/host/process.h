@@ -1,23 +1,22 @@
 /*
- * process: what a daemon asks of its process. Start-up only, one thread.
+ * process: hardening, priority and background of the daemon's process. Start-up only, one thread.
  */
 #ifndef UPLOADFS_FS_HOST_PROCESS_H
 #define UPLOADFS_FS_HOST_PROCESS_H
 
-/* No core file, no debugger, all descriptors, no SIGPIPE, umask 077. */
+/* Forbid core files and debuggers, raise the descriptor limit, ignore SIGPIPE, set umask 077. */
 void process_harden(void);
 /*
- * The calling thread, and all that it starts from now on, leave the processor to the process's
- * other threads where they contend for it (nice + 5). No privilege is needed; never an error.
+ * Lower the priority (nice + 5) of the calling thread and of the threads that it starts. Needs no
+ * privilege and never fails.
  */
 void process_give_way(void);
 /*
- * Goes into the background: the parent stays until the child says that the mount answers, and
- * exits with 0 then, or with failed when the child ends before. Returns in the child with the
- * descriptor for process_detach(); the parent never returns.
+ * Go into the background. Returns in the child, with the descriptor for process_detach(). The
+ * parent exits: with 0 after process_detach(), with failed when the child ends before that.
  */
 int process_daemonise(int failed);
-/* Lets the parent go, and leaves its directory and terminal. Closes ready_fd. */
+/* Let the parent exit; leave its directory and terminal. Closes ready_fd. */
 void process_detach(int ready_fd);
 
 #endif

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int make_path(const char *path)
+int statedir_make(const char *path)
 {
 	char *p = strdup(path), *slash;
 	int r = 0;
@@ -21,7 +21,7 @@ static int make_path(const char *path)
 		return -ENOMEM;
 	for (slash = strchr(p + 1, '/'); !r && slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		/* What leads there is nobody's secret; what is in it is. */
+		/* Parents may be readable; only the state directory is private. */
 		if (mkdir(p, 0755) < 0 && errno != EEXIST)
 			r = -errno;
 		*slash = '/';
@@ -32,7 +32,7 @@ static int make_path(const char *path)
 	return r;
 }
 
-/* Empty, or a state directory already. */
+/* True if the directory is empty or already a state directory. */
 static bool is_ours(int dirfd)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -61,7 +61,7 @@ static int check_private(int dirfd)
 		return -EPERM;
 	if (!(st.st_mode & 077))
 		return 0;
-	/* Somebody's /tmp must not be closed because it was named by mistake. */
+	/* Do not chmod a /tmp named by mistake. */
 	if (!is_ours(dirfd) || fchmod(dirfd, 0700) < 0)
 		return -EPERM;
 	return 0;
@@ -75,7 +75,7 @@ static void read_pid(int fd, int *ret_pid)
 		*ret_pid = (int)strtol(buf, NULL, 10);
 }
 
-/* An unmount returns before its daemon has drained: then the lock is free in a moment. */
+/* Retry: an unmount returns before its daemon has drained and released the lock. */
 static int lock_patiently(int fd, unsigned wait_ms)
 {
 	const struct timespec pause = { .tv_nsec = 50000000 };
@@ -93,7 +93,7 @@ static int lock_patiently(int fd, unsigned wait_ms)
 int statedir_open(const char *path, unsigned wait_ms, int *ret_fd, int *ret_pid)
 {
 	char pid[32];
-	int dirfd, fd = -1, r = make_path(path);
+	int dirfd, fd = -1, r = statedir_make(path);
 
 	*ret_pid = 0;
 	if (r)
@@ -115,7 +115,7 @@ int statedir_open(const char *path, unsigned wait_ms, int *ret_fd, int *ret_pid)
 		goto out;
 	}
 	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	/* Only for the message of whoever comes second. */
+	/* The pid serves the message of a second daemon. */
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, strlen(pid), 0) < 0)
 		r = -errno;
 out:

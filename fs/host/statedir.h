@@ -5,11 +5,14 @@
 #ifndef UPLOADFS_FS_HOST_STATEDIR_H
 #define UPLOADFS_FS_HOST_STATEDIR_H
 
+/* Makes path (0700) and what leads to it, where it isn't there. 0 or negative errno. */
+int statedir_make(const char *path);
+
 /*
- * Makes path and what leads to it (0700), and takes the lock. *ret_fd holds the
- * lock until it is closed. -EWOULDBLOCK: another daemon has it and did not give
- * it up within wait_ms milliseconds; its pid, when known, is in *ret_pid.
- * -EPERM: somebody else's directory, or open to others and not to be mended.
+ * Create path and its parents (0700) and take the lock; closing *ret_fd releases it. 0;
+ * -EWOULDBLOCK: another daemon still holds the lock after wait_ms milliseconds, its pid in *ret_pid
+ * if known; -EPERM: the directory belongs to another user, or chmod can't close it to others;
+ * another errno.
  */
 int statedir_open(const char *path, unsigned wait_ms, int *ret_fd, int *ret_pid);
 

@@ -1,14 +1,13 @@
 /*
- * predict: the observed rung of the size ladder. Looks at what the writer has
- * open to guess how large the file it is writing will become.
+ * source: guess a file's final size from the file that its writer copies from.
  *
- * Reads /proc/PID/fd, fdinfo and at most a few KiB of one source file; blocks
- * on procfs and the local disk only: a source on a FUSE mount (ours above all)
- * or a network file system is never read, stat()ed only from the kernel's
- * cache (AT_STATX_DONT_SYNC), and never when it lies on the mount itself.
- * Any thread, but only while the writer waits for the reply to its write, and
- * with no lock held: /proc/PID/fd of a process inside execve() blocks until its
- * close-on-exec files were closed, and that may wait for one of our replies.
+ * The guess comes in two steps. predict_begin() runs while the writer waits for
+ * the reply to its write, reads procfs only (/proc/TID/fdinfo), and never
+ * touches a file of the writer's. predict_finish() looks at the one file found
+ * and may hang in a foreign file system: only the scout (fs/proc/scout.h) calls
+ * it. Neither is called with a lock held.
+ *
+ * Nothing the writer may not read himself is read for him: see predict_finish().
  */
 #ifndef UPLOADFS_FS_PROC_SOURCE_H
 #define UPLOADFS_FS_PROC_SOURCE_H
@@ -17,22 +16,46 @@
 #include <sys/types.h>
 
 struct predict_query {
-	pid_t tid;	/* the writing thread, as FUSE names it */
-	int staged_fd;	/* our bytes so far */
-	uint64_t start; /* where the write that has just landed began, in bytes */
-	uint64_t end;	/* and ended */
-	dev_t own_dev;	/* st_dev of the mount; 0: not known, then only local disks count */
+	pid_t tid; /* the writing process, which outlives its threads; or a thread of it */
+	uid_t uid; /* its user and group, as FUSE names them */
+	gid_t gid;
+	int staged_fd;	/* our bytes so far; not used after predict_begin() */
+	uint64_t start; /* offset in bytes where the last write began */
+	uint64_t end;	/* offset where it ended */
+	dev_t own_dev;	/* st_dev of the mount; 0: unknown, then only local disks count */
 };
 
+/* A look that has begun: holds a descriptor of /proc/TID, and two samples of our bytes. */
+struct predict_look;
+
 /*
- * 0 and the predicted size when exactly one regular file is open for reading
- * there and either its position equals end, or it was not moved (pos 0:
- * sendfile, copy_file_range, mmap), it lies on a local disk, and its bytes
- * equal ours at the beginning and at end. Files on the mount itself, empty
- * ones (/proc and /sys among them) and those open for appending don't count.
- * The size is at least end and above 0. -ENOENT: no guess, also for a process
- * with more than 256 descriptors; -EACCES: the process can't be looked at.
+ * Notes position and mount of each file the thread has open for reading. 0 and
+ * a look that the caller frees; -ENOENT: no guess, also for a process with more
+ * than 256 descriptors; -EACCES: the process can't be looked at; -ENOMEM.
+ * Call only while the writer waits for the reply: /proc/PID/fd of a process
+ * inside execve() blocks until its close-on-exec files were closed, and that
+ * may wait for one of our replies.
  */
-int predict_observe(const struct predict_query *q, uint64_t *ret_size);
+int predict_begin(const struct predict_query *q, struct predict_look **ret);
+
+/*
+ * 0 and the predicted size when the thread has exactly one regular file open
+ * for reading, and either its position at predict_begin() equals end, or that
+ * position was 0 (sendfile, copy_file_range, mmap) and its bytes equal ours at
+ * the beginning and at end. Files on the mount itself, empty ones (/proc and
+ * /sys among them) and those open for appending don't count. The size is at
+ * least end and above 0. -ENOENT: no guess.
+ *
+ * By position, no byte of the file is read. Bytes are compared on the writer's
+ * own descriptor, received by pidfd_getfd(), never by opening the file again,
+ * and only if all of this holds: the descriptor is open for reading, on a
+ * regular file of a file system that is local by fstatfs(); the mode of the
+ * file lets the writer's user read it; all four user IDs of the process are
+ * that user's. Where the kernel refuses the descriptor, no bytes are compared.
+ * May block for ever on the file's file system.
+ */
+int predict_finish(const struct predict_look *l, uint64_t *ret_size);
+
+void predict_free(struct predict_look *l); /* NULL is a no-op */
 
 #endif

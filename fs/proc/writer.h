@@ -1,5 +1,5 @@
 /*
- * writer: who opened a file for writing, who is closing it, and how did they die.
+ * writer: the process that opened a file for writing, and how it or a closing process ended.
  *
  * A struct writer remembers the process that opened a handle (thread group,
  * pidfd where the kernel has it). FUSE names threads; /proc/TID/status tells
@@ -20,19 +20,18 @@
 struct writer;
 
 /*
- * The process of thread tid opens now. tid 0 (a process in another pid
- * namespace): a writer that is known by its lock owner only. NULL: no memory.
+ * Remember the process of thread tid as the opener. tid 0 (a process in another pid namespace):
+ * the writer is known by its lock owner only. NULL: no memory.
  */
 struct writer *writer_new(pid_t tid);
 void writer_free(struct writer *w); /* NULL is a no-op */
 
-/* The lock owner of a write or flush through the handle; the first one is remembered. */
+/* Remember the lock owner of the first write or flush through the handle. */
 void writer_note_owner(struct writer *w, uint64_t lock_owner);
 
 /*
- * Does the close by thread tid come from the process that opened the handle?
- * Where tid is 0 or the process can't be told, the lock owner decides; where
- * that is not known either, true.
+ * True if thread tid belongs to the process that opened the handle. The lock owner decides if tid
+ * is 0 or its process is unknown; true if the lock owner is unknown as well.
  */
 bool writer_is_opener(struct writer *w, pid_t tid, uint64_t lock_owner);
 
@@ -42,25 +41,22 @@ enum writer_fate {
 	WRITER_KILLED  /* closes because a signal ends it (also abort(), OOM kill) */
 };
 /*
- * What the close by closing_tid means: WRITER_KILLED when that thread, or the
- * process that opened the handle, is or was ended by a signal (or is about to
- * be: one is pending); else how the closing thread's process stands when it is
- * the opener, else the opener. closing_tid 0 (RELEASE has no thread; a process
- * in another pid namespace) asks for the opener alone; an opener that was never
- * seen is WRITER_ALIVE.
+ * The fate behind a close by closing_tid: WRITER_KILLED if a signal ended, ends or (pending) will
+ * end that thread or the opener; else the state of the opener. closing_tid 0 (RELEASE has no
+ * thread; a process in another pid namespace) asks for the opener alone. WRITER_ALIVE if the
+ * opener was never seen.
  * Sources: /proc/TID/status and stat (PF_EXITING and exit_code) while a process
  * is there, its pidfd (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15) once it
- * was reaped. Gone, and nothing to be learned: WRITER_KILLED, because half a
- * file must never be published.
+ * was reaped. WRITER_KILLED if neither knows: half a file must never be published.
  */
 enum writer_fate writer_fate(const struct writer *w, pid_t closing_tid);
 
-/* The process of thread tid; 0: not known (any more). */
+/* The process of thread tid; 0: unknown, or gone. */
 pid_t writer_process(pid_t tid);
 
 /*
- * Is a signal pending for thread tid that will end its process, or is the
- * process being ended around it? For interrupted waits: nobody is left to wait.
+ * True if a pending signal will end the process of thread tid, or the process is ending. An
+ * interrupted wait for it is then over.
  */
 bool writer_fatal_signal(pid_t tid);
 

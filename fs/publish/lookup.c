@@ -1,18 +1,21 @@
 /*
- * The outcome of a complete whose reply was lost: looks for the File by
- * filename, bytes, purpose and created_at, newest first (api.md: nothing asks
- * about an Upload afterwards; file.created_at was the Upload's in recordings).
+ * Looks for the File of a complete in doubt: walks the whole list of the
+ * purpose, and compares a candidate's content with ours where it can be had.
+ * Callbacks run on the network thread and only post.
  */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/publish/publish_impl.h"
 #include "net/base/clock.h"
+#include "net/base/digest.h"
 #include "net/base/log.h"
 
 #define LOOKUP_PAGE 1000
-#define LOOKUP_PAGES_MAX 20
-#define LOOKUP_SLACK_S 5 /* created_at may be that of the Upload or of the complete */
+#define LOOKUP_PAGES_MAX 2000 /* more Files than an account has */
+#define LOOKUP_FOUND_MAX 16   /* candidates that are told of; more of them settle nothing */
 
 struct lookup {
 	struct publish *p; /* referenced */
@@ -20,82 +23,85 @@ struct lookup {
 	unsigned epoch, pages;
 	bool undecided;
 	char *filename, *purpose;
+	char last[API_ID_MAX + 1]; /* of the page before */
 	uint64_t bytes;
-	int64_t not_before;
-	char **exclude; /* Files that we know to be others */
-	size_t exclude_count;
+	int64_t created_at; /* of the Upload */
+	bool same_second;   /* a File has its Upload's created_at on this service */
+	struct lookup_found found[LOOKUP_FOUND_MAX];
+	size_t found_count;
 };
 
 static void lookup_free(struct lookup *l)
 {
-	for (size_t i = 0; i < l->exclude_count; i++)
-		free(l->exclude[i]);
-	free(l->exclude);
 	free(l->filename);
 	free(l->purpose);
 	publish_unref(l->p);
 	free(l);
 }
 
-static void answer(struct lookup *l, const struct api_error *err, const struct api_file *file)
+static void answer(struct lookup *l, const struct api_error *err)
 {
-	struct event *ev = calloc(1, sizeof(*ev));
+	struct event *ev = publish_event_new(EV_LOOKED_UP, err);
 
-	if (!ev) {
-		log_error("out of memory");
-		abort();
-	}
-	ev->kind = EV_LOOKED_UP;
 	ev->epoch = l->epoch;
-	ev->api_err = *err;
 	ev->undecided = l->undecided;
-	if (file) {
-		memcpy(ev->id, file->id, strlen(file->id) + 1);
-		ev->bytes = file->bytes;
-		ev->created_at = file->created_at;
-		ev->expires_at = file->expires_at;
+	ev->found = calloc(l->found_count + 1, sizeof(*ev->found));
+	if (ev->found) {
+		memcpy(ev->found, l->found, l->found_count * sizeof(*ev->found));
+		ev->found_count = l->found_count;
+	} else {
+		ev->undecided = true;
 	}
 	publish_post(l->p, ev);
 	lookup_free(l);
 }
 
-static bool is_ours(const struct lookup *l, const struct api_file *f)
+static void look_at(struct lookup *l, const struct api_file *f)
 {
-	if ((f->bytes != l->bytes && !f->bytes_unknown) || strcmp(f->filename, l->filename) ||
-	    strcmp(f->purpose, l->purpose) || f->created_at < l->not_before ||
+	struct lookup_found *to = &l->found[l->found_count];
+
+	if (strcmp(f->filename, l->filename) || strcmp(f->purpose, l->purpose) ||
+	    f->created_at < l->created_at || (l->same_second && f->created_at != l->created_at) ||
 	    strlen(f->id) > API_ID_MAX)
-		return false;
-	for (size_t i = 0; i < l->exclude_count; i++)
-		if (!strcmp(l->exclude[i], f->id))
-			return false;
-	return true;
+		return;
+	/* Azure's count is null for a while. */
+	if (f->bytes_unknown) {
+		l->undecided = true;
+		return;
+	}
+	if (f->bytes != l->bytes)
+		return;
+	if (l->found_count == LOOKUP_FOUND_MAX) {
+		l->undecided = true;
+		return;
+	}
+	memcpy(to->id, f->id, strlen(f->id) + 1);
+	to->created_at = f->created_at;
+	to->expires_at = f->expires_at;
+	l->found_count++;
 }
 
 static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	struct lookup *l = arg;
-	struct api_req *req;
-	bool older = false;
+	struct api_req *req = NULL;
 
-	for (size_t i = 0; page && i < page->count; i++) {
-		if (is_ours(l, &page->files[i])) {
-			/* Azure's count is null for a while. */
-			l->undecided |= page->files[i].bytes_unknown;
-			if (page->files[i].bytes_unknown)
-				continue;
-			answer(l, err, &page->files[i]);
-			return;
-		}
-		older |= page->files[i].created_at < l->not_before;
-	}
-	if (!page || older || !page->has_more || !page->last_id[0] ||
-	    ++l->pages >= LOOKUP_PAGES_MAX) {
-		answer(l, err, NULL);
+	for (size_t i = 0; page && i < page->count; i++)
+		look_at(l, &page->files[i]);
+	if (!page || !page->has_more) {
+		answer(l, err);
 		return;
 	}
-	req = api_file_list(l->api, l->purpose, page->last_id, LOOKUP_PAGE, true, on_page, l);
-	if (!req)
-		answer(l, err, NULL);
+	/* A list that goes round in circles, or without an end, is no whole list. */
+	if (page->last_id[0] && strcmp(page->last_id, l->last) != 0 &&
+	    strlen(page->last_id) <= API_ID_MAX && ++l->pages < LOOKUP_PAGES_MAX) {
+		memcpy(l->last, page->last_id, strlen(page->last_id) + 1);
+		req = api_file_list(l->api, l->purpose, l->last, LOOKUP_PAGE, true, on_page, l);
+	}
+	if (!req) {
+		l->undecided = true;
+		answer(l, err);
+	}
 	api_req_unref(req);
 }
 
@@ -109,36 +115,132 @@ static struct lookup *lookup_new(struct publish *p)
 	l->api = p->pr->cfg.api;
 	l->epoch = p->epoch;
 	l->bytes = p->upload_bytes;
-	l->not_before = p->upload_created_at - LOOKUP_SLACK_S;
+	l->created_at = p->upload_created_at;
+	l->same_second = !p->upload_posted && p->pr->created_at == CREATED_WITH_UPLOAD;
 	l->filename = strdup(p->upload_filename);
 	l->purpose = strdup(p->upload_purpose);
-	l->exclude = calloc(p->now.superseded_count + 1, sizeof(*l->exclude));
-	if (!l->filename || !l->purpose || !l->exclude)
-		goto fail;
-	for (size_t i = 0; i < p->now.superseded_count; i++) {
-		l->exclude[i] = strdup(p->now.superseded[i]);
-		if (!l->exclude[i])
-			goto fail;
-		l->exclude_count++;
-	}
-	return l;
-fail:
+	if (l->filename && l->purpose)
+		return l;
 	lookup_free(l);
 	return NULL;
 }
 
 void publish_start_lookup(struct publish *p)
 {
-	struct api_error none = { .kind = API_ERR_LOCAL };
 	struct lookup *l = lookup_new(p);
-	struct api_req *req;
+	struct api_req *req = NULL;
 
-	if (!l) {
+	p->doubt.looked_ms = clock_mono_ms();
+	if (l)
+		req = api_file_list(l->api, l->purpose, NULL, LOOKUP_PAGE, true, on_page, l);
+	if (!req) {
 		p->lookup_due_ms = clock_mono_ms() + 200;
-		return;
+		if (l)
+			lookup_free(l);
 	}
-	req = api_file_list(p->pr->cfg.api, p->upload_purpose, NULL, LOOKUP_PAGE, true, on_page, l);
-	if (!req)
-		answer(l, &none, NULL);
 	api_req_unref(req);
+}
+
+/* ---- content ---- */
+
+struct check {
+	struct publish *p; /* referenced */
+	unsigned epoch;
+	bool alone;
+	struct digest *digest;
+	uint64_t bytes, got;
+	struct lookup_found file;
+	char md5[DIGEST_HEX_SIZE];
+};
+
+static void check_free(struct check *c)
+{
+	digest_free(c->digest);
+	publish_unref(c->p);
+	free(c);
+}
+
+static int on_data(void *arg, uint64_t offset, const void *data, size_t len)
+{
+	struct check *c = arg;
+
+	if (offset != c->got || len > c->bytes - c->got || digest_update(c->digest, data, len))
+		return -EIO;
+	c->got += len;
+	return 0;
+}
+
+static enum lookup_content verdict(struct check *c, const struct api_error *err)
+{
+	char hex[DIGEST_HEX_SIZE];
+
+	if (err->kind == API_OK && c->got == c->bytes && !digest_hex(c->digest, hex))
+		return strcmp(hex, c->md5) ? CONTENT_OTHER : CONTENT_SAME;
+	/* A new File may be "not found" for a moment: only a plain refusal is one. */
+	if (err->kind == API_ERR_HTTP && err->http_status != 404 &&
+	    (publish_is_refusal(err) || err->http_status == 403))
+		return CONTENT_REFUSED;
+	return CONTENT_UNSURE;
+}
+
+static void on_content(void *arg, const struct api_error *err, bool ranged)
+{
+	struct check *c = arg;
+	struct event *ev = publish_event_new(EV_CHECKED, err);
+
+	(void)ranged;
+	ev->epoch = c->epoch;
+	ev->alone = c->alone;
+	ev->content = verdict(c, err);
+	ev->found = calloc(1, sizeof(*ev->found));
+	if (!ev->found)
+		abort();
+	*ev->found = c->file;
+	ev->found_count = 1;
+	publish_post(c->p, ev);
+	check_free(c);
+}
+
+bool publish_check_content(struct publish *p, const struct lookup_found *f, bool alone)
+{
+	const char *md5 = p->doubt.md5;
+	struct check *c;
+	struct api_req *req = NULL;
+
+	if (!f || !md5[0])
+		return false;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return false;
+	c->p = publish_ref(p);
+	c->epoch = p->epoch;
+	c->alone = alone;
+	c->file = *f;
+	c->bytes = p->upload_bytes;
+	snprintf(c->md5, sizeof(c->md5), "%s", md5);
+	c->digest = digest_new();
+	if (c->digest)
+		req = api_file_content(p->pr->cfg.api, f->id, 0, UINT64_MAX, on_data, on_content,
+				       c);
+	if (!req)
+		check_free(c);
+	api_req_unref(req);
+	if (req)
+		p->phase = PHASE_LOOKUP;
+	return req != NULL;
+}
+
+/* ---- the end ---- */
+
+void publish_file_exists(struct publish *p, const struct event *ev)
+{
+	memcpy(p->file_id, ev->id, sizeof(p->file_id));
+	p->file_created_at = ev->created_at;
+	p->file_expires_at = ev->expires_at;
+	publish_doubt_end(p);
+	p->abandoned_due = true;
+	p->news = true;
+	p->phase = PHASE_CLEANUP;
+	/* Before anybody hears of it: else what is removed then could come back after a crash. */
+	publish_save_record(p, true);
 }

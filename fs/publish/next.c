@@ -39,6 +39,8 @@ static enum publish_action next_idle(const struct publish_view *v)
 
 static enum publish_action next_open(const struct publish_view *v)
 {
+	if (v->dropped && v->complete_unknown)
+		return ACT_LOOKUP;
 	if (v->dropped || v->aborted)
 		return ACT_CANCEL;
 	if (v->sealed && !v->synced && !v->syncing)
@@ -46,7 +48,7 @@ static enum publish_action next_open(const struct publish_view *v)
 	/* A complete that may have been done comes before everything else: a new
 	 * Upload could make a second File. */
 	if (v->complete_unknown && (v->expired || v->mismatch))
-		return ACT_LOOKUP;
+		return v->sealed && !v->held ? ACT_LOOKUP : ACT_WAIT;
 	if (v->expired || v->mismatch || !v->size_known)
 		return ACT_CANCEL;
 	if (v->ready > 0 && v->slot)

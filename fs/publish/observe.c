@@ -168,6 +168,7 @@ void publish_snapshot(struct publish *p)
 	if (!p->in.reopen)
 		set_status_locked(p);
 	o->err = p->err;
+	o->in_doubt = p->complete_unknown;
 	o->http_status = p->http_status;
 	o->upload_bytes = p->upload_bytes;
 	o->sent_bytes = sent;
@@ -233,8 +234,9 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	if (p->ended)
 		p->ended(p->arg, p, &r);
 	set_telling(p, false);
-	p->now.retry = false;
+	p->now.retry = p->now.forced = false;
 	pthread_mutex_lock(&p->pr->lock);
+	p->in.forced = false;
 	/* Closed anew while the abort was on its way: who did so could not ask for a retry. */
 	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;
@@ -249,4 +251,84 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	p->news = false;
 	pthread_cond_broadcast(&p->pr->idle);
 	pthread_mutex_unlock(&p->pr->lock);
+}
+
+bool publish_wants_durable(struct publish *p)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&p->pr->lock);
+	/* A held file is safe before it may be written again or left to the next mount,
+	 * though nobody waited for its close. */
+	wanted = p->in.held && p->now.held && !p->in.reopen;
+	for (const struct publish_wait *w = p->waits; w; w = w->next)
+		wanted |= w->until == UNTIL_DURABLE;
+	wanted &= !p->durable_done;
+	pthread_mutex_unlock(&p->pr->lock);
+	return wanted;
+}
+
+/* ---- all publications at one moment, for the status document ---- */
+
+/* All with a reference each; NULL: out of memory. */
+static struct publish **take_all(struct publisher *pr, size_t *ret_count)
+{
+	struct publish **v;
+	size_t n = 0;
+
+	pthread_mutex_lock(&pr->lock);
+	for (const struct publish *p = pr->all; p; p = p->all_next)
+		n++;
+	v = calloc(n + 1, sizeof(struct publish *));
+	n = 0;
+	for (struct publish *p = v ? pr->all : NULL; p; p = p->all_next)
+		if (!p->in.dropped && publish_take_ref(p))
+			v[n++] = p;
+	pthread_mutex_unlock(&pr->lock);
+	*ret_count = n;
+	return v;
+}
+
+static int fill(struct publish *p, struct publish_row *row)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	row->purpose = strdup(p->in.purpose);
+	row->path = strdup(p->in.path);
+	pthread_mutex_unlock(&p->pr->lock);
+	row->size = staged_size(p->staged);
+	publish_get_info(p, &row->info);
+	return row->purpose && row->path ? 0 : -ENOMEM;
+}
+
+int publisher_list(struct publisher *pr, struct publish_rows *ret)
+{
+	struct publish_rows rows = { 0 };
+	size_t n = 0;
+	struct publish **all = take_all(pr, &n);
+	int r = all ? 0 : -ENOMEM;
+
+	rows.v = calloc(n + 1, sizeof(*rows.v));
+	if (!rows.v)
+		r = -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		if (!r)
+			r = fill(all[i], &rows.v[rows.count++]);
+		publish_unref(all[i]);
+	}
+	free(all);
+	if (r)
+		publish_rows_free(&rows);
+	else
+		*ret = rows;
+	return r;
+}
+
+void publish_rows_free(struct publish_rows *rows)
+{
+	for (size_t i = 0; i < rows->count; i++) {
+		free(rows->v[i].purpose);
+		free(rows->v[i].path);
+	}
+	free(rows->v);
+	memset(rows, 0, sizeof(*rows));
 }

@@ -1,5 +1,5 @@
 /*
- * publish_impl: what the files publish*.c share; below, by file. Nobody else includes it.
+ * publish_impl: what the files of fs/publish share; below, by file. Nobody else includes it.
  */
 #ifndef UPLOADFS_FS_PUBLISH_PUBLISH_IMPL_H
 #define UPLOADFS_FS_PUBLISH_PUBLISH_IMPL_H
@@ -11,12 +11,12 @@
 #include "fs/work/pool.h"
 #include "fs/publish/publisher.h"
 #include "fs/publish/budget.h"
+#include "fs/publish/doubt.h"
 #include "net/api/api.h"
 
 #define PUBLISH_RESTARTS_MAX 3	       /* new Uploads for one close, beside those that expired */
 #define PUBLISH_BAD_REPLIES_MAX 3      /* replies that fail the checks before it is an error */
 #define PUBLISH_LIVE_STEP (1ULL << 20) /* bytes; less is not worth a request, nor a wake-up */
-#define PUBLISH_LOOKUPS_MAX 4	       /* a new File may be "not found" for a moment (api.md, U) */
 
 enum event_kind {
 	EV_CREATED,
@@ -26,9 +26,23 @@ enum event_kind {
 	EV_COMPLETED,
 	EV_PROBED,
 	EV_LOOKED_UP,
+	EV_CHECKED, /* the content of a candidate */
 	EV_DELETED,
 	EV_SYNCED,
 	EV_ABANDONED /* the cancel of an Upload that was given up was answered */
+};
+
+/* A File that may be ours. */
+struct lookup_found {
+	char id[API_ID_MAX + 1];
+	int64_t created_at, expires_at;
+};
+
+enum lookup_content {
+	CONTENT_SAME,	 /* the MD5 is ours */
+	CONTENT_OTHER,	 /* it is not */
+	CONTENT_REFUSED, /* the service hands out no content of this purpose */
+	CONTENT_UNSURE	 /* could not be read now */
 };
 
 /* A reply on its way from the network thread to the publisher. */
@@ -37,8 +51,13 @@ struct event {
 	enum event_kind kind;
 	unsigned epoch;		 /* of the Upload it belongs to; older ones are ignored */
 	uint32_t index, version; /* of a Part */
-	bool undecided;		 /* EV_LOOKED_UP: one of unknown size may be it */
-	int err;		 /* EV_SYNCED; version tells of which sync */
+	bool undecided;		 /* EV_LOOKED_UP: the list was not whole, or a size is unknown */
+	bool alone;		 /* EV_CHECKED: it was the only candidate */
+	enum lookup_content content;	      /* EV_CHECKED */
+	enum api_upload_status upload_status; /* EV_PROBED, with API_OK */
+	struct lookup_found *found;	      /* EV_LOOKED_UP, EV_CHECKED: owned */
+	size_t found_count;
+	int err; /* EV_SYNCED; version tells of which sync */
 	struct api_error api_err;
 	char id[API_ID_MAX + 1]; /* Upload, Part or File id */
 	uint64_t bytes;
@@ -48,7 +67,7 @@ struct event {
 /* What other threads want; under publisher.lock. */
 struct publish_inputs {
 	uint64_t predicted, declared, expires_after;
-	bool sealed, held, dropped, aborted, retry, reopen, changed;
+	bool sealed, held, dropped, aborted, retry, reopen, changed, forced;
 	char *purpose, *path, *hold_name, *mime; /* owned */
 	char **superseded;
 	size_t superseded_count;
@@ -58,9 +77,6 @@ struct publish_inputs {
 	int abort_err; /* as given to publish_abort() */
 	bool abort_write;
 };
-
-/* What follows when the File of a complete in doubt is not there. */
-enum after_lookup { LOOKUP_THEN_PROBE, LOOKUP_THEN_FAIL, LOOKUP_THEN_ANEW };
 
 enum part_state { PART_NONE, PART_SENDING, PART_SENT };
 
@@ -72,7 +88,7 @@ struct part {
 	struct api_req *req; /* while PART_SENDING */
 };
 
-/* The Part that leaves while it is written; see publish_live.c. */
+/* The Part that leaves while it is written; see parts.c. */
 struct publish_live {
 	bool on; /* it is on its way */
 	uint32_t index, watch;
@@ -139,8 +155,10 @@ struct publish {
 	bool removal_noted;		/* dropped: the record says so */
 	bool removed;			/* dropped: nothing of it is on disk any more */
 	bool emptied;			/* being cleaned up: without a File of its own */
-	enum after_lookup after_lookup;
-	unsigned restarts, bad_replies, lookups, retries;
+	struct doubt doubt;
+	bool doubt_kept;    /* by a reference of its own */
+	bool upload_posted; /* by POST /files: there is no Upload */
+	unsigned restarts, bad_replies, retries;
 	struct publish_budget budget;
 	char **abandoned; /* Uploads given up, until their cancel was answered: for the record */
 	size_t abandoned_count;
@@ -177,7 +195,11 @@ struct publisher {
 	pthread_cond_t wake;	      /* for the thread: CLOCK_MONOTONIC */
 	pthread_cond_t idle;	      /* for publisher_drain() */
 	enum publish_uploads uploads; /* the thread's own */
-	int64_t clock_ahead; /* the service's clock before ours, seconds; the thread's own */
+	/* The last Date of the service, in seconds, and when it came; 0: none. The thread's own. */
+	int64_t service_s;
+	uint64_t service_mono_ms;
+	/* Has each File so far had the created_at of its Upload? The thread's own. */
+	enum { CREATED_UNKNOWN, CREATED_WITH_UPLOAD, CREATED_LATER } created_at;
 	struct publish *run_head, **run_tail;
 	struct publish *all;
 	bool stop, stepping;
@@ -189,15 +211,18 @@ struct publisher {
 	struct hist times;
 };
 
-/* publish.c */
+/* publication.c */
 void publish_post(struct publish *p, struct event *ev); /* takes ev; NULL: a mere wake-up */
 /* Under publisher.lock: false for one whose last reference goes right now. */
 bool publish_take_ref(struct publish *p);
 void publish_queue_locked(struct publish *p); /* a wake-up, under publisher.lock */
 void publish_side_call(struct publisher *pr, int delta);
 
-/* publish_inputs.c */
-bool publish_begin_retry(struct publish *p); /* false: writing went on in the meantime */
+void publish_destroy(struct publish *p);
+
+/* inputs.c */
+char *publish_dup(const char *s, bool *failed); /* NULL for NULL; sets *failed without memory */
+bool publish_begin_retry(struct publish *p);	/* false: writing went on in the meantime */
 /* False: it was renamed, held or written anew meanwhile. */
 bool publish_end_hold(struct publish *p);
 void publish_superseded_gone(struct publish *p, const char *file_id);
@@ -208,7 +233,7 @@ int publish_inputs_supersede(struct publish_inputs *in, const char *file_id);
 int publish_inputs_copy(struct publish_inputs *dst, const struct publish_inputs *src);
 void publish_inputs_release(struct publish_inputs *in);
 
-/* publish_watch.c */
+/* observe.c */
 /* To PHASE_ENDED: snapshot, owner. The waiters are told after the step. */
 void publish_finish(struct publish *p, enum publish_outcome outcome);
 void publish_snapshot(struct publish *p);
@@ -217,7 +242,7 @@ void publish_tell_durable(struct publish *p, int err);
 void publish_tell_waiters(struct publish *p); /* those whose wait is over */
 void publish_tell_stopped(struct publish *p); /* all: -EINTR */
 
-/* publish_steps.c */
+/* step.c; filename, sealed: publication.c */
 void publish_step(struct publish *p);		       /* until there is nothing more to do now */
 const char *publish_filename(const struct publish *p); /* wanted now */
 bool publish_sealed(const struct publish *p);
@@ -237,7 +262,7 @@ struct event *publish_event_new(enum event_kind kind, const struct api_error *er
 /* Takes both; in a callback. */
 void publish_post_reply(struct publish_call *c, struct event *ev);
 
-/* publish_actions.c: one for each publish_action that does more than change the phase */
+/* act.c: one for each publish_action that does more than change the phase */
 void publish_act_create(struct publish *p, uint64_t size);
 /* Notes what is about to be sent, and under which name. 0 or -ENOMEM. */
 int publish_note_upload(struct publish *p, uint64_t size);
@@ -254,11 +279,10 @@ void publish_cancel_abandoned(struct publish *p); /* those of abandoned_before, 
 void publish_abandoned_answer(struct publish *p, const struct event *ev);
 const char *publish_mime_type(const struct publish *p);
 void publish_forget_upload(struct publish *p); /* without a word to the server */
-void publish_release_steps(struct publish *p);
 /* Takes the sync back, waiting if it runs, and its reference. Publisher thread, or after it. */
 void publish_end_sync(struct publish *p);
 
-/* publish_parts.c */
+/* parts.c; ranges, counts and drop_parts: publication.c */
 void publish_act_send(struct publish *p);
 void publish_act_send_live(struct publish *p);
 void publish_drop_parts(struct publish *p); /* ends those on their way */
@@ -276,7 +300,7 @@ bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed);
 /* Of the bytes of Part i, which changes when they do (staging.h). */
 uint32_t publish_part_version(const struct publish *p, uint32_t i);
 
-/* publish_replies.c */
+/* replies.c */
 void publish_handle(struct publish *p, const struct event *ev);
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id);
 /* in PHASE_VERIFYING: has the pool come to the end? */
@@ -286,15 +310,28 @@ void publish_fail_errno(struct publish *p, int err, const char *what);
 /* These cancel the Upload; before the close they only mean that nothing streams until then. */
 void publish_fail_local(struct publish *p, int err, const char *what);
 void publish_fail_memory(struct publish *p);
+/* Before the close a failure only stops streaming: true. After it: false, nothing done. */
+bool publish_stream_fails(struct publish *p, const char *text);
 void publish_fail(struct publish *p, int err, const char *text, const char *request_id);
 
 void publish_fail_api(struct publish *p, const struct api_error *err);
 /* Its File is there: what it supersedes is next. */
 void publish_file_exists(struct publish *p, const struct event *ev);
-/* What the service was asked may have been done: looks for the File. */
-void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then);
+bool publish_is_refusal(const struct api_error *err);
+/* Hashes the staged file again: is it still what was written? Then reports first_err. */
+void publish_verify(struct publish *p);
 
-/* publish_live.c */
+/* doubt.c */
+/* The service may have done what it was asked for; err is what came instead of a reply. */
+void publish_doubt(struct publish *p, const struct api_error *err);
+void publish_doubt_try(struct publish *p); /* a new try, or whoever wanted the File removed it */
+void publish_doubt_end(struct publish *p); /* also before p is freed */
+void publish_doubt_cancelled(struct publish *p, const struct event *ev);
+void publish_doubt_looked(struct publish *p, const struct event *ev);
+void publish_doubt_checked(struct publish *p, const struct event *ev);
+bool publish_is_draining(const struct publish *p);
+
+/* parts.c: the live one */
 bool publish_live_find(struct publish *p); /* live.index may begin to leave */
 /* For struct api_part_body; arg: struct publish_live_reader, any thread. */
 uint64_t publish_live_read(void *arg, uint64_t at);
@@ -302,7 +339,7 @@ void publish_live_look(struct publish *p); /* has it fed, or ended when it is to
 /* The reply is there: is it the Part, and of which version? Else it has to be sent as any other. */
 bool publish_live_ended(struct publish *p, const struct event *ev, uint32_t *ret_version);
 
-/* publish_whole.c: services without Uploads */
+/* whole.c: services without Uploads */
 /* A create was refused: is it that? False: an ordinary refusal. */
 bool publish_whole_refused(struct publish *p, const struct api_error *err);
 void publish_handle_asked(struct publish *p, const struct event *ev);
@@ -310,10 +347,12 @@ void publish_act_post(struct publish *p, uint64_t size);
 void publish_handle_posted(struct publish *p, const struct event *ev);
 void publish_fail_size(struct publish *p);
 
-/* publish_lookup.c: looks for the File; EV_LOOKED_UP with its id, or "" when it isn't there */
+/* lookup.c: EV_LOOKED_UP with the candidates of a whole list */
 void publish_start_lookup(struct publish *p);
+/* EV_CHECKED: has f the bytes of the publication? False: out of memory, or no MD5 is known. */
+bool publish_check_content(struct publish *p, const struct lookup_found *f, bool alone);
 
-/* publish_record.c */
+/* record.c */
 int publish_save_record(struct publish *p, bool durable);
 /*
  * A reply has told of a step. publish_save_step() makes that durable if it is not yet: called

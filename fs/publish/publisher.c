@@ -1,7 +1,5 @@
 /*
- * The publisher: its thread and queue, and the life of a publication. What
- * others want of one stands in publish_inputs.c, what they see in
- * publish_watch.c, what it does in publish_steps.c.
+ * The publisher: its thread, its queue, its end and its counts.
  */
 #include "fs/publish/publisher.h"
 
@@ -13,60 +11,6 @@
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
-
-bool publish_take_ref(struct publish *p)
-{
-	unsigned refs = atomic_load(&p->refs);
-
-	do {
-		if (refs == 0)
-			return false;
-	} while (!atomic_compare_exchange_weak(&p->refs, &refs, refs + 1));
-	return true;
-}
-
-void publish_queue_locked(struct publish *p)
-{
-	struct publisher *pr = p->pr;
-
-	/* A hook may come in while the last reference goes: then it is too late
-	 * to look at anything. Else the queue has a reference. */
-	if (p->run_queued || pr->stop || !publish_take_ref(p))
-		return;
-	p->run_queued = true;
-	p->run_next = NULL;
-	*pr->run_tail = p;
-	pr->run_tail = &p->run_next;
-	pthread_cond_signal(&pr->wake);
-}
-
-void publish_post(struct publish *p, struct event *ev)
-{
-	struct publisher *pr = p->pr;
-
-	pthread_mutex_lock(&pr->lock);
-	if (ev) {
-		ev->next = NULL;
-		*p->events_tail = ev;
-		p->events_tail = &ev->next;
-	}
-	publish_queue_locked(p);
-	pthread_mutex_unlock(&pr->lock);
-}
-
-static void hook_wake(void *arg)
-{
-	publish_post(arg, NULL);
-}
-
-void publish_side_call(struct publisher *pr, int delta)
-{
-	pthread_mutex_lock(&pr->lock);
-	pr->side_calls = (unsigned)((int)pr->side_calls + delta);
-	if (pr->side_calls == 0)
-		pthread_cond_broadcast(&pr->idle);
-	pthread_mutex_unlock(&pr->lock);
-}
 
 /* ---- the thread ---- */
 
@@ -133,6 +77,7 @@ static void look_at(struct publish *p)
 	while ((ev = events) != NULL) {
 		events = ev->next;
 		publish_handle(p, ev);
+		free(ev->found);
 		free(ev);
 	}
 	pthread_mutex_lock(&p->pr->lock);
@@ -197,7 +142,8 @@ static unsigned count_under_way_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += p->info.under_way && (!p->in.held || !p->durable_done);
+		n += p->info.under_way && (!p->in.held || !p->durable_done) &&
+		     !(p->in.dropped && p->info.in_doubt);
 	return n;
 }
 
@@ -228,16 +174,16 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s)
 	return left;
 }
 
-/* The first publication with a sync or with waiters, referenced. The thread has ended. */
+/* The first publication with a sync, with waiters or kept, referenced. The thread has ended. */
 static struct publish *next_unfinished(struct publisher *pr)
 {
 	struct publish *p;
 
 	pthread_mutex_lock(&pr->lock);
-	for (p = pr->all; p && !p->syncing && !p->waits; p = p->all_next)
+	for (p = pr->all; p && !p->syncing && !p->waits && !p->doubt_kept; p = p->all_next)
 		;
 	if (p)
-		publish_ref(p); /* each of the two has one: it is alive */
+		publish_ref(p); /* each of the three has one: it is alive */
 	pthread_mutex_unlock(&pr->lock);
 	return p;
 }
@@ -258,6 +204,9 @@ void publisher_stop(struct publisher *pr)
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
 		publish_tell_stopped(p);
+		if (p->doubt_kept)
+			publish_unref(p);
+		p->doubt_kept = false;
 		publish_unref(p);
 	}
 }
@@ -292,144 +241,4 @@ void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret)
 	c.bytes = atomic_load(&pr->bytes);
 	hist_get(&pr->times, &c.times);
 	*ret = c;
-}
-
-/* ---- life of a publication ---- */
-
-static void publish_destroy(struct publish *p)
-{
-	struct event *ev;
-
-	while ((ev = p->events) != NULL) {
-		p->events = ev->next;
-		free(ev);
-	}
-	publish_release_steps(p);
-	publish_inputs_release(&p->in);
-	publish_inputs_release(&p->now);
-	staged_unref(p->staged);
-	pthread_mutex_destroy(&p->record_lock);
-	free(p);
-}
-
-static struct publish *publish_alloc(struct publisher *pr, const struct publish_spec *spec)
-{
-	struct publish *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return NULL;
-	p->pr = pr;
-	atomic_init(&p->refs, 1);
-	pthread_mutex_init(&p->record_lock, NULL);
-	p->events_tail = &p->events;
-	p->ended = spec->ended;
-	p->deleted = spec->deleted;
-	p->release = spec->release;
-	p->arg = spec->arg;
-	p->info.status = "writing";
-	p->info.since_ms = clock_mono_ms();
-	publish_budget_start(&p->budget, clock_mono_ms());
-	p->in.purpose = strdup(spec->purpose);
-	p->in.path = strdup(spec->path);
-	p->in.mode = spec->mode;
-	p->in.uid = spec->uid;
-	p->in.gid = spec->gid;
-	if (spec->hold_name)
-		p->in.hold_name = strdup(spec->hold_name);
-	p->staged = staged_ref(spec->staged);
-	if (!p->in.purpose || !p->in.path || (spec->hold_name && !p->in.hold_name)) {
-		publish_destroy(p);
-		return NULL;
-	}
-	return p;
-}
-
-static void publish_link(struct publish *p)
-{
-	struct staged_hooks hooks = { hook_wake, hook_wake, hook_wake, p };
-
-	staged_keep(p->staged);
-	pthread_mutex_lock(&p->pr->lock);
-	p->all_next = p->pr->all;
-	if (p->all_next)
-		p->all_next->all_prev = p;
-	p->pr->all = p;
-	pthread_mutex_unlock(&p->pr->lock);
-	staged_set_hooks(p->staged, &hooks);
-}
-
-struct publish *publish_new(struct publisher *pr, const struct publish_spec *spec)
-{
-	struct publish *p = publish_alloc(pr, spec);
-	int r = 0;
-
-	if (!p) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	if (spec->superseded)
-		r = publish_inputs_supersede(&p->in, spec->superseded);
-	if (!r)
-		r = publish_inputs_copy(&p->now, &p->in);
-	/* Before anybody can write: bytes without a record would come back nameless. */
-	if (!r)
-		r = publish_save_record(p, false);
-	if (r) {
-		publish_destroy(p);
-		errno = -r;
-		return NULL;
-	}
-	p->recorded = true;
-	publish_link(p);
-	return p;
-}
-
-struct publish *publish_recover(struct publisher *pr, const struct publish_spec *spec,
-				const struct record *r)
-{
-	struct publish *p = publish_alloc(pr, spec);
-
-	if (!p)
-		return NULL;
-	if (publish_load_record(p, r) || publish_inputs_copy(&p->now, &p->in)) {
-		publish_destroy(p);
-		return NULL;
-	}
-	if (p->in.sealed)
-		staged_seal(p->staged);
-	/* Before the thread can know of it. */
-	publish_snapshot(p);
-	publish_link(p);
-	publish_post(p, NULL);
-	return p;
-}
-
-struct publish *publish_ref(struct publish *p)
-{
-	atomic_fetch_add(&p->refs, 1);
-	return p;
-}
-
-void publish_unref(struct publish *p)
-{
-	void (*release)(void *arg);
-	void *arg;
-
-	if (!p || atomic_fetch_sub(&p->refs, 1) != 1)
-		return;
-	staged_set_hooks(p->staged, NULL);
-	pthread_mutex_lock(&p->pr->lock);
-	if (p->all_prev)
-		p->all_prev->all_next = p->all_next;
-	else if (p->pr->all == p)
-		p->pr->all = p->all_next;
-	if (p->all_next)
-		p->all_next->all_prev = p->all_prev;
-	pthread_cond_broadcast(&p->pr->idle);
-	pthread_mutex_unlock(&p->pr->lock);
-	release = p->release;
-	arg = p->arg;
-	publish_destroy(p);
-	if (release)
-		release(arg);
 }

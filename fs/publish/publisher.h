@@ -42,6 +42,10 @@ struct publisher_config {
 	 */
 	bool (*renew_key)(void *arg);
 	void *renew_key_arg;
+	/* Is the File one that was made, changed or superseded here? Publisher thread, without
+	 * locks. NULL: none is. */
+	bool (*is_known)(void *arg, const char *file_id);
+	void *is_known_arg;
 	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
 	uint64_t retry_budget_ms;	     /* see publish_budget.h; 0: no limit */
 	bool ending; /* publisher_drain() follows at once: a log line promises no next try */
@@ -136,6 +140,8 @@ void publish_spare(struct publish *p, const char *file_id);
 /* Kept in the record, also of what is empty, failed or aborted. */
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
+/* The next listing without its File ends the doubt whether there is one: it is sent again. */
+void publish_force(struct publish *p);
 /* The file was closed and staged_seal()ed by the caller: publish it under its name. Ends a hold. */
 void publish_seal(struct publish *p);
 /* Closed under a temporary name: the same, but complete waits. filename: what the Upload is made
@@ -187,6 +193,7 @@ struct publish_info {
 	const char *status; /* one of the words of docs/semantics.md; static */
 	enum publish_outcome outcome;
 	bool under_way; /* a close was seen and the end was not */
+	bool in_doubt;	/* its File may exist, and is looked for */
 	int err;
 	int http_status; /* of the failure; 0: none, or not known */
 	uint64_t upload_bytes;

@@ -99,7 +99,8 @@ static int save_record(struct publish *p)
 	r.file_id = p->file_id[0] ? p->file_id : NULL;
 	if (p->now.dropped && !file_owed(p))
 		r.file_id = NULL;
-	r.in_doubt = in_doubt(p);
+	/* Whether cancel was sent, too: doubt.h. */
+	r.in_doubt = in_doubt(p) ? p->doubt.cancel ? p->doubt.cancel : DOUBT_UNASKED : 0;
 	r.superseded = p->now.superseded;
 	r.superseded_count = p->now.superseded_count;
 	r.abandoned = p->abandoned;
@@ -226,6 +227,17 @@ static int load_parts(struct publish *p, const struct record *r)
 	return 0;
 }
 
+/* When no File of the Upload can appear any more. */
+static uint64_t doubt_ends(uint64_t now, int64_t age)
+{
+	uint64_t whole = API_UPLOAD_TTL_S * 1000ULL + DOUBT_END_MS;
+
+	/* A clock that was set back makes it longer, not shorter. */
+	if (age < 0)
+		age = 0;
+	return (uint64_t)age * 1000 >= whole ? now : now + whole - (uint64_t)age * 1000;
+}
+
 /* Takes up the Upload and its Parts, if they can still be of use. */
 static int load_upload(struct publish *p, const struct record *r)
 {
@@ -240,6 +252,8 @@ static int load_upload(struct publish *p, const struct record *r)
 	if (copy(&p->upload_filename, name) || copy(&p->upload_purpose, r->purpose) ||
 	    copy(&p->upload_mime, r->mime_type ? r->mime_type : api_mime_type(name)))
 		return -ENOMEM;
+	p->doubt.ends_ms = doubt_ends(now, age);
+	p->upload_posted = !r->upload_bytes || !r->upload_id;
 	if (!copy_id(p->upload_id, r->upload_id))
 		return 0;
 	p->phase = PHASE_OPEN;
@@ -250,6 +264,18 @@ static int load_upload(struct publish *p, const struct record *r)
 	}
 	p->upload_deadline_ms = now + (uint64_t)(API_UPLOAD_TTL_S - age) * 1000;
 	return load_parts(p, r);
+}
+
+static void load_doubt(struct publish *p, bool in_doubt, uint32_t cancel)
+{
+	if (!in_doubt)
+		return;
+	p->complete_unknown = true;
+	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED
+				  ? (enum doubt_cancel)cancel
+				  : DOUBT_UNASKED;
+	if (cancel == DOUBT_CANCELLED)
+		p->doubt.settled_ms = clock_mono_ms() + DOUBT_SETTLE_MS;
 }
 
 static void load_state(struct publish *p, const struct record *r)
@@ -265,13 +291,13 @@ static void load_state(struct publish *p, const struct record *r)
 		break;
 	case RECORD_REMOVED:
 		p->in.dropped = true;
-		p->complete_unknown = r->in_doubt && !found;
+		load_doubt(p, r->in_doubt && !found, r->in_doubt);
 		if (found)
 			p->phase = PHASE_CLEANUP;
 		break;
 	case RECORD_COMPLETING:
 	case RECORD_COMPLETED:
-		p->complete_unknown = !found;
+		load_doubt(p, !found, r->in_doubt);
 		if (found)
 			p->phase = PHASE_CLEANUP;
 		/* Told is it when what it replaces is gone. */

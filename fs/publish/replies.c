@@ -1,6 +1,5 @@
 /*
- * The replies to what a publication asked for, and what it means when they are
- * errors. On the publisher thread.
+ * The replies to what a publication asked for. On the publisher thread.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,129 +11,6 @@
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
-
-/* ---- failing ---- */
-
-void publish_note_error(struct publish *p, int err, const char *text, const char *request_id)
-{
-	p->err = err;
-	snprintf(p->error, sizeof(p->error), "%s", text);
-	snprintf(p->request_id, sizeof(p->request_id), "%s", request_id);
-	p->http_status = 0;
-}
-
-static void log_failed(const struct publish *p, uint64_t delay_s)
-{
-	bool last = p->pr->cfg.ending || atomic_load(&p->pr->draining);
-	const struct log_field fields[] = {
-		{ "event", "failed", 0 },
-		{ "purpose", p->now.purpose, 0 },
-		{ "path", p->now.path, 0 },
-		{ "errno", p->err ? strerrorname_np(-p->err) : "", 0 },
-		{ "error", p->error, 0 },
-		{ "http_status", NULL, (uint64_t)p->http_status },
-		{ "request_id", p->request_id, 0 },
-		{ "next_try_seconds", NULL, delay_s },
-	};
-
-	char next[48] = "tried again by the next mount";
-
-	if (!last)
-		snprintf(next, sizeof(next), "next try in %llu s", (unsigned long long)delay_s);
-	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]) - last,
-		  "%s/%s: not published: %s; the bytes are kept, %s", p->now.purpose, p->now.path,
-		  p->error, next);
-}
-
-static void fail(struct publish *p, int err, const char *text, const char *request_id,
-		 int http_status)
-{
-	uint64_t delay = p->pr->cfg.retry_first_s;
-
-	publish_note_error(p, err, text, request_id);
-	p->http_status = http_status;
-	for (unsigned i = 0; i < p->retries && delay < p->pr->cfg.retry_max_s; i++)
-		delay *= 2;
-	if (delay > p->pr->cfg.retry_max_s)
-		delay = p->pr->cfg.retry_max_s;
-	p->retry_due_ms = clock_mono_ms() + delay * 1000;
-	p->retries++;
-	log_failed(p, delay);
-	p->phase = PHASE_ENDED;
-	p->outcome = OUTCOME_FAILED;
-	publish_save_record(p, true);
-	publish_finish(p, OUTCOME_FAILED);
-}
-
-void publish_fail(struct publish *p, int err, const char *text, const char *request_id)
-{
-	fail(p, err, text, request_id, 0);
-}
-
-/* Before the close a failure only means that nothing streams until then. */
-static bool stream_fails(struct publish *p, const char *text)
-{
-	if (p->now.sealed && !p->now.held)
-		return false;
-	log_info("%s/%s: sending while it is written failed (%s); it will be sent at the close",
-		 p->now.purpose, p->now.path, text);
-	p->stream_failed = true;
-	publish_cancel_upload(p);
-	return true;
-}
-
-void publish_fail_api(struct publish *p, const struct api_error *err)
-{
-	const struct publisher_config *cfg = &p->pr->cfg;
-	enum errmap_call call = err == &p->first_err ? p->first_call : ERRMAP_WRITE;
-	char text[sizeof(p->error)];
-
-	/* Then the phase is one from which the same step is taken again. */
-	if (err->http_status == 401 && cfg->renew_key && cfg->renew_key(cfg->renew_key_arg))
-		return;
-	errmap_text(err, call, text, sizeof(text));
-	if (stream_fails(p, text))
-		return;
-	/* Parts on a server that can't be reached may be of use when it can;
-	 * anything else is given up at once, so that no Upload stays pending. */
-	if (err->kind != API_ERR_CONNECT)
-		publish_cancel_upload(p);
-	fail(p, errmap(err, call), text, err->request_id, err->http_status);
-}
-
-void publish_fail_errno(struct publish *p, int err, const char *what)
-{
-	char text[sizeof(p->error)];
-
-	snprintf(text, sizeof(text), "%s: %s; check the disk of -o state_dir", what,
-		 strerror(-err));
-	publish_fail(p, err, text, "");
-}
-
-void publish_fail_local(struct publish *p, int err, const char *what)
-{
-	if (stream_fails(p, what))
-		return;
-	publish_cancel_upload(p);
-	publish_fail_errno(p, err, what);
-}
-
-void publish_fail_memory(struct publish *p)
-{
-	publish_fail_local(p, -ENOMEM, "starting a request");
-}
-
-/* Refused for what we sent or for the Upload's state; not for who we are or how busy they are. */
-static bool is_refusal(const struct api_error *err)
-{
-	int s = err->http_status;
-
-	if (err->kind != API_ERR_HTTP || s < 400 || s >= 500)
-		return false;
-	return s != 401 && s != 403 && s != 407 && s != 408 && s != 409 && s != 429;
-}
-
-/* ---- replies ---- */
 
 static void handle_created(struct publish *p, const struct event *ev)
 {
@@ -170,25 +46,14 @@ static void handle_created(struct publish *p, const struct event *ev)
 	publish_note_step(p);
 }
 
-void publish_doubt(struct publish *p, const struct api_error *err, enum after_lookup then)
-{
-	p->first_err = *err;
-	p->first_call = ERRMAP_WRITE;
-	p->complete_unknown = true;
-	p->after_lookup = then;
-	p->phase = PHASE_LOOKUP;
-	p->lookups = 0;
-	p->lookup_due_ms = clock_mono_ms();
-}
-
 static void refused(struct publish *p, const struct api_error *err, enum errmap_call call,
 		    bool maybe_complete)
 {
 	p->first_err = *err;
 	p->first_call = call;
 	if (maybe_complete) {
-		publish_doubt(p, err, is_refusal(err) ? LOOKUP_THEN_PROBE : LOOKUP_THEN_FAIL);
-	} else if (is_refusal(err)) {
+		publish_doubt(p, err);
+	} else if (publish_is_refusal(err)) {
 		publish_act_probe(p);
 	} else {
 		publish_fail_api(p, err);
@@ -231,17 +96,13 @@ static void handle_part(struct publish *p, const struct event *ev)
 	publish_note_step(p);
 }
 
-void publish_file_exists(struct publish *p, const struct event *ev)
+/* On a service where it was always so, a File of ours has the created_at of its Upload. */
+static void note_created_at(struct publish *p, const struct event *ev)
 {
-	memcpy(p->file_id, ev->id, sizeof(p->file_id));
-	p->file_created_at = ev->created_at;
-	p->file_expires_at = ev->expires_at;
-	p->complete_unknown = false;
-	p->abandoned_due = true;
-	p->news = true;
-	p->phase = PHASE_CLEANUP;
-	/* Before anybody hears of it: else what is removed then could come back after a crash. */
-	publish_save_record(p, true);
+	if (ev->created_at != p->upload_created_at)
+		p->pr->created_at = CREATED_LATER;
+	else if (p->pr->created_at == CREATED_UNKNOWN)
+		p->pr->created_at = CREATED_WITH_UPLOAD;
 }
 
 static void handle_completed(struct publish *p, const struct event *ev)
@@ -251,21 +112,13 @@ static void handle_completed(struct publish *p, const struct event *ev)
 	p->phase = PHASE_OPEN;
 	p->complete_refused = true;
 	if (err->kind == API_OK) {
+		if (!err->maybe_applied && !p->complete_unknown)
+			note_created_at(p, ev);
 		publish_file_exists(p, ev);
 		return;
 	}
 	refused(p, err, ERRMAP_WRITE,
 		err->maybe_applied || err->kind == API_ERR_BAD_REPLY || p->complete_unknown);
-}
-
-/*
- * What the server hashed is not what we hashed, or it refuses for another
- * reason. Either way the bytes on disk have to be those that were written.
- */
-static void verify(struct publish *p)
-{
-	p->phase = PHASE_VERIFYING;
-	staged_rehash(p->staged);
 }
 
 void publish_verified(struct publish *p)
@@ -284,28 +137,22 @@ void publish_verified(struct publish *p)
 		publish_fail_api(p, &p->first_err);
 }
 
-void publish_fail_damaged(struct publish *p)
-{
-	publish_cancel_upload(p);
-	publish_fail(
-		p, -EIO,
-		"the staged file on disk is not what was written; check the disk, remove the file "
-		"and copy it again",
-		"");
-}
-
 /*
  * The Upload was refused something. If it could still be cancelled it was
  * alive, and the refusal was meant.
  */
 static void handle_probed(struct publish *p, const struct event *ev)
 {
-	bool alive = ev->api_err.kind == API_OK, dead = is_refusal(&ev->api_err);
+	bool alive = ev->api_err.kind == API_OK, dead = publish_is_refusal(&ev->api_err);
 
+	if (p->complete_unknown) {
+		publish_doubt_cancelled(p, ev);
+		return;
+	}
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
 	if (alive && p->complete_refused && publish_sealed(p) && p->md5_then[0]) {
-		verify(p);
+		publish_verify(p);
 		return;
 	}
 	if (alive || !dead || ++p->restarts > PUBLISH_RESTARTS_MAX) {
@@ -315,59 +162,6 @@ static void handle_probed(struct publish *p, const struct event *ev)
 	log_info("%s/%s: the Upload is gone, a new one is made", p->now.purpose, p->now.path);
 	if (!p->now.sealed)
 		p->stream_failed = true; /* each byte twice at the most */
-}
-
-/* For a dropped one: a File that cannot be found cannot be deleted either. */
-static void give_up_lookup(struct publish *p)
-{
-	p->complete_unknown = p->stale_unknown = false;
-	publish_cancel_upload(p);
-}
-
-static void handle_looked_up(struct publish *p, const struct event *ev)
-{
-	if (p->phase != PHASE_LOOKUP)
-		return;
-	if (ev->api_err.kind != API_OK) {
-		p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
-		if (p->now.dropped)
-			give_up_lookup(p);
-		else
-			publish_fail_api(p, &ev->api_err);
-		return;
-	}
-	if (ev->id[0] && (!p->stale_unknown || p->now.dropped)) {
-		log_info("%s/%s: the reply was lost, but the File is there", p->upload_purpose,
-			 p->upload_filename);
-		publish_file_exists(p, ev);
-		return;
-	}
-	if (!ev->id[0] && ++p->lookups < PUBLISH_LOOKUPS_MAX) {
-		p->lookup_due_ms = clock_mono_ms() + (250ULL << p->lookups);
-		return;
-	}
-	if (ev->id[0])
-		publish_supersede(p, ev->id);
-	/* To send it again could make a second File. */
-	if (ev->undecided && !ev->id[0]) {
-		p->after_lookup = LOOKUP_THEN_FAIL;
-		p->first_err = (struct api_error){ .kind = API_ERR_BAD_REPLY };
-		snprintf(p->first_err.message, sizeof(p->first_err.message),
-			 "the service does not know the size of the File yet");
-	}
-	/* Without a plain answer to complete it may yet be done: then the next
-	 * try has to look again. */
-	if (p->after_lookup != LOOKUP_THEN_FAIL || ev->id[0])
-		p->complete_unknown = p->stale_unknown = false;
-	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
-	if (p->now.dropped)
-		give_up_lookup(p);
-	else if (p->after_lookup == LOOKUP_THEN_ANEW)
-		publish_cancel_upload(p);
-	else if (p->after_lookup == LOOKUP_THEN_PROBE && p->upload_id[0])
-		publish_act_probe(p);
-	else
-		publish_fail_api(p, &p->first_err);
 }
 
 static void handle_deleted(struct publish *p, const struct event *ev)
@@ -426,13 +220,17 @@ static void check_budget(struct publish *p)
 		 "again when it may have recovered",
 		 (unsigned long long)p->budget.spent_ms / 1000);
 	publish_budget_start(&p->budget, clock_mono_ms());
-	if (!stream_fails(p, text))
+	if (!publish_stream_fails(p, text))
 		publish_fail(p, -EIO, text, "");
 }
 
 void publish_handle(struct publish *p, const struct event *ev)
 {
 	p->again += ev->api_err.attempts > 1 ? ev->api_err.attempts - 1 : 0;
+	if (ev->api_err.server_time) {
+		p->pr->service_s = ev->api_err.server_time;
+		p->pr->service_mono_ms = clock_mono_ms();
+	}
 	if (ev->kind == EV_SYNCED) {
 		handle_synced(p, ev);
 		return;
@@ -467,7 +265,12 @@ void publish_handle(struct publish *p, const struct event *ev)
 		handle_probed(p, ev);
 		break;
 	case EV_LOOKED_UP:
-		handle_looked_up(p, ev);
+		if (p->phase == PHASE_LOOKUP)
+			publish_doubt_looked(p, ev);
+		break;
+	case EV_CHECKED:
+		if (p->phase == PHASE_LOOKUP)
+			publish_doubt_checked(p, ev);
 		break;
 	case EV_DELETED:
 		handle_deleted(p, ev);

@@ -11,16 +11,6 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-bool publish_sealed(const struct publish *p)
-{
-	return p->now.sealed && staged_sealed_quiet(p->staged);
-}
-
-const char *publish_filename(const struct publish *p)
-{
-	return p->now.hold_name ? p->now.hold_name : p->now.path;
-}
-
 /* Has a Part that is in to be sent again? gap: one before it is not in. */
 static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
 {
@@ -31,23 +21,29 @@ static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
 	return sealed && p->parts[i].version != publish_part_version(p, i);
 }
 
-static void view_parts(struct publish *p, struct publish_view *v)
+/* A stale Part is missing again. */
+static void forget_stale_parts(struct publish *p, bool sealed)
 {
 	bool gap = false;
 
 	for (uint32_t i = 0; i < p->part_count; i++) {
 		struct part *part = &p->parts[i];
 
-		if (part->state == PART_SENT && is_stale(p, i, v->sealed, gap))
+		if (part->state == PART_SENT && is_stale(p, i, sealed, gap))
 			part->state = PART_NONE;
 		gap |= part->state != PART_SENT;
-		v->missing += part->state != PART_SENT;
+	}
+}
+
+static void view_parts(const struct publish *p, struct publish_view *v)
+{
+	for (uint32_t i = 0; i < p->part_count; i++) {
+		v->missing += p->parts[i].state != PART_SENT;
 		v->ready += publish_part_is_ready(p, i, v->sealed);
 	}
 	v->sending = p->sending;
 	/* The live one goes only where there is room, and must not stand in the way of others. */
 	v->slot = p->sending - p->live.on < p->pr->cfg.parallel;
-	v->live = !v->sealed && publish_live_find(p);
 }
 
 static void view_size(const struct publish *p, struct publish_view *v)
@@ -85,13 +81,16 @@ static void make_view(struct publish *p, struct publish_view *v)
 	view_size(p, v);
 	v->too_large = v->size > API_FILE_MAX;
 	if (p->phase == PHASE_OPEN) {
-		v->mismatch = (v->size_known && v->size != p->upload_bytes) ||
+		v->mismatch = p->stale_unknown || (v->size_known && v->size != p->upload_bytes) ||
 			      strcmp(p->upload_filename, publish_filename(p)) != 0 ||
 			      strcmp(p->upload_purpose, p->now.purpose) != 0 ||
 			      strcmp(p->upload_mime, publish_mime_type(p)) != 0 ||
 			      p->upload_expiry != p->now.expires_after;
 		v->expired = clock_mono_ms() >= p->upload_deadline_ms;
+		forget_stale_parts(p, v->sealed);
 		view_parts(p, v);
+		/* Installs a watch. */
+		v->live = !v->sealed && publish_live_find(p);
 	}
 	if (v->sealed) {
 		r = staged_md5(p->staged, p->md5);
@@ -122,6 +121,14 @@ static void act_cancel(struct publish *p, const struct publish_view *v)
 			     "");
 }
 
+static void act_fail_read(struct publish *p, int err)
+{
+	if (err == -EBADMSG)
+		publish_fail_damaged(p);
+	else
+		publish_fail_local(p, err, "reading the staged file");
+}
+
 static void act(struct publish *p, enum publish_action action, const struct publish_view *v)
 {
 	switch (action) {
@@ -150,16 +157,10 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 		act_cancel(p, v);
 		break;
 	case ACT_LOOKUP:
-		p->after_lookup = LOOKUP_THEN_ANEW;
-		p->phase = PHASE_LOOKUP;
-		p->lookups = 0;
-		p->lookup_due_ms = clock_mono_ms();
+		publish_doubt_try(p);
 		break;
 	case ACT_FAIL_READ:
-		if (v->md5_err == -EBADMSG)
-			publish_fail_damaged(p);
-		else
-			publish_fail_local(p, v->md5_err, "reading the staged file");
+		act_fail_read(p, v->md5_err);
 		break;
 	case ACT_REOPEN:
 		publish_act_reopen(p);
@@ -188,7 +189,10 @@ static void start_over(struct publish *p)
 	/* What became of the bytes before them is of no use to those that come, and a record must
 	 * not say before the end of this that they are synced. */
 	p->unsaved = false;
-	publish_cancel_upload(p);
+	/* One in doubt is needed to end the doubt. */
+	if (!p->complete_unknown)
+		publish_cancel_upload(p);
+	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
 	if (p->file_id[0])
 		publish_supersede(p, p->file_id);
 	p->file_id[0] = '\0';
@@ -200,7 +204,7 @@ static void start_over(struct publish *p)
 	p->outcome = OUTCOME_NONE;
 	p->stream_failed = p->synced = false;
 	p->sync_round++;
-	p->restarts = p->bad_replies = p->lookups = p->retries = 0;
+	p->restarts = p->bad_replies = p->retries = 0;
 	p->live.misses = 0;
 	publish_budget_start(&p->budget, clock_mono_ms());
 	p->retry_due_ms = p->sealed_ms = 0;
@@ -294,6 +298,20 @@ static void remove_from_disk(struct publish *p)
 	p->removed = true;
 }
 
+/* What was removed has no owner, but its File is still looked for. */
+static void keep_doubt(struct publish *p)
+{
+	bool wanted = p->now.dropped && p->complete_unknown;
+
+	if (wanted == p->doubt_kept)
+		return;
+	p->doubt_kept = wanted;
+	if (wanted)
+		publish_ref(p);
+	else
+		publish_unref(p); /* not the last one: the look has one */
+}
+
 void publish_step(struct publish *p)
 {
 	struct publish_view v;
@@ -332,4 +350,5 @@ void publish_step(struct publish *p)
 		remove_from_disk(p);
 	publish_save_step(p);
 	set_timer(p);
+	keep_doubt(p);
 }

@@ -15,6 +15,8 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
+#define POST_SLACK_S 2 /* a Date has whole seconds */
+
 /* ---- callbacks: net thread ---- */
 
 static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
@@ -67,8 +69,6 @@ bool publish_whole_refused(struct publish *p, const struct api_error *err)
 
 	if (!looks_absent(err) || pr->uploads == UPLOADS_THERE)
 		return false;
-	if (err->server_time)
-		pr->clock_ahead = err->server_time - clock_wall_s();
 	if (pr->uploads == UPLOADS_UNKNOWN) {
 		p->first_err = *err;
 		ask(p);
@@ -115,12 +115,21 @@ static struct api_req *post(struct publish *p, struct publish_call *c)
 	return api_file_upload(p->pr->cfg.api, &spec, &body, on_file, c);
 }
 
+/* The service's clock now, by its last Date: ours may be set at any time. */
+static int64_t service_time(const struct publisher *pr)
+{
+	if (!pr->service_s)
+		return clock_wall_s();
+	return pr->service_s + (int64_t)((clock_mono_ms() - pr->service_mono_ms) / 1000);
+}
+
 void publish_act_post(struct publish *p, uint64_t size)
 {
 	struct publish_call *c = publish_call_new(p, EV_POSTED);
 	int r = c ? publish_note_upload(p, size) : -ENOMEM;
 
-	p->upload_created_at = clock_wall_s() + p->pr->clock_ahead;
+	p->upload_created_at = service_time(p->pr) - POST_SLACK_S;
+	p->upload_posted = true;
 	p->phase = PHASE_POSTING;
 	/* From here on the File may exist, whatever becomes of us. */
 	if (!r)
@@ -149,9 +158,7 @@ void publish_handle_posted(struct publish *p, const struct event *ev)
 	if (err->kind == API_OK)
 		publish_file_exists(p, ev);
 	else if (err->maybe_applied)
-		publish_doubt(p, err,
-			      ++p->restarts > PUBLISH_RESTARTS_MAX ? LOOKUP_THEN_FAIL
-								   : LOOKUP_THEN_ANEW);
+		publish_doubt(p, err);
 	else if (err->kind == API_ERR_LOCAL && err->local_errno == -EBADMSG)
 		publish_fail_damaged(p);
 	else if (!p->now.dropped)

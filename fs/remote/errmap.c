@@ -32,7 +32,7 @@ static int errmap_http(const struct api_error *err, enum errmap_call call)
 	case 407:
 		return -EACCES;
 	case 404:
-		/* What we write to is not a thing the user can miss. */
+		/* ENOENT would puzzle a writer: the user created no Upload. */
 		return call == ERRMAP_READ || call == ERRMAP_DELETE ? -ENOENT : -EINVAL;
 	case 408:
 		return -ETIMEDOUT;
@@ -198,7 +198,7 @@ void errmap_text(const struct api_error *err, enum errmap_call call, char *buf, 
 	size_t room = *next ? strlen(next) + 2 : 0;
 	size_t len;
 
-	/* Of a text that is too long, what to do is the last to go. */
+	/* Shortens the cause first; drops the advice only if it would fill half of buf. */
 	if (room >= size / 2)
 		room = 0;
 	api_error_text(err, buf, size > room ? size - room : size);

@@ -16,8 +16,8 @@ enum errmap_call { ERRMAP_WRITE, ERRMAP_PART, ERRMAP_READ, ERRMAP_LIST, ERRMAP_D
 int errmap(const struct api_error *err, enum errmap_call call);
 
 /*
- * What happened and what to do: "HTTP 429 rate_limit_exceeded: …; try again later,
- * or send fewer Parts at once with -o parallel". One line, at most size - 1 bytes.
+ * Writes what happened and what to do: "HTTP 429 rate_limit_exceeded: …; try again later, or send
+ * fewer Parts at once with -o parallel". One line, at most size - 1 bytes.
  */
 void errmap_text(const struct api_error *err, enum errmap_call call, char *buf, size_t size);
 

@@ -30,8 +30,8 @@
 #define NEW_MAX 200
 
 /*
- * What is asked for again and again, as by who copies many files, is fetched so
- * long before its time is over, while the former one still answers: so nobody waits.
+ * A list asked for again and again (a copy of many files) is fetched this long before it expires,
+ * while the previous one still answers: no caller waits.
  */
 #define AHEAD_MS 500  /* at most */
 #define AHEAD_SHARE 2 /* of the time for which the newest part is believed */
@@ -102,7 +102,7 @@ static int keep(struct listing *l, const struct api_file_page *page)
 {
 	struct listing_page *grown;
 
-	/* Of what was shown the last page was kept, for resume(). */
+	/* The last page shown is kept, for resume(). */
 	if (l->first)
 		drop_pages(l);
 	grown = realloc(l->pages, (l->page_count + 1) * sizeof(*grown));
@@ -120,7 +120,7 @@ static int keep(struct listing *l, const struct api_file_page *page)
 	return 0;
 }
 
-/* The File at place n of those that are kept. */
+/* Returns the kept File at place n. */
 static const struct api_file *kept(const struct listing *l, size_t n)
 {
 	size_t p = 0;
@@ -184,7 +184,7 @@ static struct waiter *take_waiters(struct listing *l, bool all)
 	return over;
 }
 
-/* Consumes them. */
+/* Consumes the waiters. */
 static void answer(struct waiter *w, int err, bool known)
 {
 	struct waiter *next;
@@ -319,7 +319,7 @@ static void failed(struct listing *l, const struct api_error *err)
 	finish(l, errmap(err, ERRMAP_LIST));
 }
 
-/* Enough of the newest ones? */
+/* Returns whether enough of the newest Files were fetched. */
 static bool seen_enough(struct listing *l, const struct listing_page *page)
 {
 	int64_t oldest = INT64_MAX;
@@ -361,8 +361,8 @@ static void take_page(struct listing *l, const struct reply *r)
 }
 
 /*
- * Until there is a reply, or the thread has to end. Who waits for a service that
- * gives none is answered from what is known, if anything is. Under lock.
+ * Waits for a reply or for the thread's end. If the service is silent, answers the waiters from the
+ * known list, if there is one. Under lock.
  */
 static void await_reply(struct listing *l)
 {
@@ -409,7 +409,7 @@ static bool young(const struct listing *l, uint64_t since_ms, uint64_t max_age_m
 	return l->known && clock_mono_ms() - since_ms <= max_age_ms;
 }
 
-/* Under lock. A fetch that fails takes its time: not once for each who asks. */
+/* Under lock. A failed fetch took long: do not repeat it for each caller. */
 static int failed_lately(const struct listing *l)
 {
 	return clock_mono_ms() - l->failed_ms <= FAILED_AGAIN_MS ? l->failed : 0;
@@ -433,7 +433,7 @@ static bool due_ahead(const struct listing *l, uint64_t max_age_ms, uint64_t who
 	return *ret_whole || ages(l, l->newest_ms, max_age_ms, AHEAD_SHARE);
 }
 
-/* w: NULL when nobody waits; else consumed. */
+/* w: NULL if no caller waits; else consumed. */
 static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t whole_age_ms,
 		 struct waiter *w)
 {

@@ -28,13 +28,13 @@ struct listing;
 struct listing_page {
 	size_t count;
 	struct api_file *files;
-	char *text; /* what their strings lie in */
+	char *text; /* holds the Files' strings */
 };
 
 struct listing_files {
 	uint32_t number; /* counts the fetches, from 1 */
-	bool first;	 /* of the first fetch of all: no other one named anything before */
-	bool whole;	 /* what was in nothing of this number is not there */
+	bool first;	 /* the first fetch: no File was named before */
+	bool whole;	 /* Files not named under this number are gone */
 	size_t before;	 /* Files that this fetch handed over already, all of them newer */
 	/* Newest first. A File may stand in it twice when others were removed meanwhile. */
 	const struct listing_page *pages;
@@ -47,13 +47,13 @@ struct listing_config {
 	const char *purpose; /* NULL: all; borrowed */
 	/* Strings live until it returns. */
 	void (*apply)(void *arg, const struct listing_files *files);
-	/* Did an earlier apply() name that File? Not, when it is known in another way. */
+	/* Returns whether an earlier apply() named that File; false if it is known another way. */
 	bool (*known)(void *arg, const char *file_id);
 	void *arg;
 };
 
 int listing_new(const struct listing_config *cfg, struct listing **ret);
-/* Before api_free(): nothing is asked for any more, and who waits is answered with -EINTR. */
+/* Before api_free(): stops fetching, and answers waiters with -EINTR. */
 void listing_stop(struct listing *l);
 void listing_free(struct listing *l); /* after listing_stop() and api_free(); NULL is a no-op */
 
@@ -66,17 +66,19 @@ void listing_free(struct listing *l); /* after listing_stop() and api_free(); NU
 typedef void listing_cb(void *arg, int err, bool known);
 void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg);
 /*
- * The same for who looks for something new: once the newest Files as of
- * max_age_ms ago, and a whole list no older than whole_age_ms, were applied. Who
- * comes when that is still so, but not for long, has it fetched again, and does
- * not wait for it: half of max_age_ms before the time (at most 500 ms), and for
- * the whole list a twentieth of whole_age_ms (the same).
+ * Like listing_want() for a lookup of a new File: calls cb once the newest Files as of max_age_ms
+ * ago, and a whole list no older than whole_age_ms, were applied. A caller that comes shortly
+ * before either age is reached starts a fetch without waiting for it: half of max_age_ms before (at
+ * most 500 ms), and for the whole list a twentieth of whole_age_ms (the same).
  */
 void listing_want_new(struct listing *l, uint64_t max_age_ms, uint64_t whole_age_ms, listing_cb *cb,
 		      void *arg);
-/* Has the whole list fetched if it is older than that; waits for nothing. */
+/* Starts a fetch of the whole list if it is older than max_age_ms; does not wait. */
 void listing_refresh(struct listing *l, uint64_t max_age_ms);
-/* Is a fetch under way? If not, what the former one brought has been applied. */
+/*
+ * Returns whether a fetch is under way; if not, the previous one has been applied. For tests: a
+ * fetch that nobody waits for calls nothing back, and the api is idle before apply() has run.
+ */
 bool listing_is_fetching(struct listing *l);
 
 #endif

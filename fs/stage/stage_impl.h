@@ -1,11 +1,12 @@
 /*
- * staging_impl: what the files that make up staging.h share. Nobody else
- * includes it.
- *   staging.c       the area on disk: space, scan, damaged files
- *   staged.c        one staged file: life, hooks, record, what becomes of it
- *   staged_write.c  writes, truncation, sealing, part versions
- *   staged_md5.c    the hashing job
- *   staged_watch.c  reading what is being written
+ * stage_impl: what the files of fs/stage share. Nobody else includes it.
+ *   area.c     the area on disk: space, scan, damaged files
+ *   file.c     one staged file: life, record, what becomes of it
+ *   hooks.c    set and call the hooks
+ *   write.c    writes, truncation, sealing
+ *   version.c  part versions
+ *   digest.c   the hashing job
+ *   follow.c   reading what is being written
  *
  * Lock order: staged.record_lock, then staged.lock, then one of staging.lock
  * or the pool's own; none of them is held in a hook. Functions marked
@@ -104,7 +105,7 @@ struct staged {
 	unsigned hooks_running;
 };
 
-/* area.c: "ID.data". */
+/* area.c: "ID.data" */
 #define STAGED_DATA ".data"
 void staging_name(char ret[STAGED_NAME_SIZE], const char *id, const char *ending);
 bool staging_id_valid(const char *id);
@@ -123,7 +124,7 @@ void staging_count(struct staging *sg, int files); /* +1 or -1 */
  */
 void staging_doom(struct staging *sg, const char *id);
 
-/* staged.c: hooks. To be called locked; drops the lock and takes it again while the hook runs. */
+/* hooks.c; call it locked: it drops the lock and takes it again while the hook runs. */
 enum staged_hook { HOOK_FILL, HOOK_QUIET, HOOK_DIGEST };
 void staged_call_hook(struct staged *st, enum staged_hook which);
 
@@ -133,14 +134,15 @@ static inline bool staged_final(const struct staged *st)
 	return st->sealed && !st->writers;
 }
 
-/* staged_write.c; locked */
+/* version.c; locked. reserve: room for the versions of [0, end); 0 or -ENOMEM */
+int staged_reserve_versions(struct staged *st, uint64_t end);
 uint32_t staged_version_locked(const struct staged *st, uint64_t start, uint64_t end);
 
-/* staged_watch.c; locked */
+/* follow.c; locked */
 void staged_watch_touch(struct staged *st, uint64_t start, uint64_t end); /* content changed */
 bool staged_watch_due(struct staged *st); /* on_fill is to be called for it; says so once */
 
-/* staged_md5.c */
+/* digest.c */
 void staged_hash_init(struct staged *st);
 void staged_hash_release(struct staged *st); /* not locked; waits for the worker */
 /* Locked: bytes from off on are no longer what was hashed. */

@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,30 +12,6 @@
 static bool frozen(const struct staged *st)
 {
 	return st->sealed || st->fate == STAGED_GIVEN;
-}
-
-/*
- * The version table must have room before the bytes land, since the end of a
- * write cannot fail.
- */
-static int reserve_versions(struct staged *st, uint64_t end)
-{
-	uint64_t want = end ? (end - 1) / st->sg->part_size + 1 : 0;
-	uint64_t most = (STAGED_SIZE_MAX - 1) / st->sg->part_size + 1;
-	uint32_t *v;
-
-	if (want <= st->version_count)
-		return 0;
-	want = want + want / 2 + 8;
-	if (want > most)
-		want = most;
-	v = realloc(st->versions, want * sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	memset(v + st->version_count, 0, (want - st->version_count) * sizeof(*v));
-	st->versions = v;
-	st->version_count = (uint32_t)want;
-	return 0;
 }
 
 /* The content of [start, end) has changed. */
@@ -136,7 +110,7 @@ static int begin(struct staged *st, uint64_t off, uint64_t len)
 	if (frozen(st))
 		return -EBUSY;
 	if (len) {
-		rc = reserve_versions(st, end);
+		rc = staged_reserve_versions(st, end);
 		if (rc)
 			return rc;
 		known = extents_cover(&st->written, off, end);
@@ -197,7 +171,7 @@ static int resize(struct staged *st, uint64_t size)
 	if (frozen(st))
 		return -EBUSY;
 	/* A file of an earlier daemon has no table yet for what is cut off here. */
-	rc = reserve_versions(st, size > old ? size : old);
+	rc = staged_reserve_versions(st, size > old ? size : old);
 	if (!rc)
 		rc = charge(st, size, size > old ? size - old : 0);
 	if (rc)
@@ -244,7 +218,7 @@ static int allocate(struct staged *st, int mode, uint64_t off, uint64_t end)
 		return -EBUSY;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)
 		size = end;
-	rc = reserve_versions(st, size);
+	rc = staged_reserve_versions(st, size);
 	if (!rc)
 		rc = charge(st, size, fresh);
 	if (rc)
@@ -356,27 +330,6 @@ bool staged_covered(struct staged *st, uint64_t start, uint64_t end)
 
 	pthread_mutex_lock(&st->lock);
 	ret = (staged_final(st) && end <= st->size) || extents_cover(&st->written, start, end);
-	pthread_mutex_unlock(&st->lock);
-	return ret;
-}
-
-uint32_t staged_version_locked(const struct staged *st, uint64_t start, uint64_t end)
-{
-	uint64_t part = st->sg->part_size, i;
-	uint32_t ret = 0;
-
-	/* Each only grows, so the sum tells of a change of any. */
-	for (i = start / part; i * part < end && i < st->version_count; i++)
-		ret += st->versions[i];
-	return ret;
-}
-
-uint32_t staged_version(struct staged *st, uint64_t start, uint64_t end)
-{
-	uint32_t ret;
-
-	pthread_mutex_lock(&st->lock);
-	ret = staged_version_locked(st, start, end);
 	pthread_mutex_unlock(&st->lock);
 	return ret;
 }

@@ -25,7 +25,7 @@ static const char *const words[WORDS] = { "publishing", "streaming", "writing", 
 
 struct totals {
 	unsigned files[WORDS];
-	uint64_t size, sent; /* bytes, of those that are not Files yet */
+	uint64_t size, sent; /* bytes, of files that are not Files yet */
 };
 
 static unsigned word_of(const struct publish_row *row)
@@ -49,7 +49,7 @@ static int compare(const void *a, const void *b)
 	return r ? r : strcmp(x->path, y->path);
 }
 
-/* Those that are not Files yet, sorted. */
+/* The files that are not Files yet, sorted. */
 static int take_rows(const struct status_source *src, struct publish_rows *rows, struct totals *t)
 {
 	int r = publisher_list(src->publisher, rows);
@@ -230,7 +230,7 @@ int status_json(const struct status_source *src, struct buf *ret)
 	put_space(&w, src);
 	json_w_array(&w, "files");
 	for (size_t i = 0; i < shown; i++) {
-		/* Lines of their own: a person may read it, too. */
+		/* One line per file, for human readers. */
 		buf_adds(ret, "\n");
 		put_file(&w, src, &rows.v[i]);
 	}

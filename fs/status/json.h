@@ -1,5 +1,5 @@
 /*
- * status: what the daemon is doing, as a document (docs/status.schema.json),
+ * status: the state of the daemon's work, as a document (docs/status.schema.json),
  * as Prometheus text, and as lines for the log.
  *
  * All three are made at one moment from the counters and snapshots of the parts
@@ -20,11 +20,11 @@ struct pool;
 struct publisher;
 struct staging;
 
-#define STATUS_FILES_MAX 10000 /* in one document; how many there are is always told */
+#define STATUS_FILES_MAX 10000 /* in one document; the totals count all */
 #define STATUS_TEXT_MAX (64U << 20)
 
 struct status_source {
-	/* strings: NULL where there is none */
+	/* strings: NULL if there is none */
 	const char *mountpoint, *service, *purpose, *state_dir;
 	int64_t started;		 /* seconds since the epoch */
 	uint64_t cache_max, staging_max; /* bytes */
@@ -35,10 +35,10 @@ struct status_source {
 	struct pool *md5, *disk;
 };
 
-/* Append to ret, whose maximum has to be STATUS_TEXT_MAX or so. 0, -ENOMEM, -EMSGSIZE. */
+/* Append to ret, whose maximum is STATUS_TEXT_MAX. 0, -ENOMEM, -EMSGSIZE. */
 int status_json(const struct status_source *src, struct buf *ret);
 int status_metrics(const struct status_source *src, struct buf *ret); /* fs/status/metrics.c */
-/* A line of totals, and one for each file that is not a File yet, to the log. */
+/* Log a line of totals, and one for each file that is not a File yet. */
 void status_log(const struct status_source *src);
 
 #endif

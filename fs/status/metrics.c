@@ -1,6 +1,6 @@
 /*
  * metrics: the status as Prometheus text (exposition format 0.0.4). Names are
- * stable: whoever draws them relies on them.
+ * stable: dashboards rely on them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,7 +50,7 @@ static void histogram(struct buf *b, const char *name, const char *extra,
 	for (unsigned i = 0; i < 2; i++) {
 		buf_addf(b, "uploadfs_%s_%s", name, i ? "count" : "sum");
 		if (len)
-			buf_addf(b, "{%.*s}", (int)len - 1, extra); /* without its comma */
+			buf_addf(b, "{%.*s}", (int)len - 1, extra); /* without the trailing comma */
 		if (i)
 			buf_addf(b, " %" PRIu64 "\n", h->total);
 		else

@@ -52,9 +52,10 @@ struct inode {
 	bool stale_pages : 1; /* what the kernel has cached of it may be from before the File */
 	bool unlisted : 1;    /* a File that only .by-id has shown so far: not writable */
 	bool renamed_for_conflict : 1; /* shown as NAME~FILE_ID: another one has the name */
-	bool moved : 1; /* and was shown as NAME; not looked up as NAME~FILE_ID since */
-	uint32_t seen;	/* number of the listing that named it last; 0: none did */
-	uint32_t order; /* its place in that listing; 0: the newest */
+	bool moved : 1;	    /* and was shown as NAME; not looked up as NAME~FILE_ID since */
+	bool contested : 1; /* a directory in which one was moved: the kernel asks for each name */
+	uint32_t seen;	    /* number of the listing that named it last; 0: none did */
+	uint32_t order;	    /* its place in that listing; 0: the newest */
 	uint32_t nref;
 	uint64_t nlookup;
 	uint32_t mode; /* permission bits */

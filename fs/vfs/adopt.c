@@ -8,24 +8,13 @@
 #include <string.h>
 
 #include "fs/state/files.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/purpose.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
-
-static struct inode *dir_named(struct vfs *s, struct inode *at, const char *name)
-{
-	struct inode *d = inode_find(s->table, at, name);
-
-	if (d)
-		return d->kind == INODE_DIR ? d : NULL;
-	d = inode_new(s->table, at, name, INODE_DIR);
-	if (d) {
-		d->kept = true;
-		d->mode = s->cfg.dir_mode & ~s->cfg.umask;
-		d->uid = s->cfg.uid;
-		d->gid = s->cfg.gid;
-	}
-	return d;
-}
 
 /* Two staged files of one name can't be told apart by it: the later one steps aside. */
 static struct inode *file_named(struct vfs *s, struct inode *dir, const char *name, const char *id)
@@ -39,45 +28,10 @@ static struct inode *file_named(struct vfs *s, struct inode *dir, const char *na
 	return inode_find(s->table, dir, name) ? NULL : inode_new(s->table, dir, name, INODE_FILE);
 }
 
-/*
- * A record is our own, but may come from anywhere: its path must not lead
- * elsewhere. The directory of path; *ret_name: its last component.
- */
-static struct inode *walk(struct vfs *s, const char *purpose, char *path, char **ret_name)
-{
-	struct inode *at = inode_root(s->table);
-	char *name = path, *slash;
-
-	if (s->purpose && strcmp(s->purpose, purpose))
-		return NULL; /* of a mount with another purpose= */
-	if (!names_purpose_writable(purpose))
-		return NULL;
-	if (!s->purpose)
-		at = dir_named(s, at, purpose);
-	while (at && (slash = strchr(name, '/')) != NULL) {
-		*slash = '\0';
-		at = names_check_new(name) ? NULL : dir_named(s, at, name);
-		name = slash + 1;
-	}
-	*ret_name = name;
-	return at && names_check_new(name) == 0 ? at : NULL;
-}
-
-struct inode *vfs_dir_for_path(struct vfs *s, const char *purpose, const char *path)
-{
-	char *copy = strdup(path), *name;
-	struct inode *at = copy ? walk(s, purpose, copy, &name) : NULL;
-
-	if (at)
-		at = dir_named(s, at, name);
-	free(copy);
-	return at;
-}
-
 static struct inode *place(struct vfs *s, struct staged *st, const struct record *r)
 {
 	char *path = strdup(r->path), *name;
-	struct inode *at = path ? walk(s, r->purpose, path, &name) : NULL;
+	struct inode *at = path ? vfs_walk(s, r->purpose, path, &name) : NULL;
 
 	if (at)
 		at = file_named(s, at, name, staged_id(st));

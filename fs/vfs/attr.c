@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/write.h"
 #include "net/base/clock.h"
 
 /* Under lock. */
@@ -31,51 +39,63 @@ static void set_plain(struct vfs *s, struct inode *i, const struct stat *st, uns
 		vfs_remember(s, i);
 }
 
+/* Under lock: h's local side was cut or extended from before to size bytes. */
+static void truncated(struct vfs *s, struct handle *h, uint64_t before, uint64_t size)
+{
+	struct staged_side *l = h->inode->side;
+
+	h->wrote = true;
+	h->writer_killed = h->writer_killed && size > 0;
+	/* Bytes that are missing behind its end are not missed. */
+	if (size <= l->write_err_at)
+		l->write_err = 0;
+	side_changed(l);
+	h->inode->mtime = clock_wall_ts();
+	h->inode->has_mtime = true;
+	if (size > before)
+		side_declare(s, l, size);
+	else if (l->predicted && size < before && !l->dropped) {
+		l->predicted = 0;
+		publish_predict(l->pub, 0);
+	}
+}
+
+/* Under lock; h has a local side. */
+static int truncate_locked(struct vfs *s, struct handle *h, uint64_t size)
+{
+	struct staged_side *l = h->inode->side;
+	uint64_t before;
+	bool revived;
+	int r = handle_writable(h, &revived);
+
+	if (r)
+		return r;
+	before = staged_size(l->st);
+	r = staged_truncate(l->st, size);
+	if (r == -EBUSY && side_reopen(l) == 0)
+		r = staged_truncate(l->st, size);
+	if (r)
+		handle_not_written(h, revived);
+	else
+		truncated(s, h, before, size);
+	return r;
+}
+
 static int truncate_local(struct vfs *s, struct handle *h, uint64_t size)
 {
 	struct staged *st = NULL;
-	struct staged_side *l;
-	bool revived;
-	uint64_t before;
-	int r;
+	int r = 0;
 
 	/* Cutting to nothing needs no content, so it works for what may not be read, too. */
 	if (size == 0 && (r = staged_create(s->cfg.staging, &st)) != 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
-	r = 0;
 	if (!h->inode->side && st) {
 		r = side_make(s, h->inode, st, NULL);
 		st = NULL;
 	}
-	l = h->inode->side;
 	if (!r)
-		r = handle_writable(h, &revived);
-	if (r)
-		goto out;
-	before = staged_size(l->st);
-	r = staged_truncate(l->st, size);
-	if (r == -EBUSY && side_reopen(l) == 0)
-		r = staged_truncate(l->st, size);
-	if (r == 0) {
-		h->wrote = true;
-		h->writer_killed = h->writer_killed && size > 0;
-		/* Bytes that are missing behind its end are not missed. */
-		if (size <= l->write_err_at)
-			l->write_err = 0;
-		side_changed(l);
-		h->inode->mtime = clock_wall_ts();
-		h->inode->has_mtime = true;
-		if (size > before)
-			side_declare(s, l, size);
-		else if (l->predicted && size < before && !l->dropped) {
-			l->predicted = 0;
-			publish_predict(l->pub, 0);
-		}
-	} else {
-		handle_not_written(h, revived);
-	}
-out:
+		r = truncate_locked(s, h, size);
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(st);
 	return r;

@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "fs/state/attrs.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/purpose.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/log.h"
 

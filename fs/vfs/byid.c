@@ -1,12 +1,19 @@
 /*
  * .by-id/FILE_ID: any File of the account, listed or not. The directory itself
  * is empty when listed; its entries are the inodes of the files, by another way.
+ * Only the mounter and root may pass it: an ID leads around the directories that
+ * a File stands in. The kernel checks that (default_permissions).
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/byid.h"
 #include "fs/remote/errmap.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/purpose.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 #include "net/base/log.h"
@@ -27,7 +34,8 @@ static struct inode *make_dir_by_id(struct vfs *s)
 	if (d) {
 		d->special = d->fixed = true;
 		d->purpose = NULL;
-		d->mode = 0555;
+		/* The mode of a File's directories is not known here: nobody else may pass. */
+		d->mode = 0500;
 		d->uid = s->cfg.uid;
 		d->gid = s->cfg.gid;
 	}
@@ -60,6 +68,7 @@ static struct inode *make_file(struct vfs *s, const struct api_file *f)
 	i->bytes = f->bytes;
 	i->created_at = f->created_at;
 	i->expires_at = f->expires_at;
+	vfs_recall(s, i);
 	i->nref--;
 	return i;
 }

@@ -10,7 +10,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fs/vfs/control.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/node.h"
 #include "fs/vfs/vfs_impl.h"
+#include "net/base/buf.h"
 #include "net/base/clock.h"
 #include "net/base/fdio.h"
 

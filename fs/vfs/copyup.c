@@ -7,9 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/vfs/copyup.h"
 #include "fs/content/fetch.h"
-#include "fs/work/pool.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
+#include "fs/work/pool.h"
 #include "net/base/log.h"
 
 #define COPY_STEP (32ULL << 20) /* bytes a worker copies before it looks at other work */

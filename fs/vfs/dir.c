@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/remote/listing.h"
+#include "fs/tree/inode.h"
 #include "fs/tree/snapshot.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/node.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/clock.h"
 

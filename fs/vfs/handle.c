@@ -1,18 +1,21 @@
 /*
- * Handles: create, open, release.
+ * Handles: made, freed, and the release that ends them.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "fs/vfs/handle.h"
 #include "fs/content/fetch.h"
-#include "fs/vfs/vfs_impl.h"
 #include "fs/proc/writer.h"
-#include "net/base/clock.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
 
-static bool wants_write(int flags)
+bool handle_wants_write(int flags)
 {
 	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
@@ -26,7 +29,7 @@ struct handle *handle_new(struct vfs *s, struct inode *i, int flags, struct writ
 	h->s = s;
 	h->inode = i;
 	h->flags = flags;
-	h->may_write = wants_write(flags);
+	h->may_write = handle_wants_write(flags);
 	h->writer = w;
 	h->text_fd = -1;
 	/* A shared writable mapping needs O_RDWR and the page cache; a handle that
@@ -88,296 +91,48 @@ bool vfs_keep_cache(const struct handle *h)
 	return h->keep_cache;
 }
 
-/* ---- open ---- */
-
-/* An open that may have to wait for a publication to end. */
-struct opening {
-	struct publish_wait w; /* first */
-	struct vfs *s;
-	uint64_t ino;
-	int flags;
-	struct vfs_caller who;
-	vfs_open_cb *cb;
-	void *arg;
-};
-
-static void open_again(void *arg, int err)
+bool handle_may_spoil(const struct handle *h)
 {
-	struct opening *o = arg;
+	const struct inode *i = h->inode;
 
-	/* How the former publication ended does not matter to an overwriter; but
-	 * -EINTR: no other one will be. */
-	if (err == -EINTR)
-		o->cb(o->arg, err, NULL, NULL);
-	else
-		vfs_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
-	free(o);
+	return h->wrote || ((h->flags & O_TRUNC) && i->file_id && i->side && i->side->touched);
 }
 
-/* What a handle without local bytes reads: id is freed. */
-static int open_reading(struct vfs *s, struct handle *h, char *id, uint64_t bytes)
+/* Under lock: publishes what the last writer of i left, or gives it up after a failure. */
+static void last_writer_gone(struct vfs *s, struct inode *i)
 {
-	int r = id ? fetch_open(s->cfg.fetcher, id, bytes, &h->fetch) : 0;
+	struct staged_side *l = i->side;
+	int write_err = l->write_err;
 
-	free(id);
-	return r;
-}
-
-/* O_TRUNC on a file with a local side. Under lock. 0 or -EBUSY. */
-static int cut_local(struct staged_side *l)
-{
-	int r = staged_truncate(l->st, 0);
-
-	if (r == -EBUSY) {
-		r = side_reopen(l);
-		if (r == 0)
-			r = staged_truncate(l->st, 0);
-	} else if (r == 0 && l->killed) {
-		publish_reopen(l->pub);
+	if (write_err) {
+		l->write_err = 0;
+		l->killed = true;
+		l->kills++;
 	}
-	if (r)
-		return r;
-	l->killed = false;
-	l->write_err = 0;
-	l->abort_reported = false;
-	l->dirty = l->pristine = false;
-	/* All new bytes: they may be a copy of something again. */
-	l->predicted = l->predict_next = 0;
-	l->predict_tries = 0;
-	publish_predict(l->pub, 0);
-	return 0;
-}
-
-enum open_step { OPEN_NOW, OPEN_WAIT };
-
-/* Cut to nothing, as by a write. Under lock. */
-static void cut_now(struct inode *i)
-{
-	i->side->touched = !i->side->dropped;
-	i->mtime = clock_wall_ts();
-	i->has_mtime = true;
-}
-
-/*
- * Makes i ready for a writer. st: a new staged file, taken over (set to NULL)
- * when it is needed. Under lock.
- */
-static int open_writing(struct vfs *s, struct inode *i, int flags, struct staged **st,
-			enum open_step *ret)
-{
-	int r;
-
-	*ret = OPEN_NOW;
-	if (!vfs_is_purpose_writable(s, i))
-		return -EPERM;
-	vfs_take_name_back(s, i);
-	if (i->side) {
-		if (!(flags & O_TRUNC))
-			return 0;
-		r = cut_local(i->side);
-		if (r == -EBUSY) {
-			*ret = OPEN_WAIT;
-			return 0;
-		}
-		if (r == 0)
-			cut_now(i);
-		return r;
+	if (l->killed) {
+		l->dirty = l->touched = false;
+		publish_abort(l->pub,
+			      write_err		  ? write_err
+			      : l->abort_reported ? -EIO
+						  : 0,
+			      write_err);
+		l->abort_reported = false;
+	} else if (l->dirty || l->touched) {
+		side_seal(s, i);
 	}
-	/* The content comes with the first write: touch(1) needs none. */
-	if (!(flags & O_TRUNC))
-		return 0;
-	/* Removed, and opened once more through /proc/PID/fd: it has no name to publish under. */
-	if (!i->parent)
-		return -ESTALE;
-	r = side_make(s, i, *st, NULL);
-	*st = NULL;
-	if (r == 0)
-		cut_now(i);
-	return r;
 }
-
-static struct opening *opening_new(struct vfs *s, uint64_t ino, int flags,
-				   const struct vfs_caller *who, vfs_open_cb *cb, void *arg)
-{
-	struct opening *o = calloc(1, sizeof(*o));
-
-	if (o)
-		*o = (struct opening){
-			.s = s, .ino = ino, .flags = flags, .who = *who, .cb = cb, .arg = arg
-		};
-	return o;
-}
-
-void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who, vfs_open_cb *cb,
-	      void *arg)
-{
-	enum open_step step = OPEN_NOW;
-	struct vfs_entry e;
-	struct writer *w = NULL;
-	struct staged *st = NULL;
-	struct handle *h = NULL;
-	struct opening *o = NULL;
-	struct inode *i;
-	char *id = NULL;
-	uint64_t bytes = 0;
-	int r = 0;
-
-	if (vfs_open_control(s, ino, flags, cb, arg))
-		return;
-	if (wants_write(flags) && atomic_load(&s->closing)) {
-		cb(arg, -EROFS, NULL, NULL);
-		return;
-	}
-	if (wants_write(flags)) {
-		w = writer_new(who->tid);
-		o = opening_new(s, ino, flags, who, cb, arg);
-		r = w && o ? staged_create(s->cfg.staging, &st) : -ENOMEM;
-	}
-	pthread_mutex_lock(&s->lock);
-	i = inode_get(s->table, ino);
-	if (!r && !i)
-		r = -ENOENT;
-	if (!r && i->kind == INODE_DIR)
-		r = -EISDIR;
-	if (!r && w)
-		r = open_writing(s, i, flags, &st, &step);
-	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
-	if (!r && step == OPEN_NOW && !i->side && !i->file_id)
-		r = -ESTALE;
-	if (!r && step == OPEN_NOW) {
-		h = handle_new(s, i, flags, w);
-		r = h ? 0 : -ENOMEM;
-		if (h)
-			vfs_fill(s, i, &e);
-		/* Also for one that only writes: its first write wants the content, and
-		 * the File may have been removed by then. */
-		if (h && !h->st && i->file_id) {
-			id = strdup(i->file_id);
-			bytes = i->bytes;
-			r = id ? 0 : -ENOMEM;
-		}
-	} else if (!r && step == OPEN_WAIT) {
-		o->w.until = UNTIL_WRITABLE;
-		o->w.cb = open_again;
-		o->w.arg = o;
-		publish_wait(i->side->pub, &o->w);
-	}
-	pthread_mutex_unlock(&s->lock);
-	staged_unref(st);
-	if (!h)
-		writer_free(w);
-	if (!r && step == OPEN_WAIT)
-		return;
-	free(o);
-	if (!r)
-		r = open_reading(s, h, id, bytes);
-	if (r && h)
-		vfs_release(s, h);
-	cb(arg, r, r ? NULL : &e, r ? NULL : h);
-}
-
-/* ---- create ---- */
-
-/* A name that came to be since the kernel looked: opened, not made. */
-struct creating {
-	struct vfs *s;
-	uint64_t ino;
-	vfs_open_cb *cb;
-	void *arg;
-};
-
-static void create_opened(void *arg, int err, const struct vfs_entry *e, struct handle *h)
-{
-	struct creating *c = arg;
-
-	/* The kernel counts a lookup only when it hears of success. */
-	if (err)
-		vfs_forget(c->s, c->ino, 1);
-	c->cb(c->arg, err, e, h);
-	free(c);
-}
-
-static void create_existing(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who,
-			    vfs_open_cb *cb, void *arg)
-{
-	struct creating *c = malloc(sizeof(*c));
-
-	if (!c) {
-		vfs_forget(s, ino, 1);
-		cb(arg, -ENOMEM, NULL, NULL);
-		return;
-	}
-	*c = (struct creating){ s, ino, cb, arg };
-	vfs_open(s, ino, flags & ~(O_CREAT | O_EXCL), who, create_opened, c);
-}
-
-void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, int flags,
-		const struct vfs_caller *who, vfs_open_cb *cb, void *arg)
-{
-	struct writer *w = writer_new(who->tid);
-	struct staged *st = NULL;
-	struct handle *h = NULL;
-	struct inode *dir, *i = NULL;
-	struct vfs_entry e;
-	uint64_t existing = 0;
-	int r = !w ? -ENOMEM : atomic_load(&s->closing) ? -EROFS : 0;
-
-	if (!r)
-		r = staged_create(s->cfg.staging, &st);
-	pthread_mutex_lock(&s->lock);
-	dir = inode_get(s->table, parent);
-	if (!r && !dir)
-		r = -ENOENT;
-	if (!r)
-		r = vfs_check_new(s, dir, name);
-	if (!r && (i = inode_find(s->table, dir, name)) != NULL) {
-		r = flags & O_EXCL ? -EEXIST : 0;
-		existing = i->ino;
-		i->nlookup += r == 0;
-	} else if (!r) {
-		i = inode_new(s->table, dir, name, INODE_FILE);
-		r = i ? 0 : -ENOMEM;
-		if (i) {
-			i->mode = mode & 07777;
-			i->uid = who->uid;
-			i->gid = who->gid;
-			r = side_make(s, i, st, NULL);
-			st = NULL;
-		}
-		if (i && !r) {
-			i->side->touched = true;
-			/* create means writing, whatever the flags say. */
-			h = handle_new(s, i, flags | (wants_write(flags) ? 0 : O_RDWR), w);
-			r = h ? 0 : -ENOMEM;
-		}
-		if (h) {
-			i->nlookup++;
-			vfs_fill(s, i, &e);
-		} else if (i && !i->side) {
-			inode_unlink(s->table, i);
-		}
-	}
-	pthread_mutex_unlock(&s->lock);
-	staged_unref(st);
-	if (!h)
-		writer_free(w);
-	if (!r && existing)
-		create_existing(s, existing, flags, who, cb, arg);
-	else
-		cb(arg, r, r ? NULL : &e, r ? NULL : h);
-}
-
-/* ---- release ---- */
 
 void vfs_release(struct vfs *s, struct handle *h)
 {
 	struct inode *i = h->inode;
 	struct staged_side *l, *out = NULL;
-	bool killed = false;
-	int write_err;
+	bool killed = false, spoils;
 
 	/* Nobody closed it properly since it wrote: how did its opener end? */
-	if (h->may_write && h->wrote)
+	pthread_mutex_lock(&s->lock);
+	spoils = h->may_write && handle_may_spoil(h);
+	pthread_mutex_unlock(&s->lock);
+	if (spoils)
 		killed = h->closer_killed || h->writer_killed ||
 			 writer_fate(h->writer, 0) == WRITER_KILLED;
 	pthread_mutex_lock(&s->lock);
@@ -388,25 +143,8 @@ void vfs_release(struct vfs *s, struct handle *h)
 			l->killed = true;
 			l->kills++;
 		}
-		write_err = l->write_err;
-		if (l->writers == 0 && !l->dropped && write_err) {
-			l->write_err = 0;
-			l->killed = true;
-			l->kills++;
-		}
-		if (l->writers == 0 && !l->dropped && (l->dirty || l->touched || l->killed)) {
-			if (l->killed) {
-				l->dirty = l->touched = false;
-				publish_abort(l->pub,
-					      write_err		  ? write_err
-					      : l->abort_reported ? -EIO
-								  : 0,
-					      write_err);
-				l->abort_reported = false;
-			} else {
-				side_seal(s, i);
-			}
-		}
+		if (l->writers == 0 && !l->dropped)
+			last_writer_gone(s, i);
 	}
 	/* Before the lock goes: the next local side would count it among its writers, for ever. */
 	handle_unlink(h);

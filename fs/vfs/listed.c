@@ -1,19 +1,28 @@
 /*
- * The account's Files as inodes: purposes as directories, '/' as directories,
- * several Files of one name told apart.
+ * The account's Files as inodes: '/' as directories, several Files of one
+ * name told apart.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/state/attrs.h"
+#include "fs/vfs/listed.h"
+#include "fs/publish/publisher.h"
+#include "fs/remote/listing.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/purpose.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
-#include "net/base/strhash.h"
 
-#define PURPOSES_MAX 1000 /* known and unknown ones */
-#define ASIDE_TRIES 100	  /* NAME~FILE_ID, NAME~FILE_ID.1, … */
+#define ASIDE_TRIES 100 /* NAME~FILE_ID, NAME~FILE_ID.1, … */
 
 /* A File's place in a listing. */
 struct spot {
@@ -23,92 +32,6 @@ struct spot {
 	const char *purpose;
 	struct inode *top;
 };
-
-static struct inode *make_dir(struct vfs *s, struct inode *parent, const char *name)
-{
-	struct inode *d = inode_new(s->table, parent, name, INODE_DIR);
-
-	if (!d)
-		return NULL;
-	d->mode = s->cfg.dir_mode & ~s->cfg.umask;
-	d->uid = s->cfg.uid;
-	d->gid = s->cfg.gid;
-	return d;
-}
-
-/* The purpose strings of directories live as long as the table: there are few. */
-const char *vfs_purpose_word(const char *purpose)
-{
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static struct word {
-		struct word *next;
-		char s[];
-	} * words;
-	static unsigned count;
-	struct word *w;
-	size_t len = strlen(purpose);
-
-	pthread_mutex_lock(&lock);
-	for (w = words; w && strcmp(w->s, purpose); w = w->next)
-		;
-	/*
-	 * A service with thousands of purposes would be a confused one, and this list a slow one.
-	 */
-	if (!w && count < PURPOSES_MAX && (w = malloc(sizeof(*w) + len + 1)) != NULL) {
-		count++;
-		memcpy(w->s, purpose, len + 1);
-		w->next = words;
-		words = w;
-	}
-	pthread_mutex_unlock(&lock);
-	return w ? w->s : NULL;
-}
-
-static struct inode *make_purpose(struct vfs *s, const char *purpose, bool fixed)
-{
-	char name[NAMES_MAX + 1];
-	const char *word = vfs_purpose_word(purpose);
-	struct inode *d;
-
-	names_purpose_dir(purpose, name);
-	d = word ? make_dir(s, inode_root(s->table), name) : NULL;
-	if (!d)
-		return NULL;
-	d->purpose = word;
-	d->fixed = fixed;
-	if (!names_purpose_writable(purpose))
-		d->mode &= ~0222U;
-	return d;
-}
-
-int vfs_make_purposes(struct vfs *s)
-{
-	struct inode *root = inode_root(s->table);
-
-	root->mode = s->cfg.dir_mode & ~s->cfg.umask;
-	root->uid = s->cfg.uid;
-	root->gid = s->cfg.gid;
-	if (s->purpose) {
-		root->purpose = vfs_purpose_word(s->purpose);
-		return root->purpose ? 0 : -ENOMEM;
-	}
-	for (size_t k = 0; names_purposes[k]; k++)
-		if (!make_purpose(s, names_purposes[k], true))
-			return -ENOMEM;
-	return 0;
-}
-
-static struct inode *purpose_dir(struct vfs *s, const char *purpose)
-{
-	char name[NAMES_MAX + 1];
-	struct inode *d;
-
-	if (s->purpose)
-		return strcmp(s->purpose, purpose) ? NULL : inode_root(s->table);
-	names_purpose_dir(purpose, name);
-	d = inode_find(s->table, inode_root(s->table), name);
-	return d ? d : make_purpose(s, purpose, false);
-}
 
 /* NAME~FILE_ID, or NAME~FILE_ID.N when somebody called a File just that. False: no room for it. */
 static bool free_name(struct vfs *s, const struct inode *dir, const char *name,
@@ -150,7 +73,7 @@ static bool step_aside(struct vfs *s, struct inode *i)
 	ok = i->filename || inode_path(i, &path) == 0;
 	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
 	if (ok) {
-		i->renamed_for_conflict = i->moved = true;
+		i->renamed_for_conflict = i->moved = i->parent->contested = true;
 		if (path && inode_set_filename(i, path))
 			log_warn("out of memory: %s will not tell its name", i->file_id);
 	}
@@ -176,112 +99,13 @@ static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char *
 				return NULL;
 			d = NULL;
 		}
-		at = d ? d : make_dir(s, at, name);
+		at = d ? d : vfs_make_dir(s, at, name);
 		if (!at)
 			return NULL;
 		name = slash + 1;
 	}
 	*ret_name = name;
 	return at;
-}
-
-/* ---- Files that are gone, though a listing may still name them ---- */
-
-struct gone {
-	struct gone *next;
-	uint64_t until_ms;
-	char file_id[];
-};
-
-static struct gone **gone_bucket(struct vfs *s, const char *file_id)
-{
-	return &s->gone[strhash(file_id) % GONE_BUCKETS];
-}
-
-/* until_ms: see struct gone; 0: for the listing that is being looked at. */
-static void leave_out(struct vfs *s, const char *file_id, uint64_t until_ms)
-{
-	struct gone **at = gone_bucket(s, file_id), *g;
-	size_t size = strlen(file_id) + 1;
-
-	g = malloc(sizeof(*g) + size);
-	if (!g)
-		return;
-	memcpy(g->file_id, file_id, size);
-	g->until_ms = until_ms;
-	g->next = *at;
-	*at = g;
-	s->gone_count++;
-}
-
-void vfs_note_gone(struct vfs *s, const char *file_id)
-{
-	vfs_forget_file(s, file_id);
-	leave_out(s, file_id, clock_mono_ms() + PUBLISH_GRACE_MS);
-}
-
-static void note_olds(struct vfs *s)
-{
-	for (const struct staged_side *l = s->sides; l; l = l->next)
-		for (size_t k = 0; !l->dropped && k < l->superseded_count; k++)
-			leave_out(s, l->superseded_files[k], 0);
-}
-
-/*
- * Overwritten here, and deleted once what replaced it is a File: nobody sees it any more. They are
- * noted for the first File of a listing that has no entry; there may be none.
- */
-static bool is_superseded(struct vfs *s, const char *file_id)
-{
-	if (s->cfg.keep_old)
-		return false;
-	if (!s->superseded_noted)
-		note_olds(s);
-	s->superseded_noted = true;
-	return vfs_is_gone(s, file_id);
-}
-
-static void forget_gone(struct vfs *s, uint64_t now)
-{
-	for (size_t k = 0; k < GONE_BUCKETS; k++) {
-		struct gone **at = &s->gone[k], *g;
-
-		while ((g = *at) != NULL) {
-			if (g->until_ms > now) {
-				at = &g->next;
-				continue;
-			}
-			*at = g->next;
-			free(g);
-			s->gone_count--;
-		}
-	}
-}
-
-void vfs_forget_gone(struct vfs *s)
-{
-	forget_gone(s, UINT64_MAX);
-}
-
-void vfs_forget_listed(struct vfs *s, const char *file_id)
-{
-	struct inode *i = inode_by_file_id(s->table, file_id);
-
-	if (!i || i->side)
-		return;
-	inode_ref(i);
-	inode_set_file_id(s->table, i, NULL);
-	inode_unlink(s->table, i);
-	inode_unref(s->table, i);
-}
-
-bool vfs_is_gone(struct vfs *s, const char *file_id)
-{
-	const struct gone *g = s->gone_count ? *gone_bucket(s, file_id) : NULL;
-
-	while (g && strcmp(g->file_id, file_id))
-		g = g->next;
-	return g != NULL;
 }
 
 /* Listed before the reply to its complete came: it has its entry already. If
@@ -386,12 +210,12 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 		give_file(s, i, f);
 }
 
-/* purpose_dir(), asked once for Files that follow one another. Nothing removes it meanwhile. */
+/* vfs_purpose_dir(), asked once for Files that follow one another. Nothing removes it meanwhile. */
 static struct inode *top_of(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	if (!at->purpose || strcmp(at->purpose, f->purpose)) {
 		at->purpose = f->purpose;
-		at->top = purpose_dir(s, f->purpose);
+		at->top = vfs_purpose_dir(s, f->purpose);
 	}
 	return at->top;
 }
@@ -418,7 +242,7 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 	/* The place of a local file is not decided here, and names that were shown stay. */
 	if (i && (i->side || (i->parent && !i->renamed_for_conflict)))
 		return;
-	if (vfs_is_gone(s, f->id) || ((!i || !i->parent) && is_superseded(s, f->id)) ||
+	if (vfs_is_gone(s, f->id) || ((!i || !i->parent) && vfs_is_superseded(s, f->id)) ||
 	    !find_place(s, f, top_of(s, f, at), &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
@@ -446,7 +270,7 @@ void vfs_take_name_back(struct vfs *s, struct inode *i)
 	struct place p;
 
 	if (!i->moved || i->side || !i->file_id || !i->filename ||
-	    !find_place(s, &f, purpose_dir(s, f.purpose), &p))
+	    !find_place(s, &f, vfs_purpose_dir(s, f.purpose), &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
 	if (p.taken || (other && (other->kind == INODE_DIR || !step_aside(s, other))) ||
@@ -507,7 +331,7 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 	bool all = files->whole && !files->first;
 
 	pthread_mutex_lock(&s->lock);
-	forget_gone(s, now);
+	vfs_forget_gone_until(s, now);
 	if (all)
 		vfs_sweep_begin(s);
 	/* Of a first listing nothing is there that could stand in a File's way and be gone. */
@@ -520,7 +344,7 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 		sweep(s, inode_root(s->table), files->number, now);
 	/* Of what is overwritten the next listing knows more. */
 	if (s->superseded_noted)
-		forget_gone(s, now);
+		vfs_forget_gone_until(s, now);
 	s->superseded_noted = false;
 	pthread_mutex_unlock(&s->lock);
 	if (all)
@@ -538,4 +362,18 @@ bool vfs_is_listed(void *arg, const char *file_id)
 	r = i && i->seen;
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+bool vfs_knows_file(void *arg, const char *file_id)
+{
+	struct vfs *s = arg;
+	struct attr_set a;
+	struct inode *i;
+	bool known;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_by_file_id(s->table, file_id);
+	known = (i && (i->published || i->side)) || vfs_is_gone(s, file_id);
+	pthread_mutex_unlock(&s->lock);
+	return known || (s->cfg.attrs && attrs_get(s->cfg.attrs, file_id, &a));
 }

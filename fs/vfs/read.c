@@ -6,6 +6,12 @@
 #include <sys/stat.h>
 
 #include "fs/content/fetch.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/control.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 
 struct reading {

@@ -1,257 +1,34 @@
 /*
- * Names that go away or change: unlink and rename.
+ * Names that change: rename.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/content/cache.h"
-#include "fs/remote/errmap.h"
+#include "fs/publish/publisher.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/copyup.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/unlink.h"
 #include "fs/vfs/vfs_impl.h"
-#include "net/api/api.h"
-#include "net/base/clock.h"
 #include "net/base/log.h"
 
 #define RENAME_NOREPLACE_FLAG 1U /* as in linux/fs.h */
-
-/* ---- unlink ---- */
-
-struct removing {
-	struct vfs *s;
-	struct inode *inode; /* referenced */
-	char *own;	     /* the File its entry stood for, or NULL */
-	char **ids;	     /* Files to delete, the last one first */
-	size_t count;
-	vfs_done_cb *cb;
-	void *arg;
-};
-
-/* Under lock: i goes from its directory, which stays even when it is empty now. */
-static struct staged_side *detach(struct vfs *s, struct inode *i)
-{
-	struct inode *dir = i->parent;
-	struct staged_side *out;
-
-	if (dir) {
-		vfs_keep_dir(s, dir);
-		dir->mtime = clock_wall_ts();
-	}
-	if (i->side)
-		side_drop(i->side);
-	out = side_settle(s, i);
-	inode_unlink(s->table, i);
-	return out;
-}
-
-static void delete_next(struct vfs *s, struct removing *d);
-
-/* Takes over id. */
-static int add_id(struct removing *d, char *id)
-{
-	char **grown = id ? realloc(d->ids, (d->count + 1) * sizeof(*grown)) : NULL;
-
-	if (!grown) {
-		free(id);
-		return -ENOMEM;
-	}
-	d->ids = grown;
-	grown[d->count++] = id;
-	return 0;
-}
-
-static void removing_free(struct removing *d)
-{
-	if (!d)
-		return;
-	while (d->count)
-		free(d->ids[--d->count]);
-	free(d->ids);
-	free(d->own);
-	free(d);
-}
-
-/*
- * All its Files are gone, and so is the entry; but for the File of a close that
- * came to its end meanwhile: the name stands for that one now. True: it is next.
- * Under lock.
- */
-static bool replaced_meanwhile(struct removing *d)
-{
-	const struct inode *i = d->inode;
-	char *own;
-
-	if (!i->parent || !i->file_id || (d->own && !strcmp(i->file_id, d->own)))
-		return false;
-	own = strdup(i->file_id);
-	if (!own || add_id(d, strdup(i->file_id))) {
-		free(own);
-		return false;
-	}
-	free(d->own);
-	d->own = own;
-	return true;
-}
-
-/* Under lock. */
-static struct staged_side *removed(struct vfs *s, struct removing *d)
-{
-	struct inode *i = d->inode;
-	struct staged_side *out;
-
-	/* Somebody else was quicker: by its name or by a listing. */
-	if (!i->parent && !i->file_id)
-		return NULL;
-	out = detach(s, i);
-	inode_set_file_id(s->table, i, NULL);
-	return out;
-}
-
-static void on_deleted(void *arg, const struct api_error *err)
-{
-	struct removing *d = arg;
-	struct vfs *s = d->s;
-	struct staged_side *out = NULL;
-	char text[640], *id = d->ids[--d->count];
-	int r = errmap(err, ERRMAP_DELETE);
-	bool more;
-
-	if (r == -ENOENT)
-		r = 0; /* another host was quicker */
-	if (r) {
-		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
-		vfs_log_failed(s, d->inode, "removing its File failed", r, text);
-	} else {
-		cache_remove(s->cfg.cache, id);
-	}
-	pthread_mutex_lock(&s->lock);
-	if (!r)
-		vfs_note_gone(s, id);
-	if (!r && (!d->own || strcmp(id, d->own) != 0))
-		vfs_forget_listed(s, id);
-	more = !r && (d->count || replaced_meanwhile(d));
-	if (!r && !more)
-		out = removed(s, d);
-	if (!more)
-		inode_unref(s->table, d->inode);
-	pthread_mutex_unlock(&s->lock);
-	free(id);
-	side_release(s, out);
-	if (more) {
-		delete_next(s, d);
-		return;
-	}
-	d->cb(d->arg, r);
-	removing_free(d);
-}
-
-static void delete_next(struct vfs *s, struct removing *d)
-{
-	struct api_req *req = api_file_delete(s->cfg.api, d->ids[d->count - 1], on_deleted, d);
-
-	if (!req) {
-		struct api_error none = { .kind = API_ERR_LOCAL, .local_errno = -ENOMEM };
-
-		on_deleted(d, &none);
-	}
-	api_req_unref(req);
-}
-
-/* Under lock: what has to be deleted for i to be gone. */
-static int collect_files(struct vfs *s, struct removing *d, const struct inode *i)
-{
-	int r = 0;
-
-	for (size_t k = 0; i->side && !s->cfg.keep_old && !r && k < i->side->superseded_count; k++)
-		r = add_id(d, strdup(i->side->superseded_files[k]));
-	if (!r && i->file_id) {
-		d->own = strdup(i->file_id);
-		r = d->own ? add_id(d, strdup(i->file_id)) : -ENOMEM;
-	}
-	return r;
-}
-
-void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *cb, void *arg)
-{
-	struct removing *d = calloc(1, sizeof(*d));
-	struct staged_side *out = NULL;
-	struct inode *dir, *i = NULL;
-	int r = d ? 0 : -ENOMEM;
-
-	pthread_mutex_lock(&s->lock);
-	dir = inode_get(s->table, parent);
-	if (dir)
-		i = inode_find(s->table, dir, name);
-	if (!r && dir && dir->special)
-		r = -EPERM;
-	else if (!r && !i)
-		r = -ENOENT;
-	else if (!r && i->kind == INODE_DIR)
-		r = -EISDIR;
-	if (!r)
-		r = collect_files(s, d, i);
-	if (!r && d->count) {
-		/* Its File, and with it the local side, if there is one. */
-		d->s = s;
-		d->inode = i;
-		d->cb = cb;
-		d->arg = arg;
-		inode_ref(i);
-		r = 1;
-	} else if (!r) {
-		out = detach(s, i);
-	}
-	pthread_mutex_unlock(&s->lock);
-	side_release(s, out);
-	if (r == 1) {
-		delete_next(s, d);
-		return;
-	}
-	removing_free(d);
-	cb(arg, r);
-}
-
-/* arg: its id, as a string of its own. */
-static void on_unwanted_deleted(void *arg, const struct api_error *err)
-{
-	char text[640], *file_id = arg;
-	int r = errmap(err, ERRMAP_DELETE);
-
-	if (r && r != -ENOENT) {
-		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
-		log_error("removing %s, which nothing stands for any more: %s", file_id, text);
-	}
-	free(file_id);
-}
-
-void vfs_delete_unwanted(struct vfs *s, const char *file_id)
-{
-	char *id = strdup(file_id);
-	struct api_req *req = NULL;
-
-	if (id)
-		req = api_file_delete(s->cfg.api, file_id, on_unwanted_deleted, id);
-	if (!req) {
-		log_error("out of memory: %s is not removed", file_id);
-		free(id);
-	}
-	api_req_unref(req);
-	pthread_mutex_lock(&s->lock);
-	vfs_note_gone(s, file_id);
-	vfs_forget_listed(s, file_id);
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* ---- rename ---- */
 
 struct renaming {
 	struct publish_wait w; /* first */
 	struct vfs *s;
 	uint64_t parent, new_parent;
 	unsigned flags;
-	struct inode *inode;	 /* referenced from the moment it was moved, or is being staged */
-	bool was_file;		 /* a published File: on failure it goes back where it was */
-	size_t superseded_files; /* so many Files were to go with its next one before the rename */
-	char *former;		 /* its id, with keep_old: what is kept is what was overwritten */
+	struct inode *inode; /* referenced from the moment it was moved, or is being staged */
+	bool was_file;	     /* a published File: on failure it goes back where it was */
+	bool wants_file;     /* happens when its File exists */
+	struct rename_intent intent;
+	char *former; /* its id, with keep_old: what is kept is what was overwritten */
 	vfs_done_cb *cb;
 	void *arg;
 	char *new_name;
@@ -271,6 +48,9 @@ static void rename_end(struct renaming *n, int err)
 		side_release(n->s, out);
 	}
 	n->cb(n->arg, err);
+	while (n->intent.victim_count)
+		free(n->intent.victims[--n->intent.victim_count]);
+	free(n->intent.victims);
 	free(n->former);
 	free(n->new_name);
 	free(n);
@@ -294,13 +74,6 @@ static void rename_staged(void *arg, int err)
 		rename_step(arg);
 }
 
-/* Under lock: the old name back, for the entry and for what is tried again in the background. */
-static void move_back(struct vfs *s, struct renaming *n, struct inode *dir)
-{
-	if (inode_move(s->table, n->inode, dir, n->name) == 0 && n->inode->side)
-		side_renamed(n->inode);
-}
-
 /*
  * Under lock: is the staged file nothing but a copy of the File, which nobody is about to change?
  */
@@ -312,30 +85,43 @@ static bool only_a_copy(const struct staged_side *l)
 	return !l->writers && !l->dirty && !l->touched && !info.under_way;
 }
 
-/* What was a File under its old name still is one: the entry goes back there. */
+/* Under lock, on the publisher thread: it has not happened; both names are what they were. */
+static struct staged_side *give_up(struct vfs *s, struct renaming *n)
+{
+	struct staged_side *l = n->inode->side;
+
+	if (!l || l->intent != &n->intent)
+		return NULL;
+	l->intent = NULL;
+	if (l->dropped)
+		return NULL;
+	for (size_t k = 0; k < n->intent.victim_count; k++)
+		publish_spare(l->pub, n->intent.victims[k]);
+	if (n->was_file && only_a_copy(l)) {
+		side_drop(l);
+		return side_take(s, n->inode);
+	}
+	if (n->inode->parent && side_renamed(s, n->inode))
+		log_error("out of memory: a file keeps the name of a failed rename");
+	return NULL;
+}
+
 static void rename_published(void *arg, int err)
 {
 	struct renaming *n = arg;
 	struct vfs *s = n->s;
-	struct inode *dir;
 	struct staged_side *out = NULL;
 
-	if (err && err != -EINTR && n->was_file) {
-		pthread_mutex_lock(&s->lock);
-		dir = inode_get(s->table, n->parent);
-		if (dir && (dir->parent || dir == inode_root(s->table)) && n->inode->side &&
-		    n->inode->parent && !inode_find(s->table, dir, n->name)) {
-			if (only_a_copy(n->inode->side)) {
-				side_drop(n->inode->side);
-				out = side_take(s, n->inode);
-			} else {
-				side_spare(n->inode->side, n->superseded_files);
-			}
-			move_back(s, n, dir);
-		}
-		pthread_mutex_unlock(&s->lock);
-		side_release(s, out);
-	}
+	pthread_mutex_lock(&s->lock);
+	if (err != -EINTR)
+		out = give_up(s, n);
+	else if (n->inode->side && n->inode->side->intent == &n->intent)
+		n->inode->side->intent = NULL; /* the next mount goes on with it */
+	/* Removed by its id meanwhile. */
+	if (!err && n->wants_file && !n->intent.done)
+		err = -ENOENT;
+	pthread_mutex_unlock(&s->lock);
+	side_release(s, out);
 	if (!err && n->former)
 		vfs_delete_unwanted(s, n->former);
 	rename_end(n, err);
@@ -364,13 +150,13 @@ static int only_local(const struct inode *dir, struct inode **ret_busy)
 	return r;
 }
 
-static void tell_new_paths(struct inode *dir)
+static void tell_new_paths(struct vfs *s, struct inode *dir)
 {
 	for (struct inode *i = dir->child; i; i = i->next) {
 		if (i->kind == INODE_DIR)
-			tell_new_paths(i);
+			tell_new_paths(s, i);
 		else if (i->side)
-			side_renamed(i);
+			side_renamed(s, i);
 	}
 }
 
@@ -409,21 +195,85 @@ static int rename_dir(struct vfs *s, struct inode *i, struct inode *other, struc
 	r = inode_move(s->table, i, dir, name);
 	vfs_remember_tree(s, i);
 	if (!r)
-		tell_new_paths(i);
+		tell_new_paths(s, i);
 	return r;
 }
 
-/* The entry that is replaced goes; its File will be superseded. Under lock. */
-static int replace(struct vfs *s, struct staged_side *l, struct inode *other,
-		   struct staged_side **ret_out)
+/* Under lock: the File is to go with the one that l becomes, now or when the intent is done. */
+static int doom(struct renaming *n, struct staged_side *l, const char *id)
 {
-	int r = other->file_id ? side_supersede(l, other->file_id) : 0;
+	struct rename_intent *t = &n->intent;
+	char **grown;
+	int r;
+
+	if (!n->wants_file)
+		return side_supersede(l, id);
+	grown = realloc(t->victims, (t->victim_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	t->victims = grown;
+	grown[t->victim_count] = strdup(id);
+	if (!grown[t->victim_count])
+		return -ENOMEM;
+	r = publish_supersede(l->pub, id);
+	if (r)
+		free(grown[t->victim_count]);
+	else
+		t->victim_count++;
+	return r;
+}
+
+/* Under lock. The entry that is replaced is not touched. */
+static int doom_all(struct renaming *n, struct staged_side *l, const struct inode *other)
+{
+	int r = other->file_id ? doom(n, l, other->file_id) : 0;
 
 	/* What that one would have replaced has waited for this one, then. */
 	for (size_t k = 0; other->side && !r && k < other->side->superseded_count; k++)
-		r = side_supersede(l, other->side->superseded_files[k]);
-	if (!r)
-		*ret_out = detach(s, other);
+		r = doom(n, l, other->side->superseded_files[k]);
+	return r;
+}
+
+/* Under lock: all that can fail comes before the target goes. */
+static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct inode *other,
+		    struct inode *dir, struct staged_side **ret_out)
+{
+	struct inode *from = i->parent;
+	int r;
+
+	vfs_keep_dir(s, from);
+	r = inode_move(s->table, i, dir, n->new_name);
+	if (r)
+		return r;
+	r = side_renamed(s, i);
+	if (!r && other)
+		r = doom_all(n, i->side, other);
+	if (!r && other)
+		*ret_out = vfs_detach(s, other);
+	if (r && inode_move(s->table, i, from, n->name) == 0)
+		side_renamed(s, i);
+	return r;
+}
+
+/* Under lock: publishes under the new name, and moves nothing yet. */
+static int begin_intent(struct vfs *s, struct renaming *n, struct inode *i, struct inode *other,
+			struct inode *dir)
+{
+	struct rename_intent *t = &n->intent;
+	int r;
+
+	t->dir = dir->ino;
+	t->name = n->new_name;
+	t->noreplace = n->flags & RENAME_NOREPLACE_FLAG;
+	n->wants_file = true;
+	i->side->intent = t;
+	r = side_renamed(s, i);
+	if (!r && other)
+		r = doom_all(n, i->side, other);
+	if (r) {
+		i->side->intent = NULL;
+		side_renamed(s, i);
+	}
 	return r;
 }
 
@@ -435,7 +285,8 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 {
 	struct publish_info info = { 0 };
 	struct staged_side *l = i->side;
-	bool held, empty;
+	char temporary[NAMES_MAX + 1];
+	bool held, empty, publishes;
 	int r;
 
 	*ret = RENAME_DONE;
@@ -466,16 +317,14 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 		n->was_file = false;
 	/* The File's content, fetched by a write that failed: the File itself has the old name. */
 	n->was_file = n->was_file || l->pristine;
-	n->superseded_files = l->superseded_count;
-	if (other && (r = replace(s, l, other, ret_out)) != 0)
-		return r;
-	vfs_keep_dir(s, i->parent);
-	r = inode_move(s->table, i, dir, n->new_name);
-	if (!r)
-		r = side_renamed(i);
+	publishes = held || n->was_file || empty;
+	/* A temporary name is held: no File has to exist for it. */
+	r = publishes && !names_temporary(n->new_name, temporary)
+		    ? begin_intent(s, n, i, other, dir)
+		    : move_now(s, n, i, other, dir, ret_out);
 	if (r)
 		return r;
-	if (held || n->was_file || empty) {
+	if (publishes) {
 		side_seal(s, i);
 		*ret = RENAME_PUBLISH;
 	}
@@ -538,9 +387,9 @@ static void rename_step(struct renaming *n)
 		n->former = strdup(i->file_id);
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
 		/* To one temporary name from another: it goes on being held. */
-		n->w.until = next == RENAME_WAIT	      ? UNTIL_WRITABLE
-			     : names_temporary(i->name, held) ? UNTIL_DURABLE
-							      : UNTIL_ENDED;
+		n->w.until = next == RENAME_WAIT		  ? UNTIL_WRITABLE
+			     : names_temporary(n->new_name, held) ? UNTIL_DURABLE
+								  : UNTIL_ENDED;
 		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
 		n->w.arg = n;
 		publish_wait(i->side->pub, &n->w);

@@ -4,12 +4,22 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/vfs/staged_side.h"
 #include "fs/content/cache.h"
+#include "fs/proc/scout.h"
 #include "fs/proc/source.h"
 #include "fs/state/files.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/handle.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
@@ -83,15 +93,58 @@ static void on_deleted(void *arg, const char *file_id)
 
 	pthread_mutex_lock(&o->s->lock);
 	vfs_note_gone(o->s, file_id);
-	vfs_forget_listed(o->s, file_id);
+	/* The target of an intent stays until the name moves. */
+	if (!o->inode->side || !o->inode->side->intent)
+		vfs_forget_listed(o->s, file_id);
 	pthread_mutex_unlock(&o->s->lock);
+}
+
+static bool is_victim(const struct rename_intent *t, const char *id)
+{
+	for (size_t k = 0; k < t->victim_count; k++)
+		if (!strcmp(t->victims[k], id))
+			return true;
+	return false;
+}
+
+/*
+ * Under lock: the File of i's intent exists, so the name moves and whatever is at the target goes.
+ * *ret_unwanted: a File at the target that nothing has superseded, allocated, or NULL. Returns
+ * what side_release() takes.
+ */
+static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const char *new_file_id,
+					 char **ret_unwanted)
+{
+	struct rename_intent *t = i->side->intent;
+	struct inode *dir = inode_get(s->table, t->dir);
+	struct inode *other = dir ? inode_find(s->table, dir, t->name) : NULL;
+	struct staged_side *out = NULL;
+
+	i->side->intent = NULL;
+	t->done = true;
+	/* With NOREPLACE a listing has brought it: its File stays, under the next free name. */
+	if (other && other != i && other->kind == INODE_FILE) {
+		if (other->file_id && !t->noreplace && !is_victim(t, other->file_id) &&
+		    (!new_file_id || strcmp(other->file_id, new_file_id) != 0))
+			*ret_unwanted = strdup(other->file_id);
+		if (other->side)
+			side_drop(other->side);
+		out = side_settle(s, other);
+		inode_unlink(s->table, other);
+	}
+	if (i->parent)
+		vfs_keep_dir(s, i->parent);
+	if (!dir || !i->parent || inode_move(s->table, i, dir, t->name))
+		log_error("a renamed file shows under its new name after the next listing");
+	return out;
 }
 
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
 {
 	struct owner *o = arg;
 	struct vfs *s = o->s;
-	struct staged_side *l, *out = NULL;
+	struct staged_side *l, *out = NULL, *victim = NULL;
+	char *unwanted = NULL;
 	bool wanted;
 
 	pthread_mutex_lock(&s->lock);
@@ -102,6 +155,9 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 	if (l && l->pub == pub) {
 		if (r->outcome == OUTCOME_COMPLETED && wanted)
 			vfs_forget_listed(s, r->file_id);
+		if (l->intent && wanted &&
+		    (r->outcome == OUTCOME_COMPLETED || r->outcome == OUTCOME_EMPTY))
+			victim = commit_intent(s, o->inode, r->file_id, &unwanted);
 		if (r->outcome == OUTCOME_COMPLETED && wanted && note_file(s, o->inode, pub, r))
 			log_error("out of memory: %s shows under its name after the next listing",
 				  r->file_id);
@@ -111,6 +167,10 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 	}
 	pthread_mutex_unlock(&s->lock);
 	side_release(s, out);
+	side_release(s, victim);
+	if (unwanted && !s->cfg.keep_old)
+		vfs_delete_unwanted(s, unwanted);
+	free(unwanted);
 	/* Removed between the service's making it and our hearing of it. */
 	if (r->outcome == OUTCOME_COMPLETED && !wanted)
 		vfs_delete_unwanted(s, r->file_id);
@@ -123,12 +183,14 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 static char *name_when_renamed(const struct inode *i, const char *path)
 {
 	char target[NAMES_MAX + 1], *hold;
+	const char *name = strrchr(path, '/');
 	size_t dir;
 
+	name = name ? name + 1 : path;
 	/* The path of what was removed is empty. */
-	if (!i->parent || !names_temporary(i->name, target))
+	if (!i->parent || !names_temporary(name, target))
 		return NULL;
-	dir = strlen(path) - strlen(i->name);
+	dir = (size_t)(name - path);
 	hold = malloc(dir + strlen(target) + 1);
 	if (!hold)
 		return NULL;
@@ -149,6 +211,24 @@ static int note_old(struct staged_side *l, const char *file_id)
 		return -ENOMEM;
 	l->superseded_count++;
 	return 0;
+}
+
+/* Under lock: where the File of i is to be, and its purpose. 0 or negative errno. */
+static int publish_path(struct vfs *s, const struct inode *i, const char **ret_purpose, char **ret)
+{
+	const struct rename_intent *t = i->side ? i->side->intent : NULL;
+	const struct inode *dir = t ? inode_get(s->table, t->dir) : NULL;
+	char *base = NULL;
+	int r;
+
+	*ret_purpose = dir ? dir->purpose : i->purpose;
+	if (!dir)
+		return inode_path(i, ret);
+	r = inode_path(dir, &base);
+	if (!r && asprintf(ret, "%s%s%s", base, *base ? "/" : "", t->name) < 0)
+		r = -ENOMEM;
+	free(base);
+	return r;
 }
 
 int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct record *r)
@@ -219,8 +299,10 @@ struct staged_side *side_take(struct vfs *s, struct inode *i)
 {
 	struct staged_side *l = i->side;
 
-	(void)s;
 	i->side = NULL;
+	/* They read on from these bytes: release must not cut them. */
+	for (const struct handle *h = l ? s->handles : NULL; h; h = h->next)
+		l->has_readers = l->has_readers || h->st == l->st;
 	if (l) {
 		*l->pprev = l->next;
 		if (l->next)
@@ -236,7 +318,7 @@ void side_release(struct vfs *s, struct staged_side *l)
 		return;
 	/* Nobody has it open: its space is free when rm(1) returns, not when its
 	 * publication has heard of it. */
-	if (l->dropped) {
+	if (l->dropped && !l->has_readers) {
 		staged_unseal(l->st);
 		staged_truncate(l->st, 0);
 	}
@@ -300,6 +382,7 @@ void side_seal(struct vfs *s, struct inode *i)
 {
 	struct staged_side *l = i->side;
 	struct publish_info info;
+	const char *purpose;
 	char *path, *hold;
 
 	/* What has ended ends once more only when it was reopened. */
@@ -310,7 +393,7 @@ void side_seal(struct vfs *s, struct inode *i)
 	l->seals++;
 	staged_seal(l->st);
 	path = hold = NULL;
-	if (inode_path(i, &path) == 0)
+	if (publish_path(s, i, &purpose, &path) == 0)
 		hold = name_when_renamed(i, path);
 	if (!hold || publish_hold(l->pub, hold, s->cfg.hold_timeout_s))
 		publish_seal(l->pub);
@@ -318,15 +401,16 @@ void side_seal(struct vfs *s, struct inode *i)
 	free(path);
 }
 
-int side_renamed(struct inode *i)
+int side_renamed(struct vfs *s, struct inode *i)
 {
+	const char *purpose;
 	char *path, *hold;
-	int r = inode_path(i, &path);
+	int r = publish_path(s, i, &purpose, &path);
 
 	if (r)
 		return r;
 	hold = name_when_renamed(i, path);
-	r = publish_rename(i->side->pub, i->purpose, path, hold);
+	r = publish_rename(i->side->pub, purpose, path, hold);
 	free(hold);
 	free(path);
 	return r;
@@ -357,14 +441,6 @@ int side_supersede(struct staged_side *l, const char *file_id)
 	return r ? r : note_old(l, file_id);
 }
 
-void side_spare(struct staged_side *l, size_t count)
-{
-	while (l->superseded_count > count) {
-		publish_spare(l->pub, l->superseded_files[l->superseded_count - 1]);
-		free(l->superseded_files[--l->superseded_count]);
-	}
-}
-
 void side_drop(struct staged_side *l)
 {
 	if (l->dropped)
@@ -387,22 +463,59 @@ void side_declare(struct vfs *s, struct staged_side *l, uint64_t size)
 }
 
 /* Under the lock: is it time to look at what the writer has open? */
-static bool may_predict(struct staged_side *l, uint64_t end)
+static bool may_predict(struct vfs *s, struct staged_side *l, uint64_t end)
 {
 	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
 	    end < l->predict_next)
 		return false;
 	l->predict_tries++;
+	l->look = ++s->looks;
 	l->predict_next = l->predict_next ? l->predict_next * 4 : 1 << 20;
 	return true;
 }
 
-void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end, pid_t tid)
+/* A look has found the size; the side may have changed since, or be another one. */
+static void on_size_found(void *arg, uint64_t ino, uint64_t ticket, uint64_t size)
 {
-	struct predict_query q = { .tid = tid, .start = start, .end = end, .own_dev = s->dev };
+	struct vfs *s = arg;
+	struct staged_side *l;
+	struct inode *i;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	l = i ? i->side : NULL;
+	/* With all of it here already there is nothing to be gained. */
+	if (l && l->look == ticket && !l->predicted && !l->declared && !l->dropped && l->dirty &&
+	    size > staged_size(l->st) && size <= STAGED_SIZE_MAX) {
+		l->predicted = size;
+		publish_predict(l->pub, size);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+int side_start_scout(struct vfs *s)
+{
+	const struct scout_config cfg = {
+		.look = predict_finish, .free = predict_free, .found = on_size_found, .arg = s
+	};
+
+	return scout_new(&cfg, &s->scout);
+}
+
+void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
+		  const struct vfs_caller *who)
+{
+	struct predict_query q = { .tid = who->tid,
+				   .uid = who->uid,
+				   .gid = who->gid,
+				   .start = start,
+				   .end = end,
+				   .own_dev = s->dev };
+	struct predict_look *look;
 	struct staged_side *l;
 	struct staged *st;
-	uint64_t size;
+	uint64_t ticket;
+	int r;
 
 	pthread_mutex_lock(&s->lock);
 	l = h->inode->side;
@@ -411,22 +524,20 @@ void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
 		l->predict_tries = PREDICT_TRIES;
 		publish_predict(l->pub, 0);
 	}
-	if (tid <= 0 || !l || !may_predict(l, end)) {
+	if (who->tid <= 0 || !l || !may_predict(s, l, end)) {
 		pthread_mutex_unlock(&s->lock);
 		return;
 	}
+	/* The process: the thread may end before the look. */
+	if (h->last_pid > 0 && h->last_tid == who->tid)
+		q.tid = h->last_pid;
 	st = staged_ref(l->st);
+	ticket = l->look;
 	pthread_mutex_unlock(&s->lock);
 	q.staged_fd = staged_fd(st);
-	/* With all of it here already there is nothing to be gained. */
-	if (predict_observe(&q, &size) == 0 && size > end && size <= STAGED_SIZE_MAX) {
-		pthread_mutex_lock(&s->lock);
-		l = h->inode->side;
-		if (l && l->st == st && !l->predicted && !l->declared && !l->dropped) {
-			l->predicted = size;
-			publish_predict(l->pub, size);
-		}
-		pthread_mutex_unlock(&s->lock);
-	}
+	r = predict_begin(&q, &look);
 	staged_unref(st);
+	/* The rest may touch a file system that hangs: not on a thread that serves requests. */
+	if (!r)
+		scout_post(s->scout, look, h->inode->ino, ticket);
 }

@@ -73,6 +73,8 @@ void vfs_stop(struct vfs *s);
 void vfs_free(struct vfs *s);
 /* No more writers are let in (EROFS); what is open goes on. */
 void vfs_close_doors(struct vfs *s);
+/* arg: the vfs. True for a File that was made or changed here. Takes the lock. */
+bool vfs_knows_file(void *arg, const char *file_id);
 /* How many files were written to and not closed since. */
 unsigned vfs_count_unclosed(struct vfs *s); /* NULL: 0 */
 /* The st_dev under which others see the mount; for predict. */
@@ -96,6 +98,13 @@ typedef void vfs_done_cb(void *arg, int err);
 
 /* On success the inode's lookup count is one higher. */
 void vfs_lookup(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *cb, void *arg);
+/*
+ * The entry `name` of a listed directory, if it still is the inode `child`: 0, with the inode's
+ * lookup count one higher. -ENOENT: gone, another inode by now, or to be looked up by its name
+ * first. Never waits for the network.
+ */
+int vfs_lookup_listed(struct vfs *s, uint64_t parent, const char *name, uint64_t child,
+		      struct vfs_entry *ret);
 void vfs_forget(struct vfs *s, uint64_t ino, uint64_t n);
 int vfs_getattr(struct vfs *s, uint64_t ino, struct vfs_entry *ret);
 void vfs_statfs(struct vfs *s, struct statvfs *ret);

@@ -1,13 +1,21 @@
 /*
- * Writing: into the staged file, and the close that publishes it.
+ * Writing into the staged file.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/write.h"
 #include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/copyup.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/wait.h"
 #include "net/base/clock.h"
 
 int handle_writable(struct handle *h, bool *ret_revived)
@@ -97,7 +105,7 @@ void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, 
 	if (other)
 		note_process(s, h, who->tid);
 	if (done)
-		side_predict(s, h, off, off + done, who->tid);
+		side_predict(s, h, off, off + done, who);
 }
 
 void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, int err)
@@ -113,60 +121,6 @@ void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, int err)
 		l->write_err_at = off;
 	}
 	pthread_mutex_unlock(&s->lock);
-}
-
-struct waiting {
-	struct publish_wait w; /* first: what vfs_wait_cancel() cancels */
-	struct vfs *s;
-	bool cancelled; /* before it waited; under vfs.lock */
-	vfs_done_cb *cb;
-	void *arg;
-};
-
-static void waiting_over(void *arg, int err)
-{
-	struct waiting *w = arg;
-
-	w->cb(w->arg, err);
-	free(w);
-}
-
-static struct waiting *waiting_new(enum publish_until until, vfs_done_cb *cb, void *arg)
-{
-	struct waiting *w = calloc(1, sizeof(*w));
-
-	if (!w)
-		return NULL;
-	w->w.until = until;
-	w->w.cb = waiting_over;
-	w->w.arg = w;
-	w->cb = cb;
-	w->arg = arg;
-	return w;
-}
-
-struct vfs_wait *vfs_wait_new(struct vfs *s)
-{
-	struct waiting *w = waiting_new(UNTIL_ENDED, NULL, NULL);
-
-	if (w)
-		w->s = s;
-	return (struct vfs_wait *)w;
-}
-
-bool vfs_wait_cancel(struct vfs_wait *sw)
-{
-	struct waiting *w = (struct waiting *)sw;
-	bool waits;
-
-	pthread_mutex_lock(&w->s->lock);
-	waits = w->w.p != NULL;
-	w->cancelled = true;
-	pthread_mutex_unlock(&w->s->lock);
-	if (!waits || !publish_wait_cancel(&w->w))
-		return false;
-	free(w);
-	return true;
 }
 
 static void writable_again(void *arg, int err)
@@ -208,6 +162,28 @@ void vfs_wait_writable(struct vfs *s, struct handle *h, vfs_done_cb *cb, void *a
 		vfs_stage_content(s, h->inode, h->fetch, content_staged, w);
 }
 
+/*
+ * Under lock: space was allocated when the local side had been closed seals times. size: what
+ * the file grew to, 0 if it did not.
+ */
+static void allocated(struct vfs *s, struct handle *h, unsigned seals, uint64_t size)
+{
+	struct staged_side *l = h->inode->side;
+
+	h->wrote = true;
+	h->inode->mtime = clock_wall_ts();
+	h->inode->has_mtime = true;
+	/* Closed since: then it is in what that close publishes. */
+	if (l->seals == seals)
+		side_changed(l);
+	/*
+	 * rsync --preallocate keeps the size and asks for a byte less than it
+	 * will write: that is no declaration.
+	 */
+	if (size)
+		side_declare(s, l, size);
+}
+
 int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint64_t len)
 {
 	unsigned seals = 0;
@@ -239,21 +215,11 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 			r = staged_fallocate(l->st, mode, off, len);
 	}
 	pthread_mutex_lock(&s->lock);
-	if (r) {
+	if (r)
 		handle_not_written(h, revived && !l->dirty && l->seals == seals);
-		goto out;
-	}
-	h->wrote = true;
-	h->inode->mtime = clock_wall_ts();
-	h->inode->has_mtime = true;
-	/* Closed since: then it is in what that close publishes. */
-	if (l->seals == seals)
-		side_changed(l);
-	/* rsync --preallocate keeps the size and asks for a byte less than it
-	 * will write: that is no declaration. */
-	if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > before)
-		side_declare(s, l, off + len);
-out:
+	else
+		allocated(s, h, seals,
+			  mode & FALLOC_FL_KEEP_SIZE || off + len <= before ? 0 : off + len);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
@@ -261,10 +227,11 @@ out:
 int vfs_fsync(struct vfs *s, struct handle *h)
 {
 	struct staged *st;
-	int r;
+	int r, lost;
 
 	pthread_mutex_lock(&s->lock);
 	st = h->inode->side ? staged_ref(h->inode->side->st) : NULL;
+	lost = h->inode->side ? h->inode->side->write_err : 0;
 	pthread_mutex_unlock(&s->lock);
 	if (!st)
 		return 0;
@@ -272,122 +239,8 @@ int vfs_fsync(struct vfs *s, struct handle *h)
 	if (!r)
 		r = staged_sync_record(st);
 	staged_unref(st);
+	if (lost)
+		return lost;
 	/* Removed, or a File by now: then the record has done its duty. */
 	return r == -ENOENT ? 0 : r;
-}
-
-/* ---- close ---- */
-
-enum close_kind {
-	CLOSE_NOTHING, /* publishes nothing, 0 or a sticky error */
-	CLOSE_JOINS,   /* waits for what another close began */
-	CLOSE_ENDS     /* ends the writing */
-};
-
-/* Is close() over when the bytes are safe here, before the File exists? Under lock. */
-static bool closes_early(struct vfs *s, const struct inode *i)
-{
-	char target[NAMES_MAX + 1];
-	struct publisher_counts counts;
-
-	if (names_temporary(i->name, target))
-		return true;
-	if (!s->cfg.close_async)
-		return false;
-	/* Beyond that a closer waits for its own file: so the line can't grow without bound. */
-	publisher_get_counts(s->cfg.publisher, &counts);
-	return counts.active < ASYNC_MAX;
-}
-
-/* Under lock. */
-static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
-{
-	struct staged_side *l = h->inode->side;
-	struct publish_info info;
-
-	*ret_err = 0;
-	if (!l || l->dropped || !opener)
-		return CLOSE_NOTHING;
-	if (l->write_err) {
-		/* Bytes are missing: what is there is no File. */
-		*ret_err = l->write_err;
-		return CLOSE_NOTHING;
-	}
-	if (l->dirty) {
-		if (!l->killed)
-			return CLOSE_ENDS;
-		/* Half of it is by a writer that was killed. */
-		*ret_err = -EIO;
-		l->abort_reported = true;
-		return CLOSE_NOTHING;
-	}
-	publish_get_info(l->pub, &info);
-	if (info.under_way)
-		return CLOSE_JOINS;
-	/* A second close of what could not be published still says so. */
-	if (info.outcome == OUTCOME_FAILED && !l->touched)
-		*ret_err = info.err;
-	return CLOSE_NOTHING;
-}
-
-/* Was the last write of this handle by the process of thread tid, which is pid? Under lock. */
-static bool wrote_last(const struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
-{
-	if (!h->last_owner || h->last_tid == tid)
-		return h->last_tid == tid;
-	/* The kernel gives the owner of a process that has ended to another one. */
-	return h->last_owner == lock_owner && (!pid || !h->last_pid || h->last_pid == pid);
-}
-
-void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, uint64_t lock_owner,
-	       struct vfs_wait *wait, vfs_done_cb *cb, void *arg)
-{
-	struct waiting *w = (struct waiting *)wait;
-	enum close_kind kind;
-	bool opener, killed;
-	pid_t pid = 0;
-	int err = 0;
-
-	if (!h->may_write) {
-		cb(arg, 0);
-		free(w);
-		return;
-	}
-	opener = writer_is_opener(h->writer, who->tid, lock_owner);
-	killed = writer_fate(h->writer, who->tid) == WRITER_KILLED;
-	if (killed)
-		pid = writer_process(who->tid);
-	pthread_mutex_lock(&s->lock);
-	h->closer_killed = killed && h->wrote;
-	/* A shell goes on after its child was killed: the file is half-written all
-	 * the same. One that only inherited the descriptor means nothing. */
-	if (h->closer_killed && wrote_last(h, who->tid, pid, lock_owner))
-		h->writer_killed = true;
-	kind = CLOSE_NOTHING;
-	if (!h->closer_killed && !h->writer_killed)
-		kind = judge_close(h, opener, &err);
-	else if (!h->closer_killed && opener) {
-		err = -EIO;
-		if (h->inode->side)
-			h->inode->side->abort_reported = true;
-	}
-	if (kind == CLOSE_ENDS) {
-		h->wrote = false;
-		side_seal(s, h->inode);
-	}
-	if (kind != CLOSE_NOTHING && w->cancelled) {
-		kind = CLOSE_NOTHING;
-		err = -EINTR;
-	}
-	if (kind != CLOSE_NOTHING) {
-		w->w.until = closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED;
-		w->cb = cb;
-		w->arg = arg;
-		publish_wait(h->inode->side->pub, &w->w);
-	}
-	pthread_mutex_unlock(&s->lock);
-	if (kind == CLOSE_NOTHING) {
-		cb(arg, err);
-		free(w);
-	}
 }

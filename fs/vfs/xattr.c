@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 
@@ -334,6 +338,7 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 	l->abort_reported = false;
 	l->declared = 0;
 	publish_declare(l->pub, 0);
+	publish_force(l->pub);
 	staged_seal(l->st);
 	publish_seal(l->pub);
 	publish_wait(l->pub, &t->w);

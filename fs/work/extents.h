@@ -31,9 +31,9 @@ int extents_add(struct extents *x, uint64_t start, uint64_t end);
 /* Takes [start, end) out (a punched hole, a truncation with end = UINT64_MAX). 0 or -ENOMEM. */
 int extents_remove(struct extents *x, uint64_t start, uint64_t end);
 bool extents_cover(const struct extents *x, uint64_t start, uint64_t end);
-/* The end of the range that start lies in: bytes [start, result) are all written. */
+/* Returns the end of the range that holds start: bytes [start, result) are all written. */
 uint64_t extents_end(const struct extents *x, uint64_t start);
-/* The end of the range that starts at 0: bytes [0, result) are all written. */
+/* Returns the end of the range that starts at 0: bytes [0, result) are all written. */
 uint64_t extents_contiguous(const struct extents *x);
 
 #endif

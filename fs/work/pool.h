@@ -24,15 +24,16 @@ int pool_new(unsigned threads, struct pool **ret);
 void pool_free(struct pool *h);
 
 /*
- * One piece of hashing work, embedded in its owner, zeroed but for run. run()
- * does a bounded stretch (some MiB) on a worker and returns true when there is
- * more to do now; it has 1 MiB of stack for its buffer. A job that is queued
- * again while it runs is run again.
+ * A piece of hashing work, embedded in its owner, zeroed but for run. run() does a bounded stretch
+ * (some MiB) on a worker and returns true when there is more to do now; it has 1 MiB of stack for
+ * its buffer. A job that is queued again while it runs is run again.
  */
 struct hash_job {
 	bool (*run)(struct hash_job *job);
-	/* Or NULL. Runs on the worker once run() has said that there is no more and
-	 * nobody queued it again: the pool has let go of the job, which may be freed. */
+	/*
+	 * NULL or a callback. Runs on the worker once run() reported no more work and the job was
+	 * not queued again. The pool has let go of the job, so the callback may free it.
+	 */
 	void (*ended)(struct hash_job *job);
 	struct hash_job *next;		       /* pool's */
 	bool queued, running, again, removing; /* pool's, under its lock */
@@ -44,7 +45,7 @@ void pool_queue(struct pool *h, struct hash_job *job);
  */
 void pool_remove(struct pool *h, struct hash_job *job);
 
-/* Jobs that wait for a worker. */
+/* Returns the number of jobs that wait for a worker. */
 unsigned pool_length(struct pool *h);
 
 #endif

@@ -52,13 +52,13 @@ struct api_config {
 	const char *key;      /* NULL or "": no Authorization header */
 	const char *organization, *project; /* NULL or "": no header */
 	const char *user_agent;
-	bool azure;		    /* the key goes into api-key, as Azure OpenAI wants it */
-	const char *api_version;    /* NULL or "": none; else ?api-version= of each request */
-	bool allow_http;	    /* send the key over plain http to other hosts than loopback */
-	unsigned parallel;	    /* Parts under way at once, >= 1 */
-	unsigned connect_timeout_s; /* 0: 10 */
-	unsigned idle_timeout_s;    /* no byte moved for so long: cut and retried; 0: 60 */
-	unsigned retry_timeout_s;   /* retried until so long after the first failure; 0: 120 */
+	bool azure;		 /* send the key in the header api-key, as Azure OpenAI wants it */
+	const char *api_version; /* query parameter api-version of each request; NULL or "": none */
+	bool allow_http;	 /* send the key over plain http to other hosts than loopback */
+	unsigned parallel;	 /* Parts under way at once, >= 1 */
+	unsigned connect_timeout_s;    /* 0: 10 */
+	unsigned idle_timeout_s;       /* seconds without a byte until cut and retried; 0: 60 */
+	unsigned retry_timeout_s;      /* seconds of retrying after the first failure; 0: 120 */
 	const struct network *network; /* copied; NULL: no proxy, the system's certificates */
 };
 
@@ -68,7 +68,7 @@ enum api_err_kind {
 	API_ERR_CONNECT,   /* cannot resolve, connect, or the connection broke */
 	API_ERR_TLS,	   /* the certificate or the handshake */
 	API_ERR_TIMEOUT,   /* connect, idle or total time-out */
-	API_ERR_BAD_REPLY, /* 2xx, but not what was asked for */
+	API_ERR_BAD_REPLY, /* 2xx, but the reply failed the checks */
 	API_ERR_LOCAL,	   /* reading the body or writing the content failed: local_errno */
 	API_ERR_CANCELLED, /* api_req_cancel() or api_free() */
 	API_ERR_CONFIG	   /* refused before anything was sent, e.g. the key over plain http */
@@ -80,7 +80,10 @@ struct api_error {
 	int http_status;	  /* 0 when there was no reply */
 	int local_errno;	  /* negative errno for API_ERR_LOCAL, else 0 */
 	unsigned attempts;	  /* times the request was sent */
-	/* From its first failure to its end, good or bad; 0 when the first attempt was right. */
+	/*
+	 * Milliseconds from the first failure to the end, good or bad; 0 if the first attempt
+	 * succeeded.
+	 */
 	uint64_t retrying_ms;
 	/*
 	 * An attempt before the last one, or the last, was sent whole but its
@@ -107,9 +110,9 @@ enum api_upload_status {
 struct api_file {
 	const char *id;
 	const char *filename; /* any bytes but NUL; may be empty */
-	const char *purpose;  /* of the form of an id: it can be a file name */
+	const char *purpose;  /* of the form of an id: usable as a file name */
 	uint64_t bytes;
-	bool bytes_unknown; /* the service does not know yet (Azure: null); bytes is 0 */
+	bool bytes_unknown; /* the service does not know the size yet (Azure: null); bytes is 0 */
 	int64_t created_at; /* seconds since the epoch */
 	int64_t expires_at; /* 0: never */
 };
@@ -159,18 +162,18 @@ void api_free(struct api *api);
 int api_set_key(struct api *api, const char *key);
 
 /*
- * Ends the call early; its callback still runs (API_ERR_CANCELLED, or the
- * outcome when that was quicker). Any thread, the callback's included. Each
- * call returns a reference that stays valid until api_req_unref(), so that a
- * cancel never races with the end of the call. NULL is a no-op for both.
+ * Ends the call early; its callback still runs (API_ERR_CANCELLED, or the outcome if it was
+ * quicker). Any thread, the callback's included. Each call returns a reference that stays valid
+ * until api_req_unref(), so that a cancel never races with the end of the call. NULL is a no-op for
+ * both.
  */
 void api_req_cancel(struct api_req *req);
 void api_req_unref(struct api_req *req);
 
 /*
- * Each call below returns a referenced request, or NULL when out of memory
- * (the callback does not run then). An id that is none is API_ERR_CONFIG. What is
- * returned may be ignored with api_req_unref().
+ * Each call below returns a referenced request, or NULL when out of memory (the callback does not
+ * run then). A malformed id fails with API_ERR_CONFIG. A caller that does not need the request
+ * drops it with api_req_unref().
  */
 
 /* POST /uploads. Checked: status pending, bytes as asked. */
@@ -205,13 +208,12 @@ struct api_part_body {
 };
 struct api_req *api_part_add(struct api *api, const char *upload_id,
 			     const struct api_part_body *body, api_part_cb *cb, void *arg);
-/* ready() of that Part will allow more. Any thread. */
+/* Tells that ready() of the Part will allow more. Any thread. */
 void api_part_feed(struct api_req *req);
 
 /*
- * POST /uploads/{id}/complete. md5_hex may be NULL. Checked: the id, status
- * completed, a File with an id, file.bytes == bytes; where the service does not
- * know those yet, the Upload's bytes.
+ * POST /uploads/{id}/complete. md5_hex may be NULL. Checked: the id, status completed, a File with
+ * an id, file.bytes == bytes; the Upload's bytes if the service does not know file.bytes yet.
  */
 struct api_req *api_upload_complete(struct api *api, const char *upload_id,
 				    const char *const *part_ids, size_t part_count,
@@ -228,11 +230,11 @@ struct api_req *api_upload_cancel(struct api *api, const char *upload_id, api_up
  */
 struct api_file_page {
 	struct api_file *files;
-	char *text; /* what their strings lie in */
+	char *text; /* holds the Files' strings */
 	size_t count;
 	size_t skipped; /* entries that failed the checks and were left out */
 	bool has_more;
-	const char *last_id; /* what to pass as after; "" when none */
+	const char *last_id; /* to pass as after; "" if none */
 };
 typedef void api_page_cb(void *arg, const struct api_error *err, struct api_file_page *page);
 struct api_req *api_file_list(struct api *api, const char *purpose, const char *after,
@@ -267,12 +269,12 @@ struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t 
 				 uint64_t len, api_data_cb *data, api_content_cb *done, void *arg);
 
 /*
- * POST /files: a File in one request, for services without Uploads. The whole of fd, from its
- * beginning; fairness and moving as for a Part. Bytes of which the MD5 is not md5_hex are not
- * sent to their end: API_ERR_LOCAL with -EBADMSG, and there is no File. Checked in the reply:
- * bytes (where the service knows them) and purpose. Not tried again when the File may exist
- * (maybe_applied): then it has to be looked for. Time-outs as for a Part, and for the reply as
- * for a complete.
+ * POST /files: a File in one request, for services without Uploads. Sends the whole of fd from its
+ * beginning; fairness and moving as for a Part. If the MD5 of the bytes is not md5_hex, the last
+ * bytes are not sent: API_ERR_LOCAL with -EBADMSG, and no File is made. Checked in the reply: bytes
+ * (if the service knows them) and purpose. The request is not retried if the File may exist
+ * (maybe_applied): the caller has to look for it. Time-outs as for a Part, and for the reply as for
+ * a complete.
  */
 struct api_file_body {
 	int fd;
@@ -284,7 +286,8 @@ struct api_req *api_file_upload(struct api *api, const struct api_upload_spec *s
 				const struct api_file_body *body, api_file_cb *cb, void *arg);
 
 /* Helpers, pure, any thread. */
-const char *api_mime_type(const char *filename); /* by its ending; never NULL */
+const char *api_mime_type(
+	const char *filename); /* MIME type by the filename's ending; never NULL */
 bool api_id_valid(const char *id);
 /* "HTTP 429 rate_limit_exceeded: text (request req_1)", at most size - 1 bytes, one line. */
 void api_error_text(const struct api_error *err, char *buf, size_t size);
@@ -307,7 +310,7 @@ enum api_op {
 	API_OP_UPLOAD_FILE,
 	API_OPS
 };
-/* What each attempt took from being sent to its end, and how many of them were no success. */
+/* The duration of each attempt from sending to its end; the number of failed ones. */
 struct api_op_stats {
 	const char *name; /* "create", …; static */
 	struct hist_snapshot times;
@@ -316,7 +319,7 @@ struct api_op_stats {
 void api_get_op_stats(struct api *api, enum api_op op, struct api_op_stats *ret);
 
 #define API_QUEUES 5
-/* Requests that wait for their turn, for their next try, or are under way. */
+/* The number of requests that wait for their turn or their next try, or are under way. */
 struct api_queue {
 	const char *name; /* "part", "call", "ask", "content", "urgent"; static */
 	unsigned waiting, delayed, running;

@@ -1,4 +1,4 @@
-/* What went wrong, out of the body of a reply: the API's object, or whatever else answers. */
+/* The error in the body of a reply: the API's object, or other text. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +50,8 @@ static void one_line(char *dst, size_t size, const char *src)
 }
 
 /*
- * Whole before it is cut: half a secret would not be recognised. Redacted twice:
- * the last character of an escape may be the first one of a secret.
+ * Redacts before cutting: half a secret would not be recognised. Redacts twice: the last character
+ * of an escape may be the first one of a secret.
  */
 void api_clean(char *dst, size_t size, const char *src)
 {
@@ -89,8 +89,9 @@ static const char *words_in(const struct json *j)
 }
 
 /*
- * What tells of the error: "error" as an object, a string or a list of either; "errors" or
- * "detail" in its place; else the document itself, which may stand in a list as well.
+ * Returns the part of the document that describes the error: "error" as an object, a string or a
+ * list of either; "errors" or "detail" in its place; else the document itself, which may be inside
+ * a list as well.
  */
 static const struct json *error_in(const struct json *root)
 {
@@ -127,7 +128,7 @@ static bool error_from_json(const struct json *root, struct api_error *err)
 	return text || err->code[0] || err->type[0];
 }
 
-/* Where the text in the first element of that kind begins, or NULL. */
+/* Returns the start of the text in the first element of that kind, or NULL. */
 static const char *element_text(const char *page, const char *tag)
 {
 	size_t len = strlen(tag);

@@ -1,12 +1,15 @@
-/* GET /files, GET and DELETE /files/{id}, and a File's content. */
+/* GET and POST /files, GET and DELETE /files/{id}, and a File's content. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/api/api_call.h"
+#include "net/api/call.h"
 #include "net/api/json.h"
+#include "net/base/digest.h"
 #include "net/http/url.h"
+
+#define FIELDS_MAX 3 /* of text, in a POST /files */
 
 struct file_call {
 	struct api_req req;
@@ -189,13 +192,13 @@ struct content_call {
 	struct api_req req;
 	uint64_t end; /* asked for up to here, exclusive; UINT64_MAX: all */
 	uint64_t pos; /* next byte to hand on */
-	bool moved;   /* some were handed on */
-	/* Of the attempt under way: */
+	bool moved;   /* some bytes were handed on */
+	/* Per attempt: */
 	uint64_t from; /* pos when it began */
-	uint64_t at;   /* where the next byte that comes lies in the File */
+	uint64_t at;   /* offset in the File of the next byte to come */
 	bool begun, ranged;
-	int64_t size;	 /* of the File; -1: unknown */
-	const char *bad; /* what is wrong with the reply */
+	int64_t size;	 /* size of the File; -1: unknown */
+	const char *bad; /* the fault of the reply, or NULL */
 	api_data_cb *data;
 	api_content_cb *done;
 	void *arg;
@@ -216,7 +219,10 @@ static void content_begin(struct content_call *c, const struct http_head *head)
 	} else if (head->status == 200) {
 		c->size = head->content_length;
 		c->at = 0;
-		/* Everything comes anyway: the caller may have a use for it. */
+		/*
+		 * Hand on all: the whole content comes anyway, and the caller may have a use for
+		 * it.
+		 */
 		if (!c->moved) {
 			c->pos = c->from = 0;
 			c->end = UINT64_MAX;
@@ -276,13 +282,13 @@ static void content_set_range(struct content_call *c)
 		snprintf(c->req.range, sizeof(c->req.range), "Range: bytes=%llu-%llu", first, last);
 }
 
-/* Where the content that was asked for ends, as far as is known. */
+/* Returns the end of the requested content, as far as known. */
 static uint64_t content_end(const struct content_call *c)
 {
 	if (c->size >= 0 && (uint64_t)c->size < c->end)
 		return (uint64_t)c->size;
 	if (c->end == UINT64_MAX || (!c->ranged && c->size < 0))
-		return c->pos; /* nobody said: what came is all */
+		return c->pos; /* no size given: the bytes that came are all */
 	return c->end;
 }
 
@@ -305,12 +311,12 @@ static bool content_judge(struct api_req *req, const struct http_result *res, st
 		content_bad(c, c->bad, v);
 		return true;
 	}
-	/* All of it came before the connection broke: there is nothing to ask for again. */
+	/* All content came before the connection broke: nothing is left to request. */
 	if (c->begun && c->end != UINT64_MAX && c->pos == c->end)
 		return true;
 	if (res->fail != HTTP_REPLIED)
 		return false;
-	/* Nothing lies at pos: no more of it, or none at all. */
+	/* The File has no bytes at pos: the content has ended, or is empty. */
 	if (head->status == 416 && (head->range_total < 0 || (uint64_t)head->range_total <= c->pos))
 		return true;
 	if (head->status < 200 || head->status > 299)
@@ -357,5 +363,149 @@ struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t 
 		api_call_path(&c->req, "/files/", file_id, "/content");
 	else
 		c->req.refusal = "no bytes were asked for";
+	return api_call_submit(&c->req);
+}
+
+/* ---- POST: a File in one request ---- */
+
+struct whole_call {
+	struct api_req req;
+	char *filename, *purpose, *mime_type;
+	char seconds[24];
+	struct http_field fields[FIELDS_MAX + 1];
+	uint64_t bytes;
+	char md5[DIGEST_HEX_SIZE]; /* expected */
+	struct digest *digest;	   /* MD5 of the bytes that left in this attempt */
+	uint64_t hashed;
+	struct api_file file;
+	api_file_cb *cb;
+	void *arg;
+};
+
+/*
+ * The service compares no MD5 here. So send the last bytes only if the MD5 of all is right: a
+ * request that stays short makes no File.
+ */
+static int whole_check(void *arg, uint64_t at, const void *data, size_t len)
+{
+	struct whole_call *c = arg;
+	char hex[DIGEST_HEX_SIZE];
+	int rc;
+
+	if (!at) {
+		digest_free(c->digest);
+		c->digest = digest_new();
+		c->hashed = 0;
+	}
+	if (!c->digest)
+		return -ENOMEM;
+	if (at != c->hashed)
+		return -EIO;
+	rc = digest_update(c->digest, data, len);
+	c->hashed += len;
+	if (rc || c->hashed < c->bytes)
+		return rc;
+	rc = digest_hex(c->digest, hex);
+	return rc ? rc : strcmp(hex, c->md5) ? -EBADMSG : 0;
+}
+
+static const char *whole_take(struct api_req *req, const struct json *reply)
+{
+	struct whole_call *c = (struct whole_call *)req;
+	const char *why = api_json_file(reply, &c->file);
+
+	if (why)
+		return why;
+	if (!c->file.bytes_unknown && c->file.bytes != c->bytes)
+		return "the File is of another size";
+	return strcmp(c->file.purpose, c->purpose) ? "the File has another purpose" : NULL;
+}
+
+static void whole_finish(struct api_req *req)
+{
+	struct whole_call *c = (struct whole_call *)req;
+
+	c->cb(c->arg, &req->err, req->err.kind == API_OK ? &c->file : NULL);
+}
+
+static void whole_release(struct api_req *req)
+{
+	struct whole_call *c = (struct whole_call *)req;
+
+	digest_free(c->digest);
+	free(c->filename);
+	free(c->purpose);
+	free(c->mime_type);
+}
+
+static const struct api_call_ops whole_ops = {
+	.op = API_OP_UPLOAD_FILE,
+	.take = whole_take,
+	.finish = whole_finish,
+	.release = whole_release,
+};
+
+/* Control characters would break the headers of a field. */
+static bool has_controls(const char *s)
+{
+	for (; *s; s++) {
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			return true;
+	}
+	return false;
+}
+
+static void set_fields(struct whole_call *c, uint64_t expires_after_s)
+{
+	size_t n = 0;
+
+	c->fields[n++] = (struct http_field){ "purpose", c->purpose };
+	if (!expires_after_s)
+		return;
+	snprintf(c->seconds, sizeof(c->seconds), "%llu", (unsigned long long)expires_after_s);
+	c->fields[n++] = (struct http_field){ "expires_after[anchor]", "created_at" };
+	c->fields[n++] = (struct http_field){ "expires_after[seconds]", c->seconds };
+}
+
+static void set_part(struct whole_call *c, const struct api_file_body *body)
+{
+	c->req.part = (struct http_part){
+		.before = c->fields,
+		.field = "file",
+		.filename = c->filename,
+		.type = c->mime_type,
+		.fd = body->fd,
+		.len = c->bytes,
+		.moving = body->moving,
+		.check = whole_check,
+		.check_arg = c,
+	};
+}
+
+struct api_req *api_file_upload(struct api *api, const struct api_upload_spec *spec,
+				const struct api_file_body *body, api_file_cb *cb, void *arg)
+{
+	struct whole_call *c;
+
+	c = (struct whole_call *)api_call_new(api, sizeof(*c), &whole_ops, HQ_PART, body->fairness);
+	if (!c)
+		return NULL;
+	c->cb = cb;
+	c->arg = arg;
+	c->bytes = spec->bytes;
+	snprintf(c->md5, sizeof(c->md5), "%s", body->md5_hex);
+	c->filename = strdup(spec->filename);
+	c->purpose = strdup(spec->purpose);
+	c->mime_type = strdup(spec->mime_type);
+	set_fields(c, spec->expires_after_s);
+	set_part(c, body);
+	c->req.method = HTTP_POST;
+	c->req.limits = API_LIMITS_FILE;
+	c->req.lasting = c->req.once = true;
+	c->req.has_part = true;
+	if (has_controls(spec->filename) || has_controls(spec->mime_type))
+		c->req.refusal = "the name or the type holds control characters";
+	else if (c->filename && c->purpose && c->mime_type)
+		c->req.path = strdup("/files");
 	return api_call_submit(&c->req);
 }

@@ -25,11 +25,11 @@ const char *api_json_file(const struct json *j, struct api_file *ret);
 const char *api_json_deleted(const struct json *j, const char *id);
 
 /*
- * In net/api/page.c: the same of a text that was not parsed, with what json_parse() refuses
- * refused; it need not live on. ret->files and ret->text are allocated; release them with
- * free(). Entries that fail the checks of api_json_file() are skipped and counted; what is deleted
- * by its status is left out. after: what this page was asked with, or "": a page that would
- * have the next one start at the same place again is refused.
+ * Reads a page from unparsed text (net/api/page.c); refuses what json_parse() refuses. The text may
+ * be freed afterwards. ret->files and ret->text are allocated; release them with free(). Entries
+ * that fail the checks of api_json_file() are skipped and counted; entries with status deleted are
+ * left out. after: the cursor this page was asked with, or "". A page whose next page would start
+ * at the same place again is refused.
  */
 const char *api_json_page(const char *body, size_t len, const char *after,
 			  struct api_file_page *ret);

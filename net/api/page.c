@@ -1,6 +1,6 @@
 /*
- * A page of GET /files. It is the one reply that is large, megabytes of small objects, so
- * it is read without a tree. What is checked is the same as in api_json.c.
+ * Reads a page of GET /files without building a tree: the reply can be megabytes of small objects.
+ * The checks are those of net/api/json.c.
  */
 #include "net/api/json.h"
 
@@ -15,7 +15,7 @@
 
 enum field { ID, FILENAME, PURPOSE, BYTES, CREATED_AT, EXPIRES_AT, STATUS, FIELDS };
 
-/* The members of an object that matter. Of two that are called the same the first counts. */
+/* The members of an object that matter. The first of two members with one name counts. */
 struct members {
 	struct json_value v[FIELDS];
 };
@@ -26,7 +26,7 @@ struct page_reader {
 	size_t count, room, skipped;
 	char *text; /* their strings, one behind the other; as large as all of them can be */
 	char *text_at;
-	struct json_value last; /* id of the last entry, good or not */
+	struct json_value last; /* id of the last entry, whether it passed the checks or not */
 	struct json_value last_id, has_more;
 	bool has_data;
 	int err; /* -ENOMEM */
@@ -54,7 +54,7 @@ static enum field odd_field_of(const struct json_slice *key)
 	return (enum field)f;
 }
 
-/* The only one that it can be, by its length. */
+/* The length leaves only this member. */
 static enum field candidate(const struct json_slice *key)
 {
 	switch (key->len) {
@@ -110,7 +110,7 @@ static bool is_deleted(const struct members *m)
 	return is_string(&m->v[STATUS], "deleting", 8) || is_string(&m->v[STATUS], "deleted", 7);
 }
 
-/* A copy of v behind the strings that are kept already; NULL: it is no string. */
+/* Copies v behind the strings kept so far; NULL: v is not a string. */
 static const char *put(const struct json_value *v, char **at, size_t *ret_len)
 {
 	char *copy = *at;
@@ -132,7 +132,7 @@ static const char *put_id(const struct json_value *v, char **at)
 	return id && api_id_valid(id) ? id : NULL;
 }
 
-/* dflt -1: there has to be one. */
+/* dflt -1: the member is required. */
 static bool get_time(const struct json_value *v, int64_t dflt, int64_t *ret)
 {
 	if (v->kind == JSON_NONE || v->kind == JSON_NULL) {
@@ -145,7 +145,10 @@ static bool get_time(const struct json_value *v, int64_t dflt, int64_t *ret)
 	return true;
 }
 
-/* False: it is no File that can be shown. *at: where its strings go, and end. */
+/*
+ * Returns false if the entry is not a File that can be shown. *at: the place for its strings, moved
+ * to their end.
+ */
 static bool file_from(const struct members *m, struct api_file *ret, char **at)
 {
 	const struct json_value *bytes = &m->v[BYTES];
@@ -216,7 +219,7 @@ static void read_entries(struct page_reader *r)
 	}
 }
 
-/* Of two members of one name the first counts, here as well. */
+/* The first of two members with one name counts, here as well. */
 static void read_page(struct page_reader *r)
 {
 	struct json_value other, *v;
@@ -241,7 +244,10 @@ static void read_page(struct page_reader *r)
 	}
 }
 
-/* Where the next page starts: last_id, else the last entry, checked or not. "" when neither. */
+/*
+ * Returns the cursor of the next page: last_id, else the id of the last entry, checked or not; ""
+ * if neither.
+ */
 static const char *next_place(struct page_reader *r)
 {
 	char *at = r->text_at;
@@ -284,7 +290,7 @@ const char *api_json_page(const char *body, size_t len, const char *after,
 	struct json_value other;
 	const char *why;
 
-	/* A string takes less than what stands for it. Behind those of all Files comes last_id. */
+	/* A string is shorter than its JSON. last_id comes behind the strings of all Files. */
 	r.text = r.text_at = malloc(len + ID_SLICE_MAX + 1);
 	if (!r.text)
 		return "out of memory for a list";

@@ -52,7 +52,7 @@ const char *api_mime_type(const char *filename)
 
 bool api_id_valid(const char *id)
 {
-	/* A table, as it is asked three times for each File of a list. */
+	/* A table for speed: three look-ups for each File of a list. */
 	static const bool good[256] = { ['a' ... 'z'] = true, ['A' ... 'Z'] = true,
 					['0' ... '9'] = true, ['.'] = true,
 					['_'] = true,	      ['-'] = true };

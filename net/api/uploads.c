@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/api/api_call.h"
+#include "net/api/call.h"
 #include "net/api/json.h"
 
 struct upload_call {
@@ -30,7 +30,7 @@ static void upload_release(struct api_req *req)
 	free(((struct upload_call *)req)->id);
 }
 
-/* A call on the Upload id, or on all of them when it is NULL; NULL: out of memory. */
+/* Makes a call on the Upload id, or on the collection if id is NULL. NULL: out of memory. */
 static struct upload_call *upload_call_new(struct api *api, const struct api_call_ops *ops,
 					   enum hq_class class, uint64_t fairness, const char *id,
 					   const char *path)
@@ -87,7 +87,7 @@ struct api_req *api_upload_create(struct api *api, const struct api_upload_spec 
 	c->bytes = spec->bytes;
 	c->req.lasting = true;
 	c->req.may_be_absent = true;
-	/* An Upload too many expires within the hour. */
+	/* Retries are harmless: a surplus Upload expires within the hour. */
 	c->req.again_if_garbled = true;
 	api_json_put_create(&c->req.body, spec);
 	return api_call_submit(&c->req);
@@ -130,10 +130,10 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 	c->part_cb = cb;
 	c->arg = arg;
 	c->req.limits = API_LIMITS_BODY;
-	/* A Part too many is not listed at the complete. */
+	/* Retries are harmless: a surplus Part is not listed at the complete. */
 	c->req.again_if_garbled = true;
 	c->req.has_part = true;
-	/* In the order of the bytes: a server may hash ahead by it. */
+	/* Names sort in the order of the bytes: a server may hash ahead by them. */
 	snprintf(c->part_name, sizeof(c->part_name), "part-%012llu",
 		 (unsigned long long)body->offset);
 	c->req.part = (struct http_part){
@@ -149,7 +149,7 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 	return api_call_submit(&c->req);
 }
 
-/* The Upload that a reply is about, which has to be the call's own. NULL, or what is wrong. */
+/* Checks that the reply is about the call's own Upload. NULL, or what is wrong. */
 static const char *take_named(struct upload_call *c, const struct json *reply)
 {
 	const char *why = api_json_upload(reply, &c->up);

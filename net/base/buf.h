@@ -31,7 +31,7 @@ int buf_addc(struct buf *b, char c);
 int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_vaddf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
-/* So many bytes will be added: room for them is made at once, if there is memory. */
+/* Reserves room for len more bytes if memory allows; a failure is not an error yet. */
 void buf_expect(struct buf *b, size_t len);
 
 /* The content as a string: "" when empty. Valid until the next change of b. */

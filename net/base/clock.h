@@ -13,13 +13,14 @@
 
 uint64_t clock_mono_ms(void);	     /* monotonic milliseconds, arbitrary origin */
 int64_t clock_wall_s(void);	     /* seconds since the epoch */
-struct timespec clock_wall_ts(void); /* the same with nanoseconds */
+struct timespec clock_wall_ts(void); /* seconds and nanoseconds since the epoch */
 
 /* A condition for clock_cond_wait(). */
 void clock_cond_init(pthread_cond_t *cond);
 /*
- * Until it is signalled, or until_ms of clock_mono_ms() (UINT64_MAX: never), or
- * for a second: the clock may be a replaced one. The caller looks again.
+ * Blocks until cond is signalled, until_ms of clock_mono_ms() is reached (UINT64_MAX: never), or a
+ * second has passed, because the clock may be a replaced one. The caller checks its condition
+ * again.
  */
 void clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t until_ms);
 

@@ -13,4 +13,11 @@
  */
 int fdio_write(int fd, const void *data, size_t len, uint64_t *written);
 
+/*
+ * Opens /dev/null in the place of each of the descriptors 0 to 2 that is closed: else a file
+ * opened later has its number, and is written to by whoever prints. 0 or negative errno. Call
+ * first of all.
+ */
+int fdio_fill_standard(void);
+
 #endif

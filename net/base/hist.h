@@ -12,7 +12,7 @@
 
 #define HIST_BOUNDS 14
 
-extern const uint64_t hist_bounds_ms[HIST_BOUNDS]; /* ascending; a count takes its bound in */
+extern const uint64_t hist_bounds_ms[HIST_BOUNDS]; /* ascending; each bound is inclusive */
 
 struct hist {				       /* zeroed: empty */
 	atomic_ullong counts[HIST_BOUNDS + 1]; /* the last one: beyond the last bound */

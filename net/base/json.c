@@ -3,8 +3,6 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
-#include <pthread.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,44 +18,6 @@ static const cJSON *node(const struct json *j)
 static const struct json *wrap(const cJSON *item)
 {
 	return (const struct json *)(const void *)item;
-}
-
-/*
- * All memory of a document is one block, as large as it can need: thousands of Files in a list
- * are hundreds of thousands of little strings and nodes, and taking and giving back each of
- * them costs more than all else. The root is the first that the parser asks for.
- */
-struct json_block {
-	size_t size, used; /* of data */
-	max_align_t data[];
-};
-
-/* Of the document that this thread is parsing. */
-static _Thread_local struct json_block *json_current;
-
-static void *block_take(size_t size)
-{
-	struct json_block *b = json_current;
-	void *p;
-
-	size = (size + sizeof(void *) - 1) & ~(sizeof(void *) - 1);
-	if (!b || size > b->size - b->used)
-		return NULL;
-	p = (char *)b->data + b->used;
-	b->used += size;
-	return p;
-}
-
-static void block_leave(void *p)
-{
-	(void)p; /* it goes with the block */
-}
-
-static void set_hooks(void)
-{
-	cJSON_Hooks hooks = { .malloc_fn = block_take, .free_fn = block_leave };
-
-	cJSON_InitHooks(&hooks);
 }
 
 struct json_survey {
@@ -77,9 +37,9 @@ static long json_escape(const char *s, size_t len)
 }
 
 /*
- * How many bytes of the escape at s belong together; *ret_misfit: it is a NUL, which
- * would end the string, or half of a surrogate pair: some programs send bytes that
- * are not UTF-8 so. One of them must not make a whole list unreadable.
+ * Returns the length in bytes of the escape at s. *ret_misfit: the escape is a NUL, which would end
+ * the string, or half of a surrogate pair, which some programs send for bytes that are not UTF-8. A
+ * misfit must not make a whole list unreadable.
  */
 static size_t json_escape_len(const char *s, size_t len, bool *ret_misfit)
 {
@@ -93,7 +53,7 @@ static size_t json_escape_len(const char *s, size_t len, bool *ret_misfit)
 	return *ret_misfit ? 6 : 12;
 }
 
-/* Passes over a string, at being behind its opening quote. 0 or -EINVAL. */
+/* Skips a string; at is the byte after its opening quote. 0 or -EINVAL. */
 static int survey_string(const char *text, size_t len, size_t *at, struct json_survey *found)
 {
 	size_t i;
@@ -106,7 +66,7 @@ static int survey_string(const char *text, size_t len, size_t *at, struct json_s
 			return -EINVAL;
 		if (text[i] != '\\')
 			continue;
-		/* Of four characters that are no number cJSON would make a NUL. */
+		/* cJSON would turn four characters that are not hexadecimal into a NUL. */
 		if (i + 1 < len && text[i + 1] == 'u' && json_escape(text + i, len - i) < 0)
 			return -EINVAL;
 		i += json_escape_len(text + i, len - i, &misfit) - 1;
@@ -182,42 +142,13 @@ static bool json_only_space(const char *s, size_t len)
 	return true;
 }
 
-/*
- * Each member is a node with a key, a value and the text of a number, at most, each rounded up;
- * their bytes are no more than the text's.
- */
-static struct json_block *block_new(const struct json_survey *found, size_t len)
+static int json_build(const char *text, size_t len, struct json **ret)
 {
-	size_t size = (found->nodes + 1) * (sizeof(cJSON) + 4 * sizeof(void *)) + len;
-	struct json_block *b = malloc(sizeof(*b) + size);
-
-	if (b)
-		*b = (struct json_block){ .size = size };
-	return b;
-}
-
-static struct json_block *block_of(struct json *root)
-{
-	return (struct json_block *)(void *)((char *)root - offsetof(struct json_block, data));
-}
-
-/* Parses into a block of its own. 0, -EINVAL or -ENOMEM. */
-static int json_build(const char *text, size_t len, const struct json_survey *found,
-		      struct json **ret)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct json_block *b = block_new(found, len);
 	const char *end = NULL;
-	cJSON *root;
+	cJSON *root = cJSON_ParseWithLengthOpts(text, len, &end, 0);
 
-	if (!b)
-		return -ENOMEM;
-	pthread_once(&once, set_hooks);
-	json_current = b;
-	root = cJSON_ParseWithLengthOpts(text, len, &end, 0);
-	json_current = NULL;
 	if (!root || !json_only_space(end, len - (size_t)(end - text))) {
-		free(b);
+		cJSON_Delete(root);
 		return -EINVAL;
 	}
 	*ret = (struct json *)(void *)root;
@@ -239,15 +170,14 @@ int json_parse(const char *text, size_t len, struct json **ret)
 			return -ENOMEM;
 		text = copy;
 	}
-	rc = json_build(text, len, &found, ret);
+	rc = json_build(text, len, ret);
 	free(copy);
 	return rc;
 }
 
 void json_free(struct json *root)
 {
-	if (root)
-		free(block_of(root));
+	cJSON_Delete((cJSON *)(void *)root);
 }
 
 bool json_is_object(const struct json *j)
@@ -401,7 +331,7 @@ static void json_w_quoted(struct buf *out, const char *s)
 	buf_addc(out, '"');
 }
 
-/* Comma and key; every value starts here. */
+/* Writes the comma and the key; every value starts here. */
 static void json_w_lead(struct json_writer *w, const char *key)
 {
 	if (w->need_comma)

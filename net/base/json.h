@@ -52,7 +52,8 @@ bool json_bool(const struct json *j, bool dflt);
 double json_num(const struct json *j, double dflt);
 /* An integer in [0, 2^53] without a fraction: 0 and *ret, else -EINVAL. */
 int json_u64(const struct json *j, uint64_t *ret);
-int json_i64(const struct json *j, int64_t *ret); /* the same for [-2^53, 2^53] */
+/* An integer in [-2^53, 2^53] without a fraction: 0 and *ret, else -EINVAL. */
+int json_i64(const struct json *j, int64_t *ret);
 
 /* Shorthands for members. */
 const char *json_get_str(const struct json *obj, const char *key); /* NULL: none or no string */

@@ -9,7 +9,7 @@
 #include "net/base/json.h"
 
 #define NUMBER_ROOM 64		     /* characters; longer ones are copied to the heap */
-#define DIGITS_MAX 15		     /* of what surely is below 2^53 */
+#define DIGITS_MAX 15		     /* of a number surely below 2^53 */
 #define INT_MAX_D 9007199254740992.0 /* 2^53 */
 #define WORD_MAX 32		     /* of json_slice_is() */
 
@@ -18,12 +18,12 @@ void json_scan_init(struct json_scan *s, const char *text, size_t len)
 	memset(s, 0, sizeof(*s));
 	s->at = text;
 	s->end = text + len;
-	/* What some editors put in front of a text; the parser of json.c passes over it, too. */
+	/* The byte order mark that some editors write first; the parser of json.c skips it too. */
 	if (len > 4 && !memcmp(text, "\xef\xbb\xbf", 3))
 		s->at += 3;
 }
 
-/* Nothing is left to read, so that nobody goes on by mistake. */
+/* Leaves nothing to read, so that the caller cannot go on by mistake. */
 static bool bad(struct json_scan *s, int err)
 {
 	if (!s->err)
@@ -50,7 +50,7 @@ static bool count_node(struct json_scan *s)
 /* Sixteen characters at once: a notation of gcc and clang, for whatever the processor has. */
 typedef unsigned char chars16 __attribute__((vector_size(16)));
 
-/* Where the first quote, backslash or control character stands, or end. */
+/* Returns the position of the first quote, backslash or control character, or end. */
 static const char *plain_end(const char *at, const char *end)
 {
 	const chars16 none = { 0 }, quote = none + '"', backslash = none + '\\', space = none + ' ';
@@ -97,7 +97,7 @@ static long unit(const char *s, const char *end)
 	return n;
 }
 
-/* How long the escape at s is; 0: it is none. */
+/* Returns the length of the escape at s; 0: not an escape. */
 static size_t escape_len(const char *s, const char *end)
 {
 	if (end - s < 2)
@@ -107,7 +107,7 @@ static size_t escape_len(const char *s, const char *end)
 	return memchr("\"\\/bfnrt", s[1], 8) ? 2 : 0;
 }
 
-/* Goes on at the first backslash of a string; where it ends, or NULL: it is bad. */
+/* Scans a string on from its first backslash. Returns the position of its end; NULL: malformed. */
 static __attribute__((noinline)) const char *escaped_end(const char *at, const char *end)
 {
 	size_t n;
@@ -121,7 +121,7 @@ static __attribute__((noinline)) const char *escaped_end(const char *at, const c
 	return at;
 }
 
-/* Reads the string of which the opening quote stands at s->at. */
+/* Reads the string whose opening quote is at s->at. */
 static bool read_string(struct json_scan *s, struct json_slice *ret)
 {
 	const char *at = plain_end(s->at + 1, s->end);
@@ -161,7 +161,7 @@ static size_t put_utf8(char *dst, unsigned long c)
 	return 4;
 }
 
-/* What the escape at *at stands for, written to dst; never longer than the escape. */
+/* Writes the character of the escape at *at to dst; never longer than the escape. */
 static size_t undo_escape(const char **at, const char *end, char *dst)
 {
 	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
@@ -209,7 +209,7 @@ bool json_slice_is(const struct json_slice *slice, const char *word, size_t len)
 
 	if (!slice->escaped)
 		return slice->len == len && !memcmp(slice->s, word, len);
-	/* A character takes six at most: what is longer is another word. */
+	/* A character takes six bytes at most, so a longer slice is another word. */
 	return slice->len < sizeof(plain) && json_slice_copy(slice, plain) == len &&
 	       !memcmp(plain, word, len);
 }
@@ -226,7 +226,7 @@ static bool in_number(char c)
 	return is_digit(c) || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E';
 }
 
-/* text: the number and nothing else, ended by a NUL. */
+/* text: only the number, ended by a NUL. */
 static bool convert(const char *text, struct json_value *ret)
 {
 	char *end;
@@ -240,7 +240,7 @@ static bool convert(const char *text, struct json_value *ret)
 	return true;
 }
 
-/* Anything but a few digits. */
+/* Reads every number but a short integer. */
 static bool read_odd_number(struct json_scan *s, struct json_value *ret)
 {
 	char room[NUMBER_ROOM], *copy = room;
@@ -301,7 +301,7 @@ bool json_scan_open(struct json_scan *s, char bracket)
 	return count_node(s);
 }
 
-/* False: the container ends here, or it is bad. */
+/* Returns false at the end of the container, or if it is malformed. */
 static bool next_member(struct json_scan *s, char close)
 {
 	char c = look(s);
@@ -341,7 +341,7 @@ bool json_scan_key(struct json_scan *s, struct json_slice *ret)
 	return true;
 }
 
-/* As deep as JSON_DEPTH_MAX. */
+/* The depth is bounded by JSON_DEPTH_MAX. */
 static bool pass_over(struct json_scan *s, char bracket)
 {
 	struct json_slice key;

@@ -26,7 +26,7 @@ struct json_scan {
 	const char *at, *end;
 	unsigned depth;
 	size_t nodes; /* members and containers so far, bounded by JSON_NODES_MAX */
-	bool fresh;   /* in a container of which nothing was read yet */
+	bool fresh;   /* in a container, before its first member */
 	int err;
 };
 
@@ -58,24 +58,27 @@ struct json_value {
 void json_scan_init(struct json_scan *s, const char *text, size_t len);
 
 /*
- * Goes into the next value if it begins with bracket ('{' or '['). False: it begins with something
- * else and was not touched; or it is too deep, and the text is bad from then on.
+ * Enters the next value if it begins with bracket ('{' or '['). False: the value begins otherwise
+ * and stays unread, or it is nested too deeply and the text counts as bad from then on.
  */
 bool json_scan_open(struct json_scan *s, char bracket);
-/* The next member of an object; false: there is none any more, and the object lies behind. */
+/* Reads the key of the next member of an object. False: the object has ended and was passed. */
 bool json_scan_key(struct json_scan *s, struct json_slice *ret);
-/* The same in a list. */
+/* Moves to the next item of a list. False: the list has ended and was passed. */
 bool json_scan_item(struct json_scan *s);
-/* Reads a value; an object or a list is checked and passed over. */
+/* Reads a value; checks and skips an object or a list. */
 void json_scan_value(struct json_scan *s, struct json_value *ret);
-/* 0: nothing but white space is left. -EINVAL, -EMSGSIZE (too deep, too many members), -ENOMEM. */
+/*
+ * Ends the scan. 0 if only white space is left; -EINVAL, -EMSGSIZE (too deep, too many members),
+ * -ENOMEM.
+ */
 int json_scan_end(struct json_scan *s);
 
-/* Is it this word, of ASCII and at most 32 bytes? */
+/* Returns whether the slice equals word. ASCII, at most 32 bytes. */
 bool json_slice_is(const struct json_slice *slice, const char *word, size_t len);
 /*
- * Writes it with its escapes undone, and a NUL behind: at most slice->len + 1 bytes.
- * Returns how many there are before the NUL.
+ * Writes the slice without its escapes, and a NUL: at most slice->len + 1 bytes. Returns the number
+ * of bytes before the NUL.
  */
 size_t json_slice_copy(const struct json_slice *slice, char *dst);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,7 +31,7 @@ enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
 static atomic_int log_level_now = LOG_LVL_INFO;
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-/* The rest is protected by log_lock. */
+/* log_lock protects all variables below. */
 static enum log_target log_target;
 static int log_fd = -1; /* for LOG_TO_FILE */
 static char *log_path;	/* of log_fd */
@@ -81,11 +82,63 @@ void log_to_syslog(const char *ident)
 	pthread_mutex_unlock(&log_lock);
 }
 
+/* The directory of path: O_PATH, or negative errno. */
+static int log_open_dir(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir =
+		!slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	int fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	int r = !dir ? -ENOMEM : fd < 0 ? -errno : fd;
+
+	free(dir);
+	return r;
+}
+
+/* Would somebody else decide what is written to? 0 or -EPERM. */
+static int log_check(const struct stat *dir, const struct stat *file)
+{
+	bool shared = dir->st_mode & (S_IWGRP | S_IWOTH);
+
+	if (dir->st_uid != geteuid() && dir->st_uid != 0)
+		return -EPERM;
+	if (dir->st_mode & S_IWOTH && !(dir->st_mode & S_ISVTX))
+		return -EPERM;
+	/* There anybody may have put a name for what is ours elsewhere, or a file of his. */
+	if (shared && (file->st_uid != geteuid() || file->st_nlink != 1))
+		return -EPERM;
+	return S_ISREG(file->st_mode) || (S_ISCHR(file->st_mode) && !shared) ? 0 : -EPERM;
+}
+
 static int log_open(const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+	const char *slash = strrchr(path, '/');
+	int dirfd = log_open_dir(path), fd, r;
+	struct stat dir, file;
 
-	return fd < 0 ? -errno : fd;
+	if (dirfd < 0)
+		return dirfd;
+	/* A FIFO is not waited for, nor a link followed to what somebody else has chosen. */
+	fd = openat(dirfd, slash ? slash + 1 : path,
+		    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK,
+		    0600);
+	r = fd < 0 || fstat(dirfd, &dir) || fstat(fd, &file) ? -errno : log_check(&dir, &file);
+	close(dirfd);
+	if (!r)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return r == -ENXIO ? -EPERM : r; /* a FIFO that nobody reads */
+}
+
+const char *log_file_why(int err)
+{
+	if (err == -ELOOP)
+		return "it is a symbolic link; name the file itself";
+	if (err == -EPERM)
+		return "another user could decide what is written to; name a plain file of your "
+		       "own, in a directory of yours or root's that not everybody can write to";
+	return strerror(-err);
 }
 
 int log_to_file(const char *path)
@@ -108,20 +161,30 @@ int log_to_file(const char *path)
 
 int log_reopen(void)
 {
-	int fd, r = 0;
+	char *path = NULL;
+	int fd, old = -1;
 
 	pthread_mutex_lock(&log_lock);
-	if (log_target == LOG_TO_FILE) {
-		fd = log_open(log_path);
-		if (fd >= 0) {
-			close(log_fd);
-			log_fd = fd;
-		} else {
-			r = fd;
-		}
-	}
+	if (log_target == LOG_TO_FILE)
+		path = strdup(log_path);
+	fd = log_target != LOG_TO_FILE ? 0 : path ? 1 : -ENOMEM;
 	pthread_mutex_unlock(&log_lock);
-	return r;
+	if (fd <= 0)
+		return fd;
+	/* Without the lock: a file system that hangs holds up nobody who logs. */
+	fd = log_open(path);
+	if (fd >= 0) {
+		pthread_mutex_lock(&log_lock);
+		old = fd;
+		if (log_target == LOG_TO_FILE && !strcmp(log_path, path)) {
+			old = log_fd;
+			log_fd = fd;
+		}
+		pthread_mutex_unlock(&log_lock);
+		close(old);
+	}
+	free(path);
+	return fd < 0 ? fd : 0;
 }
 
 void log_set_json(bool on)
@@ -164,8 +227,8 @@ static size_t log_token_len(const char *s)
 }
 
 /*
- * How many bytes at src are secret, and how many before them are kept as they
- * are. first: src starts a word. Needs log_lock.
+ * Returns how many bytes at src are secret, and in *ret_keep how many before them stay. first: src
+ * starts a word. Needs log_lock.
  */
 static size_t log_match(const char *src, bool first, size_t *ret_keep)
 {
@@ -237,7 +300,7 @@ char *log_redacted(const char *src)
 	return out;
 }
 
-/* Control bytes, and the C1 controls in UTF-8, as \xNN; the result is freed by the caller. */
+/* Returns a copy with control bytes and UTF-8 C1 controls as \xNN; the caller frees it. */
 static char *log_escape(const char *s)
 {
 	char *out = malloc(strlen(s) * 4 + 1);
@@ -266,8 +329,8 @@ static char *log_escape(const char *s)
 }
 
 /*
- * Without secrets and control bytes; to be freed. Redacted twice: the last
- * character of an escape may be the first one of a secret.
+ * Returns a copy without secrets and control bytes; the caller frees it. It is redacted twice: the
+ * last character of an escape may be the first one of a secret.
  */
 static char *log_tidy(const char *raw)
 {
@@ -309,7 +372,7 @@ static void log_write(int fd, const char *line, size_t len)
 
 static const char *const log_level_names[] = { "error", "warning", "info", "debug" };
 
-/* Not net/clock: a log line tells when it really was written. */
+/* The real clock, not net/base/clock: a log line tells when it was written. */
 static void log_stamp(char *buf, size_t size)
 {
 	struct timespec ts;
@@ -320,7 +383,9 @@ static void log_stamp(char *buf, size_t size)
 	strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-/* Needs log_lock. The line with its end, to be freed; NULL: no memory. */
+/*
+ * Returns the line with its newline, which the caller frees; NULL: out of memory. Needs log_lock.
+ */
 static char *log_plain_line(enum log_level level, const char *text)
 {
 	char stamp[32] = "", *line;
@@ -333,7 +398,7 @@ static char *log_plain_line(enum log_level level, const char *text)
 	return line;
 }
 
-/* The object, to be freed, of fields that are tidy already. */
+/* Returns the JSON object of fields that are already redacted; the caller frees it. */
 static char *log_json_line(enum log_level level, const struct log_field *fields, size_t count,
 			   const char *text)
 {

@@ -19,15 +19,26 @@ enum log_level { LOG_LVL_ERROR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL_DEBUG };
 void log_set_level(enum log_level level); /* default LOG_LVL_INFO */
 enum log_level log_get_level(void);
 
-/* Where lines go: stderr (default), or syslog under that identity (copied by the callee). */
+/* Sends lines to stderr (default), or to syslog under ident (copied). */
 void log_to_stderr(void);
 void log_to_syslog(const char *ident);
-/* Appends to this file, mode 0600. 0 or negative errno; on error the former target stays. */
+/*
+ * Appends to this file, made with mode 0600 if need be. 0 or negative errno; on
+ * error the former target stays. Never waits for a FIFO, never follows a link:
+ * -ELOOP. -EPERM unless the directory is ours or root's, and not writable by
+ * others, or sticky; where others or a group can write to it, the file must be
+ * ours and have one name. A regular file, or a device in a directory that only
+ * its owner can write to.
+ */
 int log_to_file(const char *path);
-/* Opens that file again, which somebody has renamed perhaps. 0, also for the other targets, or
- * negative errno: then lines go on to the former one. */
+/*
+ * Reopens the log file by its name, also after it was renamed. 0 (also for the other targets), or
+ * negative errno as above: lines then go on to the former file. Lines are not held up meanwhile.
+ */
 int log_reopen(void);
-/* From now on each line is a JSON object: "time", "level", "message", and the fields. */
+/* Returns what such an errno means for a log file: a constant, or strerror()'s. */
+const char *log_file_why(int err);
+/* Makes each further line a JSON object: "time", "level", "message", and the fields. */
 void log_set_json(bool on);
 
 /* The secret is copied; up to 8 are kept, shorter than 6 bytes are ignored; NULL is a no-op. */
@@ -35,17 +46,19 @@ void log_secret(const char *secret);
 
 /* Copies src to dst (at most size - 1 bytes, always terminated) with secrets redacted. */
 void log_redact(char *dst, size_t size, const char *src);
-/* The same for all of src, however long that gets; to be freed. NULL without memory. */
+/*
+ * Returns a redacted copy of all of src, of any length; the caller frees it. NULL: out of memory.
+ */
 char *log_redacted(const char *src);
 
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Says it whatever the level is: what somebody has asked for. */
+/* Logs at any level: for output that was asked for. */
 void log_always(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* What a line is about, for those who read JSON; the words of the line say it, too. */
+/* The subject of a line as JSON members; the text of the line names it too. */
 struct log_field {
 	const char *key;
-	const char *text; /* or NULL: the number */
+	const char *text; /* NULL: the number is the value */
 	uint64_t number;
 };
 void log_event(enum log_level level, const struct log_field *fields, size_t count, const char *fmt,

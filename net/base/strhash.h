@@ -11,12 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of s without its NUL. */
+/* Hashes s without its NUL. */
 uint64_t strhash(const char *s);
-/* Of s in a context, such as the number of a directory: equal strings in others hash otherwise. */
+/*
+ * Hashes s within a context, such as a directory's number: equal strings in different contexts get
+ * different hashes.
+ */
 uint64_t strhash_in(uint64_t context, const char *s);
 
-/* The function itself, under a key of the caller's. */
+/* SipHash-2-4 itself, with the caller's key. */
 uint64_t strhash_keyed(const uint64_t key[2], const void *data, size_t len);
 
 #endif

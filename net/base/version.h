@@ -1,4 +1,4 @@
-/* version: what --version prints and the User-Agent says. */
+/* version: printed by --version and sent in the User-Agent. */
 #ifndef UPLOADFS_NET_BASE_VERSION_H
 #define UPLOADFS_NET_BASE_VERSION_H
 

@@ -90,7 +90,7 @@ int64_t backoff_parse_date(const char *s)
 	return timegm(&tm);
 }
 
-/* How long until then, in ms. */
+/* Returns the milliseconds until then. */
 static int64_t until_date(const char *s, int64_t now_s)
 {
 	int64_t then = backoff_parse_date(s);

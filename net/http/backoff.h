@@ -25,10 +25,12 @@ uint64_t backoff_delay_ms(unsigned attempt, int64_t retry_after_ms, uint32_t see
  * Returns milliseconds >= 0, or -1 when it is neither.
  */
 int64_t backoff_parse_retry_after(const char *value, int64_t now_s);
-/* The same for retry-after-ms. */
+/* Parses a retry-after-ms value. Returns milliseconds >= 0, or -1. */
 int64_t backoff_parse_retry_after_ms(const char *value);
 
-/* An HTTP date (IMF-fixdate) from 1970 on, in seconds since the epoch; -1: it is none. */
+/*
+ * Parses an HTTP date (IMF-fixdate) from 1970 on. Returns seconds since the epoch; -1: malformed.
+ */
 int64_t backoff_parse_date(const char *value);
 
 #endif

@@ -3,7 +3,7 @@
 #define SHARES 32U	      /* in a second's worth */
 #define SHARE_MIN 1024U	      /* bytes: less would be all headers */
 #define SHARE_MAX (64U << 10) /* more gains nothing */
-#define FULL_PARTS 8U	      /* it holds this part of a second's worth */
+#define FULL_PARTS 8U	      /* a bucket holds this fraction of a second's bytes */
 #define MILLI 1000	      /* of struct bucket's bytes */
 
 size_t bucket_share(const struct bucket *b)
@@ -26,7 +26,7 @@ void bucket_init(struct bucket *b, uint64_t rate, uint64_t now)
 	b->full = (int64_t)(full * MILLI);
 }
 
-/* What has come since. A byte a second is a thousandth of one in a millisecond. */
+/* Adds the bytes since the last call. A byte a second is a thousandth of one in a millisecond. */
 static void fill(struct bucket *b, uint64_t now)
 {
 	uint64_t ms = now > b->at ? now - b->at : 0;

@@ -1,18 +1,17 @@
-/* By which way a transfer connects, and what it means when it can't. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "net/http/http_impl.h"
+#include "net/http/conn.h"
 
-/* Certificates are read again after this time: who replaces the file need not mount anew. */
+/* Certificates are read again after this time, so a replaced file needs no new mount. */
 #define HTTP_CA_CACHE_S 60
 
-/* What CURLINFO_SSL_VERIFYRESULT says with OpenSSL: numbers of its verify(1). */
+/* Values of CURLINFO_SSL_VERIFYRESULT with OpenSSL: numbers of its verify(1). */
 enum {
 	VERIFY_OK = 0,
-	VERIFY_UNSPECIFIED = 1, /* what curl begins with */
+	VERIFY_UNSPECIFIED = 1, /* curl's initial value */
 	VERIFY_NO_ISSUER = 2,
 	VERIFY_NOT_YET_VALID = 9,
 	VERIFY_EXPIRED = 10,
@@ -22,7 +21,7 @@ enum {
 	VERIFY_NO_FIRST_CERTIFICATE = 21
 };
 
-/* The same for the service and for a proxy that is reached by https. */
+/* Applies to the service and to a proxy reached by https. */
 static void trust(CURL *e, const struct network *n)
 {
 	curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -34,7 +33,9 @@ static void trust(CURL *e, const struct network *n)
 	curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, (long)HTTP_CA_CACHE_S);
 	if (!n->ca_file && !n->ca_dir)
 		return;
-	/* Both: else curl would go on trusting the system's through the other one. */
+	/*
+	 * Set both: otherwise curl keeps trusting the system's certificates through the other one.
+	 */
 	curl_easy_setopt(e, CURLOPT_CAINFO, n->ca_file);
 	curl_easy_setopt(e, CURLOPT_CAPATH, n->ca_dir);
 	curl_easy_setopt(e, CURLOPT_PROXY_CAINFO, n->ca_file);
@@ -48,43 +49,41 @@ static bool is_address(const char *text)
 	return inet_pton(AF_INET, text, raw) == 1 || inet_pton(AF_INET6, text, raw) == 1;
 }
 
-void http_conn_setup(struct http_xfer *x)
+void http_conn_setup(CURL *easy, const struct network *n)
 {
-	const struct network *n = &x->http->network;
 	char text[256];
 
-	trust(x->easy, n);
-	/* What the proxy says to CONNECT is no head of the service's reply. */
-	curl_easy_setopt(x->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	/* Nor are headers of ours, with the key among them, for the proxy. */
-	curl_easy_setopt(x->easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
-	/* Which proxy is decided here; not by curl, from the environment. */
-	curl_easy_setopt(x->easy, CURLOPT_NOPROXY, "");
+	trust(easy, n);
+	/* The proxy's answer to CONNECT is no head of the service's reply. */
+	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	/* The proxy must not see our headers: the key is among them. */
+	curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
+	/* The proxy is chosen here, not by curl from the environment. */
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 	if (!n->bind)
 		return;
 	snprintf(text, sizeof(text), "%s!%s", is_address(n->bind) ? "host" : "if", n->bind);
-	curl_easy_setopt(x->easy, CURLOPT_INTERFACE, text);
+	curl_easy_setopt(easy, CURLOPT_INTERFACE, text);
 }
 
-int http_conn_route(struct http_xfer *x, const char *url)
+int http_conn_route(CURL *easy, const struct network *n, const char *url, bool *ret_proxied)
 {
-	const struct network_proxy *p = network_proxy_for(&x->http->network, url);
-	CURLcode rc = curl_easy_setopt(x->easy, CURLOPT_PROXY, p ? p->url : "");
+	const struct network_proxy *p = network_proxy_for(n, url);
+	CURLcode rc = curl_easy_setopt(easy, CURLOPT_PROXY, p ? p->url : "");
 
 	if (!rc)
-		rc = curl_easy_setopt(x->easy, CURLOPT_PROXYUSERNAME, p ? p->user : NULL);
+		rc = curl_easy_setopt(easy, CURLOPT_PROXYUSERNAME, p ? p->user : NULL);
 	if (!rc)
-		rc = curl_easy_setopt(x->easy, CURLOPT_PROXYPASSWORD, p ? p->password : NULL);
-	x->proxied = p != NULL;
+		rc = curl_easy_setopt(easy, CURLOPT_PROXYPASSWORD, p ? p->password : NULL);
+	*ret_proxied = p != NULL;
 	return rc ? -ENOMEM : 0;
 }
 
-static enum network_cause cause_of_certificate(const struct http_xfer *x, bool proxy)
+static enum network_cause cause_of_certificate(CURL *easy, bool proxy)
 {
 	long verified = VERIFY_OK;
 
-	curl_easy_getinfo(x->easy,
-			  proxy ? CURLINFO_PROXY_SSL_VERIFYRESULT : CURLINFO_SSL_VERIFYRESULT,
+	curl_easy_getinfo(easy, proxy ? CURLINFO_PROXY_SSL_VERIFYRESULT : CURLINFO_SSL_VERIFYRESULT,
 			  &verified);
 	switch (verified) {
 	case VERIFY_OK: /* nothing is wrong with the chain: it can only be the name */
@@ -104,7 +103,9 @@ static enum network_cause cause_of_certificate(const struct http_xfer *x, bool p
 	}
 }
 
-/* It failed before the tunnel through the proxy stood; answer: to CONNECT, 0 for none. */
+/*
+ * The connection failed before the tunnel through the proxy stood; answer: to CONNECT, 0 for none.
+ */
 static enum network_cause cause_of_proxy(CURLcode code, long answer)
 {
 	if (answer == 407)
@@ -114,30 +115,31 @@ static enum network_cause cause_of_proxy(CURLcode code, long answer)
 	return code == CURLE_COULDNT_RESOLVE_PROXY ? NETWORK_PROXY_NAME : NETWORK_PROXY;
 }
 
-void http_conn_explain(struct http_xfer *x, CURLcode code, struct http_result *res)
+void http_conn_explain(CURL *easy, CURLcode code, bool proxied, struct http_result *res,
+		       char error[CURL_ERROR_SIZE])
 {
 	long answer = 0;
 	bool proxy;
 
-	if (x->sends || res->fail == HTTP_FAIL_LOCAL || res->fail == HTTP_FAIL_REFUSED)
+	if (res->fail == HTTP_FAIL_LOCAL || res->fail == HTTP_FAIL_REFUSED)
 		return;
-	curl_easy_getinfo(x->easy, CURLINFO_HTTP_CONNECTCODE, &answer);
-	proxy = x->proxied && (answer < 200 || answer > 299);
+	curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &answer);
+	proxy = proxied && (answer < 200 || answer > 299);
 	if (code == CURLE_INTERFACE_FAILED)
 		res->cause = NETWORK_BIND;
 	else if (code == CURLE_SSL_CACERT_BADFILE)
 		res->cause = NETWORK_CA_FILE;
 	else if (code == CURLE_PEER_FAILED_VERIFICATION)
-		res->cause = cause_of_certificate(x, proxy);
+		res->cause = cause_of_certificate(easy, proxy);
 	else if (proxy)
 		res->cause = cause_of_proxy(code, answer);
 	else if (code == CURLE_COULDNT_RESOLVE_HOST)
 		res->cause = NETWORK_NAME;
 	if (!proxy || !answer)
 		return;
-	snprintf(x->error, sizeof(x->error), "the proxy answered %ld", answer);
-	res->text = x->error;
-	/* What it says of us stays so; what it says of itself or of the service may pass. */
+	snprintf(error, CURL_ERROR_SIZE, "the proxy answered %ld", answer);
+	res->text = error;
+	/* A refusal of us is permanent; trouble of the proxy or the service may pass. */
 	res->fail = answer >= 500 || answer == 408 || answer == 429 ? HTTP_FAIL_CONNECT
 								    : HTTP_FAIL_PROXY;
 }

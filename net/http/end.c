@@ -1,11 +1,14 @@
-#include "net/http/http_impl.h"
+#include "net/http/end.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/http/conn.h"
+#include "net/http/thread_impl.h"
 #include "net/http/url.h"
+#include "net/http/xfer.h"
 
 #define HTTP_HOPS_MAX 5
 
@@ -34,9 +37,9 @@ static bool sent_whole(const struct http_xfer *x)
 }
 
 /*
- * May the peer have seen it whole? When a kept connection breaks, curl makes a
- * new one to send again. If that fails, on_send() is not called a second time,
- * and neither the error nor the counters tell of the request that did go out.
+ * Returns whether the peer may have seen the whole request. When a kept connection breaks, curl
+ * makes a new one to send again. If that fails, on_send() is not called a second time, and
+ * neither the error nor the counters tell of the request that did go out.
  */
 static bool maybe_sent(const struct http_xfer *x)
 {
@@ -47,7 +50,7 @@ static void unlink_xfer(struct http_xfer *x)
 {
 	curl_multi_remove_handle(x->http->multi, x->easy);
 	TAILQ_REMOVE(&x->http->xfers, x, link);
-	http_rate_leave(x);
+	http_rate_leave(&x->http->up_rate, &x->turn);
 	if (x->part.moving)
 		atomic_fetch_sub(x->part.moving, x->part_at);
 	x->part.moving = NULL;
@@ -119,11 +122,11 @@ static void fill_result(struct http_xfer *x, CURLcode code, struct http_result *
 				  : curl_easy_strerror(code);
 	if (res->fail == HTTP_REPLIED)
 		res->text = "";
-	else
-		http_conn_explain(x, code, res);
+	else if (!x->sends)
+		http_conn_explain(x->easy, code, x->proxied, res, x->error);
 }
 
-/* Goes on with the next hop of a redirect: true when the transfer is under way again. */
+/* Follows a redirect: true if the transfer is under way again. */
 static bool follow(struct http_xfer *x, CURLcode code)
 {
 	char *next = NULL, *here = NULL, *copy;
@@ -160,7 +163,7 @@ void http_finish(struct http_xfer *x, CURLcode code)
 	count_bytes(x);
 	if (follow(x, code))
 		return;
-	http_flush(x);
+	http_xfer_flush(x);
 	fill_result(x, code, &res);
 	unlink_xfer(x);
 	x->done(x->arg, &res);
@@ -169,7 +172,9 @@ void http_finish(struct http_xfer *x, CURLcode code)
 
 /* ---- the watchdog ---- */
 
-/* Ends what has not moved for too long; curl's own limit cannot tell idle from waiting. */
+/*
+ * Ends transfers that have not moved for too long; curl's own limit cannot tell idle from waiting.
+ */
 void http_watch(struct http *h, uint64_t now)
 {
 	struct http_xfer *x, *next;
@@ -181,7 +186,7 @@ void http_watch(struct http *h, uint64_t now)
 	for (x = TAILQ_FIRST(&h->xfers); x; x = next) {
 		next = TAILQ_NEXT(x, link);
 		moved = count_bytes(x);
-		if (moved != x->moved || x->waits || http_rate_waits(x))
+		if (moved != x->moved || x->waits || x->turn.queued_at)
 			x->moved_at = now;
 		x->moved = moved;
 		/* Before it is sent, connect_timeout_s is what counts. */

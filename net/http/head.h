@@ -1,5 +1,5 @@
 /*
- * http_head: what the head of a reply says. Pure, one thread at a time.
+ * http_head: the head of a reply. Pure, one thread at a time.
  */
 #ifndef UPLOADFS_NET_HTTP_HEAD_H
 #define UPLOADFS_NET_HTTP_HEAD_H
@@ -21,7 +21,7 @@ struct http_head {
 void http_head_init(struct http_head *head);
 /*
  * Takes one line, status line or header, with or without its line end. A status
- * line starts anew. Lines that are of no interest or make no sense are ignored.
+ * line starts anew. Ignores unknown and malformed lines.
  */
 void http_head_line(struct http_head *head, const char *line, size_t len);
 

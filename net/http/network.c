@@ -80,7 +80,10 @@ static int hex_digit(char c)
 	return isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
 }
 
-/* len bytes with %XX decoded, as a new string. NULL: a bad %XX, a control byte, or no memory. */
+/*
+ * Returns len bytes with %XX decoded, as a new string. NULL: a bad %XX, a control byte, or no
+ * memory.
+ */
 static char *decode(const char *text, size_t len)
 {
 	char *out = malloc(len + 1);
@@ -118,7 +121,7 @@ static int take_login(const char *text, size_t len, struct network_proxy *p)
 	return p->user && (p->password || !colon) ? 0 : -EINVAL;
 }
 
-/* The scheme of a proxy's URL, or NULL; *ret_rest is what stands behind it. */
+/* Returns the scheme of a proxy's URL, or NULL; *ret_rest: the text after it. */
 static const char *take_scheme(const char *text, const char **ret_rest)
 {
 	static const char *const known[] = { "http",	"https",  "socks4",
@@ -166,7 +169,7 @@ int network_parse_proxy(const char *text, struct network_proxy *ret, const char 
 		return -EINVAL;
 	}
 	end = at + strcspn(at, "/?#");
-	/* The last one: a password may hold another. */
+	/* Take the last '@': a password may hold another. */
 	host = memrchr(at, '@', (size_t)(end - at));
 	if (strlen(text) > PROXY_MAX || (*end && strcmp(end, "/")))
 		return -EINVAL;
@@ -187,7 +190,7 @@ fail:
 
 /* ---- which proxy ---- */
 
-/* Whether the first bits of two addresses of that family are alike. */
+/* Returns whether the first bits of two addresses of one family are equal. */
 static bool same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
 {
 	unsigned rest = bits % 8;
@@ -197,7 +200,10 @@ static bool same_bits(const unsigned char *a, const unsigned char *b, unsigned b
 	return !rest || !((a[bits / 8] ^ b[bits / 8]) >> (8 - rest));
 }
 
-/* host as an address in the block "ADDRESS" or "ADDRESS/BITS". False: no, or one is none. */
+/*
+ * Returns whether host is an address in the block "ADDRESS" or "ADDRESS/BITS". False also if either
+ * is malformed.
+ */
 static bool in_block(const char *block, const char *host)
 {
 	unsigned char a[sizeof(struct in6_addr)], b[sizeof(struct in6_addr)];
@@ -232,9 +238,25 @@ static bool in_domain(const char *domain, const char *host)
 	return len == host_len || host[host_len - len - 1] == '.';
 }
 
-bool network_listed(const char *list, const char *host)
+/* Cuts ":PORT" from a word of the list. False: it has one, and another than this. */
+static bool take_port(char *word, unsigned port)
 {
-	char word[URL_HOST_MAX + 1], *text;
+	char *colon = strrchr(word, ':'), *end;
+	unsigned long n;
+
+	/* More than one colon and no brackets: an IPv6 address, which has no port. */
+	if (!colon || (*word == '[' ? colon[-1] != ']' : strchr(word, ':') != colon))
+		return true;
+	n = strtoul(colon + 1, &end, 10);
+	if (!isdigit((unsigned char)colon[1]) || *end || n != port)
+		return false;
+	*colon = '\0';
+	return true;
+}
+
+bool network_listed(const char *list, const char *host, unsigned port)
+{
+	char word[URL_HOST_MAX + sizeof("[]:65535")], *text;
 	size_t len;
 
 	for (; list && *list; list += len + (list[len] != '\0')) {
@@ -243,9 +265,11 @@ bool network_listed(const char *list, const char *host)
 			continue;
 		memcpy(word, list, len);
 		word[len] = '\0';
+		if (!take_port(word, port))
+			continue;
 		text = word;
-		if (*text == '[' && word[len - 1] == ']') {
-			word[len - 1] = '\0';
+		if (*text == '[' && text[strlen(text) - 1] == ']') {
+			text[strlen(text) - 1] = '\0';
 			text++;
 		}
 		if (!strcmp(text, "*") || in_block(text, host) || in_domain(text, host))
@@ -261,7 +285,7 @@ const struct network_proxy *network_proxy_for(const struct network *n, const cha
 
 	if (!p->url || url_is_loopback(url))
 		return NULL;
-	if (url_host(url, host) && network_listed(n->no_proxy, host))
+	if (url_host(url, host) && network_listed(n->no_proxy, host, url_port(url)))
 		return NULL;
 	return p;
 }

@@ -17,29 +17,29 @@ struct network_proxy {
 };
 
 struct network {
-	/* For URLs of that scheme. Loopback is never behind a proxy. */
+	/* Proxies by the scheme of the URL. Loopback is never behind a proxy. */
 	struct network_proxy http, https;
-	char *no_proxy; /* the hosts that are asked directly, as NO_PROXY has them; or NULL */
-	/* Certificates (PEM) that are trusted, instead of the system's; NULL: those. */
+	char *no_proxy; /* hosts reached without a proxy, in the form of NO_PROXY; or NULL */
+	/* The trusted certificates (PEM) instead of the system's; NULL: the system's. */
 	char *ca_file, *ca_dir;
 	char *bind; /* a local IP address, or an interface; NULL: the kernel decides */
-	/* Bytes a second of Parts, and of content, over all connections; 0: no limit. */
+	/* Limits in bytes a second for Parts and for content, over all connections; 0: no limit. */
 	uint64_t up, down;
 };
 
-/* What made a connection fail, where that tells what to do. */
+/* The cause of a failed connection, if it tells the user how to mend it. */
 enum network_cause {
 	NETWORK_NO_CAUSE,
-	NETWORK_NAME,	       /* the host's name is not known */
-	NETWORK_PROXY_NAME,    /* the proxy's name is not known */
+	NETWORK_NAME,	       /* the host's name cannot be resolved */
+	NETWORK_PROXY_NAME,    /* the proxy's name cannot be resolved */
 	NETWORK_PROXY,	       /* the proxy does not answer, or breaks off */
-	NETWORK_PROXY_LOGIN,   /* it answered 407 */
-	NETWORK_PROXY_REFUSED, /* it answered something else than 2xx */
+	NETWORK_PROXY_LOGIN,   /* the proxy answered 407 */
+	NETWORK_PROXY_REFUSED, /* the proxy's answer is neither 2xx nor 407 */
 	NETWORK_BIND,	       /* the local address or interface */
-	NETWORK_CA,	       /* the certificate is of an issuer that is not trusted */
+	NETWORK_CA,	       /* the certificate's issuer is not trusted */
 	NETWORK_CA_FILE,       /* the trusted certificates can't be read */
 	NETWORK_CERT_HOST,     /* the certificate is for another host */
-	NETWORK_CERT_TIME      /* it has expired, or is not valid yet */
+	NETWORK_CERT_TIME      /* the certificate has expired, or is not valid yet */
 };
 
 /*
@@ -49,16 +49,22 @@ enum network_cause {
 int network_parse_proxy(const char *text, struct network_proxy *ret, const char **ret_why);
 void network_release_proxy(struct network_proxy *p);
 
-/* The proxy by which url is reached, or NULL: directly. Never NULL members but user, password. */
+/*
+ * Returns the proxy for url, or NULL for a direct connection. Only user and password may be NULL in
+ * it.
+ */
 const struct network_proxy *network_proxy_for(const struct network *n, const char *url);
 
 /*
- * Whether a list as in NO_PROXY holds the host (an IPv6 address without brackets): "*", an
- * address, a block of addresses as 10.0.0.0/8, or a domain with all below it. NULL holds none.
+ * Returns whether list, in the form of NO_PROXY, holds the host (an IPv6 address without brackets):
+ * "*", an address, a block such as 10.0.0.0/8, or a domain with all below it; an entry with ":PORT"
+ * counts for that port only (an IPv6 address has brackets then). A NULL list holds no host.
  */
-bool network_listed(const char *list, const char *host);
+bool network_listed(const char *list, const char *host, unsigned port);
 
-/* 0 or -ENOMEM; from NULL: no proxy, nothing else set. The caller releases ret. */
+/*
+ * Copies from to ret; from NULL: no proxy, nothing else set. 0 or -ENOMEM. The caller releases ret.
+ */
 int network_copy(const struct network *from, struct network *ret);
 void network_release(struct network *n);
 

@@ -21,7 +21,7 @@ struct hq {
 	struct hq_list running[HQ_CLASSES];
 	unsigned running_count[HQ_CLASSES];
 	struct hq_list delayed; /* by due_ms */
-	uint64_t hold_until;	/* nothing but HQ_URGENT is sent before */
+	uint64_t hold_until;	/* only HQ_URGENT jobs are sent before this time */
 	uint32_t seed;
 	bool stopping;
 	struct http_task stop_task;
@@ -115,21 +115,12 @@ struct hq_job *hq_turns_next(const struct hq_turns *t)
 	return TAILQ_FIRST(&t->jobs);
 }
 
-static void turns_take(struct hq_turns *t, struct hq_job *job)
+void hq_turns_take(struct hq_turns *t, struct hq_job *job)
 {
 	TAILQ_REMOVE(&t->jobs, job, link);
-	/* What was passed over, since it was not whole, does not turn it back. */
+	/* A job that was passed over as not whole does not turn the clock of turns back. */
 	if (job->turn > t->now)
 		t->now = job->turn;
-}
-
-struct hq_job *hq_turns_take(struct hq_turns *t)
-{
-	struct hq_job *job = hq_turns_next(t);
-
-	if (job)
-		turns_take(t, job);
-	return job;
 }
 
 void hq_turns_remove(struct hq_turns *t, struct hq_job *job)
@@ -203,7 +194,7 @@ static void delay_job(struct hq_job *job, uint64_t due_ms)
 	TAILQ_INSERT_TAIL(&job->q->delayed, job, link);
 }
 
-/* Puts the job up for another try, or returns false when it had enough. */
+/* Queues the job for another try; returns false if it used up its tries. */
 static bool try_again(struct hq_job *job, const struct hq_verdict *v)
 {
 	struct hq *q = job->q;
@@ -213,12 +204,12 @@ static bool try_again(struct hq_job *job, const struct hq_verdict *v)
 		job->retries = 0;
 	if (!job->retries)
 		job->first_failure_ms = now;
-	/* What one stale connection costs is no failure of the service. */
+	/* A stale connection is no failure of the service. */
 	due = now + (v->at_once ? 0 : backoff_delay_ms(job->retries, v->retry_after_ms, q->seed++));
-	/* Also when this request gives up: the others are no less too many. */
+	/* Wait also if this request gives up: the account still has too many requests. */
 	if (v->throttled && due > q->hold_until)
 		q->hold_until = due;
-	/* Once it is whole it costs no more than what it takes now. */
+	/* A whole body costs no more than it takes now. */
 	if (!is_whole(job) && !v->at_once)
 		return false;
 	if (!v->retry || (v->max_retries && job->retries >= v->max_retries) ||
@@ -340,7 +331,7 @@ static unsigned class_cap(const struct hq *q, int class)
 	return class == HQ_PART ? q->cfg.parallel : HQ_CALLS;
 }
 
-/* Ends one that only waits for bytes. False: there is none. */
+/* Ends one job that only waits for bytes. False: there is none. */
 static bool make_way(struct hq *q, int class)
 {
 	struct hq_job *job;
@@ -355,7 +346,7 @@ static bool make_way(struct hq *q, int class)
 	return false;
 }
 
-/* The next of its class that may be sent now, or NULL. */
+/* Returns the next job of the class that may be sent now, or NULL. */
 static struct hq_job *next_job(struct hq *q, int class)
 {
 	struct hq_job *job = hq_turns_next(&q->waiting[class]);
@@ -363,11 +354,11 @@ static struct hq_job *next_job(struct hq *q, int class)
 	if (!job || (q->running_count[class] >= class_cap(q, class) &&
 		     (!is_whole(job) || !make_way(q, class))))
 		return NULL;
-	turns_take(&q->waiting[class], job);
+	hq_turns_take(&q->waiting[class], job);
 	return job;
 }
 
-/* Sends what may be sent now; returns when to look again. */
+/* Sends the jobs that may be sent now; returns the time of the next look. */
 static uint64_t on_tick(void *arg)
 {
 	struct hq *q = arg;

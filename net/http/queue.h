@@ -40,20 +40,20 @@ struct hq_job;
 
 enum hq_class { HQ_PART, HQ_CALL, HQ_ASK, HQ_CONTENT, HQ_URGENT, HQ_CLASSES };
 
-/* What judge() makes of an attempt. */
+/* judge()'s verdict on an attempt. */
 struct hq_verdict {
 	bool retry;
-	bool at_once;		/* no delay: a kept connection was dead */
+	bool at_once;		/* retry without delay: a kept connection was dead */
 	bool throttled;		/* 429: everything waits */
-	bool progressed;	/* got further than before: time and number of retries start anew */
+	bool progressed;	/* further than before: retry time and count start anew */
 	unsigned max_retries;	/* 0: no limit but time */
-	int64_t retry_after_ms; /* what the server asked for, or -1 */
+	int64_t retry_after_ms; /* the delay the server asked for, or -1 */
 };
 
 struct hq_ops {
-	/* Fills in *rq but for done and arg; what it points to lives until judge() or done(). */
+	/* Fills in *rq but for done and arg; its pointers live until judge() or done(). */
 	int (*prepare)(struct hq_job *job, struct http_request *rq);
-	/* Looks at the outcome of an attempt; keeps what done() will need. */
+	/* Judges the outcome of an attempt; keeps everything done() needs. */
 	void (*judge)(struct hq_job *job, const struct http_result *res, struct hq_verdict *ret);
 	/*
 	 * The end, exactly once. err: 0 after the last judge(), -ECANCELED, or
@@ -62,7 +62,7 @@ struct hq_ops {
 	 */
 	void (*done)(struct hq_job *job, int err, bool sent);
 	void (*release)(struct hq_job *job); /* the last reference is gone: free it */
-	/* Is all of its body there? NULL: yes. Must not block. */
+	/* Returns whether the job's whole body is there. NULL: it always is. Must not block. */
 	bool (*whole)(struct hq_job *job);
 };
 
@@ -111,7 +111,7 @@ void hq_job_unref(struct hq_job *job);
 bool hq_submit(struct hq_job *job);
 /* Any thread; a no-op for a job that has ended. */
 void hq_cancel(struct hq_job *job);
-/* Any thread: there is more of the body of a job that was not whole. */
+/* Tells that a body not yet whole has grown. Any thread. */
 void hq_feed(struct hq_job *job);
 
 struct hq_counts {
@@ -122,18 +122,18 @@ void hq_get_counts(struct hq *q, struct hq_counts *ret);
 struct hq_lengths {
 	unsigned waiting, delayed, running;
 };
-/* How many jobs of a class there are; each number by itself, not all at one moment. */
+/* Returns the numbers of jobs of a class; each is read by itself, not all at one moment. */
 void hq_get_lengths(struct hq *q, enum hq_class class, struct hq_lengths *ret);
 
 /* ---- the policy, as pure functions ---- */
 
 /*
- * Whether an outcome may be better next time: connection errors, time-outs,
- * 408, 409, 429 and >= 500, unless x-should-retry says otherwise. quota: a 429
- * that says the quota is used up, which no waiting mends.
+ * Returns whether a retry may succeed: after connection errors, time-outs, 408, 409, 429 and >=
+ * 500, unless x-should-retry says otherwise. quota: the 429 reports a used-up quota, which no
+ * waiting mends.
  */
 bool hq_worth_retry(const struct http_result *res, bool quota);
-/* Whether a request that failed at now_ms and would be sent again at then_ms is. */
+/* Returns whether a request that failed may be sent again at then_ms. */
 bool hq_in_time(unsigned retries, uint64_t first_failure_ms, uint64_t then_ms, uint64_t timeout_ms);
 
 /*
@@ -148,10 +148,13 @@ struct hq_turns {
 };
 void hq_turns_init(struct hq_turns *t);
 void hq_turns_add(struct hq_turns *t, struct hq_job *job);
-void hq_turns_add_again(struct hq_turns *t, struct hq_job *job); /* a retry: before its like */
-struct hq_job *hq_turns_take(struct hq_turns *t);		 /* NULL: none waits */
-/* The first that is whole, else the first; it goes on waiting. NULL: none waits. */
+void hq_turns_add_again(
+	struct hq_turns *t,
+	struct hq_job *job); /* a retry: placed before jobs of its turn that were not sent yet */
+/* Returns the first whole job, else the first; leaves it waiting. NULL: none waits. */
 struct hq_job *hq_turns_next(const struct hq_turns *t);
+/* Removes a job to send it now: later jobs of its file get later turns. */
+void hq_turns_take(struct hq_turns *t, struct hq_job *job);
 void hq_turns_remove(struct hq_turns *t, struct hq_job *job);
 
 #endif

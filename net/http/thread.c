@@ -1,4 +1,4 @@
-#include "net/http/http_impl.h"
+#include "net/http/thread.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include "net/base/clock.h"
+#include "net/http/end.h"
+#include "net/http/thread_impl.h"
+#include "net/http/xfer.h"
 
 static void run_tasks(struct http *h)
 {
@@ -29,7 +32,7 @@ static void flush(struct http *h)
 
 	for (x = TAILQ_FIRST(&h->xfers); x; x = next) {
 		next = TAILQ_NEXT(x, link);
-		if (x->gathered && http_flush(x))
+		if (x->gathered && http_xfer_flush(x))
 			http_finish(x, CURLE_WRITE_ERROR);
 	}
 }
@@ -46,6 +49,28 @@ static void reap(struct http *h)
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &x);
 		http_finish(x, msg->data.result);
 	}
+}
+
+/* Resumes the transfers whose turn it is. Returns the clock_mono_ms() of the next turn. */
+static uint64_t take_turns(struct http *h, uint64_t now)
+{
+	struct http_xfer *x;
+	uint64_t up, down;
+	CURLcode code;
+
+	while ((x = http_rate_next_up(&h->up_rate, now))) {
+		code = http_xfer_resume_send(x);
+		if (code)
+			http_finish(x, code);
+	}
+	while ((x = http_rate_next_down(&h->down_rate, now))) {
+		code = http_xfer_resume_receive(x);
+		if (code)
+			http_finish(x, code);
+	}
+	up = http_rate_due(&h->up_rate, now);
+	down = http_rate_due(&h->down_rate, now);
+	return up < down ? up : down;
 }
 
 static bool may_end(struct http *h)
@@ -73,7 +98,7 @@ static void *http_thread(void *arg)
 		now = clock_mono_ms();
 		http_watch(h, now);
 		next = h->cfg.tick(h->cfg.tick_arg);
-		turn = http_rate_turn(h, now);
+		turn = take_turns(h, now);
 		if (turn < next)
 			next = turn;
 		if (may_end(h))
@@ -82,7 +107,7 @@ static void *http_thread(void *arg)
 			next = now + HTTP_WATCH_MS;
 		now = clock_mono_ms();
 		next = next <= now ? 0 : next - now > 60000 ? 60000 : next - now;
-		/* A post in the meantime makes this return at once. */
+		/* A post since then makes curl_multi_poll() return at once. */
 		if (curl_multi_poll(h->multi, NULL, 0, (int)next, NULL))
 			usleep(10000); /* out of memory or fds: do not spin */
 	}
@@ -114,7 +139,9 @@ static void global_init(void)
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-/* With all signals blocked: they are for the program's own threads, and EPIPE is enough. */
+/*
+ * Starts with all signals blocked: signals are for the program's own threads, and EPIPE is enough.
+ */
 static int start_thread(struct http *h)
 {
 	sigset_t all, old;

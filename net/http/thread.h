@@ -40,9 +40,8 @@ struct http_config {
 	unsigned connect_timeout_s;
 	const struct network *network; /* copied; NULL: no proxy, the system's certificates */
 	/*
-	 * Called on the network thread at each turn of its loop. Returns the
-	 * clock_mono_ms() at which it wants to be called again at the latest,
-	 * or UINT64_MAX.
+	 * Called on the network thread at each turn of its loop. Returns the clock_mono_ms() of the
+	 * latest next call, or UINT64_MAX.
 	 */
 	uint64_t (*tick)(void *arg);
 	void *tick_arg;
@@ -77,32 +76,30 @@ struct http_field {
 	const char *name, *value;
 };
 
-/*
- * A multipart/form-data body: a field of len bytes of fd from offset, and in front of it fields
- * of text.
- */
+/* A multipart/form-data body: fields of text, then a field of len bytes of fd from offset. */
 struct http_part {
-	const struct http_field *before; /* up to one without a name; NULL: none */
+	const struct http_field *before; /* ends at an entry without a name; NULL: none */
 	const char *field, *filename;
 	const char *type; /* Content-Type of the field; NULL: application/octet-stream */
 	int fd;		  /* open and unchanged until the transfer ends */
 	uint64_t offset, len;
 	/*
-	 * Or NULL. Grows by what is handed to the connection; all of it is taken back
-	 * before done() runs or http_abort() returns.
+	 * NULL or a counter. Grows by the bytes handed to the connection; all of them are
+	 * subtracted before done() runs or http_abort() returns.
 	 */
 	atomic_ullong *moving;
 	/*
-	 * Or NULL: of bytes that are still being written, how many from offset on may be read
-	 * by now; at: how many were. On the network thread; must not block. When there are no
-	 * more than at the transfer waits for http_feed(), and what waits so is not idle. That the
-	 * peer has gone meanwhile shows only then.
+	 * NULL or a callback for a body that is still being written. Returns how many bytes from
+	 * offset on may be read by now; at: how many were read. Runs on the network thread; must
+	 * not block. If the result is not above at, the transfer waits for http_feed(). A waiting
+	 * transfer is not idle; a peer that has gone meanwhile is noticed only after it.
 	 */
 	uint64_t (*ready)(void *arg, uint64_t at);
 	void *ready_arg;
 	/*
-	 * Or NULL. Sees the bytes before the connection does, in order; at: where they lie from
-	 * offset on, 0 for each new beginning. A negative errno ends the transfer short of them.
+	 * NULL or a callback. Sees the bytes in order before they reach the connection; at: their
+	 * place counted from offset, 0 again for each new beginning. A negative errno ends the
+	 * transfer before these bytes.
 	 */
 	int (*check)(void *arg, uint64_t at, const void *data, size_t len);
 	void *check_arg;
@@ -119,13 +116,13 @@ enum http_fail {
 	HTTP_REPLIED,	   /* a whole reply, whatever its status */
 	HTTP_FAIL_CONNECT, /* nothing was sent: cannot resolve or connect */
 	HTTP_FAIL_BROKEN,  /* the connection broke, or the reply is no HTTP */
-	HTTP_FAIL_PROXY,   /* the proxy refused to connect: will not pass */
-	HTTP_FAIL_TLS,	   /* the handshake failed: may pass */
-	HTTP_FAIL_VERIFY,  /* the certificate is not good: will not pass */
+	HTTP_FAIL_PROXY,   /* the proxy refused to connect: permanent */
+	HTTP_FAIL_TLS,	   /* the handshake failed: may succeed later */
+	HTTP_FAIL_VERIFY,  /* the certificate is not good: permanent */
 	HTTP_FAIL_TIMEOUT,
 	HTTP_FAIL_TOO_BIG, /* a 2xx reply longer than reply_max */
 	HTTP_FAIL_LOCAL,   /* local_errno: reading the part, the data callback, out of memory */
-	HTTP_FAIL_REFUSED  /* curl does not take the request (URL, protocol) */
+	HTTP_FAIL_REFUSED  /* curl rejects the request (URL, protocol) */
 };
 
 struct http_result {
@@ -135,7 +132,7 @@ struct http_result {
 	struct http_head head;
 	bool sent_whole;  /* the peer may have seen the whole request */
 	bool stale;	  /* failed on a kept connection before any reply: try again at once */
-	const char *body; /* what was collected; NUL-terminated */
+	const char *body; /* the collected bytes; NUL-terminated */
 	size_t body_len;
 	const char *text; /* words for a failure, one line; "" when HTTP_REPLIED */
 };
@@ -152,7 +149,7 @@ struct http_request {
 	const struct http_part *part; /* or NULL; copied, but for the fd */
 	size_t reply_max;	      /* bytes collected of a 2xx body */
 	http_data_cb *data;	      /* NULL: collect */
-	bool fresh;  /* not on a kept connection, which may break and leave it open what was done */
+	bool fresh;  /* new connection: a broken kept one leaves the outcome open */
 	bool follow; /* redirects of a GET, never from https to http */
 	unsigned idle_timeout_s, reply_timeout_s, total_timeout_s;
 	http_done_cb *done;
@@ -161,15 +158,15 @@ struct http_request {
 
 /* Starts a transfer; strings are copied. 0, -ENOMEM or -EINVAL. */
 int http_start(struct http *h, const struct http_request *rq, struct http_xfer **ret);
-/* Ends a transfer without calling done. Whether the peer may have seen the whole request. */
+/* Ends a transfer without calling done. Returns whether the peer may have seen all of it. */
 bool http_abort(struct http_xfer *x);
 
-/* Does it wait for bytes of its part? */
+/* Returns whether the transfer waits for bytes of its part. */
 bool http_waits(const struct http_xfer *x);
-/* There may be more of them. A no-op when it does not wait. */
+/* Resumes a transfer that waits: its part may have grown. A no-op if it does not wait. */
 void http_feed(struct http_xfer *x);
 
-/* Any thread; what moved so far, transfers under way included (up to a second late). */
+/* Returns all bytes moved so far, also of running transfers (up to a second late). Any thread. */
 void http_bytes(struct http *h, uint64_t *ret_sent, uint64_t *ret_received);
 
 #endif

@@ -121,6 +121,13 @@ bool url_host(const char *url, char ret[URL_HOST_MAX + 1])
 	return true;
 }
 
+unsigned url_port(const char *url)
+{
+	struct url u;
+
+	return url_split(url, &u) ? 0 : u.port;
+}
+
 bool url_same_origin(const char *a, const char *b)
 {
 	struct url ua, ub;

@@ -18,9 +18,11 @@
 int url_check_base(const char *url, const char **ret_why);
 bool url_is_https(const char *url);
 bool url_is_loopback(const char *url); /* 127.0.0.0/8, [::1], localhost */
-/* The host, an IPv6 address without its brackets; false, and nothing, when it has none. */
+/* Finds the host of url (IPv6 without brackets). False, with ret unchanged: there is none. */
 bool url_host(const char *url, char ret[URL_HOST_MAX + 1]);
-/* Scheme, host and port; a default port equals none. */
+/* Returns the port, also the default one; 0: url has no host. */
+unsigned url_port(const char *url);
+/* Returns whether scheme, host and port are equal; a default port equals none. */
 bool url_same_origin(const char *a, const char *b);
 /* Appends text with all but unreserved characters percent-encoded. */
 void url_encode(struct buf *b, const char *text);

@@ -1,4 +1,4 @@
-#include "net/http/http_impl.h"
+#include "net/http/xfer.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -6,14 +6,18 @@
 #include <unistd.h>
 
 #include "net/base/clock.h"
+#include "net/http/conn.h"
+#include "net/http/thread_impl.h"
 #include "net/http/url.h"
 
+#define HTTP_ERROR_BODY_MAX (64U << 10) /* of a reply outside 2xx; the rest is dropped */
+#define HTTP_DATA_BUFFER (256U << 10)	/* of a streamed reply: received, and handed on, at once */
 #define HTTP_UPLOAD_BUFFER (512L << 10) /* of a part; a call keeps curl's 64 KiB */
 #define HTTP_HEADERS_MAX (256U << 10)
 
 /* ---- what curl calls ---- */
 
-/* Bytes of the part that can be handed out now. */
+/* Returns the bytes of the part that can be handed out now. */
 static uint64_t part_left(const struct http_xfer *x)
 {
 	uint64_t end = x->part.len, ready;
@@ -40,7 +44,7 @@ static size_t on_part_read(char *dst, size_t size, size_t count, void *arg)
 		want = (size_t)left;
 	if (!want)
 		return 0;
-	want = http_rate_send(x, want);
+	want = http_rate_send(&x->http->up_rate, &x->turn, want);
 	if (!want)
 		return CURL_READFUNC_PAUSE;
 	do {
@@ -66,14 +70,14 @@ static int on_part_seek(void *arg, curl_off_t offset, int origin)
 
 	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > x->part.len)
 		return CURL_SEEKFUNC_CANTSEEK;
-	/* Unsigned, so that it may go down as well. */
+	/* Unsigned arithmetic, so that the counter may go down as well. */
 	if (x->part.moving)
 		atomic_fetch_add(x->part.moving, (unsigned long long)offset - x->part_at);
 	x->part_at = (uint64_t)offset;
 	return CURL_SEEKFUNC_OK;
 }
 
-/* Sets what comes of the data callback's answer. */
+/* Notes the data callback's answer. */
 static int hand_on(struct http_xfer *x, const void *data, size_t len)
 {
 	int rc = x->data(x->arg, &x->head, data, len);
@@ -84,7 +88,7 @@ static int hand_on(struct http_xfer *x, const void *data, size_t len)
 	return rc;
 }
 
-int http_flush(struct http_xfer *x)
+int http_xfer_flush(struct http_xfer *x)
 {
 	size_t len = x->gathered;
 
@@ -94,7 +98,7 @@ int http_flush(struct http_xfer *x)
 
 /*
  * curl cuts what it has received into pieces of 16 KiB. They are put together again, since what
- * a piece costs whoever takes it is much more than the copy. http_flush() follows when
+ * a piece costs whoever takes it is much more than the copy. http_xfer_flush() follows when
  * curl is done with what it has, so that nothing waits for bytes that are not there yet.
  */
 static int gather(struct http_xfer *x, const char *data, size_t len)
@@ -104,7 +108,7 @@ static int gather(struct http_xfer *x, const char *data, size_t len)
 	if (!x->gather)
 		x->gather = malloc(HTTP_DATA_BUFFER);
 	if (!x->gather || len > HTTP_DATA_BUFFER - x->gathered)
-		rc = http_flush(x);
+		rc = http_xfer_flush(x);
 	if (rc)
 		return rc;
 	if (!x->gather || len > HTTP_DATA_BUFFER)
@@ -126,7 +130,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 		return len;
 	}
 	if (x->data) {
-		if (!http_rate_receive(x, len))
+		if (!http_rate_receive(&x->http->down_rate, &x->turn, len))
 			return CURL_WRITEFUNC_PAUSE;
 		return gather(x, data, len) ? 0 : len;
 	}
@@ -182,7 +186,7 @@ int http_xfer_set_url(struct http_xfer *x, const char *url)
 {
 	bool home = url_same_origin(url, x->url);
 
-	if (http_conn_route(x, url))
+	if (http_conn_route(x->easy, &x->http->network, url, &x->proxied))
 		return -ENOMEM;
 	/* curl itself would take only Authorization and Cookie away from another host. */
 	curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, home ? x->all : x->plain);
@@ -285,7 +289,7 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
 	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_send);
 	curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
-	http_conn_setup(x);
+	http_conn_setup(e, &x->http->network);
 	if (x->http->user_agent)
 		curl_easy_setopt(e, CURLOPT_USERAGENT, x->http->user_agent);
 	if (rq->fresh)
@@ -316,6 +320,7 @@ int http_start(struct http *h, const struct http_request *rq, struct http_xfer *
 	if (!x)
 		return -ENOMEM;
 	x->http = h;
+	x->turn.xfer = x;
 	x->done = rq->done;
 	x->data = rq->data;
 	x->arg = rq->arg;
@@ -348,13 +353,19 @@ fail:
 	return rc;
 }
 
-CURLcode http_xfer_resume(struct http_xfer *x)
+CURLcode http_xfer_resume_send(struct http_xfer *x)
 {
 	/*
-	 * Where a pause came behind other bytes for the same buffer, curl's form has noted it and
-	 * the transfer not yet: then going on alone is a no-op, and the form would pause for ever.
+	 * If a pause follows other bytes in the same buffer, curl's form has noted the pause but
+	 * the transfer has not. Resuming the transfer alone is then a no-op, and the form would
+	 * pause for ever.
 	 */
 	curl_easy_pause(x->easy, CURLPAUSE_SEND);
+	return curl_easy_pause(x->easy, CURLPAUSE_CONT);
+}
+
+CURLcode http_xfer_resume_receive(struct http_xfer *x)
+{
 	return curl_easy_pause(x->easy, CURLPAUSE_CONT);
 }
 
@@ -370,5 +381,5 @@ void http_feed(struct http_xfer *x)
 	x->waits = false;
 	x->moved_at = clock_mono_ms();
 	/* Asks for bytes at the next turn of the loop, not from within. */
-	http_xfer_resume(x);
+	http_xfer_resume_send(x);
 }

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "net/server/store.h"
-#include "net/server/uploads.h"
 
 #define CHUNK (256u << 10)
 

@@ -17,13 +17,13 @@
 #include "net/base/digest.h"
 #include "net/server/state.h"
 
-/* Starts and ends (after state_stop()) the thread. Negative errno. */
+/* Start and end (after state_stop()) the thread. Negative errno. */
 int ahead_start(struct state *st);
 void ahead_join(struct state *st);
 
 /*
- * The MD5 of the bytes of f, whose Parts belong to up. up is busy; the lock is
- * not held. Blocks while it reads. 0, -ECANCELED (stopping), or negative errno.
+ * Computes the MD5 of f, whose Parts belong to up. The caller has marked up busy and does not hold
+ * the lock. Blocks while reading. 0, -ECANCELED (stopping), or negative errno.
  */
 int ahead_digest(struct state *st, struct upload *up, const struct file *f,
 		 char ret_hex[DIGEST_HEX_SIZE]);

@@ -85,7 +85,7 @@ static ssize_t download_read(void *cls, uint64_t pos, char *out, size_t max)
 		return MHD_CONTENT_READER_END_WITH_ERROR;
 	if (max > d->len - pos)
 		max = (size_t)(d->len - pos);
-	/* The middle of a small File is not to be jumped over. */
+	/* The middle of a small File must not be skipped. */
 	if (d->rq->fault && !d->rq->struck && max > d->len / 4 + 1)
 		max = (size_t)(d->len / 4 + 1);
 	n = read_some(d, d->start + pos, out, max);
@@ -116,8 +116,8 @@ static const char *take_number(const char *p, uint64_t *ret, bool *found)
 }
 
 /*
- * One range of bytes. 0, -ENOENT (no range to honour: none, several, or another
- * unit), -ERANGE (nothing of it lies in the File).
+ * Parses a range of bytes. 0, -ENOENT (no range to honour: none, several, or another unit), -ERANGE
+ * (the range lies outside the File).
  */
 static int parse_range(const char *header, uint64_t size, uint64_t *ret_start, uint64_t *ret_len)
 {
@@ -154,7 +154,7 @@ static bool ignores_range(const struct request *rq)
 	return rq->srv->no_range || (rq->fault && rq->fault->action == FAULT_NO_RANGE);
 }
 
-/* Decides on 200 or 206 and what is sent. */
+/* Decides on 200 or 206 and on the bytes to send. */
 static int choose_range(struct request *rq, struct download *d)
 {
 	int err;

@@ -217,7 +217,7 @@ static int file_data(struct request *rq, const char *data, size_t len)
 	return malformed(rq, multipart_feed(fr->mp, data, len));
 }
 
-/* The fields are whole: are they what they should be? */
+/* Checks the fields once all have arrived. */
 static int check_fields(struct request *rq, uint64_t *ret_expires)
 {
 	struct file_request *fr = rq->own;
@@ -240,7 +240,7 @@ static int check_fields(struct request *rq, uint64_t *ret_expires)
 	return file_spec_check(fr->filename, buf_str(&fr->text[FIELD_PURPOSE]), &rq->refusal);
 }
 
-/* Makes the bytes that came in a File of one Part. */
+/* Makes a File of one Part from the received bytes. */
 static int make_file(struct request *rq, uint64_t expires_after, struct file **ret)
 {
 	struct file_request *fr = rq->own;

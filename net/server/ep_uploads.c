@@ -261,7 +261,7 @@ static void reply_part(struct request *rq)
 	json_w_str(&w, "id", over.id ? over.id : rq->part_id);
 	json_w_str(&w, "object", "upload.part");
 	json_w_i64(&w, "created_at", clock_wall_s());
-	/* Nobody can check the id of a new Part; the Upload's can be. */
+	/* A client cannot check the id of a new Part, but it can check the Upload's. */
 	json_w_str(&w, "upload_id", over.id ? ID_UPLOAD "wrong" : rq->upload_id);
 	json_w_end_object(&w);
 }

@@ -25,7 +25,7 @@ struct faults {
 	char *path;
 	pthread_mutex_t lock;
 	/* ---- lock ---- */
-	struct buf text; /* what rules were made from */
+	struct buf text; /* the text the rules were parsed from */
 	struct rule *rules;
 	size_t count;
 	bool complained; /* about what stands in the file now */
@@ -43,11 +43,6 @@ static const char *const known_keys[] = { "op",	     "nth",    "times",	      "m
 					  "message", "type",   "after_bytes", "seconds", "ms",
 					  "value",   "bytes",  "comment",     NULL };
 
-const char *fault_name(const struct fault *fault)
-{
-	return fault ? action_names[fault->action] : NULL;
-}
-
 static void fault_release(struct fault *fault)
 {
 	size_t i;
@@ -64,10 +59,8 @@ static void fault_release(struct fault *fault)
 	free(fault->value);
 }
 
-void fault_free(struct fault *fault)
+static void fault_free(struct fault *fault)
 {
-	if (!fault)
-		return;
 	fault_release(fault);
 	free(fault);
 }
@@ -203,6 +196,7 @@ static int parse_fault(const struct json *rule, struct fault *fault)
 	if (i < 0)
 		return -EINVAL;
 	fault->action = (enum fault_action)i;
+	fault->name = action_names[i];
 	i = when ? word(json_str(when), when_names, 3) : FAULT_BEFORE;
 	if (i < 0)
 		return -EINVAL;
@@ -334,36 +328,32 @@ out:
 	return err;
 }
 
-int faults_open(const char *path, struct faults **ret)
+static void faults_close(struct faults *f)
 {
-	struct faults *f = calloc(1, sizeof(*f));
-	int err = 0;
-
-	if (!f)
-		return -ENOMEM;
-	pthread_mutex_init(&f->lock, NULL);
-	buf_init(&f->text, FILE_BYTES_MAX);
-	if (path) {
-		f->path = strdup(path);
-		err = f->path ? refresh(f) : -ENOMEM;
-	}
-	if (err)
-		faults_close(f);
-	else
-		*ret = f;
-	return err;
-}
-
-void faults_close(struct faults *f)
-{
-	if (!f)
-		return;
 	if (f->rules)
 		rules_free(f->rules, f->count);
 	buf_release(&f->text);
 	pthread_mutex_destroy(&f->lock);
 	free(f->path);
 	free(f);
+}
+
+static int faults_open(const char *path, struct faults **ret)
+{
+	struct faults *f = calloc(1, sizeof(*f));
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	pthread_mutex_init(&f->lock, NULL);
+	buf_init(&f->text, FILE_BYTES_MAX);
+	f->path = strdup(path);
+	err = f->path ? refresh(f) : -ENOMEM;
+	if (err)
+		faults_close(f);
+	else
+		*ret = f;
+	return err;
 }
 
 /* Whole parts of the path: a text of hexadecimal digits would meet an id by chance. */
@@ -385,13 +375,12 @@ static bool matches(const struct rule *rule, enum op op, const char *path, const
 	       names_part_of(path, rule->match);
 }
 
-struct fault *faults_pick(struct faults *f, enum op op, const char *path, const char *filename)
+static struct fault *faults_pick(struct faults *f, enum op op, const char *path,
+				 const char *filename)
 {
 	struct fault *fault = NULL;
 	size_t i;
 
-	if (!f->path)
-		return NULL;
 	pthread_mutex_lock(&f->lock);
 	refresh(f);
 	for (i = 0; i < f->count; i++) {
@@ -412,3 +401,10 @@ struct fault *faults_pick(struct faults *f, enum op op, const char *path, const 
 	pthread_mutex_unlock(&f->lock);
 	return fault;
 }
+
+const struct fault_hook fault_rules = {
+	.open = faults_open,
+	.close = faults_close,
+	.pick = faults_pick,
+	.free = fault_free,
+};

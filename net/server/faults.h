@@ -40,6 +40,7 @@ struct fault_header {
 
 struct fault {
 	enum fault_action action;
+	const char *name; /* name of the action, for the journal; static */
 	enum fault_when when;
 	int status;		      /* FAULT_STATUS */
 	struct fault_header *headers; /* added to the reply */
@@ -55,15 +56,23 @@ struct fault {
 
 struct faults;
 
-/* path: copied; NULL: no rules, ever. 0, -EINVAL (there is a file, but it is wrong), -ENOMEM. */
-int faults_open(const char *path, struct faults **ret);
-void faults_close(struct faults *f); /* NULL is a no-op */
 /*
- * Counts the request with each rule that matches it, and gives the first rule
- * whose turn it is, copied, or NULL. filename may be NULL. fault_free() it.
+ * Reads and picks rules. The server reaches them through server_opts.fault_hook alone,
+ * so that a program that leaves it NULL does not link faults.c.
  */
-struct fault *faults_pick(struct faults *f, enum op op, const char *path, const char *filename);
-void fault_free(struct fault *fault);		   /* NULL is a no-op */
-const char *fault_name(const struct fault *fault); /* of its action; NULL for NULL */
+struct fault_hook {
+	/* path: copied. 0, -EINVAL (there is a file, but it is wrong), or -ENOMEM. */
+	int (*open)(const char *path, struct faults **ret);
+	void (*close)(struct faults *f);
+	/*
+	 * Counts the request with each rule that matches it. Returns a copy of the first rule whose
+	 * turn it is, for free(), or NULL. filename may be NULL.
+	 */
+	struct fault *(*pick)(struct faults *f, enum op op, const char *path, const char *filename);
+	void (*free)(struct fault *fault);
+};
+
+/* The rules of docs/fault-rules.md; defined in faults.c. */
+extern const struct fault_hook fault_rules;
 
 #endif

@@ -29,7 +29,7 @@ static int compare_slots(const void *a, const void *b)
 	return compare(*(struct file *const *)a, *(struct file *const *)b);
 }
 
-/* The position of f in the order, or where it would stand. */
+/* Returns the position of f in the order, or the place for it. */
 static size_t position(const struct state *st, const struct file *f)
 {
 	size_t lo = 0, hi = st->file_count;
@@ -66,7 +66,7 @@ static int insert(struct state *st, struct file *f)
 	size_t at;
 
 	if (!err)
-		err = idmap_put(&st->files, f->id, f);
+		err = map_put(&st->files, f->id, f);
 	if (err)
 		return err;
 	at = position(st, f);
@@ -83,7 +83,7 @@ static void extract(struct state *st, struct file *f)
 {
 	size_t at = position(st, f);
 
-	idmap_del(&st->files, f->id);
+	map_del(&st->files, f->id);
 	st->file_count--;
 	memmove(st->sorted + at, st->sorted + at + 1, (st->file_count - at) * sizeof(*st->sorted));
 	f->gone = true;
@@ -135,7 +135,7 @@ struct file *file_get(struct state *st, const char *id, struct refusal *r)
 	struct file *f;
 
 	pthread_mutex_lock(&st->lock);
-	f = idmap_get(&st->files, id);
+	f = map_get(&st->files, id);
 	if (f && !visible(f, clock_wall_s()))
 		f = NULL;
 	if (f)
@@ -180,7 +180,7 @@ static int discard(struct state *st, struct file *f)
 		log_error("record of %s not removed: %s", f->id, strerror(-err));
 		pthread_mutex_lock(&st->lock);
 		if (insert(st, f))
-			f->gone = false; /* keeps the data: the record still needs it */
+			f->gone = false; /* keep the data: the record still needs it */
 		pthread_mutex_unlock(&st->lock);
 	}
 	file_unref(st, f);
@@ -234,7 +234,7 @@ int file_adopt(struct state *st, struct file *f)
 	int err = reserve(st);
 
 	if (!err)
-		err = idmap_put(&st->files, f->id, f);
+		err = map_put(&st->files, f->id, f);
 	if (err)
 		return err;
 	f->refs = 1;
@@ -296,7 +296,7 @@ static int page_start(const struct state *st, const struct file_query *q, struct
 		*ret = 0;
 		return 0;
 	}
-	f = idmap_get(&st->files, q->after);
+	f = map_get(&st->files, q->after);
 	if (!f)
 		return refuse(r, 404, "after", NULL, "No such File object: %.100s", q->after);
 	at = position(st, f);

@@ -22,7 +22,9 @@ struct file_query {
  * for the caller; on error f is still the caller's alone. Negative errno.
  */
 int file_commit(struct state *st, struct file *f);
-/* A reference to a File that exists and is not expired; NULL and a refusal (404) otherwise. */
+/*
+ * Returns a reference to a File that exists and is not expired; NULL and a refusal (404) otherwise.
+ */
 struct file *file_get(struct state *st, const char *id, struct refusal *r);
 void file_unref(struct state *st, struct file *f); /* NULL is a no-op */
 int file_delete(struct state *st, const char *id, struct refusal *r);
@@ -32,9 +34,12 @@ int file_page(struct state *st, const struct file_query *q, const struct reply_o
 
 /* ---- for state.c ---- */
 
-int file_adopt(struct state *st, struct file *f); /* a File as found on disk; takes it */
+int file_adopt(struct state *st, struct file *f); /* adds a File found on disk; takes ownership */
 void file_sort(struct state *st);		  /* once, after the last file_adopt() */
-/* Files of that many bytes each, of a store that forgets. -ENOMEM or another negative errno. */
+/*
+ * Makes count Files of that many bytes each, for a store that forgets. -ENOMEM or another negative
+ * errno.
+ */
 int file_invent(struct state *st, size_t count, uint64_t bytes);
 void file_expire(struct state *st); /* removes what has expired */
 

@@ -24,12 +24,9 @@ enum flavor { FLAVOR_OPENAI, FLAVOR_AZURE, FLAVOR_SEQUENTIAL, FLAVOR_FILES_ONLY,
 
 /* 0 or -EINVAL. */
 int flavor_parse(const char *name, enum flavor *ret);
-/* "/v1" or the like: what the base URL ends with. */
+/* Returns the end of the base URL: "/v1" or the like. */
 const char *flavor_base(enum flavor flavor);
-/*
- * As route_parse(), which see, for the paths that this one has. version: the query's
- * api-version, or NULL.
- */
+/* Like route_parse(), for the paths of this flavor. version: the query's api-version, or NULL. */
 int flavor_route(enum flavor flavor, const char *method, const char *path, const char *version,
 		 struct route *ret);
 int flavor_status(enum flavor flavor, enum op op); /* of success */

@@ -9,8 +9,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "net/base/fdio.h"
 #include "net/base/buf.h"
 #include "net/base/log.h"
+#include "net/server/faults.h"
 #include "net/server/list.h"
 #include "net/server/server.h"
 #include "net/base/version.h"
@@ -222,6 +224,7 @@ static int take_option(struct config *cfg, int opt, const char *name)
 		return 0;
 	case OPT_FAULTS:
 		cfg->opts.faults = optarg;
+		cfg->opts.fault_hook = &fault_rules;
 		return 0;
 	case OPT_JOURNAL:
 		cfg->opts.journal = optarg;
@@ -315,6 +318,7 @@ static int serve(const struct config *cfg)
 	sigaddset(&ends, SIGINT);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* by ulimit -f: an errno like a full disk's */
 	raise_limits();
 	err = server_start(&cfg->opts, &srv);
 	if (err)
@@ -330,8 +334,12 @@ static int serve(const struct config *cfg)
 int main(int argc, char **argv)
 {
 	struct config cfg = { 0 };
-	int err = parse_args(argc, argv, &cfg);
+	int err;
 
+	/* Else the listening socket, or a file, has the number that is printed to. */
+	if (fdio_fill_standard())
+		return 1;
+	err = parse_args(argc, argv, &cfg);
 	if (err)
 		return err > 0 ? 0 : 2;
 	if (cfg.list)
@@ -340,7 +348,8 @@ int main(int argc, char **argv)
 		log_set_level(LOG_LVL_ERROR);
 	err = cfg.log ? log_to_file(cfg.log) : 0;
 	if (err) {
-		fprintf(stderr, "uploads-server: cannot log to %s: %s\n", cfg.log, strerror(-err));
+		fprintf(stderr, "uploads-server: cannot log to %s: %s\n", cfg.log,
+			log_file_why(err));
 		return 1;
 	}
 	cfg.opts.key = getenv("OPENAI_API_KEY");

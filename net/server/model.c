@@ -87,6 +87,23 @@ void upload_free(struct upload *up)
 	free(up);
 }
 
+void upload_drop_parts(struct upload *up)
+{
+	size_t i, kept = 0;
+
+	if (up->hashing || up->status == UPLOAD_PENDING)
+		return;
+	for (i = 0; i < up->part_count; i++) {
+		/* A Part that still arrives belongs to its request. */
+		if (up->parts[i]->finished)
+			part_free(up->parts[i]);
+		else
+			up->parts[kept++] = up->parts[i];
+	}
+	up->part_count = kept;
+	up->hashed = 0;
+}
+
 void file_free(struct file *f)
 {
 	if (!f)
@@ -153,7 +170,7 @@ void upload_json(struct json_writer *w, const struct upload *up, enum upload_sta
 
 	if (!over)
 		over = &none;
-	/* A File id can't be checked by anybody, the Upload's can: that is what lies. */
+	/* over->id replaces the Upload's id only: clients can't check a File's id. */
 	inner = (struct reply_override){ .bytes = over->bytes, .young = over->young };
 	json_w_object(w, NULL);
 	json_w_str(w, "id", truth_or(up->id, over->id));

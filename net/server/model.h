@@ -35,9 +35,9 @@ struct part {
 	char id[ID_SIZE];
 	uint64_t bytes;
 	unsigned number;      /* from 1, in the order in which they began */
-	bool finished;	      /* all of it is on disk under its final name */
+	bool finished;	      /* the whole Part is on disk under its final name */
 	bool named;	      /* name is known, be it "" */
-	bool ordered;	      /* its place among the Parts is no toss-up (ahead.h) */
+	bool ordered;	      /* its place among the Parts is certain (ahead.h) */
 	char name[64];	      /* the field's filename, perhaps cut; orders the guess */
 	struct digest *after; /* MD5 of the Upload up to and with this Part, or NULL (ahead.h) */
 };
@@ -79,16 +79,16 @@ struct file {
 	bool gone; /* deleted: the data goes with the last reference */
 };
 
-/* What a fault rule makes a reply say instead of the truth; NULL members are left alone. */
+/* Values that a fault rule puts into a reply instead of the truth; NULL members change nothing. */
 struct reply_override {
 	const char *id, *status;
 	const uint64_t *bytes;
-	bool young; /* a File that is still being looked at: pending, of null bytes */
+	bool young; /* the service still examines the File: pending, of null bytes */
 };
 
 /* A random id: prefix and 32 hex digits. 0 or negative errno. */
 int id_new(const char *prefix, char ret_id[ID_SIZE]);
-/* Exactly what id_new() makes with that prefix. */
+/* Returns whether id has the form that id_new() makes with prefix. */
 bool id_valid(const char *id, const char *prefix);
 
 bool purpose_valid(const char *purpose);    /* may be given to a new File */
@@ -96,9 +96,17 @@ bool purpose_readable(const char *purpose); /* content is handed out */
 const char *upload_status_name(enum upload_status status);
 
 void upload_free(struct upload *up); /* with its Parts; NULL is a no-op */
-void file_free(struct file *f);	     /* NULL is a no-op */
-void part_free(struct part *part);   /* NULL is a no-op */
-/* The File that an Upload becomes; parts: room for count of them, zeroed. NULL: out of memory. */
+/*
+ * Frees the finished Parts of an ended Upload, unless the hash-ahead thread reads them.
+ * state.lock is held.
+ */
+void upload_drop_parts(struct upload *up);
+void file_free(struct file *f);	   /* NULL is a no-op */
+void part_free(struct part *part); /* NULL is a no-op */
+/*
+ * Allocates the File that an Upload becomes; parts: room for count of them, zeroed. NULL: out of
+ * memory.
+ */
 struct file *file_new(const char *filename, const char *purpose, size_t count);
 
 /* API objects. key: NULL for the top level; file: unless completed; over: NULL for the truth. */

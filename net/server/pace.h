@@ -11,7 +11,7 @@
 
 #define PACE_FOREVER UINT64_MAX
 
-/* One connection's budget; used by its thread only. */
+/* The budget of a connection; used by its thread only. */
 struct pace {
 	int stop_fd;	    /* becomes readable when the server stops */
 	uint64_t rate;	    /* bytes a second each way; 0: no limit */
@@ -25,7 +25,7 @@ enum pace_way { PACE_IN, PACE_OUT };
  * socket (not -1), -EPIPE when the peer closed it.
  */
 int pace_wait(const struct pace *p, int sock, uint64_t ms);
-/* Waits as long as len bytes take at the rate. 0 or -ECANCELED. */
+/* Waits for the time that len bytes take at the rate. 0 or -ECANCELED. */
 int pace_bytes(struct pace *p, enum pace_way way, size_t len);
 
 #endif

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "net/base/clock.h"
+#include "net/base/log.h"
 #include "net/server/model.h"
 
 /* A reset, not an orderly end: what connecting to nowhere does to a TCP socket. */
@@ -55,7 +57,7 @@ int fault_before(struct request *rq)
 		refuse_by_rule(rq);
 		return 0;
 	}
-	/* A small body is in one piece: there is no middle to wait for. */
+	/* A create's small body arrives in one piece: during is before. */
 	if (due(rq, FAULT_BEFORE) || (rq->route.op == OP_CREATE && due(rq, FAULT_DURING)))
 		return apply_fault(rq);
 	return 0;
@@ -137,7 +139,7 @@ struct reply_override request_override(struct request *rq)
 	return over;
 }
 
-/* A failing request's body, and what a rule wants in its place. */
+/* Writes a failing request's body, or the rule's body in its place. */
 static void shape_body(struct request *rq)
 {
 	const struct fault *fault = rq->fault;
@@ -205,6 +207,27 @@ static void add_headers(struct request *rq)
 	for (i = 0; fault && rq->struck && i < fault->header_count; i++)
 		MHD_add_response_header(rq->response, fault->headers[i].name,
 					fault->headers[i].value);
+}
+
+void request_journal(struct request *rq)
+{
+	struct journal_entry *e = &rq->entry;
+
+	if (rq->journaled)
+		return;
+	rq->journaled = true;
+	e->t_end_ms = clock_mono_ms();
+	e->op = route_op_name(rq->route.op);
+	e->method = rq->method;
+	e->path = rq->path;
+	e->upload_id = rq->upload_id;
+	e->part_id = rq->part_id;
+	e->file_id = rq->file_id;
+	e->md5 = rq->md5;
+	e->fault = rq->struck && rq->fault ? rq->fault->name : NULL;
+	e->conn = rq->conn->number;
+	journal_write(rq->srv->journal_fd, e);
+	log_debug("%s %s: %d (%s)", rq->method, rq->path, e->status, rq->id);
 }
 
 enum MHD_Result reply_send(struct request *rq)

@@ -1,6 +1,7 @@
 /* request: the course of a request; see request.h. */
 #include "net/server/request.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 #include "net/server/uploads.h"
 #include "net/server/files.h"
 
-/* So much of a body that nobody wants is read, to let the client see its reply. */
+/* A refused body is read up to here, so that the client sees the reply. */
 #define DRAIN_MAX (1ULL << 30)
+#define DRAIN_STRANGER_MAX (65ULL << 20) /* a Part, of a request refused for its key or origin */
+#define REQUEST_TIMEOUT_S 300		 /* without a byte, once a request was let in */
 
 static const struct endpoint *const endpoints[OP_COUNT] = {
 	[OP_CREATE] = &ep_create, [OP_PART] = &ep_part,	      [OP_COMPLETE] = &ep_complete,
@@ -43,7 +46,7 @@ static void note(struct request *rq, int err)
 	rq->refused = true;
 }
 
-/* Takes the same time whatever of the key is right. */
+/* Compares in constant time, so that timing tells nothing of the key. */
 static bool same_secret(const char *given, const char *key)
 {
 	size_t i, glen = strlen(given), klen = strlen(key);
@@ -95,6 +98,40 @@ static int check_key(struct request *rq)
 	return 0;
 }
 
+/* host: "NAME[:PORT]" of a Host header. A loopback name or address, be it bracketed. */
+static bool is_local_host(const char *host)
+{
+	size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+	struct in_addr addr;
+	char name[64];
+
+	if (len >= sizeof(name) || len > strlen(host))
+		return false;
+	snprintf(name, sizeof(name), "%.*s", (int)len, host);
+	if (inet_pton(AF_INET, name, &addr) == 1)
+		return ntohl(addr.s_addr) >> 24 == 127;
+	return !strcasecmp(name, "localhost") || !strcmp(name, "[::1]");
+}
+
+/*
+ * Without a key, anybody who reaches the port is served: a browser must not be made to,
+ * by a page's own requests (Origin) or by a name that resolves to this host (Host).
+ */
+static int check_browser(struct request *rq)
+{
+	const char *host = request_header(rq, "Host");
+
+	if (rq->srv->key)
+		return 0;
+	if (request_header(rq, "Origin"))
+		return refuse(&rq->refusal, 403, NULL, NULL,
+			      "Requests with an Origin header need a server with a key.");
+	if (host && !is_local_host(host))
+		return refuse(&rq->refusal, 403, NULL, NULL,
+			      "Without a key the Host must be a loopback name, not %.100s.", host);
+	return 0;
+}
+
 static int find_route(struct request *rq)
 {
 	int err = flavor_route(rq->srv->flavor, rq->method, rq->path,
@@ -114,6 +151,15 @@ static int find_route(struct request *rq)
 	return 0;
 }
 
+static struct fault *next_fault(const struct request *rq, const char *filename)
+{
+	const struct server *srv = rq->srv;
+
+	if (!srv->faults)
+		return NULL;
+	return srv->fault_hook->pick(srv->faults, rq->route.op, rq->path, filename);
+}
+
 /* The rule for this request; the file's name is known by its Upload or File. */
 static void pick_fault(struct request *rq)
 {
@@ -123,7 +169,7 @@ static void pick_fault(struct request *rq)
 	struct file *f = *rq->file_id ? file_get(st, rq->file_id, &ignored) : NULL;
 	const char *name = up ? up->filename : f ? f->filename : NULL;
 
-	rq->fault = faults_pick(rq->srv->faults, rq->route.op, rq->path, name);
+	rq->fault = next_fault(rq, name);
 	file_unref(st, f);
 }
 
@@ -135,7 +181,7 @@ static void pick_fault_create(struct request *rq)
 
 	if (!json_parse(buf_str(&rq->body), rq->body.len, &j))
 		name = json_get_str(j, "filename");
-	rq->fault = faults_pick(rq->srv->faults, rq->route.op, rq->path, name);
+	rq->fault = next_fault(rq, name);
 	json_free(j);
 }
 
@@ -179,8 +225,14 @@ static bool awaits_continue(const struct request *rq)
 
 static enum MHD_Result request_begin(struct request *rq)
 {
-	int err = check_key(rq);
+	int err = check_browser(rq);
 
+	if (!err)
+		err = check_key(rq);
+	rq->stranger = err != 0;
+	if (!err)
+		MHD_set_connection_option(rq->mhd, MHD_CONNECTION_OPTION_TIMEOUT,
+					  (unsigned)REQUEST_TIMEOUT_S);
 	if (!err)
 		err = find_route(rq);
 	note(rq, err);
@@ -193,7 +245,7 @@ static enum MHD_Result request_begin(struct request *rq)
 		rq->begun = true;
 		note(rq, rq->ep->begin(rq));
 	}
-	/* A client that asks first is told at once, and spares the body. */
+	/* Reply now if the client waits for 100: it need not send the body. */
 	if (rq->refused && awaits_continue(rq))
 		return fault_after(rq) ? MHD_NO : reply_send(rq);
 	return MHD_YES;
@@ -209,7 +261,8 @@ static enum MHD_Result request_body(struct request *rq, const char *data, size_t
 		rq->entry.t_first_ms = clock_mono_ms();
 	rq->received += len;
 	if (rq->refused)
-		return rq->received > DRAIN_MAX ? MHD_NO : MHD_YES;
+		return rq->received > (rq->stranger ? DRAIN_STRANGER_MAX : DRAIN_MAX) ? MHD_NO
+										      : MHD_YES;
 	if (rq->ep->data) {
 		note(rq, rq->ep->data(rq, data, len));
 	} else {
@@ -259,27 +312,6 @@ enum MHD_Result request_handler(void *cls, struct MHD_Connection *mhd, const cha
 	return result;
 }
 
-void request_journal(struct request *rq)
-{
-	struct journal_entry *e = &rq->entry;
-
-	if (rq->journaled)
-		return;
-	rq->journaled = true;
-	e->t_end_ms = clock_mono_ms();
-	e->op = route_op_name(rq->route.op);
-	e->method = rq->method;
-	e->path = rq->path;
-	e->upload_id = rq->upload_id;
-	e->part_id = rq->part_id;
-	e->file_id = rq->file_id;
-	e->md5 = rq->md5;
-	e->fault = rq->struck ? fault_name(rq->fault) : NULL;
-	e->conn = rq->conn->number;
-	journal_write(rq->srv->journal_fd, e);
-	log_debug("%s %s: %d (%s)", rq->method, rq->path, e->status, rq->id);
-}
-
 void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 		       enum MHD_RequestTerminationCode why)
 {
@@ -296,7 +328,8 @@ void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 		rq->ep->release(rq);
 	if (rq->response)
 		MHD_destroy_response(rq->response);
-	fault_free(rq->fault);
+	if (rq->fault)
+		rq->srv->fault_hook->free(rq->fault);
 	buf_release(&rq->body);
 	buf_release(&rq->reply);
 	free(rq);

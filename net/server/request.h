@@ -26,7 +26,8 @@
 struct server {
 	struct store *store;
 	struct state *state;
-	struct faults *faults;
+	const struct fault_hook *fault_hook; /* NULL: no rules */
+	struct faults *faults;		     /* NULL: no rules */
 	struct MHD_Daemon *daemon;
 	char *key; /* NULL: any */
 	unsigned latency_ms;
@@ -48,10 +49,10 @@ struct conn {
 
 struct request;
 
-/* What an operation does. Each may be NULL, and returns as in refusal.h. */
+/* The steps of an operation. Each may be NULL, and returns as in refusal.h. */
 struct endpoint {
 	int (*begin)(struct request *rq); /* the header is there */
-	/* Some of the body. NULL: it is collected in rq->body. */
+	/* Takes a piece of the body. NULL: the body is collected in rq->body. */
 	int (*data)(struct request *rq, const char *data, size_t len);
 	/* The body is whole: do the work, and write rq->reply or set rq->response. */
 	int (*finish)(struct request *rq);
@@ -65,7 +66,8 @@ struct request {
 	const struct endpoint *ep; /* NULL: there is none */
 	struct route route;
 	char method[16], path[REQUEST_PATH_MAX], id[ID_SIZE];
-	struct fault *fault; /* the rule whose turn it is, or NULL */
+	struct fault *fault; /* the fault rule for this request, or NULL */
+	bool stranger;	     /* refused for its key, Host or Origin */
 	bool refused;	     /* refusal says why; the rest of the body is read and dropped */
 	struct refusal refusal;
 	uint64_t received; /* bytes of the body, as they came over the wire */
@@ -92,12 +94,15 @@ void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 /* A header of the request, or NULL. */
 const char *request_header(const struct request *rq, const char *name);
 const char *request_query(const struct request *rq, const char *name);
-/* What a wrong_… rule wants said; all NULL when none is on. Valid as long as rq. */
+/*
+ * Returns the values that a wrong_… rule puts into the reply; all NULL without such a rule. Valid
+ * as long as rq.
+ */
 struct reply_override request_override(struct request *rq);
 
 /*
- * The steps of a fault rule. 0: go on; negative: cut the connection without a
- * reply. Each knows when it is meant.
+ * The steps of a fault rule; each checks whether it applies. 0: go on; negative: cut the connection
+ * without a reply.
  */
 int fault_before(struct request *rq); /* before the work; may refuse the request */
 int fault_during(struct request *rq, uint64_t done, uint64_t total); /* in the middle of a body */
@@ -108,7 +113,7 @@ enum MHD_Result reply_send(struct request *rq);
 /* Writes the journal's line, once. */
 void request_journal(struct request *rq);
 
-/* One per operation: ep_uploads.c, ep_files.c, content.c */
+/* The table of each operation: ep_uploads.c, ep_files.c, content.c */
 extern const struct endpoint ep_create, ep_part, ep_complete, ep_cancel;
 extern const struct endpoint ep_list, ep_get, ep_delete, ep_content, ep_upload_file;
 

@@ -18,8 +18,9 @@
 
 #define CONN_MEMORY (256u << 10) /* half of it receives the body */
 #define CONN_MAX 4096
-#define CONN_TIMEOUT_S 300 /* without a byte */
-#define TEND_MS 500
+#define CONN_PER_ADDRESS 1024
+#define CONN_TIMEOUT_S 10 /* without a byte, until a request is let in (request.c) */
+#define EXPIRE_MS 500
 #define SLOW_SOCKET_BUFFER (64 << 10) /* so that a rate is not hidden by the kernel's buffers */
 
 union address {
@@ -83,7 +84,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 	*context = conn;
 }
 
-/* libmicrohttpd complains of each connection that a client or a rule has cut. */
+/* Debug only: libmicrohttpd logs each connection that a client or a rule cuts. */
 static void on_daemon_log(void *cls, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
 static void on_daemon_log(void *cls, const char *fmt, va_list ap)
@@ -101,7 +102,7 @@ static void *janitor_main(void *arg)
 	struct server *srv = arg;
 	const struct pace pace = { .stop_fd = srv->stop_fd };
 
-	while (!pace_wait(&pace, -1, TEND_MS))
+	while (!pace_wait(&pace, -1, EXPIRE_MS))
 		state_expire(srv->state);
 	return NULL;
 }
@@ -127,14 +128,17 @@ static int start_daemon(struct server *srv, const union address *addr)
 
 	if (addr->sa.sa_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
+	/* On the loopback all users share one address: a limit for it would be everybody's. */
 	errno = 0;
 	srv->daemon = MHD_start_daemon(
 		flags, 0, NULL, NULL, request_handler, srv, MHD_OPTION_EXTERNAL_LOGGER,
 		on_daemon_log, NULL, MHD_OPTION_SOCK_ADDR, &addr->sa,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONN_MEMORY,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONN_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)CONN_TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED, request_completed, srv,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, srv, MHD_OPTION_END);
+		(unsigned)CONN_TIMEOUT_S, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+		is_loopback(addr) ? 0 : (unsigned)CONN_PER_ADDRESS, MHD_OPTION_NOTIFY_COMPLETED,
+		request_completed, srv, MHD_OPTION_NOTIFY_CONNECTION, on_connection, srv,
+		MHD_OPTION_END);
 	if (!srv->daemon) {
 		int err = errno ? -errno : -EIO;
 
@@ -151,7 +155,11 @@ static int open_store(struct server *srv, const char *dir)
 
 	if (err)
 		log_error("cannot use the directory %s: %s", dir ? dir : "(none)",
-			  err == -EBUSY ? "another server is using it" : strerror(-err));
+			  err == -EBUSY ? "another server is using it"
+			  : err == -EPERM
+				  ? "it, or a directory in it, belongs to another user or lets "
+				    "others write; chown it to yourself and chmod go-w"
+				  : strerror(-err));
 	return err;
 }
 
@@ -177,7 +185,8 @@ static int open_parts(struct server *srv, const struct server_opts *opts)
 
 	if (err)
 		return err;
-	err = faults_open(opts->faults, &srv->faults);
+	if (opts->faults && opts->fault_hook)
+		err = opts->fault_hook->open(opts->faults, &srv->faults);
 	if (err)
 		return err;
 	if (opts->journal)
@@ -196,6 +205,7 @@ static int init(struct server *srv, const struct server_opts *opts)
 	srv->no_range = opts->no_range;
 	srv->flavor = opts->flavor;
 	srv->rate = opts->rate;
+	srv->fault_hook = opts->fault_hook;
 	srv->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (srv->stop_fd < 0)
 		return -errno;
@@ -263,7 +273,8 @@ void server_stop(struct server *srv)
 		pthread_join(srv->janitor, NULL);
 	state_close(srv->state);
 	store_close(srv->store);
-	faults_close(srv->faults);
+	if (srv->faults)
+		srv->fault_hook->close(srv->faults);
 	if (srv->journal_fd >= 0)
 		close(srv->journal_fd);
 	if (srv->stop_fd >= 0)

@@ -15,6 +15,8 @@
 
 #include "net/server/flavor.h"
 
+struct fault_hook; /* faults.h */
+
 struct server_opts {
 	const char *dir;	 /* where it stores; created 0700 when missing. NULL: sink */
 	const char *listen_addr; /* NULL: 127.0.0.1 */
@@ -25,8 +27,10 @@ struct server_opts {
 	bool no_range;		 /* contents are sent whole whatever Range asks for */
 	enum flavor flavor;	 /* which service it plays */
 	uint64_t rate;		 /* bytes a second and connection, both ways; 0: no limit */
-	const char *faults;	 /* a JSON file of fault rules, or NULL */
-	const char *journal;	 /* one JSON line per request is appended here, or NULL */
+	/* For tests: both or none. faults is a JSON file of rules, fault_hook &fault_rules. */
+	const char *faults;
+	const struct fault_hook *fault_hook;
+	const char *journal; /* one JSON line per request is appended here, or NULL */
 	/*
 	 * A sink, for measuring clients: bytes are counted and forgotten, no MD5 is computed or
 	 * compared, Files live in memory and read as zeros. It begins with this many Files.

@@ -14,8 +14,8 @@
 #include "net/server/store.h"
 #include "net/server/uploads.h"
 
-#define KEEP_ENDED_S (24 * 3600) /* so long an ended Upload is remembered over restarts */
-#define TEND_BATCH 64
+#define KEEP_ENDED_S (24 * 3600) /* ended Uploads are kept this long over restarts */
+#define EXPIRE_BATCH 64
 
 static int save_upload(struct state *st, const struct upload *up)
 {
@@ -53,10 +53,10 @@ static int load_upload(void *arg, const char *id, const char *text, size_t len)
 	return err;
 }
 
-/* A crash came between the File's record, which counts, and that of its Upload. */
+/* Repairs a crash between writing the File's record, which counts, and its Upload's. */
 static void repair_completed(struct state *st, const struct file *f)
 {
-	struct upload *up = idmap_get(&st->uploads, f->upload_id);
+	struct upload *up = map_get(&st->uploads, f->upload_id);
 
 	if (!up || up->status != UPLOAD_PENDING)
 		return;
@@ -107,20 +107,20 @@ static int load_parts(struct state *st, struct upload *up)
 
 struct owner_walk {
 	struct state *st;
-	struct idmap owners; /* data directories that Files need */
+	struct map owners; /* data directories that Files need */
 };
 
 static int sweep_owner(void *arg, const char *owner)
 {
 	struct owner_walk *walk = arg;
-	const struct upload *up = idmap_get(&walk->st->uploads, owner);
+	const struct upload *up = map_get(&walk->st->uploads, owner);
 
-	if (!idmap_get(&walk->owners, owner) && !(up && up->status == UPLOAD_PENDING))
+	if (!map_get(&walk->owners, owner) && !(up && up->status == UPLOAD_PENDING))
 		store_data_remove(walk->st->store, owner);
 	return 0;
 }
 
-/* Data that nobody owns: of a request or a removal that a crash interrupted. */
+/* Removes data without an owner, left when a crash interrupted a request or a removal. */
 static int sweep_data(struct state *st)
 {
 	struct owner_walk walk = { .st = st };
@@ -128,13 +128,13 @@ static int sweep_data(struct state *st)
 	int err = 0;
 
 	for (i = 0; i < st->file_count && !err; i++) {
-		err = idmap_put(&walk.owners, st->sorted[i]->data, st->sorted[i]);
+		err = map_put(&walk.owners, st->sorted[i]->data, st->sorted[i]);
 		if (err == -EEXIST)
 			err = 0;
 	}
 	if (!err)
 		err = store_data_each(st->store, sweep_owner, &walk);
-	idmap_release(&walk.owners);
+	map_release(&walk.owners);
 	return err;
 }
 
@@ -151,7 +151,7 @@ static int load(struct state *st)
 	file_sort(st);
 	for (i = 0; i < st->pending_count && !err; i++)
 		err = load_parts(st, st->pending[i]);
-	/* What a damaged record owns can't be told from what nobody owns. */
+	/* Keep all data if a record is damaged: its data would look unowned. */
 	return err || st->damaged ? err : sweep_data(st);
 }
 
@@ -160,12 +160,12 @@ static void state_free(struct state *st)
 	struct upload *up;
 	size_t i, pos = 0;
 
-	while ((up = idmap_each(&st->uploads, &pos)))
+	while ((up = map_each(&st->uploads, &pos)))
 		upload_free(up);
 	for (i = 0; i < st->file_count; i++)
 		file_free(st->sorted[i]);
-	idmap_release(&st->uploads);
-	idmap_release(&st->files);
+	map_release(&st->uploads);
+	map_release(&st->files);
 	free(st->pending);
 	free(st->sorted);
 	pthread_cond_destroy(&st->changed);
@@ -210,14 +210,14 @@ void state_close(struct state *st)
 	state_free(st);
 }
 
-/* Ends some of what is due, and gives it to the caller. */
-static size_t take_due(struct state *st, struct upload *due[TEND_BATCH])
+/* Expires up to EXPIRE_BATCH due Uploads and returns them in due. */
+static size_t take_due(struct state *st, struct upload *due[EXPIRE_BATCH])
 {
 	int64_t now = clock_wall_s();
 	size_t i = 0, n = 0;
 
 	pthread_mutex_lock(&st->lock);
-	while (i < st->pending_count && n < TEND_BATCH) {
+	while (i < st->pending_count && n < EXPIRE_BATCH) {
 		struct upload *up = st->pending[i];
 
 		if (up->busy || now < up->expires_at) {
@@ -233,7 +233,7 @@ static size_t take_due(struct state *st, struct upload *due[TEND_BATCH])
 
 void state_expire(struct state *st)
 {
-	struct upload *due[TEND_BATCH];
+	struct upload *due[EXPIRE_BATCH];
 	size_t i, n;
 
 	do {
@@ -242,6 +242,6 @@ void state_expire(struct state *st)
 			save_upload(st, due[i]);
 			store_data_remove(st->store, due[i]->id);
 		}
-	} while (n == TEND_BATCH);
+	} while (n == EXPIRE_BATCH);
 	file_expire(st);
 }

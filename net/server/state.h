@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "net/server/idmap.h"
+#include "net/base/map.h"
 #include "net/server/model.h"
 
 struct store;
@@ -31,10 +31,10 @@ struct state {
 	pthread_mutex_t lock;
 	/* ---- lock ---- */
 	pthread_cond_t changed;	 /* something below, or stopping, has changed */
-	struct idmap uploads;	 /* id -> struct upload */
+	struct map uploads;	 /* id -> struct upload */
 	struct upload **pending; /* those that are pending, in no order */
 	size_t pending_count, pending_room;
-	struct idmap files;   /* id -> struct file; holds a reference each */
+	struct map files;     /* id -> struct file; holds a reference each */
 	struct file **sorted; /* the same by (created_at, seq), ascending */
 	size_t file_count, file_room;
 	uint64_t last_seq;

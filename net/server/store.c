@@ -21,7 +21,7 @@
 struct store {
 	int root, uploads, files, data; /* directories, or -1 */
 	int lock;
-	bool forgets; /* none of them is there */
+	bool forgets; /* a sink: no directories */
 };
 
 static int open_dir(int at, const char *name, bool make, int *ret)
@@ -30,16 +30,37 @@ static int open_dir(int at, const char *name, bool make, int *ret)
 
 	if (make && mkdirat(at, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* DIR itself may be a link of the user's; below it nobody has reason to make one. */
+	fd = openat(at, name,
+		    O_RDONLY | O_DIRECTORY | O_CLOEXEC | (at == AT_FDCWD ? 0 : O_NOFOLLOW));
 	if (fd < 0)
 		return -errno;
 	*ret = fd;
 	return 0;
 }
 
+/* Others must not be able to replace what the server writes to. */
+static int check_owner(int fd)
+{
+	struct stat sb;
+
+	if (fstat(fd, &sb) < 0)
+		return -errno;
+	if (sb.st_uid != geteuid() && sb.st_uid != 0)
+		return -EPERM;
+	return (sb.st_mode & 022) && !(sb.st_mode & S_ISVTX) ? -EPERM : 0;
+}
+
+static int open_checked(int at, const char *name, bool write, int *ret)
+{
+	int err = open_dir(at, name, write, ret);
+
+	return err || !write ? err : check_owner(*ret);
+}
+
 static int take_lock(struct store *st)
 {
-	st->lock = openat(st->root, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	st->lock = openat(st->root, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (st->lock < 0)
 		return -errno;
 	if (flock(st->lock, LOCK_EX | LOCK_NB) < 0)
@@ -89,15 +110,15 @@ int store_open(const char *dir, bool write, struct store **ret)
 	if (!st)
 		return -ENOMEM;
 	*st = (struct store){ -1, -1, -1, -1, -1, false };
-	err = open_dir(AT_FDCWD, dir, write, &st->root);
+	err = open_checked(AT_FDCWD, dir, write, &st->root);
 	if (!err && write)
 		err = take_lock(st);
 	if (!err)
-		err = open_dir(st->root, "uploads", write, &st->uploads);
+		err = open_checked(st->root, "uploads", write, &st->uploads);
 	if (!err)
-		err = open_dir(st->root, "files", write, &st->files);
+		err = open_checked(st->root, "files", write, &st->files);
 	if (!err)
-		err = open_dir(st->root, "data", write, &st->data);
+		err = open_checked(st->root, "data", write, &st->data);
 	if (!err && write) {
 		each_name(st->uploads, unlink_tmp, &st->uploads);
 		each_name(st->files, unlink_tmp, &st->files);
@@ -156,7 +177,7 @@ int store_record_write(struct store *st, enum store_kind kind, const char *id,
 		return text->err;
 	snprintf(name, sizeof(name), "%s.json", id);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", id);
-	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	err = fdio_write(fd, buf_str(text), text->len, NULL);
@@ -325,7 +346,8 @@ int store_part_create(struct store *st, const char *owner, const char *id, int *
 	if (st->forgets)
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	else
-		fd = openat(st->data, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		fd = openat(st->data, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+			    0600);
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;

@@ -34,7 +34,9 @@ struct store;
 
 /*
  * write: create what is missing, take the lock (-EBUSY: another server has it).
- * Without write nothing is changed. Negative errno.
+ * -EPERM: dir, or a directory in it, belongs to neither the caller nor root, or others
+ * may write to it and it is not sticky. Links below dir are not followed.
+ * Without write nothing is changed, and any owner will do. Negative errno.
  */
 int store_open(const char *dir, bool write, struct store **ret);
 /* -ENOMEM */

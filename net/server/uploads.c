@@ -52,7 +52,7 @@ int upload_index(struct state *st, struct upload *up)
 	if (!pending)
 		return -ENOMEM;
 	st->pending = pending;
-	err = idmap_put(&st->uploads, up->id, up);
+	err = map_put(&st->uploads, up->id, up);
 	if (!err && up->status == UPLOAD_PENDING)
 		st->pending[st->pending_count++] = up;
 	return err;
@@ -111,7 +111,7 @@ struct upload *upload_find(struct state *st, const char *id)
 	struct upload *up;
 
 	pthread_mutex_lock(&st->lock);
-	up = idmap_get(&st->uploads, id);
+	up = map_get(&st->uploads, id);
 	pthread_mutex_unlock(&st->lock);
 	return up;
 }
@@ -209,7 +209,7 @@ int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r
 	int err;
 
 	pthread_mutex_lock(&st->lock);
-	rc.up = idmap_get(&st->uploads, upload_id);
+	rc.up = map_get(&st->uploads, upload_id);
 	err = rc.up ? part_begin(st, rc.up, r, &rc) : not_found(r, upload_id);
 	pthread_mutex_unlock(&st->lock);
 	if (!err)
@@ -220,7 +220,7 @@ int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r
 /* With the lock held: takes part out of the guessed order and puts it where its name belongs. */
 static void reorder(struct upload *up, struct part *part)
 {
-	/* What is hashed already, or just now, stays where it is. */
+	/* Leave Parts that are hashed or being hashed where they are. */
 	size_t floor = up->hashed + up->hashing, i, at = up->part_count;
 
 	for (i = 0; i < up->part_count && up->parts[i] != part; i++)
@@ -289,23 +289,6 @@ void upload_part_abort(struct receipt *rc)
 	rc->part = NULL;
 }
 
-void upload_drop_parts(struct upload *up)
-{
-	size_t i, kept = 0;
-
-	if (up->hashing || up->status == UPLOAD_PENDING)
-		return;
-	for (i = 0; i < up->part_count; i++) {
-		/* One that still arrives belongs to its request. */
-		if (up->parts[i]->finished)
-			part_free(up->parts[i]);
-		else
-			up->parts[kept++] = up->parts[i];
-	}
-	up->part_count = kept;
-	up->hashed = 0;
-}
-
 void upload_end(struct state *st, struct upload *up, enum upload_status status)
 {
 	size_t i;
@@ -337,7 +320,7 @@ static int acquire(struct state *st, const char *id, struct refusal *r, struct u
 	int err;
 
 	pthread_mutex_lock(&st->lock);
-	up = idmap_get(&st->uploads, id);
+	up = map_get(&st->uploads, id);
 	err = up ? await_pending(st, up, r) : not_found(r, id);
 	if (!err) {
 		up->busy = true;
@@ -357,7 +340,7 @@ int upload_cancel(struct state *st, const char *id, struct refusal *r, struct up
 	pthread_mutex_lock(&st->lock);
 	upload_end(st, up, UPLOAD_CANCELLED);
 	pthread_mutex_unlock(&st->lock);
-	/* Ended is ended: no request changes the record from here on. */
+	/* No request changes the record after the Upload has ended. */
 	err = save(st, up);
 	store_data_remove(st->store, up->id);
 	if (!err)
@@ -383,23 +366,23 @@ static int check_sequence(const struct part *part, const struct part *before, bo
 static int resolve_parts(const struct state *st, const struct upload *up,
 			 const struct complete_spec *spec, struct refusal *r, struct file *f)
 {
-	struct idmap known = { 0 }, seen = { 0 };
+	struct map known = { 0 }, seen = { 0 };
 	const struct part *part, *before = NULL;
 	size_t i;
 	int err = 0;
 
 	for (i = 0; i < up->part_count && !err; i++) {
 		if (up->parts[i]->finished)
-			err = idmap_put(&known, up->parts[i]->id, up->parts[i]);
+			err = map_put(&known, up->parts[i]->id, up->parts[i]);
 	}
 	for (i = 0; i < spec->part_count && !err; i++) {
-		part = idmap_get(&known, spec->part_ids[i]);
+		part = map_get(&known, spec->part_ids[i]);
 		if (!part) {
 			err = refuse(r, 400, "part_ids", NULL, "No such Part in Upload %s: %.100s",
 				     up->id, spec->part_ids[i]);
 			break;
 		}
-		err = idmap_put(&seen, part->id, f);
+		err = map_put(&seen, part->id, f);
 		if (err == -EEXIST)
 			err = refuse(r, 400, "part_ids", NULL, "Part %s is listed twice.",
 				     part->id);
@@ -410,8 +393,8 @@ static int resolve_parts(const struct state *st, const struct upload *up,
 		f->parts[i].bytes = part->bytes;
 		f->bytes += part->bytes;
 	}
-	idmap_release(&known);
-	idmap_release(&seen);
+	map_release(&known);
+	map_release(&seen);
 	return err;
 }
 
@@ -440,7 +423,7 @@ static int sync_parts(struct store *store, const struct file *f)
 	return err ? err : store_owner_sync(store, f->data);
 }
 
-/* Makes the File of an Upload that is busy, in memory only. */
+/* Makes the File of a busy Upload, in memory only. */
 static int make_file(struct state *st, struct upload *up, const struct complete_spec *spec,
 		     struct refusal *r, struct file **ret)
 {
@@ -477,7 +460,7 @@ static int make_file(struct state *st, struct upload *up, const struct complete_
 struct unlisted_walk {
 	struct store *store;
 	const struct file *f;
-	struct idmap listed;
+	struct map listed;
 };
 
 static int remove_unlisted(void *arg, const char *id, uint64_t bytes, struct timespec mtime)
@@ -486,7 +469,7 @@ static int remove_unlisted(void *arg, const char *id, uint64_t bytes, struct tim
 
 	(void)bytes;
 	(void)mtime;
-	if (!idmap_get(&walk->listed, id))
+	if (!map_get(&walk->listed, id))
 		store_part_remove(walk->store, walk->f->data, id, true);
 	return 0;
 }
@@ -498,10 +481,10 @@ void upload_remove_unlisted(struct store *store, const struct file *f)
 	int err = 0;
 
 	for (i = 0; i < f->part_count && !err; i++)
-		err = idmap_put(&walk.listed, f->parts[i].id, &f->parts[i]);
+		err = map_put(&walk.listed, f->parts[i].id, &f->parts[i]);
 	if (!err)
 		store_part_each(store, f->data, remove_unlisted, &walk);
-	idmap_release(&walk.listed);
+	map_release(&walk.listed);
 }
 
 int upload_complete(struct state *st, const char *id, const struct complete_spec *spec,
@@ -523,7 +506,7 @@ int upload_complete(struct state *st, const char *id, const struct complete_spec
 	snprintf(up->file_id, sizeof(up->file_id), "%s", f->id);
 	upload_end(st, up, UPLOAD_COMPLETED);
 	pthread_mutex_unlock(&st->lock);
-	/* In this order: a record that still says pending makes the next start tidy up. */
+	/* Parts go before the record: while it says pending, the next start tidies up. */
 	upload_remove_unlisted(st->store, f);
 	if (save(st, up))
 		log_warn("record of %s not updated; the next start will", up->id);

@@ -46,15 +46,13 @@ int upload_complete(struct state *st, const char *id, const struct complete_spec
 		    struct refusal *r, struct upload **ret_up, struct file **ret_file);
 int upload_cancel(struct state *st, const char *id, struct refusal *r, struct upload **ret);
 
-/* ---- for state.c and ahead.c; state.lock is held ---- */
+/* ---- for state.c; state.lock is held ---- */
 
 int upload_index(struct state *st, struct upload *up); /* takes up; -ENOMEM, -EEXIST */
 /* A finished Part, as found on disk. */
 int upload_adopt_part(struct upload *up, const char *id, uint64_t bytes);
 /* The end of a pending Upload in memory. */
 void upload_end(struct state *st, struct upload *up, enum upload_status status);
-/* Frees the finished Parts of an ended Upload, unless the hash-ahead thread reads them. */
-void upload_drop_parts(struct upload *up);
 /* Removes the Parts on disk that are not part of f. Also without the lock. */
 void upload_remove_unlisted(struct store *store, const struct file *f);
 

@@ -25,8 +25,8 @@ import writing  # noqa: E402
 
 ROWS = {**writing.ROWS, **small.ROWS, **reading.ROWS, **peers.ROWS}
 ORDER = ["cp", "node", "node-memory", "unknown", "cpu", "wire", "eight", "declared", "small",
-         "small-async", "writes", "cold", "again", "ls", "ls-warm", "ls-memory", "over-raw",
-         "over-s3fs", "over-rclone", "memory-1", "memory-16", "memory-64"]
+         "small-async", "writes", "cold", "again", "ls", "ls-warm", "ls-memory", "ls-l",
+         "over-raw", "over-s3fs", "over-rclone", "memory-1", "memory-16", "memory-64"]
 
 
 def measure(name, args):

@@ -81,4 +81,24 @@ def listing(lab):
                 unit="bytes")]
 
 
-ROWS = {"small": small, "ls": listing}
+def attributes(lab):
+    """`ls -ln` of many Files; each turn in a fresh mount, after one listing of the names.
+
+    The daemon has the account's listing by then. That listing of names, os.listdir(), asks for
+    no attributes, so the kernel gets nearly all of them for ls.
+    """
+    count = lab.count(LISTED)
+    sink = lab.sink("--sink-files", f"{count}:1K")
+    times = []
+    for _ in lab.turns():
+        mount = lab.mount(sink, list_ttl="600")
+        os.listdir(mount.path("batch"))
+        ls = ["sh", "-c", 'test $(ls -ln "$1" | wc -l) = "$2"', "sh", mount.path("batch"),
+              str(count + 1)]
+        times.append(took(ls).wall)
+        mount.umount()
+        shutil.rmtree(mount.state)
+    return [Row("ls-l", f"`ls -ln` of {count:,} Files in a fresh mount, names listed once", "–", times)]
+
+
+ROWS = {"small": small, "ls": listing, "ls-l": attributes}

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/config/opts_impl.h"
+#include "fs/config/draft.h"
+#include "fs/config/file.h"
+#include "fs/config/value.h"
+#include "fs/config/words.h"
 #include "tests/fuzz/support.h"
 
 static void draft_init(struct opts_draft *d, struct opts *o)
@@ -18,7 +21,7 @@ static void draft_init(struct opts_draft *d, struct opts *o)
 static void draft_release(struct opts_draft *d)
 {
 	opts_release(d->o);
-	opts_forget_origins(d);
+	opts_forget_origins(d->origins);
 	buf_release(&d->mount);
 }
 

@@ -1,7 +1,8 @@
 """
 A root file system of the test's own: this one, with whatever is changed in it kept in memory
-(overlayfs), in a mount namespace that ends with the test. Programs can be installed there, and
-/etc/fstab be written, and nothing is seen of it outside.
+(overlayfs), in a mount namespace that ends with the test. Programs can be installed there and
+/etc/fstab be written; nothing of that is seen outside, and no uploadfs of the outside is seen
+inside: no program, no /etc/uploadfs.conf, no /var/lib/uploadfs.
 """
 import os
 import signal
@@ -11,7 +12,7 @@ from harness import run, wait_until
 
 # The copies of the mounts outside would keep their daemons after they are unmounted there.
 LET_GO = "umount --all --internal-only --lazy --types fuse.uploadfs || true"
-SETUP = LET_GO + """
+SETUP = LET_GO + r"""
 set -e
 root=$1/root
 mount -t tmpfs none "$1"
@@ -23,6 +24,12 @@ mknod -m 666 "$1/fuse" c 10 229
 mount --bind "$1/fuse" "$root/dev/fuse"
 mount -t tmpfs none "$root/run"
 mkdir -p "$root$2"
+# Installations and uses of uploadfs outside are not seen inside. /var/lib/dpkg is dpkg's to change.
+if [ -e "$root/var/lib/dpkg/info/uploadfs.list" ]; then
+    chroot "$root" dpkg --purge --force-all uploadfs > /dev/null 2>&1
+fi
+find "$root/usr" "$root/etc" "$root/var/lib" -xdev -path "$root/var/lib/dpkg" -prune -o \
+    \( -name '*uploadfs*' -o -name uploads-server \) -prune -exec rm -rf {} +
 mount --bind "$2" "$root$2"
 echo up
 exec sleep infinity

@@ -1,4 +1,6 @@
 """Starting and stopping; and that a sanitizer's report would be seen."""
+import contextlib
+import http.client
 import os
 import stat
 
@@ -108,6 +110,30 @@ def test_remount_shows_what_was_sent(server, mount, source):
     assert len(server.files()) == 1
 
 
+def listening_ports(pids):
+    """The TCP ports of this host's IPv4 addresses on which the processes listen."""
+    inodes = set()
+    for fd in (os.path.join(f"/proc/{pid}/fd", fd) for pid in pids
+               for fd in os.listdir(f"/proc/{pid}/fd")):
+        with contextlib.suppress(FileNotFoundError):
+            inodes.add(os.readlink(fd))
+    with open("/proc/net/tcp", encoding="utf-8") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    ports = [int(row[1].split(":")[1], 16) for row in rows
+             if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
+    assert ports
+    return ports
+
+
+def status_without_key(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/v1/files")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def test_local(world, source):
     """`uploadfs local:DIR MNT`: no server to start, no key."""
     mnt, data = world.path("mnt"), world.path("data")
@@ -120,6 +146,8 @@ def test_local(world, source):
         run(["cp", source, dest])
         assert xattr(dest, "file_id")
         run(["cmp", source, dest])
+        for port in listening_ports(pids_of(mnt)):
+            assert status_without_key(port) == 401
         run(["fusermount3", "-u", mnt])
         wait_until(lambda: not pids_of(mnt), "the daemon ends")
         listing = run(sanitizer.wrap(SAN, [os.path.join(BUILD, "uploads-server"), "--dir", data,

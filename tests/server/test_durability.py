@@ -81,7 +81,7 @@ def test_pending_uploads_and_finished_parts_survive(server):
     parts = [server.part(upload["id"], d).json["id"] for d in (b"one\n", b"two\n")]
     kind, body = multipart([("data", "x", bytes(MIB))])
     with server.socket() as sock:	# and one that is still on its way
-        sock.sendall((f"POST /v1/uploads/{upload['id']}/parts HTTP/1.1\r\nHost: x\r\n"
+        sock.sendall((f"POST /v1/uploads/{upload['id']}/parts HTTP/1.1\r\nHost: localhost\r\n"
                       f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n").encode())
         sock.sendall(body[:5000])
         wait_until(lambda: list(server.dir.glob("data/*/*.tmp")), "the third Part")

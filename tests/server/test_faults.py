@@ -142,7 +142,7 @@ def test_stall_for_ever_disturbs_nobody_and_ends_with_the_client(server, world, 
     # Small: that a client has gone can be seen only behind all that it sent.
     kind, body = multipart([("data", "x", bytes(1000))])
     with server.socket() as sock:
-        sock.sendall((f"POST /v1/uploads/{world.uploads}/parts HTTP/1.1\r\nHost: x\r\n"
+        sock.sendall((f"POST /v1/uploads/{world.uploads}/parts HTTP/1.1\r\nHost: localhost\r\n"
                       f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n").encode())
         sock.sendall(body)
         for _ in range(20):
@@ -170,10 +170,10 @@ def test_stop_does_not_wait_for_stalls(server, world):
                   {"op": "list", "action": "delay", "ms": 1000000})
     kind, body = multipart([("data", "x", b"data")])
     requests = [
-        (f"POST /v1/uploads/{world.uploads}/parts HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+        (f"POST /v1/uploads/{world.uploads}/parts HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
          f"Content-Length: {len(body)}\r\n\r\n").encode() + body,
-        f"GET /v1/files/{world.file}/content HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
-        b"GET /v1/files HTTP/1.1\r\nHost: x\r\n\r\n",
+        f"GET /v1/files/{world.file}/content HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+        b"GET /v1/files HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ]
     sockets = [server.socket() for _ in requests]
     try:

@@ -1,11 +1,14 @@
 """Memory, many connections, and the slow network that the server can play."""
 import concurrent.futures
 import hashlib
+import resource
+import socket
+import subprocess
 import time
 
 import pytest
 
-from conftest import MIB, multipart, wait_until
+from conftest import MIB, command, environment, multipart, wait_until
 
 
 def send_part(server, upload, size, block):
@@ -70,7 +73,7 @@ def test_many_connections(server):
     count, size = 256, MIB
     kind, body = multipart([("data", "x", bytes(size))])
     upload = server.create(size).json["id"]
-    head = (f"POST /v1/uploads/{upload}/parts HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+    head = (f"POST /v1/uploads/{upload}/parts HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n").encode()
     sockets = []
     try:
@@ -151,3 +154,35 @@ def test_journal_tells_what_happened(server):
         assert set(entry) - {"t_first_ms"} == {
             "t_start_ms", "t_end_ms", "op", "method", "path", "status", "upload_id", "part_id",
             "file_id", "bytes", "md5", "fault", "conn"}
+
+
+def test_one_address_does_not_take_all(tmp_path):
+    """1024 of one address, when others can come from elsewhere."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2500:
+        pytest.skip("the limit of descriptors is too low")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2500), hard))
+    process = subprocess.Popen(command("--dir", tmp_path / "d", "--listen", "0.0.0.0:0"),
+                               env=environment("sk-test-0123456789abcdef"),
+                               stdout=subprocess.PIPE, text=True)
+    sockets = []
+    try:
+        port = int(process.stdout.readline().split(":")[2].split("/")[0])
+        for _ in range(1024):
+            sockets.append(socket.create_connection(("127.0.0.1", port), timeout=20))
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as refused:
+            try:
+                assert refused.recv(1) == b""
+            except ConnectionResetError:
+                pass
+        with socket.create_connection(("127.0.0.1", port), timeout=20,
+                                      source_address=("127.0.0.2", 0)) as other:
+            other.sendall(b"GET /v1/files HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert other.recv(4096).startswith(b"HTTP/1.1 401 ")
+    finally:
+        for sock in sockets:
+            sock.close()
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

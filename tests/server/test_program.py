@@ -1,6 +1,7 @@
 """The program: options, key, addresses, what it prints; and requests that fit nowhere."""
 import errno
 import json
+import os
 import pathlib
 import re
 import signal
@@ -85,6 +86,39 @@ def test_directory_that_cannot_be(tmp_path):
     for path in (tmp_path / "file", tmp_path / "no" / "such"):
         done = run("--dir", path)
         assert done.returncode == 1 and str(path) in done.stderr
+
+
+@pytest.mark.parametrize("name", ["lock", "uploads", "files", "data"])
+def test_links_below_the_directory(tmp_path, name):
+    """Somebody prepared the directory: nothing is made or deleted where a link leads."""
+    store, target = tmp_path / "d", tmp_path / "target"
+    store.mkdir(mode=0o700)
+    if name == "lock":
+        (store / name).symlink_to(target)
+    else:
+        target.mkdir()
+        (target / "x.tmp").write_text("keep")
+        (store / name).symlink_to(target)
+    done = run("--dir", store)
+    assert done.returncode == 1 and f"cannot use the directory {store}" in done.stderr
+    if name == "lock":
+        assert not target.exists()
+    else:
+        assert [p.name for p in target.iterdir()] == ["x.tmp"]
+
+
+@pytest.mark.parametrize("below", ["", "uploads"])
+def test_directory_of_somebody_else(tmp_path, below):
+    store = tmp_path / "d"
+    (store / below).mkdir(mode=0o700, parents=True)
+    (store / below).chmod(0o777)
+    done = run("--dir", store)
+    assert done.returncode == 1 and "lets others write; chown" in done.stderr
+    if os.geteuid() == 0:
+        (store / below).chmod(0o755)
+        os.chown(store / below, 65534, 65534)
+        done = run("--dir", store)
+        assert done.returncode == 1 and "belongs to another user" in done.stderr
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
@@ -256,3 +290,48 @@ def test_replies_are_json_with_an_id(server):
         assert reply.headers["Content-Type"] == "application/json"
         assert reply.headers["x-request-id"].startswith("req_")
         assert json.loads(reply.body)
+
+
+@pytest.mark.parametrize("headers", [
+    {"Origin": "http://example.invalid"}, {"Origin": "null"}, {"Host": "example.invalid"},
+    {"Host": "example.invalid:80"}, {"Host": "127.0.0.1.example.invalid"}, {"Host": "[::2]"},
+    {"Host": "[::1"}, {"Host": "192.0.2.1"}])
+def test_no_browser_without_a_key(make_server, headers):
+    """A page, or a name that was made to resolve to this host, makes no File."""
+    server = make_server()
+    reply = server.request("POST", "/uploads", {"filename": "f", "purpose": "batch", "bytes": 1,
+                                                "mime_type": "text/plain"}, headers)
+    assert reply.status == 403 and reply.error["message"]
+    assert server.list()["uploads"] == []
+
+
+def test_host_names_without_a_key(server):
+    for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "127.8.9.1:80", "[::1]", "[::1]:80"):
+        assert server.request("GET", "/files", headers={"Host": host}).status == 200, host
+
+
+def test_a_key_lets_any_host_in(make_server):
+    server = make_server(key=KEY)
+    headers = {"Host": "example.invalid", "Origin": "http://example.invalid"}
+    assert server.request("GET", "/files", headers=headers).status == 200
+
+
+def test_no_big_body_without_the_key(make_server):
+    """The connection is cut: a body of any size is not read for nothing."""
+    server = make_server(key=KEY)
+    sent = 0
+    with server.socket() as sock:
+        sock.sendall(b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\n"
+                     b"Content-Length: 1000000000\r\n\r\n")
+        with pytest.raises(OSError):
+            while sent < 500_000_000:
+                sent += sock.send(bytes(1 << 20))
+    assert 0 < sent < 100_000_000
+
+
+def test_connections_that_ask_nothing_end(make_server):
+    """Whoever does not show the key does not hold a connection for minutes."""
+    server = make_server(key=KEY)
+    with server.socket() as stranger:
+        stranger.sendall(b"GET /v1/fil")
+        assert stranger.recv(1) == b""

@@ -270,7 +270,7 @@ def test_expiry_while_a_part_arrives(make_server):
     upload = server.create(4).json["id"]
     kind, body = multipart([("data", "x", b"data")])
     with server.socket() as sock:
-        sock.sendall((f"POST /v1/uploads/{upload}/parts HTTP/1.1\r\nHost: x\r\n"
+        sock.sendall((f"POST /v1/uploads/{upload}/parts HTTP/1.1\r\nHost: localhost\r\n"
                       f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n").encode())
         sock.sendall(body[:-20])
         wait_until(lambda: server.list()["uploads"][0]["status"] == "expired", "expiry")
@@ -333,7 +333,7 @@ def test_body_in_small_pieces(server, step):
     body = b"preamble\r\n" + body + b"epilogue"
     upload = server.create(len(data)).json["id"]
     with server.socket() as sock:
-        sock.sendall((f"POST /v1/uploads/{upload}/parts HTTP/1.1\r\nHost: x\r\nContent-Type: "
+        sock.sendall((f"POST /v1/uploads/{upload}/parts HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
                       f"{kind}\r\nTransfer-Encoding: chunked\r\n\r\n").encode())
         for i in range(0, len(body), step):
             piece = body[i:i + step]
@@ -390,7 +390,7 @@ def test_largest_part_and_one_byte_more(server):
 def test_refused_before_the_body_is_sent(server):
     """A client that sends Expect: 100-continue is spared a body nobody wants."""
     with server.socket() as sock:
-        sock.sendall(b"POST /v1/uploads/upload_x/parts HTTP/1.1\r\nHost: x\r\n"
+        sock.sendall(b"POST /v1/uploads/upload_x/parts HTTP/1.1\r\nHost: localhost\r\n"
                      b"Content-Type: multipart/form-data; boundary=b\r\n"
                      b"Expect: 100-continue\r\nContent-Length: 60000000\r\n\r\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 404 ")
@@ -399,7 +399,7 @@ def test_refused_before_the_body_is_sent(server):
 def test_an_abandoned_part_leaves_nothing(server):
     upload = server.create(4).json["id"]
     with server.socket() as sock:
-        sock.sendall(f"POST /v1/uploads/{upload}/parts HTTP/1.1\r\nHost: x\r\n"
+        sock.sendall(f"POST /v1/uploads/{upload}/parts HTTP/1.1\r\nHost: localhost\r\n"
                      "Content-Type: multipart/form-data; boundary=b\r\n"
                      "Content-Length: 60000\r\n\r\n--b\r\nContent-Disposition: form-data; "
                      "name=data\r\n\r\nsome".encode())

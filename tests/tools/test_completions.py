@@ -46,7 +46,7 @@ def test_every_option_is_there():
 
 
 def test_subcommands_and_their_options():
-    table = read("fs", "cli", "cli.c")
+    table = read("fs", "cli", "commands.c")
     table = table[table.index("} commands[]"):]
     names = re.findall(r'\{ "(\w+)", cli_', table[:table.index("\n};")])
     assert len(names) >= 6 and set(names) <= set(offered("uploadfs "))

@@ -56,6 +56,17 @@ def test_warnings_are_errors_in_ci():
     assert "-Werror" not in make("print-WARN", env={"CI": ""}).split()
 
 
+def test_fault_rules_are_in_the_test_server_only():
+    """The daemon embeds the server, but nothing in it reads fault rules."""
+    found = {}
+    for name in ("uploadfs", "uploads-server"):
+        out = subprocess.run(["nm", os.path.join(BUILD, name)], stdout=subprocess.PIPE, text=True,
+                             check=True).stdout
+        found[name] = set(re.findall(r"\b(?:fault_rules|faults_\w+)$", out, re.M))
+    assert found["uploadfs"] == set()
+    assert "fault_rules" in found["uploads-server"]
+
+
 def test_hardening():
     """A position-independent executable with all relocations read-only."""
     for name in ("uploadfs", "uploads-server"):

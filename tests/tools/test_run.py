@@ -12,6 +12,7 @@ sys.path.insert(0, TESTS)
 sys.path.insert(0, os.path.join(TESTS, "mount"))
 import harness  # noqa: E402
 import run as runner  # noqa: E402
+from private_root import PrivateRoot  # noqa: E402
 
 GROUP = """
 #include <stdarg.h>
@@ -96,3 +97,20 @@ def test_last_line(tmp_path):
                          cwd=ROOT)
     last = re.fullmatch(r"(\d+) passed, (\d+) failed", out.stdout.splitlines()[-1])
     assert last and (int(last.group(2)) == 0) == (out.returncode == 0)
+
+
+@pytest.mark.parametrize("text,hidden", [("parallel=nonsense\n", True), ("# a comment\n", False)])
+def test_options_of_the_host_are_hidden(tmp_path, text, hidden):
+    """/etc/uploadfs.conf sets nothing for the tests; a file of comments needs no hiding."""
+    inside = PrivateRoot(tmp_path / "private", ROOT)
+    try:
+        inside.write("/etc/uploadfs.conf", text)
+        script = tmp_path / "look.py"
+        script.write_text("import sys; sys.path.insert(0, sys.argv[1]); import run\n"
+                          "run.hide_host_options(); print(open(run.HOST_OPTIONS).read(), end='')\n")
+        inside.write("/look.py", script.read_text())
+        out = inside.run(sys.executable, "-B", "/look.py", TESTS).stdout
+        assert out == ("" if hidden else text)
+        assert inside.run("cat", "/etc/uploadfs.conf").stdout == text
+    finally:
+        inside.close()

@@ -19,6 +19,7 @@
 #include "net/api/api.h"
 #include "net/base/digest.h"
 #include "net/base/log.h"
+#include "net/server/faults.h"
 #include "net/server/server.h"
 #include "tests/unit/api_wait.h"
 
@@ -56,7 +57,9 @@ static struct api *connect_with(const char *url, const char *key)
 
 static int setup(void **state)
 {
-	struct server_opts opts = { .dir = dir, .key = KEY, .faults = faults };
+	struct server_opts opts = {
+		.dir = dir, .key = KEY, .faults = faults, .fault_hook = &fault_rules
+	};
 
 	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/test_api.XXXXXX");

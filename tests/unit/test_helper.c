@@ -75,6 +75,9 @@ static void test_mount(void **state)
 	assert_int_equal(take(HELPER_MOUNT, "mount.uploadfs local:/d /mnt", &call), 0);
 	assert_string_equal(words_of(&call), " uploadfs -- local:/d /mnt");
 	assert_false(call.sloppy || call.fake);
+	assert_int_equal(
+		take(HELPER_MOUNT, "mount.uploadfs local:/d /mnt -o ro -o a=b,c -o x", &call), 0);
+	assert_string_equal(words_of(&call), " uploadfs -o ro,a=b,c,x -- local:/d /mnt");
 	/* As mount(8) puts them, and as a man may. */
 	assert_int_equal(take(HELPER_MOUNT, "mount.uploadfs none -m -sfnv -o rw,user -t a.b",
 			      &call),

@@ -75,6 +75,15 @@ static void add(struct hq_turns *t, unsigned i, char file)
 	hq_turns_add(t, &jobs[i]);
 }
 
+static struct hq_job *take_next(struct hq_turns *t)
+{
+	struct hq_job *job = hq_turns_next(t);
+
+	if (job)
+		hq_turns_take(t, job);
+	return job;
+}
+
 /* Takes all, and gives them as "a0b2a1": file and number. */
 static const char *take_all(struct hq_turns *t)
 {
@@ -83,7 +92,7 @@ static const char *take_all(struct hq_turns *t)
 	size_t at = 0;
 
 	text[0] = '\0';
-	while ((job = hq_turns_take(t)))
+	while ((job = take_next(t)))
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "%c%d", (int)job->fairness,
 				       (int)(job - jobs));
 	return text;
@@ -96,7 +105,7 @@ static void test_turns(void **state)
 
 	(void)state;
 	hq_turns_init(&t);
-	assert_null(hq_turns_take(&t));
+	assert_null(take_next(&t));
 	for (i = 0; i < 4; i++)
 		add(&t, i, 'a');
 	add(&t, 4, 'b');
@@ -119,12 +128,12 @@ static void test_late_comer(void **state)
 	hq_turns_init(&t);
 	for (i = 0; i < 6; i++)
 		add(&t, i, 'a');
-	assert_ptr_equal(hq_turns_take(&t), &jobs[0]);
-	assert_ptr_equal(hq_turns_take(&t), &jobs[1]);
+	assert_ptr_equal(take_next(&t), &jobs[0]);
+	assert_ptr_equal(take_next(&t), &jobs[1]);
 	add(&t, 10, 'b');
-	assert_ptr_equal(hq_turns_take(&t), &jobs[10]);
+	assert_ptr_equal(take_next(&t), &jobs[10]);
 	/* It has had its turn: while a waits, its next one comes after a's. */
-	assert_ptr_equal(hq_turns_take(&t), &jobs[2]);
+	assert_ptr_equal(take_next(&t), &jobs[2]);
 	add(&t, 11, 'b');
 	add(&t, 12, 'b');
 	assert_string_equal(take_all(&t), "b11a3b12a4a5");
@@ -139,8 +148,8 @@ static void test_again_and_remove(void **state)
 	add(&t, 0, 'a');
 	add(&t, 1, 'a');
 	add(&t, 2, 'b');
-	assert_ptr_equal(hq_turns_take(&t), &jobs[0]);
-	assert_ptr_equal(hq_turns_take(&t), &jobs[2]);
+	assert_ptr_equal(take_next(&t), &jobs[0]);
+	assert_ptr_equal(take_next(&t), &jobs[2]);
 	/* A part that failed goes before what has not been sent yet. */
 	hq_turns_add_again(&t, &jobs[0]);
 	add(&t, 3, 'b');

@@ -238,6 +238,69 @@ static void test_reopen(void **state)
 	assert_int_equal(log_reopen(), 0);
 }
 
+/* What another user may have put in the file's place: refused at once, and on SIGHUP, too. */
+static void refused(const char *name, int rc)
+{
+	assert_int_equal(log_to_file(name), rc);
+	assert_int_equal(rename(name, path), 0);
+	assert_int_equal(log_reopen(), rc);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void test_not_a_file(void **state)
+{
+	char name[80], victim[80];
+	int fd;
+
+	(void)state;
+	snprintf(name, sizeof(name), "%s.x", path);
+	snprintf(victim, sizeof(victim), "%s.victim", path);
+	fd = open(victim, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(mkfifo(name, 0600), 0);
+	refused(name, -EPERM);
+	assert_int_equal(log_to_file(path), 0);
+	assert_int_equal(symlink(victim, name), 0);
+	refused(name, -ELOOP);
+	assert_int_equal(log_to_file(path), 0);
+	/* Another name of a file of ours: only where others can make one. */
+	assert_int_equal(link(victim, name), 0);
+	refused(name, -EPERM);
+	assert_int_equal(log_to_file(path), 0);
+	assert_int_equal(unlink(victim), 0);
+}
+
+/* The directory: who else could rename what is in it? */
+static void test_directory(void **state)
+{
+	char dir[80], name[96];
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s.d", path);
+	snprintf(name, sizeof(name), "%s/log", dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(log_to_file(name), 0);
+	assert_int_equal(chmod(dir, 0777), 0);
+	assert_int_equal(log_to_file(name), -EPERM);
+	assert_int_equal(chmod(dir, 01777), 0);
+	assert_int_equal(log_to_file(name), 0);
+	assert_int_equal(chmod(dir, 0770), 0);
+	assert_int_equal(log_to_file(name), 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(name, 65534, 65534), 0);
+		assert_int_equal(log_to_file(name), -EPERM);
+		assert_int_equal(chmod(dir, 0700), 0);
+		assert_int_equal(log_to_file(name), 0);
+		assert_int_equal(chown(dir, 65534, 65534), 0);
+		assert_int_equal(log_to_file(name), -EPERM);
+	}
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(rmdir(dir), 0);
+	assert_int_equal(log_to_file(path), 0);
+	assert_int_equal(log_to_file("/dev/null"), 0);
+}
+
 static void test_always(void **state)
 {
 	char *text;
@@ -254,6 +317,7 @@ static void test_always(void **state)
 
 int main(void)
 {
+	alarm(60); /* should an open wait */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_redact),
 		cmocka_unit_test(test_many_secrets),
@@ -262,6 +326,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reopen, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_always, setup, teardown),
 	};
 

@@ -50,6 +50,22 @@ static void test_lines(void **state)
 	assert_int_equal(list.v[1].uid, 0);
 }
 
+/* A backslash with fewer than three octal digits behind it stands for itself. */
+static void test_short_escapes(void **state)
+{
+	static const char *const paths[] = { "/a\\",	"/a\\1",   "/a\\04",
+					     "/a\\04x", "/a\\400", "/a\\8" };
+	char line[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		snprintf(line, sizeof(line), "36 35 0:50 / %s rw - fuse.uploadfs s rw,user_id=0",
+			 paths[i]);
+		take(line);
+		assert_string_equal(list.v[i].path, paths[i]);
+	}
+}
+
 static void test_other_lines(void **state)
 {
 	(void)state;
@@ -100,6 +116,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_lines, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_short_escapes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_find_and_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_real_table, setup, teardown),
 	};

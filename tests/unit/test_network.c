@@ -115,6 +115,10 @@ static void test_listed(void **state)
 		{ "2001:db8::1", "2001:db8:0::1" },
 		{ "[2001:db8::1]", "2001:db8::1" },
 		{ "2001:db8::/33", "2001:db8:7fff::5" },
+		{ "a.b:443", "x.a.b" },
+		{ "x:1,*:443", "a.b" },
+		{ "10.0.0.0/8:443", "10.1.2.3" },
+		{ "[2001:db8::1]:443", "2001:db8::1" },
 	};
 	static const char *const no[][2] = {
 		{ "", "a.b" },
@@ -122,7 +126,10 @@ static void test_listed(void **state)
 		{ "a.b", "xa.b" },
 		{ "x.a.b", "a.b" },
 		{ ".", "a.b" },
-		{ "a.b:443", "a.b" },
+		{ "a.b:80", "a.b" },
+		{ "a.b:", "a.b" },
+		{ "a.b:443x", "a.b" },
+		{ "[2001:db8::1]:80", "2001:db8::1" },
 		{ "10.0.0.0/8", "11.0.0.1" },
 		{ "192.168.1.128/25", "192.168.1.100" },
 		{ "10.0.0.0/33", "10.0.0.1" },
@@ -136,20 +143,21 @@ static void test_listed(void **state)
 	size_t i;
 
 	(void)state;
-	assert_false(network_listed(NULL, "a.b"));
+	assert_false(network_listed(NULL, "a.b", 443));
 	for (i = 0; i < LENGTH(yes); i++) {
-		if (!network_listed(yes[i][0], yes[i][1]))
+		if (!network_listed(yes[i][0], yes[i][1], 443))
 			fail_msg("%s is not in %s", yes[i][1], yes[i][0]);
 	}
 	for (i = 0; i < LENGTH(no); i++) {
-		if (network_listed(no[i][0], no[i][1]))
+		if (network_listed(no[i][0], no[i][1], 443))
 			fail_msg("%s is in %s", no[i][1], no[i][0]);
 	}
 }
 
 static void test_which(void **state)
 {
-	char list[] = "direct.test,10.0.0.0/8", plain[] = "http://p:1", tls[] = "http://p:2";
+	char list[] = "direct.test,10.0.0.0/8,port.test:8443", plain[] = "http://p:1",
+	     tls[] = "http://p:2";
 	struct network n = { .http.url = plain, .https.url = tls, .no_proxy = list }, none = { 0 };
 
 	(void)state;
@@ -157,6 +165,8 @@ static void test_which(void **state)
 	assert_string_equal(network_proxy_for(&n, "https://a.test/v1")->url, tls);
 	assert_null(network_proxy_for(&n, "https://x.direct.test:8443/v1"));
 	assert_null(network_proxy_for(&n, "https://10.1.1.1/"));
+	assert_null(network_proxy_for(&n, "https://port.test:8443/v1"));
+	assert_non_null(network_proxy_for(&n, "https://port.test/v1"));
 	/* Loopback by whatever name. */
 	assert_null(network_proxy_for(&n, "http://127.0.0.1:80/v1"));
 	assert_null(network_proxy_for(&n, "https://127.9.9.9/v1"));

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "fs/config/key.h"
 #include "fs/config/opts.h"
 #include "net/base/log.h"
 
@@ -429,6 +430,19 @@ static void test_azure_environment(void **state)
 	assert_null(o.azure);
 	assert_string_equal(o.base_url, "https://example.com/v1");
 	opts_release(&o);
+}
+
+/* The key in the place of the URL: not repeated, whatever service it is of. */
+static void test_key_as_source(void **state)
+{
+	static const char azure[] = "0123456789abcdef0123456789abcdef";
+
+	(void)state;
+	fails(KEY " MNT", "looks like a key");
+	assert_null(strstr(err_text, KEY));
+	fails("0123456789abcdef0123456789abcdef MNT", "looks like a key");
+	assert_null(strstr(err_text, azure));
+	fails("htps://example.com/v1 MNT", "htps://example.com/v1");
 }
 
 /* A secret in the URL is neither taken nor repeated. */
@@ -976,6 +990,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_azure, setup),
 		cmocka_unit_test_setup(test_azure_environment, setup),
 		cmocka_unit_test_setup(test_secrets_in_url, setup),
+		cmocka_unit_test_setup(test_key_as_source, setup),
 		cmocka_unit_test_setup(test_key_on_command_line, setup),
 		cmocka_unit_test_setup(test_unknown, setup),
 		cmocka_unit_test_setup(test_values, setup),

@@ -25,7 +25,9 @@ static char dir[] = "/tmp/test_predict.XXXXXX";
 static char source[64], other[64], empty[64], staged[64];
 static int staged_fd;
 static pid_t writer;
-static int to_writer = -1;
+static uid_t writer_uid;
+static int to_writer = -1, from_writer = -1;
+static uid_t start_as; /* what the writer becomes once its files are open; 0: it stays */
 
 static void fill(const char *path, size_t size, unsigned seed)
 {
@@ -52,6 +54,7 @@ static int setup_all(void **state)
 	fill(empty, 0, 0);
 	fill(staged, DONE, 1);
 	staged_fd = open(staged, O_RDWR | O_CLOEXEC);
+	writer_uid = geteuid();
 	return staged_fd < 0 ? -1 : 0;
 }
 
@@ -71,6 +74,7 @@ static void writer_end(void)
 	if (writer <= 0)
 		return;
 	close(to_writer);
+	close(from_writer);
 	kill(writer, SIGKILL);
 	waitpid(writer, NULL, 0);
 	writer = 0;
@@ -80,6 +84,8 @@ static int teardown(void **state)
 {
 	(void)state;
 	writer_end();
+	start_as = 0;
+	writer_uid = geteuid();
 	return 0;
 }
 
@@ -119,24 +125,51 @@ static void writer_start(const struct opened *files, size_t n)
 			_exit(98);
 		close_range(3, ~0u, 0);
 		open_as_told(files, n);
+		if (start_as && (setgid(start_as) || setuid(start_as)))
+			_exit(96);
 		if (write(1, "", 1) != 1)
 			_exit(97);
-		_exit(read(2, &c, 1) < 0);
+		/* Each byte says: the file at hand goes in the place of the first one. */
+		while (read(2, &c, 1) == 1)
+			if (dup2(3 + c, 3) < 0 || write(1, "", 1) != 1)
+				_exit(95);
+		_exit(0);
 	}
 	close(up[1]);
 	close(down[0]);
 	to_writer = down[1];
 	assert_int_equal(read(up[0], &c, 1), 1);
-	close(up[0]);
+	from_writer = up[0];
+}
+
+/* The writer's first file becomes its nth, from 0. */
+static void writer_swap(char n)
+{
+	assert_int_equal(write(to_writer, &n, 1), 1);
+	assert_int_equal(read(from_writer, &n, 1), 1);
+}
+
+static struct predict_query query(uint64_t end, dev_t own_dev)
+{
+	return (struct predict_query){ .tid = writer,
+				       .uid = writer_uid,
+				       .gid = writer_uid,
+				       .staged_fd = staged_fd,
+				       .end = end,
+				       .own_dev = own_dev };
 }
 
 static int observe(uint64_t end, dev_t own_dev, uint64_t *ret_size)
 {
-	struct predict_query q = {
-		.tid = writer, .staged_fd = staged_fd, .end = end, .own_dev = own_dev
-	};
+	struct predict_query q = query(end, own_dev);
+	struct predict_look *l;
+	int rc = predict_begin(&q, &l);
 
-	return predict_observe(&q, ret_size);
+	if (rc)
+		return rc;
+	rc = predict_finish(l, ret_size);
+	predict_free(l);
+	return rc;
 }
 
 static void check(const struct opened *files, size_t n, uint64_t end, int rc)
@@ -344,6 +377,79 @@ static void test_no_access(void **state)
 	assert_int_equal(status, 0);
 }
 
+/*
+ * Between the two steps another file takes the number of the one that was found:
+ * what the writer can't read is not read for it.
+ */
+static void swap_in(const char *path, int flags, int rc)
+{
+	const struct opened two[] = { { source, O_RDONLY, 0 }, { path, flags, 0 } };
+	struct predict_query q;
+	struct predict_look *l;
+	uint64_t size = 4711;
+
+	writer_start(two, 2);
+	q = query(DONE, 1);
+	assert_int_equal(predict_begin(&q, &l), 0);
+	writer_swap(1);
+	assert_int_equal(predict_finish(l, &size), rc);
+	assert_int_equal(size, rc ? 4711 : SIZE);
+	predict_free(l);
+	writer_end();
+}
+
+static void test_swapped(void **state)
+{
+	(void)state;
+	swap_in(source, O_WRONLY, -ENOENT);
+	swap_in(source, O_PATH, -ENOENT);
+	swap_in(source, O_RDWR | O_APPEND, -ENOENT);
+	swap_in(source, O_WRONLY, -ENOENT);
+	swap_in("/tmp", O_RDONLY | O_DIRECTORY, -ENOENT);
+}
+
+/* A process that gave its rights away holds a file its user may not read: no bytes are compared. */
+static void test_not_its_users(void **state)
+{
+	const struct opened start[] = { { source, O_RDONLY, 0 } };
+	const struct opened at_end[] = { { source, O_RDONLY, DONE } };
+	uint64_t size;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	start_as = writer_uid = 65534;
+	assert_int_equal(chmod(source, 0600), 0);
+	CHECK(start, DONE, -ENOENT);
+	CHECK(at_end, DONE, 0);
+	assert_int_equal(chmod(source, 0604), 0);
+	CHECK(start, DONE, 0);
+	/* One user writes, the process is another one's. */
+	start_as = 65533;
+	writer_start(start, 1);
+	assert_int_equal(observe(DONE, 1, &size), -ENOENT);
+	writer_end();
+	start_as = writer_uid = 0;
+	assert_int_equal(chmod(source, 0600), 0);
+}
+
+/* The look has begun when the writer ends: nothing is told of who has its number next. */
+static void test_writer_ends(void **state)
+{
+	const struct opened start[] = { { source, O_RDONLY, 0 } };
+	struct predict_query q;
+	struct predict_look *l;
+	uint64_t size;
+
+	(void)state;
+	writer_start(start, 1);
+	q = query(DONE, 1);
+	assert_int_equal(predict_begin(&q, &l), 0);
+	writer_end();
+	assert_int_equal(predict_finish(l, &size), -ENOENT);
+	predict_free(l);
+}
+
 /* No descriptor of ours is left behind. */
 static void test_leaves_nothing(void **state)
 {
@@ -376,6 +482,9 @@ int main(void)
 		cmocka_unit_test_teardown(test_many_files, teardown),
 		cmocka_unit_test_teardown(test_nobody, teardown),
 		cmocka_unit_test_teardown(test_no_access, teardown),
+		cmocka_unit_test_teardown(test_swapped, teardown),
+		cmocka_unit_test_teardown(test_not_its_users, teardown),
+		cmocka_unit_test_teardown(test_writer_ends, teardown),
 		cmocka_unit_test_teardown(test_leaves_nothing, teardown),
 	};
 

@@ -110,6 +110,7 @@ static void fail_at(enum fake_op op, const struct error_case *c)
 	struct publish_info info;
 	struct record r;
 	struct pub f;
+	bool kept, in_doubt;
 
 	rig_open(&g);
 	g.hurry = true;
@@ -122,9 +123,12 @@ static void fail_at(enum fake_op op, const struct error_case *c)
 	info = pub_info(&f);
 	assert_string_equal(info.status, "failed");
 	assert_int_equal(info.err, c->err);
-	assert_non_null(strstr(info.error, "what it says"));
+	in_doubt = op == FAKE_COMPLETE && c->kind == API_ERR_BAD_REPLY;
+	assert_non_null(strstr(info.error, in_doubt ? "may exist" : "what it says"));
 	assert_int_equal(info.under_way, false);
-	check_pending(c->kept && op != FAKE_CREATE ? 1 : 0);
+	/* One in doubt is needed to end the doubt. */
+	kept = op != FAKE_CREATE && (c->kept || in_doubt);
+	check_pending(kept ? 1 : 0);
 	assert_int_equal(fake_api_files(g.api), 0);
 	assert_int_equal(staged_size(f.st), 150 * KIB);
 	pub_load_record(&f, &r);
@@ -262,6 +266,16 @@ static void test_cancel_is_not_answered(void **state)
 
 /* ---- complete in doubt ---- */
 
+/* Two whole lists without the File, a minute apart, after the Upload's end and a while. */
+static void doubt_runs_out(struct pub *f)
+{
+	unsigned lists = fake_api_calls(g.api, FAKE_LIST);
+
+	rig_clock_advance((API_UPLOAD_TTL_S + 3600) * 1000ULL);
+	pub_wait_status(f, "completed");
+	assert_true(fake_api_calls(g.api, FAKE_LIST) >= lists + 2);
+}
+
 static void lose_complete(enum api_err_kind kind, int status)
 {
 	struct api_error lost = lost_reply(kind, status);
@@ -284,7 +298,8 @@ static void lose_complete(enum api_err_kind kind, int status)
 	assert_string_not_equal(f.file_id, same);
 	assert_int_equal(fake_api_file_bytes(g.api, f.file_id), 100 * KIB);
 	assert_int_equal(fake_api_files(g.api), 10);
-	assert_int_equal(fake_api_calls(g.api, FAKE_COMPLETE), 1);
+	/* Asked again, unless that was refused already. */
+	assert_int_equal(fake_api_calls(g.api, FAKE_COMPLETE), status == 400 ? 1 : 2);
 	finish(&f);
 }
 
@@ -346,8 +361,11 @@ static void test_lost_and_not_done(void **state)
 	assert_true(fake_api_wait_calls(g.api, FAKE_COMPLETE, 1));
 	expire(&f);
 	fake_api_release(g.api, FAKE_COMPLETE);
-	assert_int_equal(told_err(&t), 0);
-	assert_int_equal(fake_api_calls(g.api, FAKE_LIST), 4);
+	/* Whether there will be a File is certain only after the Upload's end. */
+	assert_int_equal(told_err(&t), -EIO);
+	assert_non_null(strstr(pub_info(&f).error, "may exist"));
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 1);
+	doubt_runs_out(&f);
 	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
 	assert_string_not_equal(f.file_id, same);
 	assert_int_equal(fake_api_file_bytes(g.api, f.file_id), 100);
@@ -431,13 +449,15 @@ static void test_in_doubt_and_not_listed(void **state)
 	assert_true(fake_api_wait_calls(g.api, FAKE_COMPLETE, 1));
 	expire(&f);
 	fake_api_release(g.api, FAKE_COMPLETE);
-	assert_int_equal(told_err(&t), -ETIMEDOUT);
+	assert_int_equal(told_err(&t), -EIO);
 	pub_load_record(&f, &r);
 	assert_int_equal(r.state, RECORD_COMPLETING);
 	record_release(&r);
-	assert_int_equal(fake_api_calls(g.api, FAKE_LIST), 4);
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 1);
+	/* The user knows better. */
+	publish_force(f.p);
 	assert_int_equal(pub_close(&f), 0);
-	assert_int_equal(fake_api_calls(g.api, FAKE_LIST), 8);
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
 	check_one_file(&f, "a");
 	finish(&f);
 }
@@ -455,6 +475,70 @@ static void test_in_doubt_written_anew_dropped(void **state)
 	pub_wait_ends(&f, 2);
 	assert_int_equal(atomic_load(&f.outcome), OUTCOME_DROPPED);
 	assert_int_equal(fake_api_files(g.api), 0);
+	finish(&f);
+}
+
+/* Another host's File of the same name and size: its content tells. */
+static void test_in_doubt_and_a_stranger(void **state)
+{
+	struct api_error lost = lost_reply(API_ERR_HTTP, 400);
+	char theirs[API_ID_MAX + 1];
+	struct told t;
+	struct pub f;
+
+	(void)state;
+	g.hurry = true;
+	fake_api_hold(g.api, FAKE_COMPLETE, FAKE_HOLD_WORK);
+	fake_api_fail(g.api, FAKE_COMPLETE, 1, 1, &lost);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 100, 1);
+	seal(&f);
+	pub_wait(&f, &t, UNTIL_ENDED);
+	assert_true(fake_api_wait_calls(g.api, FAKE_COMPLETE, 1));
+	expire(&f);
+	fake_api_add_pattern(g.api, "a", "user_data", 100, theirs);
+	fake_api_release(g.api, FAKE_COMPLETE);
+	assert_int_equal(told_err(&t), -EIO);
+	assert_int_equal(fake_api_files(g.api), 1);
+	doubt_runs_out(&f);
+	assert_string_not_equal(f.file_id, theirs);
+	assert_int_equal(fake_api_files(g.api), 2);
+	/* Nor is it deleted with ours. */
+	assert_int_equal(fake_api_calls(g.api, FAKE_DELETE), 0);
+	finish(&f);
+}
+
+static bool knows(void *arg, const char *file_id)
+{
+	(void)arg;
+	return strstr(file_id, "file-") != NULL;
+}
+
+/* A File whose id was known is somebody else's, whatever it looks like. */
+static void test_in_doubt_and_known(void **state)
+{
+	struct api_error lost = lost_reply(API_ERR_TIMEOUT, 0);
+	struct pub f;
+
+	(void)state;
+	fail_in_doubt(&f, &lost);
+	publish_drop(f.p);
+	pub_wait_ends(&f, 2);
+	assert_int_equal(fake_api_files(g.api), 0);
+	finish(&f);
+
+	rig_open(&g);
+	publisher_stop(g.pr);
+	publisher_free(g.pr);
+	g.cfg.is_known = knows;
+	assert_int_equal(publisher_new(&g.cfg, &g.pr), 0);
+	g.hurry = true;
+	fail_in_doubt(&f, &lost);
+	publish_drop(f.p);
+	rig_clock_advance((API_UPLOAD_TTL_S + 3600) * 1000ULL);
+	pub_wait_ends(&f, 2);
+	assert_int_equal(atomic_load(&f.outcome), OUTCOME_DROPPED);
+	assert_int_equal(fake_api_files(g.api), 1);
 	finish(&f);
 }
 
@@ -482,9 +566,15 @@ static void test_in_doubt_dropped_and_down(void **state)
 	fail_in_doubt(&f, &lost);
 	fake_api_fail(g.api, FAKE_OPS, 1, EVER, &down);
 	publish_drop(f.p);
+	assert_true(fake_api_wait_done(g.api, FAKE_LIST, 2));
+	/* It does not keep the daemon from ending. */
+	assert_int_equal(publisher_drain(g.pr, 60), 0);
+	assert_int_equal(fake_api_files(g.api), 1);
+	fake_api_fail_clear(g.api);
+	g.hurry = true;
 	pub_wait_ends(&f, 2);
 	assert_int_equal(atomic_load(&f.outcome), OUTCOME_DROPPED);
-	assert_int_equal(fake_api_calls(g.api, FAKE_LIST), 2);
+	assert_int_equal(fake_api_files(g.api), 0);
 	finish(&f);
 }
 
@@ -919,6 +1009,9 @@ static void test_recover_sealed_too_late(void **state)
 	g.hurry = true;
 	pub_recover(&g, &f, id, "a", NULL);
 	pub_wait_ends(&f, 1);
+	assert_string_equal(pub_info(&f).status, "failed");
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 1);
+	doubt_runs_out(&f);
 	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
 	assert_int_equal(fake_api_calls(g.api, FAKE_COMPLETE), 2);
 	check_one_file(&f, "a");
@@ -961,6 +1054,9 @@ static void test_recover_completing_in_vain(void **state)
 	crash(&f);
 	pub_recover(&g, &f, id, "a", NULL);
 	pub_wait_ends(&f, 1);
+	assert_string_equal(pub_info(&f).status, "failed");
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 1);
+	doubt_runs_out(&f);
 	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
 	check_one_file(&f, "a");
 	finish(&f);
@@ -1115,6 +1211,8 @@ int main(void)
 		cmocka_unit_test_setup(test_in_doubt_then_written_anew, setup),
 		cmocka_unit_test_setup(test_in_doubt_and_not_listed, setup),
 		cmocka_unit_test_setup(test_in_doubt_written_anew_dropped, setup),
+		cmocka_unit_test_setup(test_in_doubt_and_a_stranger, setup),
+		cmocka_unit_test_setup(test_in_doubt_and_known, setup),
 		cmocka_unit_test_setup(test_in_doubt_then_dropped, setup),
 		cmocka_unit_test_setup(test_in_doubt_dropped_and_down, setup),
 		cmocka_unit_test(test_upload_dies),

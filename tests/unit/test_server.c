@@ -74,10 +74,11 @@ static struct server *start(const char *name, const char *key)
 
 static void test_two_at_once(void **state)
 {
-	static const char create[] = "POST /v1/uploads HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-				     "Content-Length: 69\r\n\r\n"
-				     "{\"filename\":\"a\",\"purpose\":\"batch\","
-				     "\"bytes\":1,\"mime_type\":\"text/plain\"}";
+	static const char create[] =
+		"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+		"Content-Length: 69\r\n\r\n"
+		"{\"filename\":\"a\",\"purpose\":\"batch\","
+		"\"bytes\":1,\"mime_type\":\"text/plain\"}";
 	struct server *a = start("a", NULL), *b = start("b", "secret-key");
 	char reply[4096];
 
@@ -123,7 +124,8 @@ struct client {
 
 static void *client_main(void *arg)
 {
-	static const char list[] = "GET /v1/files HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+	static const char list[] =
+		"GET /v1/files HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 	struct client *c = arg;
 	char reply[4096];
 	int i;

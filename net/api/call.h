@@ -5,8 +5,8 @@
  * gives it a path, a body and a struct api_call_ops, and submits it. All of
  * ops run on the network thread.
  */
-#ifndef UPLOADFS_NET_API_API_CALL_H
-#define UPLOADFS_NET_API_API_CALL_H
+#ifndef UPLOADFS_NET_API_CALL_H
+#define UPLOADFS_NET_API_CALL_H
 
 #include "net/api/api.h"
 #include "net/base/buf.h"
@@ -24,7 +24,7 @@ struct api_call_ops {
 	enum api_op op;
 	/* Checks a 2xx reply and keeps what finish() needs of it; NULL, or what is wrong. */
 	const char *(*take)(struct api_req *req, const struct json *reply);
-	/* In place of take(), of a reply that is not to be parsed; it goes away afterwards. */
+	/* Replaces take() for a reply that is not to be parsed; the reply is freed afterwards. */
 	const char *(*take_text)(struct api_req *req, const char *body, size_t len);
 	/* Calls the caller's callback with req->err; the reply that take() saw still lives. */
 	void (*finish)(struct api_req *req);
@@ -32,7 +32,10 @@ struct api_call_ops {
 	void (*release)(struct api_req *req);
 	/* Adds to the request of an attempt. NULL: nothing. */
 	void (*prepare)(struct api_req *req, struct http_request *rq);
-	/* In place of the common treatment of a reply; true if it did, false to leave it. */
+	/*
+	 * Replaces the common treatment of a reply if it returns true; false: the common treatment
+	 * follows.
+	 */
 	bool (*judge)(struct api_req *req, const struct http_result *res, struct hq_verdict *v);
 };
 
@@ -43,11 +46,11 @@ struct api_req {
 	enum http_method method;
 	enum api_limits limits;
 	bool lasting;	    /* a 5xx may come from a proxy after the work was done, and matters */
-	bool once;	    /* never again when the work may have been done; with lasting */
+	bool once;	    /* never retry if the work may have been done; with lasting */
 	bool may_be_absent; /* a 501 says that there is no such endpoint */
 	bool again_if_garbled; /* doing it twice is harmless */
 	size_t reply_max;
-	char *path; /* behind the base URL; NULL: refusal says why */
+	char *path; /* path after the base URL; NULL: refusal says why */
 	const char *refusal;
 	struct buf body; /* JSON of a POST */
 	struct http_part part;
@@ -55,7 +58,7 @@ struct api_req {
 	char range[48]; /* a header, or "" */
 	struct json *reply;
 	struct api_error err;
-	/* For one attempt: */
+	/* Per attempt: */
 	char *url, *auth;
 	const char *headers[4], *auth_headers[4];
 };
@@ -63,9 +66,9 @@ struct api_req {
 /* A zeroed request of size bytes. NULL: out of memory. */
 struct api_req *api_call_new(struct api *api, size_t size, const struct api_call_ops *ops,
 			     enum hq_class class, uint64_t fairness);
-/* Sets the path: before, id, after. An id that is none makes the call fail with API_ERR_CONFIG. */
+/* Sets the path: before, id, after. A malformed id makes the call fail with API_ERR_CONFIG. */
 void api_call_path(struct api_req *req, const char *before, const char *id, const char *after);
-/* Submits; NULL, and req is freed, when something could not be allocated. */
+/* Submits req. NULL: out of memory, and req was freed. */
 struct api_req *api_call_submit(struct api_req *req);
 
 #endif

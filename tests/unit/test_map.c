@@ -1,4 +1,4 @@
-/* idmap against a plain array, through growth and many removals. */
+/* map against a plain array, through growth and many removals. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "net/server/idmap.h"
+#include "net/base/map.h"
 
 #define COUNT 5000
 
@@ -20,17 +20,17 @@ struct item {
 	bool in;
 };
 
-static void check(const struct idmap *m, struct item *items)
+static void check(const struct map *m, struct item *items)
 {
 	size_t i, live = 0, pos = 0;
 	struct item *it;
 
 	for (i = 0; i < COUNT; i++) {
-		assert_ptr_equal(idmap_get(m, items[i].id), items[i].in ? &items[i] : NULL);
+		assert_ptr_equal(map_get(m, items[i].id), items[i].in ? &items[i] : NULL);
 		live += items[i].in;
 	}
 	assert_int_equal(m->live, live);
-	while ((it = idmap_each(m, &pos))) {
+	while ((it = map_each(m, &pos))) {
 		assert_true(it->in);
 		live--;
 	}
@@ -40,7 +40,7 @@ static void check(const struct idmap *m, struct item *items)
 static void test_random_changes(void **state)
 {
 	struct item *items = calloc(COUNT, sizeof(*items));
-	struct idmap m = { 0 };
+	struct map m = { 0 };
 	unsigned seed = 7;
 	size_t i, n;
 
@@ -53,11 +53,11 @@ static void test_random_changes(void **state)
 		struct item *it = &items[(size_t)rand_r(&seed) % COUNT];
 
 		if (it->in) {
-			assert_int_equal(idmap_put(&m, it->id, it), -EEXIST);
-			idmap_del(&m, it->id);
+			assert_int_equal(map_put(&m, it->id, it), -EEXIST);
+			map_del(&m, it->id);
 		} else {
-			idmap_del(&m, it->id);
-			assert_int_equal(idmap_put(&m, it->id, it), 0);
+			map_del(&m, it->id);
+			assert_int_equal(map_put(&m, it->id, it), 0);
 		}
 		it->in = !it->in;
 		if (n % COUNT == 0)
@@ -66,7 +66,7 @@ static void test_random_changes(void **state)
 	check(&m, items);
 	/* Tombstones do not pile up. */
 	assert_true(m.size <= 16 * COUNT);
-	idmap_release(&m);
+	map_release(&m);
 	free(items);
 }
 

@@ -1,0 +1,45 @@
+#include "fs/cli/commands.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/cli/cli.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "doctor", cli_doctor }, { "mounts", cli_mounts }, { "recover", cli_recover },
+	{ "status", cli_status }, { "umount", cli_umount }, { "wait", cli_wait },
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static size_t command_at(const char *word)
+{
+	size_t i = 0;
+
+	while (i < COMMANDS && strcmp(commands[i].name, word))
+		i++;
+	return i;
+}
+
+bool cli_selects(const char *word)
+{
+	struct stat st;
+
+	if (command_at(word) == COMMANDS)
+		return false;
+	/* A directory called `status` here is the MOUNTPOINT, not the subcommand. */
+	return stat(word, &st) < 0 || !S_ISDIR(st.st_mode);
+}
+
+int cli_run(int argc, char **argv)
+{
+	size_t i = command_at(argv[0]);
+
+	if (i == COMMANDS)
+		return CLI_USAGE;
+	cli_name = commands[i].name;
+	return commands[i].run(argc, argv);
+}

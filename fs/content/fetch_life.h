@@ -1,0 +1,66 @@
+/*
+ * fetch_life: the fetcher, and a fetch: allocated, kept while readers or requests use it, freed.
+ *
+ * One mutex per fetcher protects everything marked so; it is taken in calls of readers and in
+ * callbacks of the api, is held over the start and the cancel of api calls (which never call back
+ * synchronously), and never over a callback or over the transfer of data.
+ */
+#ifndef UPLOADFS_FS_CONTENT_FETCH_LIFE_H
+#define UPLOADFS_FS_CONTENT_FETCH_LIFE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/content/fetch_plan.h"
+#include "fs/content/fetch_req.h"
+#include "fs/content/waiters.h"
+#include "fs/work/extents.h"
+#include "net/api/api.h"
+
+#define FETCH_REQS 16 /* requests under way per File, whatever was asked for */
+#define FETCH_RUNS 8  /* readers that are told apart, per File */
+#define FETCH_BUCKETS 256
+#define FETCH_ROOM (256ULL << 20) /* bytes the cache gives back when the disk is full */
+
+enum fetch_range { FETCH_RANGE_UNKNOWN, FETCH_RANGE_YES, FETCH_RANGE_NO };
+
+struct fetch {
+	struct fetcher *f;
+	char *id;
+	uint64_t bytes;
+	struct fetch *next; /* in its bucket; lock of the fetcher from here on */
+	unsigned nref;	    /* readers */
+	unsigned nbusy;	    /* active requests, and threads that use it without a reference */
+	int fd;		    /* -1: not begun. Set once, closed with the struct */
+	bool temp;	    /* fd is a temporary of the cache, named by token */
+	uint64_t token;
+	bool whole;		/* all bytes stand in fd, and the length was checked */
+	bool answering;		/* the network thread is in callbacks of readers, with the fd */
+	enum fetch_range range; /* does the server honour Range? */
+	struct extents have;
+	struct fetch_req reqs[FETCH_REQS];
+	struct fetch_run runs[FETCH_RUNS];
+	uint64_t reads; /* so far */
+	struct fetch_waiters waiters;
+};
+
+struct fetcher {
+	struct api *api;
+	struct cache *cache;
+	unsigned parallel; /* requests under way per File, <= FETCH_REQS */
+	pthread_mutex_t lock;
+	api_data_cb *on_data; /* of requests, with their struct fetch_req */
+	api_content_cb *on_done;
+	bool ranges; /* Range was honoured lately; under lock from here on */
+	struct fetch *buckets[FETCH_BUCKETS];
+};
+
+/* A fetch with one reader, in no table. NULL: out of memory. */
+struct fetch *fetch_alloc(struct fetcher *f, const char *file_id, uint64_t bytes);
+/* Frees a fetch that no reader, request or table knows. NULL is a no-op. */
+void fetch_destroy(struct fetch *ft);
+/* Gives nbusy back, and frees the fetch if that was its last user. Takes the lock. */
+void fetch_put(struct fetch *ft);
+
+#endif

@@ -1,0 +1,375 @@
+/*
+ * A complete in doubt: the decision, and what follows of each answer. On the
+ * publisher thread.
+ */
+#include "fs/publish/doubt.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/publish/publish_impl.h"
+#include "fs/stage/area.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+/* ---- the decision ---- */
+
+/* Does a listing without a candidate prove that there will be no File? */
+static bool proves_none(const struct doubt_view *v)
+{
+	if (v->forced)
+		return true;
+	if (v->cancel == DOUBT_CANCELLED)
+		return v->looked_ms >= v->settled_ms;
+	return v->missed_ms && v->looked_ms >= v->missed_ms + DOUBT_APART_MS;
+}
+
+/* When to look again: twice as long after each look, and not before it can prove anything. */
+static uint64_t next_look(const struct doubt_view *v)
+{
+	uint64_t wait = v->waited_for ? DOUBT_LOOK_MAX_MS : DOUBT_IDLE_MS;
+	uint64_t since = v->looked_ms > v->began_ms ? v->looked_ms - v->began_ms : 0;
+	uint64_t at;
+
+	/* As long again as it has lasted, 250 ms at least. */
+	if (since + 250 < wait)
+		wait = since + 250;
+	at = v->looked_ms + wait;
+	if (v->cancel == DOUBT_CANCELLED && v->settled_ms > v->looked_ms && at > v->settled_ms)
+		at = v->settled_ms;
+	return at;
+}
+
+enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
+{
+	bool settled = v->cancel == DOUBT_CANCELLED || v->cancel == DOUBT_REFUSED;
+
+	*ret_at_ms = v->now_ms;
+	if (v->found == FOUND_ONE)
+		return DOUBT_ADOPT;
+	if (v->wanted && v->upload && !v->refused && !settled) {
+		if (v->may_repeat)
+			return DOUBT_REPEAT;
+		/* Not cancelled: the next try repeats complete once more. */
+	} else if (v->upload && !settled && !v->asked_now) {
+		return DOUBT_CANCEL;
+	}
+	if (v->found == FOUND_NOT_LOOKED) {
+		if (v->looked_ms)
+			*ret_at_ms = next_look(v);
+		return DOUBT_LOOK;
+	}
+	if (v->found == FOUND_NONE && proves_none(v))
+		return DOUBT_OVER;
+	*ret_at_ms = next_look(v);
+	/* Whoever removed the file waits for nothing: looked for until the doubt ends. */
+	if (!v->waited_for)
+		return DOUBT_LOOK;
+	return *ret_at_ms <= v->began_ms + v->patience_ms ? DOUBT_LOOK : DOUBT_FAIL;
+}
+
+/* ---- taking the view and the step ---- */
+
+/* Was it done? A service that answers complete with failures only has hardly done it. */
+static bool is_likely(const struct publish *p)
+{
+	return publish_is_refusal(&p->first_err) || p->first_err.kind == API_ERR_BAD_REPLY ||
+	       p->upload_posted;
+}
+
+static void doubt_fail(struct publish *p)
+{
+	struct api_error *err = &p->first_err;
+
+	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+	if (err->message[0] && !is_likely(p)) {
+		publish_fail_api(p, err);
+		return;
+	}
+	publish_fail(p, -EIO,
+		     "the reply to the last step was lost: the File may exist, but is not listed "
+		     "yet; it is looked for until that is certain, and sent again only then",
+		     err->request_id);
+}
+
+/* There is no File: says why complete was refused, or sends the bytes again. */
+static void doubt_over(struct publish *p)
+{
+	/* The Upload was alive: the refusal was meant. */
+	bool meant = p->doubt.cancel == DOUBT_CANCELLED && p->complete_refused &&
+		     publish_is_refusal(&p->first_err);
+
+	publish_doubt_end(p);
+	publish_cancel_upload(p);
+	p->phase = PHASE_IDLE;
+	if (p->now.dropped)
+		return;
+	if (meant && publish_sealed(p) && p->md5_then[0]) {
+		publish_verify(p);
+		return;
+	}
+	if (++p->restarts > PUBLISH_RESTARTS_MAX)
+		publish_fail_api(p, &p->first_err);
+	else
+		log_info("%s/%s: there is no File of it: it is sent anew", p->now.purpose,
+			 p->now.path);
+}
+
+static bool is_wanted(const struct publish *p)
+{
+	return !p->now.dropped && !p->stale_unknown && p->upload_bytes == staged_size(p->staged) &&
+	       !strcmp(p->upload_filename, publish_filename(p)) &&
+	       !strcmp(p->upload_purpose, p->now.purpose) && publish_sealed(p);
+}
+
+static uint64_t patience(const struct publish *p)
+{
+	if (publish_is_draining(p))
+		return 0;
+	return is_likely(p) ? DOUBT_PATIENCE_MS : DOUBT_BRIEF_MS;
+}
+
+static void make_view(const struct publish *p, enum doubt_found found, struct doubt_view *v)
+{
+	const struct doubt *d = &p->doubt;
+
+	*v = (struct doubt_view){
+		.wanted = is_wanted(p) && clock_mono_ms() < p->upload_deadline_ms,
+		.upload = p->upload_id[0],
+		.refused = publish_is_refusal(&p->first_err),
+		.may_repeat = !d->repeated && p->first_err.attempts < 2,
+		.waited_for = !p->now.dropped,
+		.asked_now = d->asked_now,
+		.cancel = d->cancel,
+		.found = found,
+		.forced = p->now.forced,
+		.now_ms = clock_mono_ms(),
+		.looked_ms = d->looked_ms,
+		.settled_ms = d->settled_ms,
+		.ends_ms = d->ends_ms,
+		.missed_ms = d->missed_ms,
+		.began_ms = d->began_ms,
+		.patience_ms = patience(p),
+	};
+}
+
+static void doubt_step(struct publish *p, enum doubt_found found)
+{
+	struct doubt_view v;
+	uint64_t at;
+
+	make_view(p, found, &v);
+	switch (doubt_next(&v, &at)) {
+	case DOUBT_REPEAT:
+		p->doubt.repeated = true;
+		p->phase = PHASE_OPEN;
+		break;
+	case DOUBT_CANCEL:
+		p->doubt.asked_now = true;
+		p->doubt.first = p->doubt.cancel == DOUBT_UNASKED;
+		p->doubt.cancel = DOUBT_ASKED;
+		/* Durable before it leaves: a later refusal would prove nothing. */
+		publish_save_record(p, true);
+		publish_act_probe(p);
+		break;
+	case DOUBT_LOOK:
+		p->phase = PHASE_LOOKUP;
+		p->lookup_due_ms = at;
+		break;
+	case DOUBT_OVER:
+		doubt_over(p);
+		break;
+	case DOUBT_FAIL:
+	case DOUBT_ADOPT: /* by publish_doubt_checked() */
+		doubt_fail(p);
+		break;
+	}
+}
+
+void publish_doubt(struct publish *p, const struct api_error *err)
+{
+	uint64_t now = clock_mono_ms();
+
+	p->first_err = *err;
+	p->first_call = ERRMAP_WRITE;
+	p->complete_unknown = true;
+	if (!p->doubt.cancel)
+		p->doubt.cancel = DOUBT_UNASKED;
+	if (!p->doubt.began_ms)
+		p->doubt.began_ms = now;
+	/* Of the bytes that were sent: what is written later has another. */
+	if (!p->doubt.md5[0])
+		memcpy(p->doubt.md5, p->md5_then[0] ? p->md5_then : p->md5, sizeof(p->doubt.md5));
+	if (!p->doubt.ends_ms)
+		p->doubt.ends_ms = p->upload_id[0] ? p->upload_deadline_ms + DOUBT_END_MS
+						   : now + DOUBT_POST_MS;
+	p->phase = PHASE_LOOKUP;
+	doubt_step(p, FOUND_NOT_LOOKED);
+}
+
+void publish_doubt_try(struct publish *p)
+{
+	p->doubt.repeated = p->doubt.asked_now = false;
+	p->doubt.looks = 0;
+	p->doubt.looked_ms = p->doubt.began_ms = 0;
+	if (p->first_err.kind == API_OK)
+		p->first_err.kind = API_ERR_BAD_REPLY;
+	publish_doubt(p, &p->first_err);
+}
+
+void publish_doubt_cancelled(struct publish *p, const struct event *ev)
+{
+	const struct api_error *err = &ev->api_err;
+	struct doubt *d = &p->doubt;
+	uint64_t now = clock_mono_ms();
+	bool first = d->first && err->attempts < 2;
+	bool early = now + 60000 < p->upload_deadline_ms;
+
+	d->cancel = DOUBT_ASKED;
+	if (err->kind == API_OK && ev->upload_status == API_UPLOAD_CANCELLED) {
+		d->cancel = DOUBT_CANCELLED;
+		d->settled_ms = now + DOUBT_SETTLE_MS;
+	} else if (first && early && (err->http_status == 400 || err->http_status == 422)) {
+		d->cancel = DOUBT_REFUSED;
+	}
+	/* Parts can't be added any more. Without an answer the Upload may still live. */
+	if (d->cancel != DOUBT_ASKED || publish_is_refusal(err) || err->kind == API_OK)
+		publish_forget_upload(p);
+	p->phase = PHASE_LOOKUP;
+	publish_save_record(p, true);
+	doubt_step(p, FOUND_NOT_LOOKED);
+}
+
+static int note_not_ours(struct doubt *d, const char *id)
+{
+	char **v = realloc(d->not_ours, (d->not_ours_count + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	d->not_ours = v;
+	v[d->not_ours_count] = strdup(id);
+	return v[d->not_ours_count] ? (int)(d->not_ours_count++, 0) : -ENOMEM;
+}
+
+static bool is_known(const struct publish *p, const char *id)
+{
+	const struct publisher_config *cfg = &p->pr->cfg;
+
+	for (size_t i = 0; i < p->doubt.not_ours_count; i++)
+		if (!strcmp(p->doubt.not_ours[i], id))
+			return true;
+	for (size_t i = 0; i < p->now.superseded_count; i++)
+		if (!strcmp(p->now.superseded[i], id))
+			return true;
+	return cfg->is_known && cfg->is_known(cfg->is_known_arg, id);
+}
+
+/* The candidates that nobody knew; *ret_one: one whose content was not compared yet, if any. */
+static size_t count_candidates(const struct publish *p, const struct event *ev,
+			       const struct lookup_found **ret_one)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ev->found_count; i++) {
+		if (is_known(p, ev->found[i].id))
+			continue;
+		if (!*ret_one || strcmp(ev->found[i].id, p->doubt.same) != 0)
+			*ret_one = &ev->found[i];
+		n++;
+	}
+	return n;
+}
+
+static void no_candidate(struct publish *p)
+{
+	struct doubt *d = &p->doubt;
+
+	if (!d->missed_ms && d->looked_ms >= d->ends_ms)
+		d->missed_ms = d->looked_ms;
+	doubt_step(p, FOUND_NONE);
+}
+
+void publish_doubt_looked(struct publish *p, const struct event *ev)
+{
+	const struct lookup_found *one = NULL;
+	size_t n = count_candidates(p, ev, &one);
+
+	p->doubt.looks++;
+	/* It was tried again for a while already: that it can't be looked for is why it fails. */
+	if (ev->api_err.kind != API_OK && !p->now.dropped) {
+		p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+		publish_fail_api(p, &ev->api_err);
+		return;
+	}
+	if (ev->api_err.kind == API_OK && !ev->undecided && n == 0) {
+		no_candidate(p);
+		return;
+	}
+	/* Of several the contents are compared one after the other. */
+	if (ev->api_err.kind != API_OK || ev->undecided || !publish_check_content(p, one, n == 1))
+		doubt_step(p, FOUND_UNSURE);
+}
+
+static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
+{
+	struct event ev = { .created_at = f->created_at, .expires_at = f->expires_at };
+
+	memcpy(ev.id, f->id, sizeof(ev.id));
+	log_info("%s/%s: the reply was lost, but the File is there: %s%s", p->upload_purpose,
+		 p->upload_filename, f->id,
+		 checked ? "" : " (by its name, size and time; its content can't be read)");
+	if (p->stale_unknown && !p->now.dropped) {
+		/* Of bytes that were rewritten since: the next File replaces it. */
+		if (publish_supersede(p, f->id))
+			log_error("out of memory: %s stays as %s", f->id, p->upload_filename);
+		publish_doubt_end(p);
+		publish_cancel_upload(p);
+		p->phase = PHASE_IDLE;
+		return;
+	}
+	publish_doubt_end(p);
+	publish_file_exists(p, &ev);
+}
+
+static void look_now(struct publish *p)
+{
+	p->phase = PHASE_LOOKUP;
+	p->lookup_due_ms = clock_mono_ms();
+}
+
+void publish_doubt_checked(struct publish *p, const struct event *ev)
+{
+	const struct lookup_found *f = ev->found;
+
+	switch (ev->content) {
+	case CONTENT_SAME:
+	case CONTENT_REFUSED:
+		if (ev->alone) {
+			adopt(p, f, ev->content == CONTENT_SAME);
+			return;
+		}
+		/* Where the others turn out to be somebody else's it is ours. */
+		if (ev->content == CONTENT_SAME && !p->doubt.same[0]) {
+			memcpy(p->doubt.same, f->id, sizeof(p->doubt.same));
+			look_now(p);
+			return;
+		}
+		doubt_step(p, FOUND_UNSURE);
+		break;
+	case CONTENT_OTHER:
+		log_info("%s/%s: %s is another's File: its content is not ours", p->upload_purpose,
+			 p->upload_filename, f->id);
+		if (note_not_ours(&p->doubt, f->id)) {
+			doubt_step(p, FOUND_UNSURE);
+			return;
+		}
+		/* Without it the same listing may show one, or none. */
+		look_now(p);
+		break;
+	case CONTENT_UNSURE:
+		doubt_step(p, FOUND_UNSURE);
+		break;
+	}
+}

@@ -1,0 +1,49 @@
+/*
+ * A call to the API and the reply that its callback posts to the publisher.
+ */
+#include <stdlib.h>
+
+#include "fs/publish/publish_impl.h"
+#include "net/base/log.h"
+
+struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
+{
+	struct publish_call *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->p = publish_ref(p);
+	c->kind = kind;
+	c->epoch = p->epoch;
+	return c;
+}
+
+void publish_call_free(struct publish_call *c)
+{
+	publish_unref(c->p);
+	free(c);
+}
+
+struct event *publish_event_new(enum event_kind kind, const struct api_error *err)
+{
+	struct event *ev = calloc(1, sizeof(*ev));
+
+	if (!ev) {
+		/* Without its reply a publication would wait for ever. */
+		log_error("out of memory");
+		abort();
+	}
+	ev->kind = kind;
+	if (err)
+		ev->api_err = *err;
+	return ev;
+}
+
+void publish_post_reply(struct publish_call *c, struct event *ev)
+{
+	ev->epoch = c->epoch;
+	ev->index = c->index;
+	ev->version = c->version;
+	publish_post(c->p, ev);
+	publish_call_free(c);
+}

@@ -1,0 +1,158 @@
+/*
+ * A publication fails: what is told, what is logged, when it is tried again. On the publisher
+ * thread.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/remote/errmap.h"
+#include "fs/publish/publish_impl.h"
+#include "fs/stage/area.h"
+#include "net/base/clock.h"
+#include "net/base/log.h"
+
+bool publish_is_draining(const struct publish *p)
+{
+	return p->pr->cfg.ending || atomic_load(&p->pr->draining);
+}
+
+/* Refused for what we sent or for the Upload's state; not for who we are or how busy they are. */
+bool publish_is_refusal(const struct api_error *err)
+{
+	int s = err->http_status;
+
+	if (err->kind != API_ERR_HTTP || s < 400 || s >= 500)
+		return false;
+	return s != 401 && s != 403 && s != 407 && s != 408 && s != 409 && s != 429;
+}
+
+void publish_note_error(struct publish *p, int err, const char *text, const char *request_id)
+{
+	p->err = err;
+	snprintf(p->error, sizeof(p->error), "%s", text);
+	snprintf(p->request_id, sizeof(p->request_id), "%s", request_id);
+	p->http_status = 0;
+}
+
+static void log_failed(const struct publish *p, uint64_t delay_s)
+{
+	bool last = publish_is_draining(p);
+	const struct log_field fields[] = {
+		{ "event", "failed", 0 },
+		{ "purpose", p->now.purpose, 0 },
+		{ "path", p->now.path, 0 },
+		{ "errno", p->err ? strerrorname_np(-p->err) : "", 0 },
+		{ "error", p->error, 0 },
+		{ "http_status", NULL, (uint64_t)p->http_status },
+		{ "request_id", p->request_id, 0 },
+		{ "next_try_seconds", NULL, delay_s },
+	};
+
+	char next[48] = "tried again by the next mount";
+
+	if (!last)
+		snprintf(next, sizeof(next), "next try in %llu s", (unsigned long long)delay_s);
+	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]) - last,
+		  "%s/%s: not published: %s; the bytes are kept, %s", p->now.purpose, p->now.path,
+		  p->error, next);
+}
+
+static void fail(struct publish *p, int err, const char *text, const char *request_id,
+		 int http_status)
+{
+	uint64_t delay = p->pr->cfg.retry_first_s;
+
+	publish_note_error(p, err, text, request_id);
+	p->http_status = http_status;
+	for (unsigned i = 0; i < p->retries && delay < p->pr->cfg.retry_max_s; i++)
+		delay *= 2;
+	if (delay > p->pr->cfg.retry_max_s)
+		delay = p->pr->cfg.retry_max_s;
+	p->retry_due_ms = clock_mono_ms() + delay * 1000;
+	p->retries++;
+	log_failed(p, delay);
+	p->phase = PHASE_ENDED;
+	p->outcome = OUTCOME_FAILED;
+	publish_save_record(p, true);
+	publish_finish(p, OUTCOME_FAILED);
+}
+
+void publish_fail(struct publish *p, int err, const char *text, const char *request_id)
+{
+	fail(p, err, text, request_id, 0);
+}
+
+/* Before the close a failure only means that nothing streams until then. */
+bool publish_stream_fails(struct publish *p, const char *text)
+{
+	if (p->now.sealed && !p->now.held)
+		return false;
+	log_info("%s/%s: sending while it is written failed (%s); it will be sent at the close",
+		 p->now.purpose, p->now.path, text);
+	p->stream_failed = true;
+	publish_cancel_upload(p);
+	return true;
+}
+
+void publish_fail_api(struct publish *p, const struct api_error *err)
+{
+	const struct publisher_config *cfg = &p->pr->cfg;
+	enum errmap_call call = err == &p->first_err ? p->first_call : ERRMAP_WRITE;
+	char text[sizeof(p->error)];
+
+	/* Then the phase is one from which the same step is taken again. */
+	if (err->http_status == 401 && cfg->renew_key && cfg->renew_key(cfg->renew_key_arg))
+		return;
+	errmap_text(err, call, text, sizeof(text));
+	if (publish_stream_fails(p, text))
+		return;
+	/* Parts on a server that can't be reached may be of use when it can;
+	 * anything else is given up at once, so that no Upload stays pending. One in doubt is
+	 * needed to end the doubt. */
+	if (err->kind != API_ERR_CONNECT && !p->complete_unknown)
+		publish_cancel_upload(p);
+	fail(p, errmap(err, call), text, err->request_id, err->http_status);
+}
+
+void publish_fail_errno(struct publish *p, int err, const char *what)
+{
+	char text[sizeof(p->error)];
+
+	snprintf(text, sizeof(text), "%s: %s; check the disk of -o state_dir", what,
+		 strerror(-err));
+	publish_fail(p, err, text, "");
+}
+
+void publish_fail_local(struct publish *p, int err, const char *what)
+{
+	if (publish_stream_fails(p, what))
+		return;
+	publish_cancel_upload(p);
+	publish_fail_errno(p, err, what);
+}
+
+void publish_fail_memory(struct publish *p)
+{
+	publish_fail_local(p, -ENOMEM, "starting a request");
+}
+
+void publish_fail_damaged(struct publish *p)
+{
+	publish_cancel_upload(p);
+	publish_fail(
+		p, -EIO,
+		"the staged file on disk is not what was written; check the disk, remove the file "
+		"and copy it again",
+		"");
+}
+
+/*
+ * What the server hashed is not what we hashed, or it refuses for another
+ * reason. Either way the bytes on disk have to be those that were written.
+ */
+void publish_verify(struct publish *p)
+{
+	p->phase = PHASE_VERIFYING;
+	staged_rehash(p->staged);
+}

@@ -1,0 +1,263 @@
+/*
+ * What other threads call: a publication is made or taken up from its record; each setter
+ * changes the inputs behind the publisher's lock and lets the thread look.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/publish/publish_impl.h"
+#include "fs/stage/area.h"
+#include "net/base/clock.h"
+
+static void hook_wake(void *arg)
+{
+	publish_post(arg, NULL);
+}
+
+static struct publish *publish_alloc(struct publisher *pr, const struct publish_spec *spec)
+{
+	struct publish *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->pr = pr;
+	atomic_init(&p->refs, 1);
+	pthread_mutex_init(&p->record_lock, NULL);
+	p->events_tail = &p->events;
+	p->ended = spec->ended;
+	p->deleted = spec->deleted;
+	p->release = spec->release;
+	p->arg = spec->arg;
+	p->info.status = "writing";
+	p->info.since_ms = clock_mono_ms();
+	publish_budget_start(&p->budget, clock_mono_ms());
+	p->in.purpose = strdup(spec->purpose);
+	p->in.path = strdup(spec->path);
+	p->in.mode = spec->mode;
+	p->in.uid = spec->uid;
+	p->in.gid = spec->gid;
+	if (spec->hold_name)
+		p->in.hold_name = strdup(spec->hold_name);
+	p->staged = staged_ref(spec->staged);
+	if (!p->in.purpose || !p->in.path || (spec->hold_name && !p->in.hold_name)) {
+		publish_destroy(p);
+		return NULL;
+	}
+	return p;
+}
+
+static void publish_link(struct publish *p)
+{
+	struct staged_hooks hooks = { hook_wake, hook_wake, hook_wake, p };
+
+	staged_keep(p->staged);
+	pthread_mutex_lock(&p->pr->lock);
+	p->all_next = p->pr->all;
+	if (p->all_next)
+		p->all_next->all_prev = p;
+	p->pr->all = p;
+	pthread_mutex_unlock(&p->pr->lock);
+	staged_set_hooks(p->staged, &hooks);
+}
+
+struct publish *publish_new(struct publisher *pr, const struct publish_spec *spec)
+{
+	struct publish *p = publish_alloc(pr, spec);
+	int r = 0;
+
+	if (!p) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (spec->superseded)
+		r = publish_inputs_supersede(&p->in, spec->superseded);
+	if (!r)
+		r = publish_inputs_copy(&p->now, &p->in);
+	/* Before anybody can write: bytes without a record would come back nameless. */
+	if (!r)
+		r = publish_save_record(p, false);
+	if (r) {
+		publish_destroy(p);
+		errno = -r;
+		return NULL;
+	}
+	p->recorded = true;
+	publish_link(p);
+	return p;
+}
+
+struct publish *publish_recover(struct publisher *pr, const struct publish_spec *spec,
+				const struct record *r)
+{
+	struct publish *p = publish_alloc(pr, spec);
+
+	if (!p)
+		return NULL;
+	if (publish_load_record(p, r) || publish_inputs_copy(&p->now, &p->in)) {
+		publish_destroy(p);
+		return NULL;
+	}
+	if (p->in.sealed)
+		staged_seal(p->staged);
+	/* Before the thread can know of it. */
+	publish_snapshot(p);
+	publish_link(p);
+	publish_post(p, NULL);
+	return p;
+}
+
+/* Every setter: change the inputs under the lock, then let the thread look. */
+#define WITH_INPUTS(p, ...)                           \
+	do {                                          \
+		pthread_mutex_lock(&(p)->pr->lock);   \
+		struct publish_inputs *in = &(p)->in; \
+		(void)in;                             \
+		__VA_ARGS__;                          \
+		publish_queue_locked(p);              \
+		pthread_mutex_unlock(&(p)->pr->lock); \
+	} while (0)
+
+void publish_predict(struct publish *p, uint64_t size)
+{
+	WITH_INPUTS(p, in->predicted = size);
+}
+
+void publish_declare(struct publish *p, uint64_t size)
+{
+	WITH_INPUTS(p, in->declared = size);
+}
+
+void publish_set_expiry(struct publish *p, uint64_t seconds)
+{
+	WITH_INPUTS(p, in->expires_after = seconds);
+}
+
+void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid)
+{
+	bool other;
+
+	pthread_mutex_lock(&p->pr->lock);
+	other = p->in.mode != mode || p->in.uid != uid || p->in.gid != gid;
+	p->in.mode = mode;
+	p->in.uid = uid;
+	p->in.gid = gid;
+	/* The close writes a record anyway; what comes after it may be the last there is to say. */
+	if (p->in.sealed || p->in.aborted || p->info.outcome != OUTCOME_NONE)
+		p->in.changed |= other;
+	publish_queue_locked(p);
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
+void publish_set_mime(struct publish *p, const char *mime_type)
+{
+	char *d = mime_type ? strdup(mime_type) : NULL;
+	char *old;
+
+	WITH_INPUTS(p, old = in->mime; in->mime = d);
+	free(old);
+}
+
+int publish_rename(struct publish *p, const char *purpose, const char *path, const char *hold_name)
+{
+	bool failed = false;
+	char *a = publish_dup(purpose, &failed), *b = publish_dup(path, &failed);
+	char *hold = publish_dup(hold_name, &failed), *old_a, *old_b, *old_hold;
+
+	if (failed) {
+		free(a);
+		free(b);
+		free(hold);
+		return -ENOMEM;
+	}
+	WITH_INPUTS(p, old_a = in->purpose; old_b = in->path; old_hold = in->hold_name;
+		    in->purpose = a; in->path = b; in->hold_name = hold; in->changed = true;
+		    in->renames++);
+	free(old_a);
+	free(old_b);
+	free(old_hold);
+	return 0;
+}
+
+static void seal_locked(struct publish *p, bool held)
+{
+	enum publish_outcome outcome = p->info.outcome;
+
+	/* Over, and not reopened: there is nothing to publish. */
+	if (outcome != OUTCOME_NONE && outcome != OUTCOME_FAILED && outcome != OUTCOME_ABORTED)
+		return;
+	p->in.retry = outcome != OUTCOME_NONE;
+	p->in.sealed = true;
+	/* A hold that is over can't come back: the complete may have been asked for, and a held
+	 * file may be written anew without a look at that. */
+	p->in.held = held && (!p->info.under_way || p->in.held);
+	p->in.aborted = false;
+	p->info.under_way = true;
+}
+
+void publish_seal(struct publish *p)
+{
+	char *old;
+
+	WITH_INPUTS(p, old = in->hold_name; in->hold_name = NULL; seal_locked(p, false));
+	free(old);
+}
+
+int publish_hold(struct publish *p, const char *filename, unsigned timeout_s)
+{
+	char *d = strdup(filename), *old;
+
+	if (!d)
+		return -ENOMEM;
+	WITH_INPUTS(p, old = in->hold_name; in->hold_name = d;
+		    in->hold_deadline_ms = clock_mono_ms() + timeout_s * 1000ULL;
+		    seal_locked(p, true));
+	free(old);
+	return 0;
+}
+
+void publish_abort(struct publish *p, int err, bool write)
+{
+	WITH_INPUTS(p, in->aborted = true; in->predicted = 0; in->abort_err = err;
+		    in->abort_write = write);
+}
+
+static void reopen_locked(struct publish *p)
+{
+	p->in.reopen = true;
+	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = false;
+	p->in.predicted = 0;
+	p->durable_done = false;
+	p->info.under_way = false;
+	p->info.outcome = OUTCOME_NONE;
+	p->info.status = "writing";
+}
+
+bool publish_reopen(struct publish *p)
+{
+	bool ok;
+
+	/* While it is held nothing was completed, so nothing stands in the way. */
+	WITH_INPUTS(p, ok = !p->info.under_way || (in->held && p->durable_done);
+		    if (ok) reopen_locked(p));
+	/* Not left to the thread: the bytes may change as soon as we return. */
+	if (ok)
+		publish_save_writing(p);
+	return ok;
+}
+
+void publish_spare(struct publish *p, const char *file_id)
+{
+	publish_superseded_gone(p, file_id);
+	WITH_INPUTS(p, in->changed = true);
+}
+
+void publish_force(struct publish *p)
+{
+	WITH_INPUTS(p, in->forced = true);
+}
+
+void publish_drop(struct publish *p)
+{
+	WITH_INPUTS(p, in->dropped = true);
+}

@@ -1,0 +1,145 @@
+/*
+ * The close that ends the writing and publishes the file.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/wait.h"
+
+/* files under way at once before a close waits in spite of close=async */
+#define ASYNC_MAX 1024
+
+enum close_kind {
+	CLOSE_NOTHING, /* publishes nothing, 0 or a sticky error */
+	CLOSE_JOINS,   /* waits for what another close began */
+	CLOSE_ENDS     /* ends the writing */
+};
+
+/* Is close() over when the bytes are safe here, before the File exists? Under lock. */
+static bool closes_early(struct vfs *s, const struct inode *i)
+{
+	char target[NAMES_MAX + 1];
+	struct publisher_counts counts;
+
+	if (names_temporary(i->name, target))
+		return true;
+	if (!s->cfg.close_async)
+		return false;
+	/* Beyond that a closer waits for its own file: so the line can't grow without bound. */
+	publisher_get_counts(s->cfg.publisher, &counts);
+	return counts.active < ASYNC_MAX;
+}
+
+/* Under lock. */
+static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
+{
+	struct staged_side *l = h->inode->side;
+	struct publish_info info;
+
+	*ret_err = 0;
+	if (!l || l->dropped || !opener)
+		return CLOSE_NOTHING;
+	if (l->write_err) {
+		/* Bytes are missing: what is there is no File. */
+		*ret_err = l->write_err;
+		return CLOSE_NOTHING;
+	}
+	if (l->dirty) {
+		if (!l->killed)
+			return CLOSE_ENDS;
+		/* Half of it is by a writer that was killed. */
+		*ret_err = -EIO;
+		l->abort_reported = true;
+		return CLOSE_NOTHING;
+	}
+	publish_get_info(l->pub, &info);
+	if (info.under_way)
+		return CLOSE_JOINS;
+	/* A second close of what could not be published still says so. */
+	if (info.outcome == OUTCOME_FAILED && !l->touched)
+		*ret_err = info.err;
+	return CLOSE_NOTHING;
+}
+
+/* Was the last write of this handle by the process of thread tid, which is pid? Under lock. */
+static bool wrote_last(const struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
+{
+	if (!h->last_owner || h->last_tid == tid)
+		return h->last_tid == tid;
+	/* The kernel gives the owner of a process that has ended to another one. */
+	return h->last_owner == lock_owner && (!pid || !h->last_pid || h->last_pid == pid);
+}
+
+/* Under lock: what this close of h means; seals the file when it ends it. */
+static enum close_kind decide_close(struct vfs *s, struct handle *h, bool opener, int *err)
+{
+	enum close_kind kind;
+
+	if (h->closer_killed)
+		return CLOSE_NOTHING;
+	if (h->writer_killed) {
+		if (!opener)
+			return CLOSE_NOTHING;
+		*err = -EIO;
+		if (h->inode->side)
+			h->inode->side->abort_reported = true;
+		return CLOSE_NOTHING;
+	}
+	kind = judge_close(h, opener, err);
+	if (kind == CLOSE_ENDS) {
+		h->wrote = false;
+		side_seal(s, h->inode);
+	}
+	return kind;
+}
+
+void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, uint64_t lock_owner,
+	       struct vfs_wait *wait, vfs_done_cb *cb, void *arg)
+{
+	struct waiting *w = (struct waiting *)wait;
+	enum close_kind kind;
+	bool opener, killed;
+	pid_t pid = 0;
+	int err = 0;
+
+	if (!h->may_write) {
+		cb(arg, 0);
+		free(w);
+		return;
+	}
+	opener = writer_is_opener(h->writer, who->tid, lock_owner);
+	killed = writer_fate(h->writer, who->tid) == WRITER_KILLED;
+	if (killed)
+		pid = writer_process(who->tid);
+	pthread_mutex_lock(&s->lock);
+	h->closer_killed = killed && handle_may_spoil(h);
+	/*
+	 * A shell goes on after its child was killed: the file is half-written all
+	 * the same. One that only inherited the descriptor means nothing.
+	 */
+	if (h->closer_killed && wrote_last(h, who->tid, pid, lock_owner))
+		h->writer_killed = true;
+	kind = decide_close(s, h, opener, &err);
+	if (kind != CLOSE_NOTHING && w->cancelled) {
+		kind = CLOSE_NOTHING;
+		err = -EINTR;
+	}
+	if (kind != CLOSE_NOTHING) {
+		w->w.until = closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED;
+		w->cb = cb;
+		w->arg = arg;
+		publish_wait(h->inode->side->pub, &w->w);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (kind == CLOSE_NOTHING) {
+		cb(arg, err);
+		free(w);
+	}
+}

@@ -1,0 +1,15 @@
+/*
+ * control: the files of .uploadfs.
+ */
+#ifndef UPLOADFS_FS_VFS_CONTROL_H
+#define UPLOADFS_FS_VFS_CONTROL_H
+
+#include "fs/vfs/vfs.h"
+
+int vfs_make_control(struct vfs *s); /* at the start */
+/* True when it is a file of .uploadfs: cb has been called. */
+bool vfs_open_control(struct vfs *s, uint64_t ino, int flags, vfs_open_cb *cb, void *arg);
+/* fd, size: a handle's text */
+void vfs_read_control(int fd, uint64_t size, uint64_t off, size_t len, vfs_read_cb *cb, void *arg);
+
+#endif

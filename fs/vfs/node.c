@@ -1,0 +1,107 @@
+/*
+ * One inode: its attributes, the names that may be created, forget.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/vfs/node.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/names.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
+#include "net/base/log.h"
+
+bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir)
+{
+	(void)s;
+	return dir->purpose && !dir->special && !dir->unlisted &&
+	       names_purpose_writable(dir->purpose);
+}
+
+int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name)
+{
+	if (dir->kind != INODE_DIR)
+		return -ENOTDIR;
+	/* Gone with its last File, though somebody still stands in it. */
+	if (!dir->parent && dir != inode_root(s->table))
+		return -ENOENT;
+	if (!vfs_is_purpose_writable(s, dir))
+		return -EPERM;
+	if (dir == inode_root(s->table) && (!strcmp(name, ".by-id") || !strcmp(name, ".uploadfs")))
+		return -EPERM;
+	return names_check_new(name);
+}
+
+static uint64_t size_of(const struct inode *i)
+{
+	return i->side ? staged_size(i->side->st) : i->bytes;
+}
+
+/* None once it has lost its name; what only .by-id has shown has that one. */
+static unsigned links_of(const struct inode *i)
+{
+	if (i->kind == INODE_DIR)
+		return 2;
+	return (i->parent || i->unlisted) && !(i->side && i->side->dropped);
+}
+
+void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret)
+{
+	struct stat *st = &ret->st;
+	bool dir = i->kind == INODE_DIR;
+	struct timespec t = i->mtime;
+
+	(void)s;
+	memset(ret, 0, sizeof(*ret));
+	if (!dir && !i->has_mtime && !i->side)
+		t = (struct timespec){ .tv_sec = i->created_at };
+	ret->ino = i->ino;
+	/* The kernel may remember a directory, or a File that nobody here writes. */
+	ret->settled = dir ? true : !i->side && !i->special;
+	st->st_ino = i->ino;
+	st->st_mode = (dir ? S_IFDIR : S_IFREG) | i->mode;
+	st->st_nlink = links_of(i);
+	st->st_uid = i->uid;
+	st->st_gid = i->gid;
+	st->st_size = dir ? 0 : (off_t)size_of(i);
+	st->st_blocks = (st->st_size + 511) / 512;
+	st->st_blksize = 1 << 20;
+	st->st_atim = st->st_mtim = st->st_ctim = t;
+}
+
+int vfs_getattr(struct vfs *s, uint64_t ino, struct vfs_entry *ret)
+{
+	struct inode *i;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	if (i)
+		vfs_fill(s, i, ret);
+	pthread_mutex_unlock(&s->lock);
+	return i ? 0 : -ENOENT;
+}
+
+void vfs_forget(struct vfs *s, uint64_t ino, uint64_t n)
+{
+	struct inode *i;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	if (i)
+		inode_forget(s->table, i, n);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void vfs_log_failed(struct vfs *s, const struct inode *i, const char *what, int err,
+		    const char *text)
+{
+	char *label;
+
+	pthread_mutex_lock(&s->lock);
+	label = inode_label(i);
+	pthread_mutex_unlock(&s->lock);
+	log_warn("%s: %s: %s", label ? label : "a file", what, text ? text : strerror(-err));
+	free(label);
+}

@@ -1,0 +1,28 @@
+/*
+ * node: an entry's attributes, the check of a new name, the log line of a failure.
+ */
+#ifndef UPLOADFS_FS_VFS_NODE_H
+#define UPLOADFS_FS_VFS_NODE_H
+
+#include <stdbool.h>
+
+struct inode;
+struct vfs;
+struct vfs_entry;
+
+void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret); /* under lock */
+bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir); /* under lock */
+/*
+ * What stands between a name and an entry in dir: 0 or -EPERM, -EINVAL, -ENAMETOOLONG. Under
+ * lock.
+ */
+int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name);
+
+/*
+ * One line in the log: which file, what failed, why: text, or with NULL what the errno err means.
+ * Takes vfs.lock. i is referenced by the caller.
+ */
+void vfs_log_failed(struct vfs *s, const struct inode *i, const char *what, int err,
+		    const char *text);
+
+#endif

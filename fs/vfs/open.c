@@ -1,0 +1,335 @@
+/*
+ * Open and create.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/content/fetch.h"
+#include "fs/proc/writer.h"
+#include "fs/publish/publisher.h"
+#include "fs/stage/area.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/control.h"
+#include "fs/vfs/handle.h"
+#include "fs/vfs/listed.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
+#include "net/base/clock.h"
+
+/* An open that may have to wait for a publication to end. */
+struct opening {
+	struct publish_wait w; /* first */
+	struct vfs *s;
+	uint64_t ino;
+	int flags;
+	struct vfs_caller who;
+	vfs_open_cb *cb;
+	void *arg;
+};
+
+static void open_again(void *arg, int err)
+{
+	struct opening *o = arg;
+
+	/* How the former publication ended does not matter to an overwriter; but
+	 * -EINTR: no other one will be. */
+	if (err == -EINTR)
+		o->cb(o->arg, err, NULL, NULL);
+	else
+		vfs_open(o->s, o->ino, o->flags, &o->who, o->cb, o->arg);
+	free(o);
+}
+
+/* What a handle without local bytes reads: id is freed. */
+static int open_reading(struct vfs *s, struct handle *h, char *id, uint64_t bytes)
+{
+	int r = id ? fetch_open(s->cfg.fetcher, id, bytes, &h->fetch) : 0;
+
+	free(id);
+	return r;
+}
+
+/* O_TRUNC on a file with a local side. Under lock. 0 or -EBUSY. */
+static int cut_local(struct staged_side *l)
+{
+	int r = staged_truncate(l->st, 0);
+
+	if (r == -EBUSY) {
+		r = side_reopen(l);
+		if (r == 0)
+			r = staged_truncate(l->st, 0);
+	} else if (r == 0 && l->killed) {
+		publish_reopen(l->pub);
+	}
+	if (r)
+		return r;
+	l->killed = false;
+	l->write_err = 0;
+	l->abort_reported = false;
+	l->dirty = l->pristine = false;
+	/* All new bytes: they may be a copy of something again. */
+	l->predicted = l->predict_next = 0;
+	l->predict_tries = 0;
+	publish_predict(l->pub, 0);
+	return 0;
+}
+
+enum open_step { OPEN_NOW, OPEN_WAIT };
+
+/* Cut to nothing, as by a write. Under lock. */
+static void cut_now(struct inode *i)
+{
+	i->side->touched = !i->side->dropped;
+	i->mtime = clock_wall_ts();
+	i->has_mtime = true;
+}
+
+/*
+ * Makes i ready for a writer. st: a new staged file, taken over (set to NULL)
+ * when it is needed. Under lock.
+ */
+static int open_writing(struct vfs *s, struct inode *i, int flags, struct staged **st,
+			enum open_step *ret)
+{
+	int r;
+
+	*ret = OPEN_NOW;
+	if (!vfs_is_purpose_writable(s, i))
+		return -EPERM;
+	vfs_take_name_back(s, i);
+	if (i->side) {
+		if (!(flags & O_TRUNC))
+			return 0;
+		r = cut_local(i->side);
+		if (r == -EBUSY) {
+			*ret = OPEN_WAIT;
+			return 0;
+		}
+		if (r == 0)
+			cut_now(i);
+		return r;
+	}
+	/* The content comes with the first write: touch(1) needs none. */
+	if (!(flags & O_TRUNC))
+		return 0;
+	/* Removed, and opened once more through /proc/PID/fd: it has no name to publish under. */
+	if (!i->parent)
+		return -ESTALE;
+	r = side_make(s, i, *st, NULL);
+	*st = NULL;
+	if (r == 0)
+		cut_now(i);
+	return r;
+}
+
+static struct opening *opening_new(struct vfs *s, uint64_t ino, int flags,
+				   const struct vfs_caller *who, vfs_open_cb *cb, void *arg)
+{
+	struct opening *o = calloc(1, sizeof(*o));
+
+	if (o)
+		*o = (struct opening){
+			.s = s, .ino = ino, .flags = flags, .who = *who, .cb = cb, .arg = arg
+		};
+	return o;
+}
+
+/* What an open made under the lock. */
+struct opened {
+	enum open_step step;
+	struct handle *h;
+	struct vfs_entry e;
+	char *file_id; /* the File to read from, or NULL */
+	uint64_t bytes;
+};
+
+/* Under lock: i's handle and attributes. w is consumed with the handle. */
+static int open_handle(struct vfs *s, struct inode *i, int flags, struct writer *w,
+		       struct opened *ret)
+{
+	ret->h = handle_new(s, i, flags, w);
+	if (!ret->h)
+		return -ENOMEM;
+	vfs_fill(s, i, &ret->e);
+	/*
+	 * Also for one that only writes: its first write wants the content, and
+	 * the File may have been removed by then.
+	 */
+	if (ret->h->st || !i->file_id)
+		return 0;
+	ret->file_id = strdup(i->file_id);
+	ret->bytes = i->bytes;
+	return ret->file_id ? 0 : -ENOMEM;
+}
+
+/* Under lock. w: NULL for a reader, else o and *st are there; *st as in open_writing(). */
+static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w, struct opening *o,
+		       struct staged **st, struct opened *ret)
+{
+	struct inode *i = inode_get(s->table, ino);
+	int r;
+
+	if (!i)
+		return -ENOENT;
+	if (i->kind == INODE_DIR)
+		return -EISDIR;
+	r = w ? open_writing(s, i, flags, st, &ret->step) : 0;
+	if (r)
+		return r;
+	if (ret->step == OPEN_WAIT) {
+		o->w.until = UNTIL_WRITABLE;
+		o->w.cb = open_again;
+		o->w.arg = o;
+		publish_wait(i->side->pub, &o->w);
+		return 0;
+	}
+	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
+	if (!i->side && !i->file_id)
+		return -ESTALE;
+	return open_handle(s, i, flags, w, ret);
+}
+
+void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who, vfs_open_cb *cb,
+	      void *arg)
+{
+	struct opened opened = { .step = OPEN_NOW };
+	struct writer *w = NULL;
+	struct staged *st = NULL;
+	struct opening *o = NULL;
+	int r = 0;
+
+	if (vfs_open_control(s, ino, flags, cb, arg))
+		return;
+	if (handle_wants_write(flags)) {
+		if (atomic_load(&s->closing)) {
+			cb(arg, -EROFS, NULL, NULL);
+			return;
+		}
+		w = writer_new(who->tid);
+		o = opening_new(s, ino, flags, who, cb, arg);
+		r = w && o ? staged_create(s->cfg.staging, &st) : -ENOMEM;
+	}
+	if (!r) {
+		pthread_mutex_lock(&s->lock);
+		r = open_locked(s, ino, flags, w, o, &st, &opened);
+		pthread_mutex_unlock(&s->lock);
+	}
+	staged_unref(st);
+	if (!opened.h)
+		writer_free(w);
+	if (!r && opened.step == OPEN_WAIT)
+		return;
+	free(o);
+	if (!r)
+		r = open_reading(s, opened.h, opened.file_id, opened.bytes);
+	if (r && opened.h)
+		vfs_release(s, opened.h);
+	cb(arg, r, r ? NULL : &opened.e, r ? NULL : opened.h);
+}
+
+/* ---- create ---- */
+
+/* A name that came to be since the kernel looked: opened, not made. */
+struct creating {
+	struct vfs *s;
+	uint64_t ino;
+	vfs_open_cb *cb;
+	void *arg;
+};
+
+static void create_opened(void *arg, int err, const struct vfs_entry *e, struct handle *h)
+{
+	struct creating *c = arg;
+
+	/* The kernel counts a lookup only when it hears of success. */
+	if (err)
+		vfs_forget(c->s, c->ino, 1);
+	c->cb(c->arg, err, e, h);
+	free(c);
+}
+
+static void create_existing(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who,
+			    vfs_open_cb *cb, void *arg)
+{
+	struct creating *c = malloc(sizeof(*c));
+
+	if (!c) {
+		vfs_forget(s, ino, 1);
+		cb(arg, -ENOMEM, NULL, NULL);
+		return;
+	}
+	*c = (struct creating){ s, ino, cb, arg };
+	vfs_open(s, ino, flags & ~(O_CREAT | O_EXCL), who, create_opened, c);
+}
+
+/*
+ * Under lock: the new file name in dir, with a handle that writes. *st is taken over (set to
+ * NULL) when it is needed, w with the handle. *ret stays NULL on failure.
+ */
+static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t mode, int flags,
+		      const struct vfs_caller *who, struct writer *w, struct staged **st,
+		      struct handle **ret)
+{
+	struct inode *i = inode_new(s->table, dir, name, INODE_FILE);
+	int r;
+
+	if (!i)
+		return -ENOMEM;
+	i->mode = mode & 07777;
+	i->uid = who->uid;
+	i->gid = who->gid;
+	r = side_make(s, i, *st, NULL);
+	*st = NULL;
+	if (r) {
+		inode_unlink(s->table, i);
+		return r;
+	}
+	i->side->touched = true;
+	/* create means writing, whatever the flags say. */
+	*ret = handle_new(s, i, flags | (handle_wants_write(flags) ? 0 : O_RDWR), w);
+	if (!*ret)
+		return -ENOMEM;
+	i->nlookup++;
+	return 0;
+}
+
+void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, int flags,
+		const struct vfs_caller *who, vfs_open_cb *cb, void *arg)
+{
+	struct writer *w = writer_new(who->tid);
+	struct staged *st = NULL;
+	struct handle *h = NULL;
+	struct inode *dir, *i = NULL;
+	struct vfs_entry e;
+	uint64_t existing = 0;
+	int r = !w ? -ENOMEM : atomic_load(&s->closing) ? -EROFS : 0;
+
+	if (!r)
+		r = staged_create(s->cfg.staging, &st);
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	if (!r && !dir)
+		r = -ENOENT;
+	if (!r)
+		r = vfs_check_new(s, dir, name);
+	if (!r && (i = inode_find(s->table, dir, name)) != NULL) {
+		r = flags & O_EXCL ? -EEXIST : 0;
+		existing = i->ino;
+		i->nlookup += r == 0;
+	} else if (!r) {
+		r = create_new(s, dir, name, mode, flags, who, w, &st, &h);
+		if (h)
+			vfs_fill(s, h->inode, &e);
+	}
+	pthread_mutex_unlock(&s->lock);
+	staged_unref(st);
+	if (!h)
+		writer_free(w);
+	if (!r && existing)
+		create_existing(s, existing, flags, who, cb, arg);
+	else
+		cb(arg, r, r ? NULL : &e, r ? NULL : h);
+}

@@ -1,0 +1,212 @@
+/*
+ * Names that go away: unlink.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/vfs/unlink.h"
+#include "fs/content/cache.h"
+#include "fs/remote/errmap.h"
+#include "fs/tree/inode.h"
+#include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/gone.h"
+#include "fs/vfs/node.h"
+#include "fs/vfs/staged_side.h"
+#include "fs/vfs/vfs_impl.h"
+#include "net/api/api.h"
+#include "net/base/clock.h"
+
+struct removing {
+	struct vfs *s;
+	struct inode *inode; /* referenced */
+	char *own;	     /* the File its entry stood for, or NULL */
+	char **ids;	     /* Files to delete, the last one first */
+	size_t count;
+	vfs_done_cb *cb;
+	void *arg;
+};
+
+/* Under lock: i goes from its directory, which stays even when it is empty now. */
+struct staged_side *vfs_detach(struct vfs *s, struct inode *i)
+{
+	struct inode *dir = i->parent;
+	struct staged_side *out;
+
+	if (dir) {
+		vfs_keep_dir(s, dir);
+		dir->mtime = clock_wall_ts();
+	}
+	if (i->side)
+		side_drop(i->side);
+	out = side_settle(s, i);
+	inode_unlink(s->table, i);
+	return out;
+}
+
+static void delete_next(struct vfs *s, struct removing *d);
+
+/* Takes over id. */
+static int add_id(struct removing *d, char *id)
+{
+	char **grown = id ? realloc(d->ids, (d->count + 1) * sizeof(*grown)) : NULL;
+
+	if (!grown) {
+		free(id);
+		return -ENOMEM;
+	}
+	d->ids = grown;
+	grown[d->count++] = id;
+	return 0;
+}
+
+static void removing_free(struct removing *d)
+{
+	if (!d)
+		return;
+	while (d->count)
+		free(d->ids[--d->count]);
+	free(d->ids);
+	free(d->own);
+	free(d);
+}
+
+/*
+ * All its Files are gone, and so is the entry; but for the File of a close that
+ * came to its end meanwhile: the name stands for that one now. True: it is next.
+ * Under lock.
+ */
+static bool replaced_meanwhile(struct removing *d)
+{
+	const struct inode *i = d->inode;
+	char *own;
+
+	if (!i->parent || !i->file_id || (d->own && !strcmp(i->file_id, d->own)))
+		return false;
+	own = strdup(i->file_id);
+	if (!own || add_id(d, strdup(i->file_id))) {
+		free(own);
+		return false;
+	}
+	free(d->own);
+	d->own = own;
+	return true;
+}
+
+/* Under lock. */
+static struct staged_side *removed(struct vfs *s, struct removing *d)
+{
+	struct inode *i = d->inode;
+	struct staged_side *out;
+
+	/* Somebody else was quicker: by its name or by a listing. */
+	if (!i->parent && !i->file_id)
+		return NULL;
+	out = vfs_detach(s, i);
+	inode_set_file_id(s->table, i, NULL);
+	return out;
+}
+
+static void on_deleted(void *arg, const struct api_error *err)
+{
+	struct removing *d = arg;
+	struct vfs *s = d->s;
+	struct staged_side *out = NULL;
+	char text[640], *id = d->ids[--d->count];
+	int r = errmap(err, ERRMAP_DELETE);
+	bool more;
+
+	if (r == -ENOENT)
+		r = 0; /* another host was quicker */
+	if (r) {
+		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
+		vfs_log_failed(s, d->inode, "removing its File failed", r, text);
+	} else {
+		cache_remove(s->cfg.cache, id);
+	}
+	pthread_mutex_lock(&s->lock);
+	if (!r)
+		vfs_note_gone(s, id);
+	if (!r && (!d->own || strcmp(id, d->own) != 0))
+		vfs_forget_listed(s, id);
+	more = !r && (d->count || replaced_meanwhile(d));
+	if (!r && !more)
+		out = removed(s, d);
+	if (!more)
+		inode_unref(s->table, d->inode);
+	pthread_mutex_unlock(&s->lock);
+	free(id);
+	side_release(s, out);
+	if (more) {
+		delete_next(s, d);
+		return;
+	}
+	d->cb(d->arg, r);
+	removing_free(d);
+}
+
+static void delete_next(struct vfs *s, struct removing *d)
+{
+	struct api_req *req = api_file_delete(s->cfg.api, d->ids[d->count - 1], on_deleted, d);
+
+	if (!req) {
+		struct api_error none = { .kind = API_ERR_LOCAL, .local_errno = -ENOMEM };
+
+		on_deleted(d, &none);
+	}
+	api_req_unref(req);
+}
+
+/* Under lock: what has to be deleted for i to be gone. */
+static int collect_files(struct vfs *s, struct removing *d, const struct inode *i)
+{
+	int r = 0;
+
+	for (size_t k = 0; i->side && !s->cfg.keep_old && !r && k < i->side->superseded_count; k++)
+		r = add_id(d, strdup(i->side->superseded_files[k]));
+	if (!r && i->file_id) {
+		d->own = strdup(i->file_id);
+		r = d->own ? add_id(d, strdup(i->file_id)) : -ENOMEM;
+	}
+	return r;
+}
+
+void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *cb, void *arg)
+{
+	struct removing *d = calloc(1, sizeof(*d));
+	struct staged_side *out = NULL;
+	struct inode *dir, *i = NULL;
+	int r = d ? 0 : -ENOMEM;
+
+	pthread_mutex_lock(&s->lock);
+	dir = inode_get(s->table, parent);
+	if (dir)
+		i = inode_find(s->table, dir, name);
+	if (!r && dir && dir->special)
+		r = -EPERM;
+	else if (!r && !i)
+		r = -ENOENT;
+	else if (!r && i->kind == INODE_DIR)
+		r = -EISDIR;
+	if (!r)
+		r = collect_files(s, d, i);
+	if (!r && d->count) {
+		/* Its File, and with it the local side, if there is one. */
+		d->s = s;
+		d->inode = i;
+		d->cb = cb;
+		d->arg = arg;
+		inode_ref(i);
+		r = 1;
+	} else if (!r) {
+		out = vfs_detach(s, i);
+	}
+	pthread_mutex_unlock(&s->lock);
+	side_release(s, out);
+	if (r == 1) {
+		delete_next(s, d);
+		return;
+	}
+	removing_free(d);
+	cb(arg, r);
+}

@@ -1,0 +1,97 @@
+"""A rename that fails changes nothing: neither name, nor bytes, nor open handle."""
+import errno
+import os
+
+import pytest
+
+from harness import python, wait_let_go, wait_until, xattr
+
+REFUSED = {"op": "create", "action": "status", "status": 400}
+KILLED = "import os, sys\nos.write(os.open(sys.argv[1], 65), b'only copy')\nos.kill(os.getpid(), 9)"
+
+
+@pytest.fixture
+def seam(world, server):
+    """A mount with a File f, and the paths of f and g."""
+    mount = world.mount(server, retry_timeout="1", retry_delay="600", list_ttl="1")
+    mount.may_fail = True
+    f, g = mount.path("batch", "f"), mount.path("batch", "g")
+    put(f, b"source")
+    wait_let_go(mount, f)
+    return mount, f, g
+
+
+def put(path, data):
+    with open(path, "wb", buffering=0) as f:
+        f.write(data)
+
+
+def get(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def refused_rename(server, f, g, times=1):
+    server.faults([{**REFUSED, "times": times}])
+    with pytest.raises(OSError) as e:
+        os.rename(f, g)
+    server.faults([])
+    assert e.value.errno == errno.EINVAL
+
+
+def contents(server):
+    return sorted((x["filename"], server.get(f"/files/{x['id']}/content").read())
+                  for x in server.files())
+
+
+def test_target_is_the_only_copy(server, seam):
+    """The bytes of a killed writer stay where they are."""
+    _, f, g = seam
+    python(KILLED, g, check=False)
+    wait_until(lambda: xattr(g, "status") == "aborted", "the kill is noticed")
+    refused_rename(server, f, g)
+    assert get(g) == b"only copy" and xattr(g, "status") == "aborted"
+    assert get(f) == b"source" and xattr(f, "status") == "completed"
+
+
+def test_target_is_being_written(server, seam):
+    """The close of the target publishes the bytes it has."""
+    _, f, g = seam
+    with open(g, "wb", buffering=0) as out:
+        out.write(b"written")
+        refused_rename(server, f, g)
+    assert contents(server) == [("f", b"source"), ("g", b"written")]
+
+
+def test_both_are_files(server, seam):
+    """The target, overwritten afterwards, is one File."""
+    mount, f, g = seam
+    put(g, b"old")
+    wait_let_go(mount, g)
+    refused_rename(server, f, g)
+    assert get(g) == b"old"
+    put(g, b"new")
+    assert contents(server) == [("f", b"source"), ("g", b"new")]
+    os.rename(f, g)
+    assert contents(server) == [("g", b"source")] and get(g) == b"source"
+
+
+def test_reader_of_a_failed_update(seam):
+    """It reads the File, not what is left of the update."""
+    _, f, _ = seam
+    with open(f, "rb", buffering=0) as reader:
+        out = os.open(f, os.O_WRONLY)
+        with pytest.raises(OSError):
+            os.ftruncate(out, 1 << 60)
+        os.close(out)
+        assert reader.read() == b"source"
+    assert get(f) == b"source"
+
+
+def test_killed_before_the_first_byte(server, seam):
+    """A File that was cut by a killed writer stays."""
+    _, f, _ = seam
+    python("import os, sys\nos.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)\n"
+           "os.kill(os.getpid(), 9)", f, check=False)
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == [("f", b"source")]
