@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from accounts import post_file
-from harness import wait_until
+from harness import records, wait_until
 
 FAILS = [{"op": "complete", "action": "status", "status": 500, "times": 0}]
 EMPTY = '{"object":"list","data":[],"has_more":false,"first_id":null,"last_id":null}'
@@ -54,8 +54,7 @@ def test_removed_in_doubt_and_copied_again(world, server):
     assert os.listdir(mount.path("batch")) == ["f"]
     # The Upload in doubt is cancelled, and the listing walked ten seconds later.
     wait_until(lambda: all(x["status"] != "pending" for x in server.uploads()), "cancelled")
-    wait_until(lambda: not [x for x in os.listdir(mount.state + "/staging")
-                            if x.endswith(".rec")], "the doubt is over")
+    wait_until(lambda: not records(mount.state), "the doubt is over")
     assert contents(server) == [("f", b"B" * 1000)]
     with open(path, "rb") as f:
         assert f.read() == b"B" * 1000
