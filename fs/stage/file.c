@@ -317,8 +317,8 @@ static int write_row(struct staged *st, const struct record *r)
 	if (rc)
 		return rc;
 	rc = files_save(db, st->id, r);
-	/* Renames reach the row through the publication. */
-	if (!rc)
+	/* What was renamed since may be newer than what the publication knows. */
+	if (!rc && !st->placed)
 		rc = files_set_place(db, st->id, r->purpose, r->path);
 	if (!rc)
 		rc = files_set_owner(db, st->id, r->mode, r->uid, r->gid);
@@ -343,6 +343,44 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable)
 	rc = nameless(st) ? -ESTALE : write_row(st, r);
 	pthread_mutex_unlock(&st->record_lock);
 	return rc || !durable ? rc : staged_sync_record(st);
+}
+
+int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim)
+{
+	struct statedb *db = st->sg->db;
+	uint64_t seq;
+	int rc;
+
+	pthread_mutex_lock(&st->record_lock);
+	/* Without a row the first save inserts it, under the name that counts then. */
+	if (!st->has_row && !victim) {
+		pthread_mutex_unlock(&st->record_lock);
+		return 0;
+	}
+	rc = statedb_begin(db);
+	if (rc)
+		goto out;
+	files_set_place(db, st->id, purpose, path);
+	if (victim)
+		files_set_removed(db, victim->id);
+	rc = statedb_commit(db, &seq);
+	if (!rc && st->has_row) {
+		st->placed = true;
+		atomic_store(&st->saved, seq);
+	}
+out:
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+int staged_unlink(struct staged *st)
+{
+	int rc = statedb_begin(st->sg->db);
+
+	if (rc)
+		return rc;
+	files_set_removed(st->sg->db, st->id);
+	return statedb_commit(st->sg->db, NULL);
 }
 
 /* Under record_lock. */

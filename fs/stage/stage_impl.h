@@ -83,7 +83,8 @@ struct staged {
 
 	pthread_mutex_t record_lock; /* one save at a time; also around give */
 	bool has_row;		     /* under it */
-	atomic_uint_fast64_t saved;  /* number of the commit that wrote the row last; 0: none */
+	bool placed; /* staged_rename() wrote its name: saves leave that alone; record_lock */
+	atomic_uint_fast64_t saved; /* number of the commit that wrote the row last; 0: none */
 
 	atomic_bool dir_synced; /* the name of the data survives a power cut */
 

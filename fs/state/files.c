@@ -186,7 +186,8 @@ int files_set_mtime(struct statedb *db, const char *id, int64_t s, uint32_t ns)
 
 int files_set_removed(struct statedb *db, const char *id)
 {
-	return statedb_run(db, "UPDATE file SET removed = 1 WHERE id = ?1",
+	/* A File that the publication made is in its next save: one that was there before stays. */
+	return statedb_run(db, "UPDATE file SET removed = 1, file_id = NULL WHERE id = ?1",
 			   STATEDB_ARGS(statedb_text(id)), NULL);
 }
 

@@ -245,9 +245,9 @@ static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct i
 	r = inode_move(s->table, i, dir, n->new_name);
 	if (r)
 		return r;
-	r = side_renamed(s, i);
-	if (!r && other)
-		r = doom_all(n, i->side, other);
+	r = other ? doom_all(n, i->side, other) : 0;
+	if (!r)
+		r = side_moved(s, i, other);
 	if (!r && other)
 		*ret_out = vfs_detach(s, other);
 	if (r && inode_move(s->table, i, from, n->name) == 0)

@@ -401,7 +401,7 @@ void side_seal(struct vfs *s, struct inode *i)
 	free(path);
 }
 
-int side_renamed(struct vfs *s, struct inode *i)
+int side_moved(struct vfs *s, struct inode *i, struct inode *victim)
 {
 	const char *purpose;
 	char *path, *hold;
@@ -409,11 +409,19 @@ int side_renamed(struct vfs *s, struct inode *i)
 
 	if (r)
 		return r;
+	r = staged_rename(i->side->st, purpose, path,
+			  victim && victim->side ? victim->side->st : NULL);
 	hold = name_when_renamed(i, path);
-	r = publish_rename(i->side->pub, purpose, path, hold);
+	if (!r)
+		r = publish_rename(i->side->pub, purpose, path, hold);
 	free(hold);
 	free(path);
 	return r;
+}
+
+int side_renamed(struct vfs *s, struct inode *i)
+{
+	return side_moved(s, i, NULL);
 }
 
 void side_changed(struct staged_side *l)
@@ -443,10 +451,17 @@ int side_supersede(struct staged_side *l, const char *file_id)
 
 void side_drop(struct staged_side *l)
 {
+	int r;
+
 	if (l->dropped)
 		return;
 	l->dropped = true;
 	l->dirty = l->touched = l->pristine = false;
+	/* Before the reply: after a kill the next mount must not publish it. */
+	r = staged_unlink(l->st);
+	if (r)
+		log_warn("staging/%s: its removal is not noted: %s", staged_id(l->st),
+			 strerror(-r));
 	publish_drop(l->pub);
 }
 

@@ -74,10 +74,12 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i);
 /* Closed: seals and publishes. Under lock. */
 void side_seal(struct vfs *s, struct inode *i);
 /*
- * Under lock: tells the publication of i, which has a local side, its new name: after a move, or
- * when an intent begins or ends. 0 or negative errno.
+ * Under lock: i, which has a local side, was moved, or an intent of it began or ended: commits its
+ * new name, and tells its publication. 0 or negative errno.
  */
 int side_renamed(struct vfs *s, struct inode *i);
+/* The same, and the removal of victim (or NULL), in whose place it comes, in one transaction. */
+int side_moved(struct vfs *s, struct inode *i, struct inode *victim);
 /* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
 int side_reopen(struct staged_side *l);
 /* Under lock: something was changed, or is about to be. */
