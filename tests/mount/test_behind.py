@@ -78,22 +78,24 @@ def test_hidden_until_it_is_replaced(world, server, keep_old):
     assert get(path) == b"anew"
 
 
-def test_shows_when_what_replaced_it_fails(world, server):
-    """It goes with rm of that one, as well."""
+def test_stays_when_what_was_to_replace_it_fails(world, server):
+    """A failed rename changes neither name; rm of the source leaves the File."""
     mount = world.mount(server, list_ttl="0", retry_delay="60")
     mount.may_fail = True
     path, temporary = mount.path("batch", "f"), mount.path("batch", ".f.AbCdEf")
     put(path, b"published")
+    file_id = xattr(path, "file_id")
     put(temporary, b"held")
     server.faults([{"op": "complete", "action": "status", "status": 400, "times": 0}])
     with pytest.raises(OSError) as info:
         os.rename(temporary, path)
     assert info.value.errno == errno.EINVAL
+    assert sorted(os.listdir(mount.path("batch"))) == [".f.AbCdEf", "f"]
+    assert (status(temporary), get(temporary)) == ("failed", b"held")
+    assert (status(path), get(path)) == ("completed", b"published")
+    os.unlink(temporary)
     assert os.listdir(mount.path("batch")) == ["f"]
-    wait_until(lambda: status(path) == "failed", "the kernel forgets the former one")
-    assert get(path) == b"held"
-    os.unlink(path)
-    assert os.listdir(mount.path("batch")) == [] and server.files() == []
+    assert [x["id"] for x in server.files()] == [file_id]
 
 
 def test_directory_with_a_file_on_its_way(world, server):
