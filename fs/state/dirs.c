@@ -34,7 +34,7 @@ static int step(struct statedb *s, int64_t parent, const char *name, bool make, 
 	static const char add[] = "INSERT INTO dir (parent, name, kept) VALUES (?1, ?2, 0)";
 	const struct statedb_value args[] = { statedb_int(parent),
 					      statedb_text(name),
-					      { STATEDB_END } };
+					      { .kind = STATEDB_END } };
 	int rc;
 
 	*ret_id = 0;

@@ -340,7 +340,7 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 		" request_id, state, removed, mode, uid, gid, mtime_s, mtime_ns, size, part_size,"
 		" part_block, declared, expires_after, upload_bytes, upload_created,"
 		" upload_created_at, err, in_doubt, created FROM file WHERE id = ?1";
-	const struct statedb_value args[] = { statedb_text(id), { STATEDB_END } };
+	const struct statedb_value args[] = { statedb_text(id), { .kind = STATEDB_END } };
 	int rc = statedb_each(db, sql, args, load_row, l);
 
 	if (!rc && !l->found)

@@ -257,8 +257,8 @@ static int set_aside(const char *path)
 	char *aside = name_aside(path);
 	int rc = aside ? 0 : -ENOMEM;
 
-	for (size_t i = sizeof(endings) / sizeof(*endings); !rc && i-- > 0;)
-		rc = move_one(path, aside, endings[i]);
+	for (size_t i = sizeof(endings) / sizeof(*endings); !rc && i > 0; i--)
+		rc = move_one(path, aside, endings[i - 1]);
 	if (rc)
 		log_error("%s is damaged and can't be set aside: %s", path, strerror(-rc));
 	else
