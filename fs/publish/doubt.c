@@ -75,15 +75,15 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 /* Was it done? A service that answers complete with failures only has hardly done it. */
 static bool is_likely(const struct publish *p)
 {
-	return publish_is_refusal(&p->first_err) || p->first_err.kind == API_ERR_BAD_REPLY ||
-	       p->upload_posted;
+	return publish_is_refusal(&p->failure.first_err) ||
+	       p->failure.first_err.kind == API_ERR_BAD_REPLY || p->upload.posted;
 }
 
 static void doubt_fail(struct publish *p)
 {
-	struct api_error *err = &p->first_err;
+	struct api_error *err = &p->failure.first_err;
 
-	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
 	if (err->message[0] && !is_likely(p)) {
 		publish_fail_api(p, err);
 		return;
@@ -98,8 +98,8 @@ static void doubt_fail(struct publish *p)
 static void doubt_over(struct publish *p)
 {
 	/* The Upload was alive: the refusal was meant. */
-	bool meant = p->doubt.cancel == DOUBT_CANCELLED && p->complete_refused &&
-		     publish_is_refusal(&p->first_err);
+	bool meant = p->doubt.cancel == DOUBT_CANCELLED && p->failure.complete_refused &&
+		     publish_is_refusal(&p->failure.first_err);
 
 	publish_doubt_end(p);
 	publish_cancel_upload(p);
@@ -110,8 +110,8 @@ static void doubt_over(struct publish *p)
 		publish_verify(p);
 		return;
 	}
-	if (++p->restarts > PUBLISH_RESTARTS_MAX)
-		publish_fail_api(p, &p->first_err);
+	if (++p->retry.restarts > PUBLISH_RESTARTS_MAX)
+		publish_fail_api(p, &p->failure.first_err);
 	else
 		log_info("%s/%s: there is no File of it: it is sent anew", p->now.purpose,
 			 p->now.path);
@@ -119,9 +119,9 @@ static void doubt_over(struct publish *p)
 
 static bool is_wanted(const struct publish *p)
 {
-	return !p->now.dropped && !p->stale_unknown && p->upload_bytes == staged_size(p->staged) &&
-	       !strcmp(p->upload_filename, publish_filename(p)) &&
-	       !strcmp(p->upload_purpose, p->now.purpose) && publish_sealed(p);
+	return !p->now.dropped && !p->doubt.stale && p->upload.bytes == staged_size(p->staged) &&
+	       !strcmp(p->upload.filename, publish_filename(p)) &&
+	       !strcmp(p->upload.purpose, p->now.purpose) && publish_sealed(p);
 }
 
 static uint64_t patience(const struct publish *p)
@@ -136,10 +136,10 @@ static void make_view(const struct publish *p, enum doubt_found found, struct do
 	const struct doubt *d = &p->doubt;
 
 	*v = (struct doubt_view){
-		.wanted = is_wanted(p) && clock_mono_ms() < p->upload_deadline_ms,
-		.upload = p->upload_id[0],
-		.refused = publish_is_refusal(&p->first_err),
-		.may_repeat = !d->repeated && p->first_err.attempts < 2,
+		.wanted = is_wanted(p) && clock_mono_ms() < p->upload.deadline_ms,
+		.upload = p->upload.id[0],
+		.refused = publish_is_refusal(&p->failure.first_err),
+		.may_repeat = !d->repeated && p->failure.first_err.attempts < 2,
 		.waited_for = !p->now.dropped,
 		.asked_now = d->asked_now,
 		.cancel = d->cancel,
@@ -176,7 +176,7 @@ static void doubt_step(struct publish *p, enum doubt_found found)
 		break;
 	case DOUBT_LOOK:
 		p->phase = PHASE_LOOKUP;
-		p->lookup_due_ms = at;
+		p->doubt.look_due_ms = at;
 		break;
 	case DOUBT_OVER:
 		doubt_over(p);
@@ -192,9 +192,9 @@ void publish_doubt(struct publish *p, const struct api_error *err)
 {
 	uint64_t now = clock_mono_ms();
 
-	p->first_err = *err;
-	p->first_call = ERRMAP_WRITE;
-	p->complete_unknown = true;
+	p->failure.first_err = *err;
+	p->failure.first_call = ERRMAP_WRITE;
+	p->doubt.unknown = true;
 	if (!p->doubt.cancel)
 		p->doubt.cancel = DOUBT_UNASKED;
 	if (!p->doubt.began_ms)
@@ -203,7 +203,7 @@ void publish_doubt(struct publish *p, const struct api_error *err)
 	if (!p->doubt.md5[0])
 		memcpy(p->doubt.md5, p->md5_then[0] ? p->md5_then : p->md5, sizeof(p->doubt.md5));
 	if (!p->doubt.ends_ms)
-		p->doubt.ends_ms = p->upload_id[0] ? p->upload_deadline_ms + DOUBT_END_MS
+		p->doubt.ends_ms = p->upload.id[0] ? p->upload.deadline_ms + DOUBT_END_MS
 						   : now + DOUBT_POST_MS;
 	p->phase = PHASE_LOOKUP;
 	doubt_step(p, FOUND_NOT_LOOKED);
@@ -214,9 +214,9 @@ void publish_doubt_try(struct publish *p)
 	p->doubt.repeated = p->doubt.asked_now = false;
 	p->doubt.looks = 0;
 	p->doubt.looked_ms = p->doubt.began_ms = 0;
-	if (p->first_err.kind == API_OK)
-		p->first_err.kind = API_ERR_BAD_REPLY;
-	publish_doubt(p, &p->first_err);
+	if (p->failure.first_err.kind == API_OK)
+		p->failure.first_err.kind = API_ERR_BAD_REPLY;
+	publish_doubt(p, &p->failure.first_err);
 }
 
 void publish_doubt_cancelled(struct publish *p, const struct event *ev)
@@ -225,7 +225,7 @@ void publish_doubt_cancelled(struct publish *p, const struct event *ev)
 	struct doubt *d = &p->doubt;
 	uint64_t now = clock_mono_ms();
 	bool first = d->first && err->attempts < 2;
-	bool early = now + 60000 < p->upload_deadline_ms;
+	bool early = now + 60000 < p->upload.deadline_ms;
 
 	d->cancel = DOUBT_ASKED;
 	if (err->kind == API_OK && ev->upload_status == API_UPLOAD_CANCELLED) {
@@ -299,7 +299,7 @@ void publish_doubt_looked(struct publish *p, const struct event *ev)
 	p->doubt.looks++;
 	/* It was tried again for a while already: that it can't be looked for is why it fails. */
 	if (ev->api_err.kind != API_OK && !p->now.dropped) {
-		p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+		p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
 		publish_fail_api(p, &ev->api_err);
 		return;
 	}
@@ -317,13 +317,13 @@ static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
 	struct event ev = { .created_at = f->created_at, .expires_at = f->expires_at };
 
 	memcpy(ev.id, f->id, sizeof(ev.id));
-	log_info("%s/%s: the reply was lost, but the File is there: %s%s", p->upload_purpose,
-		 p->upload_filename, f->id,
+	log_info("%s/%s: the reply was lost, but the File is there: %s%s", p->upload.purpose,
+		 p->upload.filename, f->id,
 		 checked ? "" : " (by its name, size and time; its content can't be read)");
-	if (p->stale_unknown && !p->now.dropped) {
+	if (p->doubt.stale && !p->now.dropped) {
 		/* Of bytes that were rewritten since: the next File replaces it. */
 		if (publish_supersede(p, f->id))
-			log_error("out of memory: %s stays as %s", f->id, p->upload_filename);
+			log_error("out of memory: %s stays as %s", f->id, p->upload.filename);
 		publish_doubt_end(p);
 		publish_cancel_upload(p);
 		p->phase = PHASE_IDLE;
@@ -336,7 +336,7 @@ static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
 static void look_now(struct publish *p)
 {
 	p->phase = PHASE_LOOKUP;
-	p->lookup_due_ms = clock_mono_ms();
+	p->doubt.look_due_ms = clock_mono_ms();
 }
 
 void publish_doubt_checked(struct publish *p, const struct event *ev)
@@ -359,8 +359,8 @@ void publish_doubt_checked(struct publish *p, const struct event *ev)
 		doubt_step(p, FOUND_UNSURE);
 		break;
 	case CONTENT_OTHER:
-		log_info("%s/%s: %s is another's File: its content is not ours", p->upload_purpose,
-			 p->upload_filename, f->id);
+		log_info("%s/%s: %s is another's File: its content is not ours", p->upload.purpose,
+			 p->upload.filename, f->id);
 		if (note_not_ours(&p->doubt, f->id)) {
 			doubt_step(p, FOUND_UNSURE);
 			return;

@@ -79,11 +79,15 @@ enum doubt_step {
 enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms);
 
 struct doubt {
+	bool unknown;		  /* the File of an earlier complete may exist */
+	bool stale;		  /* unknown, and the bytes were rewritten since */
+	bool kept;		  /* the doubt holds a reference of its own */
 	enum doubt_cancel cancel; /* 0: no doubt was recorded */
 	bool repeated, asked_now; /* since this try began */
 	bool first;		  /* the cancel under way is the first one ever */
 	unsigned looks;
 	uint64_t began_ms, looked_ms, settled_ms, ends_ms, missed_ms;
+	uint64_t look_due_ms;	   /* the next look, monotonic; 0: none */
 	char md5[DIGEST_HEX_SIZE]; /* of the bytes that were sent */
 	char same[API_ID_MAX + 1]; /* one of several candidates has it */
 	char **not_ours;	   /* Files with our name and size, but another MD5 */

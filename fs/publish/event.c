@@ -14,7 +14,7 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 		return NULL;
 	c->p = publish_ref(p);
 	c->kind = kind;
-	c->epoch = p->epoch;
+	c->epoch = p->upload.epoch;
 	return c;
 }
 

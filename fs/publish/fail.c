@@ -29,10 +29,10 @@ bool publish_is_refusal(const struct api_error *err)
 
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id)
 {
-	p->err = err;
-	snprintf(p->error, sizeof(p->error), "%s", text);
-	snprintf(p->request_id, sizeof(p->request_id), "%s", request_id);
-	p->http_status = 0;
+	p->failure.err = err;
+	snprintf(p->failure.error, sizeof(p->failure.error), "%s", text);
+	snprintf(p->failure.request_id, sizeof(p->failure.request_id), "%s", request_id);
+	p->failure.http_status = 0;
 }
 
 static void log_failed(const struct publish *p, uint64_t delay_s)
@@ -42,10 +42,10 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 		{ "event", "failed", 0 },
 		{ "purpose", p->now.purpose, 0 },
 		{ "path", p->now.path, 0 },
-		{ "errno", p->err ? strerrorname_np(-p->err) : "", 0 },
-		{ "error", p->error, 0 },
-		{ "http_status", NULL, (uint64_t)p->http_status },
-		{ "request_id", p->request_id, 0 },
+		{ "errno", p->failure.err ? strerrorname_np(-p->failure.err) : "", 0 },
+		{ "error", p->failure.error, 0 },
+		{ "http_status", NULL, (uint64_t)p->failure.http_status },
+		{ "request_id", p->failure.request_id, 0 },
 		{ "next_try_seconds", NULL, delay_s },
 	};
 
@@ -55,7 +55,7 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 		snprintf(next, sizeof(next), "next try in %llu s", (unsigned long long)delay_s);
 	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]) - last,
 		  "%s/%s: not published: %s; the bytes are kept, %s", p->now.purpose, p->now.path,
-		  p->error, next);
+		  p->failure.error, next);
 }
 
 static void fail(struct publish *p, int err, const char *text, const char *request_id,
@@ -64,16 +64,16 @@ static void fail(struct publish *p, int err, const char *text, const char *reque
 	uint64_t delay = p->pr->cfg.retry_first_s;
 
 	publish_note_error(p, err, text, request_id);
-	p->http_status = http_status;
-	for (unsigned i = 0; i < p->retries && delay < p->pr->cfg.retry_max_s; i++)
+	p->failure.http_status = http_status;
+	for (unsigned i = 0; i < p->retry.retries && delay < p->pr->cfg.retry_max_s; i++)
 		delay *= 2;
 	if (delay > p->pr->cfg.retry_max_s)
 		delay = p->pr->cfg.retry_max_s;
-	p->retry_due_ms = clock_mono_ms() + delay * 1000;
-	p->retries++;
+	p->retry.due_ms = clock_mono_ms() + delay * 1000;
+	p->retry.retries++;
 	log_failed(p, delay);
 	p->phase = PHASE_ENDED;
-	p->outcome = OUTCOME_FAILED;
+	p->outcome.kind = OUTCOME_FAILED;
 	publish_save_record(p, true);
 	publish_finish(p, OUTCOME_FAILED);
 }
@@ -90,7 +90,7 @@ bool publish_stream_fails(struct publish *p, const char *text)
 		return false;
 	log_info("%s/%s: sending while it is written failed (%s); it will be sent at the close",
 		 p->now.purpose, p->now.path, text);
-	p->stream_failed = true;
+	p->retry.stream_failed = true;
 	publish_cancel_upload(p);
 	return true;
 }
@@ -98,8 +98,8 @@ bool publish_stream_fails(struct publish *p, const char *text)
 void publish_fail_api(struct publish *p, const struct api_error *err)
 {
 	const struct publisher_config *cfg = &p->pr->cfg;
-	enum errmap_call call = err == &p->first_err ? p->first_call : ERRMAP_WRITE;
-	char text[sizeof(p->error)];
+	enum errmap_call call = err == &p->failure.first_err ? p->failure.first_call : ERRMAP_WRITE;
+	char text[sizeof(p->failure.error)];
 
 	/* Then the phase is one from which the same step is taken again. */
 	if (err->http_status == 401 && cfg->renew_key && cfg->renew_key(cfg->renew_key_arg))
@@ -110,14 +110,14 @@ void publish_fail_api(struct publish *p, const struct api_error *err)
 	/* Parts on a server that can't be reached may be of use when it can;
 	 * anything else is given up at once, so that no Upload stays pending. One in doubt is
 	 * needed to end the doubt. */
-	if (err->kind != API_ERR_CONNECT && !p->complete_unknown)
+	if (err->kind != API_ERR_CONNECT && !p->doubt.unknown)
 		publish_cancel_upload(p);
 	fail(p, errmap(err, call), text, err->request_id, err->http_status);
 }
 
 void publish_fail_errno(struct publish *p, int err, const char *what)
 {
-	char text[sizeof(p->error)];
+	char text[sizeof(p->failure.error)];
 
 	snprintf(text, sizeof(text), "%s: %s; check the disk of -o state_dir", what,
 		 strerror(-err));

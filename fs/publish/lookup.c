@@ -113,12 +113,12 @@ static struct lookup *lookup_new(struct publish *p)
 		return NULL;
 	l->p = publish_ref(p);
 	l->api = p->pr->cfg.api;
-	l->epoch = p->epoch;
-	l->bytes = p->upload_bytes;
-	l->created_at = p->upload_created_at;
-	l->same_second = !p->upload_posted && p->pr->created_at == CREATED_WITH_UPLOAD;
-	l->filename = strdup(p->upload_filename);
-	l->purpose = strdup(p->upload_purpose);
+	l->epoch = p->upload.epoch;
+	l->bytes = p->upload.bytes;
+	l->created_at = p->upload.created_at;
+	l->same_second = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD;
+	l->filename = strdup(p->upload.filename);
+	l->purpose = strdup(p->upload.purpose);
 	if (l->filename && l->purpose)
 		return l;
 	lookup_free(l);
@@ -134,7 +134,7 @@ void publish_start_lookup(struct publish *p)
 	if (l)
 		req = api_file_list(l->api, l->purpose, NULL, LOOKUP_PAGE, true, on_page, l);
 	if (!req) {
-		p->lookup_due_ms = clock_mono_ms() + 200;
+		p->doubt.look_due_ms = clock_mono_ms() + 200;
 		if (l)
 			lookup_free(l);
 	}
@@ -213,10 +213,10 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 	if (!c)
 		return false;
 	c->p = publish_ref(p);
-	c->epoch = p->epoch;
+	c->epoch = p->upload.epoch;
 	c->alone = alone;
 	c->file = *f;
-	c->bytes = p->upload_bytes;
+	c->bytes = p->upload.bytes;
 	snprintf(c->md5, sizeof(c->md5), "%s", md5);
 	c->digest = digest_new();
 	if (c->digest)
@@ -234,12 +234,12 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 
 void publish_file_exists(struct publish *p, const struct event *ev)
 {
-	memcpy(p->file_id, ev->id, sizeof(p->file_id));
-	p->file_created_at = ev->created_at;
-	p->file_expires_at = ev->expires_at;
+	memcpy(p->outcome.file_id, ev->id, sizeof(p->outcome.file_id));
+	p->outcome.created_at = ev->created_at;
+	p->outcome.expires_at = ev->expires_at;
 	publish_doubt_end(p);
-	p->abandoned_due = true;
-	p->news = true;
+	p->abandoned.due = true;
+	p->outcome.news = true;
 	p->phase = PHASE_CLEANUP;
 	/* Before anybody hears of it: else what is removed then could come back after a crash. */
 	publish_save_record(p, true);

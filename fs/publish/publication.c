@@ -91,7 +91,7 @@ uint32_t publish_part_count(const struct publish *p, uint64_t bytes)
 
 void publish_part_range(const struct publish *p, uint32_t i, uint64_t *ret_start, uint64_t *ret_end)
 {
-	layout_part(p->upload_bytes, p->pr->cfg.part_size, publish_part_block(p), i, ret_start,
+	layout_part(p->upload.bytes, p->pr->cfg.part_size, publish_part_block(p), i, ret_start,
 		    ret_end);
 }
 
@@ -105,18 +105,18 @@ uint32_t publish_part_version(const struct publish *p, uint32_t i)
 
 void publish_drop_parts(struct publish *p)
 {
-	for (uint32_t i = 0; i < p->part_count; i++) {
-		if (p->parts[i].req) {
-			api_req_cancel(p->parts[i].req);
-			api_req_unref(p->parts[i].req);
+	for (uint32_t i = 0; i < p->parts.count; i++) {
+		if (p->parts.v[i].req) {
+			api_req_cancel(p->parts.v[i].req);
+			api_req_unref(p->parts.v[i].req);
 		}
-		free(p->parts[i].id);
+		free(p->parts.v[i].id);
 	}
-	free(p->parts);
-	p->parts = NULL;
-	p->part_count = 0;
-	p->sending = 0;
-	p->live.on = false;
+	free(p->parts.v);
+	p->parts.v = NULL;
+	p->parts.count = 0;
+	p->parts.sending = 0;
+	p->parts.live.on = false;
 }
 
 int publish_supersede(struct publish *p, const char *file_id)
@@ -159,10 +159,10 @@ bool publish_begin_retry(struct publish *p)
 	pthread_mutex_lock(&p->pr->lock);
 	ok = !p->in.reopen && !p->in.dropped;
 	if (ok && p->in.sealed)
-		p->info.under_way = true;
+		p->observed.info.under_way = true;
 	/* A close from here on joins this try. */
 	if (ok)
-		p->info.outcome = OUTCOME_NONE;
+		p->observed.info.outcome = OUTCOME_NONE;
 	p->in.retry = false;
 	/* Renamed to a temporary name after it had failed: nothing is held, so it is sent as what
 	 * the entry is called. */
@@ -220,14 +220,14 @@ void publish_superseded_gone(struct publish *p, const char *file_id)
 static void release_steps(struct publish *p)
 {
 	publish_drop_parts(p);
-	api_req_unref(p->create_req);
-	api_req_unref(p->post_req);
-	free(p->upload_filename);
-	free(p->upload_purpose);
-	free(p->upload_mime);
-	for (size_t i = 0; i < p->abandoned_count; i++)
-		free(p->abandoned[i]);
-	free(p->abandoned);
+	api_req_unref(p->upload.create_req);
+	api_req_unref(p->upload.post_req);
+	free(p->upload.filename);
+	free(p->upload.purpose);
+	free(p->upload.mime);
+	for (size_t i = 0; i < p->abandoned.count; i++)
+		free(p->abandoned.ids[i]);
+	free(p->abandoned.ids);
 }
 
 void publish_doubt_end(struct publish *p)
@@ -237,8 +237,8 @@ void publish_doubt_end(struct publish *p)
 	while (d->not_ours_count)
 		free(d->not_ours[--d->not_ours_count]);
 	free(d->not_ours);
-	*d = (struct doubt){ 0 };
-	p->complete_unknown = p->stale_unknown = false;
+	/* The reference is given back by whoever took it. */
+	*d = (struct doubt){ .kept = d->kept };
 }
 
 void publish_destroy(struct publish *p)
@@ -255,7 +255,7 @@ void publish_destroy(struct publish *p)
 	publish_inputs_release(&p->in);
 	publish_inputs_release(&p->now);
 	staged_unref(p->staged);
-	pthread_mutex_destroy(&p->record_lock);
+	pthread_mutex_destroy(&p->recorded.lock);
 	free(p);
 }
 
@@ -282,8 +282,8 @@ void publish_unref(struct publish *p)
 		p->all_next->all_prev = p->all_prev;
 	pthread_cond_broadcast(&p->pr->idle);
 	pthread_mutex_unlock(&p->pr->lock);
-	release = p->release;
-	arg = p->arg;
+	release = p->owner.release;
+	arg = p->owner.arg;
 	publish_destroy(p);
 	if (release)
 		release(arg);

@@ -101,14 +101,106 @@ struct publish_live_reader {
 	uint32_t watch;
 };
 
-struct publish {
-	struct publisher *pr;
-	atomic_uint refs;
-	struct staged *staged;
+/* The Upload, and what it was made with: a lookup needs that after the Upload is gone. */
+struct upload {
+	unsigned epoch; /* counts Uploads: replies of an earlier one are ignored */
+	char id[API_ID_MAX + 1];
+	char *filename, *purpose, *mime; /* owned */
+	uint64_t bytes, expiry;
+	unsigned renames;     /* now.renames at that time */
+	int64_t created_at;   /* the server's clock, seconds */
+	int64_t created_wall; /* our clock, seconds */
+	uint64_t deadline_ms; /* our clock, monotonic; 0: none */
+	bool posted;	      /* by POST /files: there is no Upload */
+	struct api_req *create_req, *post_req;
+};
+
+/* Uploads given up whose cancel was not answered yet; the record has them. */
+struct abandoned {
+	char **ids;
+	size_t count;
+	size_t before; /* the first so many are to be cancelled: no cancel is under way */
+	bool due;      /* cancel these now: the service answers */
+};
+
+/* The Parts of the Upload. */
+struct parts {
+	struct part *v;
+	uint32_t count;
+	unsigned sending;    /* under way, the live one included */
+	uint64_t sending_ms; /* when the first Part of this Upload left, monotonic; 0: none did */
+	struct publish_live live;
+	atomic_ullong moving; /* bytes of Parts under way that have left; any thread */
+};
+
+/* How the publication ended, and its File. */
+struct outcome {
+	enum publish_outcome kind;
+	char file_id[API_ID_MAX + 1];
+	int64_t created_at, expires_at; /* of the File, seconds */
+	bool news;			/* the File was not announced yet */
+	bool emptied;			/* in the cleanup of an empty file, which has no File */
+};
+
+/* Why it failed. */
+struct failure {
+	int err, http_status;
+	char error[640], request_id[128];
+	struct api_error first_err;  /* reported if a probe finds the Upload alive */
+	enum errmap_call first_call; /* the call that first_err answered */
+	bool complete_refused;	     /* first_err refused complete */
+};
+
+/* Tries, and what limits them. */
+struct retry {
+	unsigned restarts, bad_replies, retries;
+	unsigned again; /* tries of its requests beyond the first of each */
+	struct publish_budget budget;
+	uint64_t due_ms;    /* the next try by itself, monotonic; 0: none */
+	bool stream_failed; /* send no more before the close */
+};
+
+/* What the record on disk says. */
+struct recorded {
+	/* Held from the look at whether writing began anew until the record is written. */
+	pthread_mutex_t lock;
+	bool begun;	    /* the first record was written */
+	bool unsaved;	    /* a reply told of a step that the durable record does not have */
+	bool removal_noted; /* dropped: the record says so */
+	bool removed;	    /* dropped: data and record are gone from the disk */
+};
+
+/* The staged data on its way to stable storage. */
+struct sync {
+	bool done;
+	bool under_way;	  /* job is queued or runs, and has a reference */
+	uint32_t started; /* round when job was queued */
+	uint32_t round;	  /* a sync of an earlier round says nothing about the bytes now */
+	struct hash_job job;
+};
+
+/* What other threads see; under publisher.lock. */
+struct observed {
+	struct publish_info info;
+	struct publish_wait *waits;
+	bool durable_done;
+	int durable_err; /* told to those who wait for durability */
+	bool telling;	 /* owner.ended() runs: on its thread the end is known */
+};
+
+/* The callbacks of struct publish_spec. */
+struct owner {
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg);
 	void *arg;
+};
+
+struct publish {
+	struct publisher *pr;
+	atomic_uint refs;
+	struct staged *staged;
+	struct owner owner;
 
 	/* under publisher.lock */
 	struct publish_inputs in;
@@ -116,68 +208,24 @@ struct publish {
 	struct publish *run_next; /* run queue */
 	bool run_queued;
 	struct publish *all_prev, *all_next;
-	struct publish_wait *waits;
-	struct publish_info info;
-	bool durable_done;
-	int durable_err; /* what those who wait for durability are told */
-	bool telling;	 /* ended() runs: to it, on the thread, the end is known */
+	struct observed observed;
 
-	/* From the look at whether writing began anew until the record says what follows of it. */
-	pthread_mutex_t record_lock;
-
-	/* the publisher thread's own from here on */
+	/* the publisher thread's own from here on; recorded.lock is any thread's */
 	enum publish_phase phase;
-	enum publish_outcome outcome;
 	struct publish_inputs now; /* copy of in; strings of its own */
-	unsigned epoch;
-	char upload_id[API_ID_MAX + 1];
-	char *upload_filename, *upload_purpose, *upload_mime; /* what it was created with */
-	uint64_t upload_bytes, upload_expiry;
-	unsigned upload_renames;     /* now.renames at that time */
-	int64_t upload_created_at;   /* the server's clock */
-	int64_t upload_created_wall; /* ours, seconds */
-	uint64_t upload_deadline_ms; /* ours, monotonic; 0: none */
-	struct api_req *create_req, *post_req;
-	struct part *parts;
-	uint32_t part_count;
-	unsigned sending; /* the live one, too */
-	struct publish_live live;
-	bool stream_failed, complete_unknown, synced;
-	bool syncing;	       /* sync_job is queued or runs, and has a reference */
-	uint32_t sync_started; /* sync_round when it was queued */
-	uint32_t sync_round;   /* a sync of an earlier one says nothing about the bytes now */
-	bool stale_unknown;    /* the complete in doubt was of bytes that were rewritten since */
-	bool complete_refused; /* what is being probed is a refused complete */
-	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written, "" when not known */
-	bool news;			/* that there is a File was not told yet */
-	bool recorded;			/* the first record was written */
-	bool unsaved;			/* a reply told more than the record on stable storage */
-	bool removal_noted;		/* dropped: the record says so */
-	bool removed;			/* dropped: nothing of it is on disk any more */
-	bool emptied;			/* being cleaned up: without a File of its own */
+	struct upload upload;
+	struct abandoned abandoned;
+	struct parts parts;
+	struct outcome outcome;
+	struct failure failure;
+	struct retry retry;
+	struct recorded recorded;
+	struct sync sync;
 	struct doubt doubt;
-	bool doubt_kept;    /* by a reference of its own */
-	bool upload_posted; /* by POST /files: there is no Upload */
-	unsigned restarts, bad_replies, retries;
-	struct publish_budget budget;
-	char **abandoned; /* Uploads given up, until their cancel was answered: for the record */
-	size_t abandoned_count;
-	size_t abandoned_before; /* of the first so many no cancel is under way: to be asked for */
-	bool abandoned_due;	 /* now, as the service answers */
-	struct api_error first_err;  /* what is reported if a probe finds the Upload alive */
-	enum errmap_call first_call; /* what it was the answer to */
 	char md5[DIGEST_HEX_SIZE];
-	char file_id[API_ID_MAX + 1];
-	int64_t file_created_at, file_expires_at;
-	int err, http_status;
-	char error[640], request_id[128];
-	uint64_t sending_ms;  /* when the first Part of this Upload left; 0: none did */
-	unsigned again;	      /* tries of its requests beyond the first of each */
-	atomic_ullong moving; /* bytes that left of Parts under way; the network thread's, too */
-	uint64_t wake_ms;     /* monotonic; 0: none */
-	uint64_t lookup_due_ms, retry_due_ms;
-	uint64_t sealed_ms;
-	struct hash_job sync_job;
+	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written; "": not known */
+	uint64_t sealed_ms;		/* monotonic; 0: not closed */
+	uint64_t wake_ms;		/* monotonic; 0: none */
 };
 
 /* Does the service have Uploads? Kept for the life of the mount, once it is sure. */
@@ -188,18 +236,22 @@ enum publish_uploads {
 	UPLOADS_ABSENT
 };
 
+/* What its replies tell of the service; the publisher thread's own. */
+struct service {
+	enum publish_uploads uploads;
+	int64_t date_s;	       /* its last Date, seconds; 0: none */
+	uint64_t date_mono_ms; /* when that came */
+	/* Has each File so far had the created_at of its Upload? */
+	enum { CREATED_UNKNOWN, CREATED_WITH_UPLOAD, CREATED_LATER } created_at;
+};
+
 struct publisher {
 	struct publisher_config cfg;
 	pthread_t thread;
-	pthread_mutex_t lock;	      /* a leaf */
-	pthread_cond_t wake;	      /* for the thread: CLOCK_MONOTONIC */
-	pthread_cond_t idle;	      /* for publisher_drain() */
-	enum publish_uploads uploads; /* the thread's own */
-	/* The last Date of the service, in seconds, and when it came; 0: none. The thread's own. */
-	int64_t service_s;
-	uint64_t service_mono_ms;
-	/* Has each File so far had the created_at of its Upload? The thread's own. */
-	enum { CREATED_UNKNOWN, CREATED_WITH_UPLOAD, CREATED_LATER } created_at;
+	pthread_mutex_t lock; /* a leaf */
+	pthread_cond_t wake;  /* for the thread: CLOCK_MONOTONIC */
+	pthread_cond_t idle;  /* for publisher_drain() */
+	struct service service;
 	struct publish *run_head, **run_tail;
 	struct publish *all;
 	bool stop, stepping;

@@ -142,8 +142,8 @@ static unsigned count_under_way_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += p->info.under_way && (!p->in.held || !p->durable_done) &&
-		     !(p->in.dropped && p->info.in_doubt);
+		n += p->observed.info.under_way && (!p->in.held || !p->observed.durable_done) &&
+		     !(p->in.dropped && p->observed.info.in_doubt);
 	return n;
 }
 
@@ -152,7 +152,8 @@ static unsigned count_unpublished_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += !p->in.dropped && (p->info.under_way || p->info.outcome == OUTCOME_FAILED);
+		n += !p->in.dropped &&
+		     (p->observed.info.under_way || p->observed.info.outcome == OUTCOME_FAILED);
 	return n;
 }
 
@@ -180,7 +181,8 @@ static struct publish *next_unfinished(struct publisher *pr)
 	struct publish *p;
 
 	pthread_mutex_lock(&pr->lock);
-	for (p = pr->all; p && !p->syncing && !p->waits && !p->doubt_kept; p = p->all_next)
+	for (p = pr->all; p && !p->sync.under_way && !p->observed.waits && !p->doubt.kept;
+	     p = p->all_next)
 		;
 	if (p)
 		publish_ref(p); /* each of the three has one: it is alive */
@@ -204,9 +206,9 @@ void publisher_stop(struct publisher *pr)
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
 		publish_tell_stopped(p);
-		if (p->doubt_kept)
+		if (p->doubt.kept)
 			publish_unref(p);
-		p->doubt_kept = false;
+		p->doubt.kept = false;
 		publish_unref(p);
 	}
 }
@@ -227,10 +229,11 @@ void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret)
 
 	pthread_mutex_lock(&pr->lock);
 	for (const struct publish *p = pr->all; p; p = p->all_next) {
-		c.held += p->in.held && p->info.under_way;
-		c.active += p->info.under_way && !p->in.held;
-		c.failed += !p->info.under_way && p->info.outcome == OUTCOME_FAILED;
-		c.aborted += p->info.outcome == OUTCOME_ABORTED;
+		c.held += p->in.held && p->observed.info.under_way;
+		c.active += p->observed.info.under_way && !p->in.held;
+		c.failed +=
+			!p->observed.info.under_way && p->observed.info.outcome == OUTCOME_FAILED;
+		c.aborted += p->observed.info.outcome == OUTCOME_ABORTED;
 	}
 	for (const struct publish *p = pr->run_head; p; p = p->run_next)
 		c.queued++;

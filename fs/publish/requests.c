@@ -23,15 +23,15 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 		return NULL;
 	p->pr = pr;
 	atomic_init(&p->refs, 1);
-	pthread_mutex_init(&p->record_lock, NULL);
+	pthread_mutex_init(&p->recorded.lock, NULL);
 	p->events_tail = &p->events;
-	p->ended = spec->ended;
-	p->deleted = spec->deleted;
-	p->release = spec->release;
-	p->arg = spec->arg;
-	p->info.status = "writing";
-	p->info.since_ms = clock_mono_ms();
-	publish_budget_start(&p->budget, clock_mono_ms());
+	p->owner.ended = spec->ended;
+	p->owner.deleted = spec->deleted;
+	p->owner.release = spec->release;
+	p->owner.arg = spec->arg;
+	p->observed.info.status = "writing";
+	p->observed.info.since_ms = clock_mono_ms();
+	publish_budget_start(&p->retry.budget, clock_mono_ms());
 	p->in.purpose = strdup(spec->purpose);
 	p->in.path = strdup(spec->path);
 	p->in.mode = spec->mode;
@@ -82,7 +82,7 @@ struct publish *publish_new(struct publisher *pr, const struct publish_spec *spe
 		errno = -r;
 		return NULL;
 	}
-	p->recorded = true;
+	p->recorded.begun = true;
 	publish_link(p);
 	return p;
 }
@@ -143,7 +143,7 @@ void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t 
 	p->in.uid = uid;
 	p->in.gid = gid;
 	/* The close writes a record anyway; what comes after it may be the last there is to say. */
-	if (p->in.sealed || p->in.aborted || p->info.outcome != OUTCOME_NONE)
+	if (p->in.sealed || p->in.aborted || p->observed.info.outcome != OUTCOME_NONE)
 		p->in.changed |= other;
 	publish_queue_locked(p);
 	pthread_mutex_unlock(&p->pr->lock);
@@ -181,7 +181,7 @@ int publish_rename(struct publish *p, const char *purpose, const char *path, con
 
 static void seal_locked(struct publish *p, bool held)
 {
-	enum publish_outcome outcome = p->info.outcome;
+	enum publish_outcome outcome = p->observed.info.outcome;
 
 	/* Over, and not reopened: there is nothing to publish. */
 	if (outcome != OUTCOME_NONE && outcome != OUTCOME_FAILED && outcome != OUTCOME_ABORTED)
@@ -190,9 +190,9 @@ static void seal_locked(struct publish *p, bool held)
 	p->in.sealed = true;
 	/* A hold that is over can't come back: the complete may have been asked for, and a held
 	 * file may be written anew without a look at that. */
-	p->in.held = held && (!p->info.under_way || p->in.held);
+	p->in.held = held && (!p->observed.info.under_way || p->in.held);
 	p->in.aborted = false;
-	p->info.under_way = true;
+	p->observed.info.under_way = true;
 }
 
 void publish_seal(struct publish *p)
@@ -227,10 +227,10 @@ static void reopen_locked(struct publish *p)
 	p->in.reopen = true;
 	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = false;
 	p->in.predicted = 0;
-	p->durable_done = false;
-	p->info.under_way = false;
-	p->info.outcome = OUTCOME_NONE;
-	p->info.status = "writing";
+	p->observed.durable_done = false;
+	p->observed.info.under_way = false;
+	p->observed.info.outcome = OUTCOME_NONE;
+	p->observed.info.status = "writing";
 }
 
 bool publish_reopen(struct publish *p)
@@ -238,7 +238,7 @@ bool publish_reopen(struct publish *p)
 	bool ok;
 
 	/* While it is held nothing was completed, so nothing stands in the way. */
-	WITH_INPUTS(p, ok = !p->info.under_way || (in->held && p->durable_done);
+	WITH_INPUTS(p, ok = !p->observed.info.under_way || (in->held && p->observed.durable_done);
 		    if (ok) reopen_locked(p));
 	/* Not left to the thread: the bytes may change as soon as we return. */
 	if (ok)
