@@ -1,14 +1,21 @@
 /*
- * What a publication asks for: the calls to the API with their callbacks, the
- * sync, the ends. On the publisher thread, but the callbacks of net and of the
- * disk worker, which only post.
+ * The actions: calls to the API with their callbacks, and the ends. Publisher thread, but the
+ * callbacks of net, which only post.
  */
+#include "fs/publish/act.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/observe.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/upload.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
@@ -120,36 +127,6 @@ void publish_act_probe(struct publish *p)
 		publish_fail_memory(p);
 	}
 	api_req_unref(req);
-}
-
-static bool run_sync(struct hash_job *job)
-{
-	struct publish *p = (struct publish *)((char *)job - offsetof(struct publish, sync.job));
-	struct event *ev = publish_event_new(EV_SYNCED, NULL);
-
-	ev->version = p->sync.started;
-	ev->err = staged_sync(p->staged);
-	publish_post(p, ev);
-	return false;
-}
-
-/* Also for a job that the worker never came to: so the reference is not its own to give back. */
-void publish_end_sync(struct publish *p)
-{
-	if (!p->sync.under_way)
-		return;
-	pool_remove(p->pr->cfg.disk, &p->sync.job);
-	p->sync.under_way = false;
-	publish_unref(p);
-}
-
-void publish_act_sync(struct publish *p)
-{
-	p->sync.under_way = true;
-	publish_ref(p); /* until publish_end_sync() */
-	p->sync.started = p->sync.round;
-	p->sync.job.run = run_sync;
-	pool_queue(p->pr->cfg.disk, &p->sync.job);
 }
 
 /* Why it is aborted, if somebody was told: that a writer was killed, all others can see. */

@@ -2,14 +2,22 @@
  * A complete in doubt: the decision, and what follows of each answer. On the
  * publisher thread.
  */
+
 #include "fs/publish/doubt.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/act.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/lookup.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/retry.h"
+#include "fs/publish/upload.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"

@@ -23,6 +23,9 @@
 #include "net/api/api.h"
 #include "net/base/digest.h"
 
+struct event;
+struct publish;
+
 #define DOUBT_SETTLE_MS 10000	    /* a complete may still be running so long after "cancelled" */
 #define DOUBT_END_MS (15 * 60000U)  /* after the Upload's end a File appears no more */
 #define DOUBT_POST_MS (25 * 60000U) /* the same after the end of a POST /files */
@@ -93,5 +96,17 @@ struct doubt {
 	char **not_ours;	   /* Files with our name and size, but another MD5 */
 	size_t not_ours_count;
 };
+
+/*
+ * Publisher thread. A complete or POST /files ended without a usable reply, with err: note the
+ * doubt and take its first step.
+ */
+void publish_doubt(struct publish *p, const struct api_error *err);
+/* A new try, or the file was removed: take up the doubt again. */
+void publish_doubt_try(struct publish *p);
+/* Handle the answer to cancel (EV_PROBED), EV_LOOKED_UP and EV_CHECKED. */
+void publish_doubt_cancelled(struct publish *p, const struct event *ev);
+void publish_doubt_looked(struct publish *p, const struct event *ev);
+void publish_doubt_checked(struct publish *p, const struct event *ev);
 
 #endif

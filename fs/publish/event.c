@@ -1,9 +1,11 @@
 /*
  * A call to the API and the reply that its callback posts to the publisher.
  */
+#include "fs/publish/event.h"
+
 #include <stdlib.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/publication.h"
 #include "net/base/log.h"
 
 struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)

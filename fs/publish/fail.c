@@ -2,12 +2,18 @@
  * A publication fails: what is told, what is logged, when it is tried again. On the publisher
  * thread.
  */
+#include "fs/publish/fail.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/publish/observe.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/upload.h"
 #include "fs/remote/errmap.h"
-#include "fs/publish/publish_impl.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"

@@ -3,15 +3,20 @@
  * purpose, and compares a candidate's content with ours where it can be had.
  * Callbacks run on the network thread and only post.
  */
+#include "fs/publish/lookup.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
 #include "net/base/clock.h"
 #include "net/base/digest.h"
-#include "net/base/log.h"
 
 #define LOOKUP_PAGE 1000
 #define LOOKUP_PAGES_MAX 2000 /* more Files than an account has */

@@ -2,11 +2,14 @@
  * What others learn of a publication: its snapshot, its end, and the waiters
  * that are told.
  */
+#include "fs/publish/observe.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 

@@ -7,10 +7,15 @@
  * file has one at a time, its first missing Part. It is sent once. It waits until it is whole, as
  * any other, if that fails, if it had to give way to ready Parts, or if its bytes were rewritten.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "fs/publish/parts.h"
 
-#include "fs/publish/publish_impl.h"
+#include <stdio.h>
+
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"

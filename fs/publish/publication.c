@@ -2,12 +2,15 @@
  * A publication: its references, its queue of replies, its inputs under the lock, its name
  * and the ranges of its Parts.
  */
-#include <errno.h>
+#include "fs/publish/publication.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/event.h"
+#include "fs/publish/inputs.h"
+#include "fs/publish/publisher_impl.h"
 #include "fs/publish/part_layout.h"
-#include "fs/publish/publish_impl.h"
 #include "fs/stage/area.h"
 
 bool publish_take_ref(struct publish *p)

@@ -1,16 +1,22 @@
 /*
  * The publisher: its thread, its queue, its end and its counts.
  */
+
 #include "fs/publish/publisher.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/publish/event.h"
+#include "fs/publish/inputs.h"
+#include "fs/publish/observe.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/replies.h"
+#include "fs/publish/step.h"
+#include "fs/publish/sync.h"
 #include "net/base/clock.h"
-#include "net/base/log.h"
 
 /* ---- the thread ---- */
 

@@ -1,12 +1,16 @@
 /*
  * A publication as a record on disk, and back.
  */
+#include "fs/publish/record.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/inputs.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
 #include "fs/state/files.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"

@@ -1,13 +1,27 @@
 /*
  * The replies to what a publication asked for. On the publisher thread.
  */
+#include "fs/publish/replies.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/act.h"
+#include "fs/publish/doubt.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/lookup.h"
+#include "fs/publish/parts.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/retry.h"
+#include "fs/publish/sync.h"
+#include "fs/publish/upload.h"
+#include "fs/publish/whole.h"
 #include "fs/remote/errmap.h"
-#include "fs/publish/publish_impl.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"

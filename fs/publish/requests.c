@@ -2,11 +2,17 @@
  * What other threads call: a publication is made or taken up from its record; each setter
  * changes the inputs behind the publisher's lock and lets the thread look.
  */
+#include "fs/publish/publisher.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/inputs.h"
+#include "fs/publish/observe.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 

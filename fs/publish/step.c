@@ -2,11 +2,26 @@
  * The step: looks at a publication, asks publish_next() and has it done, until
  * there is nothing more to do now. On the publisher thread.
  */
+#include "fs/publish/step.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/act.h"
+#include "fs/publish/doubt.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/lookup.h"
+#include "fs/publish/observe.h"
+#include "fs/publish/parts.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/replies.h"
+#include "fs/publish/retry.h"
+#include "fs/publish/sync.h"
+#include "fs/publish/upload.h"
+#include "fs/publish/whole.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"

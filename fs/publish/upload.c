@@ -2,12 +2,17 @@
  * The Upload of a publication: what it is made with, giving it up, and those given up whose
  * cancel was not answered yet. On the publisher thread, but on_side_cancel(), which only posts.
  */
+#include "fs/publish/upload.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/event.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 

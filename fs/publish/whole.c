@@ -6,11 +6,19 @@
  * before a service while it is being replaced may answer anything for a moment. Once an Upload
  * was made there are some, whatever comes later. On the publisher thread, but the callbacks.
  */
+#include "fs/publish/whole.h"
+
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/doubt.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/lookup.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/upload.h"
 #include "fs/stage/area.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
