@@ -78,50 +78,79 @@ static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
 	return v;
 }
 
+static char *unless_empty(char *s)
+{
+	return s[0] ? s : NULL;
+}
+
+/* The columns that in and the staged file decide. r borrows all its strings. */
+static void put_inputs(const struct publish *p, const struct publish_inputs *in, struct record *r)
+{
+	r->purpose = in->purpose;
+	r->path = in->path;
+	r->mime_type = in->mime;
+	r->size = staged_size(p->staged);
+	r->part_size = p->pr->cfg.part_size;
+	r->part_block = publish_part_block(p);
+	r->expires_after = in->expires_after;
+	r->superseded = in->superseded;
+	r->superseded_count = in->superseded_count;
+	r->mode = in->mode;
+	r->uid = in->uid;
+	r->gid = in->gid;
+	r->created_s = clock_wall_s();
+}
+
+static void put_upload(struct publish *p, struct record *r)
+{
+	struct upload *u = &p->upload;
+
+	r->filename = u->filename;
+	r->upload_id = unless_empty(u->id);
+	r->upload_bytes = u->bytes;
+	r->upload_created = u->created_wall;
+	r->upload_created_at = u->created_at;
+	r->abandoned = p->abandoned.ids;
+	r->abandoned_count = p->abandoned.count;
+}
+
+static void put_outcome(struct publish *p, struct record *r)
+{
+	r->md5 = unless_empty(p->md5);
+	r->file_id = unless_empty(p->outcome.file_id);
+	if (p->now.dropped && !file_owed(p))
+		r->file_id = NULL;
+	/* Whether cancel was sent, too: doubt.h. */
+	r->in_doubt = in_doubt(p) ? p->doubt.cancel ? p->doubt.cancel : DOUBT_UNASKED : 0;
+	r->err = p->failure.err;
+	r->error = unless_empty(p->failure.error);
+	r->request_id = unless_empty(p->failure.request_id);
+}
+
+static void warn_unwritten(const struct publish_inputs *in, int err)
+{
+	log_warn("%s/%s: its record could not be written: %s", in->purpose ? in->purpose : "",
+		 in->path ? in->path : "", strerror(-err));
+}
+
 /* Under recorded.lock. */
 static int save_record(struct publish *p)
 {
-	struct record r; /* borrows all its strings */
-	int err;
+	struct record r;
+	int err = -ENOMEM;
 
 	record_init(&r);
 	r.state = publish_reopening(p) ? RECORD_WRITING : state_now(p);
-	r.purpose = p->now.purpose;
-	r.path = p->now.path;
-	r.filename = p->upload.filename;
-	r.mime_type = p->now.mime;
-	r.size = staged_size(p->staged);
-	r.part_size = p->pr->cfg.part_size;
-	r.part_block = publish_part_block(p);
 	r.declared = p->now.declared;
-	r.expires_after = p->now.expires_after;
-	r.upload_id = p->upload.id[0] ? p->upload.id : NULL;
-	r.upload_bytes = p->upload.bytes;
-	r.upload_created = p->upload.created_wall;
-	r.upload_created_at = p->upload.created_at;
-	r.md5 = p->md5[0] ? p->md5 : NULL;
-	r.file_id = p->outcome.file_id[0] ? p->outcome.file_id : NULL;
-	if (p->now.dropped && !file_owed(p))
-		r.file_id = NULL;
-	/* Whether cancel was sent, too: doubt.h. */
-	r.in_doubt = in_doubt(p) ? p->doubt.cancel ? p->doubt.cancel : DOUBT_UNASKED : 0;
-	r.superseded = p->now.superseded;
-	r.superseded_count = p->now.superseded_count;
-	r.abandoned = p->abandoned.ids;
-	r.abandoned_count = p->abandoned.count;
-	r.err = p->failure.err;
-	r.error = p->failure.error[0] ? p->failure.error : NULL;
-	r.request_id = p->failure.request_id[0] ? p->failure.request_id : NULL;
-	r.mode = p->now.mode;
-	r.uid = p->now.uid;
-	r.gid = p->now.gid;
-	r.created_s = clock_wall_s();
+	put_inputs(p, &p->now, &r);
+	put_upload(p, &r);
+	put_outcome(p, &r);
 	r.parts = parts_now(p, &r.part_count);
-	err = r.parts ? staged_save_record(p->staged, &r, false) : -ENOMEM;
+	if (r.parts)
+		err = staged_save_record(p->staged, &r, false);
 	free(r.parts);
 	if (err && err != -ESTALE)
-		log_warn("%s/%s: its record could not be written: %s", p->now.purpose, p->now.path,
-			 strerror(-err));
+		warn_unwritten(&p->now, err);
 	return err;
 }
 
@@ -167,19 +196,7 @@ void publish_save_writing(struct publish *p)
 
 	record_init(&r);
 	r.state = RECORD_WRITING;
-	r.purpose = in.purpose;
-	r.path = in.path;
-	r.mime_type = in.mime;
-	r.size = staged_size(p->staged);
-	r.part_size = p->pr->cfg.part_size;
-	r.part_block = publish_part_block(p);
-	r.expires_after = in.expires_after;
-	r.superseded = in.superseded;
-	r.superseded_count = in.superseded_count;
-	r.mode = in.mode;
-	r.uid = in.uid;
-	r.gid = in.gid;
-	r.created_s = clock_wall_s();
+	put_inputs(p, &in, &r);
 	pthread_mutex_lock(&p->recorded.lock);
 	if (!err)
 		err = staged_save_record(p->staged, &r, false);
@@ -191,8 +208,7 @@ void publish_save_writing(struct publish *p)
 	if (!err)
 		err = staged_sync_record(p->staged);
 	if (err && err != -ESTALE)
-		log_warn("%s/%s: its record could not be written: %s", in.purpose ? in.purpose : "",
-			 in.path ? in.path : "", strerror(-err));
+		warn_unwritten(&in, err);
 	publish_inputs_release(&in);
 }
 
