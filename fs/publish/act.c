@@ -16,7 +16,7 @@
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
 #include "fs/publish/upload.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 

@@ -10,7 +10,7 @@
 
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 
 /* ---- waiting ---- */

@@ -11,7 +11,7 @@
 #include "fs/publish/inputs.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/part_layout.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 
 bool publish_take_ref(struct publish *p)
 {

@@ -22,7 +22,7 @@
 #include "fs/publish/upload.h"
 #include "fs/publish/whole.h"
 #include "fs/remote/errmap.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 

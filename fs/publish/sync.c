@@ -8,7 +8,7 @@
 #include "fs/publish/event.h"
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 
 static bool run_sync(struct hash_job *job)
 {

@@ -12,7 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/area_impl.h"
 #include "fs/state/files.h"
 #include "fs/state/store.h"
 #include "net/base/clock.h"
@@ -324,11 +324,6 @@ void staging_close(struct staging *sg)
 	close(sg->dirfd);
 	pthread_mutex_destroy(&sg->lock);
 	free(sg);
-}
-
-uint64_t staging_part_size(const struct staging *sg)
-{
-	return sg->part_size;
 }
 
 int staging_get_space(struct staging *sg, struct staging_space *ret)

@@ -1,10 +1,13 @@
-#include "fs/stage/area.h"
+#include "fs/stage/digest.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/area_impl.h"
+#include "fs/stage/file.h"
+#include "fs/stage/file_impl.h"
+#include "fs/stage/hooks.h"
 
 #define HASH_BUFFER (256U << 10)  /* bytes read at once, on the worker's stack */
 #define HASH_STRETCH (8ULL << 20) /* bytes hashed before another file has its turn */

@@ -1,4 +1,4 @@
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/stage/area_impl.h"
+#include "fs/stage/digest.h"
+#include "fs/stage/file_impl.h"
 #include "fs/state/files.h"
-#include "fs/stage/stage_impl.h"
 #include "fs/state/store.h"
 #include "net/base/log.h"
 
@@ -424,11 +426,6 @@ static void set_fate(struct staged *st, enum staged_fate fate)
 	if (st->fate != STAGED_GIVEN)
 		st->fate = fate;
 	pthread_mutex_unlock(&st->lock);
-}
-
-void staged_discard(struct staged *st)
-{
-	set_fate(st, STAGED_DISCARD);
 }
 
 void staged_keep(struct staged *st)

@@ -4,9 +4,11 @@
  * What the reader was told that it may read counts as read, before it is: so a write that
  * lands meanwhile shows, since its end comes later (see staged_write_end()).
  */
-#include "fs/stage/area.h"
+#include "fs/stage/follow.h"
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/file.h"
+#include "fs/stage/file_impl.h"
+#include "fs/stage/version.h"
 
 #define NOBODY UINT64_MAX /* the reader does not wait */
 

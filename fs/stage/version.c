@@ -1,11 +1,15 @@
 /*
  * The versions of a staged file by part: one grows whenever bytes of its part change.
  */
+#include "fs/stage/version.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/area_impl.h"
+#include "fs/stage/file.h"
+#include "fs/stage/file_impl.h"
 
 /*
  * The version table must have room before the bytes land, since the end of a

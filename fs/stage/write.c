@@ -1,11 +1,16 @@
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/area_impl.h"
+#include "fs/stage/digest.h"
+#include "fs/stage/file_impl.h"
+#include "fs/stage/follow.h"
+#include "fs/stage/hooks.h"
+#include "fs/stage/version.h"
 
 /* Every function down to the public ones is called with st->lock held. */
 
@@ -310,16 +315,6 @@ uint64_t staged_size(struct staged *st)
 
 	pthread_mutex_lock(&st->lock);
 	ret = st->size;
-	pthread_mutex_unlock(&st->lock);
-	return ret;
-}
-
-uint64_t staged_contiguous(struct staged *st)
-{
-	uint64_t ret;
-
-	pthread_mutex_lock(&st->lock);
-	ret = staged_final(st) ? st->size : extents_contiguous(&st->written);
 	pthread_mutex_unlock(&st->lock);
 	return ret;
 }
