@@ -86,7 +86,7 @@ void publish_act_complete(struct publish *p)
 	for (uint32_t i = 0; i < p->parts.count; i++)
 		ids[i] = p->parts.v[i].id;
 	p->phase = PHASE_COMPLETING;
-	/* From here on the File may exist, whatever becomes of us. */
+	/* Durable before complete: from here on the File may exist. */
 	r = publish_save_record(p, true);
 	if (r) {
 		p->phase = PHASE_OPEN;
@@ -113,7 +113,7 @@ void publish_act_probe(struct publish *p)
 	struct publish_call *c = publish_call_new(p, EV_PROBED);
 	struct api_req *req = NULL;
 
-	/* Parts that are still on their way would only be refused, too. */
+	/* The service would only refuse Parts that are still under way. */
 	for (uint32_t i = 0; i < p->parts.count; i++)
 		api_req_cancel(p->parts.v[i].req);
 	p->phase = PHASE_PROBING;
@@ -129,7 +129,7 @@ void publish_act_probe(struct publish *p)
 	api_req_unref(req);
 }
 
-/* Why it is aborted, if somebody was told: that a writer was killed, all others can see. */
+/* Note and log the reason of an abort that a close or a write was told of. */
 static void note_abort(struct publish *p)
 {
 	const char *next = "check the disk of -o state_dir";
@@ -137,7 +137,7 @@ static void note_abort(struct publish *p)
 	int err = p->now.abort_err;
 
 	publish_note_error(p, 0, "", "");
-	/* Who closed it before must not be told that there is a File. */
+	/* An earlier close must not read this as success. */
 	if (!err && p->now.sealed)
 		err = -EIO;
 	if (!err)
@@ -172,7 +172,7 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 	publish_finish(p, outcome);
 }
 
-/* The one line of a publication. */
+/* The log line of a publication. */
 static void log_published(const struct publish *p, uint64_t ms)
 {
 	const struct log_field fields[] = {
@@ -184,7 +184,7 @@ static void log_published(const struct publish *p, uint64_t ms)
 	};
 	char parts[32] = "";
 
-	if (p->parts.count) /* else it was sent whole */
+	if (p->parts.count) /* none: sent whole */
 		snprintf(parts, sizeof(parts), " in %u part%s", p->parts.count,
 			 p->parts.count == 1 ? "" : "s");
 	log_event(LOG_LVL_INFO, fields, sizeof(fields) / sizeof(fields[0]),
@@ -215,7 +215,7 @@ static void end_completed(struct publish *p)
 	publish_finish(p, OUTCOME_COMPLETED);
 }
 
-/* A rename came after the Upload was made, and too late to give it up. */
+/* True if a rename came after the Upload was made, too late to give it up. */
 static bool renamed_meanwhile(const struct publish *p)
 {
 	return !p->now.dropped && p->now.renames != p->upload.renames &&
@@ -225,7 +225,7 @@ static bool renamed_meanwhile(const struct publish *p)
 
 static void send_anew(struct publish *p)
 {
-	/* While it still names the File. */
+	/* Save while the record still names the File. */
 	publish_save_step(p);
 	if (publish_supersede(p, p->outcome.file_id))
 		log_error("out of memory: %s stays as %s", p->outcome.file_id, p->upload.filename);
@@ -234,13 +234,13 @@ static void send_anew(struct publish *p)
 	p->phase = PHASE_IDLE;
 }
 
-/* What a File replaces, or an empty file, of which there is no File: the next one to delete. */
+/* The next File to delete: its own when dropped, else a superseded one. NULL: none. */
 static const char *next_to_delete(const struct publish *p)
 {
 	if (p->now.dropped && p->outcome.file_id[0])
 		return p->outcome.file_id;
 	if (p->outcome.emptied && p->now.dropped)
-		return NULL; /* whoever removed it deletes what it replaced */
+		return NULL; /* the remover deletes the superseded Files */
 	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
 }
 
@@ -261,7 +261,7 @@ void publish_act_empty(struct publish *p)
 		return;
 	}
 	p->outcome.emptied = true;
-	/* The empty file has to be there before what it replaces is gone. */
+	/* Save the empty file before the File it replaces is deleted. */
 	r = publish_save_record(p, true);
 	if (r) {
 		p->outcome.emptied = false;
@@ -271,7 +271,7 @@ void publish_act_empty(struct publish *p)
 	p->phase = PHASE_CLEANUP;
 }
 
-/* One File to delete at a time; the reply brings us back here. */
+/* Delete one File at a time; its reply leads back here. */
 void publish_act_cleanup(struct publish *p)
 {
 	const char *id;
@@ -299,7 +299,7 @@ void publish_act_cleanup(struct publish *p)
 	api_req_unref(req);
 }
 
-/* A read error sticks to the seal. Nobody writes: the retry has taken the publication. */
+/* A read error lasts as long as the seal: seal anew. No writer: the retry holds the publication. */
 static void forget_read_error(struct publish *p)
 {
 	char hex[DIGEST_HEX_SIZE];
@@ -316,12 +316,12 @@ void publish_act_reopen(struct publish *p)
 	bool retry = p->now.retry && !p->now.dropped && !p->now.aborted;
 
 	p->now.retry = false;
-	/* Somebody began to write it anew: that is seen at the next look. */
+	/* A writer reopened the file: the next look handles that. */
 	if (retry && !publish_begin_retry(p))
 		return;
 	if (retry)
 		forget_read_error(p);
-	/* An aborted one may have been written on without a word to us. */
+	/* An aborted file may have been written since without a reopen. */
 	if (p->outcome.kind != OUTCOME_FAILED) {
 		p->sync.done = false;
 		p->sync.round++;

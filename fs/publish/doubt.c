@@ -1,6 +1,5 @@
 /*
- * A complete in doubt: the decision, and what follows of each answer. On the
- * publisher thread.
+ * A complete in doubt: the decision, and the effect of each answer. Publisher thread.
  */
 
 #include "fs/publish/doubt.h"
@@ -24,7 +23,7 @@
 
 /* ---- the decision ---- */
 
-/* Does a listing without a candidate prove that there will be no File? */
+/* True if a listing without a candidate proves that no File will appear. */
 static bool proves_none(const struct doubt_view *v)
 {
 	if (v->forced)
@@ -34,14 +33,14 @@ static bool proves_none(const struct doubt_view *v)
 	return v->missed_ms && v->looked_ms >= v->missed_ms + DOUBT_APART_MS;
 }
 
-/* When to look again: twice as long after each look, and not before it can prove anything. */
+/* The time of the next look: the wait doubles, and a look that can prove nothing is skipped. */
 static uint64_t next_look(const struct doubt_view *v)
 {
 	uint64_t wait = v->waited_for ? DOUBT_LOOK_MAX_MS : DOUBT_IDLE_MS;
 	uint64_t since = v->looked_ms > v->began_ms ? v->looked_ms - v->began_ms : 0;
 	uint64_t at;
 
-	/* As long again as it has lasted, 250 ms at least. */
+	/* Wait as long as the try has lasted, at least 250 ms. */
 	if (since + 250 < wait)
 		wait = since + 250;
 	at = v->looked_ms + wait;
@@ -72,7 +71,7 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 	if (v->found == FOUND_NONE && proves_none(v))
 		return DOUBT_OVER;
 	*ret_at_ms = next_look(v);
-	/* Whoever removed the file waits for nothing: looked for until the doubt ends. */
+	/* No close waits for a removed file: look until the doubt ends. */
 	if (!v->waited_for)
 		return DOUBT_LOOK;
 	return *ret_at_ms <= v->began_ms + v->patience_ms ? DOUBT_LOOK : DOUBT_FAIL;
@@ -80,7 +79,7 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 
 /* ---- taking the view and the step ---- */
 
-/* Was it done? A service that answers complete with failures only has hardly done it. */
+/* True if the complete was probably done; plain failures make that unlikely. */
 static bool is_likely(const struct publish *p)
 {
 	return publish_is_refusal(&p->failure.first_err) ||
@@ -102,10 +101,10 @@ static void doubt_fail(struct publish *p)
 		     err->request_id);
 }
 
-/* There is no File: says why complete was refused, or sends the bytes again. */
+/* No File exists: report the refusal of complete, or send the bytes again. */
 static void doubt_over(struct publish *p)
 {
-	/* The Upload was alive: the refusal was meant. */
+	/* The Upload was alive: the refusal concerns the bytes. */
 	bool meant = p->doubt.cancel == DOUBT_CANCELLED && p->failure.complete_refused &&
 		     publish_is_refusal(&p->failure.first_err);
 
@@ -190,7 +189,7 @@ static void doubt_step(struct publish *p, enum doubt_found found)
 		doubt_over(p);
 		break;
 	case DOUBT_FAIL:
-	case DOUBT_ADOPT: /* by publish_doubt_checked() */
+	case DOUBT_ADOPT: /* done by publish_doubt_checked() */
 		doubt_fail(p);
 		break;
 	}
@@ -207,7 +206,7 @@ void publish_doubt(struct publish *p, const struct api_error *err)
 		p->doubt.cancel = DOUBT_UNASKED;
 	if (!p->doubt.began_ms)
 		p->doubt.began_ms = now;
-	/* Of the bytes that were sent: what is written later has another. */
+	/* Keep the MD5 of the sent bytes: later writes change it. */
 	if (!p->doubt.md5[0])
 		memcpy(p->doubt.md5, p->md5_then[0] ? p->md5_then : p->md5, sizeof(p->doubt.md5));
 	if (!p->doubt.ends_ms)
@@ -242,7 +241,7 @@ void publish_doubt_cancelled(struct publish *p, const struct event *ev)
 	} else if (first && early && (err->http_status == 400 || err->http_status == 422)) {
 		d->cancel = DOUBT_REFUSED;
 	}
-	/* Parts can't be added any more. Without an answer the Upload may still live. */
+	/* The Upload takes no more Parts. Unanswered, it may still live: keep it. */
 	if (d->cancel != DOUBT_ASKED || publish_is_refusal(err) || err->kind == API_OK)
 		publish_forget_upload(p);
 	p->phase = PHASE_LOOKUP;
@@ -274,7 +273,7 @@ static bool is_known(const struct publish *p, const char *id)
 	return cfg->is_known && cfg->is_known(cfg->is_known_arg, id);
 }
 
-/* The candidates that nobody knew; *ret_one: one whose content was not compared yet, if any. */
+/* Count the candidates not known here; *ret_one: one not compared yet, else any, else NULL. */
 static size_t count_candidates(const struct publish *p, const struct event *ev,
 			       const struct lookup_found **ret_one)
 {
@@ -305,7 +304,7 @@ void publish_doubt_looked(struct publish *p, const struct event *ev)
 	size_t n = count_candidates(p, ev, &one);
 
 	p->doubt.looks++;
-	/* It was tried again for a while already: that it can't be looked for is why it fails. */
+	/* The list call was retried for a while already: fail with its error. */
 	if (ev->api_err.kind != API_OK && !p->now.dropped) {
 		p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
 		publish_fail_api(p, &ev->api_err);
@@ -315,7 +314,7 @@ void publish_doubt_looked(struct publish *p, const struct event *ev)
 		no_candidate(p);
 		return;
 	}
-	/* Of several the contents are compared one after the other. */
+	/* Compare several candidates one after the other. */
 	if (ev->api_err.kind != API_OK || ev->undecided || !publish_check_content(p, one, n == 1))
 		doubt_step(p, FOUND_UNSURE);
 }
@@ -329,7 +328,7 @@ static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
 		 p->upload.filename, f->id,
 		 checked ? "" : " (by its name, size and time; its content can't be read)");
 	if (p->doubt.stale && !p->now.dropped) {
-		/* Of bytes that were rewritten since: the next File replaces it. */
+		/* The File has bytes that were rewritten since: the next File supersedes it. */
 		if (publish_supersede(p, f->id))
 			log_error("out of memory: %s stays as %s", f->id, p->upload.filename);
 		publish_doubt_end(p);
@@ -358,7 +357,7 @@ void publish_doubt_checked(struct publish *p, const struct event *ev)
 			adopt(p, f, ev->content == CONTENT_SAME);
 			return;
 		}
-		/* Where the others turn out to be somebody else's it is ours. */
+		/* Adopt it once all other candidates have other bytes. */
 		if (ev->content == CONTENT_SAME && !p->doubt.same[0]) {
 			memcpy(p->doubt.same, f->id, sizeof(p->doubt.same));
 			look_now(p);
@@ -373,7 +372,7 @@ void publish_doubt_checked(struct publish *p, const struct event *ev)
 			doubt_step(p, FOUND_UNSURE);
 			return;
 		}
-		/* Without it the same listing may show one, or none. */
+		/* List again without it: one candidate may be left, or none. */
 		look_now(p);
 		break;
 	case CONTENT_UNSURE:

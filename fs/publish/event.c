@@ -1,5 +1,5 @@
 /*
- * A call to the API and the reply that its callback posts to the publisher.
+ * API calls, and the replies that their callbacks post to the publisher.
  */
 #include "fs/publish/event.h"
 
@@ -31,7 +31,7 @@ struct event *publish_event_new(enum event_kind kind, const struct api_error *er
 	struct event *ev = calloc(1, sizeof(*ev));
 
 	if (!ev) {
-		/* Without its reply a publication would wait for ever. */
+		/* A lost reply would make the publication wait for ever. */
 		log_error("out of memory");
 		abort();
 	}

@@ -17,7 +17,7 @@ struct publish;
 enum event_kind {
 	EV_CREATED,
 	EV_PART,
-	EV_ASKED,  /* whether the service has /files */
+	EV_ASKED,  /* the reply of GET /files */
 	EV_POSTED, /* the reply to POST /files */
 	EV_COMPLETED,
 	EV_PROBED,
@@ -25,7 +25,7 @@ enum event_kind {
 	EV_CHECKED, /* the content of a candidate */
 	EV_DELETED,
 	EV_SYNCED,
-	EV_ABANDONED /* the cancel of an Upload that was given up was answered */
+	EV_ABANDONED /* the answer to the cancel of an Upload given up */
 };
 
 /* A reply. */
@@ -40,7 +40,7 @@ struct event {
 	enum api_upload_status upload_status; /* EV_PROBED, with API_OK */
 	struct lookup_found *found;	      /* EV_LOOKED_UP, EV_CHECKED: owned */
 	size_t found_count;
-	int err; /* EV_SYNCED; version tells of which sync */
+	int err; /* EV_SYNCED; version is its round */
 	struct api_error api_err;
 	char id[API_ID_MAX + 1]; /* Upload, Part or File id */
 	uint64_t bytes;
@@ -54,7 +54,7 @@ struct publish_call {
 	unsigned epoch;
 	uint32_t index, version;
 	struct publish_live_reader reader; /* of a live Part */
-	char file_id[API_ID_MAX + 1];	   /* or the Upload's, of a cancel nobody waits for */
+	char file_id[API_ID_MAX + 1];	   /* or the id of the Upload being cancelled */
 };
 
 /* A call of the current Upload; references p. NULL: out of memory. Publisher thread. */

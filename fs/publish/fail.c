@@ -1,6 +1,5 @@
 /*
- * A publication fails: what is told, what is logged, when it is tried again. On the publisher
- * thread.
+ * Failures: the error to report, the log line, the time of the next try. Publisher thread.
  */
 #include "fs/publish/fail.h"
 
@@ -23,7 +22,7 @@ bool publish_is_draining(const struct publish *p)
 	return p->pr->cfg.ending || atomic_load(&p->pr->draining);
 }
 
-/* Refused for what we sent or for the Upload's state; not for who we are or how busy they are. */
+/* Status codes of the key, the rate and the load are no refusals. */
 bool publish_is_refusal(const struct api_error *err)
 {
 	int s = err->http_status;
@@ -89,7 +88,7 @@ void publish_fail(struct publish *p, int err, const char *text, const char *requ
 	fail(p, err, text, request_id, 0);
 }
 
-/* Before the close a failure only means that nothing streams until then. */
+/* Before the close a failure only stops streaming. */
 bool publish_stream_fails(struct publish *p, const char *text)
 {
 	if (p->now.sealed && !p->now.held)
@@ -107,15 +106,16 @@ void publish_fail_api(struct publish *p, const struct api_error *err)
 	enum errmap_call call = err == &p->failure.first_err ? p->failure.first_call : ERRMAP_WRITE;
 	char text[sizeof(p->failure.error)];
 
-	/* Then the phase is one from which the same step is taken again. */
+	/* The phase leads to the same step again, with the new key. */
 	if (err->http_status == 401 && cfg->renew_key && cfg->renew_key(cfg->renew_key_arg))
 		return;
 	errmap_text(err, call, text, sizeof(text));
 	if (publish_stream_fails(p, text))
 		return;
-	/* Parts on a server that can't be reached may be of use when it can;
-	 * anything else is given up at once, so that no Upload stays pending. One in doubt is
-	 * needed to end the doubt. */
+	/*
+	 * Keep the Upload if the server is unreachable: its Parts save time later. An Upload in
+	 * doubt is needed to end the doubt. Cancel any other, so that no Upload stays pending.
+	 */
 	if (err->kind != API_ERR_CONNECT && !p->doubt.unknown)
 		publish_cancel_upload(p);
 	fail(p, errmap(err, call), text, err->request_id, err->http_status);
@@ -154,8 +154,8 @@ void publish_fail_damaged(struct publish *p)
 }
 
 /*
- * What the server hashed is not what we hashed, or it refuses for another
- * reason. Either way the bytes on disk have to be those that were written.
+ * The server's MD5 differs from ours, or it refused for another reason: check that the bytes on
+ * disk are those that were written.
  */
 void publish_verify(struct publish *p)
 {

@@ -1,5 +1,5 @@
 /*
- * The inputs of a publication: what other threads want of it.
+ * The inputs of a publication, set by other threads: copied, extended, freed.
  */
 #include "fs/publish/inputs.h"
 

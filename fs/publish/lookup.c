@@ -1,7 +1,7 @@
 /*
- * Looks for the File of a complete in doubt: walks the whole list of the
- * purpose, and compares a candidate's content with ours where it can be had.
- * Callbacks run on the network thread and only post.
+ * Find the File of a complete in doubt: walk the whole list of the purpose, and compare a
+ * candidate's content with ours if the service hands it out. Callbacks run on the network thread
+ * and only post.
  */
 #include "fs/publish/lookup.h"
 
@@ -20,7 +20,7 @@
 
 #define LOOKUP_PAGE 1000
 #define LOOKUP_PAGES_MAX 2000 /* more Files than an account has */
-#define LOOKUP_FOUND_MAX 16   /* candidates that are told of; more of them settle nothing */
+#define LOOKUP_FOUND_MAX 16   /* candidates reported; more of them decide nothing */
 
 struct lookup {
 	struct publish *p; /* referenced */
@@ -28,10 +28,10 @@ struct lookup {
 	unsigned epoch, pages;
 	bool undecided;
 	char *filename, *purpose;
-	char last[API_ID_MAX + 1]; /* of the page before */
+	char last[API_ID_MAX + 1]; /* last id of the page before */
 	uint64_t bytes;
 	int64_t created_at; /* of the Upload */
-	bool same_second;   /* a File has its Upload's created_at on this service */
+	bool same_second;   /* this service gives a File its Upload's created_at */
 	struct lookup_found found[LOOKUP_FOUND_MAX];
 	size_t found_count;
 };
@@ -69,7 +69,7 @@ static void look_at(struct lookup *l, const struct api_file *f)
 	    f->created_at < l->created_at || (l->same_second && f->created_at != l->created_at) ||
 	    strlen(f->id) > API_ID_MAX)
 		return;
-	/* Azure's count is null for a while. */
+	/* Azure's bytes are null for a while. */
 	if (f->bytes_unknown) {
 		l->undecided = true;
 		return;
@@ -97,7 +97,7 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 		answer(l, err);
 		return;
 	}
-	/* A list that goes round in circles, or without an end, is no whole list. */
+	/* A list that repeats a page or has no end is not whole. */
 	if (page->last_id[0] && strcmp(page->last_id, l->last) != 0 &&
 	    strlen(page->last_id) <= API_ID_MAX && ++l->pages < LOOKUP_PAGES_MAX) {
 		memcpy(l->last, page->last_id, strlen(page->last_id) + 1);
@@ -181,7 +181,7 @@ static enum lookup_content verdict(struct check *c, const struct api_error *err)
 
 	if (err->kind == API_OK && c->got == c->bytes && !digest_hex(c->digest, hex))
 		return strcmp(hex, c->md5) ? CONTENT_OTHER : CONTENT_SAME;
-	/* A new File may be "not found" for a moment: only a plain refusal is one. */
+	/* A new File may be "not found" for a moment: 404 is not a refusal. */
 	if (err->kind == API_ERR_HTTP && err->http_status != 404 &&
 	    (publish_is_refusal(err) || err->http_status == 403))
 		return CONTENT_REFUSED;
@@ -246,6 +246,9 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	p->abandoned.due = true;
 	p->outcome.news = true;
 	p->phase = PHASE_CLEANUP;
-	/* Before anybody hears of it: else what is removed then could come back after a crash. */
+	/*
+	 * Save before the File is announced: a file removed after that must not return after a
+	 * crash.
+	 */
 	publish_save_record(p, true);
 }

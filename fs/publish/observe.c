@@ -1,6 +1,5 @@
 /*
- * What others learn of a publication: its snapshot, its end, and the waiters
- * that are told.
+ * Snapshot, end and waiters of a publication; rows for the status document.
  */
 #include "fs/publish/observe.h"
 
@@ -57,7 +56,7 @@ static bool wait_is_over(const struct publish *p, const struct publish_wait *w)
 	       (w->until == UNTIL_DURABLE || (w->until == UNTIL_WRITABLE && p->in.held));
 }
 
-/* Publisher thread. Takes over those that are over, and calls them without the lock. */
+/* Unlink the waits that are over, then call them without the lock. */
 void publish_tell_waiters(struct publish *p)
 {
 	struct publish_wait *over = NULL, *w;
@@ -133,7 +132,7 @@ static const char *status_word(const struct publish *p)
 	return p->upload.id[0] || p->phase == PHASE_CREATING ? "streaming" : "writing";
 }
 
-/* Parts that are in, and their bytes. */
+/* Number of the Parts that arrived; *ret_bytes: their bytes. */
 static unsigned parts_done(const struct publish *p, uint64_t *ret_bytes)
 {
 	uint64_t start, end;
@@ -167,7 +166,7 @@ void publish_snapshot(struct publish *p)
 	unsigned done = parts_done(p, &sent);
 
 	pthread_mutex_lock(&p->pr->lock);
-	/* A reopening that the thread has not looked at yet has set its own. */
+	/* publish_reopen() has set the status already. */
 	if (!p->in.reopen)
 		set_status_locked(p);
 	o->err = p->failure.err;
@@ -195,7 +194,7 @@ void publish_get_info(struct publish *p, struct publish_info *ret)
 	ret->sent_bytes += atomic_load(&p->parts.moving);
 	if (p->observed.telling && pthread_equal(pthread_self(), p->pr->thread))
 		ret->under_way = false;
-	/* The thread may not have looked at the close yet. */
+	/* The thread may not have looked at the close yet: tell the status it leads to. */
 	else if (ret->under_way && !p->in.aborted)
 		ret->status = p->in.held ? "held" : "publishing";
 	pthread_mutex_unlock(&p->pr->lock);
@@ -208,7 +207,7 @@ static void set_telling(struct publish *p, bool telling)
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
-/* Under lock: a close came in that the end was not for. */
+/* Under publisher.lock: true if a close or reopen came that this end does not answer. */
 static bool goes_on_locked(const struct publish *p)
 {
 	bool again = p->outcome.kind == OUTCOME_FAILED || p->outcome.kind == OUTCOME_ABORTED;
@@ -241,7 +240,7 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	p->now.retry = p->now.forced = false;
 	pthread_mutex_lock(&p->pr->lock);
 	p->in.forced = false;
-	/* Closed anew while the abort was on its way: who did so could not ask for a retry. */
+	/* Closed anew while the abort was under way, too early to ask for a retry: retry now. */
 	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;
 	if (!goes_on_locked(p)) {
@@ -262,8 +261,9 @@ bool publish_wants_durable(struct publish *p)
 	bool wanted;
 
 	pthread_mutex_lock(&p->pr->lock);
-	/* A held file is safe before it may be written again or left to the next mount,
-	 * though nobody waited for its close. */
+	/*
+	 * Sync a held file without waiters too: it may be written again, or left to the next mount.
+	 */
 	wanted = p->in.held && p->now.held && !p->in.reopen;
 	for (const struct publish_wait *w = p->observed.waits; w; w = w->next)
 		wanted |= w->until == UNTIL_DURABLE;
@@ -274,7 +274,7 @@ bool publish_wants_durable(struct publish *p)
 
 /* ---- all publications at one moment, for the status document ---- */
 
-/* All with a reference each; NULL: out of memory. */
+/* All publications not dropped, each referenced; the caller frees it. NULL: out of memory. */
 static struct publish **take_all(struct publisher *pr, size_t *ret_count)
 {
 	struct publish **v;

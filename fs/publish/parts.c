@@ -1,11 +1,10 @@
 /*
- * The Parts of an Upload: which one may leave, and handing it to the API. On the publisher
- * thread, but on_part(), which only posts, and publish_live_read(), which reads for the network
- * thread.
+ * The Parts of an Upload: choose the next one and hand it to the API. Publisher thread, but
+ * on_part(), which only posts, and publish_live_read(), which reads for the network thread.
  *
- * A live Part leaves while it is being written, so that little is left to send at the close. A
- * file has one at a time, its first missing Part. It is sent once. It waits until it is whole, as
- * any other, if that fails, if it had to give way to ready Parts, or if its bytes were rewritten.
+ * A live Part leaves while it is written, so that little is left to send at the close. A file has
+ * one at a time, its first missing Part, and sends it live once. If that fails, if ready Parts take
+ * its place, or if its bytes are rewritten, the Part is sent as any other once it is complete.
  */
 #include "fs/publish/parts.h"
 
@@ -20,7 +19,7 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-#define LIVE_MISSES_MAX 3 /* Parts sent in vain, after which an Upload has no more of them */
+#define LIVE_MISSES_MAX 3 /* live Parts sent in vain before the Upload sends no more */
 
 bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed)
 {
@@ -44,7 +43,7 @@ static void on_part(void *arg, const struct api_error *err, const struct api_par
 	publish_post_reply(arg, ev);
 }
 
-/* Hands Part i to the queue: all of it is there, or it is live. */
+/* Hand Part i to the queue: it is complete, or live. */
 static void send_part(struct publish *p, uint32_t i, bool live)
 {
 	struct api_part_body body = { .fd = staged_fd(p->staged),
@@ -61,7 +60,7 @@ static void send_part(struct publish *p, uint32_t i, bool live)
 	publish_part_range(p, i, &body.offset, &end);
 	body.len = end - body.offset;
 	c->index = i;
-	/* The version before any byte is read: whatever changes from here on shows. */
+	/* Take the version before any byte is read: later changes show. */
 	c->version = publish_part_version(p, i);
 	if (live) {
 		c->reader = (struct publish_live_reader){ p->staged, p->parts.live.watch };
@@ -98,7 +97,7 @@ void publish_act_send_live(struct publish *p)
 	send_part(p, p->parts.live.index, true);
 }
 
-/* The first Part that is neither there nor on its way; part_count: none. */
+/* The first Part that is not complete, nor sent or under way; parts.count: none. */
 static uint32_t first_missing(const struct publish *p)
 {
 	uint64_t start, end;
@@ -129,7 +128,7 @@ bool publish_live_find(struct publish *p)
 		return false;
 	publish_part_range(p, i, &start, &end);
 	p->parts.live.index = i;
-	/* Also has us called when the first bytes of it are there. */
+	/* The watch also calls on_fill when its first bytes are written. */
 	p->parts.live.watch = staged_watch(p->staged, start, end, step);
 	filled = staged_watch_filled(p->staged, p->parts.live.watch);
 	return filled >= step && end - start - filled >= step;

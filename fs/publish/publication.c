@@ -1,6 +1,5 @@
 /*
- * A publication: its references, its queue of replies, its inputs under the lock, its name
- * and the ranges of its Parts.
+ * A publication: references, queue of replies, inputs under the lock, name, ranges of Parts.
  */
 #include "fs/publish/publication.h"
 
@@ -28,8 +27,10 @@ void publish_queue_locked(struct publish *p)
 {
 	struct publisher *pr = p->pr;
 
-	/* A hook may come in while the last reference goes: then it is too late
-	 * to look at anything. Else the queue has a reference. */
+	/*
+	 * A hook may run while the last reference goes: do nothing then. Else the queue holds a
+	 * reference.
+	 */
 	if (p->run_queued || pr->stop || !publish_take_ref(p))
 		return;
 	p->run_queued = true;
@@ -163,12 +164,11 @@ bool publish_begin_retry(struct publish *p)
 	ok = !p->in.reopen && !p->in.dropped;
 	if (ok && p->in.sealed)
 		p->observed.info.under_way = true;
-	/* A close from here on joins this try. */
+	/* A close from now on joins this try. */
 	if (ok)
 		p->observed.info.outcome = OUTCOME_NONE;
 	p->in.retry = false;
-	/* Renamed to a temporary name after it had failed: nothing is held, so it is sent as what
-	 * the entry is called. */
+	/* Renamed to a temporary name after a failure, without a hold: Filename equals path now. */
 	if (ok && p->in.sealed && !p->in.held) {
 		old = p->in.hold_name;
 		p->in.hold_name = NULL;
@@ -240,7 +240,7 @@ void publish_doubt_end(struct publish *p)
 	while (d->not_ours_count)
 		free(d->not_ours[--d->not_ours_count]);
 	free(d->not_ours);
-	/* The reference is given back by whoever took it. */
+	/* The taker of the reference gives it back. */
 	*d = (struct doubt){ .kept = d->kept };
 }
 

@@ -36,7 +36,7 @@ static struct publish *next_due_locked(struct publisher *pr, uint64_t now, uint6
 	return due;
 }
 
-/* Takes the next publication to look at, with a reference; NULL when stopped. */
+/* Wait for the next publication to look at; its queue reference is the caller's. NULL: stopped. */
 static struct publish *take_next(struct publisher *pr)
 {
 	struct publish *p = NULL;
@@ -79,7 +79,7 @@ static void look_at(struct publish *p)
 	p->events = NULL;
 	p->events_tail = &p->events;
 	pthread_mutex_unlock(&p->pr->lock);
-	/* Replies belong to what stood before the inputs changed. */
+	/* Handle replies with the inputs they were asked under. */
 	while ((ev = events) != NULL) {
 		events = ev->next;
 		publish_handle(p, ev);
@@ -92,7 +92,7 @@ static void look_at(struct publish *p)
 		p->in.reopen = p->in.changed = false;
 	pthread_mutex_unlock(&p->pr->lock);
 	if (r) {
-		/* Out of memory: leave everything as it is and look again in a moment. */
+		/* Out of memory: change nothing and look again in a moment. */
 		p->wake_ms = clock_mono_ms() + 200;
 		return;
 	}
@@ -181,7 +181,9 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s)
 	return left;
 }
 
-/* The first publication with a sync, with waiters or kept, referenced. The thread has ended. */
+/*
+ * The first publication with a sync, waiters or a kept doubt, referenced. After the thread's end.
+ */
 static struct publish *next_unfinished(struct publisher *pr)
 {
 	struct publish *p;
@@ -191,7 +193,7 @@ static struct publish *next_unfinished(struct publisher *pr)
 	     p = p->all_next)
 		;
 	if (p)
-		publish_ref(p); /* each of the three has one: it is alive */
+		publish_ref(p); /* each of the three holds one: p is alive */
 	pthread_mutex_unlock(&pr->lock);
 	return p;
 }

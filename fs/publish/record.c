@@ -1,5 +1,5 @@
 /*
- * A publication as a record on disk, and back.
+ * Write a publication to its record, and load it back.
  */
 #include "fs/publish/record.h"
 
@@ -31,8 +31,10 @@ static enum record_state state_now(const struct publish *p)
 		return RECORD_COMPLETING;
 	if (p->now.aborted || (ended && p->outcome.kind == OUTCOME_ABORTED))
 		return RECORD_ABORTED;
-	/* Closed, but the record must not be more durable than the data: after a
-	 * power loss there may be zeros where bytes were. */
+	/*
+	 * Closed, but not synced: the record must not be more durable than the data, or a power cut
+	 * could leave zeros in a file recorded as closed.
+	 */
 	if (!publish_sealed(p) || !p->sync.done)
 		return RECORD_WRITING;
 	if (p->doubt.unknown)
@@ -42,7 +44,7 @@ static enum record_state state_now(const struct publish *p)
 	return p->now.held ? RECORD_HELD : RECORD_SEALED;
 }
 
-/* A File that has to be deleted, as its name was removed. */
+/* True if the File is to be deleted because its name was removed. */
 static bool file_owed(const struct publish *p)
 {
 	return p->outcome.file_id[0] && (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
@@ -56,7 +58,7 @@ static bool in_doubt(const struct publish *p)
 
 bool publish_owes_service(const struct publish *p)
 {
-	/* Its Upload may still be known then, but not be alive. */
+	/* upload.id may be set, but that Upload is dead. */
 	if (p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_DROPPED)
 		return p->abandoned.count;
 	return p->upload.id[0] || p->abandoned.count || file_owed(p) || in_doubt(p);
@@ -120,7 +122,7 @@ static void put_outcome(struct publish *p, struct record *r)
 	r->file_id = unless_empty(p->outcome.file_id);
 	if (p->now.dropped && !file_owed(p))
 		r->file_id = NULL;
-	/* Whether cancel was sent, too: doubt.h. */
+	/* The column tells what cancel did, too (doubt.h). */
 	r->in_doubt = in_doubt(p) ? p->doubt.cancel ? p->doubt.cancel : DOUBT_UNASKED : 0;
 	r->err = p->failure.err;
 	r->error = unless_empty(p->failure.error);
@@ -162,11 +164,13 @@ int publish_save_record(struct publish *p, bool durable)
 		p->recorded.unsaved = false;
 	if (p->recorded.removed)
 		return 0;
-	/* What it says was decided before: it must not replace one that says that writing began. */
+	/*
+	 * Under the lock from the decision to the write: never replace a newer record of writing.
+	 */
 	pthread_mutex_lock(&p->recorded.lock);
 	err = save_record(p);
 	pthread_mutex_unlock(&p->recorded.lock);
-	/* Outside the lock: the disk takes its time. */
+	/* Sync outside the lock: the disk is slow. */
 	if (!err && durable)
 		err = staged_sync_record(p->staged);
 	return err;
@@ -184,9 +188,8 @@ void publish_save_step(struct publish *p)
 }
 
 /*
- * From the inputs alone: what else there is belongs to the thread, which writes the whole soon. On
- * stable storage: a power cut must not leave a record that says that bytes are a File which were
- * changed since.
+ * Use the inputs alone: the rest belongs to the thread, which soon writes a whole record. Sync it:
+ * after a power cut the record must not say that changed bytes are a File.
  */
 void publish_save_writing(struct publish *p)
 {
@@ -200,8 +203,10 @@ void publish_save_writing(struct publish *p)
 	pthread_mutex_lock(&p->recorded.lock);
 	if (!err)
 		err = staged_save_record(p->staged, &r, false);
-	/* A full disk, perhaps. The former one would say of other bytes that they are a File, and
-	 * the next mount would show them as its content. */
+	/*
+	 * The disk may be full. Drop the former record: the next mount would show the changed bytes
+	 * as the content of its File.
+	 */
 	if (err && err != -ESTALE)
 		staged_drop_record(p->staged);
 	pthread_mutex_unlock(&p->recorded.lock);
@@ -248,18 +253,18 @@ static int load_parts(struct publish *p, const struct record *r)
 	return 0;
 }
 
-/* When no File of the Upload can appear any more. */
+/* The time (monotonic ms) after which the Upload's File appears no more. */
 static uint64_t doubt_ends(uint64_t now, int64_t age)
 {
 	uint64_t whole = API_UPLOAD_TTL_S * 1000ULL + DOUBT_END_MS;
 
-	/* A clock that was set back makes it longer, not shorter. */
+	/* A clock that was set back lengthens the wait. */
 	if (age < 0)
 		age = 0;
 	return (uint64_t)age * 1000 >= whole ? now : now + whole - (uint64_t)age * 1000;
 }
 
-/* Takes up the Upload and its Parts, if they can still be of use. */
+/* Take up the Upload, and its Parts if it still takes more. */
 static int load_upload(struct publish *p, const struct record *r)
 {
 	const char *name = r->filename ? r->filename : r->path;
@@ -280,7 +285,7 @@ static int load_upload(struct publish *p, const struct record *r)
 	p->phase = PHASE_OPEN;
 	if (age < 0 || age >= API_UPLOAD_TTL_S || r->part_size != p->pr->cfg.part_size ||
 	    r->part_block != publish_part_block(p) || r->upload_bytes > STAGED_SIZE_MAX) {
-		p->upload.deadline_ms = 1; /* long ago: cancel it, make a new one */
+		p->upload.deadline_ms = 1; /* expired: cancel it, make a new one */
 		return 0;
 	}
 	p->upload.deadline_ms = now + (uint64_t)(API_UPLOAD_TTL_S - age) * 1000;
@@ -301,7 +306,7 @@ static void load_doubt(struct publish *p, bool in_doubt, uint32_t cancel)
 
 static void load_state(struct publish *p, const struct record *r)
 {
-	/* Without a File id the File can only be looked for. */
+	/* Without a File id, look for the File. */
 	bool exists = r->state == RECORD_COMPLETED || r->state == RECORD_REMOVED;
 	bool found = exists && copy_id(p->outcome.file_id, r->file_id);
 
@@ -321,17 +326,17 @@ static void load_state(struct publish *p, const struct record *r)
 		load_doubt(p, !found, r->in_doubt);
 		if (found)
 			p->phase = PHASE_CLEANUP;
-		/* Told is it when what it replaces is gone. */
+		/* Announce only after the superseded Files are deleted. */
 		p->outcome.news = found && p->in.superseded_count;
 		/* fall through */
-	case RECORD_HELD: /* its rename did not come in that life: published as it is named */
+	case RECORD_HELD: /* its rename never came: publish under its name */
 	case RECORD_SEALED:
 	case RECORD_FAILED:
 	case RECORD_EMPTY:
 		p->in.sealed = true;
 		/* These states are written only once the data is on stable storage. */
 		p->sync.done = true;
-		/* Of one that was never closed a declaration went with its writer. */
+		/* Ignore `declared` unless the file was closed. */
 		p->in.declared = r->declared;
 		p->observed.info.under_way = true;
 		free(p->in.hold_name);
@@ -369,7 +374,7 @@ int publish_load_record(struct publish *p, const struct record *r)
 	for (size_t i = 0; !err && i < r->superseded_count; i++)
 		if (api_id_valid(r->superseded[i]))
 			err = publish_inputs_supersede(&p->in, r->superseded[i]);
-	/* Of what was not closed it says nothing: somebody may go on writing. */
+	/* An unclosed record's MD5 is stale; bytes may still change. */
 	if (r->md5 && strlen(r->md5) < sizeof(p->md5) && r->state != RECORD_WRITING &&
 	    r->state != RECORD_ABORTED)
 		memcpy(p->md5_then, r->md5, strlen(r->md5) + 1);

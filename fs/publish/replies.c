@@ -1,5 +1,5 @@
 /*
- * The replies to what a publication asked for. On the publisher thread.
+ * The effects of each reply. Publisher thread.
  */
 #include "fs/publish/replies.h"
 
@@ -36,7 +36,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 	if (publish_whole_refused(p, &ev->api_err))
 		return;
 	if (ev->api_err.kind != API_OK) {
-		/* A reply that can't be read may hide an Upload; it expires by itself. */
+		/* An unreadable reply may hide an Upload, which expires by itself. */
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
 		    ++p->retry.bad_replies >= PUBLISH_BAD_REPLIES_MAX)
 			publish_fail_api(p, &ev->api_err);
@@ -90,7 +90,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	part->state = PART_NONE;
 	p->parts.sending--;
 	p->failure.complete_refused = false;
-	/* Being probed, the Upload goes anyway. A live one is sent again as others are. */
+	/* A probed Upload is given up anyway. A live Part that is not right is sent again. */
 	if (p->phase != PHASE_OPEN || !right)
 		return;
 	if (ev->api_err.kind != API_OK) {
@@ -99,7 +99,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 			refused(p, &ev->api_err, ERRMAP_PART, false);
 		return;
 	}
-	/* What was rewritten while it left is seen by its version at the close. */
+	/* The version shows a rewrite during the transfer at the close. */
 	free(part->id);
 	part->id = strdup(ev->id);
 	if (!part->id)
@@ -110,7 +110,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	publish_note_step(p);
 }
 
-/* On a service where it was always so, a File of ours has the created_at of its Upload. */
+/* Learn whether this service gives each File the created_at of its Upload. */
 static void note_created_at(struct publish *p, const struct event *ev)
 {
 	if (ev->created_at != p->upload.created_at)
@@ -152,8 +152,8 @@ void publish_verified(struct publish *p)
 }
 
 /*
- * The Upload was refused something. If it could still be cancelled it was
- * alive, and the refusal was meant.
+ * The answer to cancel tells whether the refused Upload was alive. If so, report the refusal; if it
+ * was dead, make a new Upload.
  */
 static void handle_probed(struct publish *p, const struct event *ev)
 {
@@ -175,7 +175,7 @@ static void handle_probed(struct publish *p, const struct event *ev)
 	}
 	log_info("%s/%s: the Upload is gone, a new one is made", p->now.purpose, p->now.path);
 	if (!p->now.sealed)
-		p->retry.stream_failed = true; /* each byte twice at the most */
+		p->retry.stream_failed = true; /* send each byte at most twice */
 }
 
 static void handle_deleted(struct publish *p, const struct event *ev)
@@ -193,7 +193,7 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 			 p->now.purpose, p->now.path, ev->id, text);
 	else if (p->owner.deleted)
 		p->owner.deleted(p->owner.arg, ev->id);
-	/* It stays behind the empty file, which tries again when the next daemon starts. */
+	/* The replaced File stays; the next daemon tries to delete it again. */
 	if (failed && p->outcome.emptied) {
 		publish_act_end(p, OUTCOME_EMPTY);
 		return;
@@ -208,20 +208,20 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 static void handle_synced(struct publish *p, const struct event *ev)
 {
 	publish_end_sync(p);
-	/* A file that was reopened meanwhile is synced again at its next close. */
+	/* Reopened meanwhile: the next close syncs again. */
 	if (ev->version != p->sync.round)
 		return;
 	p->sync.done = ev->err == 0;
 	if (p->sync.done) {
 		publish_save_record(p, true);
 	} else if (p->phase != PHASE_ENDED) {
-		/* Not as when sending fails: also a held file has to tell now. */
+		/* Unlike a failed send, fail a held file too: its close waits for the sync. */
 		publish_cancel_upload(p);
 		publish_fail_errno(p, ev->err, "syncing the staged file");
 	}
 }
 
-/* Nothing is given up by it: the next try goes on where this one ends. */
+/* Fail when retries took too long; the Upload stays, and the next try continues it. */
 static void check_budget(struct publish *p)
 {
 	char text[160];

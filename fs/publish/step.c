@@ -1,6 +1,6 @@
 /*
- * The step: looks at a publication, asks publish_next() and has it done, until
- * there is nothing more to do now. On the publisher thread.
+ * One look at a publication: take the view, ask publish_next(), act, until nothing is left to do
+ * now. Publisher thread.
  */
 #include "fs/publish/step.h"
 
@@ -26,17 +26,17 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-/* Has a Part that is in to be sent again? gap: one before it is not in. */
+/* True if a sent Part must be resent. gap: a Part before it is missing. */
 static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
 {
-	/* It would have a lower number than the one before it is going to have. */
+	/* It has a lower number than the missing Part will get. */
 	if (gap && publish_in_sequence(p))
 		return true;
-	/* Before the close a rewritten Part waits: it may be rewritten again. */
+	/* Resend a rewritten Part only after the close: it may change again before. */
 	return sealed && p->parts.v[i].version != publish_part_version(p, i);
 }
 
-/* A stale Part is missing again. */
+/* Count stale Parts as missing. */
 static void forget_stale_parts(struct publish *p, bool sealed)
 {
 	bool gap = false;
@@ -57,7 +57,7 @@ static void view_parts(const struct publish *p, struct publish_view *v)
 		v->ready += publish_part_is_ready(p, i, v->sealed);
 	}
 	v->sending = p->parts.sending;
-	/* The live one goes only where there is room, and must not stand in the way of others. */
+	/* The live Part takes no slot from complete ones. */
 	v->slot = p->parts.sending - p->parts.live.on < p->pr->cfg.parallel;
 }
 
@@ -71,7 +71,7 @@ static void view_size(const struct publish *p, struct publish_view *v)
 		return;
 	}
 	v->size = p->now.declared ? p->now.declared : p->now.predicted;
-	/* More bytes than foreseen: the guess was wrong. */
+	/* Size unknown if more bytes came than foreseen. */
 	v->size_known = v->size > 0 && v->size <= STAGED_SIZE_MAX && size <= v->size;
 }
 
@@ -109,7 +109,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 	}
 	if (v->sealed) {
 		r = staged_md5(p->staged, p->md5);
-		/* Once known it stays, until somebody writes: else the disk has changed it. */
+		/* The MD5 stays until the next write; a change without one is damage on disk. */
 		if (r == 0 && !p->md5_then[0])
 			memcpy(p->md5_then, p->md5, sizeof(p->md5_then));
 		if (r == 0 && strcmp(p->md5, p->md5_then))
@@ -127,7 +127,7 @@ static void act_cancel(struct publish *p, const struct publish_view *v)
 		p->retry.stream_failed = true;
 	}
 	publish_cancel_upload(p);
-	/* All that could be sent in its time was not enough, again and again. */
+	/* Fail after several Uploads expired before everything was sent. */
 	if (v->expired && v->sealed && !v->dropped && !v->aborted &&
 	    ++p->retry.restarts > PUBLISH_RESTARTS_MAX)
 		publish_fail(p, -ETIMEDOUT,
@@ -197,21 +197,23 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 	}
 }
 
-/* Writing went on after an end: a new publication of the same staged file. */
+/* Begin a new publication of the same staged file: writing went on after an end. */
 static void start_over(struct publish *p)
 {
 	p->now.reopen = p->outcome.emptied = false;
-	/* What became of the bytes before them is of no use to those that come, and a record must
-	 * not say before the end of this that they are synced. */
+	/*
+	 * Noted steps concern the old bytes; save nothing before the end of this function, or the
+	 * record would call the new bytes synced.
+	 */
 	p->recorded.unsaved = false;
-	/* One in doubt is needed to end the doubt. */
+	/* An Upload in doubt is needed to end the doubt. */
 	if (!p->doubt.unknown)
 		publish_cancel_upload(p);
 	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
 	if (p->outcome.file_id[0])
 		publish_supersede(p, p->outcome.file_id);
 	p->outcome.file_id[0] = '\0';
-	/* What the Upload in doubt was made with is what a lookup goes by. */
+	/* Keep upload: the lookup compares with it. */
 	if (p->doubt.unknown)
 		p->doubt.stale = true;
 	else
@@ -298,8 +300,8 @@ static bool check_declared(struct publish *p)
 }
 
 /*
- * At once: the next mount must not find it and publish it. What is still to be
- * asked of the service stays in the record until it was answered.
+ * Remove at once: the next mount must not publish the file. Calls still due at the service stay in
+ * the record until they are answered.
  */
 static void remove_from_disk(struct publish *p)
 {
@@ -314,7 +316,7 @@ static void remove_from_disk(struct publish *p)
 	p->recorded.removed = true;
 }
 
-/* What was removed has no owner, but its File is still looked for. */
+/* Hold a reference while a removed file, which has no owner, is in doubt. */
 static void keep_doubt(struct publish *p)
 {
 	bool wanted = p->now.dropped && p->doubt.unknown;
@@ -325,7 +327,7 @@ static void keep_doubt(struct publish *p)
 	if (wanted)
 		publish_ref(p);
 	else
-		publish_unref(p); /* not the last one: the look has one */
+		publish_unref(p); /* not the last reference: the look holds one */
 }
 
 void publish_step(struct publish *p)
@@ -336,13 +338,13 @@ void publish_step(struct publish *p)
 
 	if (p->now.dropped)
 		remove_from_disk(p);
-	/* Its bytes are of no use to anybody; if it came to its end, its File is looked for. */
+	/* Dropped: abort the POST; if it completed, lookup finds the File. */
 	if (p->now.dropped && p->phase == PHASE_POSTING)
 		api_req_cancel(p->upload.post_req);
 	publish_cancel_abandoned(p);
 	if (p->now.reopen)
 		start_over(p);
-	/* The record of what is a File by now has done its duty, and may be gone. */
+	/* The record of a completed file is not needed and may be gone. */
 	ended = p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_COMPLETED;
 	if (!p->recorded.begun || (p->now.changed && !ended)) {
 		p->recorded.begun = true;

@@ -21,7 +21,7 @@ static bool run_sync(struct hash_job *job)
 	return false;
 }
 
-/* Also for a job that the worker never came to: so the reference is not its own to give back. */
+/* The job does not drop the reference itself: the worker may never run it. */
 void publish_end_sync(struct publish *p)
 {
 	if (!p->sync.under_way)

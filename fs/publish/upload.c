@@ -1,6 +1,6 @@
 /*
- * The Upload of a publication: what it is made with, giving it up, and those given up whose
- * cancel was not answered yet. On the publisher thread, but on_side_cancel(), which only posts.
+ * The Upload of a publication: made, given up, cancelled; and the Uploads given up whose cancel was
+ * not answered yet. Publisher thread, but on_side_cancel(), which only posts.
  */
 #include "fs/publish/upload.h"
 
@@ -16,7 +16,7 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-/* A cancel that nobody waits for; only publisher_drain() does. */
+/* The answer to a cancel that only publisher_drain() waits for. */
 static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
 {
 	struct publish_call *c = arg;
@@ -57,12 +57,14 @@ int publish_note_upload(struct publish *p, uint64_t size)
 	return 0;
 }
 
-/* What it was created with stays known: a lookup may need it. */
+/* Keep upload.filename and the like: lookup needs them. */
 void publish_forget_upload(struct publish *p)
 {
 	publish_drop_parts(p);
-	/* Not cancelled: it may have been done already, and then its reply names
-	 * the Upload that has to be cancelled (see publish_handle()). */
+	/*
+	 * Do not cancel the calls: a create may be done already, and its reply names the Upload
+	 * that publish_handle() cancels.
+	 */
 	api_req_unref(p->upload.create_req);
 	api_req_unref(p->upload.post_req);
 	p->upload.create_req = p->upload.post_req = NULL;
@@ -72,7 +74,7 @@ void publish_forget_upload(struct publish *p)
 	p->upload.epoch++;
 }
 
-/* Without memory for it a crash before the cancel leaves the Upload to expire by itself. */
+/* Out of memory: a crash before the cancel leaves the Upload to expire by itself. */
 static void remember_abandoned(struct publish *p, const char *upload_id)
 {
 	char **v = realloc(p->abandoned.ids, (p->abandoned.count + 1) * sizeof(*v));
@@ -87,8 +89,8 @@ static void remember_abandoned(struct publish *p, const char *upload_id)
 }
 
 /*
- * An answer of any kind: it is cancelled, or was dead before. Without one it is
- * asked again when the service has answered something else.
+ * After any answer the Upload is cancelled or was dead: forget it. Without one, cancel again once
+ * the service answers another call.
  */
 void publish_abandoned_answer(struct publish *p, const struct event *ev)
 {
@@ -135,7 +137,7 @@ void publish_cancel_abandoned(struct publish *p)
 		return;
 	p->abandoned.due = false;
 	while (p->abandoned.before > 0) {
-		/* Noted anew by the call. */
+		/* publish_cancel_by_id() notes it again. */
 		char *id = p->abandoned.ids[--p->abandoned.before];
 
 		p->abandoned.ids[p->abandoned.before] = p->abandoned.ids[--p->abandoned.count];
@@ -149,10 +151,10 @@ void publish_cancel_upload(struct publish *p)
 	char id[API_ID_MAX + 1];
 
 	memcpy(id, p->upload.id, sizeof(id));
-	/* First: a record that is written now must not take it for one to go on with. */
+	/* Forget it first: a record written now must not offer it to go on with. */
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
-	/* With a File it was completed, and nothing is left to cancel. */
+	/* With a File the Upload is completed: nothing to cancel. */
 	if (id[0] && !p->outcome.file_id[0])
 		publish_cancel_by_id(p, id);
 }

@@ -1,10 +1,10 @@
 /*
  * Services without Uploads: the file goes as a whole, by POST /files.
  *
- * That there are none is taken for sure when POST /uploads was refused twice as if it were not
- * there, and GET /files answered in between: a wrong base URL has neither, and what stands
- * before a service while it is being replaced may answer anything for a moment. Once an Upload
- * was made there are some, whatever comes later. On the publisher thread, but the callbacks.
+ * Uploads count as absent after POST /uploads was refused twice as missing (404, 405, 501) and GET
+ * /files answered in between: a wrong base URL has neither, and a proxy may answer anything for a
+ * moment while the service behind it is replaced. Once an Upload was made they count as present for
+ * the life of the mount. Publisher thread, but the callbacks.
  */
 #include "fs/publish/whole.h"
 
@@ -95,7 +95,9 @@ void publish_handle_asked(struct publish *p, const struct event *ev)
 		return;
 	p->phase = PHASE_IDLE;
 	if (ev->api_err.kind != API_OK)
-		/* Neither of the two: the base URL is wrong, as the create's refusal says. */
+		/*
+		 * Neither /uploads nor /files: the base URL is wrong; report the create's refusal.
+		 */
 		publish_fail_api(p,
 				 looks_absent(&ev->api_err) ? &p->failure.first_err : &ev->api_err);
 	else if (p->pr->service.uploads == UPLOADS_UNKNOWN)
@@ -124,7 +126,7 @@ static struct api_req *post(struct publish *p, struct publish_call *c)
 	return api_file_upload(p->pr->cfg.api, &spec, &body, on_file, c);
 }
 
-/* The service's clock now, by its last Date: ours may be set at any time. */
+/* The service's clock now, from its last Date: our clock may be set at any time. */
 static int64_t service_time(const struct publisher *pr)
 {
 	if (!pr->service.date_s)
@@ -140,7 +142,7 @@ void publish_act_post(struct publish *p, uint64_t size)
 	p->upload.created_at = service_time(p->pr) - POST_SLACK_S;
 	p->upload.posted = true;
 	p->phase = PHASE_POSTING;
-	/* From here on the File may exist, whatever becomes of us. */
+	/* Durable before the POST: from here on the File may exist. */
 	if (!r)
 		r = publish_save_record(p, true);
 	if (!r)
