@@ -5,6 +5,7 @@
 
 #include "fs/state/files.h"
 #include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/vfs/vfs.h"
 #include "net/base/log.h"
 

@@ -1,15 +1,22 @@
 /*
- * What a publication asks for: the calls to the API with their callbacks, the
- * sync, the ends. On the publisher thread, but the callbacks of net and of the
- * disk worker, which only post.
+ * The actions: calls to the API with their callbacks, and the ends. Publisher thread, but the
+ * callbacks of net, which only post.
  */
+#include "fs/publish/act.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/observe.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/upload.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
@@ -51,14 +58,14 @@ void publish_act_create(struct publish *p, uint64_t size)
 	struct api_upload_spec spec = { .bytes = size };
 
 	if (c && publish_note_upload(p, size) == 0) {
-		spec.filename = p->upload_filename;
-		spec.purpose = p->upload_purpose;
-		spec.mime_type = p->upload_mime;
-		spec.expires_after_s = p->upload_expiry;
+		spec.filename = p->upload.filename;
+		spec.purpose = p->upload.purpose;
+		spec.mime_type = p->upload.mime;
+		spec.expires_after_s = p->upload.expiry;
 		publish_save_step(p);
-		p->create_req = api_upload_create(p->pr->cfg.api, &spec, on_upload, c);
+		p->upload.create_req = api_upload_create(p->pr->cfg.api, &spec, on_upload, c);
 	}
-	if (p->create_req) {
+	if (p->upload.create_req) {
 		p->phase = PHASE_CREATING;
 		return;
 	}
@@ -69,17 +76,17 @@ void publish_act_create(struct publish *p, uint64_t size)
 
 void publish_act_complete(struct publish *p)
 {
-	const char **ids = malloc(p->part_count * sizeof(*ids));
+	const char **ids = malloc(p->parts.count * sizeof(*ids));
 	struct publish_call *c = publish_call_new(p, EV_COMPLETED);
 	struct api_req *req = NULL;
 	int r;
 
 	if (!ids || !c)
 		goto out;
-	for (uint32_t i = 0; i < p->part_count; i++)
-		ids[i] = p->parts[i].id;
+	for (uint32_t i = 0; i < p->parts.count; i++)
+		ids[i] = p->parts.v[i].id;
 	p->phase = PHASE_COMPLETING;
-	/* From here on the File may exist, whatever becomes of us. */
+	/* Durable before complete: from here on the File may exist. */
 	r = publish_save_record(p, true);
 	if (r) {
 		p->phase = PHASE_OPEN;
@@ -88,8 +95,8 @@ void publish_act_complete(struct publish *p)
 		publish_fail_local(p, r, "writing the record before complete");
 		return;
 	}
-	req = api_upload_complete(p->pr->cfg.api, p->upload_id, ids, p->part_count, p->md5,
-				  p->upload_bytes, on_upload, c);
+	req = api_upload_complete(p->pr->cfg.api, p->upload.id, ids, p->parts.count, p->md5,
+				  p->upload.bytes, on_upload, c);
 out:
 	free(ids);
 	if (!req) {
@@ -106,13 +113,13 @@ void publish_act_probe(struct publish *p)
 	struct publish_call *c = publish_call_new(p, EV_PROBED);
 	struct api_req *req = NULL;
 
-	/* Parts that are still on their way would only be refused, too. */
-	for (uint32_t i = 0; i < p->part_count; i++)
-		api_req_cancel(p->parts[i].req);
+	/* The service would only refuse Parts that are still under way. */
+	for (uint32_t i = 0; i < p->parts.count; i++)
+		api_req_cancel(p->parts.v[i].req);
 	p->phase = PHASE_PROBING;
 	publish_save_step(p);
 	if (c)
-		req = api_upload_cancel(p->pr->cfg.api, p->upload_id, on_upload, c);
+		req = api_upload_cancel(p->pr->cfg.api, p->upload.id, on_upload, c);
 	if (!req) {
 		if (c)
 			publish_call_free(c);
@@ -122,45 +129,15 @@ void publish_act_probe(struct publish *p)
 	api_req_unref(req);
 }
 
-static bool run_sync(struct hash_job *job)
-{
-	struct publish *p = (struct publish *)((char *)job - offsetof(struct publish, sync_job));
-	struct event *ev = publish_event_new(EV_SYNCED, NULL);
-
-	ev->version = p->sync_started;
-	ev->err = staged_sync(p->staged);
-	publish_post(p, ev);
-	return false;
-}
-
-/* Also for a job that the worker never came to: so the reference is not its own to give back. */
-void publish_end_sync(struct publish *p)
-{
-	if (!p->syncing)
-		return;
-	pool_remove(p->pr->cfg.disk, &p->sync_job);
-	p->syncing = false;
-	publish_unref(p);
-}
-
-void publish_act_sync(struct publish *p)
-{
-	p->syncing = true;
-	publish_ref(p); /* until publish_end_sync() */
-	p->sync_started = p->sync_round;
-	p->sync_job.run = run_sync;
-	pool_queue(p->pr->cfg.disk, &p->sync_job);
-}
-
-/* Why it is aborted, if somebody was told: that a writer was killed, all others can see. */
+/* Note and log the reason of an abort that a close or a write was told of. */
 static void note_abort(struct publish *p)
 {
 	const char *next = "check the disk of -o state_dir";
-	char text[sizeof(p->error)];
+	char text[sizeof(p->failure.error)];
 	int err = p->now.abort_err;
 
 	publish_note_error(p, 0, "", "");
-	/* Who closed it before must not be told that there is a File. */
+	/* An earlier close must not read this as success. */
 	if (!err && p->now.sealed)
 		err = -EIO;
 	if (!err)
@@ -188,88 +165,88 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 	else
 		publish_note_error(p, 0, "", "");
 	p->phase = PHASE_ENDED;
-	p->outcome = outcome;
-	p->emptied = false;
+	p->outcome.kind = outcome;
+	p->outcome.emptied = false;
 	if (outcome != OUTCOME_DROPPED)
 		publish_save_record(p, true);
 	publish_finish(p, outcome);
 }
 
-/* The one line of a publication. */
+/* The log line of a publication. */
 static void log_published(const struct publish *p, uint64_t ms)
 {
 	const struct log_field fields[] = {
-		{ "event", "published", 0 },	    { "purpose", p->upload_purpose, 0 },
-		{ "path", p->upload_filename, 0 },  { "file_id", p->file_id, 0 },
-		{ "upload_id", p->upload_id, 0 },   { "md5", p->md5, 0 },
-		{ "bytes", NULL, p->upload_bytes }, { "parts", NULL, p->part_count },
-		{ "milliseconds", NULL, ms },	    { "retries", NULL, p->again },
+		{ "event", "published", 0 },	    { "purpose", p->upload.purpose, 0 },
+		{ "path", p->upload.filename, 0 },  { "file_id", p->outcome.file_id, 0 },
+		{ "upload_id", p->upload.id, 0 },   { "md5", p->md5, 0 },
+		{ "bytes", NULL, p->upload.bytes }, { "parts", NULL, p->parts.count },
+		{ "milliseconds", NULL, ms },	    { "retries", NULL, p->retry.again },
 	};
 	char parts[32] = "";
 
-	if (p->part_count) /* else it was sent whole */
-		snprintf(parts, sizeof(parts), " in %u part%s", p->part_count,
-			 p->part_count == 1 ? "" : "s");
+	if (p->parts.count) /* none: sent whole */
+		snprintf(parts, sizeof(parts), " in %u part%s", p->parts.count,
+			 p->parts.count == 1 ? "" : "s");
 	log_event(LOG_LVL_INFO, fields, sizeof(fields) / sizeof(fields[0]),
 		  "%s/%s: published as %s, %llu bytes%s, md5 %s, %llu ms after the close, %u "
 		  "retries",
-		  p->upload_purpose, p->upload_filename, p->file_id,
-		  (unsigned long long)p->upload_bytes, parts, p->md5, (unsigned long long)ms,
-		  p->again);
+		  p->upload.purpose, p->upload.filename, p->outcome.file_id,
+		  (unsigned long long)p->upload.bytes, parts, p->md5, (unsigned long long)ms,
+		  p->retry.again);
 }
 
 static void end_completed(struct publish *p)
 {
 	uint64_t ms = clock_mono_ms() - p->sealed_ms;
 
-	p->err = 0;
-	p->error[0] = '\0';
+	p->failure.err = 0;
+	p->failure.error[0] = '\0';
 	publish_doubt_end(p);
-	p->retries = 0;
+	p->retry.retries = 0;
 	if (p->now.dropped) {
 		publish_act_end(p, OUTCOME_DROPPED);
 		return;
 	}
-	if (p->news) {
+	if (p->outcome.news) {
 		log_published(p, ms);
 		hist_add(&p->pr->times, ms);
-		atomic_fetch_add(&p->pr->bytes, p->upload_bytes);
+		atomic_fetch_add(&p->pr->bytes, p->upload.bytes);
 	}
 	publish_finish(p, OUTCOME_COMPLETED);
 }
 
-/* A rename came after the Upload was made, and too late to give it up. */
+/* True if a rename came after the Upload was made, too late to give it up. */
 static bool renamed_meanwhile(const struct publish *p)
 {
-	return !p->now.dropped && p->now.renames != p->upload_renames &&
-	       (strcmp(p->upload_filename, publish_filename(p)) != 0 ||
-		strcmp(p->upload_purpose, p->now.purpose) != 0);
+	return !p->now.dropped && p->now.renames != p->upload.renames &&
+	       (strcmp(p->upload.filename, publish_filename(p)) != 0 ||
+		strcmp(p->upload.purpose, p->now.purpose) != 0);
 }
 
 static void send_anew(struct publish *p)
 {
-	/* While it still names the File. */
+	/* Save while the record still names the File. */
 	publish_save_step(p);
-	if (publish_supersede(p, p->file_id))
-		log_error("out of memory: %s stays as %s", p->file_id, p->upload_filename);
-	p->file_id[0] = '\0';
+	if (publish_supersede(p, p->outcome.file_id))
+		log_error("out of memory: %s stays as %s", p->outcome.file_id, p->upload.filename);
+	p->outcome.file_id[0] = '\0';
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
 }
 
-/* What a File replaces, or an empty file, of which there is no File: the next one to delete. */
+/* The next File to delete: its own when dropped, else a superseded one. NULL: none. */
 static const char *next_to_delete(const struct publish *p)
 {
-	if (p->now.dropped && p->file_id[0])
-		return p->file_id;
-	if (p->emptied && p->now.dropped)
-		return NULL; /* whoever removed it deletes what it replaced */
+	if (p->now.dropped && p->outcome.file_id[0])
+		return p->outcome.file_id;
+	if (p->outcome.emptied && p->now.dropped)
+		return NULL; /* the remover deletes the superseded Files */
 	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
 }
 
 static void end_cleanup(struct publish *p)
 {
-	if (p->emptied)
+	if (p->outcome.emptied)
 		publish_act_end(p, p->now.dropped ? OUTCOME_DROPPED : OUTCOME_EMPTY);
 	else
 		end_completed(p);
@@ -283,25 +260,25 @@ void publish_act_empty(struct publish *p)
 		publish_act_end(p, OUTCOME_EMPTY);
 		return;
 	}
-	p->emptied = true;
-	/* The empty file has to be there before what it replaces is gone. */
+	p->outcome.emptied = true;
+	/* Save the empty file before the File it replaces is deleted. */
 	r = publish_save_record(p, true);
 	if (r) {
-		p->emptied = false;
+		p->outcome.emptied = false;
 		publish_fail_errno(p, r, "writing the record of an empty file");
 		return;
 	}
 	p->phase = PHASE_CLEANUP;
 }
 
-/* One File to delete at a time; the reply brings us back here. */
+/* Delete one File at a time; its reply leads back here. */
 void publish_act_cleanup(struct publish *p)
 {
 	const char *id;
 	struct publish_call *c;
 	struct api_req *req;
 
-	if (!p->emptied && renamed_meanwhile(p)) {
+	if (!p->outcome.emptied && renamed_meanwhile(p)) {
 		send_anew(p);
 		return;
 	}
@@ -322,7 +299,7 @@ void publish_act_cleanup(struct publish *p)
 	api_req_unref(req);
 }
 
-/* A read error sticks to the seal. Nobody writes: the retry has taken the publication. */
+/* A read error lasts as long as the seal: seal anew. No writer: the retry holds the publication. */
 static void forget_read_error(struct publish *p)
 {
 	char hex[DIGEST_HEX_SIZE];
@@ -339,20 +316,20 @@ void publish_act_reopen(struct publish *p)
 	bool retry = p->now.retry && !p->now.dropped && !p->now.aborted;
 
 	p->now.retry = false;
-	/* Somebody began to write it anew: that is seen at the next look. */
+	/* A writer reopened the file: the next look handles that. */
 	if (retry && !publish_begin_retry(p))
 		return;
 	if (retry)
 		forget_read_error(p);
-	/* An aborted one may have been written on without a word to us. */
-	if (p->outcome != OUTCOME_FAILED) {
-		p->synced = false;
-		p->sync_round++;
+	/* An aborted file may have been written since without a reopen. */
+	if (p->outcome.kind != OUTCOME_FAILED) {
+		p->sync.done = false;
+		p->sync.round++;
 	}
-	p->outcome = OUTCOME_NONE;
-	p->restarts = p->bad_replies = 0;
-	publish_budget_start(&p->budget, clock_mono_ms());
-	p->stream_failed = false;
-	p->retry_due_ms = 0;
-	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+	p->outcome.kind = OUTCOME_NONE;
+	p->retry.restarts = p->retry.bad_replies = 0;
+	publish_budget_start(&p->retry.budget, clock_mono_ms());
+	p->retry.stream_failed = false;
+	p->retry.due_ms = 0;
+	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
 }

@@ -1,22 +1,29 @@
 /*
- * A complete in doubt: the decision, and what follows of each answer. On the
- * publisher thread.
+ * A complete in doubt: the decision, and the effect of each answer. Publisher thread.
  */
+
 #include "fs/publish/doubt.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/publish/act.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/lookup.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/retry.h"
+#include "fs/publish/upload.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
 /* ---- the decision ---- */
 
-/* Does a listing without a candidate prove that there will be no File? */
+/* True if a listing without a candidate proves that no File will appear. */
 static bool proves_none(const struct doubt_view *v)
 {
 	if (v->forced)
@@ -26,14 +33,14 @@ static bool proves_none(const struct doubt_view *v)
 	return v->missed_ms && v->looked_ms >= v->missed_ms + DOUBT_APART_MS;
 }
 
-/* When to look again: twice as long after each look, and not before it can prove anything. */
+/* The time of the next look: the wait doubles, and a look that can prove nothing is skipped. */
 static uint64_t next_look(const struct doubt_view *v)
 {
 	uint64_t wait = v->waited_for ? DOUBT_LOOK_MAX_MS : DOUBT_IDLE_MS;
 	uint64_t since = v->looked_ms > v->began_ms ? v->looked_ms - v->began_ms : 0;
 	uint64_t at;
 
-	/* As long again as it has lasted, 250 ms at least. */
+	/* Wait as long as the try has lasted, at least 250 ms. */
 	if (since + 250 < wait)
 		wait = since + 250;
 	at = v->looked_ms + wait;
@@ -64,7 +71,7 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 	if (v->found == FOUND_NONE && proves_none(v))
 		return DOUBT_OVER;
 	*ret_at_ms = next_look(v);
-	/* Whoever removed the file waits for nothing: looked for until the doubt ends. */
+	/* No close waits for a removed file: look until the doubt ends. */
 	if (!v->waited_for)
 		return DOUBT_LOOK;
 	return *ret_at_ms <= v->began_ms + v->patience_ms ? DOUBT_LOOK : DOUBT_FAIL;
@@ -72,18 +79,18 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 
 /* ---- taking the view and the step ---- */
 
-/* Was it done? A service that answers complete with failures only has hardly done it. */
+/* True if the complete was probably done; plain failures make that unlikely. */
 static bool is_likely(const struct publish *p)
 {
-	return publish_is_refusal(&p->first_err) || p->first_err.kind == API_ERR_BAD_REPLY ||
-	       p->upload_posted;
+	return publish_is_refusal(&p->failure.first_err) ||
+	       p->failure.first_err.kind == API_ERR_BAD_REPLY || p->upload.posted;
 }
 
 static void doubt_fail(struct publish *p)
 {
-	struct api_error *err = &p->first_err;
+	struct api_error *err = &p->failure.first_err;
 
-	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
 	if (err->message[0] && !is_likely(p)) {
 		publish_fail_api(p, err);
 		return;
@@ -94,12 +101,12 @@ static void doubt_fail(struct publish *p)
 		     err->request_id);
 }
 
-/* There is no File: says why complete was refused, or sends the bytes again. */
+/* No File exists: report the refusal of complete, or send the bytes again. */
 static void doubt_over(struct publish *p)
 {
-	/* The Upload was alive: the refusal was meant. */
-	bool meant = p->doubt.cancel == DOUBT_CANCELLED && p->complete_refused &&
-		     publish_is_refusal(&p->first_err);
+	/* The Upload was alive: the refusal concerns the bytes. */
+	bool meant = p->doubt.cancel == DOUBT_CANCELLED && p->failure.complete_refused &&
+		     publish_is_refusal(&p->failure.first_err);
 
 	publish_doubt_end(p);
 	publish_cancel_upload(p);
@@ -110,8 +117,8 @@ static void doubt_over(struct publish *p)
 		publish_verify(p);
 		return;
 	}
-	if (++p->restarts > PUBLISH_RESTARTS_MAX)
-		publish_fail_api(p, &p->first_err);
+	if (++p->retry.restarts > PUBLISH_RESTARTS_MAX)
+		publish_fail_api(p, &p->failure.first_err);
 	else
 		log_info("%s/%s: there is no File of it: it is sent anew", p->now.purpose,
 			 p->now.path);
@@ -119,9 +126,9 @@ static void doubt_over(struct publish *p)
 
 static bool is_wanted(const struct publish *p)
 {
-	return !p->now.dropped && !p->stale_unknown && p->upload_bytes == staged_size(p->staged) &&
-	       !strcmp(p->upload_filename, publish_filename(p)) &&
-	       !strcmp(p->upload_purpose, p->now.purpose) && publish_sealed(p);
+	return !p->now.dropped && !p->doubt.stale && p->upload.bytes == staged_size(p->staged) &&
+	       !strcmp(p->upload.filename, publish_filename(p)) &&
+	       !strcmp(p->upload.purpose, p->now.purpose) && publish_sealed(p);
 }
 
 static uint64_t patience(const struct publish *p)
@@ -136,10 +143,10 @@ static void make_view(const struct publish *p, enum doubt_found found, struct do
 	const struct doubt *d = &p->doubt;
 
 	*v = (struct doubt_view){
-		.wanted = is_wanted(p) && clock_mono_ms() < p->upload_deadline_ms,
-		.upload = p->upload_id[0],
-		.refused = publish_is_refusal(&p->first_err),
-		.may_repeat = !d->repeated && p->first_err.attempts < 2,
+		.wanted = is_wanted(p) && clock_mono_ms() < p->upload.deadline_ms,
+		.upload = p->upload.id[0],
+		.refused = publish_is_refusal(&p->failure.first_err),
+		.may_repeat = !d->repeated && p->failure.first_err.attempts < 2,
 		.waited_for = !p->now.dropped,
 		.asked_now = d->asked_now,
 		.cancel = d->cancel,
@@ -176,13 +183,13 @@ static void doubt_step(struct publish *p, enum doubt_found found)
 		break;
 	case DOUBT_LOOK:
 		p->phase = PHASE_LOOKUP;
-		p->lookup_due_ms = at;
+		p->doubt.look_due_ms = at;
 		break;
 	case DOUBT_OVER:
 		doubt_over(p);
 		break;
 	case DOUBT_FAIL:
-	case DOUBT_ADOPT: /* by publish_doubt_checked() */
+	case DOUBT_ADOPT: /* done by publish_doubt_checked() */
 		doubt_fail(p);
 		break;
 	}
@@ -192,18 +199,18 @@ void publish_doubt(struct publish *p, const struct api_error *err)
 {
 	uint64_t now = clock_mono_ms();
 
-	p->first_err = *err;
-	p->first_call = ERRMAP_WRITE;
-	p->complete_unknown = true;
+	p->failure.first_err = *err;
+	p->failure.first_call = ERRMAP_WRITE;
+	p->doubt.unknown = true;
 	if (!p->doubt.cancel)
 		p->doubt.cancel = DOUBT_UNASKED;
 	if (!p->doubt.began_ms)
 		p->doubt.began_ms = now;
-	/* Of the bytes that were sent: what is written later has another. */
+	/* Keep the MD5 of the sent bytes: later writes change it. */
 	if (!p->doubt.md5[0])
 		memcpy(p->doubt.md5, p->md5_then[0] ? p->md5_then : p->md5, sizeof(p->doubt.md5));
 	if (!p->doubt.ends_ms)
-		p->doubt.ends_ms = p->upload_id[0] ? p->upload_deadline_ms + DOUBT_END_MS
+		p->doubt.ends_ms = p->upload.id[0] ? p->upload.deadline_ms + DOUBT_END_MS
 						   : now + DOUBT_POST_MS;
 	p->phase = PHASE_LOOKUP;
 	doubt_step(p, FOUND_NOT_LOOKED);
@@ -214,9 +221,9 @@ void publish_doubt_try(struct publish *p)
 	p->doubt.repeated = p->doubt.asked_now = false;
 	p->doubt.looks = 0;
 	p->doubt.looked_ms = p->doubt.began_ms = 0;
-	if (p->first_err.kind == API_OK)
-		p->first_err.kind = API_ERR_BAD_REPLY;
-	publish_doubt(p, &p->first_err);
+	if (p->failure.first_err.kind == API_OK)
+		p->failure.first_err.kind = API_ERR_BAD_REPLY;
+	publish_doubt(p, &p->failure.first_err);
 }
 
 void publish_doubt_cancelled(struct publish *p, const struct event *ev)
@@ -225,7 +232,7 @@ void publish_doubt_cancelled(struct publish *p, const struct event *ev)
 	struct doubt *d = &p->doubt;
 	uint64_t now = clock_mono_ms();
 	bool first = d->first && err->attempts < 2;
-	bool early = now + 60000 < p->upload_deadline_ms;
+	bool early = now + 60000 < p->upload.deadline_ms;
 
 	d->cancel = DOUBT_ASKED;
 	if (err->kind == API_OK && ev->upload_status == API_UPLOAD_CANCELLED) {
@@ -234,7 +241,7 @@ void publish_doubt_cancelled(struct publish *p, const struct event *ev)
 	} else if (first && early && (err->http_status == 400 || err->http_status == 422)) {
 		d->cancel = DOUBT_REFUSED;
 	}
-	/* Parts can't be added any more. Without an answer the Upload may still live. */
+	/* The Upload takes no more Parts. Unanswered, it may still live: keep it. */
 	if (d->cancel != DOUBT_ASKED || publish_is_refusal(err) || err->kind == API_OK)
 		publish_forget_upload(p);
 	p->phase = PHASE_LOOKUP;
@@ -266,7 +273,7 @@ static bool is_known(const struct publish *p, const char *id)
 	return cfg->is_known && cfg->is_known(cfg->is_known_arg, id);
 }
 
-/* The candidates that nobody knew; *ret_one: one whose content was not compared yet, if any. */
+/* Count the candidates not known here; *ret_one: one not compared yet, else any, else NULL. */
 static size_t count_candidates(const struct publish *p, const struct event *ev,
 			       const struct lookup_found **ret_one)
 {
@@ -297,9 +304,9 @@ void publish_doubt_looked(struct publish *p, const struct event *ev)
 	size_t n = count_candidates(p, ev, &one);
 
 	p->doubt.looks++;
-	/* It was tried again for a while already: that it can't be looked for is why it fails. */
+	/* The list call was retried for a while already: fail with its error. */
 	if (ev->api_err.kind != API_OK && !p->now.dropped) {
-		p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
+		p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
 		publish_fail_api(p, &ev->api_err);
 		return;
 	}
@@ -307,7 +314,7 @@ void publish_doubt_looked(struct publish *p, const struct event *ev)
 		no_candidate(p);
 		return;
 	}
-	/* Of several the contents are compared one after the other. */
+	/* Compare several candidates one after the other. */
 	if (ev->api_err.kind != API_OK || ev->undecided || !publish_check_content(p, one, n == 1))
 		doubt_step(p, FOUND_UNSURE);
 }
@@ -317,13 +324,13 @@ static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
 	struct event ev = { .created_at = f->created_at, .expires_at = f->expires_at };
 
 	memcpy(ev.id, f->id, sizeof(ev.id));
-	log_info("%s/%s: the reply was lost, but the File is there: %s%s", p->upload_purpose,
-		 p->upload_filename, f->id,
+	log_info("%s/%s: the reply was lost, but the File is there: %s%s", p->upload.purpose,
+		 p->upload.filename, f->id,
 		 checked ? "" : " (by its name, size and time; its content can't be read)");
-	if (p->stale_unknown && !p->now.dropped) {
-		/* Of bytes that were rewritten since: the next File replaces it. */
+	if (p->doubt.stale && !p->now.dropped) {
+		/* The File has bytes that were rewritten since: the next File supersedes it. */
 		if (publish_supersede(p, f->id))
-			log_error("out of memory: %s stays as %s", f->id, p->upload_filename);
+			log_error("out of memory: %s stays as %s", f->id, p->upload.filename);
 		publish_doubt_end(p);
 		publish_cancel_upload(p);
 		p->phase = PHASE_IDLE;
@@ -336,7 +343,7 @@ static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
 static void look_now(struct publish *p)
 {
 	p->phase = PHASE_LOOKUP;
-	p->lookup_due_ms = clock_mono_ms();
+	p->doubt.look_due_ms = clock_mono_ms();
 }
 
 void publish_doubt_checked(struct publish *p, const struct event *ev)
@@ -350,7 +357,7 @@ void publish_doubt_checked(struct publish *p, const struct event *ev)
 			adopt(p, f, ev->content == CONTENT_SAME);
 			return;
 		}
-		/* Where the others turn out to be somebody else's it is ours. */
+		/* Adopt it once all other candidates have other bytes. */
 		if (ev->content == CONTENT_SAME && !p->doubt.same[0]) {
 			memcpy(p->doubt.same, f->id, sizeof(p->doubt.same));
 			look_now(p);
@@ -359,13 +366,13 @@ void publish_doubt_checked(struct publish *p, const struct event *ev)
 		doubt_step(p, FOUND_UNSURE);
 		break;
 	case CONTENT_OTHER:
-		log_info("%s/%s: %s is another's File: its content is not ours", p->upload_purpose,
-			 p->upload_filename, f->id);
+		log_info("%s/%s: %s is another's File: its content is not ours", p->upload.purpose,
+			 p->upload.filename, f->id);
 		if (note_not_ours(&p->doubt, f->id)) {
 			doubt_step(p, FOUND_UNSURE);
 			return;
 		}
-		/* Without it the same listing may show one, or none. */
+		/* List again without it: one candidate may be left, or none. */
 		look_now(p);
 		break;
 	case CONTENT_UNSURE:

@@ -1,17 +1,16 @@
 /*
- * doubt: what to do about a complete (or a POST /files) without a usable reply.
+ * doubt: a complete (or a POST /files) without a usable reply.
  *
- * The File may exist, may come to exist, or never will. doubt_next() is pure: it
- * decides the next step from a view. Its rules:
+ * The File may exist, may appear later, or never will. doubt_next() decides the next step from a
+ * view. Its rules:
  *
- *  - Repeat complete while its Parts stand: a reply that carries our Upload's id
- *    and a File ends the doubt.
+ *  - Repeat complete while its Parts stand: a reply with our Upload's id and a File ends the doubt.
  *  - Then cancel the Upload. No answer to cancel adopts or deletes a File.
- *  - Adopt only a File that is seen: alone in a whole listing, with our name,
- *    purpose and bytes, made since the Upload, with an id that nobody knew, and
- *    with our MD5 where the service hands out content.
- *  - Make a new Upload only after a whole listing without a candidate: 10 s after
- *    "cancelled" at the earliest, else twice after the Upload's end.
+ *  - Adopt only a File that is alone in a whole listing, with our name, purpose and bytes, made
+ *    since the Upload, with an id not known here, and with our MD5 if the service hands out
+ *    content.
+ *  - Make a new Upload only after a whole listing without a candidate: at the earliest 10 s after
+ *    "cancelled", else twice after the Upload's end.
  */
 #ifndef UPLOADFS_FS_PUBLISH_DOUBT_H
 #define UPLOADFS_FS_PUBLISH_DOUBT_H
@@ -23,71 +22,90 @@
 #include "net/api/api.h"
 #include "net/base/digest.h"
 
-#define DOUBT_SETTLE_MS 10000	    /* a complete may still be running so long after "cancelled" */
-#define DOUBT_END_MS (15 * 60000U)  /* after the Upload's end a File appears no more */
-#define DOUBT_POST_MS (25 * 60000U) /* the same after the end of a POST /files */
-#define DOUBT_APART_MS 60000	    /* between the two listings that end the doubt then */
-#define DOUBT_PATIENCE_MS 20000	    /* so long a close waits for a File to be listed */
-#define DOUBT_BRIEF_MS 4000	    /* the same after nothing but failures */
-#define DOUBT_LOOK_MAX_MS 10000	    /* between two looks while somebody waits */
-#define DOUBT_IDLE_MS 60000	    /* the same when nobody does */
+struct event;
+struct publish;
 
-/* What came of cancelling the Upload. Kept in the record: its numbers stay. */
+#define DOUBT_SETTLE_MS 10000	    /* a complete may run this long after "cancelled" */
+#define DOUBT_END_MS (15 * 60000U)  /* after the Upload's end; then no File appears */
+#define DOUBT_POST_MS (25 * 60000U) /* the same after a POST /files */
+#define DOUBT_APART_MS 60000	    /* between the two listings that end the doubt after that */
+#define DOUBT_PATIENCE_MS 20000	    /* a close waits this long for the File to be listed */
+#define DOUBT_BRIEF_MS 4000	    /* the same if complete got only failures */
+#define DOUBT_LOOK_MAX_MS 10000	    /* between two looks while a close waits */
+#define DOUBT_IDLE_MS 60000	    /* the same without one */
+
+/* The answer to cancel. Its numbers are in records: never change them. */
 enum doubt_cancel {
 	DOUBT_UNASKED = 1, /* never sent */
-	DOUBT_ASKED,	   /* sent, without an answer that counts */
+	DOUBT_ASKED,	   /* sent; no answer that proves anything */
 	DOUBT_CANCELLED,   /* "cancelled" with our id: dead, unless a complete is still running */
-	DOUBT_REFUSED	   /* refused at once, in the life of the Upload: probably completed */
+	DOUBT_REFUSED	   /* the first one refused while the Upload lived: probably completed */
 };
 
 enum doubt_found {
 	FOUND_NOT_LOOKED,
-	FOUND_UNSURE, /* the listing, the content or the size could not be had */
+	FOUND_UNSURE, /* the listing, the content or the size is not known */
 	FOUND_NONE,   /* a whole listing without a candidate */
-	FOUND_ONE     /* exactly one, and its MD5 is ours or can't be had */
+	FOUND_ONE     /* exactly one; its MD5 is ours or not known */
 };
 
 struct doubt_view {
-	bool wanted;	 /* the File: not removed, renamed or rewritten since */
-	bool upload;	 /* its id is known, and it takes Parts as far as we know */
-	bool refused;	 /* complete was refused, not just lost */
-	bool may_repeat; /* complete was not repeated since the close */
+	bool wanted;	 /* not removed, renamed or rewritten since complete */
+	bool upload;	 /* its id is known, and it may still take Parts */
+	bool refused;	 /* complete was refused, its reply not just lost */
+	bool may_repeat; /* complete was sent once in this try */
 	bool waited_for; /* a close waits */
 	bool asked_now;	 /* cancel was sent since this try began */
 	enum doubt_cancel cancel;
 	enum doubt_found found;
-	bool forced; /* the user asks to publish anew: user.upload.publish */
+	bool forced; /* user.upload.publish was set: publish anew */
 	uint64_t now_ms;
 	uint64_t looked_ms;   /* when the last look began */
-	uint64_t settled_ms;  /* a listing that begins earlier proves nothing */
-	uint64_t ends_ms;     /* nor one before this, unless it was cancelled */
+	uint64_t settled_ms;  /* after "cancelled", a listing that began earlier proves nothing */
+	uint64_t ends_ms;     /* without "cancelled", nor does one before this */
 	uint64_t missed_ms;   /* the first look without a candidate after ends_ms; 0: none */
-	uint64_t began_ms;    /* this try */
-	uint64_t patience_ms; /* for so long a close waits */
+	uint64_t began_ms;    /* the start of this try */
+	uint64_t patience_ms; /* a close waits this long */
 };
 
 enum doubt_step {
-	DOUBT_REPEAT, /* complete once more */
+	DOUBT_REPEAT, /* ask for complete again */
 	DOUBT_CANCEL, /* cancel the Upload */
 	DOUBT_LOOK,   /* list the Files, at *ret_at_ms */
 	DOUBT_ADOPT,  /* the File is ours */
 	DOUBT_OVER,   /* there is no File and there will be none */
-	DOUBT_FAIL    /* nobody can tell yet: end this try, keep the doubt */
+	DOUBT_FAIL    /* not decidable now: end this try, keep the doubt */
 };
 
-/* ret_at_ms: clock_mono_ms() of DOUBT_LOOK. Pure. */
+/* The next step; *ret_at_ms: when to look, for DOUBT_LOOK. Times are clock_mono_ms(). Pure. */
 enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms);
 
 struct doubt {
+	bool unknown;		  /* the File of an earlier complete may exist */
+	bool stale;		  /* unknown, and the bytes were rewritten since */
+	bool kept;		  /* the doubt holds a reference of its own */
 	enum doubt_cancel cancel; /* 0: no doubt was recorded */
 	bool repeated, asked_now; /* since this try began */
 	bool first;		  /* the cancel under way is the first one ever */
 	unsigned looks;
 	uint64_t began_ms, looked_ms, settled_ms, ends_ms, missed_ms;
-	char md5[DIGEST_HEX_SIZE]; /* of the bytes that were sent */
-	char same[API_ID_MAX + 1]; /* one of several candidates has it */
+	uint64_t look_due_ms;	   /* the next look, monotonic; 0: none */
+	char md5[DIGEST_HEX_SIZE]; /* of the sent bytes */
+	char same[API_ID_MAX + 1]; /* id of the candidate whose MD5 is ours, among several */
 	char **not_ours;	   /* Files with our name and size, but another MD5 */
 	size_t not_ours_count;
 };
+
+/*
+ * Publisher thread. A complete or POST /files ended without a usable reply, with err: note the
+ * doubt and take its first step.
+ */
+void publish_doubt(struct publish *p, const struct api_error *err);
+/* A new try, or the file was removed: take up the doubt again. */
+void publish_doubt_try(struct publish *p);
+/* Handle the answer to cancel (EV_PROBED), EV_LOOKED_UP and EV_CHECKED. */
+void publish_doubt_cancelled(struct publish *p, const struct event *ev);
+void publish_doubt_looked(struct publish *p, const struct event *ev);
+void publish_doubt_checked(struct publish *p, const struct event *ev);
 
 #endif

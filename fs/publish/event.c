@@ -1,9 +1,11 @@
 /*
- * A call to the API and the reply that its callback posts to the publisher.
+ * API calls, and the replies that their callbacks post to the publisher.
  */
+#include "fs/publish/event.h"
+
 #include <stdlib.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/publication.h"
 #include "net/base/log.h"
 
 struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
@@ -14,7 +16,7 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 		return NULL;
 	c->p = publish_ref(p);
 	c->kind = kind;
-	c->epoch = p->epoch;
+	c->epoch = p->upload.epoch;
 	return c;
 }
 
@@ -29,7 +31,7 @@ struct event *publish_event_new(enum event_kind kind, const struct api_error *er
 	struct event *ev = calloc(1, sizeof(*ev));
 
 	if (!ev) {
-		/* Without its reply a publication would wait for ever. */
+		/* A lost reply would make the publication wait for ever. */
 		log_error("out of memory");
 		abort();
 	}

@@ -1,14 +1,19 @@
 /*
- * A publication fails: what is told, what is logged, when it is tried again. On the publisher
- * thread.
+ * Failures: the error to report, the log line, the time of the next try. Publisher thread.
  */
+#include "fs/publish/fail.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/publish/observe.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/upload.h"
 #include "fs/remote/errmap.h"
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
@@ -17,7 +22,7 @@ bool publish_is_draining(const struct publish *p)
 	return p->pr->cfg.ending || atomic_load(&p->pr->draining);
 }
 
-/* Refused for what we sent or for the Upload's state; not for who we are or how busy they are. */
+/* Status codes of the key, the rate and the load are no refusals. */
 bool publish_is_refusal(const struct api_error *err)
 {
 	int s = err->http_status;
@@ -29,10 +34,10 @@ bool publish_is_refusal(const struct api_error *err)
 
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id)
 {
-	p->err = err;
-	snprintf(p->error, sizeof(p->error), "%s", text);
-	snprintf(p->request_id, sizeof(p->request_id), "%s", request_id);
-	p->http_status = 0;
+	p->failure.err = err;
+	snprintf(p->failure.error, sizeof(p->failure.error), "%s", text);
+	snprintf(p->failure.request_id, sizeof(p->failure.request_id), "%s", request_id);
+	p->failure.http_status = 0;
 }
 
 static void log_failed(const struct publish *p, uint64_t delay_s)
@@ -42,10 +47,10 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 		{ "event", "failed", 0 },
 		{ "purpose", p->now.purpose, 0 },
 		{ "path", p->now.path, 0 },
-		{ "errno", p->err ? strerrorname_np(-p->err) : "", 0 },
-		{ "error", p->error, 0 },
-		{ "http_status", NULL, (uint64_t)p->http_status },
-		{ "request_id", p->request_id, 0 },
+		{ "errno", p->failure.err ? strerrorname_np(-p->failure.err) : "", 0 },
+		{ "error", p->failure.error, 0 },
+		{ "http_status", NULL, (uint64_t)p->failure.http_status },
+		{ "request_id", p->failure.request_id, 0 },
 		{ "next_try_seconds", NULL, delay_s },
 	};
 
@@ -55,7 +60,7 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 		snprintf(next, sizeof(next), "next try in %llu s", (unsigned long long)delay_s);
 	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]) - last,
 		  "%s/%s: not published: %s; the bytes are kept, %s", p->now.purpose, p->now.path,
-		  p->error, next);
+		  p->failure.error, next);
 }
 
 static void fail(struct publish *p, int err, const char *text, const char *request_id,
@@ -64,16 +69,16 @@ static void fail(struct publish *p, int err, const char *text, const char *reque
 	uint64_t delay = p->pr->cfg.retry_first_s;
 
 	publish_note_error(p, err, text, request_id);
-	p->http_status = http_status;
-	for (unsigned i = 0; i < p->retries && delay < p->pr->cfg.retry_max_s; i++)
+	p->failure.http_status = http_status;
+	for (unsigned i = 0; i < p->retry.retries && delay < p->pr->cfg.retry_max_s; i++)
 		delay *= 2;
 	if (delay > p->pr->cfg.retry_max_s)
 		delay = p->pr->cfg.retry_max_s;
-	p->retry_due_ms = clock_mono_ms() + delay * 1000;
-	p->retries++;
+	p->retry.due_ms = clock_mono_ms() + delay * 1000;
+	p->retry.retries++;
 	log_failed(p, delay);
 	p->phase = PHASE_ENDED;
-	p->outcome = OUTCOME_FAILED;
+	p->outcome.kind = OUTCOME_FAILED;
 	publish_save_record(p, true);
 	publish_finish(p, OUTCOME_FAILED);
 }
@@ -83,14 +88,14 @@ void publish_fail(struct publish *p, int err, const char *text, const char *requ
 	fail(p, err, text, request_id, 0);
 }
 
-/* Before the close a failure only means that nothing streams until then. */
+/* Before the close a failure only stops streaming. */
 bool publish_stream_fails(struct publish *p, const char *text)
 {
 	if (p->now.sealed && !p->now.held)
 		return false;
 	log_info("%s/%s: sending while it is written failed (%s); it will be sent at the close",
 		 p->now.purpose, p->now.path, text);
-	p->stream_failed = true;
+	p->retry.stream_failed = true;
 	publish_cancel_upload(p);
 	return true;
 }
@@ -98,26 +103,27 @@ bool publish_stream_fails(struct publish *p, const char *text)
 void publish_fail_api(struct publish *p, const struct api_error *err)
 {
 	const struct publisher_config *cfg = &p->pr->cfg;
-	enum errmap_call call = err == &p->first_err ? p->first_call : ERRMAP_WRITE;
-	char text[sizeof(p->error)];
+	enum errmap_call call = err == &p->failure.first_err ? p->failure.first_call : ERRMAP_WRITE;
+	char text[sizeof(p->failure.error)];
 
-	/* Then the phase is one from which the same step is taken again. */
+	/* The phase leads to the same step again, with the new key. */
 	if (err->http_status == 401 && cfg->renew_key && cfg->renew_key(cfg->renew_key_arg))
 		return;
 	errmap_text(err, call, text, sizeof(text));
 	if (publish_stream_fails(p, text))
 		return;
-	/* Parts on a server that can't be reached may be of use when it can;
-	 * anything else is given up at once, so that no Upload stays pending. One in doubt is
-	 * needed to end the doubt. */
-	if (err->kind != API_ERR_CONNECT && !p->complete_unknown)
+	/*
+	 * Keep the Upload if the server is unreachable: its Parts save time later. An Upload in
+	 * doubt is needed to end the doubt. Cancel any other, so that no Upload stays pending.
+	 */
+	if (err->kind != API_ERR_CONNECT && !p->doubt.unknown)
 		publish_cancel_upload(p);
 	fail(p, errmap(err, call), text, err->request_id, err->http_status);
 }
 
 void publish_fail_errno(struct publish *p, int err, const char *what)
 {
-	char text[sizeof(p->error)];
+	char text[sizeof(p->failure.error)];
 
 	snprintf(text, sizeof(text), "%s: %s; check the disk of -o state_dir", what,
 		 strerror(-err));
@@ -148,8 +154,8 @@ void publish_fail_damaged(struct publish *p)
 }
 
 /*
- * What the server hashed is not what we hashed, or it refuses for another
- * reason. Either way the bytes on disk have to be those that were written.
+ * The server's MD5 differs from ours, or it refused for another reason: check that the bytes on
+ * disk are those that were written.
  */
 void publish_verify(struct publish *p)
 {

@@ -1,11 +1,11 @@
 /*
- * The inputs of a publication: what other threads want of it.
+ * The inputs of a publication, set by other threads: copied, extended, freed.
  */
+#include "fs/publish/inputs.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "fs/publish/publish_impl.h"
 
 static void free_strings(char **v, size_t n)
 {

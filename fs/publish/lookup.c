@@ -1,21 +1,26 @@
 /*
- * Looks for the File of a complete in doubt: walks the whole list of the
- * purpose, and compares a candidate's content with ours where it can be had.
- * Callbacks run on the network thread and only post.
+ * Find the File of a complete in doubt: walk the whole list of the purpose, and compare a
+ * candidate's content with ours if the service hands it out. Callbacks run on the network thread
+ * and only post.
  */
+#include "fs/publish/lookup.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
 #include "net/base/clock.h"
 #include "net/base/digest.h"
-#include "net/base/log.h"
 
 #define LOOKUP_PAGE 1000
 #define LOOKUP_PAGES_MAX 2000 /* more Files than an account has */
-#define LOOKUP_FOUND_MAX 16   /* candidates that are told of; more of them settle nothing */
+#define LOOKUP_FOUND_MAX 16   /* candidates reported; more of them decide nothing */
 
 struct lookup {
 	struct publish *p; /* referenced */
@@ -23,10 +28,10 @@ struct lookup {
 	unsigned epoch, pages;
 	bool undecided;
 	char *filename, *purpose;
-	char last[API_ID_MAX + 1]; /* of the page before */
+	char last[API_ID_MAX + 1]; /* last id of the page before */
 	uint64_t bytes;
 	int64_t created_at; /* of the Upload */
-	bool same_second;   /* a File has its Upload's created_at on this service */
+	bool same_second;   /* this service gives a File its Upload's created_at */
 	struct lookup_found found[LOOKUP_FOUND_MAX];
 	size_t found_count;
 };
@@ -64,7 +69,7 @@ static void look_at(struct lookup *l, const struct api_file *f)
 	    f->created_at < l->created_at || (l->same_second && f->created_at != l->created_at) ||
 	    strlen(f->id) > API_ID_MAX)
 		return;
-	/* Azure's count is null for a while. */
+	/* Azure's bytes are null for a while. */
 	if (f->bytes_unknown) {
 		l->undecided = true;
 		return;
@@ -92,7 +97,7 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 		answer(l, err);
 		return;
 	}
-	/* A list that goes round in circles, or without an end, is no whole list. */
+	/* A list that repeats a page or has no end is not whole. */
 	if (page->last_id[0] && strcmp(page->last_id, l->last) != 0 &&
 	    strlen(page->last_id) <= API_ID_MAX && ++l->pages < LOOKUP_PAGES_MAX) {
 		memcpy(l->last, page->last_id, strlen(page->last_id) + 1);
@@ -113,12 +118,12 @@ static struct lookup *lookup_new(struct publish *p)
 		return NULL;
 	l->p = publish_ref(p);
 	l->api = p->pr->cfg.api;
-	l->epoch = p->epoch;
-	l->bytes = p->upload_bytes;
-	l->created_at = p->upload_created_at;
-	l->same_second = !p->upload_posted && p->pr->created_at == CREATED_WITH_UPLOAD;
-	l->filename = strdup(p->upload_filename);
-	l->purpose = strdup(p->upload_purpose);
+	l->epoch = p->upload.epoch;
+	l->bytes = p->upload.bytes;
+	l->created_at = p->upload.created_at;
+	l->same_second = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD;
+	l->filename = strdup(p->upload.filename);
+	l->purpose = strdup(p->upload.purpose);
 	if (l->filename && l->purpose)
 		return l;
 	lookup_free(l);
@@ -134,7 +139,7 @@ void publish_start_lookup(struct publish *p)
 	if (l)
 		req = api_file_list(l->api, l->purpose, NULL, LOOKUP_PAGE, true, on_page, l);
 	if (!req) {
-		p->lookup_due_ms = clock_mono_ms() + 200;
+		p->doubt.look_due_ms = clock_mono_ms() + 200;
 		if (l)
 			lookup_free(l);
 	}
@@ -176,7 +181,7 @@ static enum lookup_content verdict(struct check *c, const struct api_error *err)
 
 	if (err->kind == API_OK && c->got == c->bytes && !digest_hex(c->digest, hex))
 		return strcmp(hex, c->md5) ? CONTENT_OTHER : CONTENT_SAME;
-	/* A new File may be "not found" for a moment: only a plain refusal is one. */
+	/* A new File may be "not found" for a moment: 404 is not a refusal. */
 	if (err->kind == API_ERR_HTTP && err->http_status != 404 &&
 	    (publish_is_refusal(err) || err->http_status == 403))
 		return CONTENT_REFUSED;
@@ -213,10 +218,10 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 	if (!c)
 		return false;
 	c->p = publish_ref(p);
-	c->epoch = p->epoch;
+	c->epoch = p->upload.epoch;
 	c->alone = alone;
 	c->file = *f;
-	c->bytes = p->upload_bytes;
+	c->bytes = p->upload.bytes;
 	snprintf(c->md5, sizeof(c->md5), "%s", md5);
 	c->digest = digest_new();
 	if (c->digest)
@@ -234,13 +239,16 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 
 void publish_file_exists(struct publish *p, const struct event *ev)
 {
-	memcpy(p->file_id, ev->id, sizeof(p->file_id));
-	p->file_created_at = ev->created_at;
-	p->file_expires_at = ev->expires_at;
+	memcpy(p->outcome.file_id, ev->id, sizeof(p->outcome.file_id));
+	p->outcome.created_at = ev->created_at;
+	p->outcome.expires_at = ev->expires_at;
 	publish_doubt_end(p);
-	p->abandoned_due = true;
-	p->news = true;
+	p->abandoned.due = true;
+	p->outcome.news = true;
 	p->phase = PHASE_CLEANUP;
-	/* Before anybody hears of it: else what is removed then could come back after a crash. */
+	/*
+	 * Save before the File is announced: a file removed after that must not return after a
+	 * crash.
+	 */
 	publish_save_record(p, true);
 }

@@ -1,6 +1,6 @@
 #include "fs/publish/next.h"
 
-/* Nothing leaves before the close: all of it is one request. */
+/* POST /files is one request: send nothing before the close. */
 static enum publish_action next_whole(const struct publish_view *v)
 {
 	if (!v->sealed || v->held || !v->synced)
@@ -14,22 +14,24 @@ static enum publish_action next_whole(const struct publish_view *v)
 
 static enum publish_action next_idle(const struct publish_view *v)
 {
-	/* Removed, but its File may exist: then it has to go, too. */
+	/* Removed, but its File may exist: find it and delete it. */
 	if (v->dropped)
 		return v->complete_unknown ? ACT_LOOKUP : ACT_END_DROPPED;
 	if (v->aborted)
 		return ACT_END_ABORTED;
 	if (v->sealed && !v->synced && !v->syncing)
 		return ACT_SYNC;
-	/* A new Upload would hide what is known of the one in doubt. */
+	/* A new Upload would overwrite the facts of the one in doubt. */
 	if (v->complete_unknown)
 		return v->sealed && !v->held ? ACT_LOOKUP : ACT_WAIT;
 	if (v->sealed && v->size == 0)
 		return v->held || !v->synced ? ACT_WAIT : ACT_END_EMPTY;
 	if (v->whole)
 		return next_whole(v);
-	/* A stream that failed is not taken up again before the close: the
-	 * writer would not hear of it, and the bytes are safe where they are. */
+	/*
+	 * Do not resume a failed stream before the close: the writer would not learn of a failure,
+	 * and the bytes are safe on disk.
+	 */
 	if (v->stream_failed && (!v->sealed || v->held))
 		return ACT_WAIT;
 	if (v->size_known && v->size > 0)
@@ -45,8 +47,7 @@ static enum publish_action next_open(const struct publish_view *v)
 		return ACT_CANCEL;
 	if (v->sealed && !v->synced && !v->syncing)
 		return ACT_SYNC;
-	/* A complete that may have been done comes before everything else: a new
-	 * Upload could make a second File. */
+	/* Resolve a complete in doubt first: a new Upload could make a second File. */
 	if (v->complete_unknown && (v->expired || v->mismatch))
 		return v->sealed && !v->held ? ACT_LOOKUP : ACT_WAIT;
 	if (v->expired || v->mismatch || !v->size_known)
@@ -87,7 +88,7 @@ enum publish_action publish_next(const struct publish_view *v)
 	case PHASE_CREATING:
 	case PHASE_ASKING:
 	case PHASE_PROBING:
-		/* The reply decides what comes next, but a closer may wait for the disk alone. */
+		/* The reply decides the next step, but a close may wait for the sync alone. */
 		return v->sealed && !v->synced && !v->syncing && !v->dropped && !v->aborted
 			       ? ACT_SYNC
 			       : ACT_WAIT;
@@ -96,7 +97,7 @@ enum publish_action publish_next(const struct publish_view *v)
 	case PHASE_LOOKUP:
 	case PHASE_DELETING:
 	case PHASE_VERIFYING:
-		/* A reply is on its way; it decides what phase comes next. */
+		/* A reply is under way; it decides the next phase. */
 		return ACT_WAIT;
 	}
 	return ACT_WAIT;

@@ -1,13 +1,15 @@
 /*
- * What others learn of a publication: its snapshot, its end, and the waiters
- * that are told.
+ * Snapshot, end and waiters of a publication; rows for the status document.
  */
+#include "fs/publish/observe.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 
 /* ---- waiting ---- */
@@ -19,8 +21,8 @@ void publish_wait(struct publish *p, struct publish_wait *w)
 	w->linked = !p->pr->stop;
 	if (w->linked) {
 		publish_ref(p);
-		w->next = p->waits;
-		p->waits = w;
+		w->next = p->observed.waits;
+		p->observed.waits = w;
 		publish_queue_locked(p);
 	}
 	pthread_mutex_unlock(&p->pr->lock);
@@ -33,7 +35,7 @@ bool publish_wait_cancel(struct publish_wait *w)
 
 	pthread_mutex_lock(&p->pr->lock);
 	was = w->linked;
-	for (struct publish_wait **at = &p->waits; was && *at; at = &(*at)->next) {
+	for (struct publish_wait **at = &p->observed.waits; was && *at; at = &(*at)->next) {
 		if (*at == w) {
 			*at = w->next;
 			w->linked = false;
@@ -48,21 +50,21 @@ bool publish_wait_cancel(struct publish_wait *w)
 
 static bool wait_is_over(const struct publish *p, const struct publish_wait *w)
 {
-	if (!p->info.under_way)
+	if (!p->observed.info.under_way)
 		return true;
-	return p->durable_done &&
+	return p->observed.durable_done &&
 	       (w->until == UNTIL_DURABLE || (w->until == UNTIL_WRITABLE && p->in.held));
 }
 
-/* Publisher thread. Takes over those that are over, and calls them without the lock. */
+/* Unlink the waits that are over, then call them without the lock. */
 void publish_tell_waiters(struct publish *p)
 {
 	struct publish_wait *over = NULL, *w;
 	int err;
 
 	pthread_mutex_lock(&p->pr->lock);
-	err = p->info.under_way ? p->durable_err : p->info.err;
-	for (struct publish_wait **at = &p->waits; (w = *at) != NULL;) {
+	err = p->observed.info.under_way ? p->observed.durable_err : p->observed.info.err;
+	for (struct publish_wait **at = &p->observed.waits; (w = *at) != NULL;) {
 		if (!wait_is_over(p, w)) {
 			at = &w->next;
 			continue;
@@ -85,8 +87,8 @@ void publish_tell_stopped(struct publish *p)
 	struct publish_wait *all, *w;
 
 	pthread_mutex_lock(&p->pr->lock);
-	all = p->waits;
-	p->waits = NULL;
+	all = p->observed.waits;
+	p->observed.waits = NULL;
 	for (w = all; w; w = w->next)
 		w->linked = false;
 	pthread_mutex_unlock(&p->pr->lock);
@@ -100,8 +102,8 @@ void publish_tell_stopped(struct publish *p)
 void publish_tell_durable(struct publish *p, int err)
 {
 	pthread_mutex_lock(&p->pr->lock);
-	p->durable_done = true;
-	p->durable_err = err;
+	p->observed.durable_done = true;
+	p->observed.durable_err = err;
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
@@ -110,7 +112,7 @@ void publish_tell_durable(struct publish *p, int err)
 static const char *status_word(const struct publish *p)
 {
 	if (p->phase == PHASE_ENDED) {
-		switch (p->outcome) {
+		switch (p->outcome.kind) {
 		case OUTCOME_COMPLETED:
 			return "completed";
 		case OUTCOME_FAILED:
@@ -127,18 +129,18 @@ static const char *status_word(const struct publish *p)
 		return "aborted";
 	if (p->now.sealed)
 		return p->now.held ? "held" : "publishing";
-	return p->upload_id[0] || p->phase == PHASE_CREATING ? "streaming" : "writing";
+	return p->upload.id[0] || p->phase == PHASE_CREATING ? "streaming" : "writing";
 }
 
-/* Parts that are in, and their bytes. */
+/* Number of the Parts that arrived; *ret_bytes: their bytes. */
 static unsigned parts_done(const struct publish *p, uint64_t *ret_bytes)
 {
 	uint64_t start, end;
 	unsigned n = 0;
 
 	*ret_bytes = 0;
-	for (uint32_t i = 0; i < p->part_count; i++) {
-		if (p->parts[i].state != PART_SENT)
+	for (uint32_t i = 0; i < p->parts.count; i++) {
+		if (p->parts.v[i].state != PART_SENT)
 			continue;
 		publish_part_range(p, i, &start, &end);
 		*ret_bytes += end - start;
@@ -151,47 +153,48 @@ static void set_status_locked(struct publish *p)
 {
 	const char *status = status_word(p);
 
-	if (strcmp(p->info.status, status))
-		p->info.since_ms = clock_mono_ms();
-	p->info.status = status;
-	p->info.outcome = p->phase == PHASE_ENDED ? p->outcome : OUTCOME_NONE;
+	if (strcmp(p->observed.info.status, status))
+		p->observed.info.since_ms = clock_mono_ms();
+	p->observed.info.status = status;
+	p->observed.info.outcome = p->phase == PHASE_ENDED ? p->outcome.kind : OUTCOME_NONE;
 }
 
 void publish_snapshot(struct publish *p)
 {
-	struct publish_info *o = &p->info;
+	struct publish_info *o = &p->observed.info;
 	uint64_t sent;
 	unsigned done = parts_done(p, &sent);
 
 	pthread_mutex_lock(&p->pr->lock);
-	/* A reopening that the thread has not looked at yet has set its own. */
+	/* publish_reopen() has set the status already. */
 	if (!p->in.reopen)
 		set_status_locked(p);
-	o->err = p->err;
-	o->in_doubt = p->complete_unknown;
-	o->http_status = p->http_status;
-	o->upload_bytes = p->upload_bytes;
+	o->err = p->failure.err;
+	o->in_doubt = p->doubt.unknown;
+	o->http_status = p->failure.http_status;
+	o->upload_bytes = p->upload.bytes;
 	o->sent_bytes = sent;
-	o->sending_ms = p->sending_ms;
-	o->retry_ms = p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED ? p->retry_due_ms : 0;
+	o->sending_ms = p->parts.sending_ms;
+	o->retry_ms =
+		p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_FAILED ? p->retry.due_ms : 0;
 	o->parts_done = done;
-	o->parts_total = p->part_count;
-	memcpy(o->upload_id, p->upload_id, sizeof(o->upload_id));
-	memcpy(o->file_id, p->file_id, sizeof(o->file_id));
-	memcpy(o->request_id, p->request_id, sizeof(o->request_id));
+	o->parts_total = p->parts.count;
+	memcpy(o->upload_id, p->upload.id, sizeof(o->upload_id));
+	memcpy(o->file_id, p->outcome.file_id, sizeof(o->file_id));
+	memcpy(o->request_id, p->failure.request_id, sizeof(o->request_id));
 	memcpy(o->md5, p->md5, sizeof(o->md5));
-	memcpy(o->error, p->error, sizeof(o->error));
+	memcpy(o->error, p->failure.error, sizeof(o->error));
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
 void publish_get_info(struct publish *p, struct publish_info *ret)
 {
 	pthread_mutex_lock(&p->pr->lock);
-	*ret = p->info;
-	ret->sent_bytes += atomic_load(&p->moving);
-	if (p->telling && pthread_equal(pthread_self(), p->pr->thread))
+	*ret = p->observed.info;
+	ret->sent_bytes += atomic_load(&p->parts.moving);
+	if (p->observed.telling && pthread_equal(pthread_self(), p->pr->thread))
 		ret->under_way = false;
-	/* The thread may not have looked at the close yet. */
+	/* The thread may not have looked at the close yet: tell the status it leads to. */
 	else if (ret->under_way && !p->in.aborted)
 		ret->status = p->in.held ? "held" : "publishing";
 	pthread_mutex_unlock(&p->pr->lock);
@@ -200,14 +203,14 @@ void publish_get_info(struct publish *p, struct publish_info *ret)
 static void set_telling(struct publish *p, bool telling)
 {
 	pthread_mutex_lock(&p->pr->lock);
-	p->telling = telling;
+	p->observed.telling = telling;
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
-/* Under lock: a close came in that the end was not for. */
+/* Under publisher.lock: true if a close or reopen came that this end does not answer. */
 static bool goes_on_locked(const struct publish *p)
 {
-	bool again = p->outcome == OUTCOME_FAILED || p->outcome == OUTCOME_ABORTED;
+	bool again = p->outcome.kind == OUTCOME_FAILED || p->outcome.kind == OUTCOME_ABORTED;
 
 	return p->in.reopen || (p->in.retry && again && !p->in.aborted && !p->in.dropped);
 }
@@ -216,39 +219,39 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 {
 	struct publish_result r = {
 		.outcome = outcome,
-		.err = p->err,
-		.error = p->error[0] ? p->error : NULL,
-		.file_id = p->file_id,
-		.filename = p->upload_filename,
-		.purpose = p->upload_purpose,
+		.err = p->failure.err,
+		.error = p->failure.error[0] ? p->failure.error : NULL,
+		.file_id = p->outcome.file_id,
+		.filename = p->upload.filename,
+		.purpose = p->upload.purpose,
 		.md5 = p->md5,
-		.bytes = p->upload_bytes,
-		.created_at = p->file_created_at,
-		.expires_at = p->file_expires_at,
+		.bytes = p->upload.bytes,
+		.created_at = p->outcome.created_at,
+		.expires_at = p->outcome.expires_at,
 	};
 
 	p->phase = PHASE_ENDED;
-	p->outcome = outcome;
+	p->outcome.kind = outcome;
 	publish_snapshot(p);
 	set_telling(p, true);
-	if (p->ended)
-		p->ended(p->arg, p, &r);
+	if (p->owner.ended)
+		p->owner.ended(p->owner.arg, p, &r);
 	set_telling(p, false);
 	p->now.retry = p->now.forced = false;
 	pthread_mutex_lock(&p->pr->lock);
 	p->in.forced = false;
-	/* Closed anew while the abort was on its way: who did so could not ask for a retry. */
+	/* Closed anew while the abort was under way, too early to ask for a retry: retry now. */
 	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;
 	if (!goes_on_locked(p)) {
-		p->info.under_way = false;
+		p->observed.info.under_way = false;
 		p->in.retry = false;
 	}
-	if (outcome != OUTCOME_COMPLETED || p->news)
+	if (outcome != OUTCOME_COMPLETED || p->outcome.news)
 		p->pr->ended[outcome]++;
-	if (outcome == OUTCOME_COMPLETED && p->news)
+	if (outcome == OUTCOME_COMPLETED && p->outcome.news)
 		p->pr->completed++;
-	p->news = false;
+	p->outcome.news = false;
 	pthread_cond_broadcast(&p->pr->idle);
 	pthread_mutex_unlock(&p->pr->lock);
 }
@@ -258,19 +261,20 @@ bool publish_wants_durable(struct publish *p)
 	bool wanted;
 
 	pthread_mutex_lock(&p->pr->lock);
-	/* A held file is safe before it may be written again or left to the next mount,
-	 * though nobody waited for its close. */
+	/*
+	 * Sync a held file without waiters too: it may be written again, or left to the next mount.
+	 */
 	wanted = p->in.held && p->now.held && !p->in.reopen;
-	for (const struct publish_wait *w = p->waits; w; w = w->next)
+	for (const struct publish_wait *w = p->observed.waits; w; w = w->next)
 		wanted |= w->until == UNTIL_DURABLE;
-	wanted &= !p->durable_done;
+	wanted &= !p->observed.durable_done;
 	pthread_mutex_unlock(&p->pr->lock);
 	return wanted;
 }
 
 /* ---- all publications at one moment, for the status document ---- */
 
-/* All with a reference each; NULL: out of memory. */
+/* All publications not dropped, each referenced; the caller frees it. NULL: out of memory. */
 static struct publish **take_all(struct publisher *pr, size_t *ret_count)
 {
 	struct publish **v;

@@ -12,7 +12,7 @@ uint64_t layout_block(uint64_t part_size, unsigned parallel)
 	return block < LAYOUT_BLOCK_MIN || part_size % LAYOUT_PIECES ? part_size : block;
 }
 
-/* Number of large Parts; what is behind them is not empty. size > 0. */
+/* Number of large Parts; at least one byte follows them. size > 0. */
 static uint64_t large(uint64_t size, uint64_t part_size)
 {
 	return (size - 1) / part_size;

@@ -1,29 +1,33 @@
 /*
- * The Parts of an Upload: which one may leave, and handing it to the API. On the publisher
- * thread, but on_part(), which only posts, and publish_live_read(), which reads for the network
- * thread.
+ * The Parts of an Upload: choose the next one and hand it to the API. Publisher thread, but
+ * on_part(), which only posts, and publish_live_read(), which reads for the network thread.
  *
- * A live Part leaves while it is being written, so that little is left to send at the close. A
- * file has one at a time, its first missing Part. It is sent once. It waits until it is whole, as
- * any other, if that fails, if it had to give way to ready Parts, or if its bytes were rewritten.
+ * A live Part leaves while it is written, so that little is left to send at the close. A file has
+ * one at a time, its first missing Part, and sends it live once. If that fails, if ready Parts take
+ * its place, or if its bytes are rewritten, the Part is sent as any other once it is complete.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "fs/publish/parts.h"
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include <stdio.h>
+
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-#define LIVE_MISSES_MAX 3 /* Parts sent in vain, after which an Upload has no more of them */
+#define LIVE_MISSES_MAX 3 /* live Parts sent in vain before the Upload sends no more */
 
 bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed)
 {
 	uint64_t start, end;
 
-	if (p->parts[i].state != PART_NONE)
+	if (p->parts.v[i].state != PART_NONE)
 		return false;
-	if (i && publish_in_sequence(p) && p->parts[i - 1].state != PART_SENT)
+	if (i && publish_in_sequence(p) && p->parts.v[i - 1].state != PART_SENT)
 		return false;
 	publish_part_range(p, i, &start, &end);
 	return sealed || staged_covered(p->staged, start, end);
@@ -39,13 +43,13 @@ static void on_part(void *arg, const struct api_error *err, const struct api_par
 	publish_post_reply(arg, ev);
 }
 
-/* Hands Part i to the queue: all of it is there, or it is live. */
+/* Hand Part i to the queue: it is complete, or live. */
 static void send_part(struct publish *p, uint32_t i, bool live)
 {
 	struct api_part_body body = { .fd = staged_fd(p->staged),
 				      .fairness = (uintptr_t)p,
 				      /* p lives until the callback: the call has a reference */
-				      .moving = &p->moving };
+				      .moving = &p->parts.moving };
 	struct publish_call *c = publish_call_new(p, EV_PART);
 	uint64_t end;
 
@@ -56,25 +60,25 @@ static void send_part(struct publish *p, uint32_t i, bool live)
 	publish_part_range(p, i, &body.offset, &end);
 	body.len = end - body.offset;
 	c->index = i;
-	/* The version before any byte is read: whatever changes from here on shows. */
+	/* Take the version before any byte is read: later changes show. */
 	c->version = publish_part_version(p, i);
 	if (live) {
-		c->reader = (struct publish_live_reader){ p->staged, p->live.watch };
+		c->reader = (struct publish_live_reader){ p->staged, p->parts.live.watch };
 		body.ready = publish_live_read;
 		body.ready_arg = &c->reader;
 	}
 	publish_save_step(p);
-	p->parts[i].req = api_part_add(p->pr->cfg.api, p->upload_id, &body, on_part, c);
-	if (!p->parts[i].req) {
+	p->parts.v[i].req = api_part_add(p->pr->cfg.api, p->upload.id, &body, on_part, c);
+	if (!p->parts.v[i].req) {
 		publish_call_free(c);
 		publish_fail_memory(p);
 		return;
 	}
-	p->parts[i].state = PART_SENDING;
-	p->live.on |= live;
-	if (!p->sending_ms)
-		p->sending_ms = clock_mono_ms();
-	p->sending++;
+	p->parts.v[i].state = PART_SENDING;
+	p->parts.live.on |= live;
+	if (!p->parts.sending_ms)
+		p->parts.sending_ms = clock_mono_ms();
+	p->parts.sending++;
 }
 
 void publish_act_send(struct publish *p)
@@ -82,25 +86,25 @@ void publish_act_send(struct publish *p)
 	bool sealed = publish_sealed(p);
 	uint32_t i = 0;
 
-	while (i < p->part_count && !publish_part_is_ready(p, i, sealed))
+	while (i < p->parts.count && !publish_part_is_ready(p, i, sealed))
 		i++;
-	if (i < p->part_count)
+	if (i < p->parts.count)
 		send_part(p, i, false);
 }
 
 void publish_act_send_live(struct publish *p)
 {
-	send_part(p, p->live.index, true);
+	send_part(p, p->parts.live.index, true);
 }
 
-/* The first Part that is neither there nor on its way; part_count: none. */
+/* The first Part that is not complete, nor sent or under way; parts.count: none. */
 static uint32_t first_missing(const struct publish *p)
 {
 	uint64_t start, end;
 	uint32_t i;
 
-	for (i = 0; i < p->part_count; i++) {
-		if (p->parts[i].state != PART_NONE)
+	for (i = 0; i < p->parts.count; i++) {
+		if (p->parts.v[i].state != PART_NONE)
 			continue;
 		publish_part_range(p, i, &start, &end);
 		if (!staged_covered(p->staged, start, end))
@@ -114,18 +118,19 @@ bool publish_live_find(struct publish *p)
 	uint64_t start, end, filled, step = p->pr->cfg.live_step;
 	uint32_t i;
 
-	if (p->live.on || p->live.misses >= LIVE_MISSES_MAX || p->pr->cfg.part_size < 2 * step)
+	if (p->parts.live.on || p->parts.live.misses >= LIVE_MISSES_MAX ||
+	    p->pr->cfg.part_size < 2 * step)
 		return false;
 	i = first_missing(p);
-	if (i == p->part_count || p->parts[i].missed)
+	if (i == p->parts.count || p->parts.v[i].missed)
 		return false;
-	if (i && publish_in_sequence(p) && p->parts[i - 1].state != PART_SENT)
+	if (i && publish_in_sequence(p) && p->parts.v[i - 1].state != PART_SENT)
 		return false;
 	publish_part_range(p, i, &start, &end);
-	p->live.index = i;
-	/* Also has us called when the first bytes of it are there. */
-	p->live.watch = staged_watch(p->staged, start, end, step);
-	filled = staged_watch_filled(p->staged, p->live.watch);
+	p->parts.live.index = i;
+	/* The watch also calls on_fill when its first bytes are written. */
+	p->parts.live.watch = staged_watch(p->staged, start, end, step);
+	filled = staged_watch_filled(p->staged, p->parts.live.watch);
 	return filled >= step && end - start - filled >= step;
 }
 
@@ -138,14 +143,14 @@ uint64_t publish_live_read(void *arg, uint64_t at)
 
 void publish_live_look(struct publish *p)
 {
-	if (!p->live.on)
+	if (!p->parts.live.on)
 		return;
-	switch (staged_watch_news(p->staged, p->live.watch)) {
+	switch (staged_watch_news(p->staged, p->parts.live.watch)) {
 	case STAGED_NEWS_TORN:
-		api_req_cancel(p->parts[p->live.index].req);
+		api_req_cancel(p->parts.v[p->parts.live.index].req);
 		break;
 	case STAGED_NEWS_MORE:
-		api_part_feed(p->parts[p->live.index].req);
+		api_part_feed(p->parts.v[p->parts.live.index].req);
 		break;
 	case STAGED_NEWS_NONE:
 		break;
@@ -155,13 +160,13 @@ void publish_live_look(struct publish *p)
 bool publish_live_ended(struct publish *p, const struct event *ev, uint32_t *ret_version)
 {
 	bool right = ev->api_err.kind == API_OK &&
-		     staged_watch_right(p->staged, p->live.watch, ret_version);
+		     staged_watch_right(p->staged, p->parts.live.watch, ret_version);
 
-	p->live.on = false;
+	p->parts.live.on = false;
 	if (right)
 		return true;
-	p->parts[ev->index].missed = true;
-	p->live.misses++;
+	p->parts.v[ev->index].missed = true;
+	p->parts.live.misses++;
 	log_debug("%s/%s: Part %u could not leave while it was written: %s", p->now.purpose,
 		  p->now.path, ev->index,
 		  ev->api_err.kind == API_OK ? "it was written again" : ev->api_err.message);

@@ -1,14 +1,16 @@
 /*
- * A publication: its references, its queue of replies, its inputs under the lock, its name
- * and the ranges of its Parts.
+ * A publication: references, queue of replies, inputs under the lock, name, ranges of Parts.
  */
-#include <errno.h>
+#include "fs/publish/publication.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/event.h"
+#include "fs/publish/inputs.h"
+#include "fs/publish/publisher_impl.h"
 #include "fs/publish/part_layout.h"
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 
 bool publish_take_ref(struct publish *p)
 {
@@ -25,8 +27,10 @@ void publish_queue_locked(struct publish *p)
 {
 	struct publisher *pr = p->pr;
 
-	/* A hook may come in while the last reference goes: then it is too late
-	 * to look at anything. Else the queue has a reference. */
+	/*
+	 * A hook may run while the last reference goes: do nothing then. Else the queue holds a
+	 * reference.
+	 */
 	if (p->run_queued || pr->stop || !publish_take_ref(p))
 		return;
 	p->run_queued = true;
@@ -91,7 +95,7 @@ uint32_t publish_part_count(const struct publish *p, uint64_t bytes)
 
 void publish_part_range(const struct publish *p, uint32_t i, uint64_t *ret_start, uint64_t *ret_end)
 {
-	layout_part(p->upload_bytes, p->pr->cfg.part_size, publish_part_block(p), i, ret_start,
+	layout_part(p->upload.bytes, p->pr->cfg.part_size, publish_part_block(p), i, ret_start,
 		    ret_end);
 }
 
@@ -105,18 +109,18 @@ uint32_t publish_part_version(const struct publish *p, uint32_t i)
 
 void publish_drop_parts(struct publish *p)
 {
-	for (uint32_t i = 0; i < p->part_count; i++) {
-		if (p->parts[i].req) {
-			api_req_cancel(p->parts[i].req);
-			api_req_unref(p->parts[i].req);
+	for (uint32_t i = 0; i < p->parts.count; i++) {
+		if (p->parts.v[i].req) {
+			api_req_cancel(p->parts.v[i].req);
+			api_req_unref(p->parts.v[i].req);
 		}
-		free(p->parts[i].id);
+		free(p->parts.v[i].id);
 	}
-	free(p->parts);
-	p->parts = NULL;
-	p->part_count = 0;
-	p->sending = 0;
-	p->live.on = false;
+	free(p->parts.v);
+	p->parts.v = NULL;
+	p->parts.count = 0;
+	p->parts.sending = 0;
+	p->parts.live.on = false;
 }
 
 int publish_supersede(struct publish *p, const char *file_id)
@@ -159,13 +163,12 @@ bool publish_begin_retry(struct publish *p)
 	pthread_mutex_lock(&p->pr->lock);
 	ok = !p->in.reopen && !p->in.dropped;
 	if (ok && p->in.sealed)
-		p->info.under_way = true;
-	/* A close from here on joins this try. */
+		p->observed.info.under_way = true;
+	/* A close from now on joins this try. */
 	if (ok)
-		p->info.outcome = OUTCOME_NONE;
+		p->observed.info.outcome = OUTCOME_NONE;
 	p->in.retry = false;
-	/* Renamed to a temporary name after it had failed: nothing is held, so it is sent as what
-	 * the entry is called. */
+	/* Renamed to a temporary name after a failure, without a hold: Filename equals path now. */
 	if (ok && p->in.sealed && !p->in.held) {
 		old = p->in.hold_name;
 		p->in.hold_name = NULL;
@@ -220,14 +223,14 @@ void publish_superseded_gone(struct publish *p, const char *file_id)
 static void release_steps(struct publish *p)
 {
 	publish_drop_parts(p);
-	api_req_unref(p->create_req);
-	api_req_unref(p->post_req);
-	free(p->upload_filename);
-	free(p->upload_purpose);
-	free(p->upload_mime);
-	for (size_t i = 0; i < p->abandoned_count; i++)
-		free(p->abandoned[i]);
-	free(p->abandoned);
+	api_req_unref(p->upload.create_req);
+	api_req_unref(p->upload.post_req);
+	free(p->upload.filename);
+	free(p->upload.purpose);
+	free(p->upload.mime);
+	for (size_t i = 0; i < p->abandoned.count; i++)
+		free(p->abandoned.ids[i]);
+	free(p->abandoned.ids);
 }
 
 void publish_doubt_end(struct publish *p)
@@ -237,8 +240,8 @@ void publish_doubt_end(struct publish *p)
 	while (d->not_ours_count)
 		free(d->not_ours[--d->not_ours_count]);
 	free(d->not_ours);
-	*d = (struct doubt){ 0 };
-	p->complete_unknown = p->stale_unknown = false;
+	/* The taker of the reference gives it back. */
+	*d = (struct doubt){ .kept = d->kept };
 }
 
 void publish_destroy(struct publish *p)
@@ -255,7 +258,7 @@ void publish_destroy(struct publish *p)
 	publish_inputs_release(&p->in);
 	publish_inputs_release(&p->now);
 	staged_unref(p->staged);
-	pthread_mutex_destroy(&p->record_lock);
+	pthread_mutex_destroy(&p->recorded.lock);
 	free(p);
 }
 
@@ -282,8 +285,8 @@ void publish_unref(struct publish *p)
 		p->all_next->all_prev = p->all_prev;
 	pthread_cond_broadcast(&p->pr->idle);
 	pthread_mutex_unlock(&p->pr->lock);
-	release = p->release;
-	arg = p->arg;
+	release = p->owner.release;
+	arg = p->owner.arg;
 	publish_destroy(p);
 	if (release)
 		release(arg);

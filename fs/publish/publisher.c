@@ -1,16 +1,22 @@
 /*
  * The publisher: its thread, its queue, its end and its counts.
  */
+
 #include "fs/publish/publisher.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/publish/event.h"
+#include "fs/publish/inputs.h"
+#include "fs/publish/observe.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/replies.h"
+#include "fs/publish/step.h"
+#include "fs/publish/sync.h"
 #include "net/base/clock.h"
-#include "net/base/log.h"
 
 /* ---- the thread ---- */
 
@@ -30,7 +36,7 @@ static struct publish *next_due_locked(struct publisher *pr, uint64_t now, uint6
 	return due;
 }
 
-/* Takes the next publication to look at, with a reference; NULL when stopped. */
+/* Wait for the next publication to look at; its queue reference is the caller's. NULL: stopped. */
 static struct publish *take_next(struct publisher *pr)
 {
 	struct publish *p = NULL;
@@ -73,7 +79,7 @@ static void look_at(struct publish *p)
 	p->events = NULL;
 	p->events_tail = &p->events;
 	pthread_mutex_unlock(&p->pr->lock);
-	/* Replies belong to what stood before the inputs changed. */
+	/* Handle replies with the inputs they were asked under. */
 	while ((ev = events) != NULL) {
 		events = ev->next;
 		publish_handle(p, ev);
@@ -86,7 +92,7 @@ static void look_at(struct publish *p)
 		p->in.reopen = p->in.changed = false;
 	pthread_mutex_unlock(&p->pr->lock);
 	if (r) {
-		/* Out of memory: leave everything as it is and look again in a moment. */
+		/* Out of memory: change nothing and look again in a moment. */
 		p->wake_ms = clock_mono_ms() + 200;
 		return;
 	}
@@ -142,8 +148,8 @@ static unsigned count_under_way_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += p->info.under_way && (!p->in.held || !p->durable_done) &&
-		     !(p->in.dropped && p->info.in_doubt);
+		n += p->observed.info.under_way && (!p->in.held || !p->observed.durable_done) &&
+		     !(p->in.dropped && p->observed.info.in_doubt);
 	return n;
 }
 
@@ -152,7 +158,8 @@ static unsigned count_unpublished_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += !p->in.dropped && (p->info.under_way || p->info.outcome == OUTCOME_FAILED);
+		n += !p->in.dropped &&
+		     (p->observed.info.under_way || p->observed.info.outcome == OUTCOME_FAILED);
 	return n;
 }
 
@@ -174,16 +181,19 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s)
 	return left;
 }
 
-/* The first publication with a sync, with waiters or kept, referenced. The thread has ended. */
+/*
+ * The first publication with a sync, waiters or a kept doubt, referenced. After the thread's end.
+ */
 static struct publish *next_unfinished(struct publisher *pr)
 {
 	struct publish *p;
 
 	pthread_mutex_lock(&pr->lock);
-	for (p = pr->all; p && !p->syncing && !p->waits && !p->doubt_kept; p = p->all_next)
+	for (p = pr->all; p && !p->sync.under_way && !p->observed.waits && !p->doubt.kept;
+	     p = p->all_next)
 		;
 	if (p)
-		publish_ref(p); /* each of the three has one: it is alive */
+		publish_ref(p); /* each of the three holds one: p is alive */
 	pthread_mutex_unlock(&pr->lock);
 	return p;
 }
@@ -204,9 +214,9 @@ void publisher_stop(struct publisher *pr)
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
 		publish_tell_stopped(p);
-		if (p->doubt_kept)
+		if (p->doubt.kept)
 			publish_unref(p);
-		p->doubt_kept = false;
+		p->doubt.kept = false;
 		publish_unref(p);
 	}
 }
@@ -227,10 +237,11 @@ void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret)
 
 	pthread_mutex_lock(&pr->lock);
 	for (const struct publish *p = pr->all; p; p = p->all_next) {
-		c.held += p->in.held && p->info.under_way;
-		c.active += p->info.under_way && !p->in.held;
-		c.failed += !p->info.under_way && p->info.outcome == OUTCOME_FAILED;
-		c.aborted += p->info.outcome == OUTCOME_ABORTED;
+		c.held += p->in.held && p->observed.info.under_way;
+		c.active += p->observed.info.under_way && !p->in.held;
+		c.failed +=
+			!p->observed.info.under_way && p->observed.info.outcome == OUTCOME_FAILED;
+		c.aborted += p->observed.info.outcome == OUTCOME_ABORTED;
 	}
 	for (const struct publish *p = pr->run_head; p; p = p->run_next)
 		c.queued++;

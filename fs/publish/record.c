@@ -1,14 +1,18 @@
 /*
- * A publication as a record on disk, and back.
+ * Write a publication to its record, and load it back.
  */
+#include "fs/publish/record.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/inputs.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
 #include "fs/state/files.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
@@ -18,53 +22,55 @@ static enum record_state state_now(const struct publish *p)
 
 	if (p->now.dropped)
 		return RECORD_REMOVED;
-	if (p->emptied || (ended && p->outcome == OUTCOME_EMPTY))
+	if (p->outcome.emptied || (ended && p->outcome.kind == OUTCOME_EMPTY))
 		return RECORD_EMPTY;
 	if (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING ||
-	    (ended && p->outcome == OUTCOME_COMPLETED))
+	    (ended && p->outcome.kind == OUTCOME_COMPLETED))
 		return RECORD_COMPLETED;
 	if (p->phase == PHASE_COMPLETING || p->phase == PHASE_POSTING || p->phase == PHASE_LOOKUP)
 		return RECORD_COMPLETING;
-	if (p->now.aborted || (ended && p->outcome == OUTCOME_ABORTED))
+	if (p->now.aborted || (ended && p->outcome.kind == OUTCOME_ABORTED))
 		return RECORD_ABORTED;
-	/* Closed, but the record must not be more durable than the data: after a
-	 * power loss there may be zeros where bytes were. */
-	if (!publish_sealed(p) || !p->synced)
+	/*
+	 * Closed, but not synced: the record must not be more durable than the data, or a power cut
+	 * could leave zeros in a file recorded as closed.
+	 */
+	if (!publish_sealed(p) || !p->sync.done)
 		return RECORD_WRITING;
-	if (p->complete_unknown)
+	if (p->doubt.unknown)
 		return RECORD_COMPLETING;
 	if (ended)
 		return RECORD_FAILED;
 	return p->now.held ? RECORD_HELD : RECORD_SEALED;
 }
 
-/* A File that has to be deleted, as its name was removed. */
+/* True if the File is to be deleted because its name was removed. */
 static bool file_owed(const struct publish *p)
 {
-	return p->file_id[0] && (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
+	return p->outcome.file_id[0] && (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
 }
 
 static bool in_doubt(const struct publish *p)
 {
-	return p->complete_unknown || p->phase == PHASE_COMPLETING || p->phase == PHASE_POSTING ||
+	return p->doubt.unknown || p->phase == PHASE_COMPLETING || p->phase == PHASE_POSTING ||
 	       p->phase == PHASE_LOOKUP;
 }
 
 bool publish_owes_service(const struct publish *p)
 {
-	/* Its Upload may still be known then, but not be alive. */
-	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_DROPPED)
-		return p->abandoned_count;
-	return p->upload_id[0] || p->abandoned_count || file_owed(p) || in_doubt(p);
+	/* upload.id may be set, but that Upload is dead. */
+	if (p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_DROPPED)
+		return p->abandoned.count;
+	return p->upload.id[0] || p->abandoned.count || file_owed(p) || in_doubt(p);
 }
 
 static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
 {
-	struct record_part *v = calloc(p->part_count + 1, sizeof(*v));
+	struct record_part *v = calloc(p->parts.count + 1, sizeof(*v));
 
 	*ret_n = 0;
-	for (uint32_t i = 0; v && i < p->part_count; i++) {
-		const struct part *part = &p->parts[i];
+	for (uint32_t i = 0; v && i < p->parts.count; i++) {
+		const struct part *part = &p->parts.v[i];
 
 		if (part->state != PART_SENT || part->version != publish_part_version(p, i))
 			continue;
@@ -74,50 +80,79 @@ static struct record_part *parts_now(const struct publish *p, size_t *ret_n)
 	return v;
 }
 
-/* Under record_lock. */
+static char *unless_empty(char *s)
+{
+	return s[0] ? s : NULL;
+}
+
+/* The columns that in and the staged file decide. r borrows all its strings. */
+static void put_inputs(const struct publish *p, const struct publish_inputs *in, struct record *r)
+{
+	r->purpose = in->purpose;
+	r->path = in->path;
+	r->mime_type = in->mime;
+	r->size = staged_size(p->staged);
+	r->part_size = p->pr->cfg.part_size;
+	r->part_block = publish_part_block(p);
+	r->expires_after = in->expires_after;
+	r->superseded = in->superseded;
+	r->superseded_count = in->superseded_count;
+	r->mode = in->mode;
+	r->uid = in->uid;
+	r->gid = in->gid;
+	r->created_s = clock_wall_s();
+}
+
+static void put_upload(struct publish *p, struct record *r)
+{
+	struct upload *u = &p->upload;
+
+	r->filename = u->filename;
+	r->upload_id = unless_empty(u->id);
+	r->upload_bytes = u->bytes;
+	r->upload_created = u->created_wall;
+	r->upload_created_at = u->created_at;
+	r->abandoned = p->abandoned.ids;
+	r->abandoned_count = p->abandoned.count;
+}
+
+static void put_outcome(struct publish *p, struct record *r)
+{
+	r->md5 = unless_empty(p->md5);
+	r->file_id = unless_empty(p->outcome.file_id);
+	if (p->now.dropped && !file_owed(p))
+		r->file_id = NULL;
+	/* The column tells what cancel did, too (doubt.h). */
+	r->in_doubt = in_doubt(p) ? p->doubt.cancel ? p->doubt.cancel : DOUBT_UNASKED : 0;
+	r->err = p->failure.err;
+	r->error = unless_empty(p->failure.error);
+	r->request_id = unless_empty(p->failure.request_id);
+}
+
+static void warn_unwritten(const struct publish_inputs *in, int err)
+{
+	log_warn("%s/%s: its record could not be written: %s", in->purpose ? in->purpose : "",
+		 in->path ? in->path : "", strerror(-err));
+}
+
+/* Under recorded.lock. */
 static int save_record(struct publish *p)
 {
-	struct record r; /* borrows all its strings */
-	int err;
+	struct record r;
+	int err = -ENOMEM;
 
 	record_init(&r);
 	r.state = publish_reopening(p) ? RECORD_WRITING : state_now(p);
-	r.purpose = p->now.purpose;
-	r.path = p->now.path;
-	r.filename = p->upload_filename;
-	r.mime_type = p->now.mime;
-	r.size = staged_size(p->staged);
-	r.part_size = p->pr->cfg.part_size;
-	r.part_block = publish_part_block(p);
 	r.declared = p->now.declared;
-	r.expires_after = p->now.expires_after;
-	r.upload_id = p->upload_id[0] ? p->upload_id : NULL;
-	r.upload_bytes = p->upload_bytes;
-	r.upload_created = p->upload_created_wall;
-	r.upload_created_at = p->upload_created_at;
-	r.md5 = p->md5[0] ? p->md5 : NULL;
-	r.file_id = p->file_id[0] ? p->file_id : NULL;
-	if (p->now.dropped && !file_owed(p))
-		r.file_id = NULL;
-	/* Whether cancel was sent, too: doubt.h. */
-	r.in_doubt = in_doubt(p) ? p->doubt.cancel ? p->doubt.cancel : DOUBT_UNASKED : 0;
-	r.superseded = p->now.superseded;
-	r.superseded_count = p->now.superseded_count;
-	r.abandoned = p->abandoned;
-	r.abandoned_count = p->abandoned_count;
-	r.err = p->err;
-	r.error = p->error[0] ? p->error : NULL;
-	r.request_id = p->request_id[0] ? p->request_id : NULL;
-	r.mode = p->now.mode;
-	r.uid = p->now.uid;
-	r.gid = p->now.gid;
-	r.created_s = clock_wall_s();
+	put_inputs(p, &p->now, &r);
+	put_upload(p, &r);
+	put_outcome(p, &r);
 	r.parts = parts_now(p, &r.part_count);
-	err = r.parts ? staged_save_record(p->staged, &r, false) : -ENOMEM;
+	if (r.parts)
+		err = staged_save_record(p->staged, &r, false);
 	free(r.parts);
 	if (err && err != -ESTALE)
-		log_warn("%s/%s: its record could not be written: %s", p->now.purpose, p->now.path,
-			 strerror(-err));
+		warn_unwritten(&p->now, err);
 	return err;
 }
 
@@ -126,14 +161,16 @@ int publish_save_record(struct publish *p, bool durable)
 	int err;
 
 	if (durable)
-		p->unsaved = false;
-	if (p->removed)
+		p->recorded.unsaved = false;
+	if (p->recorded.removed)
 		return 0;
-	/* What it says was decided before: it must not replace one that says that writing began. */
-	pthread_mutex_lock(&p->record_lock);
+	/*
+	 * Under the lock from the decision to the write: never replace a newer record of writing.
+	 */
+	pthread_mutex_lock(&p->recorded.lock);
 	err = save_record(p);
-	pthread_mutex_unlock(&p->record_lock);
-	/* Outside the lock: the disk takes its time. */
+	pthread_mutex_unlock(&p->recorded.lock);
+	/* Sync outside the lock: the disk is slow. */
 	if (!err && durable)
 		err = staged_sync_record(p->staged);
 	return err;
@@ -141,19 +178,18 @@ int publish_save_record(struct publish *p, bool durable)
 
 void publish_note_step(struct publish *p)
 {
-	p->unsaved = true;
+	p->recorded.unsaved = true;
 }
 
 void publish_save_step(struct publish *p)
 {
-	if (p->unsaved)
+	if (p->recorded.unsaved)
 		publish_save_record(p, true);
 }
 
 /*
- * From the inputs alone: what else there is belongs to the thread, which writes the whole soon. On
- * stable storage: a power cut must not leave a record that says that bytes are a File which were
- * changed since.
+ * Use the inputs alone: the rest belongs to the thread, which soon writes a whole record. Sync it:
+ * after a power cut the record must not say that changed bytes are a File.
  */
 void publish_save_writing(struct publish *p)
 {
@@ -163,32 +199,21 @@ void publish_save_writing(struct publish *p)
 
 	record_init(&r);
 	r.state = RECORD_WRITING;
-	r.purpose = in.purpose;
-	r.path = in.path;
-	r.mime_type = in.mime;
-	r.size = staged_size(p->staged);
-	r.part_size = p->pr->cfg.part_size;
-	r.part_block = publish_part_block(p);
-	r.expires_after = in.expires_after;
-	r.superseded = in.superseded;
-	r.superseded_count = in.superseded_count;
-	r.mode = in.mode;
-	r.uid = in.uid;
-	r.gid = in.gid;
-	r.created_s = clock_wall_s();
-	pthread_mutex_lock(&p->record_lock);
+	put_inputs(p, &in, &r);
+	pthread_mutex_lock(&p->recorded.lock);
 	if (!err)
 		err = staged_save_record(p->staged, &r, false);
-	/* A full disk, perhaps. The former one would say of other bytes that they are a File, and
-	 * the next mount would show them as its content. */
+	/*
+	 * The disk may be full. Drop the former record: the next mount would show the changed bytes
+	 * as the content of its File.
+	 */
 	if (err && err != -ESTALE)
 		staged_drop_record(p->staged);
-	pthread_mutex_unlock(&p->record_lock);
+	pthread_mutex_unlock(&p->recorded.lock);
 	if (!err)
 		err = staged_sync_record(p->staged);
 	if (err && err != -ESTALE)
-		log_warn("%s/%s: its record could not be written: %s", in.purpose ? in.purpose : "",
-			 in.path ? in.path : "", strerror(-err));
+		warn_unwritten(&in, err);
 	publish_inputs_release(&in);
 }
 
@@ -210,59 +235,60 @@ static bool copy_id(char *dst, const char *src)
 
 static int load_parts(struct publish *p, const struct record *r)
 {
-	p->part_count = publish_part_count(p, r->upload_bytes);
-	p->parts = calloc(p->part_count + 1, sizeof(*p->parts));
-	if (!p->parts)
+	p->parts.count = publish_part_count(p, r->upload_bytes);
+	p->parts.v = calloc(p->parts.count + 1, sizeof(*p->parts.v));
+	if (!p->parts.v)
 		return -ENOMEM;
 	for (size_t i = 0; i < r->part_count; i++) {
 		uint32_t index = r->parts[i].index;
 
-		if (index >= p->part_count || p->parts[index].id || !api_id_valid(r->parts[i].id))
+		if (index >= p->parts.count || p->parts.v[index].id ||
+		    !api_id_valid(r->parts[i].id))
 			continue;
-		if (copy(&p->parts[index].id, r->parts[i].id))
+		if (copy(&p->parts.v[index].id, r->parts[i].id))
 			return -ENOMEM;
-		p->parts[index].state = PART_SENT;
-		p->parts[index].version = publish_part_version(p, index);
+		p->parts.v[index].state = PART_SENT;
+		p->parts.v[index].version = publish_part_version(p, index);
 	}
 	return 0;
 }
 
-/* When no File of the Upload can appear any more. */
+/* The time (monotonic ms) after which the Upload's File appears no more. */
 static uint64_t doubt_ends(uint64_t now, int64_t age)
 {
 	uint64_t whole = API_UPLOAD_TTL_S * 1000ULL + DOUBT_END_MS;
 
-	/* A clock that was set back makes it longer, not shorter. */
+	/* A clock that was set back lengthens the wait. */
 	if (age < 0)
 		age = 0;
 	return (uint64_t)age * 1000 >= whole ? now : now + whole - (uint64_t)age * 1000;
 }
 
-/* Takes up the Upload and its Parts, if they can still be of use. */
+/* Take up the Upload, and its Parts if it still takes more. */
 static int load_upload(struct publish *p, const struct record *r)
 {
 	const char *name = r->filename ? r->filename : r->path;
 	uint64_t now = clock_mono_ms();
 	int64_t age = clock_wall_s() - r->upload_created;
 
-	p->upload_bytes = r->upload_bytes;
-	p->upload_created_wall = r->upload_created;
-	p->upload_created_at = r->upload_created_at ? r->upload_created_at : r->upload_created;
-	p->upload_expiry = r->expires_after;
-	if (copy(&p->upload_filename, name) || copy(&p->upload_purpose, r->purpose) ||
-	    copy(&p->upload_mime, r->mime_type ? r->mime_type : api_mime_type(name)))
+	p->upload.bytes = r->upload_bytes;
+	p->upload.created_wall = r->upload_created;
+	p->upload.created_at = r->upload_created_at ? r->upload_created_at : r->upload_created;
+	p->upload.expiry = r->expires_after;
+	if (copy(&p->upload.filename, name) || copy(&p->upload.purpose, r->purpose) ||
+	    copy(&p->upload.mime, r->mime_type ? r->mime_type : api_mime_type(name)))
 		return -ENOMEM;
 	p->doubt.ends_ms = doubt_ends(now, age);
-	p->upload_posted = !r->upload_bytes || !r->upload_id;
-	if (!copy_id(p->upload_id, r->upload_id))
+	p->upload.posted = !r->upload_bytes || !r->upload_id;
+	if (!copy_id(p->upload.id, r->upload_id))
 		return 0;
 	p->phase = PHASE_OPEN;
 	if (age < 0 || age >= API_UPLOAD_TTL_S || r->part_size != p->pr->cfg.part_size ||
 	    r->part_block != publish_part_block(p) || r->upload_bytes > STAGED_SIZE_MAX) {
-		p->upload_deadline_ms = 1; /* long ago: cancel it, make a new one */
+		p->upload.deadline_ms = 1; /* expired: cancel it, make a new one */
 		return 0;
 	}
-	p->upload_deadline_ms = now + (uint64_t)(API_UPLOAD_TTL_S - age) * 1000;
+	p->upload.deadline_ms = now + (uint64_t)(API_UPLOAD_TTL_S - age) * 1000;
 	return load_parts(p, r);
 }
 
@@ -270,7 +296,7 @@ static void load_doubt(struct publish *p, bool in_doubt, uint32_t cancel)
 {
 	if (!in_doubt)
 		return;
-	p->complete_unknown = true;
+	p->doubt.unknown = true;
 	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED
 				  ? (enum doubt_cancel)cancel
 				  : DOUBT_UNASKED;
@@ -280,9 +306,9 @@ static void load_doubt(struct publish *p, bool in_doubt, uint32_t cancel)
 
 static void load_state(struct publish *p, const struct record *r)
 {
-	/* Without a File id the File can only be looked for. */
+	/* Without a File id, look for the File. */
 	bool exists = r->state == RECORD_COMPLETED || r->state == RECORD_REMOVED;
-	bool found = exists && copy_id(p->file_id, r->file_id);
+	bool found = exists && copy_id(p->outcome.file_id, r->file_id);
 
 	switch (r->state) {
 	case RECORD_WRITING:
@@ -300,19 +326,19 @@ static void load_state(struct publish *p, const struct record *r)
 		load_doubt(p, !found, r->in_doubt);
 		if (found)
 			p->phase = PHASE_CLEANUP;
-		/* Told is it when what it replaces is gone. */
-		p->news = found && p->in.superseded_count;
+		/* Announce only after the superseded Files are deleted. */
+		p->outcome.news = found && p->in.superseded_count;
 		/* fall through */
-	case RECORD_HELD: /* its rename did not come in that life: published as it is named */
+	case RECORD_HELD: /* its rename never came: publish under its name */
 	case RECORD_SEALED:
 	case RECORD_FAILED:
 	case RECORD_EMPTY:
 		p->in.sealed = true;
 		/* These states are written only once the data is on stable storage. */
-		p->synced = true;
-		/* Of one that was never closed a declaration went with its writer. */
+		p->sync.done = true;
+		/* Ignore `declared` unless the file was closed. */
 		p->in.declared = r->declared;
-		p->info.under_way = true;
+		p->observed.info.under_way = true;
 		free(p->in.hold_name);
 		p->in.hold_name = NULL;
 		break;
@@ -321,18 +347,18 @@ static void load_state(struct publish *p, const struct record *r)
 
 static int load_abandoned(struct publish *p, const struct record *r)
 {
-	p->abandoned = calloc(r->abandoned_count + 1, sizeof(*p->abandoned));
-	if (!p->abandoned)
+	p->abandoned.ids = calloc(r->abandoned_count + 1, sizeof(*p->abandoned.ids));
+	if (!p->abandoned.ids)
 		return -ENOMEM;
 	for (size_t i = 0; i < r->abandoned_count; i++) {
 		if (!api_id_valid(r->abandoned[i]))
 			continue;
-		if (copy(&p->abandoned[p->abandoned_count], r->abandoned[i]))
+		if (copy(&p->abandoned.ids[p->abandoned.count], r->abandoned[i]))
 			return -ENOMEM;
-		p->abandoned_count++;
+		p->abandoned.count++;
 	}
-	p->abandoned_before = p->abandoned_count;
-	p->abandoned_due = true;
+	p->abandoned.before = p->abandoned.count;
+	p->abandoned.due = true;
 	return 0;
 }
 
@@ -342,13 +368,13 @@ int publish_load_record(struct publish *p, const struct record *r)
 
 	if (err)
 		return err;
-	p->file_created_at = p->upload_created_at;
+	p->outcome.created_at = p->upload.created_at;
 	p->in.expires_after = r->expires_after;
 	err = copy(&p->in.mime, r->mime_type);
 	for (size_t i = 0; !err && i < r->superseded_count; i++)
 		if (api_id_valid(r->superseded[i]))
 			err = publish_inputs_supersede(&p->in, r->superseded[i]);
-	/* Of what was not closed it says nothing: somebody may go on writing. */
+	/* An unclosed record's MD5 is stale; bytes may still change. */
 	if (r->md5 && strlen(r->md5) < sizeof(p->md5) && r->state != RECORD_WRITING &&
 	    r->state != RECORD_ABORTED)
 		memcpy(p->md5_then, r->md5, strlen(r->md5) + 1);
@@ -356,12 +382,12 @@ int publish_load_record(struct publish *p, const struct record *r)
 		err = load_abandoned(p, r);
 	if (err)
 		return err;
-	p->err = r->err;
+	p->failure.err = r->err;
 	if (r->error)
-		snprintf(p->error, sizeof(p->error), "%s", r->error);
+		snprintf(p->failure.error, sizeof(p->failure.error), "%s", r->error);
 	if (r->request_id)
-		snprintf(p->request_id, sizeof(p->request_id), "%s", r->request_id);
+		snprintf(p->failure.request_id, sizeof(p->failure.request_id), "%s", r->request_id);
 	load_state(p, r);
-	p->recorded = true;
+	p->recorded.begun = true;
 	return 0;
 }

@@ -1,14 +1,28 @@
 /*
- * The replies to what a publication asked for. On the publisher thread.
+ * The effects of each reply. Publisher thread.
  */
+#include "fs/publish/replies.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/publish/act.h"
+#include "fs/publish/doubt.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/lookup.h"
+#include "fs/publish/parts.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/retry.h"
+#include "fs/publish/sync.h"
+#include "fs/publish/upload.h"
+#include "fs/publish/whole.h"
 #include "fs/remote/errmap.h"
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
@@ -16,41 +30,41 @@ static void handle_created(struct publish *p, const struct event *ev)
 {
 	uint64_t ttl_ms = API_UPLOAD_TTL_S * 1000ULL;
 
-	api_req_unref(p->create_req);
-	p->create_req = NULL;
+	api_req_unref(p->upload.create_req);
+	p->upload.create_req = NULL;
 	p->phase = PHASE_IDLE;
 	if (publish_whole_refused(p, &ev->api_err))
 		return;
 	if (ev->api_err.kind != API_OK) {
-		/* A reply that can't be read may hide an Upload; it expires by itself. */
+		/* An unreadable reply may hide an Upload, which expires by itself. */
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
-		    ++p->bad_replies >= PUBLISH_BAD_REPLIES_MAX)
+		    ++p->retry.bad_replies >= PUBLISH_BAD_REPLIES_MAX)
 			publish_fail_api(p, &ev->api_err);
 		return;
 	}
-	p->pr->uploads = UPLOADS_THERE;
-	p->abandoned_due = true;
-	p->part_count = publish_part_count(p, p->upload_bytes);
-	p->parts = calloc(p->part_count, sizeof(*p->parts));
-	memcpy(p->upload_id, ev->id, sizeof(p->upload_id));
+	p->pr->service.uploads = UPLOADS_THERE;
+	p->abandoned.due = true;
+	p->parts.count = publish_part_count(p, p->upload.bytes);
+	p->parts.v = calloc(p->parts.count, sizeof(*p->parts.v));
+	memcpy(p->upload.id, ev->id, sizeof(p->upload.id));
 	p->phase = PHASE_OPEN;
-	if (!p->parts) {
-		p->part_count = 0;
+	if (!p->parts.v) {
+		p->parts.count = 0;
 		publish_fail_memory(p);
 		return;
 	}
-	p->upload_created_at = ev->created_at;
+	p->upload.created_at = ev->created_at;
 	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400)
 		ttl_ms = (uint64_t)(ev->expires_at - ev->created_at) * 1000;
-	p->upload_deadline_ms += ttl_ms; /* counted from before create was sent */
+	p->upload.deadline_ms += ttl_ms; /* counted from before create was sent */
 	publish_note_step(p);
 }
 
 static void refused(struct publish *p, const struct api_error *err, enum errmap_call call,
 		    bool maybe_complete)
 {
-	p->first_err = *err;
-	p->first_call = call;
+	p->failure.first_err = *err;
+	p->failure.first_call = call;
 	if (maybe_complete) {
 		publish_doubt(p, err);
 	} else if (publish_is_refusal(err)) {
@@ -66,26 +80,26 @@ static void handle_part(struct publish *p, const struct event *ev)
 	struct part *part;
 	bool live, right;
 
-	if (ev->index >= p->part_count)
+	if (ev->index >= p->parts.count)
 		return;
-	part = &p->parts[ev->index];
-	live = p->live.on && p->live.index == ev->index;
+	part = &p->parts.v[ev->index];
+	live = p->parts.live.on && p->parts.live.index == ev->index;
 	right = !live || publish_live_ended(p, ev, &version);
 	api_req_unref(part->req);
 	part->req = NULL;
 	part->state = PART_NONE;
-	p->sending--;
-	p->complete_refused = false;
-	/* Being probed, the Upload goes anyway. A live one is sent again as others are. */
+	p->parts.sending--;
+	p->failure.complete_refused = false;
+	/* A probed Upload is given up anyway. A live Part that is not right is sent again. */
 	if (p->phase != PHASE_OPEN || !right)
 		return;
 	if (ev->api_err.kind != API_OK) {
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
-		    ++p->bad_replies >= PUBLISH_BAD_REPLIES_MAX)
+		    ++p->retry.bad_replies >= PUBLISH_BAD_REPLIES_MAX)
 			refused(p, &ev->api_err, ERRMAP_PART, false);
 		return;
 	}
-	/* What was rewritten while it left is seen by its version at the close. */
+	/* The version shows a rewrite during the transfer at the close. */
 	free(part->id);
 	part->id = strdup(ev->id);
 	if (!part->id)
@@ -96,13 +110,13 @@ static void handle_part(struct publish *p, const struct event *ev)
 	publish_note_step(p);
 }
 
-/* On a service where it was always so, a File of ours has the created_at of its Upload. */
+/* Learn whether this service gives each File the created_at of its Upload. */
 static void note_created_at(struct publish *p, const struct event *ev)
 {
-	if (ev->created_at != p->upload_created_at)
-		p->pr->created_at = CREATED_LATER;
-	else if (p->pr->created_at == CREATED_UNKNOWN)
-		p->pr->created_at = CREATED_WITH_UPLOAD;
+	if (ev->created_at != p->upload.created_at)
+		p->pr->service.created_at = CREATED_LATER;
+	else if (p->pr->service.created_at == CREATED_UNKNOWN)
+		p->pr->service.created_at = CREATED_WITH_UPLOAD;
 }
 
 static void handle_completed(struct publish *p, const struct event *ev)
@@ -110,15 +124,15 @@ static void handle_completed(struct publish *p, const struct event *ev)
 	const struct api_error *err = &ev->api_err;
 
 	p->phase = PHASE_OPEN;
-	p->complete_refused = true;
+	p->failure.complete_refused = true;
 	if (err->kind == API_OK) {
-		if (!err->maybe_applied && !p->complete_unknown)
+		if (!err->maybe_applied && !p->doubt.unknown)
 			note_created_at(p, ev);
 		publish_file_exists(p, ev);
 		return;
 	}
 	refused(p, err, ERRMAP_WRITE,
-		err->maybe_applied || err->kind == API_ERR_BAD_REPLY || p->complete_unknown);
+		err->maybe_applied || err->kind == API_ERR_BAD_REPLY || p->doubt.unknown);
 }
 
 void publish_verified(struct publish *p)
@@ -134,40 +148,40 @@ void publish_verified(struct publish *p)
 	else if (strcmp(now, p->md5_then))
 		publish_fail_damaged(p);
 	else
-		publish_fail_api(p, &p->first_err);
+		publish_fail_api(p, &p->failure.first_err);
 }
 
 /*
- * The Upload was refused something. If it could still be cancelled it was
- * alive, and the refusal was meant.
+ * The answer to cancel tells whether the refused Upload was alive. If so, report the refusal; if it
+ * was dead, make a new Upload.
  */
 static void handle_probed(struct publish *p, const struct event *ev)
 {
 	bool alive = ev->api_err.kind == API_OK, dead = publish_is_refusal(&ev->api_err);
 
-	if (p->complete_unknown) {
+	if (p->doubt.unknown) {
 		publish_doubt_cancelled(p, ev);
 		return;
 	}
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
-	if (alive && p->complete_refused && publish_sealed(p) && p->md5_then[0]) {
+	if (alive && p->failure.complete_refused && publish_sealed(p) && p->md5_then[0]) {
 		publish_verify(p);
 		return;
 	}
-	if (alive || !dead || ++p->restarts > PUBLISH_RESTARTS_MAX) {
-		publish_fail_api(p, &p->first_err);
+	if (alive || !dead || ++p->retry.restarts > PUBLISH_RESTARTS_MAX) {
+		publish_fail_api(p, &p->failure.first_err);
 		return;
 	}
 	log_info("%s/%s: the Upload is gone, a new one is made", p->now.purpose, p->now.path);
 	if (!p->now.sealed)
-		p->stream_failed = true; /* each byte twice at the most */
+		p->retry.stream_failed = true; /* send each byte at most twice */
 }
 
 static void handle_deleted(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
-	char text[sizeof(p->error)];
+	char text[sizeof(p->failure.error)];
 	bool failed = err->kind != API_OK && err->http_status != 404;
 
 	if (p->phase != PHASE_DELETING)
@@ -177,16 +191,16 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 	if (failed)
 		log_warn("%s/%s: the File it replaces, %s, could not be deleted: %s",
 			 p->now.purpose, p->now.path, ev->id, text);
-	else if (p->deleted)
-		p->deleted(p->arg, ev->id);
-	/* It stays behind the empty file, which tries again when the next daemon starts. */
-	if (failed && p->emptied) {
+	else if (p->owner.deleted)
+		p->owner.deleted(p->owner.arg, ev->id);
+	/* The replaced File stays; the next daemon tries to delete it again. */
+	if (failed && p->outcome.emptied) {
 		publish_act_end(p, OUTCOME_EMPTY);
 		return;
 	}
 	publish_superseded_gone(p, ev->id);
-	if (!strcmp(ev->id, p->file_id))
-		p->file_id[0] = '\0';
+	if (!strcmp(ev->id, p->outcome.file_id))
+		p->outcome.file_id[0] = '\0';
 	p->phase = PHASE_CLEANUP;
 	publish_note_step(p);
 }
@@ -194,42 +208,42 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 static void handle_synced(struct publish *p, const struct event *ev)
 {
 	publish_end_sync(p);
-	/* A file that was reopened meanwhile is synced again at its next close. */
-	if (ev->version != p->sync_round)
+	/* Reopened meanwhile: the next close syncs again. */
+	if (ev->version != p->sync.round)
 		return;
-	p->synced = ev->err == 0;
-	if (p->synced) {
+	p->sync.done = ev->err == 0;
+	if (p->sync.done) {
 		publish_save_record(p, true);
 	} else if (p->phase != PHASE_ENDED) {
-		/* Not as when sending fails: also a held file has to tell now. */
+		/* Unlike a failed send, fail a held file too: its close waits for the sync. */
 		publish_cancel_upload(p);
 		publish_fail_errno(p, ev->err, "syncing the staged file");
 	}
 }
 
-/* Nothing is given up by it: the next try goes on where this one ends. */
+/* Fail when retries took too long; the Upload stays, and the next try continues it. */
 static void check_budget(struct publish *p)
 {
 	char text[160];
 
-	if (!publish_budget_over(&p->budget, p->pr->cfg.retry_budget_ms) ||
+	if (!publish_budget_over(&p->retry.budget, p->pr->cfg.retry_budget_ms) ||
 	    (p->phase != PHASE_IDLE && p->phase != PHASE_OPEN))
 		return;
 	snprintf(text, sizeof(text),
 		 "the service answers only after retries, which took %llu s in all; it is tried "
 		 "again when it may have recovered",
-		 (unsigned long long)p->budget.spent_ms / 1000);
-	publish_budget_start(&p->budget, clock_mono_ms());
+		 (unsigned long long)p->retry.budget.spent_ms / 1000);
+	publish_budget_start(&p->retry.budget, clock_mono_ms());
 	if (!publish_stream_fails(p, text))
 		publish_fail(p, -EIO, text, "");
 }
 
 void publish_handle(struct publish *p, const struct event *ev)
 {
-	p->again += ev->api_err.attempts > 1 ? ev->api_err.attempts - 1 : 0;
+	p->retry.again += ev->api_err.attempts > 1 ? ev->api_err.attempts - 1 : 0;
 	if (ev->api_err.server_time) {
-		p->pr->service_s = ev->api_err.server_time;
-		p->pr->service_mono_ms = clock_mono_ms();
+		p->pr->service.date_s = ev->api_err.server_time;
+		p->pr->service.date_mono_ms = clock_mono_ms();
 	}
 	if (ev->kind == EV_SYNCED) {
 		handle_synced(p, ev);
@@ -239,12 +253,12 @@ void publish_handle(struct publish *p, const struct event *ev)
 		publish_abandoned_answer(p, ev);
 		return;
 	}
-	if (ev->epoch != p->epoch) {
+	if (ev->epoch != p->upload.epoch) {
 		if (ev->kind == EV_CREATED && ev->api_err.kind == API_OK)
 			publish_cancel_by_id(p, ev->id);
 		return;
 	}
-	publish_budget_note(&p->budget, clock_mono_ms(), ev->api_err.retrying_ms);
+	publish_budget_note(&p->retry.budget, clock_mono_ms(), ev->api_err.retrying_ms);
 	switch (ev->kind) {
 	case EV_CREATED:
 		handle_created(p, ev);

@@ -1,13 +1,19 @@
 /*
- * What other threads call: a publication is made or taken up from its record; each setter
- * changes the inputs behind the publisher's lock and lets the thread look.
+ * The functions that other threads call: make a publication or take it up from its record; set its
+ * inputs under publisher.lock and wake the thread.
  */
+#include "fs/publish/publisher.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/publish/inputs.h"
+#include "fs/publish/observe.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 
 static void hook_wake(void *arg)
@@ -23,15 +29,15 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 		return NULL;
 	p->pr = pr;
 	atomic_init(&p->refs, 1);
-	pthread_mutex_init(&p->record_lock, NULL);
+	pthread_mutex_init(&p->recorded.lock, NULL);
 	p->events_tail = &p->events;
-	p->ended = spec->ended;
-	p->deleted = spec->deleted;
-	p->release = spec->release;
-	p->arg = spec->arg;
-	p->info.status = "writing";
-	p->info.since_ms = clock_mono_ms();
-	publish_budget_start(&p->budget, clock_mono_ms());
+	p->owner.ended = spec->ended;
+	p->owner.deleted = spec->deleted;
+	p->owner.release = spec->release;
+	p->owner.arg = spec->arg;
+	p->observed.info.status = "writing";
+	p->observed.info.since_ms = clock_mono_ms();
+	publish_budget_start(&p->retry.budget, clock_mono_ms());
 	p->in.purpose = strdup(spec->purpose);
 	p->in.path = strdup(spec->path);
 	p->in.mode = spec->mode;
@@ -74,7 +80,7 @@ struct publish *publish_new(struct publisher *pr, const struct publish_spec *spe
 		r = publish_inputs_supersede(&p->in, spec->superseded);
 	if (!r)
 		r = publish_inputs_copy(&p->now, &p->in);
-	/* Before anybody can write: bytes without a record would come back nameless. */
+	/* Save before the first write: bytes without a record would come back nameless. */
 	if (!r)
 		r = publish_save_record(p, false);
 	if (r) {
@@ -82,7 +88,7 @@ struct publish *publish_new(struct publisher *pr, const struct publish_spec *spe
 		errno = -r;
 		return NULL;
 	}
-	p->recorded = true;
+	p->recorded.begun = true;
 	publish_link(p);
 	return p;
 }
@@ -100,14 +106,14 @@ struct publish *publish_recover(struct publisher *pr, const struct publish_spec 
 	}
 	if (p->in.sealed)
 		staged_seal(p->staged);
-	/* Before the thread can know of it. */
+	/* Take the snapshot before the thread knows p. */
 	publish_snapshot(p);
 	publish_link(p);
 	publish_post(p, NULL);
 	return p;
 }
 
-/* Every setter: change the inputs under the lock, then let the thread look. */
+/* Change the inputs under the lock, then wake the thread. */
 #define WITH_INPUTS(p, ...)                           \
 	do {                                          \
 		pthread_mutex_lock(&(p)->pr->lock);   \
@@ -142,8 +148,8 @@ void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t 
 	p->in.mode = mode;
 	p->in.uid = uid;
 	p->in.gid = gid;
-	/* The close writes a record anyway; what comes after it may be the last there is to say. */
-	if (p->in.sealed || p->in.aborted || p->info.outcome != OUTCOME_NONE)
+	/* The close writes a record anyway; after it, ask for one. */
+	if (p->in.sealed || p->in.aborted || p->observed.info.outcome != OUTCOME_NONE)
 		p->in.changed |= other;
 	publish_queue_locked(p);
 	pthread_mutex_unlock(&p->pr->lock);
@@ -181,18 +187,20 @@ int publish_rename(struct publish *p, const char *purpose, const char *path, con
 
 static void seal_locked(struct publish *p, bool held)
 {
-	enum publish_outcome outcome = p->info.outcome;
+	enum publish_outcome outcome = p->observed.info.outcome;
 
-	/* Over, and not reopened: there is nothing to publish. */
+	/* Ended and not reopened: nothing to publish. */
 	if (outcome != OUTCOME_NONE && outcome != OUTCOME_FAILED && outcome != OUTCOME_ABORTED)
 		return;
 	p->in.retry = outcome != OUTCOME_NONE;
 	p->in.sealed = true;
-	/* A hold that is over can't come back: the complete may have been asked for, and a held
-	 * file may be written anew without a look at that. */
-	p->in.held = held && (!p->info.under_way || p->in.held);
+	/*
+	 * An ended hold can't come back: complete may be under way, and a held file may be written
+	 * without a check for that.
+	 */
+	p->in.held = held && (!p->observed.info.under_way || p->in.held);
 	p->in.aborted = false;
-	p->info.under_way = true;
+	p->observed.info.under_way = true;
 }
 
 void publish_seal(struct publish *p)
@@ -227,20 +235,20 @@ static void reopen_locked(struct publish *p)
 	p->in.reopen = true;
 	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = false;
 	p->in.predicted = 0;
-	p->durable_done = false;
-	p->info.under_way = false;
-	p->info.outcome = OUTCOME_NONE;
-	p->info.status = "writing";
+	p->observed.durable_done = false;
+	p->observed.info.under_way = false;
+	p->observed.info.outcome = OUTCOME_NONE;
+	p->observed.info.status = "writing";
 }
 
 bool publish_reopen(struct publish *p)
 {
 	bool ok;
 
-	/* While it is held nothing was completed, so nothing stands in the way. */
-	WITH_INPUTS(p, ok = !p->info.under_way || (in->held && p->durable_done);
+	/* Under a hold complete was not asked for: writing may go on. */
+	WITH_INPUTS(p, ok = !p->observed.info.under_way || (in->held && p->observed.durable_done);
 		    if (ok) reopen_locked(p));
-	/* Not left to the thread: the bytes may change as soon as we return. */
+	/* Save here, not on the thread: the bytes may change once this returns. */
 	if (ok)
 		publish_save_writing(p);
 	return ok;

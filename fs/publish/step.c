@@ -1,33 +1,48 @@
 /*
- * The step: looks at a publication, asks publish_next() and has it done, until
- * there is nothing more to do now. On the publisher thread.
+ * One look at a publication: take the view, ask publish_next(), act, until nothing is left to do
+ * now. Publisher thread.
  */
+#include "fs/publish/step.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/publish/act.h"
+#include "fs/publish/doubt.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/lookup.h"
+#include "fs/publish/observe.h"
+#include "fs/publish/parts.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/replies.h"
+#include "fs/publish/retry.h"
+#include "fs/publish/sync.h"
+#include "fs/publish/upload.h"
+#include "fs/publish/whole.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-/* Has a Part that is in to be sent again? gap: one before it is not in. */
+/* True if a sent Part must be resent. gap: a Part before it is missing. */
 static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
 {
-	/* It would have a lower number than the one before it is going to have. */
+	/* It has a lower number than the missing Part will get. */
 	if (gap && publish_in_sequence(p))
 		return true;
-	/* Before the close a rewritten Part waits: it may be rewritten again. */
-	return sealed && p->parts[i].version != publish_part_version(p, i);
+	/* Resend a rewritten Part only after the close: it may change again before. */
+	return sealed && p->parts.v[i].version != publish_part_version(p, i);
 }
 
-/* A stale Part is missing again. */
+/* Count stale Parts as missing. */
 static void forget_stale_parts(struct publish *p, bool sealed)
 {
 	bool gap = false;
 
-	for (uint32_t i = 0; i < p->part_count; i++) {
-		struct part *part = &p->parts[i];
+	for (uint32_t i = 0; i < p->parts.count; i++) {
+		struct part *part = &p->parts.v[i];
 
 		if (part->state == PART_SENT && is_stale(p, i, sealed, gap))
 			part->state = PART_NONE;
@@ -37,13 +52,13 @@ static void forget_stale_parts(struct publish *p, bool sealed)
 
 static void view_parts(const struct publish *p, struct publish_view *v)
 {
-	for (uint32_t i = 0; i < p->part_count; i++) {
-		v->missing += p->parts[i].state != PART_SENT;
+	for (uint32_t i = 0; i < p->parts.count; i++) {
+		v->missing += p->parts.v[i].state != PART_SENT;
 		v->ready += publish_part_is_ready(p, i, v->sealed);
 	}
-	v->sending = p->sending;
-	/* The live one goes only where there is room, and must not stand in the way of others. */
-	v->slot = p->sending - p->live.on < p->pr->cfg.parallel;
+	v->sending = p->parts.sending;
+	/* The live Part takes no slot from complete ones. */
+	v->slot = p->parts.sending - p->parts.live.on < p->pr->cfg.parallel;
 }
 
 static void view_size(const struct publish *p, struct publish_view *v)
@@ -56,7 +71,7 @@ static void view_size(const struct publish *p, struct publish_view *v)
 		return;
 	}
 	v->size = p->now.declared ? p->now.declared : p->now.predicted;
-	/* More bytes than foreseen: the guess was wrong. */
+	/* Size unknown if more bytes came than foreseen. */
 	v->size_known = v->size > 0 && v->size <= STAGED_SIZE_MAX && size <= v->size;
 }
 
@@ -66,27 +81,27 @@ static void make_view(struct publish *p, struct publish_view *v)
 
 	*v = (struct publish_view){
 		.phase = p->phase,
-		.outcome = p->outcome,
+		.outcome = p->outcome.kind,
 		.dropped = p->now.dropped,
 		.aborted = p->now.aborted,
 		.held = p->now.held,
 		.retry = p->now.retry,
 		.sealed = publish_sealed(p),
-		.stream_failed = p->stream_failed,
-		.complete_unknown = p->complete_unknown,
-		.synced = p->synced,
-		.syncing = p->syncing,
-		.whole = p->pr->uploads == UPLOADS_ABSENT,
+		.stream_failed = p->retry.stream_failed,
+		.complete_unknown = p->doubt.unknown,
+		.synced = p->sync.done,
+		.syncing = p->sync.under_way,
+		.whole = p->pr->service.uploads == UPLOADS_ABSENT,
 	};
 	view_size(p, v);
 	v->too_large = v->size > API_FILE_MAX;
 	if (p->phase == PHASE_OPEN) {
-		v->mismatch = p->stale_unknown || (v->size_known && v->size != p->upload_bytes) ||
-			      strcmp(p->upload_filename, publish_filename(p)) != 0 ||
-			      strcmp(p->upload_purpose, p->now.purpose) != 0 ||
-			      strcmp(p->upload_mime, publish_mime_type(p)) != 0 ||
-			      p->upload_expiry != p->now.expires_after;
-		v->expired = clock_mono_ms() >= p->upload_deadline_ms;
+		v->mismatch = p->doubt.stale || (v->size_known && v->size != p->upload.bytes) ||
+			      strcmp(p->upload.filename, publish_filename(p)) != 0 ||
+			      strcmp(p->upload.purpose, p->now.purpose) != 0 ||
+			      strcmp(p->upload.mime, publish_mime_type(p)) != 0 ||
+			      p->upload.expiry != p->now.expires_after;
+		v->expired = clock_mono_ms() >= p->upload.deadline_ms;
 		forget_stale_parts(p, v->sealed);
 		view_parts(p, v);
 		/* Installs a watch. */
@@ -94,7 +109,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 	}
 	if (v->sealed) {
 		r = staged_md5(p->staged, p->md5);
-		/* Once known it stays, until somebody writes: else the disk has changed it. */
+		/* The MD5 stays until the next write; a change without one is damage on disk. */
 		if (r == 0 && !p->md5_then[0])
 			memcpy(p->md5_then, p->md5, sizeof(p->md5_then));
 		if (r == 0 && strcmp(p->md5, p->md5_then))
@@ -109,12 +124,12 @@ static void act_cancel(struct publish *p, const struct publish_view *v)
 	if (v->expired && !v->dropped && !v->aborted && !v->sealed) {
 		log_info("%s/%s: the Upload expired; what is missing is sent at the close",
 			 p->now.purpose, p->now.path);
-		p->stream_failed = true;
+		p->retry.stream_failed = true;
 	}
 	publish_cancel_upload(p);
-	/* All that could be sent in its time was not enough, again and again. */
+	/* Fail after several Uploads expired before everything was sent. */
 	if (v->expired && v->sealed && !v->dropped && !v->aborted &&
-	    ++p->restarts > PUBLISH_RESTARTS_MAX)
+	    ++p->retry.restarts > PUBLISH_RESTARTS_MAX)
 		publish_fail(p, -ETIMEDOUT,
 			     "the Upload expired before everything was sent; it is begun anew, "
 			     "but the network may be too slow for a file of this size",
@@ -182,33 +197,35 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 	}
 }
 
-/* Writing went on after an end: a new publication of the same staged file. */
+/* Begin a new publication of the same staged file: writing went on after an end. */
 static void start_over(struct publish *p)
 {
-	p->now.reopen = p->emptied = false;
-	/* What became of the bytes before them is of no use to those that come, and a record must
-	 * not say before the end of this that they are synced. */
-	p->unsaved = false;
-	/* One in doubt is needed to end the doubt. */
-	if (!p->complete_unknown)
+	p->now.reopen = p->outcome.emptied = false;
+	/*
+	 * Noted steps concern the old bytes; save nothing before the end of this function, or the
+	 * record would call the new bytes synced.
+	 */
+	p->recorded.unsaved = false;
+	/* An Upload in doubt is needed to end the doubt. */
+	if (!p->doubt.unknown)
 		publish_cancel_upload(p);
-	p->phase = p->upload_id[0] ? PHASE_OPEN : PHASE_IDLE;
-	if (p->file_id[0])
-		publish_supersede(p, p->file_id);
-	p->file_id[0] = '\0';
-	/* What the Upload in doubt was made with is what a lookup goes by. */
-	if (p->complete_unknown)
-		p->stale_unknown = true;
+	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
+	if (p->outcome.file_id[0])
+		publish_supersede(p, p->outcome.file_id);
+	p->outcome.file_id[0] = '\0';
+	/* Keep upload: the lookup compares with it. */
+	if (p->doubt.unknown)
+		p->doubt.stale = true;
 	else
-		p->upload_bytes = 0;
-	p->outcome = OUTCOME_NONE;
-	p->stream_failed = p->synced = false;
-	p->sync_round++;
-	p->restarts = p->bad_replies = p->retries = 0;
-	p->live.misses = 0;
-	publish_budget_start(&p->budget, clock_mono_ms());
-	p->retry_due_ms = p->sealed_ms = 0;
-	p->again = 0;
+		p->upload.bytes = 0;
+	p->outcome.kind = OUTCOME_NONE;
+	p->retry.stream_failed = p->sync.done = false;
+	p->sync.round++;
+	p->retry.restarts = p->retry.bad_replies = p->retry.retries = 0;
+	p->parts.live.misses = 0;
+	publish_budget_start(&p->retry.budget, clock_mono_ms());
+	p->retry.due_ms = p->sealed_ms = 0;
+	p->retry.again = 0;
 	p->md5[0] = p->md5_then[0] = '\0';
 	publish_note_error(p, 0, "", "");
 	publish_save_record(p, false);
@@ -227,10 +244,10 @@ static void check_timers(struct publish *p)
 	if (p->now.held && p->now.hold_deadline_ms <= clock_mono_ms() && publish_end_hold(p))
 		log_info("%s/%s: no rename came, published under this name", p->now.purpose,
 			 p->now.path);
-	if (p->phase == PHASE_LOOKUP && due(&p->lookup_due_ms))
+	if (p->phase == PHASE_LOOKUP && due(&p->doubt.look_due_ms))
 		publish_start_lookup(p);
-	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED && p->now.sealed &&
-	    due(&p->retry_due_ms))
+	if (p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_FAILED && p->now.sealed &&
+	    due(&p->retry.due_ms))
 		p->now.retry = true;
 }
 
@@ -247,11 +264,11 @@ static void set_timer(struct publish *p)
 	if (p->now.held)
 		earliest(&at, p->now.hold_deadline_ms);
 	if (p->phase == PHASE_LOOKUP)
-		earliest(&at, p->lookup_due_ms);
+		earliest(&at, p->doubt.look_due_ms);
 	if (p->phase == PHASE_OPEN)
-		earliest(&at, p->upload_deadline_ms);
-	if (p->phase == PHASE_ENDED && p->outcome == OUTCOME_FAILED && p->now.sealed)
-		earliest(&at, p->retry_due_ms);
+		earliest(&at, p->upload.deadline_ms);
+	if (p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_FAILED && p->now.sealed)
+		earliest(&at, p->retry.due_ms);
 	p->wake_ms = at;
 }
 
@@ -259,7 +276,7 @@ static void check_durable(struct publish *p)
 {
 	int r;
 
-	if (!p->synced || p->phase == PHASE_ENDED || !publish_wants_durable(p))
+	if (!p->sync.done || p->phase == PHASE_ENDED || !publish_wants_durable(p))
 		return;
 	r = publish_save_record(p, true);
 	publish_tell_durable(p, r);
@@ -283,33 +300,34 @@ static bool check_declared(struct publish *p)
 }
 
 /*
- * At once: the next mount must not find it and publish it. What is still to be
- * asked of the service stays in the record until it was answered.
+ * Remove at once: the next mount must not publish the file. Calls still due at the service stay in
+ * the record until they are answered.
  */
 static void remove_from_disk(struct publish *p)
 {
-	if (p->removed)
+	if (p->recorded.removed)
 		return;
-	if (publish_owes_service(p) && (p->removal_noted || publish_save_record(p, false) == 0)) {
-		p->removal_noted = true;
+	if (publish_owes_service(p) &&
+	    (p->recorded.removal_noted || publish_save_record(p, false) == 0)) {
+		p->recorded.removal_noted = true;
 		return;
 	}
 	staged_remove(p->staged);
-	p->removed = true;
+	p->recorded.removed = true;
 }
 
-/* What was removed has no owner, but its File is still looked for. */
+/* Hold a reference while a removed file, which has no owner, is in doubt. */
 static void keep_doubt(struct publish *p)
 {
-	bool wanted = p->now.dropped && p->complete_unknown;
+	bool wanted = p->now.dropped && p->doubt.unknown;
 
-	if (wanted == p->doubt_kept)
+	if (wanted == p->doubt.kept)
 		return;
-	p->doubt_kept = wanted;
+	p->doubt.kept = wanted;
 	if (wanted)
 		publish_ref(p);
 	else
-		publish_unref(p); /* not the last one: the look has one */
+		publish_unref(p); /* not the last reference: the look holds one */
 }
 
 void publish_step(struct publish *p)
@@ -320,16 +338,16 @@ void publish_step(struct publish *p)
 
 	if (p->now.dropped)
 		remove_from_disk(p);
-	/* Its bytes are of no use to anybody; if it came to its end, its File is looked for. */
+	/* Dropped: abort the POST; if it completed, lookup finds the File. */
 	if (p->now.dropped && p->phase == PHASE_POSTING)
-		api_req_cancel(p->post_req);
+		api_req_cancel(p->upload.post_req);
 	publish_cancel_abandoned(p);
 	if (p->now.reopen)
 		start_over(p);
-	/* The record of what is a File by now has done its duty, and may be gone. */
-	ended = p->phase == PHASE_ENDED && p->outcome == OUTCOME_COMPLETED;
-	if (!p->recorded || (p->now.changed && !ended)) {
-		p->recorded = true;
+	/* The record of a completed file is not needed and may be gone. */
+	ended = p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_COMPLETED;
+	if (!p->recorded.begun || (p->now.changed && !ended)) {
+		p->recorded.begun = true;
 		publish_save_record(p, false);
 	}
 	if (p->phase == PHASE_VERIFYING)

@@ -1,17 +1,22 @@
 /*
- * The Upload of a publication: what it is made with, giving it up, and those given up whose
- * cancel was not answered yet. On the publisher thread, but on_side_cancel(), which only posts.
+ * The Upload of a publication: made, given up, cancelled; and the Uploads given up whose cancel was
+ * not answered yet. Publisher thread, but on_side_cancel(), which only posts.
  */
+#include "fs/publish/upload.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/publish/publish_impl.h"
+#include "fs/publish/event.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-/* A cancel that nobody waits for; only publisher_drain() does. */
+/* The answer to a cancel that only publisher_drain() waits for. */
 static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
 {
 	struct publish_call *c = arg;
@@ -37,71 +42,73 @@ int publish_note_upload(struct publish *p, uint64_t size)
 		free(mime);
 		return -ENOMEM;
 	}
-	free(p->upload_filename);
-	free(p->upload_purpose);
-	free(p->upload_mime);
-	p->upload_filename = name;
-	p->upload_purpose = purpose;
-	p->upload_mime = mime;
-	p->upload_bytes = size;
-	p->upload_expiry = p->now.expires_after;
-	p->upload_renames = p->now.renames;
-	p->upload_created_wall = clock_wall_s();
-	p->upload_deadline_ms = clock_mono_ms();
-	p->upload_posted = false;
+	free(p->upload.filename);
+	free(p->upload.purpose);
+	free(p->upload.mime);
+	p->upload.filename = name;
+	p->upload.purpose = purpose;
+	p->upload.mime = mime;
+	p->upload.bytes = size;
+	p->upload.expiry = p->now.expires_after;
+	p->upload.renames = p->now.renames;
+	p->upload.created_wall = clock_wall_s();
+	p->upload.deadline_ms = clock_mono_ms();
+	p->upload.posted = false;
 	return 0;
 }
 
-/* What it was created with stays known: a lookup may need it. */
+/* Keep upload.filename and the like: lookup needs them. */
 void publish_forget_upload(struct publish *p)
 {
 	publish_drop_parts(p);
-	/* Not cancelled: it may have been done already, and then its reply names
-	 * the Upload that has to be cancelled (see publish_handle()). */
-	api_req_unref(p->create_req);
-	api_req_unref(p->post_req);
-	p->create_req = p->post_req = NULL;
-	p->upload_id[0] = '\0';
-	p->upload_deadline_ms = 0;
-	p->sending_ms = 0;
-	p->epoch++;
+	/*
+	 * Do not cancel the calls: a create may be done already, and its reply names the Upload
+	 * that publish_handle() cancels.
+	 */
+	api_req_unref(p->upload.create_req);
+	api_req_unref(p->upload.post_req);
+	p->upload.create_req = p->upload.post_req = NULL;
+	p->upload.id[0] = '\0';
+	p->upload.deadline_ms = 0;
+	p->parts.sending_ms = 0;
+	p->upload.epoch++;
 }
 
-/* Without memory for it a crash before the cancel leaves the Upload to expire by itself. */
+/* Out of memory: a crash before the cancel leaves the Upload to expire by itself. */
 static void remember_abandoned(struct publish *p, const char *upload_id)
 {
-	char **v = realloc(p->abandoned, (p->abandoned_count + 1) * sizeof(*v));
+	char **v = realloc(p->abandoned.ids, (p->abandoned.count + 1) * sizeof(*v));
 	char *id = strdup(upload_id);
 
 	if (v)
-		p->abandoned = v;
+		p->abandoned.ids = v;
 	if (v && id)
-		v[p->abandoned_count++] = id;
+		v[p->abandoned.count++] = id;
 	else
 		free(id);
 }
 
 /*
- * An answer of any kind: it is cancelled, or was dead before. Without one it is
- * asked again when the service has answered something else.
+ * After any answer the Upload is cancelled or was dead: forget it. Without one, cancel again once
+ * the service answers another call.
  */
 void publish_abandoned_answer(struct publish *p, const struct event *ev)
 {
 	bool answered = ev->api_err.kind == API_OK || ev->api_err.kind == API_ERR_HTTP;
-	size_t i = p->abandoned_before;
+	size_t i = p->abandoned.before;
 	char *id;
 
-	while (i < p->abandoned_count && strcmp(p->abandoned[i], ev->id))
+	while (i < p->abandoned.count && strcmp(p->abandoned.ids[i], ev->id))
 		i++;
-	if (i == p->abandoned_count)
+	if (i == p->abandoned.count)
 		return;
-	id = p->abandoned[i];
+	id = p->abandoned.ids[i];
 	if (answered) {
-		p->abandoned[i] = p->abandoned[--p->abandoned_count];
+		p->abandoned.ids[i] = p->abandoned.ids[--p->abandoned.count];
 		free(id);
 	} else {
-		p->abandoned[i] = p->abandoned[p->abandoned_before];
-		p->abandoned[p->abandoned_before++] = id;
+		p->abandoned.ids[i] = p->abandoned.ids[p->abandoned.before];
+		p->abandoned.ids[p->abandoned.before++] = id;
 	}
 }
 
@@ -126,14 +133,14 @@ void publish_cancel_by_id(struct publish *p, const char *upload_id)
 
 void publish_cancel_abandoned(struct publish *p)
 {
-	if (!p->abandoned_due)
+	if (!p->abandoned.due)
 		return;
-	p->abandoned_due = false;
-	while (p->abandoned_before > 0) {
-		/* Noted anew by the call. */
-		char *id = p->abandoned[--p->abandoned_before];
+	p->abandoned.due = false;
+	while (p->abandoned.before > 0) {
+		/* publish_cancel_by_id() notes it again. */
+		char *id = p->abandoned.ids[--p->abandoned.before];
 
-		p->abandoned[p->abandoned_before] = p->abandoned[--p->abandoned_count];
+		p->abandoned.ids[p->abandoned.before] = p->abandoned.ids[--p->abandoned.count];
 		publish_cancel_by_id(p, id);
 		free(id);
 	}
@@ -143,11 +150,11 @@ void publish_cancel_upload(struct publish *p)
 {
 	char id[API_ID_MAX + 1];
 
-	memcpy(id, p->upload_id, sizeof(id));
-	/* First: a record that is written now must not take it for one to go on with. */
+	memcpy(id, p->upload.id, sizeof(id));
+	/* Forget it first: a record written now must not offer it to go on with. */
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
-	/* With a File it was completed, and nothing is left to cancel. */
-	if (id[0] && !p->file_id[0])
+	/* With a File the Upload is completed: nothing to cancel. */
+	if (id[0] && !p->outcome.file_id[0])
 		publish_cancel_by_id(p, id);
 }

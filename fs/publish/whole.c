@@ -1,17 +1,25 @@
 /*
  * Services without Uploads: the file goes as a whole, by POST /files.
  *
- * That there are none is taken for sure when POST /uploads was refused twice as if it were not
- * there, and GET /files answered in between: a wrong base URL has neither, and what stands
- * before a service while it is being replaced may answer anything for a moment. Once an Upload
- * was made there are some, whatever comes later. On the publisher thread, but the callbacks.
+ * Uploads count as absent after POST /uploads was refused twice as missing (404, 405, 501) and GET
+ * /files answered in between: a wrong base URL has neither, and a proxy may answer anything for a
+ * moment while the service behind it is replaced. Once an Upload was made they count as present for
+ * the life of the mount. Publisher thread, but the callbacks.
  */
+#include "fs/publish/whole.h"
+
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "fs/publish/publish_impl.h"
-#include "fs/stage/area.h"
+#include "fs/publish/doubt.h"
+#include "fs/publish/event.h"
+#include "fs/publish/fail.h"
+#include "fs/publish/lookup.h"
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/publish/record.h"
+#include "fs/publish/upload.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
@@ -67,13 +75,13 @@ bool publish_whole_refused(struct publish *p, const struct api_error *err)
 {
 	struct publisher *pr = p->pr;
 
-	if (!looks_absent(err) || pr->uploads == UPLOADS_THERE)
+	if (!looks_absent(err) || pr->service.uploads == UPLOADS_THERE)
 		return false;
-	if (pr->uploads == UPLOADS_UNKNOWN) {
-		p->first_err = *err;
+	if (pr->service.uploads == UPLOADS_UNKNOWN) {
+		p->failure.first_err = *err;
 		ask(p);
-	} else if (pr->uploads == UPLOADS_DOUBTED) {
-		pr->uploads = UPLOADS_ABSENT;
+	} else if (pr->service.uploads == UPLOADS_DOUBTED) {
+		pr->service.uploads = UPLOADS_ABSENT;
 		log_warn("the service has no /uploads (HTTP %d): files go as a whole by POST "
 			 "/files, up to %llu MiB, after their close",
 			 err->http_status, API_FILE_MAX >> 20);
@@ -87,10 +95,13 @@ void publish_handle_asked(struct publish *p, const struct event *ev)
 		return;
 	p->phase = PHASE_IDLE;
 	if (ev->api_err.kind != API_OK)
-		/* Neither of the two: the base URL is wrong, as the create's refusal says. */
-		publish_fail_api(p, looks_absent(&ev->api_err) ? &p->first_err : &ev->api_err);
-	else if (p->pr->uploads == UPLOADS_UNKNOWN)
-		p->pr->uploads = UPLOADS_DOUBTED;
+		/*
+		 * Neither /uploads nor /files: the base URL is wrong; report the create's refusal.
+		 */
+		publish_fail_api(p,
+				 looks_absent(&ev->api_err) ? &p->failure.first_err : &ev->api_err);
+	else if (p->pr->service.uploads == UPLOADS_UNKNOWN)
+		p->pr->service.uploads = UPLOADS_DOUBTED;
 }
 
 /* ---- sending ---- */
@@ -98,29 +109,29 @@ void publish_handle_asked(struct publish *p, const struct event *ev)
 static struct api_req *post(struct publish *p, struct publish_call *c)
 {
 	struct api_upload_spec spec = {
-		.filename = p->upload_filename,
-		.purpose = p->upload_purpose,
-		.mime_type = p->upload_mime,
-		.bytes = p->upload_bytes,
-		.expires_after_s = p->upload_expiry,
+		.filename = p->upload.filename,
+		.purpose = p->upload.purpose,
+		.mime_type = p->upload.mime,
+		.bytes = p->upload.bytes,
+		.expires_after_s = p->upload.expiry,
 	};
 	struct api_file_body body = {
 		.fd = staged_fd(p->staged),
 		.md5_hex = p->md5,
 		.fairness = (uintptr_t)p,
 		/* p lives until the callback: the call has a reference */
-		.moving = &p->moving,
+		.moving = &p->parts.moving,
 	};
 
 	return api_file_upload(p->pr->cfg.api, &spec, &body, on_file, c);
 }
 
-/* The service's clock now, by its last Date: ours may be set at any time. */
+/* The service's clock now, from its last Date: our clock may be set at any time. */
 static int64_t service_time(const struct publisher *pr)
 {
-	if (!pr->service_s)
+	if (!pr->service.date_s)
 		return clock_wall_s();
-	return pr->service_s + (int64_t)((clock_mono_ms() - pr->service_mono_ms) / 1000);
+	return pr->service.date_s + (int64_t)((clock_mono_ms() - pr->service.date_mono_ms) / 1000);
 }
 
 void publish_act_post(struct publish *p, uint64_t size)
@@ -128,16 +139,16 @@ void publish_act_post(struct publish *p, uint64_t size)
 	struct publish_call *c = publish_call_new(p, EV_POSTED);
 	int r = c ? publish_note_upload(p, size) : -ENOMEM;
 
-	p->upload_created_at = service_time(p->pr) - POST_SLACK_S;
-	p->upload_posted = true;
+	p->upload.created_at = service_time(p->pr) - POST_SLACK_S;
+	p->upload.posted = true;
 	p->phase = PHASE_POSTING;
-	/* From here on the File may exist, whatever becomes of us. */
+	/* Durable before the POST: from here on the File may exist. */
 	if (!r)
 		r = publish_save_record(p, true);
 	if (!r)
-		p->post_req = post(p, c);
-	if (p->post_req) {
-		p->sending_ms = clock_mono_ms();
+		p->upload.post_req = post(p, c);
+	if (p->upload.post_req) {
+		p->parts.sending_ms = clock_mono_ms();
 		return;
 	}
 	if (c)
@@ -152,8 +163,8 @@ void publish_handle_posted(struct publish *p, const struct event *ev)
 
 	if (p->phase != PHASE_POSTING)
 		return;
-	api_req_unref(p->post_req);
-	p->post_req = NULL;
+	api_req_unref(p->upload.post_req);
+	p->upload.post_req = NULL;
 	p->phase = PHASE_IDLE;
 	if (err->kind == API_OK)
 		publish_file_exists(p, ev);

@@ -12,15 +12,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/area_impl.h"
 #include "fs/state/files.h"
 #include "fs/state/store.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
 #define DAMAGED_DIR "damaged"
-#define ROOM_ASKED_BYTES (64ULL << 20) /* the disk is asked again after so many bytes */
-#define ROOM_ASKED_MS 1000	       /* or after so long */
+#define ROOM_ASKED_BYTES (64ULL << 20) /* ask the disk again after this many bytes */
+#define ROOM_ASKED_MS 1000	       /* or after this time */
 
 bool staging_id_valid(const char *id)
 {
@@ -32,7 +32,7 @@ void staging_name(char ret[STAGED_NAME_SIZE], const char *id, const char *ending
 	snprintf(ret, STAGED_NAME_SIZE, "%s%s", id, ending);
 }
 
-/* Whether name is an id followed by ending; the id goes to ret. */
+/* True if name is an id and ending; ret: the id. */
 static bool split_name(const char *name, const char *ending, char ret[STAGED_ID_LEN + 1])
 {
 	char id[STAGED_ID_LEN + 1];
@@ -122,7 +122,7 @@ static int unlink_data(const struct staging *sg, const char *id)
 	return unlinkat(sg->dirfd, name, 0) && errno != ENOENT ? -errno : 0;
 }
 
-/* Those that can't be unlinked stay noted, for the next open. */
+/* Unlink the data on list and free it; what fails stays noted for the next open. */
 static void unlink_list(struct staging *sg, struct doomed *list)
 {
 	struct doomed *next;
@@ -168,7 +168,7 @@ void staging_doom(struct staging *sg, const char *id)
 	struct doomed *d = malloc(sizeof(*d));
 	bool queued;
 
-	/* Without memory the next open unlinks it. */
+	/* Out of memory: the next open unlinks it. */
 	if (!d)
 		return;
 	snprintf(d->id, sizeof(d->id), "%s", id);
@@ -205,9 +205,8 @@ static int sweep_doomed(void *arg, const char *id)
 }
 
 /*
- * Data without a row: the daemon died before the first one was committed.
- * Nobody can tell what it was to become, so it is set aside, or removed if
- * there is nothing in it.
+ * Data without a row: the daemon died before the first commit. Its name is not known: set it aside,
+ * or remove it if empty.
  */
 static int sweep_orphan(struct staging *sg, const char *id)
 {
@@ -227,7 +226,7 @@ static int sweep_orphan(struct staging *sg, const char *id)
 	return unlinkat(sg->dirfd, name, 0) ? -errno : 0;
 }
 
-/* Its data would be taken for orphans. */
+/* Fail if there are records of a former version: their data would be taken for orphans. */
 static int refuse_former(struct staging *sg)
 {
 	struct id_list l = { NULL, 0, 0 };
@@ -253,7 +252,7 @@ static int sweep(struct staging *sg)
 	if (rc)
 		return rc;
 	rc = files_each(sg->db, FILES_DOOMED, sweep_doomed, sg);
-	/* Rows that were lost with a damaged database must not cost their data its place. */
+	/* A damaged database may have lost rows: leave data without a row in place. */
 	if (rc || !statedb_is_intact(sg->db))
 		return rc;
 	rc = list_ids(sg, STAGED_DATA, &l);
@@ -326,11 +325,6 @@ void staging_close(struct staging *sg)
 	free(sg);
 }
 
-uint64_t staging_part_size(const struct staging *sg)
-{
-	return sg->part_size;
-}
-
 int staging_get_space(struct staging *sg, struct staging_space *ret)
 {
 	struct statvfs vfs;
@@ -346,7 +340,7 @@ int staging_get_space(struct staging *sg, struct staging_space *ret)
 	return 0;
 }
 
-/* Under sg->lock. Asking for each write would cost a system call for every 4 KiB. */
+/* Under sg->lock. Ask the disk rarely: asking at each write costs a system call for every 4 KiB. */
 static int check_room(struct staging *sg, uint64_t fresh)
 {
 	uint64_t now, left;
@@ -411,7 +405,7 @@ int staging_scan(struct staging *sg, int (*fn)(void *arg, const char *id), void 
 	return files_each(sg->db, FILES_STAGED, fn, arg);
 }
 
-/* 0 also when there is none. */
+/* Move ID.data to damaged/. 0, also without data. */
 static int move_data_aside(struct staging *sg, const char *id)
 {
 	char name[STAGED_NAME_SIZE];

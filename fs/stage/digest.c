@@ -1,25 +1,27 @@
-#include "fs/stage/area.h"
+#include "fs/stage/digest.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/area_impl.h"
+#include "fs/stage/file.h"
+#include "fs/stage/file_impl.h"
+#include "fs/stage/hooks.h"
 
 #define HASH_BUFFER (256U << 10)  /* bytes read at once, on the worker's stack */
 #define HASH_STRETCH (8ULL << 20) /* bytes hashed before another file has its turn */
-#define HASH_WAKE (256ULL << 10)  /* an open file is queued when so much is there to hash */
+#define HASH_WAKE (256ULL << 10)  /* queue an open file once it has this much to hash */
 /*
- * A writer that comes back to its first bytes again and again would have the
- * whole file hashed each time. So an open file must have at least a fraction
- * of what was hashed in vain to offer, which bounds the waste to about
- * HASH_WASTE times the file.
+ * A writer that rewrites its first bytes again and again would have the whole file hashed each
+ * time. An open file is queued only with at least 1/HASH_WASTE of the bytes hashed in vain to hash:
+ * this bounds the waste to about HASH_WASTE times the file.
  */
 #define HASH_WASTE 8
 
 _Static_assert(POOL_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
 
-/* Unless said otherwise a function is called with st->lock held. */
+/* st->lock is held unless said otherwise. */
 
 /* The bytes [0, result) can be hashed. */
 static uint64_t hash_limit(const struct staged *st)
@@ -54,7 +56,7 @@ void staged_hash_sealed(struct staged *st)
 	st->hash.err = 0;
 }
 
-/* Back to the newest snapshot at or before off; cur is given up in any case. */
+/* Go back to the newest snapshot at or before off, and drop cur. */
 static void rewind_to(struct staged_hash *h, uint64_t off)
 {
 	uint64_t from = h->pos, i, last = h->pos / POOL_SNAPSHOT;
@@ -96,7 +98,7 @@ void staged_rehash(struct staged *st)
 	pthread_mutex_unlock(&st->lock);
 }
 
-/* The snapshot at pos, or NULL: then pos is 0 or cur is set. */
+/* The snapshot at pos. NULL: pos is 0, or cur is set. */
 static struct digest *snapshot_at_pos(const struct staged_hash *h)
 {
 	uint64_t i = h->pos / POOL_SNAPSHOT;
@@ -106,7 +108,7 @@ static struct digest *snapshot_at_pos(const struct staged_hash *h)
 	return h->snaps[i];
 }
 
-/* Failing costs only that a rewrite goes back further. */
+/* On failure a rewrite only goes back further. */
 static void take_snapshot(struct staged_hash *h)
 {
 	uint64_t i = h->pos / POOL_SNAPSHOT;
@@ -119,7 +121,7 @@ static void take_snapshot(struct staged_hash *h)
 		h->snaps[i] = digest_copy(h->cur);
 }
 
-/* Sets the stretch [pos, busy_end) up and gives cur to the worker. False: nothing to hash now. */
+/* Choose the stretch [pos, busy_end) and give cur to the worker. False: nothing to hash now. */
 static bool start_stretch(struct staged *st)
 {
 	struct staged_hash *h = &st->hash;
@@ -141,7 +143,7 @@ static bool start_stretch(struct staged *st)
 	return true;
 }
 
-/* Not locked: feeds [pos, end) of fd to d. */
+/* No lock: hash [pos, end) of fd. */
 static int hash_stretch(int fd, struct digest *d, uint64_t pos, uint64_t end)
 {
 	unsigned char buf[HASH_BUFFER];
@@ -164,7 +166,7 @@ static int hash_stretch(int fd, struct digest *d, uint64_t pos, uint64_t end)
 	return 0;
 }
 
-/* rc: of hash_stretch(). What a write has overtaken does not count, nor does an error met there. */
+/* rc: of hash_stretch(). Ignore what a write overtook, and an error there. */
 static void end_stretch(struct staged_hash *h, int rc)
 {
 	h->busy = false;
@@ -199,7 +201,7 @@ static bool hash_run(struct hash_job *job)
 	}
 	if (staged_final(st) && !h->told && (h->err || h->pos == st->size)) {
 		h->told = true;
-		/* Not queued any more: a seal that comes while the hook runs queues it again. */
+		/* Clear queued first: a seal while the hook runs queues the job again. */
 		h->queued = false;
 		staged_call_hook(st, HOOK_DIGEST);
 		more = false;

@@ -1,4 +1,4 @@
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/stage/area_impl.h"
+#include "fs/stage/digest.h"
+#include "fs/stage/file_impl.h"
 #include "fs/state/files.h"
-#include "fs/stage/stage_impl.h"
 #include "fs/state/store.h"
 #include "net/base/log.h"
 
@@ -89,9 +91,8 @@ int staged_create(struct staging *sg, struct staged **ret)
 }
 
 /*
- * A closed file was on stable storage before its record said so; with less
- * data than that, publishing it would publish a torso. While it is written a
- * file may have become shorter since its last record.
+ * A closed file's data was synced before its record said so: with less data, publishing would cut
+ * the file. An open file may have become shorter since its last record.
  */
 static bool size_plausible(const struct record *r, uint64_t size)
 {
@@ -138,8 +139,8 @@ static int open_data(struct staging *sg, const char *id, const struct record *r,
 }
 
 /*
- * A row whose data is gone: cut off between two steps, or somebody removed it.
- * It stands for nothing that could replace a File.
+ * A row without data, after a crash between two steps or a removal by hand: it must not replace a
+ * File.
  */
 static int without_data(struct staging *sg, const char *id, struct record *r, int *ret_fd)
 {
@@ -147,7 +148,7 @@ static int without_data(struct staging *sg, const char *id, struct record *r, in
 	int rc;
 
 	if (r->state == RECORD_COMPLETED) {
-		/* Its bytes became the cache's. */
+		/* The cache has its bytes. */
 		rc = statedb_begin(sg->db);
 		if (rc)
 			return rc;
@@ -197,7 +198,7 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 	rc = extents_add(&st->written, 0, size);
 	if (rc)
 		goto err_staged;
-	/* These bytes are there already, so they are counted even past the maximum. */
+	/* Count bytes that exist already, even past the maximum. */
 	st->size = st->charged = size;
 	staging_adopt(sg, size);
 	*ret_record = r;
@@ -216,7 +217,7 @@ struct staged *staged_ref(struct staged *st)
 	return st;
 }
 
-/* The row, then the data. Under record_lock, or at the last unref. */
+/* Remove the row, then the data. Under record_lock, or at the last unref. */
 static void remove_both(struct staged *st)
 {
 	char name[STAGED_NAME_SIZE];
@@ -232,7 +233,7 @@ static void remove_both(struct staged *st)
 		files_doom(st->sg->db, st->id);
 		rc = statedb_commit(st->sg->db, NULL);
 	}
-	/* The next mount finds it again: better than a row without its bytes. */
+	/* Keep the data: the next mount finds the file, which is better than a row without data. */
 	if (rc)
 		log_warn("staging/%s can't be removed: %s", st->id, strerror(-rc));
 	else
@@ -274,7 +275,7 @@ void staged_set_mtime(struct staged *st, const struct timespec *mtime)
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
 
 	pthread_mutex_lock(&st->lock);
-	/* The cache goes by its own times. */
+	/* The cache sets its own times. */
 	if (st->fate != STAGED_GIVEN && futimens(st->fd, times))
 		log_warn("%s: its time is not kept: %s", st->id, strerror(errno));
 	pthread_mutex_unlock(&st->lock);
@@ -317,7 +318,7 @@ static int write_row(struct staged *st, const struct record *r)
 	if (rc)
 		return rc;
 	rc = files_save(db, st->id, r);
-	/* What was renamed since may be newer than what the publication knows. */
+	/* staged_rename() may have set a newer name than the publication knows. */
 	if (!rc && !st->placed)
 		rc = files_set_place(db, st->id, r->purpose, r->path);
 	if (!rc)
@@ -339,7 +340,7 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable)
 	int rc;
 
 	pthread_mutex_lock(&st->record_lock);
-	/* fate becomes GIVEN under this lock only. */
+	/* Only under this lock fate becomes GIVEN. */
 	rc = nameless(st) ? -ESTALE : write_row(st, r);
 	pthread_mutex_unlock(&st->record_lock);
 	return rc || !durable ? rc : staged_sync_record(st);
@@ -352,7 +353,7 @@ int staged_rename(struct staged *st, const char *purpose, const char *path, stru
 	int rc;
 
 	pthread_mutex_lock(&st->record_lock);
-	/* Without a row the first save inserts it, under the name that counts then. */
+	/* No row yet: the first save inserts it, with the name of that time. */
 	if (!st->has_row && !victim) {
 		pthread_mutex_unlock(&st->record_lock);
 		return 0;
@@ -424,11 +425,6 @@ static void set_fate(struct staged *st, enum staged_fate fate)
 	if (st->fate != STAGED_GIVEN)
 		st->fate = fate;
 	pthread_mutex_unlock(&st->lock);
-}
-
-void staged_discard(struct staged *st)
-{
-	set_fate(st, STAGED_DISCARD);
 }
 
 void staged_keep(struct staged *st)

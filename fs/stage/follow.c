@@ -1,18 +1,20 @@
 /*
- * The watch of a staged file: bytes that are read while they are being written.
+ * The watch of a staged file: a reader of bytes that are being written.
  *
- * What the reader was told that it may read counts as read, before it is: so a write that
- * lands meanwhile shows, since its end comes later (see staged_write_end()).
+ * Bytes offered to the reader count as read at once: a write that lands while they are read ends
+ * later (staged_write_end()) and tears them.
  */
-#include "fs/stage/area.h"
+#include "fs/stage/follow.h"
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/file.h"
+#include "fs/stage/file_impl.h"
+#include "fs/stage/version.h"
 
 #define NOBODY UINT64_MAX /* the reader does not wait */
 
-/* Every function down to the public ones is called with st->lock held. */
+/* st->lock is held up to staged_watch(). */
 
-/* The end of what may be read: by whole steps, so that small writes don't become small reads. */
+/* The end of the readable bytes, by whole steps: small writes must not become small reads. */
 static uint64_t limit_now(const struct staged *st)
 {
 	const struct staged_watch *w = &st->watch;
@@ -48,7 +50,7 @@ uint32_t staged_watch(struct staged *st, uint64_t start, uint64_t end, uint64_t 
 	uint32_t id;
 
 	pthread_mutex_lock(&st->lock);
-	/* The same again, of which nothing was read: what was called for need not be again. */
+	/* The same watch, nothing read yet: keep it, and do not call on_fill twice. */
 	if (w->id && w->start == start && w->end == end && w->told == start && !w->torn) {
 		id = w->id;
 	} else {

@@ -1,7 +1,10 @@
 /*
  * The hooks of a staged file: set them, and call one without the lock.
  */
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/hooks.h"
+
+#include "fs/stage/file.h"
+#include "fs/stage/file_impl.h"
 
 void staged_set_hooks(struct staged *st, const struct staged_hooks *hooks)
 {

@@ -63,7 +63,7 @@ static int show(void *arg, const char *id)
 	return r;
 }
 
-/* Data in damaged/ that no row tells of. */
+/* Call fn for data in damaged/ without a row. */
 static int show_orphans(struct scan *s)
 {
 	int fd = open_below(s->state_dir, true), r = 0;
@@ -96,7 +96,7 @@ static int open_store(const char *state_dir, struct statedb **ret)
 	int r;
 
 	snprintf(path, sizeof(path), "%s/state.db", state_dir);
-	/* Makes nothing where there is nothing. */
+	/* Do not create a store. */
 	if (access(path, F_OK))
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	r = statedb_open(state_dir, ret);
@@ -155,16 +155,16 @@ static int sync_data(int dirfd, const char *id)
 int kept_close(const char *state_dir, const struct kept *k)
 {
 	int dirfd = open_below(state_dir, k->set_aside), r;
-	struct record r2 = k->r; /* borrows all of its strings */
+	struct record r2 = k->r; /* borrows all its strings */
 	uint64_t seq = 0;
 
 	if (dirfd < 0)
 		return dirfd;
 	r2.state = RECORD_SEALED;
 	r2.size = k->size;
-	r2.md5 = NULL; /* of bytes that were written on, perhaps */
+	r2.md5 = NULL; /* may be stale: bytes may have changed since */
 	r2.declared = 0;
-	/* In this order: a closed row says that the data is on stable storage. */
+	/* Sync the data first: a closed row says that it is on stable storage. */
 	r = sync_data(dirfd, k->id);
 	close(dirfd);
 	if (!r)
@@ -176,7 +176,7 @@ int kept_close(const char *state_dir, const struct kept *k)
 	return r ? r : statedb_sync(k->db, seq);
 }
 
-/* The commit first, and durable: data alone is never published, a row alone is a puzzle. */
+/* Commit durably first: data without a row is never published, a row without data looks damaged. */
 static int drop_row(struct statedb *db, const char *id)
 {
 	uint64_t seq = 0;

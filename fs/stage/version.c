@@ -1,15 +1,18 @@
 /*
- * The versions of a staged file by part: one grows whenever bytes of its part change.
+ * The versions of a staged file: each grows whenever bytes of its part change.
  */
+#include "fs/stage/version.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/area_impl.h"
+#include "fs/stage/file.h"
+#include "fs/stage/file_impl.h"
 
 /*
- * The version table must have room before the bytes land, since the end of a
- * write cannot fail.
+ * Make room before the bytes land: the end of a write cannot fail.
  */
 int staged_reserve_versions(struct staged *st, uint64_t end)
 {
@@ -36,7 +39,7 @@ uint32_t staged_version_locked(const struct staged *st, uint64_t start, uint64_t
 	uint64_t part = st->sg->part_size, i;
 	uint32_t ret = 0;
 
-	/* Each only grows, so the sum tells of a change of any. */
+	/* Each version only grows, so their sum shows a change of any. */
 	for (i = start / part; i * part < end && i < st->version_count; i++)
 		ret += st->versions[i];
 	return ret;

@@ -1,13 +1,18 @@
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/stage/stage_impl.h"
+#include "fs/stage/area_impl.h"
+#include "fs/stage/digest.h"
+#include "fs/stage/file_impl.h"
+#include "fs/stage/follow.h"
+#include "fs/stage/hooks.h"
+#include "fs/stage/version.h"
 
-/* Every function down to the public ones is called with st->lock held. */
+/* st->lock is held up to staged_write_begin(). */
 
 static bool frozen(const struct staged *st)
 {
@@ -27,7 +32,7 @@ static void touch(struct staged *st, uint64_t start, uint64_t end)
 	staged_watch_touch(st, start, end);
 }
 
-/* Pays for growing to end; fresh as for staging_charge(). */
+/* Charge the area for growing to end; fresh as for staging_charge(). */
 static int charge(struct staged *st, uint64_t end, uint64_t fresh)
 {
 	uint64_t growth = end > st->charged ? end - st->charged : 0;
@@ -40,7 +45,7 @@ static int charge(struct staged *st, uint64_t end, uint64_t fresh)
 	return rc;
 }
 
-/* Gives back what was charged and not used; writes under way may still use it. */
+/* Give back unused charge once no write is under way. */
 static void settle_charge(struct staged *st)
 {
 	if (st->writers || st->charged <= st->size)
@@ -50,9 +55,8 @@ static void settle_charge(struct staged *st)
 }
 
 /*
- * After a short write bytes may lie beyond the size, and a truncation may have
- * overtaken the bytes of a write: once all have ended, size and disk are made
- * to agree.
+ * Make size and disk agree once no write is under way: a short write may leave bytes beyond the
+ * size, and a truncation may overtake the bytes of a write.
  */
 static void settle_size(struct staged *st)
 {
@@ -78,9 +82,8 @@ static void settle(struct staged *st)
 }
 
 /*
- * Whether writing [start, end) completes a part that was not covered. The last
- * part is complete when it reaches the size, unless this write is what moves
- * the size: then nobody knows yet where the file ends.
+ * True if writing [start, end) completes a part that was not covered. The last part is complete
+ * when it reaches the size, unless this write moves the size: the file may grow on.
  */
 static bool completes_part(const struct staged *st, uint64_t start, uint64_t end)
 {
@@ -143,7 +146,7 @@ void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t do
 	pthread_mutex_lock(&st->lock);
 	if (done) {
 		filled = completes_part(st, off, off + done);
-		/* Out of memory: these bytes are merely not known to be written until the seal. */
+		/* Out of memory: the bytes count as unwritten until the seal. */
 		extents_add(&st->written, off, off + done);
 		if (off + done > st->size)
 			st->size = off + done;
@@ -153,7 +156,7 @@ void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t do
 		st->unsure = true;
 	st->writers--;
 	settle(st);
-	/* Looked at here, since the lock is dropped in a hook and another writer may end then. */
+	/* Decide before the hook: it drops the lock, and another write may end then. */
 	quiet = staged_final(st);
 	staged_hash_wake(st);
 	if (staged_watch_due(st) || filled)
@@ -170,7 +173,7 @@ static int resize(struct staged *st, uint64_t size)
 
 	if (frozen(st))
 		return -EBUSY;
-	/* A file of an earlier daemon has no table yet for what is cut off here. */
+	/* A file of an earlier daemon has no versions yet for the bytes cut off. */
 	rc = staged_reserve_versions(st, size > old ? size : old);
 	if (!rc)
 		rc = charge(st, size, size > old ? size - old : 0);
@@ -203,9 +206,8 @@ int staged_truncate(struct staged *st, uint64_t size)
 }
 
 /*
- * Space beyond the size takes room on the disk but is not part of the file, so
- * it is not charged. A zeroed range becomes a hole: whoever zeroes it first
- * means to write it later, and its parts should not leave twice.
+ * Space beyond the size is not part of the file: do not charge it. A zeroed range becomes a hole:
+ * its writer means to write it later, and its parts should not leave twice.
  */
 static int allocate(struct staged *st, int mode, uint64_t off, uint64_t end)
 {
@@ -231,7 +233,7 @@ static int allocate(struct staged *st, int mode, uint64_t off, uint64_t end)
 	}
 	if (!rc)
 		st->size = size;
-	/* Also after a failure: some of it may have been done. */
+	/* Touch after a failure, too: part of it may be done. */
 	if (zeroes)
 		touch(st, off, end < size ? end : size);
 	touch(st, old, size);
@@ -259,7 +261,7 @@ int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len)
 
 	if (rc)
 		return rc;
-	/* A hole adds nothing, so only what lies within the limit is meant. */
+	/* A hole adds nothing: clip it to the limit. */
 	if (off >= STAGED_SIZE_MAX)
 		return 0;
 	if (len > STAGED_SIZE_MAX - off)
@@ -289,7 +291,7 @@ void staged_unseal(struct staged *st)
 {
 	pthread_mutex_lock(&st->lock);
 	st->sealed = false;
-	/* Holes that were zeros may be filled now. */
+	/* Holes that counted as zeros may be filled again. */
 	staged_watch_touch(st, 0, UINT64_MAX);
 	pthread_mutex_unlock(&st->lock);
 }
@@ -310,16 +312,6 @@ uint64_t staged_size(struct staged *st)
 
 	pthread_mutex_lock(&st->lock);
 	ret = st->size;
-	pthread_mutex_unlock(&st->lock);
-	return ret;
-}
-
-uint64_t staged_contiguous(struct staged *st)
-{
-	uint64_t ret;
-
-	pthread_mutex_lock(&st->lock);
-	ret = staged_final(st) ? st->size : extents_contiguous(&st->written);
 	pthread_mutex_unlock(&st->lock);
 	return ret;
 }

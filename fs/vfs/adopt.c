@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "fs/state/files.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/purpose.h"

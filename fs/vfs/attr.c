@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "fs/publish/publisher.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/handle.h"

@@ -9,7 +9,7 @@
 
 #include "fs/vfs/copyup.h"
 #include "fs/content/fetch.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "fs/vfs/node.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/staged_side.h"

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "fs/content/fetch.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/control.h"
 #include "fs/vfs/handle.h"

@@ -14,7 +14,7 @@
 #include "fs/proc/source.h"
 #include "fs/state/files.h"
 #include "fs/publish/publisher.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"

@@ -9,7 +9,7 @@
 #include "fs/vfs/write.h"
 #include "fs/proc/writer.h"
 #include "fs/publish/publisher.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/copyup.h"
 #include "fs/vfs/handle.h"

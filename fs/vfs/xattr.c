@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "fs/publish/publisher.h"
-#include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"

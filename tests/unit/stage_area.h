@@ -9,6 +9,7 @@
 
 #include "fs/work/pool.h"
 #include "fs/stage/area.h"
+#include "fs/stage/file.h"
 #include "fs/state/files.h"
 #include "fs/state/store.h"
 

@@ -1,0 +1,31 @@
+/*
+ * sync: bring the staged data to stable storage, on the disk worker.
+ */
+#ifndef UPLOADFS_FS_PUBLISH_SYNC_H
+#define UPLOADFS_FS_PUBLISH_SYNC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/work/pool.h"
+
+struct publish;
+
+/* The staged data on its way to stable storage. */
+struct sync {
+	bool done;
+	bool under_way;	  /* job is queued or runs, and has a reference */
+	uint32_t started; /* round when job was queued */
+	uint32_t round;	  /* a sync of an earlier round says nothing about the bytes now */
+	struct hash_job job;
+};
+
+/* Queue the sync and reference p; EV_SYNCED tells the end. Publisher thread. */
+void publish_act_sync(struct publish *p);
+/*
+ * Remove the sync from the queue, waiting if it runs, and drop its reference. No-op without one.
+ * Publisher thread, or after its end.
+ */
+void publish_end_sync(struct publish *p);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * digest: the MD5 of a staged file, hashed by the pool while it is written. staged.lock is held
+ * unless said otherwise.
+ */
+#ifndef UPLOADFS_FS_STAGE_DIGEST_H
+#define UPLOADFS_FS_STAGE_DIGEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/stage/file.h"
+#include "fs/work/pool.h"
+
+#define STAGED_SNAPSHOTS (STAGED_SIZE_MAX / POOL_SNAPSHOT)
+
+struct digest;
+
+/*
+ * pos bytes are in cur. While busy a worker owns cur and reads [pos, busy_end); a change meanwhile
+ * lowers dirty_from. cur NULL: to be made anew from the snapshot at pos. snaps[i] is the state
+ * after i * POOL_SNAPSHOT bytes, for i * POOL_SNAPSHOT <= pos, or NULL.
+ */
+struct staged_hash {
+	struct hash_job job;
+	bool queued; /* with the pool, or running */
+	bool busy;
+	bool told; /* on_digest was called for this seal */
+	int err;   /* why hashing stopped; 0 again with the next change or seal */
+	uint64_t pos, busy_end, dirty_from;
+	uint64_t wasted; /* bytes hashed in vain so far */
+	struct digest *cur;
+	struct digest **snaps; /* STAGED_SNAPSHOTS of them, or NULL */
+};
+
+/* Before st is shared; no lock. */
+void staged_hash_init(struct staged *st);
+/* At the last unref: waits for the worker; no lock. */
+void staged_hash_release(struct staged *st);
+/* Bytes from off on changed. */
+void staged_hash_touch(struct staged *st, uint64_t off);
+/* The file was sealed: on_digest is due again. */
+void staged_hash_sealed(struct staged *st);
+/* Queue the job if there is enough to hash. */
+void staged_hash_wake(struct staged *st);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * file: one staged file, the local bytes of a file written to the mount: ID.data (0600) and its
+ * row in the store.
+ *
+ * A staged file knows its size, which bytes were written, a version for each part, and its MD5 as
+ * far as hashed. It knows nothing of Uploads: the publication compares versions to tell whether a
+ * sent Part is still right.
+ *
+ * Threads: all functions may be called from any thread and block on the local disk at most. Each
+ * staged file has its own lock; below it are only the area's and the pool's.
+ * Ownership: counted references; the inode and the publication hold one each.
+ */
+#ifndef UPLOADFS_FS_STAGE_FILE_H
+#define UPLOADFS_FS_STAGE_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "net/base/digest.h"
+
+struct record;
+struct staged;
+struct staging;
+
+#define STAGED_SIZE_MAX (8ULL << 30) /* bytes; an Upload cannot be larger (API_UPLOAD_MAX) */
+
+/* A new empty staged file with one reference. Save its record soon: see staging_open(). */
+int staged_create(struct staging *sg, struct staged **ret);
+/*
+ * Recovery: open a staged file of an earlier daemon by id (from staging_scan()), each id once, with
+ * one reference, and load its row into ret_record, which the caller releases. All bytes up to the
+ * size on disk count as written. A row without data reads as aborted, empty, and supersedes
+ * nothing.
+ *
+ * 0; -ENOENT: a completed row without data, now dropped; -EBADMSG: the row makes no sense, or there
+ * is less data than the row of a closed file tells (so save WRITING before a closed file is written
+ * again); another negative errno.
+ */
+int staged_open(struct staging *sg, const char *id, struct record *ret_record, struct staged **ret);
+struct staged *staged_ref(struct staged *st);
+/* The last one may wait for a stretch of hashing; not in a hook. NULL is a no-op. */
+void staged_unref(struct staged *st);
+
+const char *staged_id(const struct staged *st); /* file name stem; valid as long as st */
+int staged_fd(const struct staged *st);		/* for pread; open as long as st */
+uint64_t staged_size(struct staged *st);
+/* True if all bytes of [start, end) are written; holes of a sealed and quiet file count. */
+bool staged_covered(struct staged *st, uint64_t start, uint64_t end);
+
+/*
+ * A write is three steps: begin, put the bytes into the fd at off, end with the number that landed.
+ * begin and end pair.
+ *
+ * begin: -EFBIG past 8 GiB; -ENOSPC; -ENOMEM; -EBUSY while sealed and after staged_give(). On an
+ * error nothing is begun.
+ * end: done < len is a short write. The whole range counts as touched, [off, off + done) as
+ * written. The size moves here.
+ */
+int staged_write_begin(struct staged *st, uint64_t off, uint64_t len, int *ret_fd);
+void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t done);
+/* Errors of begin, or of ftruncate(2). */
+int staged_truncate(struct staged *st, uint64_t size);
+/* Check what needs no file: mode, and -EINVAL for len 0. 0 or negative errno. */
+int staged_check_fallocate(int mode, uint64_t off, uint64_t len);
+/*
+ * mode as for fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; else
+ * -EOPNOTSUPP. Zeroed ranges no longer count as written. Errors of begin, of
+ * staged_check_fallocate(), or of fallocate(2).
+ */
+int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len);
+
+/*
+ * Refuse writes, truncations and fallocates with -EBUSY from now on. Writes under way end first:
+ * true if there are none, false if the last staged_write_end() will call on_quiet. Then the size is
+ * final and every byte up to it counts as written (holes are zeros), so that the MD5 runs to the
+ * end. On a sealed file only the state is returned.
+ */
+bool staged_seal(struct staged *st);
+/* Undo the seal: holes are holes again. */
+void staged_unseal(struct staged *st);
+/* True if sealed and no write is under way. */
+bool staged_sealed_quiet(struct staged *st);
+
+/*
+ * The version of the parts that [start, end) touches; 0 before the first write. It changes with
+ * every write, truncation or hole in their bytes, after the bytes have landed. Bytes that were read
+ * are still right if the version of the sealed and quiet file equals the one before the read.
+ */
+uint32_t staged_version(struct staged *st, uint64_t start, uint64_t end);
+
+/*
+ * Watch [start, end) for a reader that reads it in order while it is written, by steps of step
+ * bytes. Returns the id. One watch a file: a new one replaces the former.
+ */
+uint32_t staged_watch(struct staged *st, uint64_t start, uint64_t end, uint64_t step);
+/* Bytes from start on that are written, by whole steps but for the end. 0: a former watch. */
+uint64_t staged_watch_filled(struct staged *st, uint32_t id);
+/*
+ * The same for a reader that has read at of them: the bytes count as read from now on. If the
+ * result is at, the reader waits: on_fill is called once there is more.
+ */
+uint64_t staged_watch_read(struct staged *st, uint32_t id, uint64_t at);
+enum staged_news {
+	STAGED_NEWS_NONE,
+	STAGED_NEWS_MORE, /* a waiting reader can go on, or all is there; each once */
+	STAGED_NEWS_TORN  /* bytes that count as read were written again or cut off */
+};
+enum staged_news staged_watch_news(struct staged *st, uint32_t id);
+/*
+ * True if all bytes count as read and none is torn: the reader has the bytes of *ret_version
+ * (staged_version()).
+ */
+bool staged_watch_right(struct staged *st, uint32_t id, uint32_t *ret_version);
+
+/*
+ * The MD5 of all bytes. 0; -EAGAIN: not hashed yet (on_digest tells once sealed); another negative
+ * errno: reading failed, until the file is changed or sealed anew.
+ */
+int staged_md5(struct staged *st, char ret_hex[DIGEST_HEX_SIZE]);
+/* Hash a sealed file again from its first byte, to find damage on disk. on_digest tells the end. */
+void staged_rehash(struct staged *st);
+
+/* Called from any thread without locks held; must not block. */
+struct staged_hooks {
+	/*
+	 * A part became fully covered (the last part of a size set by truncation or fallocate: up
+	 * to that size), or a watch's reader can go on.
+	 */
+	void (*on_fill)(void *arg);
+	void (*on_quiet)(void *arg); /* see staged_seal() */
+	/* The MD5 of a sealed file is known, or failed: once for each staged_seal() that seals. */
+	void (*on_digest)(void *arg);
+	void *arg;
+};
+/*
+ * Set the hooks once, before the first write. Clear them with NULL before arg goes away: the call
+ * returns when no hook is running, so not from a hook nor under a lock that a hook takes.
+ */
+void staged_set_hooks(struct staged *st, const struct staged_hooks *hooks);
+
+/* Set the data file's mtime so that it survives a restart; best effort. The next write moves it. */
+void staged_set_mtime(struct staged *st, const struct timespec *mtime);
+
+/* Data to stable storage (fdatasync). 0 or negative errno. */
+int staged_sync(struct staged *st);
+/* The row as saved last, and the file's name. 0, -ENOENT (no row) or another negative errno. */
+int staged_sync_record(struct staged *st);
+/*
+ * Write the row; one save at a time. durable: it survives a power cut on return, so hold no lock;
+ * else a kill -9. 0; -ESTALE: the file has no name any more; another negative errno.
+ */
+int staged_save_record(struct staged *st, const struct record *r, bool durable);
+/*
+ * One commit before the reply to a rename: st is purpose/path from now on, and victim (or NULL),
+ * which it replaces, is removed. Survives kill -9, and a power cut after staged_sync_record().
+ * 0 or negative errno: then neither changed.
+ */
+int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim);
+/* The same for an unlink: the next mount publishes nothing of it. 0 or negative errno. */
+int staged_unlink(struct staged *st);
+/* Drop a row that is wrong and can't be replaced: the next open sets the data aside. */
+void staged_drop_record(struct staged *st);
+
+/*
+ * Keep data and row at the last unref, for the next mount. Without it they are removed then, unless
+ * staged_open() made st.
+ */
+void staged_keep(struct staged *st);
+/*
+ * Remove the row now and the data once that is durable. The fd stays good, also for writing. Saves
+ * return -ESTALE from now on.
+ */
+void staged_remove(struct staged *st);
+/*
+ * Rename the data file to path (same file system) and drop the row, now. The fd stays valid, the
+ * bytes are another's: not counted here, never written again, and staged_keep() and
+ * staged_remove() do nothing. 0; -EBUSY: a write is under way; another negative errno: nothing
+ * changed.
+ */
+int staged_give(struct staged *st, const char *path);
+
+#endif

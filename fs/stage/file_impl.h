@@ -1,0 +1,57 @@
+/*
+ * file_impl: struct staged, for fs/stage only. Lock order: area_impl.h.
+ */
+#ifndef UPLOADFS_FS_STAGE_FILE_IMPL_H
+#define UPLOADFS_FS_STAGE_FILE_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/stage/area_impl.h"
+#include "fs/stage/digest.h"
+#include "fs/stage/file.h"
+#include "fs/stage/follow.h"
+#include "fs/work/extents.h"
+
+enum staged_fate { STAGED_DISCARD, STAGED_KEEP, STAGED_GIVEN };
+
+struct staged {
+	struct staging *sg;
+	char id[STAGED_ID_LEN + 1];
+	int fd;
+	atomic_uint refs;
+
+	pthread_mutex_t record_lock; /* one save at a time; also around give */
+	bool has_row;		     /* under it */
+	bool placed; /* staged_rename() wrote its name: saves leave that alone; record_lock */
+	atomic_uint_fast64_t saved; /* number of the commit that wrote the row last; 0: none */
+
+	atomic_bool dir_synced; /* the name of the data survives a power cut */
+
+	pthread_mutex_t lock; /* of all that follows */
+	pthread_cond_t hooks_idle;
+	enum staged_fate fate; /* changed under both locks */
+	bool removed;	       /* the same; the names are gone from the disk */
+	uint64_t size;
+	uint64_t charged; /* bytes taken from the area: size, or more while writes are under way */
+	struct extents written;
+	unsigned writers; /* begun and not ended */
+	bool sealed;
+	bool unsure;	    /* size and disk may differ: look when the last writer ends */
+	uint32_t *versions; /* by part index; beyond: 0 */
+	uint32_t version_count;
+	struct staged_hash hash;
+	struct staged_watch watch;
+	struct staged_hooks hooks;
+	unsigned hooks_running;
+};
+
+/* Under staged.lock: sealed and no write under way, so that size and bytes are final. */
+static inline bool staged_final(const struct staged *st)
+{
+	return st->sealed && !st->writers;
+}
+
+#endif
