@@ -135,6 +135,7 @@ struct late_write {
 	struct handle *h;
 	struct vfs_caller who;
 	uint64_t off, lock_owner;
+	int flags; /* open(2)'s, and those of this write */
 	size_t len;
 	char data[];
 };
@@ -162,6 +163,14 @@ static void note_failure(struct vfs *s, struct handle *h, uint64_t off, size_t l
 		vfs_write_failed(s, h, off, (int)done);
 	else if ((size_t)done < len)
 		vfs_write_failed(s, h, off + (size_t)done, -EIO);
+}
+
+/* done: bytes, or negative errno; what the writer is told. O_SYNC includes O_DSYNC. */
+static ssize_t sync_write(struct vfs *s, struct handle *h, int flags, uint64_t off, ssize_t done)
+{
+	int r = done > 0 && (flags & O_DSYNC) ? vfs_write_sync(s, h, off) : 0;
+
+	return r ? r : done;
 }
 
 static void reply_write(fuse_req_t req, ssize_t n)
@@ -192,7 +201,7 @@ static void write_late(void *arg, int err)
 		n = r;
 	}
 	note_failure(w->s, w->h, w->off, w->len, n);
-	reply_write(w->req, n);
+	reply_write(w->req, sync_write(w->s, w->h, w->flags, w->off, n));
 	free(w);
 }
 
@@ -208,9 +217,8 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*w = (struct late_write){
-		req, ops_vfs(req), ops_handle(fi), ops_caller(req), off, fi->lock_owner, len
-	};
+	*w = (struct late_write){ req, ops_vfs(req),   ops_handle(fi), ops_caller(req),
+				  off, fi->lock_owner, fi->flags,      len };
 	out.buf[0].mem = w->data;
 	n = fuse_buf_copy(&out, in, 0);
 	if (n != (ssize_t)len) {
@@ -250,7 +258,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	vfs_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
 		      fi->lock_owner);
 	note_failure(s, ops_handle(fi), (uint64_t)off, len, n);
-	reply_write(req, n);
+	reply_write(req, sync_write(s, ops_handle(fi), fi->flags, (uint64_t)off, n));
 }
 
 /* ---- flush ---- */

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+import crash
 from harness import python, wait_let_go, wait_until, xattr
 
 REFUSED = {"op": "create", "action": "status", "status": 400}
@@ -95,3 +96,49 @@ def test_killed_before_the_first_byte(server, seam):
            "os.kill(os.getpid(), 9)", f, check=False)
     wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
     assert contents(server) == [("f", b"source")]
+
+
+@pytest.fixture
+def noted(world, server):
+    """A mount that notes each sync, and a function that returns those since its last call."""
+    mount = world._add(crash.CrashMount, server, (), at=0)
+    seen = []
+
+    def syncs():
+        new = mount.notes("sync")[len(seen):]
+        seen.extend(new)
+        return new
+
+    return mount, syncs
+
+
+@pytest.mark.plain  # the preloaded library and a sanitizer's do not mix
+def test_fsync_of_a_directory(noted):
+    """A change of names is durable after it."""
+    mount, syncs = noted
+    top = os.open(mount.path("batch"), os.O_RDONLY | os.O_DIRECTORY)
+    f, d = mount.path("batch", "f"), mount.path("batch", "d")
+    python(KILLED, f, check=False)
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    for change in (lambda: os.mkdir(d), lambda: os.rename(f, d + "/g"),
+                   lambda: os.unlink(d + "/g"), lambda: os.rmdir(d)):
+        change()
+        syncs()
+        os.fsync(top)
+        assert "wal" in syncs()
+    os.close(top)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("flags", [os.O_WRONLY | os.O_DSYNC, os.O_WRONLY | os.O_SYNC,
+                                   os.O_RDWR | os.O_DSYNC, os.O_RDWR | os.O_SYNC])
+def test_write_that_syncs(noted, flags):
+    """The bytes, then their record are durable when write() returns; the first and any later ones."""
+    mount, syncs = noted
+    fd = os.open(mount.path("batch", "f"), flags | os.O_CREAT)
+    syncs()
+    os.write(fd, b"first")
+    assert syncs()[:1] == ["data"]
+    os.write(fd, b"second")
+    assert syncs()[:1] == ["data"]
+    os.close(fd)
