@@ -264,9 +264,14 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 /* ---- flush ---- */
 
 struct closing {
+	struct ops_hold hold; /* first */
 	fuse_req_t req;
-	pid_t tid;
-	struct vfs_wait *wait;
+	struct handle *h;
+	struct vfs_caller who;
+	uint64_t lock_owner;
+	struct vfs_wait *wait; /* NULL: not asked for yet */
+	bool blind;	       /* how the closing process ends can't be seen */
+	_Atomic bool signalled;
 };
 
 static void flush_done(void *arg, int err)
@@ -279,32 +284,91 @@ static void flush_done(void *arg, int err)
 	free(c);
 }
 
-/* A fatal signal ends the waiting, not the publication; any other changes nothing. */
+static void flush(struct closing *c)
+{
+	struct vfs *s = ops_vfs(c->req);
+
+	if (!c->wait)
+		c->wait = vfs_wait_new(s);
+	if (c->wait)
+		vfs_flush(s, c->h, &c->who, c->lock_owner, c->wait, flush_done, c);
+	else
+		flush_done(c, -ENOMEM);
+}
+
+static void hold_over(struct ops_hold *hold, int err)
+{
+	struct closing *c = (struct closing *)hold;
+
+	if (!err && c->signalled) {
+		vfs_close_killed(ops_vfs(c->req), c->h, &c->who, c->lock_owner);
+		err = -EINTR;
+	}
+	if (err)
+		flush_done(c, err);
+	else
+		flush(c);
+}
+
+/*
+ * A fatal signal ends the waiting, not the publication; any other changes nothing. The signal of a
+ * process that can't be seen counts as fatal while its close is held: nothing is published then.
+ */
 static void interrupted(fuse_req_t req, void *arg)
 {
 	struct closing *c = arg;
 
-	if (!writer_fatal_signal(c->tid) || !vfs_wait_cancel(c->wait))
+	if (c->blind) {
+		c->signalled = true;
+		if (!ops_hold_take(&c->hold))
+			return;
+		vfs_close_killed(ops_vfs(req), c->h, &c->who, c->lock_owner);
+	} else if (!writer_fatal_signal(c->who.tid) || !vfs_wait_cancel(c->wait)) {
 		return;
+	}
 	fuse_reply_err(req, EINTR);
 	free(c);
 }
 
+static void flush_blind(struct closing *c)
+{
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+
+	if (!atomic_flag_test_and_set(&told))
+		log_warn("a writer can't be seen from here (%s): its death by a core dump is taken "
+			 "for an ordinary end, and its half of a file published; to end that: %s",
+			 c->who.tid ? "/proc hides it" : "another PID namespace",
+			 c->who.tid ? "mount /proc without hidepid"
+				    : "shareProcessNamespace or hostPID, docker run --pid");
+	c->blind = true;
+	c->hold.over = hold_over;
+	fuse_req_interrupt_func(c->req, interrupted, c);
+	/* The INTERRUPT may have come before the FLUSH was read. */
+	if (c->signalled || !ops_hold(&c->hold))
+		hold_over(&c->hold, 0);
+}
+
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct vfs_caller who = ops_caller(req);
 	struct closing *c = calloc(1, sizeof(*c));
-	struct vfs_wait *wait = c ? vfs_wait_new(ops_vfs(req)) : NULL;
 
 	(void)ino;
-	if (!wait) {
-		free(c);
+	if (!c) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*c = (struct closing){ req, who.tid, wait };
-	fuse_req_interrupt_func(req, interrupted, c);
-	vfs_flush(ops_vfs(req), ops_handle(fi), &who, fi->lock_owner, wait, flush_done, c);
+	c->req = req;
+	c->h = ops_handle(fi);
+	c->who = ops_caller(req);
+	c->lock_owner = fi->lock_owner;
+	if (vfs_close_is_blind(ops_vfs(req), c->h, &c->who)) {
+		flush_blind(c);
+		return;
+	}
+	c->wait = vfs_wait_new(ops_vfs(req));
+	if (c->wait)
+		fuse_req_interrupt_func(req, interrupted, c);
+	flush(c);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -192,6 +192,14 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 /* True: the callback will not run, and w is gone; the publication goes on. False: it comes,
  * with -EINTR when it would have waited and does not yet. */
 bool vfs_wait_cancel(struct vfs_wait *w);
+/*
+ * True if a close of h would publish although nothing can be learned about the end of the closing
+ * process (another PID namespace, hidepid). Blocks on procfs at most.
+ */
+bool vfs_close_is_blind(struct vfs *s, struct handle *h, const struct vfs_caller *who);
+/* Instead of vfs_flush(), for a process that a signal ends: it publishes nothing. */
+void vfs_close_killed(struct vfs *s, struct handle *h, const struct vfs_caller *who,
+		      uint64_t lock_owner);
 void vfs_release(struct vfs *s, struct handle *h);
 
 /* Extended attributes. value: len bytes, not terminated; valid until the callback returns. */

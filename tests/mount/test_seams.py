@@ -5,6 +5,7 @@ import os
 import pytest
 
 import crash
+import harness
 from harness import python, wait_let_go, wait_until, xattr
 
 REFUSED = {"op": "create", "action": "status", "status": 400}
@@ -133,12 +134,59 @@ def test_fsync_of_a_directory(noted):
 @pytest.mark.parametrize("flags", [os.O_WRONLY | os.O_DSYNC, os.O_WRONLY | os.O_SYNC,
                                    os.O_RDWR | os.O_DSYNC, os.O_RDWR | os.O_SYNC])
 def test_write_that_syncs(noted, flags):
-    """The bytes, then their record are durable when write() returns; the first and any later ones."""
+    """The bytes are synced when write() returns, each time."""
     mount, syncs = noted
-    fd = os.open(mount.path("batch", "f"), flags | os.O_CREAT)
-    syncs()
-    os.write(fd, b"first")
-    assert syncs()[:1] == ["data"]
-    os.write(fd, b"second")
-    assert syncs()[:1] == ["data"]
-    os.close(fd)
+    with open(os.open(mount.path("batch", "f"), flags | os.O_CREAT), "wb", buffering=0) as out:
+        for data in (b"first", b"second"):
+            syncs()
+            out.write(data)
+            assert "data" in syncs()
+
+
+class NamespaceMount(harness.Mount):
+    """The daemon in a PID namespace of its own: the kernel names no writer."""
+
+    def argv(self):
+        return ["unshare", "--pid", "--fork", "--kill-child", *super().argv()]
+
+
+@pytest.fixture
+def unseen(world, server):
+    if os.geteuid():
+        pytest.skip("making a PID namespace takes root")
+    mount = world._add(NamespaceMount, server, (), list_ttl="1")
+    mount.may_fail = True
+    return mount
+
+
+@pytest.mark.parametrize("sig", ["KILL", "TERM", "INT", "HUP"])
+def test_unseen_writer_is_killed(server, unseen, sig):
+    """Its half is no File; the log names the cure once."""
+    f, g = unseen.path("batch", "f"), unseen.path("batch", "g")
+    for path in (f, g):
+        python("import os, signal, sys\n"
+               f"signal.signal(signal.SIG{sig}, signal.SIG_DFL) if '{sig}' != 'KILL' else None\n"
+               "os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), b'half')\n"
+               f"os.kill(os.getpid(), signal.SIG{sig})", path, check=False)
+        wait_until(lambda p=path: xattr(p, "status") == "aborted", "the kill is noticed")
+    put(f, b"whole")
+    assert contents(server) == [("f", b"whole")]
+    assert unseen.log().count("hostPID") == 1
+
+
+def test_unseen_child_is_killed(server, unseen):
+    """Its parent goes on, and the file is no File."""
+    f = unseen.path("batch", "f")
+    python("import os, sys\nfd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)\n"
+           "os.fork() or (os.write(fd, b'half'), os.kill(os.getpid(), 9))\n"
+           "os.wait()\nos.write(fd, b' and more')\nos.close(fd)", f, check=False)
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == []
+
+
+def test_unseen_writer_exits(server, unseen):
+    """An exit without a close publishes."""
+    f = unseen.path("batch", "f")
+    python("import os, sys\nos.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), b'all')\n"
+           "os._exit(3)", f, check=False)
+    wait_until(lambda: contents(server) == [("f", b"all")], "the File is there")
