@@ -37,6 +37,15 @@ static bool closes_early(struct vfs *s, const struct inode *i)
 	return counts.active < ASYNC_MAX;
 }
 
+/* Under lock: another writer of the file was killed; its release may still be on its way. */
+static bool other_killed(const struct handle *h)
+{
+	for (const struct handle *o = h->s->handles; o; o = o->next)
+		if (o != h && o->inode == h->inode && o->writer_killed && handle_may_spoil(o))
+			return true;
+	return false;
+}
+
 /* Under lock. */
 static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 {
@@ -51,14 +60,14 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 		*ret_err = l->write_err;
 		return CLOSE_NOTHING;
 	}
-	if (l->dirty) {
-		if (!l->killed)
-			return CLOSE_ENDS;
+	if ((l->dirty || l->touched) && (l->killed || other_killed(h))) {
 		/* Half of it is by a writer that was killed. */
 		*ret_err = -EIO;
 		l->abort_reported = true;
 		return CLOSE_NOTHING;
 	}
+	if (l->dirty)
+		return CLOSE_ENDS;
 	publish_get_info(l->pub, &info);
 	if (info.under_way)
 		return CLOSE_JOINS;

@@ -190,3 +190,28 @@ def test_unseen_writer_exits(server, unseen):
     python("import os, sys\nos.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), b'all')\n"
            "os._exit(3)", f, check=False)
     wait_until(lambda: contents(server) == [("f", b"all")], "the File is there")
+
+
+@pytest.mark.parametrize("flags, data", [(0, b"half"), (os.O_TRUNC, b""), (os.O_TRUNC, b"half")])
+def test_close_beside_a_killed_writer(server, seam, flags, data):
+    """Whoever else holds the file learns of it, and the File stays."""
+    _, f, _ = seam
+    with pytest.raises(OSError) as e:
+        with open(os.open(f, os.O_WRONLY), "wb", buffering=0):
+            python(f"import os, sys\nfd = os.open(sys.argv[1], os.O_WRONLY | {flags})\n"
+                   f"{data} and os.write(fd, {data})\nos.kill(os.getpid(), 9)", f, check=False)
+    assert e.value.errno == errno.EIO
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == [("f", b"source")]
+
+
+def test_bytes_cut_by_a_killed_writer(server, seam):
+    """The bytes of another writer are gone: its close says so."""
+    _, _, g = seam
+    with pytest.raises(OSError) as e:
+        with open(g, "wb", buffering=0) as out:
+            out.write(b"whole")
+            python("import os, sys\nos.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)\n"
+                   "os.kill(os.getpid(), 9)", g, check=False)
+    assert e.value.errno == errno.EIO
+    assert contents(server) == [("f", b"source")]
