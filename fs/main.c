@@ -266,6 +266,7 @@ static bool stop(struct daemon *d)
 	}
 	if (d->mounted)
 		tell_manager_stopping(d);
+	ops_end_holds();
 	all = core_finish(&d->core, d->drained ? 0 : d->opts.drain_timeout_s);
 	if (d->mounted)
 		fuse_session_unmount(d->session);

@@ -293,6 +293,7 @@ static int start_super(struct core *c, bool ending)
 		r = publisher_new(&pc, &c->publisher);
 	sc.fetcher = c->fetcher;
 	sc.attrs = c->attrs;
+	sc.db = c->statedb;
 	sc.publisher = c->publisher;
 	if (!r)
 		r = vfs_new(&sc, &c->vfs);

@@ -135,6 +135,7 @@ struct late_write {
 	struct handle *h;
 	struct vfs_caller who;
 	uint64_t off, lock_owner;
+	int flags; /* open(2)'s, and those of this write */
 	size_t len;
 	char data[];
 };
@@ -162,6 +163,14 @@ static void note_failure(struct vfs *s, struct handle *h, uint64_t off, size_t l
 		vfs_write_failed(s, h, off, (int)done);
 	else if ((size_t)done < len)
 		vfs_write_failed(s, h, off + (size_t)done, -EIO);
+}
+
+/* done: bytes, or negative errno; what the writer is told. O_SYNC includes O_DSYNC. */
+static ssize_t sync_write(struct vfs *s, struct handle *h, int flags, uint64_t off, ssize_t done)
+{
+	int r = done > 0 && (flags & O_DSYNC) ? vfs_write_sync(s, h, off) : 0;
+
+	return r ? r : done;
 }
 
 static void reply_write(fuse_req_t req, ssize_t n)
@@ -192,7 +201,7 @@ static void write_late(void *arg, int err)
 		n = r;
 	}
 	note_failure(w->s, w->h, w->off, w->len, n);
-	reply_write(w->req, n);
+	reply_write(w->req, sync_write(w->s, w->h, w->flags, w->off, n));
 	free(w);
 }
 
@@ -208,9 +217,8 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*w = (struct late_write){
-		req, ops_vfs(req), ops_handle(fi), ops_caller(req), off, fi->lock_owner, len
-	};
+	*w = (struct late_write){ req, ops_vfs(req),   ops_handle(fi), ops_caller(req),
+				  off, fi->lock_owner, fi->flags,      len };
 	out.buf[0].mem = w->data;
 	n = fuse_buf_copy(&out, in, 0);
 	if (n != (ssize_t)len) {
@@ -250,15 +258,20 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	vfs_write_end(s, ops_handle(fi), (uint64_t)off, len, n < 0 ? 0 : (uint64_t)n, &who,
 		      fi->lock_owner);
 	note_failure(s, ops_handle(fi), (uint64_t)off, len, n);
-	reply_write(req, n);
+	reply_write(req, sync_write(s, ops_handle(fi), fi->flags, (uint64_t)off, n));
 }
 
 /* ---- flush ---- */
 
 struct closing {
+	struct ops_hold hold; /* first */
 	fuse_req_t req;
-	pid_t tid;
-	struct vfs_wait *wait;
+	struct handle *h;
+	struct vfs_caller who;
+	uint64_t lock_owner;
+	struct vfs_wait *wait; /* NULL: not asked for yet */
+	bool blind;	       /* how the closing process ends can't be seen */
+	_Atomic bool signalled;
 };
 
 static void flush_done(void *arg, int err)
@@ -271,32 +284,91 @@ static void flush_done(void *arg, int err)
 	free(c);
 }
 
-/* A fatal signal ends the waiting, not the publication; any other changes nothing. */
+static void flush(struct closing *c)
+{
+	struct vfs *s = ops_vfs(c->req);
+
+	if (!c->wait)
+		c->wait = vfs_wait_new(s);
+	if (c->wait)
+		vfs_flush(s, c->h, &c->who, c->lock_owner, c->wait, flush_done, c);
+	else
+		flush_done(c, -ENOMEM);
+}
+
+static void hold_over(struct ops_hold *hold, int err)
+{
+	struct closing *c = (struct closing *)hold;
+
+	if (!err && c->signalled) {
+		vfs_close_killed(ops_vfs(c->req), c->h, &c->who, c->lock_owner);
+		err = -EINTR;
+	}
+	if (err)
+		flush_done(c, err);
+	else
+		flush(c);
+}
+
+/*
+ * A fatal signal ends the waiting, not the publication; any other changes nothing. The signal of a
+ * process that can't be seen counts as fatal while its close is held: nothing is published then.
+ */
 static void interrupted(fuse_req_t req, void *arg)
 {
 	struct closing *c = arg;
 
-	if (!writer_fatal_signal(c->tid) || !vfs_wait_cancel(c->wait))
+	if (c->blind) {
+		c->signalled = true;
+		if (!ops_hold_take(&c->hold))
+			return;
+		vfs_close_killed(ops_vfs(req), c->h, &c->who, c->lock_owner);
+	} else if (!writer_fatal_signal(c->who.tid) || !vfs_wait_cancel(c->wait)) {
 		return;
+	}
 	fuse_reply_err(req, EINTR);
 	free(c);
 }
 
+static void flush_blind(struct closing *c)
+{
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+
+	if (!atomic_flag_test_and_set(&told))
+		log_warn("a writer can't be seen from here (%s): its death by a core dump is taken "
+			 "for an ordinary end, and its half of a file published; to end that: %s",
+			 c->who.tid ? "/proc hides it" : "another PID namespace",
+			 c->who.tid ? "mount /proc without hidepid"
+				    : "shareProcessNamespace or hostPID, docker run --pid");
+	c->blind = true;
+	c->hold.over = hold_over;
+	fuse_req_interrupt_func(c->req, interrupted, c);
+	/* The INTERRUPT may have come before the FLUSH was read. */
+	if (c->signalled || !ops_hold(&c->hold))
+		hold_over(&c->hold, 0);
+}
+
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct vfs_caller who = ops_caller(req);
 	struct closing *c = calloc(1, sizeof(*c));
-	struct vfs_wait *wait = c ? vfs_wait_new(ops_vfs(req)) : NULL;
 
 	(void)ino;
-	if (!wait) {
-		free(c);
+	if (!c) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*c = (struct closing){ req, who.tid, wait };
-	fuse_req_interrupt_func(req, interrupted, c);
-	vfs_flush(ops_vfs(req), ops_handle(fi), &who, fi->lock_owner, wait, flush_done, c);
+	c->req = req;
+	c->h = ops_handle(fi);
+	c->who = ops_caller(req);
+	c->lock_owner = fi->lock_owner;
+	if (vfs_close_is_blind(ops_vfs(req), c->h, &c->who)) {
+		flush_blind(c);
+		return;
+	}
+	c->wait = vfs_wait_new(ops_vfs(req));
+	if (c->wait)
+		fuse_req_interrupt_func(req, interrupted, c);
+	flush(c);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

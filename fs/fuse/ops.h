@@ -21,4 +21,10 @@ struct ops_context {
 /* userdata of the session is a struct ops_context. */
 extern const struct fuse_lowlevel_ops ops_table;
 
+/*
+ * After the session's loop: answers the closes that are still held with EINTR, and ends the thread
+ * that holds them. Returns when it has ended.
+ */
+void ops_end_holds(void);
+
 #endif

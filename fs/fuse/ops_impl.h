@@ -33,6 +33,22 @@ struct ops_parked *ops_park(fuse_req_t req);
 /* False: the request was answered meanwhile, and is no more. Any thread; once. */
 bool ops_unpark(struct ops_parked *p);
 
+/*
+ * hold.c: a request held for 20 ms, as a part of what the caller allocates. over() runs on a thread
+ * of its own, without locks; err is 0, or -EINTR when the mount ends.
+ */
+struct ops_hold {
+	void (*over)(struct ops_hold *h, int err);
+	/* hold.c's */
+	struct ops_hold *next;
+	uint64_t until_ms;
+	bool held;
+};
+/* False: not held (no thread could be started, or the mount ends), and over() does not run. */
+bool ops_hold(struct ops_hold *h);
+/* True: it was held; over() does not run any more. Any thread; h may be zero. */
+bool ops_hold_take(struct ops_hold *h);
+
 /* reply.c */
 void ops_entry(const struct vfs_entry *e, struct fuse_entry_param *ret);
 /* Replies with an entry, and takes the lookup back if nobody takes the reply. */

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,10 +38,10 @@ struct writer_pidfd_info {
 #define WRITER_PIDFD_GET_INFO _IOWR(0xFF, 11, struct writer_pidfd_info)
 
 struct writer {
-	pid_t tgid; /* the opener's thread group, 0: not known */
-	int pidfd;  /* of the opener, -1: none */
-	bool has_owner;
-	uint64_t owner; /* lock owner: names the opener's table of files */
+	pid_t tgid;		/* the opener's thread group, 0: not known */
+	int pidfd;		/* of the opener, -1: none */
+	_Atomic bool has_owner; /* set after owner, which never changes then */
+	uint64_t owner;		/* lock owner: names the opener's table of files */
 };
 
 struct task_status { /* from /proc/TID/status */
@@ -268,6 +269,15 @@ enum writer_fate writer_fate(const struct writer *w, pid_t closing_tid)
 	return kill(closing_tid, 0) < 0 && errno == ESRCH ? WRITER_KILLED : WRITER_ALIVE;
 }
 
+bool writer_is_blind(pid_t closing_tid)
+{
+	struct task_status st;
+
+	if (closing_tid <= 0)
+		return true;
+	return read_status(closing_tid, &st) && !(kill(closing_tid, 0) < 0 && errno == ESRCH);
+}
+
 struct writer *writer_new(pid_t tid)
 {
 	struct writer *w = calloc(1, sizeof(*w));
@@ -303,8 +313,8 @@ void writer_note_owner(struct writer *w, uint64_t lock_owner)
 {
 	if (w->has_owner)
 		return;
-	w->has_owner = true;
 	w->owner = lock_owner;
+	w->has_owner = true;
 }
 
 bool writer_is_opener(struct writer *w, pid_t tid, uint64_t lock_owner)

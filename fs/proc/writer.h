@@ -7,8 +7,9 @@
  * procfs at most; none waits for the process it asks about, not even when that
  * is inside execve() and closes its close-on-exec files (a plain read of
  * /proc/PID/stat would wait there for the reply to that very FLUSH).
- * A struct writer is used by one thread at a time, except writer_fate(), which
- * may run in several. It holds one file descriptor, the pidfd.
+ * A struct writer is used by one thread at a time, except writer_fate() and
+ * writer_is_opener(), which may run in several, also beside writer_note_owner().
+ * It holds one file descriptor, the pidfd.
  */
 #ifndef UPLOADFS_FS_PROC_WRITER_H
 #define UPLOADFS_FS_PROC_WRITER_H
@@ -50,6 +51,12 @@ enum writer_fate {
  * was reaped. WRITER_KILLED if neither knows: half a file must never be published.
  */
 enum writer_fate writer_fate(const struct writer *w, pid_t closing_tid);
+
+/*
+ * True if nothing can be learned about a closing thread: tid is 0, or /proc hides a thread that
+ * exists (hidepid).
+ */
+bool writer_is_blind(pid_t closing_tid);
 
 /* The process of thread tid; 0: unknown, or gone. */
 pid_t writer_process(pid_t tid);

@@ -37,6 +37,15 @@ static bool closes_early(struct vfs *s, const struct inode *i)
 	return counts.active < ASYNC_MAX;
 }
 
+/* Under lock: another writer of the file was killed; its release may still be on its way. */
+static bool other_killed(const struct handle *h)
+{
+	for (const struct handle *o = h->s->handles; o; o = o->next)
+		if (o != h && o->inode == h->inode && o->writer_killed && handle_may_spoil(o))
+			return true;
+	return false;
+}
+
 /* Under lock. */
 static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 {
@@ -51,14 +60,14 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 		*ret_err = l->write_err;
 		return CLOSE_NOTHING;
 	}
-	if (l->dirty) {
-		if (!l->killed)
-			return CLOSE_ENDS;
+	if ((l->dirty || l->touched) && (l->killed || other_killed(h))) {
 		/* Half of it is by a writer that was killed. */
 		*ret_err = -EIO;
 		l->abort_reported = true;
 		return CLOSE_NOTHING;
 	}
+	if (l->dirty)
+		return CLOSE_ENDS;
 	publish_get_info(l->pub, &info);
 	if (info.under_way)
 		return CLOSE_JOINS;
@@ -71,7 +80,7 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 /* Was the last write of this handle by the process of thread tid, which is pid? Under lock. */
 static bool wrote_last(const struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
 {
-	if (!h->last_owner || h->last_tid == tid)
+	if (!h->last_owner || (tid && h->last_tid == tid))
 		return h->last_tid == tid;
 	/* The kernel gives the owner of a process that has ended to another one. */
 	return h->last_owner == lock_owner && (!pid || !h->last_pid || h->last_pid == pid);
@@ -100,6 +109,35 @@ static enum close_kind decide_close(struct vfs *s, struct handle *h, bool opener
 	return kind;
 }
 
+/*
+ * Under lock. A shell goes on after its child was killed: the file is half-written all the same.
+ * One that only inherited the descriptor means nothing.
+ */
+static void note_killed(struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
+{
+	h->closer_killed = handle_may_spoil(h);
+	if (h->closer_killed && wrote_last(h, tid, pid, lock_owner))
+		h->writer_killed = true;
+}
+
+bool vfs_close_is_blind(struct vfs *s, struct handle *h, const struct vfs_caller *who)
+{
+	bool spoils;
+
+	pthread_mutex_lock(&s->lock);
+	spoils = h->may_write && handle_may_spoil(h);
+	pthread_mutex_unlock(&s->lock);
+	return spoils && writer_is_blind(who->tid);
+}
+
+void vfs_close_killed(struct vfs *s, struct handle *h, const struct vfs_caller *who,
+		      uint64_t lock_owner)
+{
+	pthread_mutex_lock(&s->lock);
+	note_killed(h, who->tid, 0, lock_owner);
+	pthread_mutex_unlock(&s->lock);
+}
+
 void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, uint64_t lock_owner,
 	       struct vfs_wait *wait, vfs_done_cb *cb, void *arg)
 {
@@ -119,13 +157,9 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 	if (killed)
 		pid = writer_process(who->tid);
 	pthread_mutex_lock(&s->lock);
-	h->closer_killed = killed && handle_may_spoil(h);
-	/*
-	 * A shell goes on after its child was killed: the file is half-written all
-	 * the same. One that only inherited the descriptor means nothing.
-	 */
-	if (h->closer_killed && wrote_last(h, who->tid, pid, lock_owner))
-		h->writer_killed = true;
+	h->closer_killed = false;
+	if (killed)
+		note_killed(h, who->tid, pid, lock_owner);
 	kind = decide_close(s, h, opener, &err);
 	if (kind != CLOSE_NOTHING && w->cancelled) {
 		kind = CLOSE_NOTHING;

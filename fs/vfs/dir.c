@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/remote/listing.h"
+#include "fs/state/store.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/snapshot.h"
 #include "fs/vfs/attrs_kept.h"
@@ -169,4 +170,9 @@ int vfs_rmdir(struct vfs *s, uint64_t parent, const char *name)
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+int vfs_fsyncdir(struct vfs *s)
+{
+	return s->cfg.db ? statedb_sync(s->cfg.db, statedb_seq(s->cfg.db)) : 0;
 }

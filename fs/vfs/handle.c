@@ -95,7 +95,7 @@ bool handle_may_spoil(const struct handle *h)
 {
 	const struct inode *i = h->inode;
 
-	return h->wrote || ((h->flags & O_TRUNC) && i->file_id && i->side && i->side->touched);
+	return h->wrote || (h->cut && i->side && i->side->touched);
 }
 
 /* Under lock: publishes what the last writer of i left, or gives it up after a failure. */

@@ -20,6 +20,7 @@ struct handle {
 	struct inode *inode;	      /* referenced (nref, nopen) */
 	int flags;		      /* open(2)'s */
 	bool may_write;
+	bool cut; /* its open took away bytes: of a File, or of other writers */
 	bool direct_io;
 	bool keep_cache;
 	/* under vfs.lock */
@@ -43,7 +44,7 @@ bool handle_wants_write(int flags); /* open(2) flags that write or truncate */
 /* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */
 struct handle *handle_new(struct vfs *s, struct inode *i, int flags,
 			  struct writer *w /* consumed */);
-/* Under lock: its writer's death leaves half a file: it wrote, or cut a File and wrote nothing. */
+/* Under lock: its writer's death leaves half a file: it wrote, or cut and wrote nothing. */
 bool handle_may_spoil(const struct handle *h);
 void handle_free(struct handle *h); /* takes the lock itself */
 

@@ -170,12 +170,14 @@ static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w,
 		       struct staged **st, struct opened *ret)
 {
 	struct inode *i = inode_get(s->table, ino);
+	bool cuts;
 	int r;
 
 	if (!i)
 		return -ENOENT;
 	if (i->kind == INODE_DIR)
 		return -EISDIR;
+	cuts = (flags & O_TRUNC) && (i->file_id || (i->side && staged_size(i->side->st)));
 	r = w ? open_writing(s, i, flags, st, &ret->step) : 0;
 	if (r)
 		return r;
@@ -189,7 +191,10 @@ static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w,
 	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
 	if (!i->side && !i->file_id)
 		return -ESTALE;
-	return open_handle(s, i, flags, w, ret);
+	r = open_handle(s, i, flags, w, ret);
+	if (ret->h)
+		ret->h->cut = cuts;
+	return r;
 }
 
 void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who, vfs_open_cb *cb,

@@ -37,6 +37,7 @@ struct publisher;
 struct record;
 struct staged;
 struct staging;
+struct statedb;
 struct vfs;
 
 enum vfs_control { VFS_STATUS, VFS_METRICS, VFS_CONTROLS };
@@ -49,6 +50,7 @@ struct vfs_config {
 	struct cache *cache;
 	struct fetcher *fetcher;
 	struct attrs *attrs; /* or NULL: nothing is remembered */
+	struct statedb *db;  /* the store of all of them; or NULL: nothing to sync */
 	struct pool *disk;   /* a worker for long copies on the local disk */
 	const char *purpose; /* one of names_purposes, or NULL for all */
 	bool close_async, keep_old;
@@ -129,6 +131,11 @@ void vfs_opendir(struct vfs *s, uint64_t ino, vfs_dir_cb *cb, void *arg);
 /* The entries as they are now, for who reads them from the start once more. 0 or -ENOMEM. */
 int vfs_rewinddir(struct vfs *s, struct dir *d);
 void vfs_closedir(struct vfs *s, struct dir *d);
+/*
+ * Returns once every change of names that was answered survives a power cut. Blocks on the local
+ * disk; holds no lock meanwhile. 0 or negative errno.
+ */
+int vfs_fsyncdir(struct vfs *s);
 
 /* Files. */
 typedef void vfs_open_cb(void *arg, int err, const struct vfs_entry *e, struct handle *h);
@@ -166,6 +173,12 @@ void vfs_wait_writable(struct vfs *s, struct handle *h, vfs_done_cb *cb, void *a
 /* -EBUSY as for vfs_write_begin(). */
 int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint64_t len);
 int vfs_fsync(struct vfs *s, struct handle *h);
+/*
+ * The end of a write with O_DSYNC: bytes that landed at off, and their record, to stable storage.
+ * Blocks on the local disk; holds no lock meanwhile. An error spoils the file as
+ * vfs_write_failed() does.
+ */
+int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off);
 
 /*
  * A close of one descriptor. w, from vfs_wait_new() (NULL: out of memory), is
@@ -179,6 +192,14 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 /* True: the callback will not run, and w is gone; the publication goes on. False: it comes,
  * with -EINTR when it would have waited and does not yet. */
 bool vfs_wait_cancel(struct vfs_wait *w);
+/*
+ * True if a close of h would publish although nothing can be learned about the end of the closing
+ * process (another PID namespace, hidepid). Blocks on procfs at most.
+ */
+bool vfs_close_is_blind(struct vfs *s, struct handle *h, const struct vfs_caller *who);
+/* Instead of vfs_flush(), for a process that a signal ends: it publishes nothing. */
+void vfs_close_killed(struct vfs *s, struct handle *h, const struct vfs_caller *who,
+		      uint64_t lock_owner);
 void vfs_release(struct vfs *s, struct handle *h);
 
 /* Extended attributes. value: len bytes, not terminated; valid until the callback returns. */

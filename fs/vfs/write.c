@@ -224,6 +224,26 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 	return r;
 }
 
+/* Removed, or a File by now: then the record has done its duty. */
+static int sync_all(struct staged *st)
+{
+	int r = staged_sync(st);
+
+	if (!r)
+		r = staged_sync_record(st);
+	return r == -ENOENT ? 0 : r;
+}
+
+int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off)
+{
+	/* The local side stays as long as a handle that may write is open. */
+	int r = sync_all(h->inode->side->st);
+
+	if (r)
+		vfs_write_failed(s, h, off, r);
+	return r;
+}
+
 int vfs_fsync(struct vfs *s, struct handle *h)
 {
 	struct staged *st;
@@ -235,12 +255,7 @@ int vfs_fsync(struct vfs *s, struct handle *h)
 	pthread_mutex_unlock(&s->lock);
 	if (!st)
 		return 0;
-	r = staged_sync(st);
-	if (!r)
-		r = staged_sync_record(st);
+	r = sync_all(st);
 	staged_unref(st);
-	if (lost)
-		return lost;
-	/* Removed, or a File by now: then the record has done its duty. */
-	return r == -ENOENT ? 0 : r;
+	return lost ? lost : r;
 }

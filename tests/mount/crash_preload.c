@@ -14,7 +14,7 @@
  *
  * Into the notes goes a line for each Upload that a row of the store names
  * ("upload ID"), so that a test knows which ones could be known to the next
- * mount, and one for the step it ended with ("step 17: before add_handle").
+ * mount, one for each sync, and one for the step it ended with ("step 17: before add_handle").
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -151,6 +151,24 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
 	last = false;
 	step("after", "commit", "");
 	return n;
+}
+
+/* A line "sync data" or "sync wal" when it is done. */
+int fdatasync(int fd)
+{
+	int (*real)(int) = (int (*)(int))next("fdatasync");
+	char link[64], name[4096];
+	ssize_t n;
+	int r = real(fd);
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, name, sizeof(name) - 1);
+	name[n < 0 ? 0 : n] = '\0';
+	if (!r && is_staged(name))
+		note("sync data\n");
+	else if (!r && ends_with(name, "/state.db-wal"))
+		note("sync wal\n");
+	return r;
 }
 
 int renameat(int from_fd, const char *from, int to_fd, const char *to)

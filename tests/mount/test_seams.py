@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+import crash
+import harness
 from harness import python, wait_let_go, wait_until, xattr
 
 REFUSED = {"op": "create", "action": "status", "status": 400}
@@ -94,4 +96,122 @@ def test_killed_before_the_first_byte(server, seam):
     python("import os, sys\nos.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)\n"
            "os.kill(os.getpid(), 9)", f, check=False)
     wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == [("f", b"source")]
+
+
+@pytest.fixture
+def noted(world, server):
+    """A mount that notes each sync, and a function that returns those since its last call."""
+    mount = world._add(crash.CrashMount, server, (), at=0)
+    seen = []
+
+    def syncs():
+        new = mount.notes("sync")[len(seen):]
+        seen.extend(new)
+        return new
+
+    return mount, syncs
+
+
+@pytest.mark.plain  # the preloaded library and a sanitizer's do not mix
+def test_fsync_of_a_directory(noted):
+    """A change of names is durable after it."""
+    mount, syncs = noted
+    top = os.open(mount.path("batch"), os.O_RDONLY | os.O_DIRECTORY)
+    f, d = mount.path("batch", "f"), mount.path("batch", "d")
+    python(KILLED, f, check=False)
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    for change in (lambda: os.mkdir(d), lambda: os.rename(f, d + "/g"),
+                   lambda: os.unlink(d + "/g"), lambda: os.rmdir(d)):
+        change()
+        syncs()
+        os.fsync(top)
+        assert "wal" in syncs()
+    os.close(top)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("flags", [os.O_WRONLY | os.O_DSYNC, os.O_WRONLY | os.O_SYNC,
+                                   os.O_RDWR | os.O_DSYNC, os.O_RDWR | os.O_SYNC])
+def test_write_that_syncs(noted, flags):
+    """The bytes are synced when write() returns, each time."""
+    mount, syncs = noted
+    with open(os.open(mount.path("batch", "f"), flags | os.O_CREAT), "wb", buffering=0) as out:
+        for data in (b"first", b"second"):
+            syncs()
+            out.write(data)
+            assert "data" in syncs()
+
+
+class NamespaceMount(harness.Mount):
+    """The daemon in a PID namespace of its own: the kernel names no writer."""
+
+    def argv(self):
+        return ["unshare", "--pid", "--fork", "--kill-child", *super().argv()]
+
+
+@pytest.fixture
+def unseen(world, server):
+    if os.geteuid():
+        pytest.skip("making a PID namespace takes root")
+    mount = world._add(NamespaceMount, server, (), list_ttl="1")
+    mount.may_fail = True
+    return mount
+
+
+@pytest.mark.parametrize("sig", ["KILL", "TERM", "INT", "HUP"])
+def test_unseen_writer_is_killed(server, unseen, sig):
+    """Its half is no File; the log names the cure once."""
+    f, g = unseen.path("batch", "f"), unseen.path("batch", "g")
+    for path in (f, g):
+        python("import os, signal, sys\n"
+               f"signal.signal(signal.SIG{sig}, signal.SIG_DFL) if '{sig}' != 'KILL' else None\n"
+               "os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), b'half')\n"
+               f"os.kill(os.getpid(), signal.SIG{sig})", path, check=False)
+        wait_until(lambda p=path: xattr(p, "status") == "aborted", "the kill is noticed")
+    put(f, b"whole")
+    assert contents(server) == [("f", b"whole")]
+    assert unseen.log().count("hostPID") == 1
+
+
+def test_unseen_child_is_killed(server, unseen):
+    """Its parent goes on, and the file is no File."""
+    f = unseen.path("batch", "f")
+    python("import os, sys\nfd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)\n"
+           "os.fork() or (os.write(fd, b'half'), os.kill(os.getpid(), 9))\n"
+           "os.wait()\nos.write(fd, b' and more')\nos.close(fd)", f, check=False)
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == []
+
+
+def test_unseen_writer_exits(server, unseen):
+    """An exit without a close publishes."""
+    f = unseen.path("batch", "f")
+    python("import os, sys\nos.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), b'all')\n"
+           "os._exit(3)", f, check=False)
+    wait_until(lambda: contents(server) == [("f", b"all")], "the File is there")
+
+
+@pytest.mark.parametrize("flags, data", [(0, b"half"), (os.O_TRUNC, b""), (os.O_TRUNC, b"half")])
+def test_close_beside_a_killed_writer(server, seam, flags, data):
+    """Whoever else holds the file learns of it, and the File stays."""
+    _, f, _ = seam
+    with pytest.raises(OSError) as e:
+        with open(os.open(f, os.O_WRONLY), "wb", buffering=0):
+            python(f"import os, sys\nfd = os.open(sys.argv[1], os.O_WRONLY | {flags})\n"
+                   f"{data} and os.write(fd, {data})\nos.kill(os.getpid(), 9)", f, check=False)
+    assert e.value.errno == errno.EIO
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == [("f", b"source")]
+
+
+def test_bytes_cut_by_a_killed_writer(server, seam):
+    """The bytes of another writer are gone: its close says so."""
+    _, _, g = seam
+    with pytest.raises(OSError) as e:
+        with open(g, "wb", buffering=0) as out:
+            out.write(b"whole")
+            python("import os, sys\nos.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)\n"
+                   "os.kill(os.getpid(), 9)", g, check=False)
+    assert e.value.errno == errno.EIO
     assert contents(server) == [("f", b"source")]
