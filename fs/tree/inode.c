@@ -21,16 +21,8 @@ struct index {
 	uint32_t (*hash)(const struct inode *i);
 };
 
-/* The string that was hashed last: what is looked for and is not there is often added next. */
-struct memo {
-	uint64_t context;
-	uint32_t hash;
-	char s[64]; /* "": none */
-};
-
 struct inode_table {
 	struct index ino, name, id;
-	struct memo last_name, last_id;
 	struct inode *root;
 	uint64_t next_ino;
 	size_t count;
@@ -50,22 +42,6 @@ static uint32_t hash_name(const struct inode *i)
 static uint32_t hash_id(const struct inode *i)
 {
 	return i->id_hash;
-}
-
-static uint32_t hash_in(struct memo *m, uint64_t context, const char *s)
-{
-	size_t size;
-
-	if (m->context == context && *m->s && !strcmp(m->s, s))
-		return m->hash;
-	m->context = context;
-	m->hash = (uint32_t)strhash_in(context, s);
-	size = strlen(s) + 1;
-	if (size <= sizeof(m->s))
-		memcpy(m->s, s, size);
-	else
-		m->s[0] = '\0';
-	return m->hash;
 }
 
 static struct inode **chain(const struct index *x, struct inode *i)
@@ -174,7 +150,7 @@ static void link_child(struct inode_table *t, struct inode *parent, struct inode
 		i->next->pprev = &i->next;
 	i->pprev = &parent->child;
 	parent->child = i;
-	i->name_hash = hash_in(&t->last_name, parent->ino, i->name);
+	i->name_hash = (uint32_t)strhash_in(parent->ino, i->name);
 	index_add(&t->name, i);
 }
 
@@ -303,7 +279,7 @@ struct inode *inode_new(struct inode_table *t, struct inode *parent, const char 
 
 struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name)
 {
-	uint32_t h = hash_in(&t->last_name, parent->ino, name);
+	uint32_t h = (uint32_t)strhash_in(parent->ino, name);
 	struct inode *i = index_first(&t->name, h);
 
 	while (i && (i->name_hash != h || i->parent != parent || strcmp(i->name, name)))
@@ -327,7 +303,7 @@ struct inode *inode_by_file_id(struct inode_table *t, const char *file_id)
 
 	if (!t->id.count)
 		return NULL;
-	h = hash_in(&t->last_id, 0, file_id);
+	h = (uint32_t)strhash_in(0, file_id);
 	i = index_first(&t->id, h);
 	while (i && (i->id_hash != h || strcmp(i->file_id, file_id)))
 		i = i->by_id;
@@ -346,7 +322,7 @@ int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_i
 	i->file_id = d;
 	if (!d)
 		return 0;
-	i->id_hash = hash_in(&t->last_id, 0, d);
+	i->id_hash = (uint32_t)strhash_in(0, d);
 	index_add(&t->id, i);
 	return 0;
 }
