@@ -1,15 +1,12 @@
 /*
- * publish: from a staged file to a File.
+ * publisher: from a staged file to a File.
  *
- * struct publisher is one thread with a queue; struct publish is one staged
- * file on its way. Everything that happens to a publication happens on the
- * publisher thread, so it needs no lock; what other threads want of it is a
- * handful of inputs behind the publisher's lock, and what they may see of it is
- * a snapshot behind the same lock. Callbacks of net, of staging and of the
- * pool only post.
+ * struct publisher is one thread with a queue; struct publish is one staged file on its way. The
+ * thread alone changes a publication, so it needs no lock. Other threads set inputs and read a
+ * snapshot, both behind the publisher's lock. Callbacks of net, stage and the pool only post.
  *
- * Unless said otherwise functions may be called from any thread, do not block,
- * and take only the publisher's lock, which is a leaf.
+ * Unless said otherwise functions may be called from any thread, do not block, and take only the
+ * publisher's lock, which is a leaf.
  */
 #ifndef UPLOADFS_FS_PUBLISH_PUBLISHER_H
 #define UPLOADFS_FS_PUBLISH_PUBLISHER_H
@@ -31,45 +28,47 @@ struct staged;
 
 struct publisher_config {
 	struct api *api;    /* borrowed until publisher_stop() */
-	struct pool *disk;  /* borrowed: a worker on which staged data is synced */
+	struct pool *disk;  /* borrowed: the worker that syncs staged data */
 	unsigned parallel;  /* Parts of one file handed to the queue at once */
 	uint64_t part_size; /* bytes; the staging area's */
-	uint64_t live_step; /* bytes of a live Part that are handed on together; 0: 1 MiB */
-	bool keep_old;	    /* leave superseded Files */
+	uint64_t live_step; /* bytes of a live Part handed on together; 0: 1 MiB */
+	bool keep_old;	    /* do not delete superseded Files */
 	/*
-	 * After a 401: true when there is another key now, and the request may be sent again. Or
-	 * NULL.
+	 * After a 401: true if there is another key now, and the step is taken again. NULL: never.
 	 */
 	bool (*renew_key)(void *arg);
 	void *renew_key_arg;
-	/* Is the File one that was made, changed or superseded here? Publisher thread, without
-	 * locks. NULL: none is. */
+	/*
+	 * True if the File was made, changed or superseded here. Publisher thread, without locks.
+	 * NULL: none was.
+	 */
 	bool (*is_known)(void *arg, const char *file_id);
 	void *is_known_arg;
 	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
-	uint64_t retry_budget_ms;	     /* see publish_budget.h; 0: no limit */
-	bool ending; /* publisher_drain() follows at once: a log line promises no next try */
+	uint64_t retry_budget_ms;	     /* see budget.h; 0: no limit */
+	bool ending; /* publisher_drain() follows at once: log lines promise no next try */
 };
 
+/* 0 and *ret, or negative errno. */
 int publisher_new(const struct publisher_config *cfg, struct publisher **ret);
 /*
- * Waits until nothing is under way (held files do not count) or timeout_s is
- * over. Returns the number of files that are closed but not published. Blocks.
+ * Block until nothing is under way (held files do not count) or timeout_s is over. Returns the
+ * number of files closed but not published.
  */
 unsigned publisher_drain(struct publisher *pr, unsigned timeout_s);
 /*
- * Taking down: publisher_stop() joins the thread (no more calls to the API) and
- * tells those who still wait -EINTR, on the calling thread; who comes later is
- * not told any more. Then the caller frees the API, whose last replies are kept
- * unread, and the disk worker, then releases its publications, then calls
- * publisher_free(). Each publication holds its staged file until its release.
+ * Join the thread: no more calls to the API. Calls the waits left with -EINTR on the calling
+ * thread; later ones are never called. Blocks.
+ *
+ * Then the caller frees the API, whose last replies stay unread, and the disk worker, releases its
+ * publications (each holds its staged file until then), and calls publisher_free().
  */
 void publisher_stop(struct publisher *pr);
 void publisher_free(struct publisher *pr); /* NULL is a no-op */
 struct publisher_counts {
 	unsigned active; /* closed, not ended */
 	unsigned failed, aborted, held;
-	unsigned queued; /* that the thread has to look at */
+	unsigned queued; /* waiting for the thread to look */
 	/* since the start */
 	uint64_t completed;
 	uint64_t ended[OUTCOME_DROPPED + 1]; /* by outcome; a retry that fails counts again */
@@ -91,89 +90,89 @@ struct publish_result {
 struct publish_spec {
 	struct staged *staged;	    /* referenced by the publication */
 	const char *purpose, *path; /* copied; path is the filename too */
-	const char *hold_name;	    /* what to send it under while the name is temporary */
+	const char *hold_name;	    /* filename to send while the name is temporary, or NULL */
 	const char *superseded;	    /* File id to delete once done, or NULL */
 	uint32_t mode, uid, gid;    /* for the record */
 	/*
-	 * Runs on the publisher thread each time the publication ends (it may be
-	 * reopened and end again), before its waiters are told. No locks held.
-	 * publish_get_info() called from within it shows the end; to everybody
-	 * else the publication is under way until it has returned.
+	 * Called on the publisher thread, without locks, each time the publication ends (it may be
+	 * reopened and end again), before its waiters. Within the call publish_get_info() shows the
+	 * end; other threads see the publication under way until it returns.
 	 */
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
-	/* The same thread, no locks held: a File that it superseded, or its own, is no more. */
+	/* Same thread, without locks: a superseded File, or its own, was deleted. */
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg); /* once, with the last reference; any thread */
 	void *arg;
 };
 
 /*
- * One reference for the caller; sets the staged file's hooks. NULL: out of
- * memory (release did not run).
+ * Make a publication with one reference, save its first record and set the staged file's hooks.
+ * NULL with errno: out of memory or no record; release did not run.
  */
 struct publish *publish_new(struct publisher *pr, const struct publish_spec *spec);
 /*
- * Recovery: takes up a publication from its record: state, Upload and Parts as
- * they stood. A closed one starts by itself; the staged file is sealed here.
+ * Recovery: take up a publication from its record: state, Upload and Parts. Seals the staged file
+ * of a closed one, which starts by itself. NULL: out of memory.
  */
 struct publish *publish_recover(struct publisher *pr, const struct publish_spec *spec,
 				const struct record *r);
 struct publish *publish_ref(struct publish *p);
 void publish_unref(struct publish *p); /* NULL is a no-op; the last one calls release() */
 
-/* The size the file will have, if the guess or declaration is right; 0: not known (any more). */
+/* Predict the final size in bytes; 0: not known (any more). */
 void publish_predict(struct publish *p, uint64_t size);
-/* Bytes close() must find, or the publication fails with -EIO; 0: none. */
+/* Declare the size in bytes: another size at the close fails with -EIO. 0: none. */
 void publish_declare(struct publish *p, uint64_t size);
-/* Copied; NULL: by the ending. */
+/* mime_type is copied; NULL: by the ending. */
 void publish_set_mime(struct publish *p, const char *mime_type);
 void publish_set_expiry(struct publish *p, uint64_t seconds);
 /*
- * Another name; purpose, path and hold_name (NULL: none) are copied. An Upload made under the old
- * one is given up. 0 or -ENOMEM.
+ * Set another name; purpose, path and hold_name (NULL: none) are copied. An Upload made under the
+ * old one is given up. 0 or -ENOMEM.
  */
 int publish_rename(struct publish *p, const char *purpose, const char *path, const char *hold_name);
-/* One more File to delete once this one is complete. */
+/* Delete file_id, too, once this File is complete. 0 or -ENOMEM. */
 int publish_supersede(struct publish *p, const char *file_id);
-/* That one is not to be deleted after all. On the publisher thread only: from a wait's cb. */
+/* Do not delete file_id after all. Publisher thread only: from a wait's cb. */
 void publish_spare(struct publish *p, const char *file_id);
-/* Kept in the record, also of what is empty, failed or aborted. */
+/* Save mode and owner in the record, also of an empty, failed or aborted file. */
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
-/* The next listing without its File ends the doubt whether there is one: it is sent again. */
+/* Send again after the next listing without its File, which ends a doubt. */
 void publish_force(struct publish *p);
-/* The file was closed and staged_seal()ed by the caller: publish it under its name. Ends a hold. */
+/* Publish the file, closed and staged_seal()ed by the caller, under its name. Ends a hold. */
 void publish_seal(struct publish *p);
-/* Closed under a temporary name: the same, but complete waits. filename: what the Upload is made
- * with. After timeout_s it is published under the name it has. */
+/*
+ * The same for a temporary name, but complete waits for a rename, at most timeout_s: then the file
+ * is published under the name it has. filename, copied: for the Upload. 0 or -ENOMEM.
+ */
 int publish_hold(struct publish *p, const char *filename, unsigned timeout_s);
 /*
- * Its writer was killed (err 0), a close was told so (-EIO), or a write failed (write, and err is
- * its negative errno): cancel; the staged file stays. With err there is a line in the log.
+ * Cancel; the staged file stays. err 0: the writer was killed; -EIO: a close was told so; with
+ * write: the negative errno of a failed write. err is logged unless 0.
  */
 void publish_abort(struct publish *p, int err, bool write);
 /*
- * Writing goes on after an end (completed: the new File will supersede the last
- * one), or while it is held and durable. True: the caller now unseals the staged
- * file; its record says already that it is being written (this blocks on the
- * local disk). False: a publication is under way; wait for its end.
+ * Write again after an end (completed: the new File supersedes the last one), or in a durable hold.
+ * True: the record says durably that the file is being written; the caller unseals it. False: a
+ * publication is under way; wait for its end. Blocks on the local disk.
  */
 bool publish_reopen(struct publish *p);
 /*
- * Removed or overwritten: cancel, and delete the File if it comes to exist all
- * the same. Data and record go from the disk; the staged file's fd stays good.
- * A File that was there before, its own or one to supersede, is left alone.
+ * The file was removed or overwritten: cancel, delete the File if it appears all the same, and
+ * remove data and record from the disk. The staged file's fd stays good. Earlier Files, its own or
+ * superseded, stay.
  */
 void publish_drop(struct publish *p);
 
 /*
- * Waiting. cb runs on the publisher thread (or that of publisher_stop()),
- * exactly once, unless publish_wait_cancel() returns true.
+ * A wait. cb runs on the publisher thread (or that of publisher_stop()) exactly once, unless
+ * publish_wait_cancel() returns true.
  */
 enum publish_until {
-	UNTIL_ENDED,   /* the publication is over (or was not under way: at once) */
+	UNTIL_ENDED,   /* the publication ended, or was not under way */
 	UNTIL_DURABLE, /* data and record of a sealed file are on stable storage */
-	UNTIL_WRITABLE /* publish_reopen() is worth a try: as UNTIL_ENDED, or held and durable */
+	UNTIL_WRITABLE /* publish_reopen() may succeed: as UNTIL_ENDED, or held and durable */
 };
 struct publish_wait {
 	struct publish *p; /* set by publish_wait(), referenced */
@@ -183,24 +182,26 @@ struct publish_wait {
 	struct publish_wait *next;
 	bool linked;
 };
-/* w is the caller's and must live until its cb ran or it was cancelled. */
+/* Set w->until, cb and arg first. w is the caller's, until cb ran or the wait was cancelled. */
 void publish_wait(struct publish *p, struct publish_wait *w);
 /* True: cb will not run. False: it ran or is running. */
 bool publish_wait_cancel(struct publish_wait *w);
 
-/* What can be seen. Strings are copies. */
+/* The snapshot. Strings are copies. */
 struct publish_info {
 	const char *status; /* one of the words of docs/semantics.md; static */
 	enum publish_outcome outcome;
-	bool under_way; /* a close was seen and the end was not */
+	bool under_way; /* closed, and not ended since */
 	bool in_doubt;	/* its File may exist, and is looked for */
 	int err;
 	int http_status; /* of the failure; 0: none, or not known */
 	uint64_t upload_bytes;
-	uint64_t sent_bytes; /* of its Parts: those that are in, and what has left of the others */
+	uint64_t sent_bytes; /* of Parts that arrived, and what has left of others */
 	unsigned parts_done, parts_total;
-	/* clock_mono_ms(): when it got this status; when the first Part of this Upload left, and
-	 * when it is tried again by itself, or 0 */
+	/*
+	 * clock_mono_ms() of: this status; the first Part of this Upload; the next try by itself.
+	 * 0: none
+	 */
 	uint64_t since_ms, sending_ms, retry_ms;
 	char upload_id[128], file_id[128], request_id[128];
 	char md5[DIGEST_HEX_SIZE];
@@ -208,7 +209,7 @@ struct publish_info {
 };
 void publish_get_info(struct publish *p, struct publish_info *ret);
 
-/* All publications at one moment, but for those whose file was removed. */
+/* One publication of a list. */
 struct publish_row {
 	char *purpose, *path;
 	uint64_t size; /* bytes of the staged file */
@@ -219,10 +220,10 @@ struct publish_rows {
 	size_t count;
 };
 /*
- * In no order. Not under vfs's lock nor the publisher's. 0 or -ENOMEM; the caller calls
- * publish_rows_free().
+ * All publications at one moment but those dropped, in no order. Call it without vfs's and the
+ * publisher's lock, then publish_rows_free(). 0 or -ENOMEM.
  */
 int publisher_list(struct publisher *pr, struct publish_rows *ret);
-void publish_rows_free(struct publish_rows *rows); /* what it holds */
+void publish_rows_free(struct publish_rows *rows); /* frees the rows, not *rows */
 
 #endif
