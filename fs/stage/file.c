@@ -346,7 +346,8 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable)
 	return rc || !durable ? rc : staged_sync_record(st);
 }
 
-int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim)
+int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim,
+		  const char *const *superseded)
 {
 	struct statedb *db = st->sg->db;
 	uint64_t seq;
@@ -362,6 +363,8 @@ int staged_rename(struct staged *st, const char *purpose, const char *path, stru
 	if (rc)
 		goto out;
 	files_set_place(db, st->id, purpose, path);
+	for (; st->has_row && superseded && *superseded; superseded++)
+		files_add_superseded(db, st->id, *superseded);
 	if (victim)
 		files_set_removed(db, victim->id);
 	rc = statedb_commit(db, &seq);
@@ -372,6 +375,14 @@ int staged_rename(struct staged *st, const char *purpose, const char *path, stru
 out:
 	pthread_mutex_unlock(&st->record_lock);
 	return rc;
+}
+
+void staged_placed(struct staged *st)
+{
+	pthread_mutex_lock(&st->record_lock);
+	/* Without a row the first save inserts it, under the name that counts then. */
+	st->placed = st->has_row;
+	pthread_mutex_unlock(&st->record_lock);
 }
 
 int staged_unlink(struct staged *st)

@@ -152,11 +152,15 @@ int staged_sync_record(struct staged *st);
  */
 int staged_save_record(struct staged *st, const struct record *r, bool durable);
 /*
- * One commit before the reply to a rename: st is purpose/path from now on, and victim (or NULL),
- * which it replaces, is removed. Survives kill -9, and a power cut after staged_sync_record().
- * 0 or negative errno: then neither changed.
+ * One commit before the reply to a rename: st is purpose/path from now on, and victim (or NULL), in
+ * whose place it comes, is removed; superseded (NULL, or ended by NULL) names the Files that st
+ * replaces from now on, besides those its record has. Survives kill -9, and a power cut after
+ * staged_sync_record(). 0 or negative errno: then neither changed.
  */
-int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim);
+int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim,
+		  const char *const *superseded);
+/* Its row gets another name otherwise (attrs_dir_move()): saves leave that alone from now on. */
+void staged_placed(struct staged *st);
 /* The same for an unlink: the next mount publishes nothing of it. 0 or negative errno. */
 int staged_unlink(struct staged *st);
 /* Drop a row that is wrong and can't be replaced: the next open sets the data aside. */

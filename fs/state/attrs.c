@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/state/attrs_impl.h"
+#include "fs/state/files.h"
 #include "net/base/log.h"
 #include "net/base/strhash.h"
 
@@ -334,6 +335,9 @@ static int load(struct attrs *a)
 {
 	int rc = statedb_define(a->store, tables);
 
+	/* attrs_dir_move() moves staged files as well. */
+	if (!rc)
+		rc = files_define(a->store);
 	if (rc)
 		return rc;
 	statedb_lock(a->store);

@@ -64,8 +64,9 @@ int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
 /* 0 also when there is none. What lies below it stays. */
 int attrs_dir_forget(struct attrs *a, const char *purpose, const char *path);
 /*
- * Renames a directory with all below it: one row. 0 also when nothing is known
- * of it. -EEXIST: something is known of the target; forget that before.
+ * Renames a directory with all below it, its row and the paths of staged files
+ * (files.h), in one transaction. 0 also when nothing is known of it. -EEXIST:
+ * something is known of the target; forget that before.
  */
 int attrs_dir_move(struct attrs *a, const char *purpose, const char *path, const char *to_purpose,
 		   const char *to_path);

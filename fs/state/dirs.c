@@ -164,6 +164,23 @@ static int move_row(struct statedb *s, int64_t id, const char *purpose, char *to
 	return rc ? rc : prune(s, former);
 }
 
+/* In the transaction: staged files below purpose/from are below to_purpose/to. */
+static int move_files(struct statedb *s, const char *purpose, const char *from,
+		      const char *to_purpose, const char *to)
+{
+	static const char sql[] =
+		"UPDATE file SET purpose = ?3,"
+		" path = CAST(?4 AS BLOB) || substr(CAST(path AS BLOB), ?5)"
+		" WHERE purpose = ?1 AND NOT removed AND NOT set_aside"
+		" AND substr(CAST(path AS BLOB), 1, ?5) = CAST(?2 || '/' AS BLOB)";
+
+	return statedb_run(s, sql,
+			   STATEDB_ARGS(statedb_text(purpose), statedb_text(from),
+					statedb_text(to_purpose), statedb_text(to),
+					statedb_int((int64_t)strlen(from) + 1)),
+			   NULL);
+}
+
 int attrs_dir_move(struct attrs *a, const char *purpose, const char *path, const char *to_purpose,
 		   const char *to_path)
 {
@@ -178,10 +195,11 @@ int attrs_dir_move(struct attrs *a, const char *purpose, const char *path, const
 		free(to);
 		return rc;
 	}
-	if (id)
+	rc = move_files(s, purpose, path, to_purpose, to_path);
+	if (!rc && id)
 		rc = move_row(s, id, to_purpose, to);
 	free(to);
-	if (rc || !id) {
+	if (rc) {
 		statedb_rollback(s);
 		return rc;
 	}

@@ -327,11 +327,19 @@ int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_i
 	return 0;
 }
 
-static void set_purpose(struct inode *i, const char *purpose)
+struct inode *inode_next_below(const struct inode *top, struct inode *i)
 {
-	i->purpose = purpose;
-	for (struct inode *c = i->child; c; c = c->next)
-		set_purpose(c, purpose);
+	if (i->child)
+		return i->child;
+	while (i != top && !i->next)
+		i = i->parent;
+	return i == top ? NULL : i->next;
+}
+
+static void set_purpose(struct inode *top, const char *purpose)
+{
+	for (struct inode *i = top; i; i = inode_next_below(top, i))
+		i->purpose = purpose;
 }
 
 int inode_move(struct inode_table *t, struct inode *i, struct inode *parent, const char *name)
@@ -386,13 +394,42 @@ static bool is_in_path(const struct inode *at, const struct inode *i)
 	return at->parent && at->parent->purpose == i->purpose;
 }
 
-int inode_path(const struct inode *i, char **ret)
+size_t inode_path_size(const struct inode *i)
 {
 	size_t len = 0;
-	char *s;
 
 	for (const struct inode *at = i; is_in_path(at, i); at = at->parent)
 		len += strlen(at->name) + 1;
+	return len;
+}
+
+size_t inode_size_below(const struct inode *top)
+{
+	size_t len = 0, max = 0;
+	const struct inode *i = top;
+
+	while (i->child || i != top) {
+		if (i->child) {
+			i = i->child;
+		} else {
+			for (; i != top && !i->next; i = i->parent)
+				len -= strlen(i->name) + 1;
+			if (i == top)
+				break;
+			len -= strlen(i->name) + 1;
+			i = i->next;
+		}
+		len += strlen(i->name) + 1;
+		max = len > max ? len : max;
+	}
+	return max;
+}
+
+int inode_path(const struct inode *i, char **ret)
+{
+	size_t len = inode_path_size(i);
+	char *s;
+
 	if (len > 65536)
 		return -ENAMETOOLONG;
 	s = malloc(len + 1);

@@ -103,6 +103,15 @@ void inode_forget(struct inode_table *t, struct inode *i, uint64_t n);
  * NULL; "" for those themselves.
  * 0, -ENOMEM, -ENAMETOOLONG. The caller frees. */
 int inode_path(const struct inode *i, char **ret);
+/* Bytes of that path, a '/' or NUL behind each component counted; 0 for "". Allocates nothing. */
+size_t inode_path_size(const struct inode *i);
+/* The same for the longest path below the directory top, as seen from there. */
+size_t inode_size_below(const struct inode *top);
+/*
+ * The inode after i among those below top, parents first; start with top. NULL: that was the last.
+ * Neither may have been removed or moved since.
+ */
+struct inode *inode_next_below(const struct inode *top, struct inode *i);
 /*
  * For messages: purpose and path, or its File ID where it has no name any more. To be freed;
  * NULL: out of memory.

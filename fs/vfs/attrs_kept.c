@@ -2,6 +2,8 @@
  * What users set on files and directories, kept over remounts (fs/state/attrs.h): modes,
  * owners and times by File id, and the directories that were made here.
  */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,9 +109,6 @@ void vfs_forget_dir(struct vfs *s, struct inode *dir)
 {
 	char *path;
 
-	for (struct inode *i = dir->child; i; i = i->next)
-		if (i->kind == INODE_DIR)
-			vfs_forget_dir(s, i);
 	if (!s->cfg.attrs || !dir->purpose || inode_path(dir, &path))
 		return;
 	if (*path && attrs_dir_forget(s->cfg.attrs, dir->purpose, path))
@@ -117,12 +116,24 @@ void vfs_forget_dir(struct vfs *s, struct inode *dir)
 	free(path);
 }
 
-void vfs_remember_tree(struct vfs *s, struct inode *dir)
+int vfs_move_dir(struct vfs *s, const struct inode *dir, const struct inode *to, const char *name)
 {
-	vfs_remember(s, dir);
-	for (struct inode *i = dir->child; i; i = i->next)
-		if (i->kind == INODE_DIR)
-			vfs_remember_tree(s, i);
+	char *from = NULL, *base = NULL, *path = NULL;
+	int r;
+
+	if (!s->cfg.attrs)
+		return 0;
+	r = inode_path(dir, &from);
+	if (!r)
+		r = inode_path(to, &base);
+	if (!r && asprintf(&path, "%s%s%s", base, *base ? "/" : "", name) < 0)
+		r = -ENOMEM;
+	if (!r)
+		r = attrs_dir_move(s->cfg.attrs, dir->purpose, from, to->purpose, path);
+	free(path);
+	free(base);
+	free(from);
+	return r;
 }
 
 void vfs_keep_dir(struct vfs *s, struct inode *dir)

@@ -183,6 +183,33 @@ static void give_file(struct vfs *s, struct inode *i, const struct api_file *f)
 	vfs_recall(s, i);
 }
 
+void vfs_show_again(struct vfs *s, struct inode *from, struct inode *dir, const char *name,
+		    const char *file_id)
+{
+	struct inode *i = inode_new(s->table, dir, name, INODE_FILE);
+
+	/* Else the next listing shows it. */
+	if (i && inode_set_file_id(s->table, i, file_id)) {
+		inode_unlink(s->table, i);
+		i = NULL;
+	}
+	if (!i)
+		return;
+	i->filename = from->filename;
+	i->published = from->published;
+	from->filename = NULL;
+	from->published = NULL;
+	i->renamed_for_conflict = from->renamed_for_conflict;
+	i->moved = from->moved;
+	i->seen = from->seen;
+	i->order = from->order;
+	i->bytes = from->bytes;
+	give_file(s, i,
+		  &(struct api_file){ .bytes_unknown = true,
+				      .created_at = from->created_at,
+				      .expires_at = from->expires_at });
+}
+
 /* i: its inode, or NULL. */
 static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 		      const struct place *p, const struct spot *at)
@@ -287,22 +314,32 @@ static bool is_fresh(const struct inode *i, uint64_t now)
 	return !i->seen && i->published && i->published->fresh_until_ms > now;
 }
 
-/* Removes the Files that the listing did not name. */
-static void sweep(struct vfs *s, struct inode *dir, uint32_t number, uint64_t now)
+/* What is emptied first at i or below it. */
+static struct inode *deepest(struct inode *i)
 {
-	struct inode *i, *next;
+	while (i->child && !i->special)
+		i = i->child;
+	return i;
+}
 
-	for (i = dir->child; i; i = next) {
-		next = i->next;
-		if (i->special)
-			continue;
-		if (i->kind == INODE_DIR) {
-			sweep(s, i, number, now);
-			if (!i->child && !i->fixed && !i->kept)
-				inode_unlink(s->table, i);
-		} else if (!i->side && i->seen != number && !is_fresh(i, now)) {
-			inode_unlink(s->table, i);
-		}
+static bool is_swept(const struct inode *i, uint32_t number, uint64_t now)
+{
+	if (i->special)
+		return false;
+	if (i->kind == INODE_DIR)
+		return !i->child && !i->fixed && !i->kept;
+	return !i->side && i->seen != number && !is_fresh(i, now);
+}
+
+/* Removes the Files that the listing did not name, and directories that are empty then. */
+static void sweep(struct inode_table *t, uint32_t number, uint64_t now)
+{
+	struct inode *root = inode_root(t), *i = deepest(root), *next;
+
+	for (; i != root; i = next) {
+		next = i->next ? deepest(i->next) : i->parent;
+		if (is_swept(i, number, now))
+			inode_unlink(t, i);
 	}
 }
 
@@ -338,10 +375,10 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 	if (!files->first)
 		each_file(s, files, mark);
 	if (all)
-		sweep(s, inode_root(s->table), files->number, now);
+		sweep(s->table, files->number, now);
 	each_file(s, files, show);
 	if (files->first && files->whole)
-		sweep(s, inode_root(s->table), files->number, now);
+		sweep(s->table, files->number, now);
 	/* Of what is overwritten the next listing knows more. */
 	if (s->superseded_noted)
 		vfs_forget_gone_until(s, now);

@@ -17,6 +17,12 @@ void vfs_apply_listing(void *arg, const struct listing_files *files); /* takes t
  * opens it knows it by the former one and means that.
  */
 void vfs_take_name_back(struct vfs *s, struct inode *i);
+/*
+ * Under lock: the File that `from` stood for, which is detached and has lost its id, is shown in
+ * dir once more, as an inode of its own. Without memory the next listing does it.
+ */
+void vfs_show_again(struct vfs *s, struct inode *from, struct inode *dir, const char *name,
+		    const char *file_id);
 bool vfs_is_listed(void *arg, const char *file_id); /* takes the lock */
 
 #endif

@@ -2,6 +2,7 @@
  * One inode: its attributes, the names that may be created, forget.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,9 @@ int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name)
 		return -EPERM;
 	if (dir == inode_root(s->table) && (!strcmp(name, ".by-id") || !strcmp(name, ".uploadfs")))
 		return -EPERM;
+	/* No path is so long that nobody could name it, or so deep that it would cost much. */
+	if (inode_path_size(dir) + strlen(name) >= PATH_MAX)
+		return -ENAMETOOLONG;
 	return names_check_new(name);
 }
 

@@ -2,10 +2,12 @@
  * Names that change: rename.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/publish/publisher.h"
+#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"
@@ -134,30 +136,18 @@ static void rename_published(void *arg, int err)
 static int only_local(const struct inode *dir, struct inode **ret_busy)
 {
 	struct publish_info info;
-	int r = 0;
+	struct inode *i = dir->child;
 
-	for (struct inode *i = dir->child; i && !r; i = i->next) {
-		if (i->kind == INODE_DIR) {
-			r = only_local(i, ret_busy);
+	for (; i; i = inode_next_below(dir, i)) {
+		if (i->kind == INODE_DIR)
 			continue;
-		}
 		if (i->file_id || !i->side)
 			return -EXDEV;
 		publish_get_info(i->side->pub, &info);
 		if (info.under_way && strcmp(info.status, "held") != 0)
 			*ret_busy = i;
 	}
-	return r;
-}
-
-static void tell_new_paths(struct vfs *s, struct inode *dir)
-{
-	for (struct inode *i = dir->child; i; i = i->next) {
-		if (i->kind == INODE_DIR)
-			tell_new_paths(s, i);
-		else if (i->side)
-			side_renamed(s, i);
-	}
+	return 0;
 }
 
 static bool is_below(const struct inode *i, const struct inode *dir)
@@ -166,6 +156,31 @@ static bool is_below(const struct inode *i, const struct inode *dir)
 		if (i == dir)
 			return true;
 	return false;
+}
+
+/*
+ * Under lock: one commit for the directory and all that is below it, which is local. Then nothing
+ * can fail but for want of memory.
+ */
+static int move_dir(struct vfs *s, struct inode *i, struct inode *other, struct inode *dir,
+		    const char *name)
+{
+	struct inode *at;
+	int r;
+
+	for (at = i; at; at = inode_next_below(i, at))
+		if (at->kind == INODE_FILE)
+			staged_placed(at->side->st);
+	r = vfs_move_dir(s, i, dir, name);
+	if (r)
+		return r;
+	if (other)
+		inode_unlink(s->table, other);
+	r = inode_move(s->table, i, dir, name);
+	for (at = i; !r && at; at = inode_next_below(i, at))
+		if (at->kind == INODE_FILE && side_told(s, at))
+			log_error("out of memory: a file is published under its former name");
+	return r;
 }
 
 /* Under lock. 0 with *ret_busy: once more when that one is published. */
@@ -188,15 +203,12 @@ static int rename_dir(struct vfs *s, struct inode *i, struct inode *other, struc
 	r = only_local(i, ret_busy);
 	if (r || *ret_busy)
 		return r;
-	if (other)
-		inode_unlink(s->table, other);
+	if (inode_path_size(dir) + strlen(name) + 1 + inode_size_below(i) > PATH_MAX)
+		return -ENAMETOOLONG;
 	vfs_keep_dir(s, i->parent);
-	vfs_forget_dir(s, i);
-	r = inode_move(s->table, i, dir, name);
-	vfs_remember_tree(s, i);
-	if (!r)
-		tell_new_paths(s, i);
-	return r;
+	if (other)
+		vfs_forget_dir(s, other);
+	return move_dir(s, i, other, dir, name);
 }
 
 /* Under lock: the File is to go with the one that l becomes, now or when the intent is done. */
@@ -245,14 +257,16 @@ static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct i
 	r = inode_move(s->table, i, dir, n->new_name);
 	if (r)
 		return r;
-	r = other ? doom_all(n, i->side, other) : 0;
-	if (!r)
-		r = side_moved(s, i, other);
-	if (!r && other)
-		*ret_out = vfs_detach(s, other);
+	r = side_moved(s, i, other);
 	if (r && inode_move(s->table, i, from, n->name) == 0)
 		side_renamed(s, i);
-	return r;
+	if (r || !other)
+		return r;
+	/* The name has changed for good by now. */
+	if (doom_all(n, i->side, other))
+		log_error("out of memory: a File that was replaced shows beside %s", n->new_name);
+	*ret_out = vfs_detach(s, other);
+	return 0;
 }
 
 /* Under lock: publishes under the new name, and moves nothing yet. */

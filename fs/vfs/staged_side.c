@@ -271,6 +271,8 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 			note_old(l, r->superseded[k]);
 	inode_ref(i); /* the owner's */
 	l->st = st;
+	/* At once: the publisher says so a moment later. */
+	l->killed = r && (r->state == RECORD_WRITING || r->state == RECORD_ABORTED);
 	/* Those who opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
@@ -401,7 +403,20 @@ void side_seal(struct vfs *s, struct inode *i)
 	free(path);
 }
 
-int side_moved(struct vfs *s, struct inode *i, struct inode *victim)
+/* Allocated and ended by NULL; the ids are the victim's. NULL: no memory. */
+static const char **files_of(const struct inode *victim)
+{
+	size_t n = 0, sides = victim && victim->side ? victim->side->superseded_count : 0;
+	const char **ids = calloc(sides + 2, sizeof(*ids));
+
+	if (ids && victim && victim->file_id)
+		ids[n++] = victim->file_id;
+	for (size_t k = 0; ids && k < sides; k++)
+		ids[n++] = victim->side->superseded_files[k];
+	return ids;
+}
+
+int side_told(struct vfs *s, struct inode *i)
 {
 	const char *purpose;
 	char *path, *hold;
@@ -409,14 +424,28 @@ int side_moved(struct vfs *s, struct inode *i, struct inode *victim)
 
 	if (r)
 		return r;
-	r = staged_rename(i->side->st, purpose, path,
-			  victim && victim->side ? victim->side->st : NULL);
 	hold = name_when_renamed(i, path);
-	if (!r)
-		r = publish_rename(i->side->pub, purpose, path, hold);
+	r = publish_rename(i->side->pub, purpose, path, hold);
 	free(hold);
 	free(path);
 	return r;
+}
+
+int side_moved(struct vfs *s, struct inode *i, struct inode *victim)
+{
+	const char *purpose, **superseded;
+	char *path;
+	int r = publish_path(s, i, &purpose, &path);
+
+	if (r)
+		return r;
+	superseded = files_of(victim);
+	r = superseded ? staged_rename(i->side->st, purpose, path,
+				       victim && victim->side ? victim->side->st : NULL, superseded)
+		       : -ENOMEM;
+	free(superseded);
+	free(path);
+	return r ? r : side_told(s, i);
 }
 
 int side_renamed(struct vfs *s, struct inode *i)

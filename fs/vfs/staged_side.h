@@ -78,7 +78,12 @@ void side_seal(struct vfs *s, struct inode *i);
  * new name, and tells its publication. 0 or negative errno.
  */
 int side_renamed(struct vfs *s, struct inode *i);
-/* The same, and the removal of victim (or NULL), in whose place it comes, in one transaction. */
+/* Under lock: tells its publication its name, which is committed. 0 or negative errno. */
+int side_told(struct vfs *s, struct inode *i);
+/*
+ * As side_renamed(), in one transaction with the removal of victim (or NULL), in whose place it
+ * comes, and with the Files that stood there; those are still to be noted by side_supersede().
+ */
 int side_moved(struct vfs *s, struct inode *i, struct inode *victim);
 /* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
 int side_reopen(struct staged_side *l);

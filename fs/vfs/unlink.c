@@ -7,10 +7,13 @@
 
 #include "fs/vfs/unlink.h"
 #include "fs/content/cache.h"
+#include "fs/publish/publisher.h"
 #include "fs/remote/errmap.h"
+#include "fs/remote/listing.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/gone.h"
+#include "fs/vfs/listed.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
@@ -171,12 +174,43 @@ static int collect_files(struct vfs *s, struct removing *d, const struct inode *
 	return r;
 }
 
+/* Under lock: was its writing broken off, so that its bytes stand for no File? */
+static bool is_aborted(const struct inode *i)
+{
+	struct publish_info info;
+
+	if (!i->side || i->side->dropped)
+		return false;
+	publish_get_info(i->side->pub, &info);
+	return i->side->killed || info.outcome == OUTCOME_ABORTED;
+}
+
+/* Under lock: the bytes alone. Files that they would have replaced are shown once more. */
+static struct staged_side *remove_bytes(struct vfs *s, struct inode *i)
+{
+	struct inode *dir = i->parent;
+	char *id = i->file_id ? strdup(i->file_id) : NULL, *name = strdup(i->name);
+	struct staged_side *out;
+
+	inode_ref(i);
+	out = vfs_detach(s, i);
+	inode_set_file_id(s->table, i, NULL);
+	if (id && name)
+		vfs_show_again(s, i, dir, name, id);
+	inode_unref(s->table, i);
+	free(name);
+	free(id);
+	listing_refresh(s->listing, 0);
+	return out;
+}
+
 void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *cb, void *arg)
 {
 	struct removing *d = calloc(1, sizeof(*d));
 	struct staged_side *out = NULL;
 	struct inode *dir, *i = NULL;
 	int r = d ? 0 : -ENOMEM;
+	bool aborted;
 
 	pthread_mutex_lock(&s->lock);
 	dir = inode_get(s->table, parent);
@@ -188,9 +222,12 @@ void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *c
 		r = -ENOENT;
 	else if (!r && i->kind == INODE_DIR)
 		r = -EISDIR;
-	if (!r)
+	aborted = !r && is_aborted(i);
+	if (!r && !aborted)
 		r = collect_files(s, d, i);
-	if (!r && d->count) {
+	if (aborted) {
+		out = remove_bytes(s, i);
+	} else if (!r && d->count) {
 		/* Its File, and with it the local side, if there is one. */
 		d->s = s;
 		d->inode = i;

@@ -215,3 +215,132 @@ def test_bytes_cut_by_a_killed_writer(server, seam):
                    "os.kill(os.getpid(), 9)", g, check=False)
     assert e.value.errno == errno.EIO
     assert contents(server) == [("f", b"source")]
+
+
+def test_rm_of_aborted_bytes(server, seam):
+    """The File that they would have replaced has the name again, with its attributes."""
+    mount, f, g = seam
+    os.chmod(f, 0o640)
+    before = os.stat(f)
+    for _ in range(2):
+        python("import os, sys\nos.write(os.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC), b'half')\n"
+               "os.kill(os.getpid(), 9)", f, check=False)
+        wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+        os.unlink(f)
+        assert get(f) == b"source" and xattr(f, "status") == "completed"
+        after = os.stat(f)
+        assert (after.st_mode, after.st_size) == (before.st_mode, before.st_size)
+    # Renamed over the File, and hidden for the next mount as well.
+    python(KILLED, g, check=False)
+    wait_until(lambda: xattr(g, "status") == "aborted", "the kill is noticed")
+    os.rename(g, f)
+    mount.kill()
+    mount.remount()
+    assert get(f) == b"only copy"
+    os.unlink(f)
+    wait_until(lambda: os.path.exists(f) and get(f) == b"source", "the File is back")
+    os.unlink(f)
+    assert contents(server) == [] and not os.path.exists(f)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("at", range(2, 7))
+def test_replacement_cut_by_a_kill(world, server, at, closed):
+    """Write a.tmp, rename it over the File a: a is the old or the new one, also after rm."""
+    mount = world._add(crash.CrashMount, server, (), when="after", list_ttl="1", retry_delay="1")
+    mount.may_fail = True
+    a, t = mount.path("batch", "a"), mount.path("batch", "a.tmp")
+    put(a, b"old")
+    if closed:
+        put(t, b"new")
+    mount.umount()
+    mount.at = at
+    mount.start()
+    try:
+        if closed:
+            os.rename(t, a)
+        else:
+            out = os.open(t, os.O_WRONLY | os.O_CREAT)
+            os.write(out, b"new")
+            os.fsync(out)
+            os.rename(t, a)
+    except OSError as e:
+        assert e.errno in crash.GONE
+    mount.wait_for_death(1)
+    mount.detach()
+    mount.at = None
+    mount.start()
+    assert get(a) in (b"old", b"new")
+    left = [x for x in (a, t) if os.path.exists(x) and xattr(x, "status") == "aborted"]
+    for path in left:
+        os.unlink(path)
+    wait_until(lambda: os.path.exists(a) and get(a) in (b"old", b"new"), "a File has the name")
+    if left:
+        assert ("a", b"old") in contents(server)
+
+
+def nested(top):
+    """Directories in one another, entered one by one, until one is refused; how many there are."""
+    here, depth = os.open(top, os.O_RDONLY | os.O_DIRECTORY), 0
+    try:
+        while True:
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = below
+            depth += 1
+            assert depth < 4096
+    except OSError as e:
+        assert e.errno == errno.ENAMETOOLONG
+    finally:
+        os.close(here)
+    return depth
+
+
+def test_directories_without_end(world, server):
+    """Beyond PATH_MAX one is refused; the tree is moved, listed and found by the next mount."""
+    mount = world.mount(server, list_ttl="1")
+    top, other = mount.path("batch", "t"), mount.path("batch", "u")
+    os.mkdir(top)
+    assert nested(top) > 2000
+    assert os.path.isdir(top + "/d" * 2000)
+    os.rename(top, other)
+    assert os.path.isdir(other + "/d" * 2000) and not os.path.exists(top)
+    with pytest.raises(OSError) as e:
+        os.rename(other, mount.path("batch", "a name that is longer"))
+    assert e.value.errno == errno.ENAMETOOLONG
+    os.rename(other, mount.path("vision", "v"))
+    mount.kill()
+    mount.remount()
+    assert os.listdir(mount.path("batch")) == []
+    assert os.path.isdir(mount.path("vision", "v") + "/d" * 2000)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("at", range(1, 8))
+def test_directory_rename_cut_by_a_kill(world, server, at):
+    """All that is in the directory has one place: the former or the new one."""
+    mount = world._add(crash.CrashMount, server, (), when="after", list_ttl="1")
+    mount.may_fail = True
+    old, new = mount.path("batch", "old"), mount.path("batch", "new")
+    os.makedirs(old + "/sub")
+    names = ["f", "sub/g", "sub/h"]
+    for name in names:
+        python(KILLED, os.path.join(old, name), check=False)
+        wait_until(lambda n=name: xattr(os.path.join(old, n), "status") == "aborted", "it is kept")
+    mount.kill()
+    mount.detach()
+    mount.at = at
+    mount.start()
+    try:
+        os.rename(old, new)
+    except OSError as e:
+        assert e.errno in crash.GONE
+    mount.wait_for_death(1)
+    mount.detach()
+    mount.at = None
+    mount.start()
+    there = [d for d in (old, new) if os.path.isdir(d)]
+    assert len(there) == 1
+    assert {get(os.path.join(there[0], x)) for x in names} == {b"only copy"}
