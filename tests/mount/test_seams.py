@@ -325,8 +325,9 @@ def test_directory_rename_cut_by_a_kill(world, server, at):
     mount.may_fail = True
     old, new = mount.path("batch", "old"), mount.path("batch", "new")
     os.makedirs(old + "/sub")
+    os.mkdir(old + "er")
     names = ["f", "sub/g", "sub/h"]
-    for name in names:
+    for name in ["../older/f", *names]:
         python(KILLED, os.path.join(old, name), check=False)
         wait_until(lambda n=name: xattr(os.path.join(old, n), "status") == "aborted", "it is kept")
     mount.kill()
@@ -344,3 +345,4 @@ def test_directory_rename_cut_by_a_kill(world, server, at):
     there = [d for d in (old, new) if os.path.isdir(d)]
     assert len(there) == 1
     assert {get(os.path.join(there[0], x)) for x in names} == {b"only copy"}
+    assert os.listdir(old + "er") == ["f"]
