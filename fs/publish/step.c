@@ -75,10 +75,22 @@ static void view_size(const struct publish *p, struct publish_view *v)
 	v->size_known = v->size > 0 && v->size <= STAGED_SIZE_MAX && size <= v->size;
 }
 
+/* Note the MD5 of a sealed file, once it is known. */
+static void view_md5(struct publish *p, struct publish_view *v)
+{
+	int r = staged_md5(p->staged, p->md5);
+
+	/* The MD5 stays until the next write; a change without one is damage on disk. */
+	if (r == 0 && !p->md5_then[0])
+		memcpy(p->md5_then, p->md5, sizeof(p->md5_then));
+	if (r == 0 && strcmp(p->md5, p->md5_then))
+		r = -EBADMSG;
+	v->md5_known = r == 0;
+	v->md5_err = r == -EAGAIN ? 0 : r;
+}
+
 static void make_view(struct publish *p, struct publish_view *v)
 {
-	int r = 0;
-
 	*v = (struct publish_view){
 		.phase = p->phase,
 		.outcome = p->outcome.kind,
@@ -107,16 +119,8 @@ static void make_view(struct publish *p, struct publish_view *v)
 		/* Installs a watch. */
 		v->live = !v->sealed && publish_live_find(p);
 	}
-	if (v->sealed) {
-		r = staged_md5(p->staged, p->md5);
-		/* The MD5 stays until the next write; a change without one is damage on disk. */
-		if (r == 0 && !p->md5_then[0])
-			memcpy(p->md5_then, p->md5, sizeof(p->md5_then));
-		if (r == 0 && strcmp(p->md5, p->md5_then))
-			r = -EBADMSG;
-		v->md5_known = r == 0;
-		v->md5_err = r == -EAGAIN ? 0 : r;
-	}
+	if (v->sealed)
+		view_md5(p, v);
 }
 
 static void act_cancel(struct publish *p, const struct publish_view *v)
