@@ -22,14 +22,14 @@
 
 enum flavor { FLAVOR_OPENAI, FLAVOR_AZURE, FLAVOR_SEQUENTIAL, FLAVOR_FILES_ONLY, FLAVOR_COUNT };
 
-/* 0 or -EINVAL. */
+/* Find a flavor by its name. 0 or -EINVAL. */
 int flavor_parse(const char *name, enum flavor *ret);
-/* Returns the end of the base URL: "/v1" or the like. */
+/* Return the end of the base URL: "/v1" or the like. */
 const char *flavor_base(enum flavor flavor);
-/* Like route_parse(), for the paths of this flavor. version: the query's api-version, or NULL. */
+/* Do route_parse() for the paths of this flavor. version: the query's api-version, or NULL. */
 int flavor_route(enum flavor flavor, const char *method, const char *path, const char *version,
 		 struct route *ret);
-int flavor_status(enum flavor flavor, enum op op); /* of success */
+int flavor_status(enum flavor flavor, enum op op); /* HTTP status of success */
 uint64_t flavor_upload_max(enum flavor flavor);	   /* bytes of an Upload */
 
 #endif

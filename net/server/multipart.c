@@ -133,7 +133,7 @@ static int delim_found(struct multipart *mp)
 	return err;
 }
 
-/* Goes on with a delimiter whose beginning was seen; *p advances over what was used. */
+/* Continue a delimiter whose beginning was seen; *p advances over the used bytes. */
 static int resume_delim(struct multipart *mp, const char **p, const char *end)
 {
 	size_t had;
@@ -151,7 +151,7 @@ static int resume_delim(struct multipart *mp, const char **p, const char *end)
 	return emit(mp, mp->delim, had);
 }
 
-/* Data up to the next delimiter or the end of the input. */
+/* Pass on data up to the next delimiter or the end of the input. */
 static int scan_data(struct multipart *mp, const char **p, const char *end)
 {
 	const char *start = *p, *hit, *from, *cr;
@@ -172,7 +172,7 @@ static int scan_data(struct multipart *mp, const char **p, const char *end)
 	return emit(mp, start, (size_t)(cr - start));
 }
 
-/* Behind a delimiter. */
+/* Take one byte behind a delimiter. */
 static int feed_tail(struct multipart *mp, char c)
 {
 	if (mp->tail_len == 0 && (c == ' ' || c == '\t'))
@@ -218,7 +218,7 @@ static int head_line(const char *line, char **name, char **filename)
 	return err;
 }
 
-/* The headers of a field are whole. */
+/* The headers of a field are complete. */
 static int head_done(struct multipart *mp)
 {
 	char *line = mp->head.data, *next, *name = NULL, *filename = NULL;
