@@ -1,11 +1,10 @@
 /*
  * vfs: the filesystem without FUSE.
  *
- * ops.c converts requests to these calls and replies; tests drive them without
- * a mount. Calls that may have to wait for the network take a callback, which
- * runs exactly once: before the call returns, or later on the publisher's, the
- * network or the listing's thread. Other calls block on the local disk at most. Any thread.
- * Errors are negative errno.
+ * ops.c converts requests to these calls and replies; tests call them without a mount. A call
+ * that may wait for the network takes a callback, which runs exactly once: before the call
+ * returns, or later on the publisher's, the network's or the listing's thread. Other calls block
+ * on the local disk at most. Any thread. Errors are negative errno.
  *
  * Lock order (take from left to right, never the other way):
  *	vfs.lock -> staged file's lock -> pool's queue

@@ -2,10 +2,10 @@
  * flavor: the services beside OpenAI's that the server can play.
  *
  * azure        paths below /openai/v1, or below /openai with ?api-version=; the key in api-key;
- *              201 for what is made; refusals without type and param; the File in the reply
+ *              201 for a new object; refusals without type and param; the File in the reply
  *              to a complete is pending, and its bytes are null; 9 GB an Upload. (api.md, D)
- * sequential   Parts are numbered as they begin: one that another one overtakes is refused, and
- *              complete wants them in ascending order and of 5 MiB at least, but for the last.
+ * sequential   Parts are numbered as they begin: an overtaken Part is refused, and complete
+ *              wants ascending order and at least 5 MiB in each Part but the last.
  * files-only   there is no /uploads; POST /files takes 512 MiB.
  *
  * Pure, any thread.

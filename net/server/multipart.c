@@ -24,9 +24,9 @@ struct multipart {
 	char delim[MULTIPART_BOUNDARY_MAX + 5]; /* CR LF "--" boundary */
 	size_t delim_len;
 	/*
-	 * Bytes of delim seen at the end of what was fed. They need not be kept:
-	 * they are delim's own. CR stands only at its start, so after a mismatch
-	 * no later beginning of a delimiter can hide among them.
+	 * Count of delim's bytes at the end of the input so far; they are not stored, as delim has
+	 * them. CR occurs only at delim's start, so no later delimiter can begin among them after a
+	 * mismatch.
 	 */
 	size_t matched;
 	char tail[8];

@@ -1,12 +1,9 @@
 /*
- * state: all Uploads, Parts and Files of a server, in memory.
- *
- * One lock protects the indexes and the changing fields of their objects
- * (model.h). It is never held across the network, and across the disk only for
- * a rename or an open. A complete or cancel, which work longer, mark their
- * Upload busy; everybody else who wants it waits on changed.
- * An Upload lives until state_close(), so that a pointer to one stays valid; a
- * File is counted (files.h).
+ * state: all Uploads, Parts and Files of a server, in memory. One lock protects the indexes and the
+ * changing fields of their objects (model.h). It is never held across the network, and across the
+ * disk only for a rename or an open. A complete or cancel works longer and marks its Upload busy;
+ * other requests for the Upload wait on changed. An Upload lives until state_close(), so pointers
+ * to it stay valid; a File is counted (files.h).
  */
 #ifndef UPLOADFS_NET_SERVER_STATE_H
 #define UPLOADFS_NET_SERVER_STATE_H

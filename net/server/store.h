@@ -14,9 +14,8 @@
  * files 0600. All functions block on the disk and may be called from any
  * thread; calls for one id must not overlap unless stated.
  *
- * A forgetful store has no directory: what is written to it is gone, what is
- * synced or removed succeeds, nothing is ever found in it, and a Part that is
- * opened reads as zeros without an end.
+ * A forgetful store has no directory: written bytes are dropped, syncs and removals
+ * succeed, lookups find nothing, and an opened Part reads as zeros without an end.
  */
 #ifndef UPLOADFS_NET_SERVER_STORE_H
 #define UPLOADFS_NET_SERVER_STORE_H
@@ -56,8 +55,7 @@ typedef int store_record_cb(void *arg, const char *id, const char *text, size_t 
 int store_record_each(struct store *st, enum store_kind kind, store_record_cb *cb, void *arg);
 
 int store_data_make(struct store *st, const char *owner);
-void store_data_remove(struct store *st,
-		       const char *owner); /* removes all in it, too; may be missing */
+void store_data_remove(struct store *st, const char *owner); /* and all in it; may be missing */
 /* Remove files being written when the server died. */
 void store_data_sweep(struct store *st, const char *owner);
 typedef int store_data_cb(void *arg, const char *owner);
