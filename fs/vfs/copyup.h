@@ -11,9 +11,9 @@ struct inode;
 
 /*
  * Give i a local side with its File's content unless i has one by then, then call cb. from: the
- * content a handle on i reads, or NULL. from replaces a File removed meanwhile; without it the
- * error is -ENOENT. The caller holds a reference to i (nref) until cb. Takes vfs.lock; cb runs
- * without it, on any thread.
+ * content a handle on i reads, or NULL. from replaces a File removed meanwhile; the error is
+ * -ENOENT if from is NULL or its content is not here. The caller holds a reference to i (nref)
+ * until cb. Takes vfs.lock; cb runs without it, on any thread.
  */
 void vfs_stage_content(struct vfs *s, struct inode *i, struct fetch *from, vfs_done_cb *cb,
 		       void *arg);

@@ -57,8 +57,8 @@ static void note_olds(struct vfs *s)
 }
 
 /*
- * Superseded Files are hidden: they are deleted once their successor is a File. They are noted when
- * a listing has its first File without an entry, which most listings never have.
+ * Superseded Files are hidden: they are deleted once their successor is a File. They are noted at a
+ * listing's first File without an entry; a listing may have none.
  */
 bool vfs_is_superseded(struct vfs *s, const char *file_id)
 {
