@@ -34,7 +34,7 @@ static void open_done(void *arg, int err, const struct vfs_entry *e, struct hand
 	o->fi.keep_cache = vfs_keep_cache(h);
 	ops_entry(e, &p);
 	r = o->create ? fuse_reply_create(o->req, &p, &o->fi) : fuse_reply_open(o->req, &o->fi);
-	/* The caller was interrupted meanwhile: no release comes, nor a forget. */
+	/* The caller was interrupted: neither a release nor a forget comes. */
 	if (r == -ENOENT) {
 		vfs_release(o->s, h);
 		if (o->create)
@@ -82,7 +82,7 @@ static void node_made(void *arg, int err, const struct vfs_entry *e, struct hand
 		fuse_reply_err(arg, -err);
 		return;
 	}
-	/* Nobody has it open: an empty file, as after touch(1). */
+	/* mknod leaves no handle open: the result is an empty file, as after touch(1). */
 	vfs_release(s, h);
 	ops_reply_entry(arg, e);
 }
@@ -92,7 +92,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 	struct vfs_caller who = ops_caller(req);
 
 	(void)rdev;
-	/* No File could be one of the others. */
+	/* A File can only be a regular file. */
 	if (S_ISREG(mode))
 		vfs_create(ops_vfs(req), parent, name, mode, O_CREAT | O_EXCL | O_WRONLY, &who,
 			   node_made, req);
@@ -127,15 +127,17 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 
 /* ---- write ---- */
 
-/* A write to a file that is being published: its bytes wait in memory, at most
- * one request's worth for each writing thread. */
+/*
+ * A write parked while its file is being published: its bytes wait in memory, at most one request's
+ * worth for each writing thread.
+ */
 struct late_write {
 	fuse_req_t req;
 	struct vfs *s;
 	struct handle *h;
 	struct vfs_caller who;
 	uint64_t off, lock_owner;
-	int flags; /* open(2)'s, and those of this write */
+	int flags; /* flags of open(2) and of this write */
 	size_t len;
 	char data[];
 };
@@ -156,7 +158,10 @@ static ssize_t put(int fd, const char *data, size_t len, uint64_t off)
 	return (ssize_t)done;
 }
 
-/* done: bytes, or negative errno. A short write fails unless the rest is written after all. */
+/*
+ * Note a failed or short write. done: bytes, or negative errno. A short write spoils the file
+ * unless the rest is written later.
+ */
 static void note_failure(struct vfs *s, struct handle *h, uint64_t off, size_t len, ssize_t done)
 {
 	if (done < 0)
@@ -165,7 +170,10 @@ static void note_failure(struct vfs *s, struct handle *h, uint64_t off, size_t l
 		vfs_write_failed(s, h, off + (size_t)done, -EIO);
 }
 
-/* done: bytes, or negative errno; what the writer is told. O_SYNC includes O_DSYNC. */
+/*
+ * Sync a write with O_DSYNC, which O_SYNC includes. done: bytes, or negative errno. Returns the
+ * result for the writer.
+ */
 static ssize_t sync_write(struct vfs *s, struct handle *h, int flags, uint64_t off, ssize_t done)
 {
 	int r = done > 0 && (flags & O_DSYNC) ? vfs_write_sync(s, h, off) : 0;
@@ -269,8 +277,8 @@ struct closing {
 	struct handle *h;
 	struct vfs_caller who;
 	uint64_t lock_owner;
-	struct vfs_wait *wait; /* NULL: not asked for yet */
-	bool blind;	       /* how the closing process ends can't be seen */
+	struct vfs_wait *wait; /* NULL: not made yet */
+	bool blind;	       /* the end of the closing process can't be seen */
 	_Atomic bool signalled;
 };
 
@@ -311,8 +319,9 @@ static void hold_over(struct ops_hold *hold, int err)
 }
 
 /*
- * A fatal signal ends the waiting, not the publication; any other changes nothing. The signal of a
- * process that can't be seen counts as fatal while its close is held: nothing is published then.
+ * A fatal signal ends the wait, not the publication; other signals change nothing. While a close is
+ * held because its process can't be seen, every signal counts as fatal: the close publishes
+ * nothing.
  */
 static void interrupted(fuse_req_t req, void *arg)
 {
@@ -395,7 +404,7 @@ struct allocating {
 	uint64_t off, len;
 };
 
-/* Waits as a write does: else posix_fallocate() would write into every block by itself. */
+/* Wait as a write does: an error would make posix_fallocate() write to every block. */
 static void allocate(void *arg, int err)
 {
 	struct allocating *a = arg;

@@ -1,7 +1,7 @@
 /*
- * Closes held for a moment because the kernel does not tell which process closes. The FLUSH of a
- * killed process is followed by an INTERRUPT within 0.1 ms, as its signal is still pending; those
- * of close() and exit() are not.
+ * Hold closes for a moment when the kernel does not tell which process closes. An INTERRUPT follows
+ * the FLUSH of a killed process within 0.1 ms, because its signal is still pending; no INTERRUPT
+ * follows the FLUSH of close() or exit().
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static struct {
 	/* under lock */
 	bool started, ended;
 	pthread_t thread;
-	struct ops_hold *first, **last; /* by until_ms */
+	struct ops_hold *first, **last; /* ordered by until_ms */
 } holds = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* Under lock. */

@@ -1,6 +1,5 @@
 /*
- * Requests about names and attributes, and the table. Those about open files
- * stand in file.c.
+ * Requests about names and attributes, and the table. Requests about open files are in file.c.
  */
 #include "fs/fuse/ops.h"
 
@@ -14,7 +13,7 @@
 #include "fs/fuse/ops_impl.h"
 #include "net/base/log.h"
 
-/* For what has nothing to tell but whether it went well. */
+/* Callback of requests whose reply is only an error or success. */
 static void parked_done(void *arg, int err)
 {
 	struct ops_parked *p = arg;
@@ -35,9 +34,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	struct ops_context *ctx = userdata;
 
 	/*
-	 * What is read goes from the cache's pages to the kernel without a buffer of ours, in a
-	 * third of the time. Moving those pages would take them from the cache, and what is written
-	 * gains nothing by a pipe (docs/performance.md); libfuse would want both.
+	 * Splice reads from the page cache to the kernel without a buffer of ours: a third of the
+	 * time. Refuse what libfuse would also want: MOVE takes the pages from the cache, and
+	 * writes gain nothing by a pipe (docs/performance.md).
 	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE);
 	want(conn, FUSE_CAP_SPLICE_WRITE);
@@ -46,7 +45,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
 	want(conn, FUSE_CAP_READDIRPLUS);
 	want(conn, FUSE_CAP_READDIRPLUS_AUTO);
-	/* Writes have to arrive in the order they were made. */
+	/* Writes must arrive in the order they were made. */
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 	conn->max_write = 1 << 20;
 	conn->max_readahead = 1 << 20;
@@ -167,7 +166,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		vfs_rename(p->s, parent, name, new_parent, new_name, flags, parked_done, p);
 }
 
-/* The service has nothing that could be either; rename(2) and copying do without. */
+/* The service has neither symbolic nor hard links; rename(2) and copying work without. */
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
 	(void)target;
@@ -229,7 +228,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	bool is_dir;
 
 	(void)ino;
-	/* rewinddir(): what is there now. Else nothing changes under who reads. */
+	/* rewinddir() takes a new snapshot; otherwise the entries stay the same for the reader. */
 	if (!buf || (off == 0 && dir_restart(d) && vfs_rewinddir(ops_vfs(req), d))) {
 		fuse_reply_err(req, ENOMEM);
 		free(buf);
@@ -248,7 +247,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	free(buf);
 }
 
-/* Entries of one reply to readdirplus, and the lookups that the kernel will count for them. */
+/* Entries of one readdirplus reply, and the lookups the kernel will count for them. */
 struct plus_page {
 	char *buf;
 	size_t size, used;
@@ -256,7 +255,7 @@ struct plus_page {
 	size_t count;
 };
 
-/* The smallest entry takes more: a page has room for the inode of each. */
+/* Below the size of the smallest entry, so looked_up has room for every entry of a page. */
 #define PLUS_ENTRY_MIN 128
 
 static int plus_page_init(struct plus_page *p, size_t size)
@@ -277,7 +276,7 @@ static bool is_dots(const char *name)
 	return !strcmp(name, ".") || !strcmp(name, "..");
 }
 
-/* False: no room for it. off: of the entry behind it. */
+/* Add one entry. off: offset of the next entry. False: no room. */
 static bool plus_page_add(struct plus_page *p, fuse_req_t req, fuse_ino_t parent, const char *name,
 			  const struct stat *listed, off_t off)
 {
@@ -285,10 +284,10 @@ static bool plus_page_add(struct plus_page *p, fuse_req_t req, fuse_ino_t parent
 	size_t room = p->size - p->used;
 	struct vfs_entry e;
 
-	/* Asked before the lookup, so that none has to be taken back. */
+	/* Check the room before the lookup, so that no lookup is undone. */
 	if (fuse_add_direntry_plus(req, NULL, 0, name, &out, off) > room)
 		return false;
-	/* Without an inode the kernel takes the name alone, and looks it up when it is used. */
+	/* Without an inode the kernel takes only the name and looks it up on use. */
 	if (!is_dots(name) &&
 	    vfs_lookup_listed(ops_vfs(req), parent, name, listed->st_ino, &e) == 0) {
 		ops_entry(&e, &out);

@@ -1,8 +1,7 @@
 /*
- * ops: the table of low-level FUSE operations: convert, call vfs, reply.
- *
- * Each request is answered exactly once; a request whose answer takes the
- * network is parked: its fuse_req_t is the argument of vfs's callback.
+ * ops: the table of low-level FUSE operations: convert, call vfs, reply. Answer each request
+ * exactly once. Park a request whose answer takes the network: its fuse_req_t is the argument of
+ * vfs's callback.
  */
 #ifndef UPLOADFS_FS_FUSE_OPS_H
 #define UPLOADFS_FS_FUSE_OPS_H
@@ -14,16 +13,16 @@ struct vfs;
 
 struct ops_context {
 	struct vfs *vfs;
-	void (*ready)(void *arg); /* once the kernel has said hello */
+	void (*ready)(void *arg); /* called once the kernel has sent INIT */
 	void *arg;
 };
 
-/* userdata of the session is a struct ops_context. */
+/* The session's userdata is a struct ops_context. */
 extern const struct fuse_lowlevel_ops ops_table;
 
 /*
- * After the session's loop: answers the closes that are still held with EINTR, and ends the thread
- * that holds them. Returns when it has ended.
+ * Answer the closes still held with EINTR and end the holding thread. Call after the session's
+ * loop. Returns when the thread has ended.
  */
 void ops_end_holds(void);
 

@@ -1,4 +1,6 @@
-/* ops_impl: what the files of fs/fuse share. Nobody else includes it. */
+/*
+ * ops_impl: shared by the files of fs/fuse. Private to fs/fuse.
+ */
 #ifndef UPLOADFS_FS_FUSE_OPS_IMPL_H
 #define UPLOADFS_FS_FUSE_OPS_IMPL_H
 
@@ -7,51 +9,53 @@
 #include "fs/fuse/ops.h"
 #include "fs/vfs/vfs.h"
 
-/* A File never changes, and what changes here the kernel itself changes: so it
- * may remember for a moment. What is being written is asked for each time. */
+/*
+ * Seconds the kernel may cache an entry: a File never changes, and the kernel makes all changes
+ * here itself. A file being written has a timeout of 0.
+ */
 #define SETTLED_S 1.0
 
 /*
- * A request by name, whose answer may have to wait for the service. It is the
- * argument of the callback, which calls ops_unpark() first and frees it in the
- * end. A fatal signal of the caller is answered with EINTR meanwhile; what was
- * asked for goes on, and the callback has to give back what nobody takes. Not for
- * requests on an open file: the kernel closes it as soon as they are answered.
+ * A path request parked until the service replies; interruptible. It is the argument of the
+ * callback, which calls ops_unpark() first and frees it at the end. A fatal signal of the caller is
+ * answered with EINTR meanwhile; the operation goes on, and the callback must give back a result
+ * that nobody takes. Not for requests on an open file: the kernel closes the file as soon as they
+ * are answered.
  */
 struct ops_parked {
-	fuse_req_t req; /* to be answered if ops_unpark() says so */
+	fuse_req_t req; /* answer it only if ops_unpark() returned true */
 	struct vfs *s;
 	struct fuse_file_info fi;
 	size_t size;
-	/* park.c's */
+	/* private to park.c */
 	pid_t tid;
 	_Atomic int state;
 };
 
-/* NULL: answered (no memory, or the caller is being ended already). */
+/* Park req. NULL: req is answered (no memory, or a fatal signal is pending). */
 struct ops_parked *ops_park(fuse_req_t req);
-/* False: the request was answered meanwhile, and is no more. Any thread; once. */
+/* End the parking. False: req was answered meanwhile and is freed. Any thread; call once. */
 bool ops_unpark(struct ops_parked *p);
 
 /*
- * hold.c: a request held for 20 ms, as a part of what the caller allocates. over() runs on a thread
- * of its own, without locks; err is 0, or -EINTR when the mount ends.
+ * hold.c: a request held for 20 ms; embedded in the caller's allocation. over() runs on a thread of
+ * its own, without locks; err is 0, or -EINTR when the mount ends.
  */
 struct ops_hold {
 	void (*over)(struct ops_hold *h, int err);
-	/* hold.c's */
+	/* private to hold.c */
 	struct ops_hold *next;
 	uint64_t until_ms;
 	bool held;
 };
-/* False: not held (no thread could be started, or the mount ends), and over() does not run. */
+/* Hold h. False: not held (no thread, or the mount ends); over() does not run. */
 bool ops_hold(struct ops_hold *h);
-/* True: it was held; over() does not run any more. Any thread; h may be zero. */
+/* Take h back. True: h was held and over() will not run. Any thread; h may be zeroed. */
 bool ops_hold_take(struct ops_hold *h);
 
 /* reply.c */
 void ops_entry(const struct vfs_entry *e, struct fuse_entry_param *ret);
-/* Replies with an entry, and takes the lookup back if nobody takes the reply. */
+/* Reply with an entry; undo the lookup if the caller is gone. */
 void ops_reply_entry(fuse_req_t req, const struct vfs_entry *e);
 struct vfs_caller ops_caller(fuse_req_t req);
 struct vfs *ops_vfs(fuse_req_t req);

@@ -1,4 +1,6 @@
-/* Requests that wait for the service, and whose caller may be ended meanwhile. */
+/*
+ * Requests that wait for the service; a signal may end their caller meanwhile.
+ */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -8,8 +10,8 @@
 enum { PARK_BEGINS, PARK_WAITS, PARK_OVER };
 
 /*
- * A fatal signal ends the waiting, not what was asked for; any other changes
- * nothing. It touches p no more once it is over: ops_unpark() may free it.
+ * A fatal signal ends the wait, not the operation; other signals change nothing. After setting
+ * PARK_OVER don't touch p: ops_unpark() may free it.
  */
 static void interrupted(fuse_req_t req, void *arg)
 {
@@ -18,7 +20,7 @@ static void interrupted(fuse_req_t req, void *arg)
 
 	if (!writer_fatal_signal(p->tid))
 		return;
-	/* Within fuse_req_interrupt_func(), which goes on with the request after this. */
+	/* Called within fuse_req_interrupt_func(): ops_park() answers the request afterwards. */
 	if (atomic_compare_exchange_strong(&p->state, &was, PARK_OVER))
 		return;
 	if (was == PARK_WAITS && atomic_compare_exchange_strong(&p->state, &was, PARK_OVER))

@@ -1,5 +1,5 @@
 /*
- * What requests and replies have in common: the caller, the vfs, an entry.
+ * Shared by all requests and replies: the caller, the vfs, an entry.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,6 @@
-/* Attributes of Files: a table in memory before a table of the store. */
+/*
+ * Attributes of Files: a table in memory in front of a table of the store.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 
 struct entry {
 	struct entry *next;
-	uint64_t changed; /* a->changes when it was set or marked */
+	uint64_t changed; /* a->changes at the last set or mark */
 	uint32_t hash;
 	struct attr_set set;
 	char file_id[];
@@ -21,19 +23,19 @@ struct entry {
 
 struct attrs {
 	struct statedb *store;
-	/* Held over a change of the store and of memory, so that both have the same order. */
+	/* Held over a change of store and memory, so that both change in the same order. */
 	pthread_mutex_t set_lock;
-	pthread_mutex_t lock; /* below set_lock; of what follows */
+	pthread_mutex_t lock; /* below set_lock; protects the fields below */
 	struct entry **buckets;
 	size_t bucket_count; /* a power of two */
 	size_t count;
-	uint64_t changes; /* counts what was set or marked */
+	uint64_t changes; /* count of sets and marks */
 	uint64_t swept;	  /* changes at attrs_sweep_begin() */
 };
 
 /* ---- the table in memory ---- */
 
-/* The link that points to the entry; one that is NULL: there is none. */
+/* Return the link that points to the entry, or the link that is NULL if there is none. */
 static struct entry **entry_find(struct attrs *a, const char *file_id)
 {
 	uint32_t hash = (uint32_t)strhash(file_id);
@@ -57,7 +59,7 @@ static struct entry *entry_new(const char *file_id, const struct attr_set *set)
 	return e;
 }
 
-/* Without memory for more buckets the chains get longer, that is all. */
+/* Without memory for more buckets the chains only get longer. */
 static void grow_buckets(struct attrs *a)
 {
 	size_t i, count = a->bucket_count * 2;
@@ -114,7 +116,7 @@ bool attrs_get(struct attrs *a, const char *file_id, struct attr_set *ret)
 	struct entry *e;
 
 	pthread_mutex_lock(&a->lock);
-	/* Asked for each File of a list, and where nobody has set anything there is none. */
+	/* Called for each File of a list: skip the hash while there are no entries. */
 	e = a->count ? *entry_find(a, file_id) : NULL;
 	if (e)
 		*ret = e->set;
@@ -122,7 +124,7 @@ bool attrs_get(struct attrs *a, const char *file_id, struct attr_set *ret)
 	return e != NULL;
 }
 
-/* True when it is set so already; that counts as set anew for a sweep. */
+/* True if the File has equal attributes already; a sweep counts that as set. */
 static bool is_set(struct attrs *a, const char *file_id, const struct attr_set *set)
 {
 	struct entry *e;
@@ -154,7 +156,7 @@ static int write_set(struct attrs *a, const char *file_id, const struct attr_set
 	return statedb_commit(a->store, NULL);
 }
 
-/* The store first, then memory: an error leaves both as they were. */
+/* Change the store first, then memory: an error leaves both as they were. */
 static int set_locked(struct attrs *a, const char *file_id, const struct attr_set *set)
 {
 	struct entry *fresh, **at;
@@ -210,7 +212,7 @@ void attrs_forget(struct attrs *a, const char *file_id)
 	if (there)
 		entry_remove(a, at);
 	pthread_mutex_unlock(&a->lock);
-	/* Should this fail, a sweep of a later life forgets it. */
+	/* After a failure here a sweep by a later mount forgets the row. */
 	if (there && statedb_begin(a->store) == 0) {
 		delete_row(a, file_id);
 		statedb_commit(a->store, NULL);
@@ -243,7 +245,7 @@ struct id_list {
 	size_t count;
 };
 
-/* Copies of the ids of the entries that were not marked. Without memory: of some of them. */
+/* Copy the ids of unmarked entries. Without memory: some of them. */
 static void list_unmarked(struct attrs *a, struct id_list *ret)
 {
 	struct entry *e;
@@ -263,7 +265,7 @@ static void list_unmarked(struct attrs *a, struct id_list *ret)
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* False: it was set meanwhile, for a File that keep() knew nothing of yet. */
+/* Forget an unmarked entry. False: it was set meanwhile, for a File unknown to keep(). */
 static bool forget_unmarked(struct attrs *a, const char *file_id)
 {
 	struct entry **at;
@@ -335,7 +337,7 @@ static int load(struct attrs *a)
 {
 	int rc = statedb_define(a->store, tables);
 
-	/* attrs_dir_move() moves staged files as well. */
+	/* attrs_dir_move() moves staged files, too. */
 	if (!rc)
 		rc = files_define(a->store);
 	if (rc)

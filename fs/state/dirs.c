@@ -8,7 +8,7 @@
 
 /* ---- paths ---- */
 
-/* A copy of path to take apart; -EINVAL: an empty component. */
+/* Copy path, to be cut up. -EINVAL: an empty component. */
 static int copy_path(const char *path, char **ret)
 {
 	size_t len = strlen(path);
@@ -27,7 +27,7 @@ static int take_id(void *arg, const struct statedb_row *row)
 	return 0;
 }
 
-/* *ret_id: the row of name in parent, made with make; 0: there is none. */
+/* Find the row of name in parent; `make` inserts a missing one. *ret_id 0: none. */
 static int step(struct statedb *s, int64_t parent, const char *name, bool make, int64_t *ret_id)
 {
 	static const char find[] = "SELECT id FROM dir WHERE parent = ?1 AND name = ?2";
@@ -45,7 +45,7 @@ static int step(struct statedb *s, int64_t parent, const char *name, bool make, 
 	return rc ? rc : statedb_each(s, find, args, take_id, ret_id);
 }
 
-/* The row of purpose/path; *ret_id is 0 where there is none. path is taken apart. */
+/* Find the row of purpose/path; *ret_id is 0 if there is none. Cuts path up. */
 static int walk(struct statedb *s, const char *purpose, char *path, bool make, int64_t *ret_id)
 {
 	int rc = step(s, 0, purpose, make, ret_id);
@@ -61,7 +61,7 @@ static int walk(struct statedb *s, const char *purpose, char *path, bool make, i
 	return rc;
 }
 
-/* The same in a new transaction, which is over on error. */
+/* Do walk() in a new transaction, which an error ends. */
 static int begin_at(struct statedb *s, const char *purpose, const char *path, bool make,
 		    int64_t *ret_id)
 {
@@ -103,7 +103,7 @@ int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
 	return statedb_commit(s, NULL);
 }
 
-/* Removes the row, and those above it, while they are not kept and hold nothing. */
+/* Remove the row and its ancestors as long as they are not kept and hold nothing. */
 static int prune(struct statedb *s, int64_t id)
 {
 	static const char up[] = "SELECT parent FROM dir WHERE id = ?1";
@@ -144,7 +144,7 @@ int attrs_dir_forget(struct attrs *a, const char *purpose, const char *path)
 	return statedb_commit(s, NULL);
 }
 
-/* In the transaction: the row gets another parent and name. */
+/* Give the row another parent and name. In the transaction. */
 static int move_row(struct statedb *s, int64_t id, const char *purpose, char *to)
 {
 	static const char up[] = "SELECT parent FROM dir WHERE id = ?1";
@@ -164,7 +164,7 @@ static int move_row(struct statedb *s, int64_t id, const char *purpose, char *to
 	return rc ? rc : prune(s, former);
 }
 
-/* In the transaction: staged files below purpose/from are below to_purpose/to. */
+/* Move staged files from below purpose/from to below to_purpose/to. In the transaction. */
 static int move_files(struct statedb *s, const char *purpose, const char *from,
 		      const char *to_purpose, const char *to)
 {

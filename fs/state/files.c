@@ -1,4 +1,6 @@
-/* The rows of staged files: writing and reading them. */
+/*
+ * Write and read the rows of staged files.
+ */
 #include "fs/state/files.h"
 
 #include <errno.h>
@@ -186,7 +188,10 @@ int files_set_mtime(struct statedb *db, const char *id, int64_t s, uint32_t ns)
 
 int files_set_removed(struct statedb *db, const char *id)
 {
-	/* A File that the publication made is in its next save: one that was there before stays. */
+	/*
+	 * Clear file_id: a File from before stays, and a File of the publication is in its next
+	 * save.
+	 */
 	return statedb_run(db, "UPDATE file SET removed = 1, file_id = NULL WHERE id = ?1",
 			   STATEDB_ARGS(statedb_text(id)), NULL);
 }
@@ -281,7 +286,7 @@ static int load_row(void *arg, const struct statedb_row *row)
 	return load_strings(row, r);
 }
 
-/* v with room for one more than its n elements, or NULL; the capacity follows from n. */
+/* Return v with room for one more than n elements, or NULL; n implies the capacity. */
 static void *grow(void *v, size_t n, size_t size)
 {
 	return n & (n - 1) ? v : realloc(v, (n ? n * 2 : 1) * size);
@@ -416,7 +421,7 @@ int files_each(struct statedb *db, enum files_which which, int (*fn)(void *arg, 
 	struct id_list l = { NULL, 0 };
 	int rc;
 
-	/* The whole list first: fn changes rows while it is called. */
+	/* Read the whole list first: fn changes rows. */
 	statedb_lock(db);
 	rc = statedb_each(db, sql[which], NULL, list_id, &l);
 	statedb_unlock(db);

@@ -22,15 +22,15 @@ struct statedb;
 
 /* The numbers stand in the database: append only. */
 enum record_state {
-	RECORD_WRITING,	   /* not closed, or not yet on stable storage: comes back as aborted */
-	RECORD_HELD,	   /* closed under a temporary name, waits for its rename */
+	RECORD_WRITING,	   /* not closed, or not yet durable: becomes aborted at a restart */
+	RECORD_HELD,	   /* closed under a temporary name; waits for its rename */
 	RECORD_SEALED,	   /* closed: to be published */
 	RECORD_COMPLETING, /* complete was asked: the File may exist */
 	RECORD_COMPLETED,  /* the File exists; file_id is set */
-	RECORD_FAILED,	   /* the last publication failed; err and error tell */
+	RECORD_FAILED,	   /* the last publication failed; see err and error */
 	RECORD_ABORTED,	   /* its writer was killed, or the daemon died while it was written */
 	RECORD_EMPTY,	   /* closed without a byte: stays local */
-	RECORD_REMOVED	   /* by the user; but what the service has of it is not gone yet */
+	RECORD_REMOVED	   /* removed by the user; the service has not removed everything yet */
 };
 
 struct record_part {
@@ -42,68 +42,70 @@ struct record {
 	enum record_state state;
 	char *purpose;		   /* not NULL */
 	char *path;		   /* below the purpose, '/' between components; not NULL */
-	char *filename;		   /* what the Upload was or will be created with; NULL: path */
-	char *mime_type;	   /* NULL: by the ending */
+	char *filename;		   /* filename of the Upload, made or to be made; NULL: path */
+	char *mime_type;	   /* NULL: derived from the ending */
 	uint64_t size;		   /* bytes of the staged file when the row was written */
-	uint64_t part_size;	   /* bytes a Part, of the Upload below */
-	uint64_t part_block;	   /* bytes a small one (layout.h) */
-	uint64_t declared;	   /* by the xattr; 0: none */
+	uint64_t part_size;	   /* bytes of a Part of the Upload below */
+	uint64_t part_block;	   /* bytes of a small Part (part_layout.h) */
+	uint64_t declared;	   /* bytes declared by the xattr; 0: none */
 	uint64_t expires_after;	   /* seconds; 0: none */
 	char *upload_id;	   /* NULL: no Upload */
-	uint64_t upload_bytes;	   /* what the Upload was created with */
+	uint64_t upload_bytes;	   /* bytes the Upload was created with */
 	int64_t upload_created;	   /* our clock, seconds since the epoch */
-	int64_t upload_created_at; /* the server's; 0: not known */
-	struct record_part *parts; /* Parts that arrived and are still right */
+	int64_t upload_created_at; /* the server's clock; 0: unknown */
+	struct record_part *parts; /* Parts that arrived and still match the bytes */
 	size_t part_count;
-	char *md5;	   /* NULL: not known yet */
+	char *md5;	   /* NULL: unknown */
 	char *file_id;	   /* NULL: none */
 	char **superseded; /* File ids to delete once this one is complete */
 	size_t superseded_count;
-	char **abandoned; /* Uploads that were given up, whose cancel was not answered yet */
+	char **abandoned; /* Uploads given up whose cancel is not answered yet */
 	size_t abandoned_count;
 	int err;	   /* negative errno of the last failure, or 0 */
-	char *error;	   /* in words, or NULL */
+	char *error;	   /* the failure in words, or NULL */
 	char *request_id;  /* or NULL */
-	uint32_t in_doubt; /* of RECORD_REMOVED, 1: complete may have been done */
+	uint32_t in_doubt; /* RECORD_REMOVED only; 1: complete may have taken effect */
 	uint32_t mode, uid, gid;
 	int64_t mtime_s;
 	uint32_t mtime_ns;
-	int64_t created_s; /* when this row was written; for people who read it */
+	int64_t created_s; /* time the row was written, for human readers */
 };
 
-void record_init(struct record *r);    /* zeroes it */
-void record_release(struct record *r); /* frees what it points to */
-/* "writing", "held", ... */
+void record_init(struct record *r);    /* zero *r */
+void record_release(struct record *r); /* free all that *r points to */
+/* Return the name of a state: "writing", "held", ... */
 const char *record_state_name(enum record_state state);
 
-/* Makes the tables where they are missing. Once, before all else. */
+/* Make missing tables. Call once, before all else. */
 int files_define(struct statedb *db);
 
-/* In a transaction: the row but for the vfs side's columns, which an existing row keeps. -EINVAL:
- * no purpose or path. Replaces the lists. */
+/*
+ * In a transaction: save the row and replace its lists. An existing row keeps the vfs side's
+ * columns. -EINVAL: no purpose or path.
+ */
 int files_save(struct statedb *db, const char *id, const struct record *r);
-/* In a transaction: the columns of the vfs side. No row: nothing happens. */
+/* In a transaction: set columns of the vfs side. Without a row nothing happens. */
 int files_set_place(struct statedb *db, const char *id, const char *purpose, const char *path);
 int files_set_owner(struct statedb *db, const char *id, uint32_t mode, uint32_t uid, uint32_t gid);
 int files_set_mtime(struct statedb *db, const char *id, int64_t s, uint32_t ns);
-int files_set_removed(struct statedb *db, const char *id); /* its state reads as REMOVED then */
-int files_set_aside(struct statedb *db, const char *id);   /* no longer listed */
-/* In a transaction: one more File to delete once this one is complete. */
+int files_set_removed(struct statedb *db, const char *id); /* the state then reads as REMOVED */
+int files_set_aside(struct statedb *db, const char *id);   /* stop listing the row as staged */
+/* In a transaction: add a File to delete once this one is complete. */
 int files_add_superseded(struct statedb *db, const char *id, const char *file_id);
-/* In a transaction: removes the row with its lists. */
+/* In a transaction: remove the row and its lists. */
 int files_drop(struct statedb *db, const char *id);
 /*
- * In a transaction: the same, and notes that the data is to be unlinked once
- * the commit is durable. files_forgive() ends that note.
+ * In a transaction: do files_drop() and note that the data is to be unlinked once the commit is
+ * durable. files_forgive() ends that note.
  */
 int files_doom(struct statedb *db, const char *id);
 int files_forgive(struct statedb *db, const char *id);
 
-/* Reads a row; the caller releases ret. -ENOENT, -EBADMSG: values that make no sense; -ENOMEM. */
+/* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int files_load(struct statedb *db, const char *id, struct record *ret);
 bool files_has(struct statedb *db, const char *id);
 
-/* Calls fn, without the lock, for the ids in order. Stops at fn's error and returns it. */
+/* Call fn for the ids in order, without the lock. Stop at fn's error and return it. */
 enum files_which { FILES_STAGED, FILES_SET_ASIDE, FILES_DOOMED };
 int files_each(struct statedb *db, enum files_which which, int (*fn)(void *arg, const char *id),
 	       void *arg);

@@ -1,4 +1,6 @@
-/* Transactions, statements, and what SQLite's errors mean. */
+/*
+ * Transactions, statements, and SQLite's errors as errnos.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -21,7 +23,7 @@ void statedb_break(struct statedb *s, const char *what)
 			  s->path, what);
 }
 
-/* 0, or the errno of a full disk or a quota, which SQLite calls an I/O error. */
+/* Return 0, or the errno of a full disk or a quota, which SQLite reports as an I/O error. */
 static int no_room(struct statedb *s, int code)
 {
 	int err = sqlite3_system_errno(s->db);
@@ -127,7 +129,7 @@ static int run_rows(struct statedb *s, const char *sql, const struct statedb_val
 			err = fn(arg, (const struct statedb_row *)stmt);
 	}
 	sqlite3_reset(stmt);
-	/* The values belong to the caller: they must not be looked at again. */
+	/* The caller owns the values: don't keep pointers to them. */
 	sqlite3_clear_bindings(stmt);
 	return err;
 }
@@ -201,7 +203,7 @@ static void roll_back(struct statedb *s)
 {
 	static const char sql[] = "ROLLBACK";
 
-	/* SQLite has done so already after most errors. */
+	/* SQLite has already rolled back after most errors. */
 	if (!sqlite3_get_autocommit(s->db))
 		run_rows(s, sql, NULL, NULL, NULL);
 }

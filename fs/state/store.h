@@ -29,52 +29,50 @@
 struct statedb;
 
 /*
- * Opens dir/state.db, or makes it (0600); dir exists. A damaged database is
- * renamed to state.db.damaged-TIME with its WAL, and a new one is made.
- * -EBUSY: another process has it open. -EPROTONOSUPPORT: made by a later
- * version. -EBADMSG: not a regular file. -EIO, -ENOMEM, -ENOSPC, ...
+ * Open or make dir/state.db (0600); dir exists. A damaged database and its WAL are renamed to
+ * state.db.damaged-TIME, and a new one is made. -EBUSY: another process has it open.
+ * -EPROTONOSUPPORT: made by a later version. -EBADMSG: not a regular file. -EIO, -ENOMEM, -ENOSPC,
+ * ...
  */
 int statedb_open(const char *dir, struct statedb **ret);
 void statedb_close(struct statedb *s); /* checkpoints; NULL is a no-op */
 /*
- * Grows the WAL to 8 MiB, for a daemon: then a sync writes no new size, and small
- * commits need no space of a disk that got full. Not where less than 64 MiB are free.
+ * Grow the WAL to 8 MiB: a sync then writes no new size, and small commits fit on a disk that got
+ * full. For the daemon. Does nothing with less than 64 MiB free.
  */
 void statedb_grow(struct statedb *s);
 
-/* False: a damaged database was set aside at the open, so rows may be missing. */
+/* False if the open set a damaged database aside; rows may be missing. */
 bool statedb_is_intact(const struct statedb *s);
-/* 32 hex digits, made with the database; valid as long as s. */
+/* Return 32 hex digits made with the database; valid as long as s. */
 const char *statedb_uuid(const struct statedb *s);
 
 /*
- * A transaction: begin takes the lock; commit and rollback release it, also on
- * error. A commit after a failed statement rolls back and returns the
- * statement's error. *ret_seq (may be NULL) is the number for statedb_sync().
+ * Run a transaction: begin takes the lock; commit and rollback release it, also on error. A commit
+ * after a failed statement rolls back and returns the statement's error. *ret_seq (may be NULL) is
+ * the number for statedb_sync().
  */
 int statedb_begin(struct statedb *s);
 int statedb_commit(struct statedb *s, uint64_t *ret_seq);
 void statedb_rollback(struct statedb *s);
 
-/* The lock without a transaction, for reading. */
+/* Take the lock without a transaction, for reading. */
 void statedb_lock(struct statedb *s);
 void statedb_unlock(struct statedb *s);
 
 /*
- * Waits until the commit with that number, and those before it, survive a
- * power cut. Blocks on the disk: call it without locks. One sync serves all
- * callers that wait.
+ * Wait until commit `seq` and all before it survive a power cut. Blocks on the disk: call it
+ * without locks. One sync serves all waiting callers.
  */
 int statedb_sync(struct statedb *s, uint64_t seq);
-/* The number of the last commit. statedb_sync(s, statedb_seq(s)) makes all of them durable. */
+/* Return the number of the last commit. statedb_sync(s, statedb_seq(s)) makes all durable. */
 uint64_t statedb_seq(struct statedb *s);
-/* 0, or the errno that every change gets from now on. */
+/* Return 0, or the final error that every change gets from now on. */
 int statedb_error(struct statedb *s);
 
 /*
- * Copies the WAL into the database if it holds 1 MiB or more. Takes up to some
- * hundred ms, during which commits wait. The store's own thread calls it when
- * no commit came for a second, or at 64 MiB.
+ * Copy the WAL into the database if it holds 1 MiB or more. Takes up to some hundred ms, during
+ * which commits wait. The store's own thread calls it after a second without commits, or at 64 MiB.
  */
 int statedb_idle(struct statedb *s);
 
@@ -101,27 +99,27 @@ static inline struct statedb_value statedb_text(const char *text)
 /* The values of ?1, ?2, ... */
 #define STATEDB_ARGS(...) ((const struct statedb_value[]){ __VA_ARGS__, { .kind = STATEDB_END } })
 
-/* Runs statements that define tables; takes the lock itself. */
+/* Run statements that define tables. Takes the lock. */
 int statedb_define(struct statedb *s, const char *sql);
 
 /*
- * Runs one statement inside a transaction. sql is a string constant: it is
- * prepared once and known by its address. args may be NULL. *ret_changed (may
- * be NULL) is the number of rows it changed. -EEXIST: a constraint refused.
+ * Run one statement inside a transaction. sql is a string constant: it is prepared once and found
+ * by its address. args may be NULL. *ret_changed (may be NULL) is the number of changed rows.
+ * -EEXIST: a constraint refused.
  */
 int statedb_run(struct statedb *s, const char *sql, const struct statedb_value *args,
 		int *ret_changed);
 
 /*
- * Calls fn for each row, under the lock, which the caller holds. A value other
- * than 0 from fn ends it and is returned. fn may not use the store.
+ * Call fn for each row; the caller holds the lock. A non-zero value from fn stops the loop and is
+ * returned. fn may not use the store.
  */
 struct statedb_row;
 int statedb_each(struct statedb *s, const char *sql, const struct statedb_value *args,
 		 int (*fn)(void *arg, const struct statedb_row *row), void *arg);
 int64_t statedb_row_int(const struct statedb_row *row, int column);
 const char *statedb_row_text(const struct statedb_row *row,
-			     int column); /* until fn returns; or NULL */
+			     int column); /* valid until fn returns; or NULL */
 bool statedb_row_null(const struct statedb_row *row, int column);
 
 #endif

@@ -1,8 +1,6 @@
 /*
- * store_impl: what store.c (transactions, SQL), store_open.c (opening, damage)
- * and store_wal.c (syncs, checkpoints) share. Nobody else includes it.
- *
- * Lock order: store.lock, then store.wal_lock.
+ * store_impl: shared by store.c (transactions, SQL), store_open.c (opening, damage) and store_wal.c
+ * (syncs, checkpoints). Private to these. Lock order: store.lock, then store.wal_lock.
  */
 #ifndef UPLOADFS_FS_STATE_STORE_IMPL_H
 #define UPLOADFS_FS_STATE_STORE_IMPL_H
@@ -18,7 +16,7 @@
 #define STATEDB_UUID_SIZE 33
 
 struct statedb_prepared {
-	const char *sql; /* the caller's constant; known by its address */
+	const char *sql; /* the caller's constant; found by its address */
 	sqlite3_stmt *stmt;
 };
 
@@ -27,37 +25,40 @@ struct statedb {
 	char uuid[STATEDB_UUID_SIZE];
 	bool intact;
 
-	pthread_mutex_t lock; /* of the connection and of what follows */
+	pthread_mutex_t lock; /* protects the connection and the fields below */
 	sqlite3 *db;
 	struct statedb_prepared prepared[STATEDB_STATEMENTS_MAX];
 	unsigned prepared_count;
 	int failed; /* the first error of a statement in this transaction */
 
-	/* Our own descriptor of the WAL, for syncs outside the lock. Open until db is closed. */
+	/* Our own descriptor of the WAL, for syncs outside the lock. Close it only after db. */
 	int wal_fd;
 
-	pthread_mutex_t wal_lock; /* of what follows */
-	pthread_cond_t synced;	  /* durable, syncing or broken changed */
-	pthread_cond_t work;	  /* for the thread: stop, or something to checkpoint */
+	pthread_mutex_t wal_lock; /* protects the fields below */
+	pthread_cond_t synced;	  /* signals changes of durable, syncing, broken */
+	pthread_cond_t work;	  /* wakes the thread: stop, or a checkpoint is due */
 	uint64_t committed;	  /* number of the last commit */
 	uint64_t durable;	  /* commits up to this one survive a power cut */
 	uint64_t wal_bytes;	  /* in the WAL since its last checkpoint */
 	bool syncing;		  /* a thread is in fdatasync() */
-	int broken;		  /* 0, or -EIO for good */
-	bool grown;		  /* and not synced yet */
+	int broken;		  /* 0, or -EIO, which is final */
+	bool grown;		  /* the WAL was grown and not synced since */
 	bool stop;
 	bool has_thread;
 	pthread_t thread;
 };
 
 /* store.c */
-/* The negative errno for a code of SQLite; breaks the store where that is final. Under lock. */
+/*
+ * Return the negative errno for a code of SQLite; break the store if the error is final. Under
+ * lock.
+ */
 int statedb_failed(struct statedb *s, int code);
-/* From now on every change is refused. */
+/* Refuse every change from now on. */
 void statedb_break(struct statedb *s, const char *what);
 
 /* store_wal.c */
-int statedb_wal_start(struct statedb *s); /* after the first read of the database */
+int statedb_wal_start(struct statedb *s); /* call after the first read of the database */
 void statedb_wal_stop(struct statedb *s); /* ends the thread; the descriptor stays open */
 
 #endif

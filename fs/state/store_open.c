@@ -1,4 +1,6 @@
-/* Opening the database, knowing a damaged one, and setting it aside. */
+/*
+ * Open the database; recognize a damaged one and set it aside.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,7 +19,7 @@
 #define ASIDE_TRIES 100
 #define BUSY_MS 500
 
-/* The files of a database: it, its WAL, and the journal of its first moment. */
+/* The files of a database: itself, its WAL, and the journal of its creation. */
 static const char *const endings[] = { "", "-wal", "-journal" };
 
 /* ---- one try ---- */
@@ -35,7 +37,7 @@ static off_t size_of(const char *path, const char *ending)
 	return size;
 }
 
-/* SQLite would give the file the umask's mode, and follow a symlink. */
+/* Make the file here: SQLite would use the umask's mode and follow a symlink. */
 static int make_file(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
@@ -54,7 +56,7 @@ static int make_file(const char *path)
 	return rc;
 }
 
-/* The first value of the first row, as text; "" without. */
+/* Return the first value of the first row as text; "" without a row. */
 static int ask(struct statedb *s, const char *sql, char *ret, size_t size)
 {
 	sqlite3_stmt *stmt = NULL;
@@ -69,7 +71,7 @@ static int ask(struct statedb *s, const char *sql, char *ret, size_t size)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Of an open: -EBADMSG is damage; what comes of the disk or of others is not. */
+/* Map an error of the open: -EBADMSG is damage, unlike errors of the disk or of other processes. */
 static int open_failed(struct statedb *s, int code)
 {
 	switch (code & 0xff) {
@@ -91,7 +93,9 @@ static int open_failed(struct statedb *s, int code)
 	}
 }
 
-/* Exclusive before WAL: then SQLite needs no shared memory. NORMAL syncs only at checkpoints. */
+/*
+ * Set EXCLUSIVE before WAL: SQLite then needs no shared memory. NORMAL syncs only at checkpoints.
+ */
 static int set_pragmas(struct statedb *s)
 {
 	static const char *const pragmas[] = {
@@ -149,7 +153,7 @@ static int make_identity(struct statedb *s)
 	return rc == SQLITE_OK ? 0 : open_failed(s, rc);
 }
 
-/* Its format and UUID; a database without tables is a new one. */
+/* Read format and UUID; a database without tables is new. */
 static int read_identity(struct statedb *s)
 {
 	char text[64];
@@ -160,7 +164,7 @@ static int read_identity(struct statedb *s)
 	if (!strcmp(text, "0"))
 		return make_identity(s);
 	rc = ask(s, "SELECT value FROM meta WHERE key = 'format'", text, sizeof(text));
-	/* SQLITE_ERROR: no such table, so it is not ours, or half of it. */
+	/* SQLITE_ERROR: no such table: the database is foreign, or incomplete. */
 	if (rc != SQLITE_OK)
 		return rc == SQLITE_ERROR ? -EBADMSG : open_failed(s, rc);
 	if (strtol(text, NULL, 10) > FORMAT) {
@@ -177,7 +181,7 @@ static int try_open(struct statedb *s)
 {
 	int rc;
 
-	/* SQLite would delete that WAL as a leftover. */
+	/* Don't open: SQLite would delete that WAL as a leftover. */
 	if (size_of(s->path, "") <= 0 && size_of(s->path, "-wal") > 0)
 		return -EBADMSG;
 	rc = make_file(s->path);
@@ -190,7 +194,7 @@ static int try_open(struct statedb *s)
 		return -ENOMEM;
 	if (rc != SQLITE_OK)
 		return open_failed(s, rc);
-	/* Readers without a daemon (doctor) are soon done. */
+	/* Wait for readers without a daemon (doctor): they finish soon. */
 	sqlite3_busy_timeout(s->db, BUSY_MS);
 	rc = set_pragmas(s);
 	if (!rc)
@@ -198,7 +202,7 @@ static int try_open(struct statedb *s)
 	return rc ? rc : read_identity(s);
 }
 
-/* keep_wal: of a database that must stay as it is. */
+/* keep_wal: leave the WAL, for a database that must stay as it is. */
 static void close_db(struct statedb *s, bool keep_wal)
 {
 	for (unsigned i = 0; i < s->prepared_count; i++)
@@ -213,7 +217,7 @@ static void close_db(struct statedb *s, bool keep_wal)
 
 /* ---- damage ---- */
 
-/* A name with that many seconds since the epoch, as UTC; not taken yet. */
+/* Make a free name that ends in the present time, in UTC. */
 static char *name_aside(const char *path)
 {
 	struct timespec now = clock_wall_ts();
@@ -251,7 +255,7 @@ static int move_one(const char *path, const char *aside, const char *ending)
 	return rc;
 }
 
-/* The WAL first: a database without it is whole, a WAL without its database is not. */
+/* Move the WAL first: a database without its WAL is whole, a WAL without its database is not. */
 static int set_aside(const char *path)
 {
 	char *aside = name_aside(path);
@@ -272,7 +276,7 @@ static int set_aside(const char *path)
 
 /* ---- the whole ---- */
 
-/* Both files must be there after a power cut, or a sync of the WAL is worth nothing. */
+/* Sync the directory: without it a power cut may lose both files, synced or not. */
 static int sync_dir(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;

@@ -1,4 +1,6 @@
-/* The write-ahead log: growing it, syncs that serve several callers, checkpoints. */
+/*
+ * The write-ahead log: grow it, sync it for several callers at once, checkpoint it.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,10 +14,10 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-#define GROWN_BYTES (8UL << 20)	     /* so that a sync writes bytes, but no new size */
-#define GROW_FREE_BYTES (64UL << 20) /* not where the disk has less than that */
+#define GROWN_BYTES (8UL << 20)	     /* a sync then writes bytes, but no new size */
+#define GROW_FREE_BYTES (64UL << 20) /* don't grow with less than this free */
 #define IDLE_BYTES (1UL << 20)	     /* a smaller WAL is not worth a checkpoint */
-#define FULL_BYTES (64UL << 20)	     /* a larger one is checkpointed even under load */
+#define FULL_BYTES (64UL << 20)	     /* checkpoint a larger WAL even under load */
 #define IDLE_MS 1000
 
 /* ---- durability ---- */
@@ -29,7 +31,7 @@ static void sync_once(struct statedb *s)
 	s->syncing = true;
 	pthread_mutex_unlock(&s->wal_lock);
 	rc = fdatasync(s->wal_fd) ? errno : 0;
-	/* What failed to reach the disk may be clean in memory now: never ask again. */
+	/* Pages that failed to reach the disk may be marked clean: never retry. */
 	if (rc)
 		statedb_break(s, strerror(rc));
 	pthread_mutex_lock(&s->wal_lock);
@@ -50,7 +52,7 @@ int statedb_sync(struct statedb *s, uint64_t seq)
 		else
 			sync_once(s);
 	}
-	/* What was durable before the failure stays so. */
+	/* Commits durable before the failure stay durable. */
 	err = s->durable < seq ? s->broken : 0;
 	pthread_mutex_unlock(&s->wal_lock);
 	return err;
@@ -68,7 +70,7 @@ uint64_t statedb_seq(struct statedb *s)
 
 /* ---- checkpoints ---- */
 
-/* SQLite calls it after each commit, with the number of pages in the WAL. */
+/* Called by SQLite after each commit, with the number of pages in the WAL. */
 static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
 	struct statedb *s = arg;
@@ -94,8 +96,10 @@ static int checkpoint(struct statedb *s)
 	pthread_mutex_unlock(&s->lock);
 	if (err)
 		return err;
-	/* The first write begins the WAL anew and syncs its header: better here than in a FUSE
-	 * thread. */
+	/*
+	 * Write now: the first write restarts the WAL and syncs its header, which a FUSE thread
+	 * should not wait for.
+	 */
 	err = statedb_begin(s);
 	if (!err) {
 		statedb_run(s, touch, NULL, NULL);
@@ -115,12 +119,12 @@ int statedb_idle(struct statedb *s)
 	pthread_mutex_unlock(&s->wal_lock);
 	if (err || bytes < IDLE_BYTES)
 		return err;
-	/* Most of the waiting outside the lock: the checkpoint then finds little to sync. */
+	/* Sync outside the lock: the checkpoint then finds little to sync under it. */
 	err = statedb_sync(s, statedb_seq(s));
 	return err ? err : checkpoint(s);
 }
 
-/* Under wal_lock; true when a checkpoint is due. seen: the last commit at the former look. */
+/* True if a checkpoint is due. seen: the last commit at the previous check. Under wal_lock. */
 static bool is_due(struct statedb *s, uint64_t seen)
 {
 	return s->wal_bytes >= FULL_BYTES || (s->wal_bytes >= IDLE_BYTES && s->committed == seen);
@@ -135,7 +139,7 @@ static void *keep_house(void *arg)
 	pthread_mutex_lock(&s->wal_lock);
 	while (!s->stop) {
 		if (s->grown) {
-			/* So that the first sync of a file needn't wait for that. */
+			/* Sync the growth here, so that the first sync of a file need not. */
 			s->grown = false;
 			pthread_mutex_unlock(&s->wal_lock);
 			statedb_sync(s, statedb_seq(s));
@@ -148,7 +152,7 @@ static void *keep_house(void *arg)
 		}
 		seen = s->committed;
 		until = clock_mono_ms() + IDLE_MS;
-		/* After a failure (disk full) the bytes stay in the WAL; try once a second. */
+		/* After a failure (disk full) the bytes stay in the WAL; retry once a second. */
 		while (!s->stop && (failed || s->wal_bytes < FULL_BYTES) && clock_mono_ms() < until)
 			clock_cond_wait(&s->work, &s->wal_lock, until);
 		if (s->stop || !is_due(s, seen))
@@ -174,7 +178,7 @@ static void write_zeros(int fd, off_t from, off_t upto)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			/* It works without, only slower. */
+			/* An ungrown WAL works, only slower. */
 			if (ftruncate(fd, from))
 				log_debug("state.db-wal: %s", strerror(errno));
 			return;
@@ -183,7 +187,7 @@ static void write_zeros(int fd, off_t from, off_t upto)
 	}
 }
 
-/* SQLite takes zeros behind the last commit for the end. */
+/* SQLite reads zeros behind the last commit as the end. */
 static void grow(struct statedb *s)
 {
 	struct statvfs room;
@@ -197,7 +201,7 @@ static void grow(struct statedb *s)
 
 void statedb_grow(struct statedb *s)
 {
-	/* Nobody may append meanwhile. */
+	/* Take the lock so that nobody appends meanwhile. */
 	pthread_mutex_lock(&s->lock);
 	grow(s);
 	pthread_mutex_unlock(&s->lock);

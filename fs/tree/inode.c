@@ -9,13 +9,13 @@
 #include "net/base/strhash.h"
 
 /*
- * A hash table of inodes chained through one of their pointers. The hashes stand in the inodes,
- * so that a table that grows, and a chain that is searched, makes none and reads no strings.
- * Most of what a listing looks for is not there: kinds tell so without a look at any inode.
+ * A hash table of inodes, chained through one of their pointers. The inodes store their hashes, so
+ * that growing and searching compute no hash and compare few strings. Most searches of a listing
+ * find nothing: kinds answers them without touching an inode.
  */
 struct index {
 	struct inode **buckets;
-	uint16_t *kinds;    /* by bucket: the kind_of() of all that stand in its chain */
+	uint16_t *kinds;    /* by bucket: the union of kind_of() over its chain */
 	size_t size, count; /* size: a power of two */
 	size_t link;	    /* offset of the chain pointer in struct inode */
 	uint32_t (*hash)(const struct inode *i);
@@ -28,7 +28,7 @@ struct inode_table {
 	size_t count;
 };
 
-/* They are given out one after the other: nothing is spread better. */
+/* Numbers are handed out in sequence: no hash spreads better. */
 static uint32_t hash_ino(const struct inode *i)
 {
 	return (uint32_t)i->ino;
@@ -49,13 +49,13 @@ static struct inode **chain(const struct index *x, struct inode *i)
 	return (struct inode **)((char *)i + x->link);
 }
 
-/* One of sixteen, of bits that the number of the bucket is not made of. */
+/* Return one of sixteen bits, chosen by hash bits that don't choose the bucket. */
 static uint16_t kind_of(uint32_t hash)
 {
 	return (uint16_t)(1U << (hash >> 28));
 }
 
-/* The chain in which what has that hash would be; NULL: it is in none. */
+/* Return the chain to search for that hash; NULL: no chain has it. */
 static struct inode *index_first(const struct index *x, uint32_t hash)
 {
 	size_t k = hash & (x->size - 1);
@@ -105,7 +105,7 @@ static void index_grow(struct index *x)
 		return;
 	}
 	for (size_t k = 0; k < old.size; k++) {
-		/* They lie anywhere in memory: some are fetched before it is their turn. */
+		/* The inodes lie anywhere in memory: prefetch some ahead of their turn. */
 		if (k + 8 < old.size)
 			__builtin_prefetch(old.buckets[k + 8]);
 		for (i = old.buckets[k]; i; i = next) {
@@ -136,12 +136,12 @@ static void index_del(struct index *x, struct inode *i)
 	*at = *chain(x, i);
 	*chain(x, i) = NULL;
 	x->count--;
-	/* Else they stay as they are: more may be said to be there than is. */
+	/* A chain that is not empty keeps its bits: they may claim too much. */
 	if (!x->buckets[k])
 		x->kinds[k] = 0;
 }
 
-/* Into its directory, and the table of names. */
+/* Link i into its directory and the table of names. */
 static void link_child(struct inode_table *t, struct inode *parent, struct inode *i)
 {
 	i->parent = parent;
@@ -388,7 +388,10 @@ void inode_forget(struct inode_table *t, struct inode *i, uint64_t n)
 	free_if_unused(t, i);
 }
 
-/* Is at, which is i or above it, below the purpose directory of i? That one's parent has none. */
+/*
+ * True if `at` (i or above it) lies below the purpose directory of i. The parent of that directory
+ * has no purpose.
+ */
 static bool is_in_path(const struct inode *at, const struct inode *i)
 {
 	return at->parent && at->parent->purpose == i->purpose;
@@ -448,7 +451,10 @@ int inode_path(const struct inode *i, char **ret)
 	return 0;
 }
 
-/* Is that what inode_path() says? Asked for each File of a list, so nothing is allocated. */
+/*
+ * True if inode_path() would return `path`. Called for each File of a list, so it allocates
+ * nothing.
+ */
 static bool has_path(const struct inode *i, const char *path)
 {
 	size_t left = strlen(path), n;

@@ -1,15 +1,10 @@
 /*
- * inode: the tree of directories and files, with lookup counts.
- *
- * An inode is one entry: a purpose directory, a directory, or a file. It lives
- * while it is linked in its directory, while the kernel remembers it (nlookup),
- * or while something of ours holds it (nref: handles, publications). Which File
- * or staged file stands behind it is vfs's business.
- *
- * A hundred thousand are nothing unusual: mind the size of struct inode (200
- * bytes with 64 bit pointers, which malloc() can hold in 208).
- *
- * Not thread-safe: everything here is protected by vfs's lock. Never blocks.
+ * inode: the tree of directories and files, with lookup counts. An inode is one entry: a purpose
+ * directory, a directory, or a file. It lives while it is linked in its directory, while the kernel
+ * remembers it (nlookup), or while a handle or publication holds it (nref). vfs manages the File or
+ * staged file behind it. Mind the size of struct inode (200 bytes with 64 bit pointers, which
+ * malloc() holds in 208): a hundred thousand inodes are common. Not thread-safe: call everything
+ * here under vfs's lock. Never blocks.
  */
 #ifndef UPLOADFS_FS_TREE_INODE_H
 #define UPLOADFS_FS_TREE_INODE_H
@@ -22,39 +17,39 @@
 
 #define INODE_ROOT 1 /* the number of the root directory */
 
-struct staged_side; /* vfs's: the staged file behind an inode */
+struct staged_side; /* defined by fs/vfs: the staged file behind an inode */
 
 enum inode_kind { INODE_DIR, INODE_FILE };
 
-/* What only the publisher of a File knows of it. */
+/* Facts known only to the publisher of a File. */
 struct published {
 	char md5[33];
 	unsigned parts;
 	char *upload_id;
-	uint64_t fresh_until_ms; /* monotonic: until one names it listings prove nothing */
+	uint64_t fresh_until_ms; /* CLOCK_MONOTONIC: until then a listing may miss the File */
 };
 
 struct inode {
-	/* What is read of those that are passed when one is looked for: next to each other. */
+	/* A search reads these fields of every inode it passes: keep them together. */
 	uint64_t ino;
 	struct inode *by_ino, *by_name, *by_id; /* hash chains */
-	uint32_t name_hash;			/* in its directory; while it is linked */
+	uint32_t name_hash;			/* hash of parent and name; valid while linked */
 	uint32_t id_hash;			/* of file_id */
 	struct inode *parent;			/* NULL: the root, or no longer linked */
 	char *name;
 	char *file_id;		     /* the File, or NULL */
 	struct inode *next, **pprev; /* siblings */
 	enum inode_kind kind : 8;
-	bool fixed : 1;	      /* root and purpose directories: can't be removed or renamed */
+	bool fixed : 1;	      /* root or purpose directory: can't be removed or renamed */
 	bool kept : 1;	      /* a directory made here: stays when it becomes empty */
-	bool special : 1;     /* not listed, not writable: .by-id and what is in it */
+	bool special : 1;     /* not listed, not writable: .by-id, .uploadfs and their entries */
 	bool has_mtime : 1;   /* set by a user; else created_at counts */
-	bool stale_pages : 1; /* what the kernel has cached of it may be from before the File */
-	bool unlisted : 1;    /* a File that only .by-id has shown so far: not writable */
-	bool renamed_for_conflict : 1; /* shown as NAME~FILE_ID: another one has the name */
-	bool moved : 1;	    /* and was shown as NAME; not looked up as NAME~FILE_ID since */
-	bool contested : 1; /* a directory in which one was moved: the kernel asks for each name */
-	uint32_t seen;	    /* number of the listing that named it last; 0: none did */
+	bool stale_pages : 1; /* the kernel's cached pages may be older than the File */
+	bool unlisted : 1;    /* only .by-id has shown the File so far: not writable */
+	bool renamed_for_conflict : 1; /* shown as NAME~FILE_ID: another entry has NAME */
+	bool moved : 1;	    /* was shown as NAME before, and not looked up as NAME~FILE_ID since */
+	bool contested : 1; /* an entry of the directory was moved: the kernel looks up each name */
+	uint32_t seen;	    /* number of the last listing that named it; 0: none did */
 	uint32_t order;	    /* its place in that listing; 0: the newest */
 	uint32_t nref;
 	uint64_t nlookup;
@@ -62,12 +57,12 @@ struct inode {
 	uint32_t uid, gid;
 	uint32_t nopen; /* handles open on it */
 	struct timespec mtime;
-	struct inode *child; /* of a directory */
-	const char *purpose; /* shared by all below one purpose directory; NULL at the root */
+	struct inode *child; /* first child of a directory */
+	const char *purpose; /* shared by all inodes of one purpose; NULL at the root */
 	/* a file */
 	struct staged_side *side;    /* staged file, or NULL */
-	char *filename;		     /* the File's name where that is not its path, or NULL */
-	struct published *published; /* when we published it, else NULL */
+	char *filename;		     /* the File's name if it differs from the path, or NULL */
+	struct published *published; /* set if we published it, else NULL */
 	uint64_t bytes;
 	int64_t created_at, expires_at;
 };
@@ -75,50 +70,56 @@ struct inode {
 struct inode_table;
 
 int inode_table_new(struct inode_table **ret);
-void inode_table_free(struct inode_table *t); /* with all inodes; NULL is a no-op */
+void inode_table_free(struct inode_table *t); /* frees all inodes, too; NULL is a no-op */
 struct inode *inode_root(struct inode_table *t);
 size_t inode_count(const struct inode_table *t);
 
-/* A new entry in parent, which must not have one of that name. NULL: out of memory. */
+/* Make an entry in parent, which must not have one of that name. NULL: out of memory. */
 struct inode *inode_new(struct inode_table *t, struct inode *parent, const char *name,
 			enum inode_kind kind);
 struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name);
-struct inode *inode_get(struct inode_table *t, uint64_t ino); /* NULL: none */
+struct inode *inode_get(struct inode_table *t, uint64_t ino); /* NULL: no such inode */
 struct inode *inode_by_file_id(struct inode_table *t, const char *file_id);
-/* Sets, changes or clears (NULL) the File behind it; id is copied. 0 or -ENOMEM. */
+/* Set, change or clear (NULL) the File behind i; the id is copied. 0 or -ENOMEM. */
 int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_id);
-/* The name of the File behind it: copied, and kept only if it is not the path. 0 or -ENOMEM. */
+/*
+ * Set the name of the File behind i: copied, and kept only if it differs from the path. 0 or
+ * -ENOMEM.
+ */
 int inode_set_filename(struct inode *i, const char *filename);
-/* To another place or name. 0 or -ENOMEM (then nothing changed). */
+/* Move i to another directory or name. 0, or -ENOMEM without a change. */
 int inode_move(struct inode_table *t, struct inode *i, struct inode *parent, const char *name);
-/* Takes it out of its directory; it is freed once nobody needs it, perhaps now. */
+/* Take i out of its directory. Frees i once nothing refers to it, perhaps now. */
 void inode_unlink(struct inode_table *t, struct inode *i);
 
-void inode_ref(struct inode *i);			  /* nref + 1 */
-void inode_unref(struct inode_table *t, struct inode *i); /* may free it */
+void inode_ref(struct inode *i);			  /* adds 1 to nref */
+void inode_unref(struct inode_table *t, struct inode *i); /* may free i */
 void inode_forget(struct inode_table *t, struct inode *i, uint64_t n);
 
 /*
- * The path below its purpose directory, "a/b/c", or below the root for purpose
- * NULL; "" for those themselves.
- * 0, -ENOMEM, -ENAMETOOLONG. The caller frees. */
+ * Return the path of i below its purpose directory, "a/b/c", or below the root for purpose NULL; ""
+ * for these directories themselves. 0, -ENOMEM, -ENAMETOOLONG. The caller frees *ret.
+ */
 int inode_path(const struct inode *i, char **ret);
-/* Bytes of that path, a '/' or NUL behind each component counted; 0 for "". Allocates nothing. */
+/*
+ * Return the bytes of that path, counting a '/' or NUL behind each component; 0 for "". Allocates
+ * nothing.
+ */
 size_t inode_path_size(const struct inode *i);
-/* The same for the longest path below the directory top, as seen from there. */
+/* Return the bytes of the longest path below the directory top, relative to top. */
 size_t inode_size_below(const struct inode *top);
 /*
- * The inode after i among those below top, parents first; start with top. NULL: that was the last.
- * Neither may have been removed or moved since.
+ * Return the inode after i among those below top, parents first; start with i = top. NULL: i was
+ * the last. Don't remove or move top or i between calls.
  */
 struct inode *inode_next_below(const struct inode *top, struct inode *i);
 /*
- * For messages: purpose and path, or its File ID where it has no name any more. To be freed;
- * NULL: out of memory.
+ * Return a label for messages: purpose and path, or the File ID if i has no name any more. The
+ * caller frees it. NULL: out of memory.
  */
 char *inode_label(const struct inode *i);
 
-/* Calls fn for each inode; fn must not add or free any. */
+/* Call fn for each inode; fn must not add or free any. */
 void inode_table_each(struct inode_table *t, void (*fn)(void *arg, struct inode *i), void *arg);
 
 #endif

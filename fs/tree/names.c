@@ -5,14 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ENDING_MAX 16 /* bytes of an ending that is kept, with its dot */
-#define ID_MAX 127    /* bytes of a File id that are shown */
+#define ENDING_MAX 16 /* bytes of an ending to keep, with its dot */
+#define ID_MAX 127    /* bytes of a File id to show */
 #define TEMP_LEN 6    /* random characters at the end of rsync's temporary names */
 
 const char *const names_purposes[] = { "assistants", "batch",  "evals", "fine-tune",
 				       "user_data",  "vision", NULL };
 
-/* What lies at the root beside the directories of purposes, and at that of purpose=P. */
+/* Names at the root beside the directories of purposes, and at the root of purpose=P. */
 static const char *const reserved[] = { ".by-id", ".uploadfs", NULL };
 
 static bool is_alnum(unsigned char c)
@@ -21,9 +21,9 @@ static bool is_alnum(unsigned char c)
 }
 
 /*
- * The length of the character at s, 1 to 4 bytes, or 0 when it may not be in a
- * name: control characters (C0, DEL, C1), and what isn't UTF-8: stray and
- * missing continuation bytes, overlong forms, surrogates, above U+10FFFF.
+ * Return the length of the character at s, 1 to 4 bytes. 0: not allowed in a name: control
+ * characters (C0, DEL, C1), or not UTF-8 (stray and missing continuation bytes, overlong forms,
+ * surrogates, above U+10FFFF).
  */
 static size_t char_len(const unsigned char *s)
 {
@@ -52,7 +52,9 @@ static void put_encoded(struct buf *b, unsigned char c)
 	buf_addf(b, "%%%02X", c);
 }
 
-/* How many of the bytes at s are printable ASCII and no '/': nearly every name is nothing else. */
+/*
+ * Count the leading bytes at s that are printable ASCII but '/': nearly every name has no others.
+ */
 static size_t plain_len(const unsigned char *s, size_t max)
 {
 	size_t n = 0;
@@ -62,7 +64,7 @@ static size_t plain_len(const unsigned char *s, size_t max)
 	return n;
 }
 
-/* Appends len bytes of text, what no name may hold (and any '/') encoded. */
+/* Append len bytes of text; encode every '/' and all that no name may hold. */
 static void put_text(struct buf *b, const char *text, size_t len)
 {
 	const unsigned char *s = (const unsigned char *)text, *end = s + len;
@@ -85,7 +87,7 @@ static void put_text(struct buf *b, const char *text, size_t len)
 	}
 }
 
-/* A name that would mean something else in a directory gets its dots encoded. */
+/* Encode the dots of a name that has another meaning in a directory. */
 static void unmask_dots(struct buf *b, bool top)
 {
 	const char *name = buf_str(b);
@@ -104,7 +106,10 @@ static void unmask_dots(struct buf *b, bool top)
 	buf_adds(b, copy + i);
 }
 
-/* The longest beginning of at most max bytes that splits no character and no %XX. */
+/*
+ * Return the length of the longest beginning of at most max bytes that splits no character and no
+ * %XX.
+ */
 static size_t cut_at_border(const char *s, size_t len, size_t max)
 {
 	size_t i;
@@ -121,7 +126,7 @@ static size_t cut_at_border(const char *s, size_t len, size_t max)
 	return len;
 }
 
-/* ".jsonl" of "train.jsonl"; "" when there is none, or a long or odd one. */
+/* Return ".jsonl" of "train.jsonl"; "" if there is no ending, or a long or odd one. */
 static const char *ending(const char *name)
 {
 	const char *dot = strrchr(name, '.'), *s;
@@ -135,7 +140,7 @@ static const char *ending(const char *name)
 	return dot;
 }
 
-/* "~FILE_ID": never longer than ID_MAX + 1, and nothing but what an id is made of. */
+/* Write "~FILE_ID": at most ID_MAX + 1 bytes, only characters of an id. */
 static void id_mark(const char *file_id, char ret[ID_MAX + 2])
 {
 	size_t i;
@@ -149,7 +154,7 @@ static void id_mark(const char *file_id, char ret[ID_MAX + 2])
 	ret[i + 1] = '\0';
 }
 
-/* BEGINNING~ID.ending in at most NAMES_MAX bytes. */
+/* Append BEGINNING~ID.ending, at most NAMES_MAX bytes. */
 static void put_cut(struct buf *out, const char *name, size_t len, const char *file_id,
 		    const char *end)
 {
@@ -163,12 +168,12 @@ static void put_cut(struct buf *out, const char *name, size_t len, const char *f
 
 struct walk {
 	const char *filename, *file_id;
-	const char *at;	 /* what of filename is still to be shown */
-	unsigned depth;	 /* components behind us */
+	const char *at;	 /* rest of filename still to show */
+	unsigned depth;	 /* components done */
 	struct buf part; /* the component at hand, encoded */
 };
 
-/* Takes the next component into part: slashes before it and at the very end belong to it. */
+/* Put the next component into part; slashes before it and at the very end belong to it. */
 static void next_part(struct walk *w)
 {
 	size_t slashes = strspn(w->at, "/");
@@ -188,7 +193,7 @@ static void next_part(struct walk *w)
 	w->depth++;
 }
 
-/* Appends all components to out. */
+/* Append all components to out. */
 static int put_path(struct walk *w, struct buf *out)
 {
 	const char *name = strrchr(w->filename, '/');
@@ -271,7 +276,7 @@ bool names_temporary(const char *name, char ret[NAMES_MAX + 1])
 	}
 	len -= 1 + 1 + TEMP_LEN;
 	if (name[1] == '.' && (len == 1 || (len == 2 && name[2] == '.')))
-		return false; /* "." and "..": no file is called that */
+		return false; /* "." and "..": never names of files */
 	memcpy(ret, name + 1, len);
 	ret[len] = '\0';
 	return true;
@@ -314,7 +319,7 @@ void names_purpose_dir(const char *purpose, char ret[NAMES_MAX + 1])
 	put_text(&b, purpose, strnlen(purpose, NAMES_MAX));
 	unmask_dots(&b, true);
 	len = cut_at_border(buf_str(&b), b.len, NAMES_MAX);
-	/* Out of memory shows like an empty purpose: read-only, and never outside. */
+	/* Without memory show an empty purpose: read-only, and never outside. */
 	snprintf(ret, NAMES_MAX + 1, "%.*s", len ? (int)len : 1, len ? b.data : "%");
 	buf_release(&b);
 }

@@ -17,49 +17,47 @@
 
 #define NAMES_MAX 255	    /* bytes of one entry's name */
 #define NAMES_DEPTH_MAX 64  /* directories of one File's path; deeper '/' are encoded */
-#define NAMES_PATH_MAX 3072 /* bytes of the whole path; what is longer is cut */
+#define NAMES_PATH_MAX 3072 /* bytes of the whole path; a longer one is cut */
 
 /*
- * The path below its purpose directory under which a File is shown: components
- * of 1..NAMES_MAX bytes joined by '/', none of them "." or "..", no control
- * bytes, no DEL, valid UTF-8 only (other bytes are encoded as %XX), empty
- * components shown as an encoded slash ("a//b" -> "a/%2Fb", "/a" -> "%2Fa",
- * "a/" -> "a%2F"), "" as "%". A component that is too long keeps its
- * beginning and its ending (".jsonl", when short) with "~FILE_ID" between them
- * or behind, cut at a character border; so does the component that ends a path
- * that is too long. ".by-id" and ".uploadfs" as the first component get their
- * dot encoded. Control bytes are C0, DEL and C1 (U+0080..U+009F). A name that
- * names_check_new() accepts is shown as it is, but for those two.
- * Appended to ret, all or nothing: 0, -ENOMEM, -EMSGSIZE (ret is full).
+ * Append the path under which a File is shown, below its purpose directory: components of
+ * 1..NAMES_MAX bytes joined by '/', none of them "." or "..", no control bytes, valid UTF-8 only
+ * (other bytes are encoded as %XX), empty components shown as an encoded slash ("a//b" -> "a/%2Fb",
+ * "/a" -> "%2Fa", "a/" -> "a%2F"), "" as "%". A component that is too long keeps its beginning and
+ * its ending (".jsonl", when short) with "~FILE_ID" between them or behind, cut at a character
+ * border; so does the component that ends a path that is too long. ".by-id" and ".uploadfs" as the
+ * first component get their dot encoded. Control bytes are C0, DEL and C1 (U+0080..U+009F). Any
+ * other name that names_check_new() accepts is shown as it is. Appends to ret all or nothing: 0,
+ * -ENOMEM, -EMSGSIZE (ret is full).
  */
 int names_path(const char *filename, const char *file_id, struct buf *ret);
 /*
- * The length of a filename that names_path() shows as it is, in one component; 0: it does not,
- * or the name is not as simple as nearly all are.
+ * Return the length of a filename that names_path() surely shows as it is, in one component. 0: it
+ * may not; only simple names, which nearly all are, are recognized.
  */
 size_t names_plain(const char *filename);
 
-/* "NAME~FILE_ID", NAME cut at a character border so that all fits NAMES_MAX. */
+/* Write "NAME~FILE_ID" to ret; cut NAME at a character border so that all fits NAMES_MAX. */
 void names_duplicate(const char *name, const char *file_id, char ret[NAMES_MAX + 1]);
 
 /*
- * Is name one of rsync's temporary names, ".NAME.XXXXXX" with six letters or
- * digits? Then ret is NAME.
+ * True if name is a temporary name of rsync, ".NAME.XXXXXX" with six letters or digits; ret is then
+ * NAME.
  */
 bool names_temporary(const char *name, char ret[NAMES_MAX + 1]);
 
 /*
- * What a user may create: 0, -EINVAL (control bytes, not UTF-8, "/", ".", "..", ""),
- * -ENAMETOOLONG. Names that are reserved in some directory are the caller's to refuse.
+ * May a user create `name`? 0, -EINVAL (control bytes, not UTF-8, "/", ".", "..", ""),
+ * -ENAMETOOLONG. The caller refuses names reserved in its directory.
  */
 int names_check_new(const char *name);
 
-/* Purposes that the API accepts for Uploads, in the order they are listed; NULL-terminated. */
+/* Purposes that the API accepts for Uploads, in listing order; NULL-terminated. */
 extern const char *const names_purposes[];
 bool names_purpose_writable(const char *purpose);
 /*
- * A purpose from the server as a directory name: like the first component of
- * names_path(), but just cut when it is too long, and with '/' encoded.
+ * Write a purpose from the server as a directory name: like the first component of names_path(),
+ * but simply cut when too long, and with '/' encoded.
  */
 void names_purpose_dir(const char *purpose, char ret[NAMES_MAX + 1]);
 

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One block for all names, one array for the rest: a hundred thousand entries
- * cost two allocations and no pointer each. */
+/*
+ * One block holds all names, one array the rest: a hundred thousand entries cost two allocations
+ * and no pointers.
+ */
 struct entry {
 	uint64_t ino;
 	uint32_t name; /* offset in names */

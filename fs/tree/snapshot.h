@@ -11,15 +11,18 @@
 
 struct dir;
 
-struct dir *dir_new(uint64_t ino); /* of that inode; NULL: out of memory */
+struct dir *dir_new(uint64_t ino); /* snapshot of inode ino; NULL: out of memory */
 uint64_t dir_ino(const struct dir *d);
-void dir_free(struct dir *d); /* NULL is a no-op; takes it off its list */
-/* Puts d on a list of the caller's, so that what nobody closes can be freed at the end. */
+void dir_free(struct dir *d); /* NULL is a no-op; unlinks d from its list */
+/* Put d on a list of the caller's, which can free snapshots never closed. */
 void dir_link(struct dir *d, struct dir **list);
-bool dir_restart(struct dir *d); /* read from the start: true when that is not the first time */
-void dir_clear(struct dir *d);	 /* no entries any more; their room is kept */
+bool dir_restart(struct dir *d); /* start from the first entry; true if not for the first time */
+void dir_clear(struct dir *d);	 /* drop the entries, keep their memory */
 int dir_add(struct dir *d, const char *name, uint64_t ino, bool is_dir); /* 0 or -ENOMEM */
-/* Entry number n, from 0. NULL behind the last. Valid until dir_free(). */
+/*
+ * Return the name of entry n, counted from 0; NULL behind the last. Valid until dir_clear() or
+ * dir_free().
+ */
 const char *dir_entry(const struct dir *d, size_t n, uint64_t *ret_ino, bool *ret_is_dir);
 
 #endif

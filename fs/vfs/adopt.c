@@ -1,6 +1,5 @@
 /*
- * Recovery's side of vfs: a staged file of an earlier daemon gets its inode
- * back.
+ * Recovery's side of vfs: give a staged file of an earlier daemon its inode back.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +15,7 @@
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 
-/* Two staged files of one name can't be told apart by it: the later one steps aside. */
+/* Two staged files may have the same name: rename the later one. */
 static struct inode *file_named(struct vfs *s, struct inode *dir, const char *name, const char *id)
 {
 	char aside[NAMES_MAX + 1];
@@ -39,7 +38,7 @@ static struct inode *place(struct vfs *s, struct staged *st, const struct record
 	return at;
 }
 
-/* For what was removed, but not yet at the service: an inode that nobody can find. */
+/* An inode that nobody can find, for a file removed here but not yet at the service. */
 static struct inode *nowhere(struct vfs *s, struct staged *st, const struct record *r)
 {
 	struct inode *i = inode_new(s->table, inode_root(s->table), staged_id(st), INODE_FILE);
@@ -56,7 +55,7 @@ static struct inode *nowhere(struct vfs *s, struct staged *st, const struct reco
 	return i;
 }
 
-/* As if somebody had removed it just now. */
+/* Adopt the file as if it had been removed just now. */
 static int adopt_removed(struct vfs *s, struct staged *st, const struct record *r)
 {
 	struct inode *i;
@@ -82,7 +81,7 @@ int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 
 	if (r->state == RECORD_REMOVED)
 		return adopt_removed(s, st, r);
-	/* Good, but not to be shown here: it waits for a mount that shows its purpose. */
+	/* The file is good but of another purpose: keep it for a mount that shows that one. */
 	if (s->purpose && strcmp(s->purpose, r->purpose)) {
 		staged_keep(st);
 		staged_unref(st);

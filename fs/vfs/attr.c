@@ -34,7 +34,7 @@ static void set_plain(struct vfs *s, struct inode *i, const struct stat *st, uns
 	}
 	if (i->side && (what & (VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID)))
 		publish_set_owner(i->side->pub, i->mode, i->uid, i->gid);
-	/* Of what is being written it is remembered once it is a File. */
+	/* The attributes of a file being written are stored once it is a File. */
 	if (what & ~(unsigned)VFS_SET_SIZE && (!i->side || !i->side->dirty))
 		vfs_remember(s, i);
 }
@@ -46,7 +46,7 @@ static void truncated(struct vfs *s, struct handle *h, uint64_t before, uint64_t
 
 	h->wrote = true;
 	h->writer_killed = h->writer_killed && size > 0;
-	/* Bytes that are missing behind its end are not missed. */
+	/* The failed bytes lie behind the new end: no loss. */
 	if (size <= l->write_err_at)
 		l->write_err = 0;
 	side_changed(l);
@@ -86,7 +86,7 @@ static int truncate_local(struct vfs *s, struct handle *h, uint64_t size)
 	struct staged *st = NULL;
 	int r = 0;
 
-	/* Cutting to nothing needs no content, so it works for what may not be read, too. */
+	/* A cut to nothing needs no content, so it also works for a File that may not be read. */
 	if (size == 0 && (r = staged_create(s->cfg.staging, &st)) != 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
@@ -101,11 +101,11 @@ static int truncate_local(struct vfs *s, struct handle *h, uint64_t size)
 	return r;
 }
 
-/* A setattr with a size, on its way. */
+/* A setattr with a size, under way. */
 struct cutting {
 	struct vfs *s;
 	uint64_t ino, size;
-	struct handle *h; /* of ours when by_path, else the caller's */
+	struct handle *h; /* ours if by_path, else the caller's */
 	bool by_path;
 	int err;
 	struct vfs_caller who;
@@ -151,7 +151,7 @@ static void cut_now(void *arg, int err)
 	if (wait)
 		vfs_flush(c->s, c->h, &c->who, 0, wait, cut_closed, c);
 	else
-		cut_closed(c, -ENOMEM); /* its release closes it */
+		cut_closed(c, -ENOMEM); /* the release closes it */
 }
 
 static void cut_opened(void *arg, int err, const struct vfs_entry *e, struct handle *h)

@@ -1,6 +1,6 @@
 /*
- * What users set on files and directories, kept over remounts (fs/state/attrs.h): modes,
- * owners and times by File id, and the directories that were made here.
+ * Keep over remounts what users set (fs/state/attrs.h): modes, owners and times by File id, and the
+ * directories made here.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ static struct attr_set attr_of(const struct inode *i)
 	return (struct attr_set){ .mode = i->mode,
 				  .uid = i->uid,
 				  .gid = i->gid,
-				  /* A directory has no File to take its time from. */
+				  /* A directory has no File to supply a time. */
 				  .has_mtime = i->has_mtime || i->kind == INODE_DIR,
 				  .mtime_s = i->mtime.tv_sec,
 				  .mtime_ns = (uint32_t)i->mtime.tv_nsec };
@@ -85,7 +85,7 @@ void vfs_sweep_mark(struct vfs *s, const char *file_id)
 		attrs_sweep_mark(s->cfg.attrs, file_id);
 }
 
-/* A File that no listing names yet has its entry. The inode of one that is gone may live on. */
+/* True if the File has an entry, listed or not. The inode of a File that is gone may live on. */
 static bool has_entry(void *arg, const char *file_id)
 {
 	struct vfs *s = arg;
@@ -144,7 +144,7 @@ void vfs_keep_dir(struct vfs *s, struct inode *dir)
 	vfs_remember(s, dir);
 }
 
-/* In one thread, before the mount: no lock is needed. */
+/* Runs in one thread before the mount: no lock is needed. */
 static void make_again(void *arg, const char *purpose, const char *path, const struct attr_set *a)
 {
 	struct vfs *s = arg;

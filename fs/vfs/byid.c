@@ -1,8 +1,8 @@
 /*
- * .by-id/FILE_ID: any File of the account, listed or not. The directory itself
- * is empty when listed; its entries are the inodes of the files, by another way.
- * Only the mounter and root may pass it: an ID leads around the directories that
- * a File stands in. The kernel checks that (default_permissions).
+ * .by-id/FILE_ID: any File of the account, listed or not. The directory lists no entries; a lookup
+ * in it finds the same inodes as the purposes' directories do. Only the mounter and root may pass,
+ * because an ID bypasses the permissions of the directories above a File. The kernel checks that
+ * (default_permissions).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,7 +34,10 @@ static struct inode *make_dir_by_id(struct vfs *s)
 	if (d) {
 		d->special = d->fixed = true;
 		d->purpose = NULL;
-		/* The mode of a File's directories is not known here: nobody else may pass. */
+		/*
+		 * The directories of the File are unknown here, and so are their modes: let nobody
+		 * else pass.
+		 */
 		d->mode = 0500;
 		d->uid = s->cfg.uid;
 		d->gid = s->cfg.gid;
@@ -43,8 +46,8 @@ static struct inode *make_dir_by_id(struct vfs *s)
 }
 
 /*
- * An inode for a File that no directory shows: linked nowhere until a listing shows
- * it, it lives while the kernel knows it.
+ * Make an inode for a File that no directory shows. The inode is linked nowhere until a listing
+ * shows the File, and lives while the kernel knows it.
  */
 static struct inode *make_file(struct vfs *s, const struct api_file *f)
 {
@@ -55,7 +58,7 @@ static struct inode *make_file(struct vfs *s, const struct api_file *f)
 		return NULL;
 	i->special = false;
 	i->unlisted = true;
-	i->nref++; /* through the unlinking */
+	i->nref++; /* keeps i through the unlinking */
 	inode_unlink(s->table, i);
 	i->purpose = vfs_purpose_word(f->purpose);
 	if (inode_set_file_id(s->table, i, f->id) || inode_set_filename(i, f->filename)) {
@@ -82,13 +85,13 @@ static void on_file(void *arg, const struct api_error *err, const struct api_fil
 	int r = errmap(err, ERRMAP_READ);
 
 	if (r == -EINVAL)
-		r = -ENOENT; /* what is no id is no name here */
+		r = -ENOENT; /* an invalid id is a name that does not exist */
 	pthread_mutex_lock(&s->lock);
 	if (file) {
 		i = inode_by_file_id(s->table, file->id);
 		if (!i && !file->bytes_unknown)
 			i = make_file(s, file);
-		/* Of a size that the service does not know yet: as if it were not there yet. */
+		/* The service does not know the size yet: treat the File as not there yet. */
 		r = i ? 0 : file->bytes_unknown ? -ENOENT : -ENOMEM;
 	}
 	if (i) {

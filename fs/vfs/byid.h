@@ -6,7 +6,7 @@
 
 #include "fs/vfs/vfs.h"
 
-/* True when it is a name of .by-id: cb has been or will be called. */
+/* Look up .by-id or a name in it. True: cb has run or will run. False: not such a name. */
 bool vfs_lookup_special(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *cb,
 			void *arg);
 

@@ -13,16 +13,18 @@
 #include "fs/vfs/vfs_impl.h"
 #include "fs/vfs/wait.h"
 
-/* files under way at once before a close waits in spite of close=async */
+/* publications under way at which a close waits in spite of close=async */
 #define ASYNC_MAX 1024
 
 enum close_kind {
-	CLOSE_NOTHING, /* publishes nothing, 0 or a sticky error */
-	CLOSE_JOINS,   /* waits for what another close began */
+	CLOSE_NOTHING, /* publishes nothing; 0 or a sticky error */
+	CLOSE_JOINS,   /* waits for the publication another close began */
 	CLOSE_ENDS     /* ends the writing */
 };
 
-/* Is close() over when the bytes are safe here, before the File exists? Under lock. */
+/*
+ * True if close() may return once the bytes are durable here, before the File exists. Under lock.
+ */
 static bool closes_early(struct vfs *s, const struct inode *i)
 {
 	char target[NAMES_MAX + 1];
@@ -32,12 +34,12 @@ static bool closes_early(struct vfs *s, const struct inode *i)
 		return true;
 	if (!s->cfg.close_async)
 		return false;
-	/* Beyond that a closer waits for its own file: so the line can't grow without bound. */
+	/* At the limit a closer waits for its own file, so the queue stays bounded. */
 	publisher_get_counts(s->cfg.publisher, &counts);
 	return counts.active < ASYNC_MAX;
 }
 
-/* Under lock: another writer of the file was killed; its release may still be on its way. */
+/* True if another writer of the file was killed; its release may still be under way. Under lock. */
 static bool other_killed(const struct handle *h)
 {
 	for (const struct handle *o = h->s->handles; o; o = o->next)
@@ -56,12 +58,12 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 	if (!l || l->dropped || !opener)
 		return CLOSE_NOTHING;
 	if (l->write_err) {
-		/* Bytes are missing: what is there is no File. */
+		/* Bytes are missing: publish no File. */
 		*ret_err = l->write_err;
 		return CLOSE_NOTHING;
 	}
 	if ((l->dirty || l->touched) && (l->killed || other_killed(h))) {
-		/* Half of it is by a writer that was killed. */
+		/* A killed writer left it half written. */
 		*ret_err = -EIO;
 		l->abort_reported = true;
 		return CLOSE_NOTHING;
@@ -71,22 +73,24 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 	publish_get_info(l->pub, &info);
 	if (info.under_way)
 		return CLOSE_JOINS;
-	/* A second close of what could not be published still says so. */
+	/* A second close after a failed publication reports the failure again. */
 	if (info.outcome == OUTCOME_FAILED && !l->touched)
 		*ret_err = info.err;
 	return CLOSE_NOTHING;
 }
 
-/* Was the last write of this handle by the process of thread tid, which is pid? Under lock. */
+/* True if the last write of h came from thread tid or its process pid. Under lock. */
 static bool wrote_last(const struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
 {
 	if (!h->last_owner || (tid && h->last_tid == tid))
 		return h->last_tid == tid;
-	/* The kernel gives the owner of a process that has ended to another one. */
+	/* The kernel reuses the lock owner of an ended process: compare the process, too. */
 	return h->last_owner == lock_owner && (!pid || !h->last_pid || h->last_pid == pid);
 }
 
-/* Under lock: what this close of h means; seals the file when it ends it. */
+/*
+ * Decide the meaning of this close of h; seal the file if the close ends the writing. Under lock.
+ */
 static enum close_kind decide_close(struct vfs *s, struct handle *h, bool opener, int *err)
 {
 	enum close_kind kind;
@@ -110,8 +114,9 @@ static enum close_kind decide_close(struct vfs *s, struct handle *h, bool opener
 }
 
 /*
- * Under lock. A shell goes on after its child was killed: the file is half-written all the same.
- * One that only inherited the descriptor means nothing.
+ * Note that a killed process closed h. The file stays half written even if a shell goes on after
+ * its child was killed. A killed process that only inherited the descriptor does not count. Under
+ * lock.
  */
 static void note_killed(struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
 {

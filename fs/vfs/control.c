@@ -1,7 +1,6 @@
 /*
- * .uploadfs: files at the root that the daemon itself makes when they are
- * opened. The directory is not listed, what is in it can only be read, and no
- * File of the account can have its name.
+ * .uploadfs: read-only files at the root; the daemon makes their text at each open. The directory
+ * is not listed, and no File of the account can have its name.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,12 +20,12 @@
 
 static const char *const names[VFS_CONTROLS] = { "status", "metrics" };
 
-/* With allow_other everybody sees the files themselves; without it the kernel keeps others out. */
+/* With allow_other every user may read the files; without it the kernel keeps others out. */
 static void set_owner(const struct vfs *s, struct inode *i, mode_t mode)
 {
 	i->special = i->fixed = true;
 	i->mode = s->cfg.allow_other ? mode : mode & 0700;
-	/* The daemon's user whatever uid= says: nobody else could tell it to stop either. */
+	/* Ignore uid=: the owner is the daemon's user, who alone may also stop it. */
 	i->uid = geteuid();
 	i->gid = getegid();
 	i->mtime = clock_wall_ts();
@@ -53,7 +52,7 @@ int vfs_make_control(struct vfs *s)
 	return 0;
 }
 
-/* The text as a file without a name, which is gone with its last descriptor. */
+/* Put the text into a file without a name; it vanishes with its last descriptor. */
 static int text_file(const struct buf *text, int *ret_fd)
 {
 	int fd = memfd_create("uploadfs", MFD_CLOEXEC);
@@ -88,8 +87,10 @@ static int open_text(struct vfs *s, unsigned which, int flags, struct vfs_entry 
 	if (h) {
 		h->text_fd = fd;
 		h->text_size = text.len;
-		/* Each open is another text: the kernel must neither keep it nor believe the size
-		 * that it knows. */
+		/*
+		 * Each open has a text of its own: the kernel must neither cache it nor trust the
+		 * size it knows.
+		 */
 		h->direct_io = true;
 		h->keep_cache = false;
 		i->bytes = text.len;
@@ -114,7 +115,7 @@ bool vfs_open_control(struct vfs *s, uint64_t ino, int flags, vfs_open_cb *cb, v
 	unsigned k = 0;
 	int r;
 
-	/* Set once at the start: no lock is needed to look. */
+	/* control[] is set once at the start: no lock is needed. */
 	while (k < VFS_CONTROLS && (!s->control[k] || s->control[k]->ino != ino))
 		k++;
 	if (k == VFS_CONTROLS)

@@ -6,10 +6,10 @@
 
 #include "fs/vfs/vfs.h"
 
-int vfs_make_control(struct vfs *s); /* at the start */
-/* True when it is a file of .uploadfs: cb has been called. */
+int vfs_make_control(struct vfs *s); /* call once at the start; 0 or -ENOMEM */
+/* Open a file of .uploadfs. True: cb has run. False: ino is another file. */
 bool vfs_open_control(struct vfs *s, uint64_t ino, int flags, vfs_open_cb *cb, void *arg);
-/* fd, size: a handle's text */
+/* fd, size: the text of a handle */
 void vfs_read_control(int fd, uint64_t size, uint64_t off, size_t len, vfs_read_cb *cb, void *arg);
 
 #endif

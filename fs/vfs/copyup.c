@@ -1,5 +1,5 @@
 /*
- * A File's content as a staged file, for those who write to what exists.
+ * Copy a File's content to a staged file, for a writer of an existing file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,16 +17,16 @@
 #include "fs/work/pool.h"
 #include "net/base/log.h"
 
-#define COPY_STEP (32ULL << 20) /* bytes a worker copies before it looks at other work */
+#define COPY_STEP (32ULL << 20) /* bytes a worker copies before other work gets its turn */
 
 struct staging_in {
 	struct hash_job job;		  /* first */
-	struct staging_in *next, **pprev; /* all of them, under vfs.lock */
+	struct staging_in *next, **pprev; /* list vfs.stagings, under vfs.lock */
 	struct vfs *s;
 	struct inode *inode; /* referenced by the caller of vfs_stage_content() */
 	struct fetch *fetch;
 	struct staged *st;
-	int fd; /* of the whole content */
+	int fd; /* holds the whole content; -1: none */
 	uint64_t size, done;
 	int err;
 	vfs_done_cb *cb;
@@ -41,7 +41,7 @@ static void end(struct staging_in *in, int err)
 	*in->pprev = in->next;
 	if (in->next)
 		in->next->pprev = in->pprev;
-	/* Somebody else may have been quicker, or made it anew. */
+	/* Another call may have made the local side first. */
 	if (!err && !in->inode->side) {
 		err = side_make(s, in->inode, in->st, NULL);
 		in->st = NULL;
@@ -68,7 +68,7 @@ static int copy_range(int from, int to, uint64_t off, uint64_t len)
 		if (n < 0)
 			return -errno;
 		if (n == 0)
-			return -EIO; /* shorter than it was said to be */
+			return -EIO; /* shorter than announced */
 		off += (uint64_t)n;
 		len -= (uint64_t)n;
 	}
@@ -122,7 +122,7 @@ static void have_all(void *arg, int err, const char *text, int fd, uint64_t off,
 	pool_queue(in->s->cfg.disk, &in->job);
 }
 
-/* What to copy: the File's content, or, once that was removed, what a handle has of it. */
+/* Open the source of the copy: the File, or the handle's content once the File was removed. */
 static int open_content(struct vfs *s, const char *id, uint64_t bytes, struct fetch *from,
 			struct fetch **ret)
 {
@@ -178,7 +178,7 @@ void vfs_stage_content(struct vfs *s, struct inode *i, struct fetch *from, vfs_d
 
 void vfs_end_stagings(struct vfs *s)
 {
-	/* Jobs that the disk workers left in their queue when they ended. */
+	/* These jobs were still queued when the disk workers ended. */
 	while (s->stagings)
 		end(s->stagings, -EINTR);
 }

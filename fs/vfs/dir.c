@@ -21,7 +21,7 @@ struct opening_dir {
 	void *arg;
 };
 
-/* Under lock: the entries as they are now. */
+/* Fill d with the present entries. Under lock. */
 static int fill(struct vfs *s, struct dir *d)
 {
 	struct inode *dir = inode_get(s->table, dir_ino(d));
@@ -67,7 +67,7 @@ int vfs_rewinddir(struct vfs *s, struct dir *d)
 	dir_clear(d);
 	r = fill(s, d);
 	pthread_mutex_unlock(&s->lock);
-	/* Removed meanwhile: empty. */
+	/* A directory removed meanwhile is empty. */
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -83,14 +83,14 @@ static void opendir_listed(void *arg, int err, bool known)
 	struct opening_dir *o = arg;
 	struct dir *d = NULL;
 
-	/* An older listing is better than none while the service is away. */
+	/* An older listing is better than none while the service can't be reached. */
 	if (!err || known)
 		err = snapshot(o->s, o->ino, &d);
 	o->cb(o->arg, err, d);
 	free(o);
 }
 
-/* What the service has no word in. */
+/* True for a directory whose entries don't come from the service. */
 static bool is_special(struct vfs *s, uint64_t ino)
 {
 	const struct inode *i;

@@ -1,5 +1,5 @@
 /*
- * Files that are gone, or on their way out, though a listing may still name them.
+ * Files deleted, or about to be, that a listing may still name.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static struct gone **gone_bucket(struct vfs *s, const char *file_id)
 	return &s->gone[strhash(file_id) % GONE_BUCKETS];
 }
 
-/* until_ms: see struct gone; 0: for the listing that is being looked at. */
+/* until_ms: time of expiry, CLOCK_MONOTONIC; 0: note it for the present listing only. */
 static void leave_out(struct vfs *s, const char *file_id, uint64_t until_ms)
 {
 	struct gone **at = gone_bucket(s, file_id), *g;
@@ -57,8 +57,8 @@ static void note_olds(struct vfs *s)
 }
 
 /*
- * Overwritten here, and deleted once what replaced it is a File: nobody sees it any more. They are
- * noted for the first File of a listing that has no entry; there may be none.
+ * Superseded Files are hidden: they are deleted once their successor is a File. They are noted at a
+ * listing's first File without an entry; a listing may have none.
  */
 bool vfs_is_superseded(struct vfs *s, const char *file_id)
 {
@@ -113,7 +113,7 @@ bool vfs_is_gone(struct vfs *s, const char *file_id)
 	return g != NULL;
 }
 
-/* arg: its id, as a string of its own. */
+/* arg: the File's id, allocated. */
 static void on_unwanted_deleted(void *arg, const struct api_error *err)
 {
 	char text[640], *file_id = arg;

@@ -1,5 +1,5 @@
 /*
- * gone: Files that are on their way out.
+ * gone: Files deleted or superseded here that a listing may still name.
  */
 #ifndef UPLOADFS_FS_VFS_GONE_H
 #define UPLOADFS_FS_VFS_GONE_H
@@ -9,26 +9,28 @@
 
 struct vfs;
 
-/* a new File may be missing from listings for a while (api.md, U) */
+/* time for which listings may miss a new File (api.md, U) */
 #define PUBLISH_GRACE_MS 60000
 
 /*
- * A File that was deleted or superseded here: a listing that was on its way at
- * that time must not bring it back. Under lock; without memory it may.
+ * Keep listings under way from showing a File that was deleted or superseded here. Under lock.
+ * Without memory the File may show once more.
  */
 void vfs_note_gone(struct vfs *s, const char *file_id);
-bool vfs_is_gone(struct vfs *s, const char *file_id); /* noted lately; under lock */
+bool vfs_is_gone(struct vfs *s, const char *file_id); /* noted and not expired; under lock */
 /*
- * Under lock: an entry of its own that a listing gave that File, which the service
- * made for a file of ours, or deleted for one, before we heard of it. Not one
- * with a local side.
+ * Remove the entry that a listing gave the File before the reply about it came: the service made or
+ * deleted it for a file of ours. An entry with a local side stays. Under lock.
  */
 void vfs_forget_listed(struct vfs *s, const char *file_id);
-void vfs_forget_gone(struct vfs *s);			 /* all of them */
-void vfs_forget_gone_until(struct vfs *s, uint64_t now); /* those whose time is over; under lock */
-/* True if file_id is overwritten here and to be deleted. Under lock, while a listing is applied. */
+void vfs_forget_gone(struct vfs *s);			 /* forget all notes */
+void vfs_forget_gone_until(struct vfs *s, uint64_t now); /* forget the expired notes; under lock */
+/*
+ * True if file_id is overwritten here and about to be deleted. Under lock, while a listing is
+ * applied.
+ */
 bool vfs_is_superseded(struct vfs *s, const char *file_id);
-/* Deletes a File nobody asked for; what comes of it is logged. Not under lock. */
+/* Delete a File no inode refers to; log failures. Not under lock. */
 void vfs_delete_unwanted(struct vfs *s, const char *file_id);
 
 #endif

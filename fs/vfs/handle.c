@@ -1,5 +1,5 @@
 /*
- * Handles: made, freed, and the release that ends them.
+ * Handles: make, free, and release at the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +32,10 @@ struct handle *handle_new(struct vfs *s, struct inode *i, int flags, struct writ
 	h->may_write = handle_wants_write(flags);
 	h->writer = w;
 	h->text_fd = -1;
-	/* A shared writable mapping needs O_RDWR and the page cache; a handle that
-	 * only writes is quicker without. */
+	/*
+	 * A shared writable mapping needs O_RDWR and the page cache; a write-only handle is faster
+	 * without the cache.
+	 */
 	h->direct_io = (flags & O_ACCMODE) == O_WRONLY;
 	h->next = s->handles;
 	if (h->next)
@@ -47,14 +49,14 @@ struct handle *handle_new(struct vfs *s, struct inode *i, int flags, struct writ
 		h->kills = i->side->kills;
 		i->side->writers += h->may_write;
 	} else {
-		/* A File never changes: what the kernel has of it stays right. */
+		/* A File never changes: the kernel's cached pages stay right. */
 		h->keep_cache = !i->stale_pages;
 		i->stale_pages = false;
 	}
 	return h;
 }
 
-/* From here on it counts as open for nobody. Under lock. */
+/* Stop counting h as open. Under lock. */
 static void handle_unlink(struct handle *h)
 {
 	*h->pprev = h->next;
@@ -98,7 +100,7 @@ bool handle_may_spoil(const struct handle *h)
 	return h->wrote || (h->cut && i->side && i->side->touched);
 }
 
-/* Under lock: publishes what the last writer of i left, or gives it up after a failure. */
+/* Publish the bytes the last writer of i left, or give them up after a failure. Under lock. */
 static void last_writer_gone(struct vfs *s, struct inode *i)
 {
 	struct staged_side *l = i->side;
@@ -128,7 +130,7 @@ void vfs_release(struct vfs *s, struct handle *h)
 	struct staged_side *l, *out = NULL;
 	bool killed = false, spoils;
 
-	/* Nobody closed it properly since it wrote: how did its opener end? */
+	/* No proper close followed the last write: learn how the opener ended. */
 	pthread_mutex_lock(&s->lock);
 	spoils = h->may_write && handle_may_spoil(h);
 	pthread_mutex_unlock(&s->lock);
@@ -146,7 +148,7 @@ void vfs_release(struct vfs *s, struct handle *h)
 		if (l->writers == 0 && !l->dropped)
 			last_writer_gone(s, i);
 	}
-	/* Before the lock goes: the next local side would count it among its writers, for ever. */
+	/* Unlink before unlocking: the next local side would count h among its writers for ever. */
 	handle_unlink(h);
 	out = side_settle(s, i);
 	pthread_mutex_unlock(&s->lock);

@@ -18,34 +18,37 @@ struct handle {
 	struct vfs *s;
 	struct handle *next, **pprev; /* all handles, under vfs.lock */
 	struct inode *inode;	      /* referenced (nref, nopen) */
-	int flags;		      /* open(2)'s */
+	int flags;		      /* flags of open(2) */
 	bool may_write;
-	bool cut; /* its open took away bytes: of a File, or of other writers */
+	bool cut; /* the open removed bytes: a File's or other writers' */
 	bool direct_io;
 	bool keep_cache;
 	/* under vfs.lock */
-	bool wrote; /* through this handle, since the last publishing close */
-	/* the local side's when it was opened: a later writer starts anew */
+	bool wrote; /* this handle wrote since the last publishing close */
+	/* side->kills at the open; still equal: opened after the last kill */
 	unsigned kills;
-	/* the last close that published nothing came from a killed process */
+	/* the last close was by a killed process and published nothing */
 	bool closer_killed;
-	bool writer_killed;  /* one that had written was killed, whoever closes after it */
-	uint64_t last_owner; /* lock owner of the last write, 0: not told */
-	pid_t last_tid;	     /* the thread that made it */
-	pid_t last_pid;	     /* and its process, 0: not known */
-	struct staged *st;   /* referenced; what it reads when there is no local side any more */
-	struct fetch *fetch; /* or what it reads from the service */
-	int text_fd;	     /* or a text of .uploadfs; -1: none */
+	bool writer_killed;  /* a process that wrote here was killed, whoever closes later */
+	uint64_t last_owner; /* lock owner of the last write; 0: unknown */
+	pid_t last_tid;	     /* thread of the last write */
+	pid_t last_pid;	     /* process of last_tid; 0: unknown */
+	struct staged *st;   /* referenced; source of reads once the local side is gone */
+	struct fetch *fetch; /* source of reads from the service; or NULL */
+	int text_fd;	     /* a text of .uploadfs; -1: none */
 	uint64_t text_size;
-	struct writer *writer; /* NULL when it can't write */
+	struct writer *writer; /* NULL for a reader */
 };
 
-bool handle_wants_write(int flags); /* open(2) flags that write or truncate */
-/* Under lock; counts itself in the inode (nref, nopen, local->writers). NULL: out of memory. */
+bool handle_wants_write(int flags); /* True if the open(2) flags write or truncate. */
+/*
+ * Make a handle and count it in the inode (nref, nopen, side->writers). Under lock. NULL: out of
+ * memory.
+ */
 struct handle *handle_new(struct vfs *s, struct inode *i, int flags,
 			  struct writer *w /* consumed */);
-/* Under lock: its writer's death leaves half a file: it wrote, or cut and wrote nothing. */
+/* True if the writer's death leaves half a file: h wrote, or cut and wrote nothing. Under lock. */
 bool handle_may_spoil(const struct handle *h);
-void handle_free(struct handle *h); /* takes the lock itself */
+void handle_free(struct handle *h); /* takes the lock */
 
 #endif

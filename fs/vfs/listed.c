@@ -1,6 +1,5 @@
 /*
- * The account's Files as inodes: '/' as directories, several Files of one
- * name told apart.
+ * Show the account's Files as inodes: '/' makes directories, Files of one name are told apart.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -26,14 +25,14 @@
 
 /* A File's place in a listing. */
 struct spot {
-	uint32_t number; /* of the listing */
+	uint32_t number; /* number of the listing */
 	uint32_t order;	 /* 0: the newest */
-	/* The directory of the purpose of the File before it, which is nearly always the same. */
+	/* Purpose and directory of the previous File; the next one nearly always has the same. */
 	const char *purpose;
 	struct inode *top;
 };
 
-/* NAME~FILE_ID, or NAME~FILE_ID.N when somebody called a File just that. False: no room for it. */
+/* Find a free name: NAME~FILE_ID, or NAME~FILE_ID.N if that one is taken. False: none free. */
 static bool free_name(struct vfs *s, const struct inode *dir, const char *name,
 		      const struct inode *i, const char *file_id, char ret[NAMES_MAX + 1])
 {
@@ -51,7 +50,7 @@ static bool free_name(struct vfs *s, const struct inode *dir, const char *name,
 	return false;
 }
 
-/* What is written there will be published under its name. */
+/* True if a handle on i may write; its bytes will be published under i's name. */
 static bool is_open_for_writing(const struct vfs *s, const struct inode *i)
 {
 	const struct handle *h = i->nopen ? s->handles : NULL;
@@ -61,7 +60,7 @@ static bool is_open_for_writing(const struct vfs *s, const struct inode *i)
 	return h != NULL;
 }
 
-/* The File i leaves its name to another entry. */
+/* Rename i to free its name for another entry. False: i keeps its name. */
 static bool step_aside(struct vfs *s, struct inode *i)
 {
 	char aside[NAMES_MAX + 1], *path = NULL;
@@ -82,8 +81,8 @@ static bool step_aside(struct vfs *s, struct inode *i)
 }
 
 /*
- * The directory for a path, made as needed; *ret_name is its last component. A
- * File in the way of a directory steps aside. A local file does not: NULL.
+ * Return the directory of a path; make missing ones. *ret_name: the last component. A File in the
+ * way of a directory is renamed; a local file is not: NULL.
  */
 static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char **ret_name)
 {
@@ -108,8 +107,10 @@ static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char *
 	return at;
 }
 
-/* Listed before the reply to its complete came: it has its entry already. If
- * it is somebody else's after all, the next listing shows it. */
+/*
+ * True if f is probably the File that `other` is becoming, listed before the reply to its complete.
+ * If f is another File, the next listing shows it.
+ */
 static bool is_being_completed(const struct inode *other, const struct api_file *f)
 {
 	struct publish_info info;
@@ -122,14 +123,14 @@ static bool is_being_completed(const struct inode *other, const struct api_file 
 	return info.under_way && info.upload_bytes == f->bytes;
 }
 
-/* Where a File is to be shown: a directory and the name in it. */
+/* The place to show a File: a directory and the name in it. */
 struct place {
 	struct inode *dir;
 	char name[NAMES_MAX + 1];
-	bool taken; /* by another one: it gets a name of its own */
+	bool taken; /* taken by another entry: the File gets a name of its own */
 };
 
-/* False: nowhere (another purpose than that of the mount, or no memory). */
+/* Find the place of f. False: none (the mount shows another purpose, or no memory). */
 static bool find_place(struct vfs *s, const struct api_file *f, struct inode *top,
 		       struct place *ret)
 {
@@ -150,7 +151,7 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
 		if (ret->dir) {
 			snprintf(ret->name, sizeof(ret->name), "%s", name);
 		} else {
-			/* A local file stands where it needs a directory. */
+			/* A local file is in the way of the directory. */
 			names_purpose_dir(f->filename, ret->name);
 			ret->dir = top;
 			ret->taken = true;
@@ -161,8 +162,8 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
 }
 
 /*
- * Of Files of one name the newest has it. Files come newest first, so whoever
- * has it is newer, but for one that was listed before this one existed.
+ * True if `other` is older than f: the newest File of a name keeps it. Files come newest first, so
+ * `other` is newer, unless it was listed before f existed.
  */
 static bool is_older(const struct inode *other, const struct api_file *f, const struct spot *at)
 {
@@ -188,7 +189,7 @@ void vfs_show_again(struct vfs *s, struct inode *from, struct inode *dir, const 
 {
 	struct inode *i = inode_new(s->table, dir, name, INODE_FILE);
 
-	/* Else the next listing shows it. */
+	/* On failure the next listing shows the File. */
 	if (i && inode_set_file_id(s->table, i, file_id)) {
 		inode_unlink(s->table, i);
 		i = NULL;
@@ -210,7 +211,7 @@ void vfs_show_again(struct vfs *s, struct inode *from, struct inode *dir, const 
 				      .expires_at = from->expires_at });
 }
 
-/* i: its inode, or NULL. */
+/* Put f's entry at p. i: the inode of f, or NULL. */
 static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 		      const struct place *p, const struct spot *at)
 {
@@ -237,7 +238,10 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 		give_file(s, i, f);
 }
 
-/* vfs_purpose_dir(), asked once for Files that follow one another. Nothing removes it meanwhile. */
+/*
+ * vfs_purpose_dir(), called once for a run of Files with one purpose. Nothing removes the directory
+ * meanwhile.
+ */
 static struct inode *top_of(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	if (!at->purpose || strcmp(at->purpose, f->purpose)) {
@@ -247,7 +251,7 @@ static struct inode *top_of(struct vfs *s, const struct api_file *f, struct spot
 	return at->top;
 }
 
-/* i: or NULL. A File that is listed twice has its first place. */
+/* Note i's place in the listing. A File listed twice keeps its first place. i may be NULL. */
 static void mark_inode(struct inode *i, const struct spot *at)
 {
 	if (i && i->seen != at->number) {
@@ -263,10 +267,10 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 	struct place p;
 
 	mark_inode(i, at);
-	/* While its size is not known it would seem empty to who reads it. */
+	/* Hide a File of unknown size: readers would take it for empty. */
 	if (!i && f->bytes_unknown)
 		return;
-	/* The place of a local file is not decided here, and names that were shown stay. */
+	/* A local file and a name already shown stay where they are. */
 	if (i && (i->side || (i->parent && !i->renamed_for_conflict)))
 		return;
 	if (vfs_is_gone(s, f->id) || ((!i || !i->parent) && vfs_is_superseded(s, f->id)) ||
@@ -308,13 +312,13 @@ void vfs_take_name_back(struct vfs *s, struct inode *i)
 		log_warn("out of memory: %s will not tell its name", i->file_id);
 }
 
-/* Published here, and no listing has named it yet: that may take a moment. */
+/* True if i was published here a short time ago and no listing has named it yet. */
 static bool is_fresh(const struct inode *i, uint64_t now)
 {
 	return !i->seen && i->published && i->published->fresh_until_ms > now;
 }
 
-/* What is emptied first at i or below it. */
+/* Return the first entry to visit at or below i: children come before their directory. */
 static struct inode *deepest(struct inode *i)
 {
 	while (i->child && !i->special)
@@ -331,7 +335,7 @@ static bool is_swept(const struct inode *i, uint32_t number, uint64_t now)
 	return !i->side && i->seen != number && !is_fresh(i, now);
 }
 
-/* Removes the Files that the listing did not name, and directories that are empty then. */
+/* Remove the Files that the listing did not name, and directories that are then empty. */
 static void sweep(struct inode_table *t, uint32_t number, uint64_t now)
 {
 	struct inode *root = inode_root(t), *i = deepest(root), *next;
@@ -343,7 +347,7 @@ static void sweep(struct inode_table *t, uint32_t number, uint64_t now)
 	}
 }
 
-/* Calls fn for each File of a listing with its place in it. */
+/* Call fn for each File of a listing with its place in it. */
 static void each_file(struct vfs *s, const struct listing_files *files,
 		      void (*fn)(struct vfs *s, const struct api_file *f, struct spot *at))
 {
@@ -371,7 +375,7 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 	vfs_forget_gone_until(s, now);
 	if (all)
 		vfs_sweep_begin(s);
-	/* Of a first listing nothing is there that could stand in a File's way and be gone. */
+	/* First listing: nothing to sweep before inserting. */
 	if (!files->first)
 		each_file(s, files, mark);
 	if (all)
@@ -379,7 +383,7 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 	each_file(s, files, show);
 	if (files->first && files->whole)
 		sweep(s->table, files->number, now);
-	/* Of what is overwritten the next listing knows more. */
+	/* Drop entries noted for this listing only. */
 	if (s->superseded_noted)
 		vfs_forget_gone_until(s, now);
 	s->superseded_noted = false;

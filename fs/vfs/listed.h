@@ -12,14 +12,14 @@ struct vfs;
 
 void vfs_apply_listing(void *arg, const struct listing_files *files); /* takes the lock */
 /*
- * Under lock: i is about to be opened for writing. If it had to leave its name to
- * a newer File, and nobody has asked for it by another name since, then whoever
- * opens it knows it by the former one and means that.
+ * Give i its former name back before it is opened for writing. Acts only if i left the name to a
+ * newer File and no lookup has found i under its new name since: the opener then knows i by the
+ * former name. Under lock.
  */
 void vfs_take_name_back(struct vfs *s, struct inode *i);
 /*
- * Under lock: the File that `from` stood for, which is detached and has lost its id, is shown in
- * dir once more, as an inode of its own. Without memory the next listing does it.
+ * Show the File of `from` in dir again, as an inode of its own. `from` is detached and has lost its
+ * id. Without memory the next listing shows the File. Under lock.
  */
 void vfs_show_again(struct vfs *s, struct inode *from, struct inode *dir, const char *name,
 		    const char *file_id);

@@ -1,5 +1,5 @@
 /*
- * Lookup: a name below a directory, listed or not listed yet.
+ * Lookup: find a name in a directory, listed or not listed yet.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,8 +12,8 @@
 #include "fs/vfs/node.h"
 #include "fs/vfs/vfs_impl.h"
 
-#define LOOKUP_AGAIN_MS 1000 /* a name that is not listed is asked for again after this time */
-/* Half a second longer, in which who comes has it asked for and does not wait: see listing.h. */
+#define LOOKUP_AGAIN_MS 1000 /* an unlisted name is asked for again after this time */
+/* During the last half second a lookup starts a new request but does not wait: see listing.h. */
 #define LOOKUP_BELIEVED_MS (LOOKUP_AGAIN_MS + 500)
 
 struct lookup {
@@ -24,7 +24,7 @@ struct lookup {
 	char name[];
 };
 
-/* 0 with a reference for the kernel, -ENOENT, -ENOTDIR. */
+/* Look the name up in the tree. 0 with a lookup counted for the kernel, -ENOENT or -ENOTDIR. */
 static int lookup_now(struct vfs *s, uint64_t parent, const char *name, struct vfs_entry *ret)
 {
 	struct inode *dir, *i = NULL;
@@ -56,8 +56,9 @@ int vfs_lookup_listed(struct vfs *s, uint64_t parent, const char *name, uint64_t
 	if (dir && dir->kind == INODE_DIR)
 		i = inode_find(s->table, dir, name);
 	/*
-	 * vfs_take_name_back() has to know which of its two names a moved one is opened by, and
-	 * gives a name to another inode, which the kernel must not have cached.
+	 * Refuse in a contested directory: vfs_take_name_back() must know by which of its two names
+	 * a renamed inode is opened, and it gives a name to another inode, which the kernel must
+	 * not cache.
 	 */
 	if (i && (i->ino != child || dir->contested))
 		i = NULL;
@@ -75,15 +76,17 @@ static void lookup_listed(void *arg, int err, bool known)
 	struct vfs_entry e;
 	int r = lookup_now(l->s, l->parent, l->name, &e);
 
-	/* A service that can't be reached must not keep anybody from writing
-	 * here: what is not known to exist does not. */
+	/*
+	 * A service that can't be reached must not prevent writing here: unknown names do not
+	 * exist.
+	 */
 	(void)err;
 	(void)known;
 	l->cb(l->arg, r, r ? NULL : &e);
 	free(l);
 }
 
-/* Names that no File has, asked for all the time by shells and tools. */
+/* True for names that no File has but shells and tools ask for all the time. */
 static bool never_listed(struct vfs *s, uint64_t parent, const char *name)
 {
 	struct inode *dir;
@@ -96,7 +99,7 @@ static bool never_listed(struct vfs *s, uint64_t parent, const char *name)
 	return r;
 }
 
-/* For lookups: so long the whole list is believed, in ms. */
+/* Max age (ms) of the full listing that lookup accepts. */
 static uint64_t list_age(const struct vfs *s)
 {
 	uint64_t ms = s->cfg.list_ttl_s * 1000ULL;
@@ -118,7 +121,7 @@ void vfs_lookup(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *
 	if (vfs_lookup_special(s, parent, name, cb, arg))
 		return;
 	r = lookup_now(s, parent, name, &e);
-	/* A File that somebody else removed is gone soon; nobody waits for that here. */
+	/* Refresh without waiting: a File removed by another host vanishes soon. */
 	if (!r && e.settled && S_ISREG(e.st.st_mode))
 		listing_refresh(s->listing, list_age(s));
 	if (r != -ENOENT || never_listed(s, parent, name)) {

@@ -1,5 +1,5 @@
 /*
- * One inode: its attributes, the names that may be created, forget.
+ * One inode: its attributes, the check of a new name, forget.
  */
 #include <errno.h>
 #include <limits.h>
@@ -25,14 +25,14 @@ int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name)
 {
 	if (dir->kind != INODE_DIR)
 		return -ENOTDIR;
-	/* Gone with its last File, though somebody still stands in it. */
+	/* The directory went with its last File, but a process still has it as its cwd. */
 	if (!dir->parent && dir != inode_root(s->table))
 		return -ENOENT;
 	if (!vfs_is_purpose_writable(s, dir))
 		return -EPERM;
 	if (dir == inode_root(s->table) && (!strcmp(name, ".by-id") || !strcmp(name, ".uploadfs")))
 		return -EPERM;
-	/* No path is so long that nobody could name it, or so deep that it would cost much. */
+	/* Bound every path: a longer one could not be named, a deeper one would be slow. */
 	if (inode_path_size(dir) + strlen(name) >= PATH_MAX)
 		return -ENAMETOOLONG;
 	return names_check_new(name);
@@ -43,7 +43,7 @@ static uint64_t size_of(const struct inode *i)
 	return i->side ? staged_size(i->side->st) : i->bytes;
 }
 
-/* None once it has lost its name; what only .by-id has shown has that one. */
+/* st_nlink is 0 after unlink; .by-id-only files count 1. */
 static unsigned links_of(const struct inode *i)
 {
 	if (i->kind == INODE_DIR)
@@ -62,7 +62,7 @@ void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret)
 	if (!dir && !i->has_mtime && !i->side)
 		t = (struct timespec){ .tv_sec = i->created_at };
 	ret->ino = i->ino;
-	/* The kernel may remember a directory, or a File that nobody here writes. */
+	/* The kernel may cache a directory, or a File that nobody here writes. */
 	ret->settled = dir ? true : !i->side && !i->special;
 	st->st_ino = i->ino;
 	st->st_mode = (dir ? S_IFDIR : S_IFREG) | i->mode;

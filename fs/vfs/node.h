@@ -13,14 +13,14 @@ struct vfs_entry;
 void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret); /* under lock */
 bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir); /* under lock */
 /*
- * What stands between a name and an entry in dir: 0 or -EPERM, -EINVAL, -ENAMETOOLONG. Under
+ * May `name` be created in `dir`? 0, or -ENOTDIR, -ENOENT, -EPERM, -EINVAL, -ENAMETOOLONG. Under
  * lock.
  */
 int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name);
 
 /*
- * One line in the log: which file, what failed, why: text, or with NULL what the errno err means.
- * Takes vfs.lock. i is referenced by the caller.
+ * Log one line: the file, what failed, and why. text: the reason; NULL: the words for the errno
+ * err. Takes vfs.lock. The caller holds a reference to i.
  */
 void vfs_log_failed(struct vfs *s, const struct inode *i, const char *what, int err,
 		    const char *text);

@@ -34,8 +34,10 @@ static void open_again(void *arg, int err)
 {
 	struct opening *o = arg;
 
-	/* How the former publication ended does not matter to an overwriter; but
-	 * -EINTR: no other one will be. */
+	/*
+	 * An overwriter ignores the outcome of the former publication; but -EINTR means that no
+	 * other one follows.
+	 */
 	if (err == -EINTR)
 		o->cb(o->arg, err, NULL, NULL);
 	else
@@ -43,7 +45,7 @@ static void open_again(void *arg, int err)
 	free(o);
 }
 
-/* What a handle without local bytes reads: id is freed. */
+/* Open the source of reads for a handle without local bytes. Frees id. */
 static int open_reading(struct vfs *s, struct handle *h, char *id, uint64_t bytes)
 {
 	int r = id ? fetch_open(s->cfg.fetcher, id, bytes, &h->fetch) : 0;
@@ -52,7 +54,10 @@ static int open_reading(struct vfs *s, struct handle *h, char *id, uint64_t byte
 	return r;
 }
 
-/* O_TRUNC on a file with a local side. Under lock. 0 or -EBUSY. */
+/*
+ * O_TRUNC on a file with a local side. Under lock. 0 or negative errno; -EBUSY while it is being
+ * published.
+ */
 static int cut_local(struct staged_side *l)
 {
 	int r = staged_truncate(l->st, 0);
@@ -70,7 +75,7 @@ static int cut_local(struct staged_side *l)
 	l->write_err = 0;
 	l->abort_reported = false;
 	l->dirty = l->pristine = false;
-	/* All new bytes: they may be a copy of something again. */
+	/* All bytes are new: they may be a copy of another source. */
 	l->predicted = l->predict_next = 0;
 	l->predict_tries = 0;
 	publish_predict(l->pub, 0);
@@ -79,7 +84,7 @@ static int cut_local(struct staged_side *l)
 
 enum open_step { OPEN_NOW, OPEN_WAIT };
 
-/* Cut to nothing, as by a write. Under lock. */
+/* Note a cut to nothing, which counts as a write. Under lock. */
 static void cut_now(struct inode *i)
 {
 	i->side->touched = !i->side->dropped;
@@ -88,8 +93,7 @@ static void cut_now(struct inode *i)
 }
 
 /*
- * Makes i ready for a writer. st: a new staged file, taken over (set to NULL)
- * when it is needed. Under lock.
+ * Make i ready for a writer. st: a new staged file, consumed (set to NULL) when needed. Under lock.
  */
 static int open_writing(struct vfs *s, struct inode *i, int flags, struct staged **st,
 			enum open_step *ret)
@@ -112,10 +116,12 @@ static int open_writing(struct vfs *s, struct inode *i, int flags, struct staged
 			cut_now(i);
 		return r;
 	}
-	/* The content comes with the first write: touch(1) needs none. */
+	/* Fetch the content at the first write: touch(1) needs none. */
 	if (!(flags & O_TRUNC))
 		return 0;
-	/* Removed, and opened once more through /proc/PID/fd: it has no name to publish under. */
+	/*
+	 * The file was removed and reopened through /proc/PID/fd: it has no name to publish under.
+	 */
 	if (!i->parent)
 		return -ESTALE;
 	r = side_make(s, i, *st, NULL);
@@ -137,7 +143,7 @@ static struct opening *opening_new(struct vfs *s, uint64_t ino, int flags,
 	return o;
 }
 
-/* What an open made under the lock. */
+/* The results of an open under the lock. */
 struct opened {
 	enum open_step step;
 	struct handle *h;
@@ -146,7 +152,7 @@ struct opened {
 	uint64_t bytes;
 };
 
-/* Under lock: i's handle and attributes. w is consumed with the handle. */
+/* Make i's handle and fill its attributes. w is consumed with the handle. Under lock. */
 static int open_handle(struct vfs *s, struct inode *i, int flags, struct writer *w,
 		       struct opened *ret)
 {
@@ -155,8 +161,8 @@ static int open_handle(struct vfs *s, struct inode *i, int flags, struct writer 
 		return -ENOMEM;
 	vfs_fill(s, i, &ret->e);
 	/*
-	 * Also for one that only writes: its first write wants the content, and
-	 * the File may have been removed by then.
+	 * A write-only handle needs the source, too: its first write wants the content, and the
+	 * File may have been removed by then.
 	 */
 	if (ret->h->st || !i->file_id)
 		return 0;
@@ -165,7 +171,7 @@ static int open_handle(struct vfs *s, struct inode *i, int flags, struct writer 
 	return ret->file_id ? 0 : -ENOMEM;
 }
 
-/* Under lock. w: NULL for a reader, else o and *st are there; *st as in open_writing(). */
+/* w: NULL for a reader; else o and *st are set. *st as in open_writing(). Under lock. */
 static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w, struct opening *o,
 		       struct staged **st, struct opened *ret)
 {
@@ -188,7 +194,7 @@ static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w,
 		publish_wait(i->side->pub, &o->w);
 		return 0;
 	}
-	/* Removed since it was looked up: nothing is there, and an empty file is not nothing. */
+	/* The file was removed after the lookup: fail instead of showing an empty file. */
 	if (!i->side && !i->file_id)
 		return -ESTALE;
 	r = open_handle(s, i, flags, w, ret);
@@ -237,7 +243,7 @@ void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *w
 
 /* ---- create ---- */
 
-/* A name that came to be since the kernel looked: opened, not made. */
+/* Create found a name made since the kernel looked: open it. */
 struct creating {
 	struct vfs *s;
 	uint64_t ino;
@@ -271,8 +277,8 @@ static void create_existing(struct vfs *s, uint64_t ino, int flags, const struct
 }
 
 /*
- * Under lock: the new file name in dir, with a handle that writes. *st is taken over (set to
- * NULL) when it is needed, w with the handle. *ret stays NULL on failure.
+ * Make the file `name` in dir and a handle that writes. *st is consumed (set to NULL) when needed,
+ * w with the handle. *ret stays NULL on failure. Under lock.
  */
 static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t mode, int flags,
 		      const struct vfs_caller *who, struct writer *w, struct staged **st,
@@ -293,7 +299,7 @@ static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t
 		return r;
 	}
 	i->side->touched = true;
-	/* create means writing, whatever the flags say. */
+	/* create implies writing, whatever the flags say. */
 	*ret = handle_new(s, i, flags | (handle_wants_write(flags) ? 0 : O_RDWR), w);
 	if (!*ret)
 		return -ENOMEM;

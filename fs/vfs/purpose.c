@@ -24,7 +24,7 @@ struct inode *vfs_make_dir(struct vfs *s, struct inode *parent, const char *name
 	return d;
 }
 
-/* The purpose strings of directories live as long as the table: there are few. */
+/* Purpose strings live as long as the process: there are few. */
 const char *vfs_purpose_word(const char *purpose)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -40,7 +40,7 @@ const char *vfs_purpose_word(const char *purpose)
 	for (w = words; w && strcmp(w->s, purpose); w = w->next)
 		;
 	/*
-	 * A service with thousands of purposes would be a confused one, and this list a slow one.
+	 * Cap the list: a service with thousands of purposes is broken, and the search is linear.
 	 */
 	if (!w && count < PURPOSES_MAX && (w = malloc(sizeof(*w) + len + 1)) != NULL) {
 		count++;
@@ -114,17 +114,14 @@ static struct inode *dir_named(struct vfs *s, struct inode *at, const char *name
 	return d;
 }
 
-/*
- * A record is our own, but may come from anywhere: its path must not lead
- * elsewhere. The directory of path; *ret_name: its last component.
- */
+/* A record's path comes from disk and must not lead outside its purpose: check each component. */
 struct inode *vfs_walk(struct vfs *s, const char *purpose, char *path, char **ret_name)
 {
 	struct inode *at = inode_root(s->table);
 	char *name = path, *slash;
 
 	if (s->purpose && strcmp(s->purpose, purpose))
-		return NULL; /* of a mount with another purpose= */
+		return NULL; /* from a mount with another purpose= */
 	if (!names_purpose_writable(purpose))
 		return NULL;
 	if (!s->purpose)

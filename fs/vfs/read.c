@@ -16,18 +16,18 @@
 
 struct reading {
 	struct vfs *s;
-	struct inode *inode; /* the handle's, which stays until there is a reply */
+	struct inode *inode; /* the handle's inode, which lives until the reply */
 	vfs_read_cb *cb;
 	void *arg;
 };
 
-/* Somebody cut what the cache has: a reply from it would be short, and a short reply is an end. */
+/* True if the cached copy was cut: a short reply would read as the end of the file. */
 static bool is_cut(struct vfs *s, int fd, uint64_t end)
 {
 	struct stat st;
 	int r;
 
-	/* Under the lock, for the reason that vfs_read() has: the release closes it. */
+	/* Take the lock as vfs_read() does: the release closes fd. */
 	pthread_mutex_lock(&s->lock);
 	r = fstat(fd, &st);
 	pthread_mutex_unlock(&s->lock);
@@ -67,8 +67,8 @@ void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_rea
 	int text_fd;
 
 	/*
-	 * What a handle holds for its life is read under the lock, too: the release, in another
-	 * thread, comes after the reply, but that order is the kernel's and no lock's.
+	 * Read even the handle's constant fields under the lock: the release, in another thread,
+	 * follows the reply only by the kernel's ordering, not by a lock.
 	 */
 	pthread_mutex_lock(&s->lock);
 	text_fd = h->text_fd;

@@ -1,5 +1,5 @@
 /*
- * Names that change: rename.
+ * Rename of files and directories.
  */
 #include <errno.h>
 #include <limits.h>
@@ -26,11 +26,11 @@ struct renaming {
 	struct vfs *s;
 	uint64_t parent, new_parent;
 	unsigned flags;
-	struct inode *inode; /* referenced from the moment it was moved, or is being staged */
-	bool was_file;	     /* a published File: on failure it goes back where it was */
-	bool wants_file;     /* happens when its File exists */
+	struct inode *inode; /* referenced once it is moved, staged or waited for */
+	bool was_file;	     /* a published File: failure undoes the rename */
+	bool wants_file;     /* the name moves once its File exists */
 	struct rename_intent intent;
-	char *former; /* its id, with keep_old: what is kept is what was overwritten */
+	char *former; /* with keep_old: id of the File to delete; the overwritten one stays */
 	vfs_done_cb *cb;
 	void *arg;
 	char *new_name;
@@ -43,7 +43,7 @@ static void rename_end(struct renaming *n, int err)
 
 	if (n->inode) {
 		pthread_mutex_lock(&n->s->lock);
-		/* What was fetched for nothing. */
+		/* Drop content fetched in vain. */
 		out = side_settle(n->s, n->inode);
 		inode_unref(n->s->table, n->inode);
 		pthread_mutex_unlock(&n->s->lock);
@@ -63,7 +63,7 @@ static void rename_step(struct renaming *n);
 static void rename_again(void *arg, int err)
 {
 	if (err == -EINTR)
-		rename_end(arg, err); /* nothing will be published any more */
+		rename_end(arg, err); /* nothing is published any more */
 	else
 		rename_step(arg);
 }
@@ -76,9 +76,7 @@ static void rename_staged(void *arg, int err)
 		rename_step(arg);
 }
 
-/*
- * Under lock: is the staged file nothing but a copy of the File, which nobody is about to change?
- */
+/* True if the staged file only copies the File and nobody is about to change it. Under lock. */
 static bool only_a_copy(const struct staged_side *l)
 {
 	struct publish_info info;
@@ -87,7 +85,10 @@ static bool only_a_copy(const struct staged_side *l)
 	return !l->writers && !l->dirty && !l->touched && !info.under_way;
 }
 
-/* Under lock, on the publisher thread: it has not happened; both names are what they were. */
+/*
+ * Undo the intent: both names are as before. Under lock, on the publisher thread. Returns an
+ * argument for side_release(), or NULL.
+ */
 static struct staged_side *give_up(struct vfs *s, struct renaming *n)
 {
 	struct staged_side *l = n->inode->side;
@@ -118,8 +119,8 @@ static void rename_published(void *arg, int err)
 	if (err != -EINTR)
 		out = give_up(s, n);
 	else if (n->inode->side && n->inode->side->intent == &n->intent)
-		n->inode->side->intent = NULL; /* the next mount goes on with it */
-	/* Removed by its id meanwhile. */
+		n->inode->side->intent = NULL; /* the next mount resumes the intent */
+	/* The file was removed by its id meanwhile. */
 	if (!err && n->wants_file && !n->intent.done)
 		err = -ENOENT;
 	pthread_mutex_unlock(&s->lock);
@@ -130,8 +131,8 @@ static void rename_published(void *arg, int err)
 }
 
 /*
- * Under lock: 0 when all below dir is staged only, -EXDEV when there is a File. *ret_busy: one
- * that is being published, which will tell; its name can't be changed before that.
+ * 0 if everything below dir is staged only, -EXDEV if there is a File. *ret_busy: a file being
+ * published, whose name can't change before the end. Under lock.
  */
 static int only_local(const struct inode *dir, struct inode **ret_busy)
 {
@@ -159,8 +160,8 @@ static bool is_below(const struct inode *i, const struct inode *dir)
 }
 
 /*
- * Under lock: one commit for the directory and all that is below it, which is local. Then nothing
- * can fail but for want of memory.
+ * Commit the move of the directory and of all below it, which is local, at once. Only lack of
+ * memory can fail after the commit. Under lock.
  */
 static int move_dir(struct vfs *s, struct inode *i, struct inode *other, struct inode *dir,
 		    const char *name)
@@ -183,7 +184,7 @@ static int move_dir(struct vfs *s, struct inode *i, struct inode *other, struct 
 	return r;
 }
 
-/* Under lock. 0 with *ret_busy: once more when that one is published. */
+/* 0 with *ret_busy set: retry when that file is published. Under lock. */
 static int rename_dir(struct vfs *s, struct inode *i, struct inode *other, struct inode *dir,
 		      const char *name, struct inode **ret_busy)
 {
@@ -199,7 +200,7 @@ static int rename_dir(struct vfs *s, struct inode *i, struct inode *other, struc
 		return -EPERM;
 	if (other && other->child)
 		return -ENOTEMPTY;
-	/* Each File below would have to be sent again: mv does that by itself. */
+	/* Each File below would have to be sent again; -EXDEV makes mv copy. */
 	r = only_local(i, ret_busy);
 	if (r || *ret_busy)
 		return r;
@@ -211,7 +212,10 @@ static int rename_dir(struct vfs *s, struct inode *i, struct inode *other, struc
 	return move_dir(s, i, other, dir, name);
 }
 
-/* Under lock: the File is to go with the one that l becomes, now or when the intent is done. */
+/*
+ * Mark the File for deletion along with l's publication: now, or once the intent is done. Under
+ * lock.
+ */
 static int doom(struct renaming *n, struct staged_side *l, const char *id)
 {
 	struct rename_intent *t = &n->intent;
@@ -235,18 +239,20 @@ static int doom(struct renaming *n, struct staged_side *l, const char *id)
 	return r;
 }
 
-/* Under lock. The entry that is replaced is not touched. */
+/*
+ * Mark every File of `other`, the replaced entry, for deletion. Leaves the entry alone. Under lock.
+ */
 static int doom_all(struct renaming *n, struct staged_side *l, const struct inode *other)
 {
 	int r = other->file_id ? doom(n, l, other->file_id) : 0;
 
-	/* What that one would have replaced has waited for this one, then. */
+	/* Inherit the Files `other` was to supersede. */
 	for (size_t k = 0; other->side && !r && k < other->side->superseded_count; k++)
 		r = doom(n, l, other->side->superseded_files[k]);
 	return r;
 }
 
-/* Under lock: all that can fail comes before the target goes. */
+/* Move i to its new name. Do everything that can fail before the target goes. Under lock. */
 static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct inode *other,
 		    struct inode *dir, struct staged_side **ret_out)
 {
@@ -262,14 +268,14 @@ static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct i
 		side_renamed(s, i);
 	if (r || !other)
 		return r;
-	/* The name has changed for good by now. */
+	/* The new name is committed: only log a failure. */
 	if (doom_all(n, i->side, other))
 		log_error("out of memory: a File that was replaced shows beside %s", n->new_name);
 	*ret_out = vfs_detach(s, other);
 	return 0;
 }
 
-/* Under lock: publishes under the new name, and moves nothing yet. */
+/* Begin to publish under the new name; move nothing yet. Under lock. */
 static int begin_intent(struct vfs *s, struct renaming *n, struct inode *i, struct inode *other,
 			struct inode *dir)
 {
@@ -312,27 +318,27 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 	}
 	publish_get_info(l->pub, &info);
 	held = !strcmp(info.status, "held");
-	/* There will be no File that replaces the other's: it goes with this rename. */
+	/* An empty file makes no File to replace the other's: that one goes with this rename. */
 	empty = info.outcome == OUTCOME_EMPTY && other && !l->touched && !l->dirty;
 	if (info.under_way && !held) {
 		*ret = RENAME_WAIT;
 		return 0;
 	}
 	if (info.outcome == OUTCOME_COMPLETED && i->file_id) {
-		/* Published, and still open somewhere: once more, under the new name. */
+		/* Published but still open: publish again under the new name. */
 		n->was_file = true;
 		if (side_reopen(l)) {
 			*ret = RENAME_WAIT;
 			return 0;
 		}
 	}
-	/* Somebody wrote it meanwhile, and was killed: what is there is no File. */
+	/* A killed writer changed the bytes meanwhile: they are no File. */
 	if (info.outcome == OUTCOME_ABORTED || l->killed)
 		n->was_file = false;
-	/* The File's content, fetched by a write that failed: the File itself has the old name. */
+	/* A failed write fetched the File's content: the File itself has the old name. */
 	n->was_file = n->was_file || l->pristine;
 	publishes = held || n->was_file || empty;
-	/* A temporary name is held: no File has to exist for it. */
+	/* A temporary name is held, so the rename needs no File. */
 	r = publishes && !names_temporary(n->new_name, temporary)
 		    ? begin_intent(s, n, i, other, dir)
 		    : move_now(s, n, i, other, dir, ret_out);
@@ -379,7 +385,7 @@ static void rename_step(struct renaming *n)
 
 	pthread_mutex_lock(&s->lock);
 	r = rename_check(s, n, &i, &other, &dir);
-	/* Another one by now, of which nothing is known yet. */
+	/* The name is another inode by now: forget the facts of the former one. */
 	if (!r && n->inode && n->inode != i)
 		n->was_file = false;
 	if (!r && i != other && i->kind == INODE_FILE)
@@ -396,11 +402,11 @@ static void rename_step(struct renaming *n)
 		n->inode = i;
 		inode_ref(i);
 	}
-	/* Else it is among those that the new File supersedes. */
+	/* Without keep_old the new File supersedes it. */
 	if (!r && next == RENAME_PUBLISH && n->was_file && s->cfg.keep_old && i->file_id)
 		n->former = strdup(i->file_id);
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
-		/* To one temporary name from another: it goes on being held. */
+		/* A rename between temporary names stays held. */
 		n->w.until = next == RENAME_WAIT		  ? UNTIL_WRITABLE
 			     : names_temporary(n->new_name, held) ? UNTIL_DURABLE
 								  : UNTIL_ENDED;
@@ -413,7 +419,7 @@ static void rename_step(struct renaming *n)
 	if (r || next == RENAME_DONE)
 		rename_end(n, r);
 	else if (next == RENAME_STAGE) {
-		/* On its way back through rename_file() it has a local side. */
+		/* Retried through rename_file(), now staged. */
 		n->was_file = true;
 		vfs_stage_content(s, i, NULL, rename_staged, n);
 	}

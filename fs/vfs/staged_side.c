@@ -1,6 +1,5 @@
 /*
- * The local side of a file: its staged bytes, their publication, and what
- * becomes of both when the publication ends.
+ * The local side of a file: its staged bytes, their publication, and the end of both.
  */
 #include <errno.h>
 #include <limits.h>
@@ -25,7 +24,7 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-/* Ties a publication to its inode: keeps the inode while the publication may still speak of it. */
+/* Ties a publication to its inode; keeps the inode while callbacks of the publication may come. */
 struct owner {
 	struct vfs *s;
 	struct inode *inode; /* referenced */
@@ -69,24 +68,24 @@ static int note_file(struct vfs *s, struct inode *i, struct publish *pub,
 	i->created_at = r->created_at;
 	i->expires_at = r->expires_at;
 	p->fresh_until_ms = clock_mono_ms() + PUBLISH_GRACE_MS;
-	/* It is called what the entry is called. */
+	/* Filename equals path now. */
 	i->renamed_for_conflict = false;
 	free(i->filename);
 	i->filename = NULL;
-	/* Another File: no listing has named it. */
+	/* The File is new: no listing has named it. */
 	i->seen = 0;
 	vfs_remember(s, i);
 	return 0;
 }
 
-/* The File that it was is gone, or left with an entry of its own. */
+/* Forget the former File if it is gone or has an entry of its own. */
 static void note_empty(struct vfs *s, struct inode *i)
 {
 	if (i->file_id && (s->cfg.keep_old || vfs_is_gone(s, i->file_id)))
 		inode_set_file_id(s->table, i, NULL);
 }
 
-/* Neither an entry nor a listing on its way knows. */
+/* A File was deleted: hide it from entries and from listings under way. */
 static void on_deleted(void *arg, const char *file_id)
 {
 	struct owner *o = arg;
@@ -108,9 +107,9 @@ static bool is_victim(const struct rename_intent *t, const char *id)
 }
 
 /*
- * Under lock: the File of i's intent exists, so the name moves and whatever is at the target goes.
- * *ret_unwanted: a File at the target that nothing has superseded, allocated, or NULL. Returns
- * what side_release() takes.
+ * Move i to the intent's name, now that its File exists, and remove the target. *ret_unwanted: a
+ * File at the target that nothing has superseded, allocated, or NULL. Returns an argument for
+ * side_release(). Under lock.
  */
 static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const char *new_file_id,
 					 char **ret_unwanted)
@@ -122,7 +121,9 @@ static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const c
 
 	i->side->intent = NULL;
 	t->done = true;
-	/* With NOREPLACE a listing has brought it: its File stays, under the next free name. */
+	/*
+	 * With NOREPLACE the target came from a listing: its File stays, under the next free name.
+	 */
 	if (other && other != i && other->kind == INODE_FILE) {
 		if (other->file_id && !t->noreplace && !is_victim(t, other->file_id) &&
 		    (!new_file_id || strcmp(other->file_id, new_file_id) != 0))
@@ -171,14 +172,14 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 	if (unwanted && !s->cfg.keep_old)
 		vfs_delete_unwanted(s, unwanted);
 	free(unwanted);
-	/* Removed between the service's making it and our hearing of it. */
+	/* The file was removed before the reply about its File came: delete the File. */
 	if (r->outcome == OUTCOME_COMPLETED && !wanted)
 		vfs_delete_unwanted(s, r->file_id);
 }
 
 /*
- * "dir/.NAME.XXXXXX" -> "dir/NAME": what to send a temporary name as. NULL when it is none, or no
- * memory.
+ * "dir/.NAME.XXXXXX" -> "dir/NAME": the name to send a temporary name under. NULL: not a temporary
+ * name, or no memory.
  */
 static char *name_when_renamed(const struct inode *i, const char *path)
 {
@@ -187,7 +188,7 @@ static char *name_when_renamed(const struct inode *i, const char *path)
 	size_t dir;
 
 	name = name ? name + 1 : path;
-	/* The path of what was removed is empty. */
+	/* A removed file has an empty path. */
 	if (!i->parent || !names_temporary(name, target))
 		return NULL;
 	dir = (size_t)(name - path);
@@ -213,7 +214,7 @@ static int note_old(struct staged_side *l, const char *file_id)
 	return 0;
 }
 
-/* Under lock: where the File of i is to be, and its purpose. 0 or negative errno. */
+/* Path and purpose of i's File to be. Under lock. 0 or negative errno. */
 static int publish_path(struct vfs *s, const struct inode *i, const char **ret_purpose, char **ret)
 {
 	const struct rename_intent *t = i->side ? i->side->intent : NULL;
@@ -265,15 +266,15 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 		err = -errno;
 		goto fail;
 	}
-	/* Without memory they are left, as with keep_old. */
+	/* Without memory the superseded Files stay, as with keep_old. */
 	for (size_t k = 0; r && k < r->superseded_count; k++)
 		if (api_id_valid(r->superseded[k]))
 			note_old(l, r->superseded[k]);
-	inode_ref(i); /* the owner's */
+	inode_ref(i); /* the reference of o */
 	l->st = st;
-	/* At once: the publisher says so a moment later. */
+	/* Set it now: the publisher reports it a moment later. */
 	l->killed = r && (r->state == RECORD_WRITING || r->state == RECORD_ABORTED);
-	/* Those who opened the File before it had a local side. */
+	/* Count the writers that opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
 	i->side = l;
@@ -282,7 +283,7 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 		l->next->pprev = &l->next;
 	l->pprev = &s->sides;
 	s->sides = l;
-	/* Removed meanwhile: whoever has it open may go on, for nobody else. */
+	/* The file was removed meanwhile: its open handles go on, nothing is published. */
 	if (!i->parent)
 		side_drop(l);
 	free(path);
@@ -302,7 +303,7 @@ struct staged_side *side_take(struct vfs *s, struct inode *i)
 	struct staged_side *l = i->side;
 
 	i->side = NULL;
-	/* They read on from these bytes: release must not cut them. */
+	/* Handles read on from these bytes: side_release() must not cut them. */
 	for (const struct handle *h = l ? s->handles : NULL; h; h = h->next)
 		l->has_readers = l->has_readers || h->st == l->st;
 	if (l) {
@@ -318,8 +319,7 @@ void side_release(struct vfs *s, struct staged_side *l)
 	(void)s;
 	if (!l)
 		return;
-	/* Nobody has it open: its space is free when rm(1) returns, not when its
-	 * publication has heard of it. */
+	/* Not open: free its space before rm(1) returns, not when its publication ends. */
 	if (l->dropped && !l->has_readers) {
 		staged_unseal(l->st);
 		staged_truncate(l->st, 0);
@@ -338,14 +338,14 @@ static void to_cache(struct vfs *s, struct inode *i)
 	if (!s->cfg.cache_size || !i->file_id ||
 	    cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
 	    staged_give(i->side->st, path)) {
-		/* At once: with the last reader the record could outlive its File. */
+		/* Remove it now: a record kept until the last reader could outlive its File. */
 		staged_remove(i->side->st);
 		return;
 	}
 	cache_added(s->cfg.cache, i->file_id, i->bytes);
 }
 
-/* Who has it open reads on from these bytes, whatever it read from before. Under lock. */
+/* Point open readers at the staged bytes. Under lock. */
 static void leave_to_readers(struct vfs *s, struct inode *i)
 {
 	for (struct handle *h = i->nopen ? s->handles : NULL; h; h = h->next) {
@@ -367,7 +367,7 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 	if (l->dropped)
 		return i->nopen ? NULL : side_take(s, i);
 	if (l->pristine) {
-		/* Fetched to be changed, and not changed: the File stands. */
+		/* The content was fetched but not changed: the File stands. */
 		leave_to_readers(s, i);
 		side_drop(l);
 		return side_take(s, i);
@@ -387,7 +387,7 @@ void side_seal(struct vfs *s, struct inode *i)
 	const char *purpose;
 	char *path, *hold;
 
-	/* What has ended ends once more only when it was reopened. */
+	/* An ended publication ends again only after a reopen. */
 	publish_get_info(l->pub, &info);
 	if (info.outcome == OUTCOME_COMPLETED || info.outcome == OUTCOME_EMPTY)
 		publish_reopen(l->pub);
@@ -403,7 +403,9 @@ void side_seal(struct vfs *s, struct inode *i)
 	free(path);
 }
 
-/* Allocated and ended by NULL; the ids are the victim's. NULL: no memory. */
+/*
+ * List the victim's Files: an allocated array ended by NULL, its ids the victim's. NULL: no memory.
+ */
 static const char **files_of(const struct inode *victim)
 {
 	size_t n = 0, sides = victim && victim->side ? victim->side->superseded_count : 0;
@@ -464,10 +466,10 @@ int side_reopen(struct staged_side *l)
 	if (!l->dropped && !publish_reopen(l->pub))
 		return -EBUSY;
 	staged_unseal(l->st);
-	/* Whatever comes of it, the next close has to bring it to an end again. */
+	/* The next close must end the writing again, even if no write succeeds. */
 	side_changed(l);
 	l->predicted = 0;
-	l->predict_tries = PREDICT_TRIES; /* what is there already is no copy of a source */
+	l->predict_tries = PREDICT_TRIES; /* the present bytes are no copy of a source */
 	return 0;
 }
 
@@ -486,7 +488,7 @@ void side_drop(struct staged_side *l)
 		return;
 	l->dropped = true;
 	l->dirty = l->touched = l->pristine = false;
-	/* Before the reply: after a kill the next mount must not publish it. */
+	/* Unlink before the reply: after a kill the next mount must not publish it. */
 	r = staged_unlink(l->st);
 	if (r)
 		log_warn("staging/%s: its removal is not noted: %s", staged_id(l->st),
@@ -497,8 +499,7 @@ void side_drop(struct staged_side *l)
 void side_declare(struct vfs *s, struct staged_side *l, uint64_t size)
 {
 	(void)s;
-	/* One prediction for one writing: each further one would cost an Upload
-	 * that is thrown away. */
+	/* One prediction per writing: each further one would waste an Upload. */
 	if (l->dropped || l->declared || l->predict_tries >= PREDICT_TRIES)
 		return;
 	l->predict_tries = PREDICT_TRIES;
@@ -506,7 +507,7 @@ void side_declare(struct vfs *s, struct staged_side *l, uint64_t size)
 	publish_predict(l->pub, size);
 }
 
-/* Under the lock: is it time to look at what the writer has open? */
+/* True if it is time to look at what the writer has open. Under lock. */
 static bool may_predict(struct vfs *s, struct staged_side *l, uint64_t end)
 {
 	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
@@ -518,7 +519,7 @@ static bool may_predict(struct vfs *s, struct staged_side *l, uint64_t end)
 	return true;
 }
 
-/* A look has found the size; the side may have changed since, or be another one. */
+/* A look found the size. The side may have changed or been replaced since. */
 static void on_size_found(void *arg, uint64_t ino, uint64_t ticket, uint64_t size)
 {
 	struct vfs *s = arg;
@@ -528,7 +529,7 @@ static void on_size_found(void *arg, uint64_t ino, uint64_t ticket, uint64_t siz
 	pthread_mutex_lock(&s->lock);
 	i = inode_get(s->table, ino);
 	l = i ? i->side : NULL;
-	/* With all of it here already there is nothing to be gained. */
+	/* A prediction is useless once all bytes are here. */
 	if (l && l->look == ticket && !l->predicted && !l->declared && !l->dropped && l->dirty &&
 	    size > staged_size(l->st) && size <= STAGED_SIZE_MAX) {
 		l->predicted = size;
@@ -572,7 +573,7 @@ void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
 		pthread_mutex_unlock(&s->lock);
 		return;
 	}
-	/* The process: the thread may end before the look. */
+	/* Look at the process: the thread may end before the look. */
 	if (h->last_pid > 0 && h->last_tid == who->tid)
 		q.tid = h->last_pid;
 	st = staged_ref(l->st);
@@ -581,7 +582,7 @@ void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
 	q.staged_fd = staged_fd(st);
 	r = predict_begin(&q, &look);
 	staged_unref(st);
-	/* The rest may touch a file system that hangs: not on a thread that serves requests. */
+	/* The rest may touch a file system that hangs: keep it off threads that serve requests. */
 	if (!r)
 		scout_post(s->scout, look, h->inode->ino, ticket);
 }

@@ -20,82 +20,84 @@ struct vfs;
 #define PREDICT_TRIES 6
 
 /*
- * A rename that needs a new File: neither entry is touched until that File exists. Under vfs.lock;
- * owned by the rename, which outlives the publication's end.
+ * A rename that needs a new File. Neither entry changes before that File exists. Under vfs.lock.
+ * The rename owns it and outlives the publication's end.
  */
 struct rename_intent {
 	uint64_t dir;	  /* inode number of the new directory */
-	const char *name; /* in it */
+	const char *name; /* new name in dir */
 	bool noreplace;
-	bool done;	/* the name has moved */
+	bool done;	/* true after the name has moved */
 	char **victims; /* Files at the target that the new File supersedes */
 	size_t victim_count;
 };
 
 /* The local side of a file: its staged bytes and their publication. Under vfs.lock. */
 struct staged_side {
-	struct staged_side *next, **pprev; /* all of them */
+	struct staged_side *next, **pprev; /* list vfs.sides */
 	struct staged *st;		   /* referenced */
 	struct publish *pub;		   /* referenced */
 	unsigned writers;		   /* handles open for writing */
-	bool dirty;			   /* written since the last close that published */
-	unsigned seals; /* how often it was closed: tells whether one came in between */
-	bool pristine;	/* the File's content, and nobody has changed it yet */
-	bool touched;	/* made or cut to nothing, and not closed since: perhaps empty */
-	bool killed;	/* a writer was killed: not to be published */
-	unsigned kills; /* how often; see struct handle */
-	/* negative errno of a write that failed and was not made good; or 0 */
+	bool dirty;			   /* written since the last publishing close */
+	unsigned seals;			   /* count of closes; a change shows a close in between */
+	bool pristine;			   /* equals the File's content: unchanged so far */
+	bool touched;	/* created or cut to nothing, not closed since: perhaps empty */
+	bool killed;	/* a writer was killed: do not publish */
+	unsigned kills; /* count of kills; see struct handle */
+	/* negative errno of a failed write not made good since; or 0 */
 	int write_err;
-	uint64_t write_err_at; /* where, in bytes */
-	bool abort_reported;   /* a close had EIO because a writer was killed */
-	bool dropped;	       /* removed: nothing is published any more */
+	uint64_t write_err_at; /* offset of the failed write, in bytes */
+	bool abort_reported;   /* a close returned EIO because a writer was killed */
+	bool dropped;	       /* removed: publish nothing any more */
 	unsigned predict_tries;
-	uint64_t predict_next;	 /* look again once so many bytes are there */
-	uint64_t look;		 /* ticket of the last look, which alone may still answer */
-	uint64_t predicted;	 /* 0: no prediction stands */
-	uint64_t declared;	 /* by the xattr */
-	char **superseded_files; /* Files of entries it was renamed onto: go with it, or before */
+	uint64_t predict_next;	 /* size in bytes at which to look again */
+	uint64_t look;		 /* ticket of the last look; answers to older ones are ignored */
+	uint64_t predicted;	 /* predicted size in bytes; 0: none */
+	uint64_t declared;	 /* size declared by the xattr; 0: none */
+	char **superseded_files; /* Files of overwritten entries: deleted with it, or before */
 	size_t superseded_count;
-	bool has_readers;	      /* its bytes were still read when it was taken out */
-	struct rename_intent *intent; /* published under that name; NULL: under its own */
+	bool has_readers;	      /* handles still read its bytes at side_take() */
+	struct rename_intent *intent; /* publish under the intent's name; NULL: under its own */
 };
 
 /*
- * Makes one for i from st, whose reference is consumed; r: its record when it
- * was left by an earlier daemon, else NULL. Under lock. The File behind i, if
- * any, will be superseded.
+ * Make i's local side from st; consumes the reference to st. r: the record an earlier daemon left,
+ * or NULL. The publication will supersede i's File, if any. Under lock.
  */
 int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct record *r);
-/* What side_take() took out has to be given to side_release() without the lock. */
+/* Take the local side out of i, under lock. Give it to side_release() without the lock. */
 struct staged_side *side_take(struct vfs *s, struct inode *i);
 void side_release(struct vfs *s, struct staged_side *l);
-/* Under lock: if nothing needs the local side any more, takes it out and hands it to the cache. */
+/*
+ * Take the local side out and hand its bytes to the cache, if nothing needs the side any more.
+ * Under lock. Returns an argument for side_release(), or NULL.
+ */
 struct staged_side *side_settle(struct vfs *s, struct inode *i);
-/* Closed: seals and publishes. Under lock. */
+/* End the writing: seal the staged file and publish it. Under lock. */
 void side_seal(struct vfs *s, struct inode *i);
 /*
- * Under lock: i, which has a local side, was moved, or an intent of it began or ended: commits its
- * new name, and tells its publication. 0 or negative errno.
+ * Commit i's new name and tell its publication. Call after a move of i, or when an intent of it
+ * begins or ends. i has a local side. Under lock. 0 or negative errno.
  */
 int side_renamed(struct vfs *s, struct inode *i);
-/* Under lock: tells its publication its name, which is committed. 0 or negative errno. */
+/* Tell i's publication its committed name. Under lock. 0 or negative errno. */
 int side_told(struct vfs *s, struct inode *i);
 /*
- * As side_renamed(), in one transaction with the removal of victim (or NULL), in whose place it
- * comes, and with the Files that stood there; those are still to be noted by side_supersede().
+ * Do side_renamed() in one transaction with the removal of victim (or NULL), whose place i takes,
+ * and with the Files victim stood for. Note those Files afterwards with side_supersede().
  */
 int side_moved(struct vfs *s, struct inode *i, struct inode *victim);
-/* Under lock, the staged file may be written: 0, or -EBUSY while it is being published. */
+/* Make the staged file writable again. 0, or -EBUSY while it is being published. Under lock. */
 int side_reopen(struct staged_side *l);
-/* Under lock: something was changed, or is about to be. */
+/* Note a change, done or about to be done. Under lock. */
 void side_changed(struct staged_side *l);
-/* Under lock: one more File to go once this one is there, or when it is removed. 0 or -ENOMEM. */
+/* Add a File to delete once the new one exists, or with a removal. 0 or -ENOMEM. Under lock. */
 int side_supersede(struct staged_side *l, const char *file_id);
-/* Removes the staged file, cancels its publication. Under lock. */
+/* Remove the staged file and cancel its publication. Under lock. */
 void side_drop(struct staged_side *l);
 void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
 		  const struct vfs_caller *who);
-/* The threads that look at what writers have open. 0 or -ENOMEM. */
+/* Start the threads that inspect what writers have open. 0 or -ENOMEM. */
 int side_start_scout(struct vfs *s);
 void side_declare(struct vfs *s, struct staged_side *l, uint64_t size); /* under lock */
 

@@ -1,5 +1,5 @@
 /*
- * Names that go away: unlink.
+ * Unlink: delete the Files of an entry, then the entry.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,14 +23,14 @@
 struct removing {
 	struct vfs *s;
 	struct inode *inode; /* referenced */
-	char *own;	     /* the File its entry stood for, or NULL */
-	char **ids;	     /* Files to delete, the last one first */
+	char *own;	     /* the entry's File, or NULL */
+	char **ids;	     /* Files to delete, last one first */
 	size_t count;
 	vfs_done_cb *cb;
 	void *arg;
 };
 
-/* Under lock: i goes from its directory, which stays even when it is empty now. */
+/* Take i out of its directory, which is kept. Under lock. */
 struct staged_side *vfs_detach(struct vfs *s, struct inode *i)
 {
 	struct inode *dir = i->parent;
@@ -49,7 +49,7 @@ struct staged_side *vfs_detach(struct vfs *s, struct inode *i)
 
 static void delete_next(struct vfs *s, struct removing *d);
 
-/* Takes over id. */
+/* Consumes id. */
 static int add_id(struct removing *d, char *id)
 {
 	char **grown = id ? realloc(d->ids, (d->count + 1) * sizeof(*grown)) : NULL;
@@ -74,11 +74,7 @@ static void removing_free(struct removing *d)
 	free(d);
 }
 
-/*
- * All its Files are gone, and so is the entry; but for the File of a close that
- * came to its end meanwhile: the name stands for that one now. True: it is next.
- * Under lock.
- */
+/* True if a close ended meanwhile gave the entry another File: delete that one next. Under lock. */
 static bool replaced_meanwhile(struct removing *d)
 {
 	const struct inode *i = d->inode;
@@ -96,13 +92,13 @@ static bool replaced_meanwhile(struct removing *d)
 	return true;
 }
 
-/* Under lock. */
+/* All Files are deleted: remove the entry. Under lock. */
 static struct staged_side *removed(struct vfs *s, struct removing *d)
 {
 	struct inode *i = d->inode;
 	struct staged_side *out;
 
-	/* Somebody else was quicker: by its name or by a listing. */
+	/* The entry is gone already, by its name or by a listing. */
 	if (!i->parent && !i->file_id)
 		return NULL;
 	out = vfs_detach(s, i);
@@ -120,7 +116,7 @@ static void on_deleted(void *arg, const struct api_error *err)
 	bool more;
 
 	if (r == -ENOENT)
-		r = 0; /* another host was quicker */
+		r = 0; /* another host deleted it */
 	if (r) {
 		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
 		vfs_log_failed(s, d->inode, "removing its File failed", r, text);
@@ -160,7 +156,7 @@ static void delete_next(struct vfs *s, struct removing *d)
 	api_req_unref(req);
 }
 
-/* Under lock: what has to be deleted for i to be gone. */
+/* Collect the Files to delete for the removal of i. Under lock. */
 static int collect_files(struct vfs *s, struct removing *d, const struct inode *i)
 {
 	int r = 0;
@@ -174,7 +170,7 @@ static int collect_files(struct vfs *s, struct removing *d, const struct inode *
 	return r;
 }
 
-/* Under lock: was its writing broken off, so that its bytes stand for no File? */
+/* True if i's writing was broken off, so that its bytes are no File. Under lock. */
 static bool is_aborted(const struct inode *i)
 {
 	struct publish_info info;
@@ -185,7 +181,7 @@ static bool is_aborted(const struct inode *i)
 	return i->side->killed || info.outcome == OUTCOME_ABORTED;
 }
 
-/* Under lock: the bytes alone. Files that they would have replaced are shown once more. */
+/* Remove the bytes alone; show the File they would have replaced again. Under lock. */
 static struct staged_side *remove_bytes(struct vfs *s, struct inode *i)
 {
 	struct inode *dir = i->parent;
@@ -228,7 +224,7 @@ void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *c
 	if (aborted) {
 		out = remove_bytes(s, i);
 	} else if (!r && d->count) {
-		/* Its File, and with it the local side, if there is one. */
+		/* Delete its File first, the local side with it. */
 		d->s = s;
 		d->inode = i;
 		d->cb = cb;

@@ -1,5 +1,5 @@
 /*
- * Life of the vfs: made, stopped, freed; statfs.
+ * Life of the vfs: new, stop, free; statfs.
  */
 #include "fs/vfs/vfs.h"
 
@@ -99,7 +99,7 @@ void vfs_free(struct vfs *s)
 		return;
 	scout_free(s->scout);
 	vfs_end_stagings(s);
-	/* Handles the kernel did not close: the mount was torn away from under them. */
+	/* Handles the kernel did not close: the mount was torn away. */
 	while (s->handles)
 		handle_free(s->handles);
 	while (s->dirs)
@@ -156,7 +156,7 @@ void vfs_statfs(struct vfs *s, struct statvfs *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->f_bsize = ret->f_frsize = 4096;
 	ret->f_namemax = NAMES_MAX;
-	/* What can still be written is what the staging disk can take. */
+	/* The staging disk limits what can be written. */
 	if (staging_get_space(s->cfg.staging, &space) == 0) {
 		ret->f_blocks = space.disk_size / 4096;
 		ret->f_bfree = ret->f_bavail = space.disk_free / 4096;

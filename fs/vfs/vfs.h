@@ -1,11 +1,10 @@
 /*
  * vfs: the filesystem without FUSE.
  *
- * ops.c converts requests to these calls and replies; tests drive them without
- * a mount. Calls that may have to wait for the network take a callback, which
- * runs exactly once: before the call returns, or later on the publisher's, the
- * network or the listing's thread. Other calls block on the local disk at most. Any thread.
- * Errors are negative errno.
+ * ops.c converts requests to these calls and replies; tests call them without a mount. A call
+ * that may wait for the network takes a callback, which runs exactly once: before the call
+ * returns, or later on the publisher's, the network's or the listing's thread. Other calls block
+ * on the local disk at most. Any thread. Errors are negative errno.
  *
  * Lock order (take from left to right, never the other way):
  *	vfs.lock -> staged file's lock -> pool's queue
@@ -41,7 +40,7 @@ struct statedb;
 struct vfs;
 
 enum vfs_control { VFS_STATUS, VFS_METRICS, VFS_CONTROLS };
-#define VFS_CONTROL_MAX (64U << 20) /* bytes of one text */
+#define VFS_CONTROL_MAX (64U << 20) /* limit of one control text, in bytes */
 
 struct vfs_config {
 	struct api *api; /* all borrowed until vfs_free() */
@@ -49,41 +48,47 @@ struct vfs_config {
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
-	struct attrs *attrs; /* or NULL: nothing is remembered */
-	struct statedb *db;  /* the store of all of them; or NULL: nothing to sync */
-	struct pool *disk;   /* a worker for long copies on the local disk */
+	struct attrs *attrs; /* NULL: remember nothing */
+	struct statedb *db;  /* the store behind all of them; NULL: nothing to sync */
+	struct pool *disk;   /* workers for long copies on the local disk */
 	const char *purpose; /* one of names_purposes, or NULL for all */
 	bool close_async, keep_old;
-	bool allow_other; /* others may read .uploadfs */
+	bool allow_other; /* let other users read .uploadfs */
 	unsigned list_ttl_s, hold_timeout_s;
 	uint64_t cache_size;
 	uid_t uid;
 	gid_t gid;
 	mode_t file_mode, dir_mode, umask; /* permission bits */
 	/*
-	 * Makes the text of .uploadfs/status or metrics: appends to ret. 0 or negative errno.
-	 * Called from any thread without locks. NULL: there is no .uploadfs.
+	 * Append the text of .uploadfs/status or metrics to ret. 0 or negative errno. Called on any
+	 * thread without locks. NULL: no .uploadfs.
 	 */
 	int (*control)(void *arg, enum vfs_control which, struct buf *ret);
 	void *control_arg;
 };
 
 int vfs_new(const struct vfs_config *cfg, struct vfs **ret);
-/* Before api_free(): no list is asked for any more, who waits is answered. NULL is a no-op. */
+/*
+ * Stop listing and answer every caller that waits for a list. Call before api_free(). NULL is a
+ * no-op.
+ */
 void vfs_stop(struct vfs *s);
-/* After publisher_stop(), vfs_stop(), api_free(). Releases every publication. NULL is a no-op. */
+/*
+ * Release every publication. Call after publisher_stop(), vfs_stop() and api_free(). NULL is a
+ * no-op.
+ */
 void vfs_free(struct vfs *s);
-/* No more writers are let in (EROFS); what is open goes on. */
+/* Refuse new writers with EROFS; open handles go on. */
 void vfs_close_doors(struct vfs *s);
-/* arg: the vfs. True for a File that was made or changed here. Takes the lock. */
+/* True if this mount made or changed the File. arg: the vfs. Takes the lock. */
 bool vfs_knows_file(void *arg, const char *file_id);
-/* How many files were written to and not closed since. */
-unsigned vfs_count_unclosed(struct vfs *s); /* NULL: 0 */
-/* The st_dev under which others see the mount; for predict. */
+/* Count the files written since their last close. NULL: 0. */
+unsigned vfs_count_unclosed(struct vfs *s);
+/* Set the st_dev of the mount, which predict leaves out. */
 void vfs_set_dev(struct vfs *s, dev_t dev);
 
 struct vfs_caller {
-	pid_t tid; /* the thread, 0 when in another pid namespace */
+	pid_t tid; /* the calling thread; 0 in another PID namespace */
 	uid_t uid;
 	gid_t gid;
 };
@@ -91,19 +96,19 @@ struct vfs_caller {
 struct vfs_entry {
 	uint64_t ino;
 	struct stat st;
-	/* may be cached by the kernel for a moment: not being written here */
+	/* the kernel may cache the entry for a moment: nobody here writes the file */
 	bool settled;
 };
 
 typedef void vfs_entry_cb(void *arg, int err, const struct vfs_entry *e);
 typedef void vfs_done_cb(void *arg, int err);
 
-/* On success the inode's lookup count is one higher. */
+/* Look a name up. Success adds one to the inode's lookup count. */
 void vfs_lookup(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *cb, void *arg);
 /*
- * The entry `name` of a listed directory, if it still is the inode `child`: 0, with the inode's
- * lookup count one higher. -ENOENT: gone, another inode by now, or to be looked up by its name
- * first. Never waits for the network.
+ * Fill *ret with the entry `name` of a listed directory. Return 0 and add one to the inode's lookup
+ * count only if the entry still is the inode `child`. Return -ENOENT if the entry is gone, is
+ * another inode, or needs a lookup by name first. Never waits for the network.
  */
 int vfs_lookup_listed(struct vfs *s, uint64_t parent, const char *name, uint64_t child,
 		      struct vfs_entry *ret);
@@ -112,7 +117,7 @@ int vfs_getattr(struct vfs *s, uint64_t ino, struct vfs_entry *ret);
 void vfs_statfs(struct vfs *s, struct statvfs *ret);
 
 enum { VFS_SET_MODE = 1, VFS_SET_UID = 2, VFS_SET_GID = 4, VFS_SET_MTIME = 8, VFS_SET_SIZE = 16 };
-/* h: the open handle for a size, or NULL (truncate by path: counts as opened, cut and closed). */
+/* h: the open handle that sets a size. NULL truncates by path: open, cut and close. */
 void vfs_setattr(struct vfs *s, uint64_t ino, const struct stat *st, unsigned what,
 		 struct handle *h, const struct vfs_caller *who, vfs_entry_cb *cb, void *arg);
 
@@ -121,19 +126,19 @@ int vfs_mkdir(struct vfs *s, uint64_t parent, const char *name, mode_t mode,
 	      const struct vfs_caller *who, struct vfs_entry *ret);
 int vfs_rmdir(struct vfs *s, uint64_t parent, const char *name);
 void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *cb, void *arg);
-/* flags: RENAME_NOREPLACE, or 0; others -EINVAL. */
+/* flags: 0 or RENAME_NOREPLACE; -EINVAL for others. */
 void vfs_rename(struct vfs *s, uint64_t parent, const char *name, uint64_t new_parent,
 		const char *new_name, unsigned flags, vfs_done_cb *cb, void *arg);
 
-struct dir; /* a snapshot of a directory's entries; see dir.h */
+struct dir; /* a snapshot of a directory's entries: fs/tree/snapshot.h */
 typedef void vfs_dir_cb(void *arg, int err, struct dir *d);
 void vfs_opendir(struct vfs *s, uint64_t ino, vfs_dir_cb *cb, void *arg);
-/* The entries as they are now, for who reads them from the start once more. 0 or -ENOMEM. */
+/* Take the snapshot again, for a reader that starts over. 0 or negative errno. */
 int vfs_rewinddir(struct vfs *s, struct dir *d);
 void vfs_closedir(struct vfs *s, struct dir *d);
 /*
- * Returns once every change of names that was answered survives a power cut. Blocks on the local
- * disk; holds no lock meanwhile. 0 or negative errno.
+ * Make every answered change of names survive a power cut. Blocks on the local disk without a lock.
+ * 0 or negative errno.
  */
 int vfs_fsyncdir(struct vfs *s);
 
@@ -143,30 +148,30 @@ void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, i
 		const struct vfs_caller *who, vfs_open_cb *cb, void *arg);
 void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *who, vfs_open_cb *cb,
 	      void *arg);
-/* True when reads and writes through h shall bypass the kernel's page cache. */
+/* True if reads and writes through h must bypass the kernel's page cache. */
 bool vfs_direct_io(const struct handle *h);
-/* True when what the kernel has cached of the file is still right. */
+/* True if the kernel's cached pages of the file are still right. */
 bool vfs_keep_cache(const struct handle *h);
 
 /*
- * fd: borrowed until the callback returns, holds [off, off + len); len may be
- * less than asked at the end of the file.
+ * fd holds the bytes [off, off + len) and is borrowed until the callback returns. len is shorter
+ * than asked only at the end of the file.
  */
 typedef void vfs_read_cb(void *arg, int err, int fd, uint64_t off, size_t len);
 void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_read_cb *cb,
 	      void *arg);
 
 /*
- * A write: begin, put the bytes into *ret_fd at off, end with what landed.
- * -EBUSY from begin: the file is being published; vfs_wait_writable() calls
- * back when to try again.
+ * Write: begin, put the bytes into *ret_fd at off, end with the count that landed. begin returns
+ * -EBUSY while the file is being published: vfs_wait_writable() calls back once a retry makes
+ * sense.
  */
 int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd);
 void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
 		   const struct vfs_caller *who, uint64_t lock_owner);
 /*
- * A write was refused, or none of it landed: until those bytes are written, or
- * the file is made anew, a close publishes nothing and returns err.
+ * Note a write that was refused or landed nothing. Until these bytes are written or the file is
+ * made anew, every close publishes nothing and returns err.
  */
 void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, int err);
 void vfs_wait_writable(struct vfs *s, struct handle *h, vfs_done_cb *cb, void *arg);
@@ -174,30 +179,30 @@ void vfs_wait_writable(struct vfs *s, struct handle *h, vfs_done_cb *cb, void *a
 int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint64_t len);
 int vfs_fsync(struct vfs *s, struct handle *h);
 /*
- * The end of a write with O_DSYNC: bytes that landed at off, and their record, to stable storage.
- * Blocks on the local disk; holds no lock meanwhile. An error spoils the file as
- * vfs_write_failed() does.
+ * Finish a write with O_DSYNC: sync the bytes at off and their record to stable storage. Blocks on
+ * the local disk without a lock. An error spoils the file as vfs_write_failed() does.
  */
 int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off);
 
 /*
- * A close of one descriptor. w, from vfs_wait_new() (NULL: out of memory), is
- * consumed; it may be given to vfs_wait_cancel() until the callback has
- * returned, from before the call on.
+ * Close one descriptor. w comes from vfs_wait_new() (NULL: out of memory) and is consumed.
+ * vfs_wait_cancel() accepts w until the callback has returned, and also before this call.
  */
 struct vfs_wait;
 struct vfs_wait *vfs_wait_new(struct vfs *s);
 void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, uint64_t lock_owner,
 	       struct vfs_wait *w, vfs_done_cb *cb, void *arg);
-/* True: the callback will not run, and w is gone; the publication goes on. False: it comes,
- * with -EINTR when it would have waited and does not yet. */
+/*
+ * Give up waiting. True: w is freed, the callback will not run, the publication goes on. False: the
+ * callback runs, with -EINTR if the close would have waited but does not yet.
+ */
 bool vfs_wait_cancel(struct vfs_wait *w);
 /*
  * True if a close of h would publish although nothing can be learned about the end of the closing
  * process (another PID namespace, hidepid). Blocks on procfs at most.
  */
 bool vfs_close_is_blind(struct vfs *s, struct handle *h, const struct vfs_caller *who);
-/* Instead of vfs_flush(), for a process that a signal ends: it publishes nothing. */
+/* Close for a process that a signal ends; call instead of vfs_flush(). Publishes nothing. */
 void vfs_close_killed(struct vfs *s, struct handle *h, const struct vfs_caller *who,
 		      uint64_t lock_owner);
 void vfs_release(struct vfs *s, struct handle *h);
@@ -205,13 +210,15 @@ void vfs_release(struct vfs *s, struct handle *h);
 /* Extended attributes. value: len bytes, not terminated; valid until the callback returns. */
 typedef void vfs_xattr_cb(void *arg, int err, const char *value, size_t len);
 void vfs_getxattr(struct vfs *s, uint64_t ino, const char *name, vfs_xattr_cb *cb, void *arg);
-/* Names with their NULs, as listxattr(2) wants them. */
+/* Pass the names with their NULs, as listxattr(2) returns them. */
 void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg);
 void vfs_setxattr(struct vfs *s, uint64_t ino, const char *name, const char *value, size_t len,
 		  vfs_done_cb *cb, void *arg);
 
-/* Recovery: puts a staged file with its record back into the tree and takes up its publication.
- * Consumes the reference to st. */
+/*
+ * Recovery: put a staged file with its record back into the tree and resume its publication.
+ * Consumes the reference to st.
+ */
 int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r);
 
 #endif

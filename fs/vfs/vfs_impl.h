@@ -1,5 +1,5 @@
 /*
- * vfs_impl: the state that the files of fs/vfs share. Nobody else includes it.
+ * vfs_impl: the state that the files of fs/vfs share. Private to fs/vfs.
  */
 #ifndef UPLOADFS_FS_VFS_VFS_IMPL_H
 #define UPLOADFS_FS_VFS_VFS_IMPL_H
@@ -21,23 +21,23 @@ struct staging_in;
 
 struct vfs {
 	struct vfs_config cfg;
-	char *purpose; /* owner of cfg.purpose */
+	char *purpose; /* owns the string of cfg.purpose */
 	dev_t dev;
-	atomic_bool closing; /* no more writers */
+	atomic_bool closing; /* refuse new writers */
 	pthread_mutex_t lock;
-	struct scout *scout; /* looks at what writers have open; NULL after vfs_stop() */
-	struct inode *control[VFS_CONTROLS]; /* NULL: none; set at the start */
+	struct scout *scout; /* inspects what writers have open; NULL after vfs_stop() */
+	struct inode *control[VFS_CONTROLS]; /* set once at the start; NULL: no .uploadfs */
 	/* under lock */
 	struct inode_table *table;
 	struct listing *listing;
-	uint64_t looks; /* tickets given out */
+	uint64_t looks; /* tickets issued to the scout */
 	struct handle *handles;
 	struct staged_side *sides;
 	struct dir *dirs;		 /* open directories */
-	struct staging_in *stagings;	 /* copyup.c: content on its way */
+	struct staging_in *stagings;	 /* copyup.c: copies under way */
 	struct gone *gone[GONE_BUCKETS]; /* gone.c */
 	size_t gone_count;
-	bool superseded_noted; /* those of each local side are in gone, for one listing */
+	bool superseded_noted; /* gone holds each local side's superseded Files, for one listing */
 };
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Waiting for a publication, and giving it up.
+ * Wait for a publication; give the wait up.
  */
 #include <stdlib.h>
 

@@ -10,13 +10,13 @@
 #include "fs/vfs/vfs.h"
 
 struct waiting {
-	struct publish_wait w; /* first: what vfs_wait_cancel() cancels */
+	struct publish_wait w; /* first; vfs_wait_cancel() cancels it */
 	struct vfs *s;
-	bool cancelled; /* before it waited; under vfs.lock */
+	bool cancelled; /* cancelled before it waited; under vfs.lock */
 	vfs_done_cb *cb;
 	void *arg;
 };
-/* NULL: out of memory. */
+/* Allocate one; the callback frees it. NULL: out of memory. */
 struct waiting *waiting_new(enum publish_until until, vfs_done_cb *cb, void *arg);
 
 #endif

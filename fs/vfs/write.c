@@ -1,5 +1,5 @@
 /*
- * Writing into the staged file.
+ * Write to the staged file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +26,8 @@ int handle_writable(struct handle *h, bool *ret_revived)
 	if (!h->may_write)
 		return -EBADF;
 	if (!l)
-		return -EBUSY; /* its File's content has to come first */
-	/* A killed writer's file that somebody else opened since and writes:
-	 * theirs to finish. */
+		return -EBUSY; /* the File's content is still to be fetched */
+	/* A handle opened since takes over a killed writer's file. */
 	if (l->killed && h->kills == l->kills) {
 		if (!publish_reopen(l->pub))
 			return -EBUSY;
@@ -58,8 +57,10 @@ int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
 		if (r == -EBUSY && side_reopen(l) == 0)
 			r = staged_write_begin(l->st, off, len, ret_fd);
 	}
-	/* Now, not when it ends: a close that comes in between waits for these
-	 * bytes and publishes them. */
+	/*
+	 * Mark the change now, not at the end: a close in between waits for these bytes and
+	 * publishes them.
+	 */
 	if (!r) {
 		h->wrote = true;
 		side_changed(l);
@@ -70,7 +71,10 @@ int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
 	return r;
 }
 
-/* Now, as it waits for the reply: later it may be gone, and its lock owner another process's. */
+/*
+ * Note tid's process while it waits for the reply: later it may have ended, and another process may
+ * have its lock owner.
+ */
 static void note_process(struct vfs *s, struct handle *h, pid_t tid)
 {
 	pid_t pid = writer_process(tid);
@@ -97,7 +101,7 @@ void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, 
 	if (other)
 		h->last_pid = 0;
 	h->last_tid = who->tid;
-	/* The bytes that failed before are there now. */
+	/* The bytes that failed before are written now. */
 	if (done && off <= i->side->write_err_at && i->side->write_err_at < off + done)
 		i->side->write_err = 0;
 	writer_note_owner(h->writer, lock_owner);
@@ -127,14 +131,12 @@ static void writable_again(void *arg, int err)
 {
 	struct waiting *w = arg;
 
-	/*
-	 * The outcome is for those who closed it; but -EINTR: nothing will be published any more.
-	 */
+	/* Only the closer gets the outcome; but -EINTR means that nothing is published any more. */
 	w->cb(w->arg, err == -EINTR ? err : 0);
 	free(w);
 }
 
-/* A handle keeps its inode, so no further reference is needed until the callback. */
+/* The handle keeps its inode: no further reference is needed until the callback. */
 static void content_staged(void *arg, int err)
 {
 	struct waiting *w = arg;
@@ -163,8 +165,8 @@ void vfs_wait_writable(struct vfs *s, struct handle *h, vfs_done_cb *cb, void *a
 }
 
 /*
- * Under lock: space was allocated when the local side had been closed seals times. size: what
- * the file grew to, 0 if it did not.
+ * Note allocated space. seals: side->seals at the start of the call. size: the file's new size if
+ * it grew, else 0. Under lock.
  */
 static void allocated(struct vfs *s, struct handle *h, unsigned seals, uint64_t size)
 {
@@ -173,12 +175,12 @@ static void allocated(struct vfs *s, struct handle *h, unsigned seals, uint64_t 
 	h->wrote = true;
 	h->inode->mtime = clock_wall_ts();
 	h->inode->has_mtime = true;
-	/* Closed since: then it is in what that close publishes. */
+	/* A close since then publishes the change already. */
 	if (l->seals == seals)
 		side_changed(l);
 	/*
-	 * rsync --preallocate keeps the size and asks for a byte less than it
-	 * will write: that is no declaration.
+	 * rsync --preallocate keeps the size and asks for a byte less than it writes: no
+	 * declaration.
 	 */
 	if (size)
 		side_declare(s, l, size);
@@ -192,7 +194,7 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 	bool revived;
 	int r = staged_check_fallocate(mode, off, len);
 
-	/* Before the content is fetched for nothing. */
+	/* Check first, so that no content is fetched in vain. */
 	if (r)
 		return r;
 	pthread_mutex_lock(&s->lock);
@@ -224,7 +226,7 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 	return r;
 }
 
-/* Removed, or a File by now: then the record has done its duty. */
+/* Sync bytes and record. Without a record the file was removed or is a File: success. */
 static int sync_all(struct staged *st)
 {
 	int r = staged_sync(st);

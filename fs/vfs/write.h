@@ -1,5 +1,5 @@
 /*
- * write: may a handle write to its local side now.
+ * write: whether a handle may write to its local side now.
  */
 #ifndef UPLOADFS_FS_VFS_WRITE_H
 #define UPLOADFS_FS_VFS_WRITE_H
@@ -9,12 +9,12 @@
 struct handle;
 
 /*
- * Under lock: 0 when h may write to its local side now, but for the seal; a
- * killed writer's file that was opened since is taken over. -EBADF, -EBUSY.
- * *ret_revived: it was, for handle_not_written().
+ * Return 0 if h may write to its local side now, seals aside; else -EBADF or -EBUSY. Take over a
+ * killed writer's file if h was opened after the kill: *ret_revived is then true, for
+ * handle_not_written(). Under lock.
  */
 int handle_writable(struct handle *h, bool *ret_revived);
-/* Under lock: nothing came of what h was to do: revived, the file is a killed writer's again. */
+/* Undo a revival after a failed write: the file is a killed writer's again. Under lock. */
 void handle_not_written(struct handle *h, bool revived);
 
 #endif

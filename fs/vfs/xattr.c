@@ -1,5 +1,5 @@
 /*
- * Extended attributes user.upload.*: what became of a file, in words and ids.
+ * Extended attributes user.upload.*: the state of a file's publication, in words and ids.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,13 +16,13 @@
 
 #define PREFIX "user.upload."
 
-/* What the attributes of one file are made from: copies, so that no lock is needed. */
+/* Copies of all that one file's attributes are made from, so that no lock is needed. */
 struct facts {
 	bool local, has_id, dirty;
 	struct publish_info info;
 	char file_id[128], upload_id[128], md5[33];
 	unsigned parts;
-	char *name; /* of the File that it is, or will be */
+	char *name; /* of the present or future File */
 	const char *purpose;
 	uint64_t bytes;
 	int64_t created_at, expires_at;
@@ -38,7 +38,10 @@ static void copy_published(struct facts *f, const struct inode *i)
 		snprintf(f->upload_id, sizeof(f->upload_id), "%s", i->published->upload_id);
 }
 
-/* A File may be shown under another name than its own; what is published gets the entry's. */
+/*
+ * Filename: the File's own, which may differ from the entry's; a file not published yet gets the
+ * entry's path.
+ */
 static int take_name(struct facts *f, const struct inode *i)
 {
 	if (f->dirty || !i->filename)
@@ -47,7 +50,7 @@ static int take_name(struct facts *f, const struct inode *i)
 	return f->name ? 0 : -ENOMEM;
 }
 
-/* Under lock. 0, -ENODATA for what is no file, -ENOMEM. */
+/* Collect the facts of i. Under lock. 0, -ENODATA for anything but a file, -ENOMEM. */
 static int gather(const struct inode *i, struct facts *f)
 {
 	memset(f, 0, sizeof(*f));
@@ -75,7 +78,8 @@ static int gather(const struct inode *i, struct facts *f)
 	return take_name(f, i);
 }
 
-typedef int value_fn(const struct facts *f, char *buf, size_t size); /* length, 0: no value */
+typedef int value_fn(const struct facts *f, char *buf,
+		     size_t size); /* returns the length; 0: no value */
 
 static int text(char *buf, size_t size, const char *s)
 {
@@ -212,12 +216,12 @@ static void answer_later(void *arg, int err)
 {
 	struct asking *a = arg;
 
-	(void)err; /* then there is no File, and so no value */
+	(void)err; /* after an error there is no File, hence no value */
 	answer(a->s, a->ino, a->which, a->cb, a->arg);
 	free(a);
 }
 
-/* Whoever asks for the File ID wants the answer, not the moment. True: cb will be called. */
+/* The File ID is worth waiting for. True: cb will be called. */
 static bool wait_for_end(struct vfs *s, uint64_t ino, unsigned which, vfs_xattr_cb *cb, void *arg)
 {
 	struct asking *a = calloc(1, sizeof(*a));
@@ -237,7 +241,7 @@ static bool wait_for_end(struct vfs *s, uint64_t ino, unsigned which, vfs_xattr_
 	i = inode_get(s->table, ino);
 	if (i && i->side) {
 		publish_get_info(i->side->pub, &info);
-		/* One that is held waits for a rename, which may wait for us. */
+		/* A held file waits for a rename, which may wait for us. */
 		waits = info.under_way && strcmp(info.status, "held") != 0;
 		if (waits)
 			publish_wait(i->side->pub, &a->w);
@@ -318,7 +322,7 @@ static void set_over(void *arg, int err)
 	free(t);
 }
 
-/* user.upload.publish: what failed, was aborted or is held, as it stands. Under lock. */
+/* user.upload.publish: publish a failed, aborted or held file as it is. Under lock. */
 static int set_publish(struct vfs *s, struct inode *i, const char *v, struct setting *t)
 {
 	struct staged_side *l = i->side;
@@ -329,7 +333,7 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 	t->w.until = s->cfg.close_async ? UNTIL_DURABLE : UNTIL_ENDED;
 	publish_get_info(l->pub, &info);
 	if (info.outcome == OUTCOME_COMPLETED || (info.under_way && strcmp(info.status, "held"))) {
-		publish_wait(l->pub, &t->w); /* is done, or being done */
+		publish_wait(l->pub, &t->w); /* published, or being published */
 		return 1;
 	}
 	l->killed = l->dirty = l->touched = l->pristine = false;
@@ -355,7 +359,7 @@ static bool is_settable(const char *name)
 	return false;
 }
 
-/* Under lock. 0: done; 1: t's callback will come; negative errno. */
+/* Set one attribute. 0: done; 1: t's callback will come; or negative errno. Under lock. */
 static int set(struct vfs *s, struct inode *i, const char *name, const char *v, struct setting *t)
 {
 	struct staged_side *l = i->side;
@@ -363,7 +367,7 @@ static int set(struct vfs *s, struct inode *i, const char *name, const char *v, 
 	int r = 0;
 
 	if (!l || l->dropped)
-		return -EPERM; /* a File can't be changed any more */
+		return -EPERM; /* a File can't be changed */
 	if (!strcmp(name, "publish"))
 		return set_publish(s, i, v, t);
 	if (!strcmp(name, "size")) {
@@ -379,7 +383,7 @@ static int set(struct vfs *s, struct inode *i, const char *name, const char *v, 
 			return -EINVAL;
 		publish_set_mime(l->pub, v);
 	} else {
-		/* expires_after, within what the API allows (D) */
+		/* expires_after, within the API's bounds (D) */
 		r = parse_u64(v, 2592000, &n);
 		if (!r && n < 3600)
 			r = -EINVAL;
@@ -397,7 +401,7 @@ void vfs_setxattr(struct vfs *s, uint64_t ino, const char *name, const char *val
 	char v[256];
 	int r;
 
-	/* Before its value is looked at: mv and cp -a pass over this errno alone. */
+	/* Check the name before the value: mv and cp -a ignore this errno alone. */
 	if (strncmp(name, PREFIX, strlen(PREFIX)) || !is_settable(name + strlen(PREFIX))) {
 		cb(arg, -EOPNOTSUPP);
 		return;

@@ -26,7 +26,7 @@ static int digest_fd(struct state *st, int fd, char *chunk, struct digest *d)
 	return err;
 }
 
-/* Feeds one Part to d. */
+/* Feed one Part to d. */
 static int digest_part(struct state *st, const char *owner, const char *id, struct digest *d)
 {
 	char *chunk;
@@ -46,7 +46,7 @@ static struct digest *digest_after(const struct part *part)
 	return part ? digest_copy(part->after) : digest_new();
 }
 
-/* With the lock held: an Upload whose next Part is there, or NULL. */
+/* Return an Upload whose next Part is there, or NULL. Under lock. */
 static struct upload *pick(struct state *st)
 {
 	size_t i;
@@ -66,7 +66,10 @@ static struct upload *pick(struct state *st)
 	return NULL;
 }
 
-/* With the lock held, released while it reads. False: there is no hashing this one. */
+/*
+ * Hash the next Part of up. Under lock, which is released while reading. False: this Upload can't
+ * be hashed now.
+ */
 static bool hash_next(struct state *st, struct upload *up)
 {
 	struct part *part = up->parts[up->hashed];
@@ -119,7 +122,7 @@ void ahead_join(struct state *st)
 	pthread_join(st->ahead, NULL);
 }
 
-/* Waits for the thread to leave the Upload, then takes what it knows of f's beginning. */
+/* Wait for the thread to leave the Upload, then take its digest of f's beginning. */
 static struct digest *take_known(struct state *st, struct upload *up, const struct file *f,
 				 size_t *ret_parts)
 {

@@ -1,15 +1,11 @@
 /*
- * ahead: the MD5 of an Upload, computed while its Parts still arrive.
- *
- * The order of the Parts is decided only at complete. A thread guesses it, and
- * hashes finished Parts in that order, keeping the digest after each. At complete
- * the longest common beginning of guess and truth is used, and the rest is hashed
- * then: a wrong guess costs time, never correctness.
- *
- * The guess: by the filename of the `data` field (what split(1) makes sorts, and
- * so do names with a zero-padded offset), then by arrival. Parts that arrive at the
- * same time under one name could be in any order; nothing is hashed from there on,
- * as hashing in vain would take the processor from whoever sends.
+ * ahead: the MD5 of an Upload, computed while its Parts still arrive. Only complete decides the
+ * order of the Parts. A thread guesses the order, hashes finished Parts in it, and keeps the digest
+ * after each. complete uses the longest common beginning of guess and truth and hashes the rest: a
+ * wrong guess costs time, never correctness. The guess: by the filename of the `data` field (the
+ * names of split(1) sort, and so do names with a zero-padded offset), then by arrival. Parts that
+ * arrive at the same time under one name may have any order: hashing stops there, since a wrong
+ * guess would take the processor from the senders.
  */
 #ifndef UPLOADFS_NET_SERVER_AHEAD_H
 #define UPLOADFS_NET_SERVER_AHEAD_H
@@ -17,12 +13,12 @@
 #include "net/base/digest.h"
 #include "net/server/state.h"
 
-/* Start and end (after state_stop()) the thread. Negative errno. */
+/* Start the thread; end it, after state_stop(). 0 or negative errno. */
 int ahead_start(struct state *st);
 void ahead_join(struct state *st);
 
 /*
- * Computes the MD5 of f, whose Parts belong to up. The caller has marked up busy and does not hold
+ * Compute the MD5 of f, whose Parts belong to up. The caller has marked up busy and does not hold
  * the lock. Blocks while reading. 0, -ECANCELED (stopping), or negative errno.
  */
 int ahead_digest(struct state *st, struct upload *up, const struct file *f,

@@ -14,14 +14,14 @@
 
 #define BLOCK (128u << 10)
 
-/* Belongs to its response; outlives the request by a little. */
+/* A download belongs to its response and outlives the request by a little. */
 struct download {
 	struct state *st;
 	struct request *rq;  /* valid while the reply is sent */
 	struct file *f;	     /* a reference: the data stays when the File is deleted */
 	uint64_t start, len; /* of the File */
-	size_t part;	     /* the one that fd reads, if fd is not -1 */
-	uint64_t part_start; /* where it begins in the File */
+	size_t part;	     /* the Part that fd reads, if fd is not -1 */
+	uint64_t part_start; /* offset of that Part in the File */
 	int fd;
 };
 
@@ -35,7 +35,7 @@ static void download_free(void *arg)
 	free(d);
 }
 
-/* Opens the Part that holds offset at. Reading goes forward only. */
+/* Open the Part that holds offset `at`. Reading only goes forward. */
 static int seek_part(struct download *d, uint64_t at)
 {
 	const struct file_part *parts = d->f->parts;
@@ -116,7 +116,7 @@ static const char *take_number(const char *p, uint64_t *ret, bool *found)
 }
 
 /*
- * Parses a range of bytes. 0, -ENOENT (no range to honour: none, several, or another unit), -ERANGE
+ * Parse a range of bytes. 0, -ENOENT (no range to honour: none, several, or another unit), -ERANGE
  * (the range lies outside the File).
  */
 static int parse_range(const char *header, uint64_t size, uint64_t *ret_start, uint64_t *ret_len)
@@ -154,7 +154,7 @@ static bool ignores_range(const struct request *rq)
 	return rq->srv->no_range || (rq->fault && rq->fault->action == FAULT_NO_RANGE);
 }
 
-/* Decides on 200 or 206 and on the bytes to send. */
+/* Choose 200 or 206 and the bytes to send. */
 static int choose_range(struct request *rq, struct download *d)
 {
 	int err;

@@ -107,10 +107,10 @@ static const char *const field_names[FIELD_COUNT] = { "", "file", "purpose",
 
 struct file_request {
 	struct multipart *mp;
-	char id[ID_SIZE]; /* of the File, and its directory; "" until that is made */
+	char id[ID_SIZE]; /* id of the File and its directory; "" until that is made */
 	struct sink sink;
 	char *filename;
-	enum field field; /* the one that comes in */
+	enum field field; /* the field now arriving */
 	bool seen[FIELD_COUNT], done;
 	struct buf text[FIELD_COUNT];
 };
@@ -217,7 +217,7 @@ static int file_data(struct request *rq, const char *data, size_t len)
 	return malformed(rq, multipart_feed(fr->mp, data, len));
 }
 
-/* Checks the fields once all have arrived. */
+/* Check the fields once all have arrived. */
 static int check_fields(struct request *rq, uint64_t *ret_expires)
 {
 	struct file_request *fr = rq->own;
@@ -240,7 +240,7 @@ static int check_fields(struct request *rq, uint64_t *ret_expires)
 	return file_spec_check(fr->filename, buf_str(&fr->text[FIELD_PURPOSE]), &rq->refusal);
 }
 
-/* Makes a File of one Part from the received bytes. */
+/* Make a File of one Part from the received bytes. */
 static int make_file(struct request *rq, uint64_t expires_after, struct file **ret)
 {
 	struct file_request *fr = rq->own;

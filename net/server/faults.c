@@ -28,7 +28,7 @@ struct faults {
 	struct buf text; /* the text the rules were parsed from */
 	struct rule *rules;
 	size_t count;
-	bool complained; /* about what stands in the file now */
+	bool complained; /* the file's present content was complained about */
 };
 
 static const char *const action_names[FAULT_ACTIONS] = {
@@ -259,7 +259,7 @@ static int parse_rule(const struct json *j, struct rule *ret)
 	return err ? err : parse_texts(j, ret);
 }
 
-/* Replaces the rules by those of the text. On error they stay. */
+/* Replace the rules by those of the text. An error keeps the old rules. */
 static int rules_parse(struct faults *f, const struct buf *text)
 {
 	const struct json *m;
@@ -302,7 +302,7 @@ static int read_text(const char *path, struct buf *text)
 	return err;
 }
 
-/* Takes a changed file over. With the lock held. */
+/* Load a changed file. Under lock. */
 static int refresh(struct faults *f)
 {
 	struct buf text;
@@ -356,7 +356,7 @@ static int faults_open(const char *path, struct faults **ret)
 	return err;
 }
 
-/* Whole parts of the path: a text of hexadecimal digits would meet an id by chance. */
+/* Match whole components of the path: hexadecimal digits would match an id by chance. */
 static bool names_part_of(const char *path, const char *text)
 {
 	size_t len = strlen(text);

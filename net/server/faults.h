@@ -1,10 +1,8 @@
 /*
- * faults: rules that make the server misbehave, for tests.
- *
- * The format of the file is described in docs/fault-rules.md. It is read anew
- * at each request; a file that is missing has no rules, one that can't be
- * parsed leaves the former rules in force, after a log line. Counters start
- * anew when the content changes. Any thread; blocks on the disk.
+ * faults: rules that make the server misbehave, for tests. docs/fault-rules.md describes the file.
+ * It is read again at each request. A missing file has no rules; a file that can't be parsed is
+ * logged and leaves the former rules in force. Counters restart when the content changes. Any
+ * thread; blocks on the disk.
  */
 #ifndef UPLOADFS_NET_SERVER_FAULTS_H
 #define UPLOADFS_NET_SERVER_FAULTS_H
@@ -45,7 +43,7 @@ struct fault {
 	int status;		      /* FAULT_STATUS */
 	struct fault_header *headers; /* added to the reply */
 	size_t header_count;
-	char *body;		     /* FAULT_STATUS: instead of an error object; or NULL */
+	char *body;		     /* FAULT_STATUS: replaces the error object; or NULL */
 	char *code, *message, *type; /* of the error object; or NULL */
 	uint64_t after_bytes;
 	uint64_t ms; /* FAULT_STALL (UINT64_MAX: for ever), FAULT_DELAY */
@@ -57,16 +55,16 @@ struct fault {
 struct faults;
 
 /*
- * Reads and picks rules. The server reaches them through server_opts.fault_hook alone,
- * so that a program that leaves it NULL does not link faults.c.
+ * Read and pick rules. The server calls these only through server_opts.fault_hook, so that a
+ * program that leaves it NULL does not link faults.c.
  */
 struct fault_hook {
-	/* path: copied. 0, -EINVAL (there is a file, but it is wrong), or -ENOMEM. */
+	/* Open the rules. path is copied. 0, -EINVAL (the file is invalid), or -ENOMEM. */
 	int (*open)(const char *path, struct faults **ret);
 	void (*close)(struct faults *f);
 	/*
-	 * Counts the request with each rule that matches it. Returns a copy of the first rule whose
-	 * turn it is, for free(), or NULL. filename may be NULL.
+	 * Count the request with each matching rule. Return a copy of the first rule whose turn it
+	 * is, for free(), or NULL. filename may be NULL.
 	 */
 	struct fault *(*pick)(struct faults *f, enum op op, const char *path, const char *filename);
 	void (*free)(struct fault *fault);

@@ -29,7 +29,7 @@ static int compare_slots(const void *a, const void *b)
 	return compare(*(struct file *const *)a, *(struct file *const *)b);
 }
 
-/* Returns the position of f in the order, or the place for it. */
+/* Return the position of f in the order, or the place for it. */
 static size_t position(const struct state *st, const struct file *f)
 {
 	size_t lo = 0, hi = st->file_count;
@@ -78,7 +78,7 @@ static int insert(struct state *st, struct file *f)
 	return 0;
 }
 
-/* Takes f out of the index; its reference passes to the caller. */
+/* Take f out of the index; its reference passes to the caller. */
 static void extract(struct state *st, struct file *f)
 {
 	size_t at = position(st, f);
@@ -101,7 +101,7 @@ static int save(struct state *st, const struct file *f)
 	return err;
 }
 
-/* Unique and growing, over restarts too; microseconds fit into a JSON number. */
+/* Return a unique and growing number, also over restarts; microseconds fit into a JSON number. */
 static uint64_t next_seq(struct state *st)
 {
 	struct timespec ts = clock_wall_ts();
@@ -162,7 +162,7 @@ void file_unref(struct state *st, struct file *f)
 	file_free(f);
 }
 
-/* Removes a File that the caller holds a reference to, unless another did so before. */
+/* Remove a File, unless another caller did so before. The caller holds a reference. */
 static int discard(struct state *st, struct file *f)
 {
 	bool mine;
@@ -285,7 +285,7 @@ int file_invent(struct state *st, size_t count, uint64_t bytes)
 	return err;
 }
 
-/* Where a page begins: an index, counted in the direction of the order. */
+/* Find the beginning of a page: an index, counted in the direction of the order. */
 static int page_start(const struct state *st, const struct file_query *q, struct refusal *r,
 		      size_t *ret)
 {
@@ -310,7 +310,7 @@ struct page {
 	bool more;
 };
 
-/* The members of the page, with the lock held. */
+/* Write the members of the page. Under lock. */
 static void page_fill(const struct state *st, const struct file_query *q, size_t at,
 		      const struct reply_override *over, struct json_writer *w, struct page *page)
 {

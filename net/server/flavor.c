@@ -34,7 +34,7 @@ const char *flavor_base(enum flavor flavor)
 	return flavor == FLAVOR_AZURE ? "/openai/v1" : "/v1";
 }
 
-/* Azure's path as OpenAI has it: 0, or -ENOENT. */
+/* Convert Azure's path to OpenAI's: 0, or -ENOENT. */
 static int from_azure(const char *path, const char *version, char ret[PATH_MAX_LEN])
 {
 	static const char dated[] = "/openai", latest[] = "/openai/v1/";

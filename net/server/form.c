@@ -13,7 +13,7 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* In place; the result is never longer. */
+/* Decode in place; the result is never longer. */
 static int decode(char *s)
 {
 	char *out = s;

@@ -31,7 +31,7 @@ static void *grown(void *array, size_t count, size_t *room)
 	return next;
 }
 
-/* Records that are being replaced or are damaged are left out. */
+/* Leave out records that are damaged or being replaced. */
 static int take_upload(void *arg, const char *id, const char *text, size_t len)
 {
 	struct listing *l = arg;

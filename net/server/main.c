@@ -79,7 +79,7 @@ static int bad_listen(const char *value)
 	return -EINVAL;
 }
 
-/* A number, with a suffix when scale is set. */
+/* Parse a number; scale allows a suffix. */
 static int parse_number(const char *text, bool scale, uint64_t max, uint64_t *ret)
 {
 	static const char suffixes[] = "KMG";
@@ -126,7 +126,7 @@ static int parse_listen(const char *text, struct config *cfg)
 		port = end[1] ? end + 1 : NULL;
 		*end = '\0';
 	} else if (port != strchr(addr, ':')) {
-		return -EINVAL; /* which of the colons is before the port? */
+		return -EINVAL; /* ambiguous: any colon may precede the port */
 	}
 	if (port) {
 		*port++ = '\0';
@@ -248,7 +248,7 @@ static int take_option(struct config *cfg, int opt, const char *name)
 	}
 }
 
-/* 0, 1 (asked for help or version: done), or negative errno. */
+/* Parse the arguments. 0, 1 (help or version: done), or negative errno. */
 static int parse_args(int argc, char **argv, struct config *cfg)
 {
 	int opt, index = 0, err = 0;
@@ -336,7 +336,7 @@ int main(int argc, char **argv)
 	struct config cfg = { 0 };
 	int err;
 
-	/* Else the listening socket, or a file, has the number that is printed to. */
+	/* Otherwise the listening socket or a file could get the number of stdout or stderr. */
 	if (fdio_fill_standard())
 		return 1;
 	err = parse_args(argc, argv, &cfg);

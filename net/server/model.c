@@ -232,7 +232,7 @@ void file_record(struct buf *out, const struct file *f)
 	json_w_end_object(&w);
 }
 
-/* Copies a string member to a new string. 0, -EINVAL or -ENOMEM. */
+/* Copy a string member to a new string. 0, -EINVAL or -ENOMEM. */
 static int take_str(const struct json *obj, const char *key, char **ret)
 {
 	const char *s = json_get_str(obj, key);
@@ -243,7 +243,7 @@ static int take_str(const struct json *obj, const char *key, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* Copies an id member; "" is allowed when optional. */
+/* Copy an id member; optional allows "". */
 static int take_id(const struct json *obj, const char *key, const char *prefix, bool optional,
 		   char ret_id[ID_SIZE])
 {
@@ -319,7 +319,7 @@ out:
 	return err;
 }
 
-/* The Parts of a File, whose bytes must add up. */
+/* Fill in the Parts of a File; their bytes must add up. */
 static int file_fill_parts(struct file *f, const struct json *parts)
 {
 	const struct json *m;

@@ -1,10 +1,8 @@
 /*
- * model: what Uploads, Parts and Files are in memory, and as JSON.
- *
- * Two forms of JSON: the reply of the API (upload_json(), file_json()), and the
- * record kept on disk (…_record(), …_parse()). The fields of an Upload above
- * the line, and all but refs and gone of a File, never change after creation and
- * may be read without a lock; the rest is protected by state.lock (state.h).
+ * model: Uploads, Parts and Files in memory, and as JSON. JSON has two forms: the reply of the API
+ * (upload_json(), file_json()), and the record kept on disk (…_record(), …_parse()). The fields of
+ * an Upload above the line, and all but refs and gone of a File, never change after creation and
+ * may be read without a lock; state.lock (state.h) protects the rest.
  */
 #ifndef UPLOADFS_NET_SERVER_MODEL_H
 #define UPLOADFS_NET_SERVER_MODEL_H
@@ -36,7 +34,7 @@ struct part {
 	uint64_t bytes;
 	unsigned number;      /* from 1, in the order in which they began */
 	bool finished;	      /* the whole Part is on disk under its final name */
-	bool named;	      /* name is known, be it "" */
+	bool named;	      /* name is known and may be "" */
 	bool ordered;	      /* its place among the Parts is certain (ahead.h) */
 	char name[64];	      /* the field's filename, perhaps cut; orders the guess */
 	struct digest *after; /* MD5 of the Upload up to and with this Part, or NULL (ahead.h) */
@@ -55,7 +53,7 @@ struct upload {
 	size_t part_count, part_room;
 	unsigned numbers; /* Parts that ever began */
 	size_t hashed;	  /* parts[0 … hashed) have .after */
-	bool busy;	  /* a complete or cancel is under way: others wait */
+	bool busy;	  /* a complete or cancel is under way; others wait */
 	bool hashing;	  /* the hash-ahead thread reads its Parts */
 };
 
@@ -79,37 +77,40 @@ struct file {
 	bool gone; /* deleted: the data goes with the last reference */
 };
 
-/* Values that a fault rule puts into a reply instead of the truth; NULL members change nothing. */
+/*
+ * Values that a fault rule puts into a reply in place of the true ones; NULL members change
+ * nothing.
+ */
 struct reply_override {
 	const char *id, *status;
 	const uint64_t *bytes;
 	bool young; /* the service still examines the File: pending, of null bytes */
 };
 
-/* A random id: prefix and 32 hex digits. 0 or negative errno. */
+/* Make a random id: prefix and 32 hex digits. 0 or negative errno. */
 int id_new(const char *prefix, char ret_id[ID_SIZE]);
-/* Returns whether id has the form that id_new() makes with prefix. */
+/* True if id has the form that id_new() makes with prefix. */
 bool id_valid(const char *id, const char *prefix);
 
 bool purpose_valid(const char *purpose);    /* may be given to a new File */
-bool purpose_readable(const char *purpose); /* content is handed out */
+bool purpose_readable(const char *purpose); /* its content may be downloaded */
 const char *upload_status_name(enum upload_status status);
 
-void upload_free(struct upload *up); /* with its Parts; NULL is a no-op */
+void upload_free(struct upload *up); /* frees the Parts, too; NULL is a no-op */
 /*
- * Frees the finished Parts of an ended Upload, unless the hash-ahead thread reads them.
- * state.lock is held.
+ * Free the finished Parts of an ended Upload, unless the hash-ahead thread reads them. Under
+ * state.lock.
  */
 void upload_drop_parts(struct upload *up);
 void file_free(struct file *f);	   /* NULL is a no-op */
 void part_free(struct part *part); /* NULL is a no-op */
-/*
- * Allocates the File that an Upload becomes; parts: room for count of them, zeroed. NULL: out of
- * memory.
- */
+/* Allocate the File of an Upload. parts: room for count Parts, zeroed. NULL: out of memory. */
 struct file *file_new(const char *filename, const char *purpose, size_t count);
 
-/* API objects. key: NULL for the top level; file: unless completed; over: NULL for the truth. */
+/*
+ * Write API objects. key: NULL at the top level; file: set if completed; over: NULL for the true
+ * values.
+ */
 void upload_json(struct json_writer *w, const struct upload *up, enum upload_status status,
 		 const struct file *file, const struct reply_override *over);
 void file_json(struct json_writer *w, const char *key, const struct file *f,

@@ -24,9 +24,9 @@ struct multipart {
 	char delim[MULTIPART_BOUNDARY_MAX + 5]; /* CR LF "--" boundary */
 	size_t delim_len;
 	/*
-	 * Bytes of delim seen at the end of what was fed. They need not be kept:
-	 * they are delim's own. CR stands only at its start, so after a mismatch
-	 * no later beginning of a delimiter can hide among them.
+	 * Count of delim's bytes at the end of the input so far; they are not stored, as delim has
+	 * them. CR occurs only at delim's start, so no later delimiter can begin among them after a
+	 * mismatch.
 	 */
 	size_t matched;
 	char tail[8];
@@ -133,7 +133,7 @@ static int delim_found(struct multipart *mp)
 	return err;
 }
 
-/* Goes on with a delimiter whose beginning was seen; *p advances over what was used. */
+/* Continue a delimiter whose beginning was seen; *p advances over the used bytes. */
 static int resume_delim(struct multipart *mp, const char **p, const char *end)
 {
 	size_t had;
@@ -151,7 +151,7 @@ static int resume_delim(struct multipart *mp, const char **p, const char *end)
 	return emit(mp, mp->delim, had);
 }
 
-/* Data up to the next delimiter or the end of the input. */
+/* Pass on data up to the next delimiter or the end of the input. */
 static int scan_data(struct multipart *mp, const char **p, const char *end)
 {
 	const char *start = *p, *hit, *from, *cr;
@@ -172,7 +172,7 @@ static int scan_data(struct multipart *mp, const char **p, const char *end)
 	return emit(mp, start, (size_t)(cr - start));
 }
 
-/* Behind a delimiter. */
+/* Take one byte behind a delimiter. */
 static int feed_tail(struct multipart *mp, char c)
 {
 	if (mp->tail_len == 0 && (c == ' ' || c == '\t'))
@@ -218,7 +218,7 @@ static int head_line(const char *line, char **name, char **filename)
 	return err;
 }
 
-/* The headers of a field are whole. */
+/* The headers of a field are complete. */
 static int head_done(struct multipart *mp)
 {
 	char *line = mp->head.data, *next, *name = NULL, *filename = NULL;

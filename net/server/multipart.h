@@ -1,11 +1,8 @@
 /*
- * multipart: a streaming parser of multipart/form-data (RFC 7578, RFC 2046).
- *
- * Holds nothing of a field's data: what arrives is handed on at once, at most
- * the bytes of a half-seen delimiter are kept back. Quoted boundaries, fields
- * without a filename, a preamble and an epilogue are understood. A field's
- * headers are bounded by MULTIPART_HEAD_MAX. One thread at a time; never blocks
- * by itself.
+ * multipart: a streaming parser of multipart/form-data (RFC 7578, RFC 2046). Passes a field's data
+ * on at once; keeps back at most the bytes of a half-seen delimiter. Understands quoted boundaries,
+ * fields without a filename, a preamble and an epilogue. MULTIPART_HEAD_MAX bounds a field's
+ * headers. One thread at a time; never blocks by itself.
  */
 #ifndef UPLOADFS_NET_SERVER_MULTIPART_H
 #define UPLOADFS_NET_SERVER_MULTIPART_H
@@ -17,12 +14,12 @@
 
 struct multipart;
 
-/* Each returns 0, or a negative errno that multipart_feed() hands back. */
+/* Callbacks. Each returns 0, or a negative errno that multipart_feed() returns. */
 struct multipart_ops {
-	/* A field begins. filename is NULL when it has none. Both live until it returns. */
+	/* A field begins. filename: NULL if absent. Both strings live until begin returns. */
 	int (*begin)(void *arg, const char *name, const char *filename);
 	int (*data)(void *arg, const void *data, size_t len);
-	int (*end)(void *arg); /* the field is whole */
+	int (*end)(void *arg); /* the field is complete */
 };
 
 /* content_type: the request's header. 0, -EINVAL (no multipart or no boundary), -ENOMEM. */
@@ -31,11 +28,11 @@ int multipart_new(const char *content_type, const struct multipart_ops *ops, voi
 void multipart_free(struct multipart *mp); /* NULL is a no-op */
 /* 0, -EINVAL (malformed), -ENOMEM, -EMSGSIZE (headers too long), or what a callback returned. */
 int multipart_feed(struct multipart *mp, const void *data, size_t len);
-/* At the end of the body: 0, or -EINVAL when the closing delimiter was not seen. */
+/* Finish at the end of the body: 0, or -EINVAL without a closing delimiter. */
 int multipart_finish(const struct multipart *mp);
 
 /*
- * The value of a parameter of a header such as `form-data; name="a"; filename="b"`,
+ * Return the value of a parameter of a header such as `form-data; name="a"; filename="b"`,
  * unquoted. 0, -ENOENT (none), -EINVAL (unterminated quote), -EMSGSIZE (does not fit).
  */
 int multipart_param(const char *header, const char *name, char *ret_value, size_t size);

@@ -7,7 +7,7 @@
 
 #include "net/base/clock.h"
 
-/* Less is not worth a system call; the budget carries it over. */
+/* A shorter wait is not worth a system call; the budget carries it over. */
 #define PACE_MIN_US 1000
 #define PACE_SLICE_MS 60000
 

@@ -1,6 +1,6 @@
 /*
- * partlist: the finished Parts of an Upload as they lie on disk, oldest first,
- * which is the best guess of the order in which they were sent.
+ * partlist: the finished Parts of an Upload as found on disk, oldest first: the best guess of the
+ * order in which they were sent.
  */
 #ifndef UPLOADFS_NET_SERVER_PARTLIST_H
 #define UPLOADFS_NET_SERVER_PARTLIST_H
@@ -24,7 +24,9 @@ struct part_list {
 	size_t count, room;
 };
 
-/* 0 and a list to release, -ENOENT (no such directory), or another negative errno. */
+/*
+ * Load a list; the caller releases it. 0, -ENOENT (no such directory), or another negative errno.
+ */
 int part_list_load(struct part_list *ret, struct store *store, const char *owner);
 void part_list_release(struct part_list *list);
 

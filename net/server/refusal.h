@@ -1,8 +1,7 @@
 /*
- * refusal: why a request is refused, in the terms of the API.
- *
- * Functions that serve a request return 0, -EPROTO after filling a refusal, or
- * another negative errno for a failure of our own, which becomes a 500.
+ * refusal: the reason for refusing a request, in the terms of the API. Functions that serve a
+ * request return 0, -EPROTO after filling a refusal, or another negative errno for a failure of our
+ * own, which becomes a 500.
  */
 #ifndef UPLOADFS_NET_SERVER_REFUSAL_H
 #define UPLOADFS_NET_SERVER_REFUSAL_H
@@ -18,10 +17,10 @@ struct refusal {
 	char message[400];
 };
 
-/* Fills r; param and code may be NULL. Returns -EPROTO. */
+/* Fill r; param and code may be NULL. Returns -EPROTO. */
 int refuse(struct refusal *r, int status, const char *param, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
-/* Makes a failure of our own (a negative errno) a refusal with 500, or 507 for a full disk. */
+/* Turn a failure of our own (a negative errno) into a refusal with 500, or 507 for a full disk. */
 void refusal_from_errno(struct refusal *r, int err);
 /* {"error":{"message","type","param","code"}}; terse, as Azure: {"error":{"code","message"}} */
 void refusal_json(struct buf *out, const struct refusal *r, bool terse);

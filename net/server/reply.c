@@ -1,4 +1,6 @@
-/* reply: how a request is answered, truthfully or as a fault rule wants it. */
+/*
+ * reply: answer a request truthfully, or as a fault rule demands.
+ */
 #include "net/server/request.h"
 
 #include <errno.h>
@@ -10,7 +12,7 @@
 #include "net/base/log.h"
 #include "net/server/model.h"
 
-/* A reset, not an orderly end: what connecting to nowhere does to a TCP socket. */
+/* Reset the connection: connecting a TCP socket to nowhere does that, instead of an orderly end. */
 static void conn_reset(const struct conn *conn)
 {
 	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
@@ -18,7 +20,7 @@ static void conn_reset(const struct conn *conn)
 	(void)connect(conn->sock, &nowhere, sizeof(nowhere));
 }
 
-/* Reset and stall, wherever they are meant to happen. */
+/* Apply reset and stall at any step. */
 static int apply_fault(struct request *rq)
 {
 	rq->struck = true;
@@ -139,7 +141,7 @@ struct reply_override request_override(struct request *rq)
 	return over;
 }
 
-/* Writes a failing request's body, or the rule's body in its place. */
+/* Write a failing request's body, or the rule's body in its place. */
 static void shape_body(struct request *rq)
 {
 	const struct fault *fault = rq->fault;
@@ -165,7 +167,7 @@ static void shape_body(struct request *rq)
 	}
 }
 
-/* Hands out half of the reply, then gives up. */
+/* Hand out half of the reply, then give up. */
 static ssize_t read_half(void *cls, uint64_t pos, char *out, size_t max)
 {
 	const struct request *rq = cls;

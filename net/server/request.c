@@ -13,7 +13,7 @@
 #include "net/server/uploads.h"
 #include "net/server/files.h"
 
-/* A refused body is read up to here, so that the client sees the reply. */
+/* Read a refused body up to here, so that the client sees the reply. */
 #define DRAIN_MAX (1ULL << 30)
 #define DRAIN_STRANGER_MAX (65ULL << 20) /* a Part, of a request refused for its key or origin */
 #define REQUEST_TIMEOUT_S 300		 /* without a byte, once a request was let in */
@@ -34,7 +34,7 @@ const char *request_query(const struct request *rq, const char *name)
 	return MHD_lookup_connection_value(rq->mhd, MHD_GET_ARGUMENT_KIND, name);
 }
 
-/* Notes the outcome of a step of the endpoint. */
+/* Note the outcome of a step of the endpoint. */
 static void note(struct request *rq, int err)
 {
 	if (!err)
@@ -46,7 +46,7 @@ static void note(struct request *rq, int err)
 	rq->refused = true;
 }
 
-/* Compares in constant time, so that timing tells nothing of the key. */
+/* Compare in constant time, so that timing reveals nothing about the key. */
 static bool same_secret(const char *given, const char *key)
 {
 	size_t i, glen = strlen(given), klen = strlen(key);
@@ -57,7 +57,7 @@ static bool same_secret(const char *given, const char *key)
 	return !diff;
 }
 
-/* The v1 paths take the key as OpenAI has it as well. */
+/* Return the key; Azure's v1 paths also take it as OpenAI does. */
 static const char *azure_key(const struct request *rq)
 {
 	static const char scheme[] = "Bearer ";
@@ -98,7 +98,7 @@ static int check_key(struct request *rq)
 	return 0;
 }
 
-/* host: "NAME[:PORT]" of a Host header. A loopback name or address, be it bracketed. */
+/* True for a loopback name or address, bracketed or not. host: "NAME[:PORT]" of a Host header. */
 static bool is_local_host(const char *host)
 {
 	size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
@@ -114,8 +114,8 @@ static bool is_local_host(const char *host)
 }
 
 /*
- * Without a key, anybody who reaches the port is served: a browser must not be made to,
- * by a page's own requests (Origin) or by a name that resolves to this host (Host).
+ * Without a key the server serves everyone who reaches the port. Refuse requests that a web page
+ * makes a browser send: by its Origin, or by a Host that is a foreign name for this host.
  */
 static int check_browser(struct request *rq)
 {
@@ -160,7 +160,7 @@ static struct fault *next_fault(const struct request *rq, const char *filename)
 	return srv->fault_hook->pick(srv->faults, rq->route.op, rq->path, filename);
 }
 
-/* The rule for this request; the file's name is known by its Upload or File. */
+/* Pick the rule for this request; the Upload or File gives the filename. */
 static void pick_fault(struct request *rq)
 {
 	struct state *st = rq->srv->state;
@@ -173,7 +173,7 @@ static void pick_fault(struct request *rq)
 	file_unref(st, f);
 }
 
-/* For a create the name stands in the body. */
+/* Pick the rule for a create, whose body has the filename. */
 static void pick_fault_create(struct request *rq)
 {
 	struct json *j = NULL;

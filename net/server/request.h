@@ -1,8 +1,6 @@
 /*
- * request: one HTTP request from its header to its reply. Internal to net/server.
- *
- * Each connection has a thread of its own, on which all of this runs; it may
- * block as long as it likes without disturbing others.
+ * request: one HTTP request from its header to its reply. Internal to net/server. All of this runs
+ * on the connection's own thread and may block without disturbing other connections.
  */
 #ifndef UPLOADFS_NET_SERVER_REQUEST_H
 #define UPLOADFS_NET_SERVER_REQUEST_H
@@ -49,12 +47,12 @@ struct conn {
 
 struct request;
 
-/* The steps of an operation. Each may be NULL, and returns as in refusal.h. */
+/* The steps of an operation. Each may be NULL; returns as in refusal.h. */
 struct endpoint {
-	int (*begin)(struct request *rq); /* the header is there */
-	/* Takes a piece of the body. NULL: the body is collected in rq->body. */
+	int (*begin)(struct request *rq); /* the header has arrived */
+	/* Take a piece of the body. NULL: the body is collected in rq->body. */
 	int (*data)(struct request *rq, const char *data, size_t len);
-	/* The body is whole: do the work, and write rq->reply or set rq->response. */
+	/* The body is complete: do the work, and write rq->reply or set rq->response. */
 	int (*finish)(struct request *rq);
 	void (*release)(struct request *rq); /* frees rq->own; always called after begin */
 };
@@ -63,20 +61,20 @@ struct request {
 	struct server *srv;
 	struct conn *conn;
 	struct MHD_Connection *mhd;
-	const struct endpoint *ep; /* NULL: there is none */
+	const struct endpoint *ep; /* NULL: no such operation */
 	struct route route;
 	char method[16], path[REQUEST_PATH_MAX], id[ID_SIZE];
 	struct fault *fault; /* the fault rule for this request, or NULL */
 	bool stranger;	     /* refused for its key, Host or Origin */
-	bool refused;	     /* refusal says why; the rest of the body is read and dropped */
+	bool refused;	     /* see refusal; the rest of the body is read and dropped */
 	struct refusal refusal;
-	uint64_t received; /* bytes of the body, as they came over the wire */
+	uint64_t received; /* bytes of the body received over the wire */
 	uint64_t expected; /* Content-Length, or 0 */
 	struct buf body;
-	void *own; /* the endpoint's */
+	void *own; /* private to the endpoint */
 	int status;
 	struct buf reply;	       /* JSON; lives until the request is over */
-	struct MHD_Response *response; /* instead of reply: content, streamed */
+	struct MHD_Response *response; /* replaces reply: content, streamed */
 	bool struck;		       /* the fault of this request has been applied */
 	bool begun, journaled;
 	struct journal_entry entry;
@@ -91,29 +89,29 @@ enum MHD_Result request_handler(void *cls, struct MHD_Connection *mhd, const cha
 void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 		       enum MHD_RequestTerminationCode why);
 
-/* A header of the request, or NULL. */
+/* Return a header of the request, or NULL. */
 const char *request_header(const struct request *rq, const char *name);
 const char *request_query(const struct request *rq, const char *name);
 /*
- * Returns the values that a wrong_… rule puts into the reply; all NULL without such a rule. Valid
- * as long as rq.
+ * Return the values that a wrong_… rule puts into the reply; all NULL without such a rule. Valid as
+ * long as rq.
  */
 struct reply_override request_override(struct request *rq);
 
 /*
- * The steps of a fault rule; each checks whether it applies. 0: go on; negative: cut the connection
- * without a reply.
+ * Apply a fault rule at a step, if it is due. 0: go on; negative: cut the connection without a
+ * reply.
  */
 int fault_before(struct request *rq); /* before the work; may refuse the request */
 int fault_during(struct request *rq, uint64_t done, uint64_t total); /* in the middle of a body */
 int fault_after(struct request *rq); /* after the work, before the reply */
 
-/* Makes the reply from rq->refusal, rq->response or rq->reply, and queues it. */
+/* Make the reply from rq->refusal, rq->response or rq->reply, and queue it. */
 enum MHD_Result reply_send(struct request *rq);
-/* Writes the journal's line, once. */
+/* Write the journal's line, once. */
 void request_journal(struct request *rq);
 
-/* The table of each operation: ep_uploads.c, ep_files.c, content.c */
+/* The steps of each operation: ep_uploads.c, ep_files.c, content.c */
 extern const struct endpoint ep_create, ep_part, ep_complete, ep_cancel;
 extern const struct endpoint ep_list, ep_get, ep_delete, ep_content, ep_upload_file;
 

@@ -1,5 +1,5 @@
 /*
- * route: which operation a request asks for. Pure, any thread.
+ * route: find the operation a request asks for. Pure, any thread.
  */
 #ifndef UPLOADFS_NET_SERVER_ROUTE_H
 #define UPLOADFS_NET_SERVER_ROUTE_H

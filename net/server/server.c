@@ -21,7 +21,7 @@
 #define CONN_PER_ADDRESS 1024
 #define CONN_TIMEOUT_S 10 /* without a byte, until a request is let in (request.c) */
 #define EXPIRE_MS 500
-#define SLOW_SOCKET_BUFFER (64 << 10) /* so that a rate is not hidden by the kernel's buffers */
+#define SLOW_SOCKET_BUFFER (64 << 10) /* the kernel's buffers must not hide a rate */
 
 union address {
 	struct sockaddr sa;
@@ -120,7 +120,7 @@ static void make_url(struct server *srv, const union address *addr)
 		 info ? info->port : 0, flavor_base(srv->flavor));
 }
 
-/* The socket and its threads, last of all: requests come from here on. */
+/* Start the socket and its threads, last of all: requests come from here on. */
 static int start_daemon(struct server *srv, const union address *addr)
 {
 	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION |
@@ -128,7 +128,7 @@ static int start_daemon(struct server *srv, const union address *addr)
 
 	if (addr->sa.sa_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
-	/* On the loopback all users share one address: a limit for it would be everybody's. */
+	/* Set no limit per address on the loopback: all users share one address. */
 	errno = 0;
 	srv->daemon = MHD_start_daemon(
 		flags, 0, NULL, NULL, request_handler, srv, MHD_OPTION_EXTERNAL_LOGGER,

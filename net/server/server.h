@@ -18,22 +18,22 @@
 struct fault_hook; /* faults.h */
 
 struct server_opts {
-	const char *dir;	 /* where it stores; created 0700 when missing. NULL: sink */
+	const char *dir;	 /* storage directory, created 0700 if missing; NULL: sink */
 	const char *listen_addr; /* NULL: 127.0.0.1 */
-	uint16_t port;		 /* 0: any free one */
+	uint16_t port;		 /* 0: any free port */
 	const char *key;	 /* NULL or "": any key is accepted */
 	unsigned upload_ttl_s;	 /* 0: 3600 */
 	unsigned latency_ms;	 /* added before each reply */
-	bool no_range;		 /* contents are sent whole whatever Range asks for */
-	enum flavor flavor;	 /* which service it plays */
-	uint64_t rate;		 /* bytes a second and connection, both ways; 0: no limit */
+	bool no_range;		 /* send contents whole, ignoring Range */
+	enum flavor flavor;	 /* the service to play */
+	uint64_t rate;		 /* bytes per second and connection, both ways; 0: no limit */
 	/* For tests: both or none. faults is a JSON file of rules, fault_hook &fault_rules. */
 	const char *faults;
 	const struct fault_hook *fault_hook;
-	const char *journal; /* one JSON line per request is appended here, or NULL */
+	const char *journal; /* append one JSON line per request here; or NULL */
 	/*
-	 * A sink, for measuring clients: bytes are counted and forgotten, no MD5 is computed or
-	 * compared, Files live in memory and read as zeros. It begins with this many Files.
+	 * A sink, for measuring clients: it counts and forgets bytes and computes no MD5; Files
+	 * live in memory and read as zeros. It starts with this many Files.
 	 */
 	size_t sink_files;
 	uint64_t sink_file_bytes;
@@ -42,14 +42,14 @@ struct server_opts {
 struct server;
 
 /*
- * 0, or negative errno after a log line that says why: -EBUSY (another server
- * has the directory), -EACCES (not a loopback address, and no key), -EINVAL (bad
- * address or fault rules), -EADDRINUSE, … Strings are copied. Blocks on the disk.
+ * Start a server. 0, or a negative errno after a log line with the reason: -EBUSY (another server
+ * has the directory), -EACCES (not a loopback address, and no key), -EINVAL (bad address or fault
+ * rules), -EADDRINUSE, … Strings are copied. Blocks on the disk.
  */
 int server_start(const struct server_opts *opts, struct server **ret);
-/* "http://127.0.0.1:PORT/v1" (azure: /openai/v1); valid until server_stop(). */
+/* Return "http://127.0.0.1:PORT/v1" (azure: /openai/v1); valid until server_stop(). */
 const char *server_url(const struct server *srv);
-/* Stops accepting, cuts what is under way, joins its threads. NULL is a no-op. */
+/* Stop accepting, cut connections, join the threads. NULL is a no-op. */
 void server_stop(struct server *srv);
 
 #endif

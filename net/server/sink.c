@@ -44,7 +44,10 @@ int sink_commit(struct sink *sink)
 {
 	int err;
 
-	/* So that the sync at complete finds most of the work done; failing is no harm. */
+	/*
+	 * Start writeback, so that the sync at complete finds most of the work done; ignore
+	 * failures.
+	 */
 	(void)sync_file_range(sink->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	err = store_part_commit(sink->store, sink->owner, sink->id);
 	if (err)

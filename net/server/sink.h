@@ -20,13 +20,13 @@ struct sink {
 	uint64_t bytes, max;
 };
 
-/* Negative errno. The directory of owner exists. max: more bytes than that are refused. */
+/* Open a Part. The directory of owner exists. max: bytes accepted at most. 0 or negative errno. */
 int sink_open(struct sink *sink, struct store *store, const char *owner, const char *id,
 	      uint64_t max);
-/* 0, -EFBIG (beyond max; nothing of data was written), or another negative errno. */
+/* Write data. 0, -EFBIG (beyond max; nothing of data was written), or another negative errno. */
 int sink_write(struct sink *sink, const void *data, size_t len);
-/* Gives the Part its final name and starts its way to the disk without waiting. */
+/* Give the Part its final name and start its writeback without waiting. */
 int sink_commit(struct sink *sink);
-void sink_abort(struct sink *sink); /* removes it; no-op when not open */
+void sink_abort(struct sink *sink); /* removes the Part; no-op when not open */
 
 #endif

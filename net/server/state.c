@@ -53,7 +53,7 @@ static int load_upload(void *arg, const char *id, const char *text, size_t len)
 	return err;
 }
 
-/* Repairs a crash between writing the File's record, which counts, and its Upload's. */
+/* Repair a crash between the writes of the File's record, which counts, and its Upload's. */
 static void repair_completed(struct state *st, const struct file *f)
 {
 	struct upload *up = map_get(&st->uploads, f->upload_id);
@@ -88,7 +88,7 @@ static int load_file(void *arg, const char *id, const char *text, size_t len)
 	return 0;
 }
 
-/* The finished Parts of a pending Upload. */
+/* Load the finished Parts of a pending Upload. */
 static int load_parts(struct state *st, struct upload *up)
 {
 	struct part_list list;
@@ -107,7 +107,7 @@ static int load_parts(struct state *st, struct upload *up)
 
 struct owner_walk {
 	struct state *st;
-	struct map owners; /* data directories that Files need */
+	struct map owners; /* data directories used by Files */
 };
 
 static int sweep_owner(void *arg, const char *owner)
@@ -120,7 +120,7 @@ static int sweep_owner(void *arg, const char *owner)
 	return 0;
 }
 
-/* Removes data without an owner, left when a crash interrupted a request or a removal. */
+/* Remove data without an owner, left by a crash during a request or a removal. */
 static int sweep_data(struct state *st)
 {
 	struct owner_walk walk = { .st = st };
@@ -210,7 +210,7 @@ void state_close(struct state *st)
 	state_free(st);
 }
 
-/* Expires up to EXPIRE_BATCH due Uploads and returns them in due. */
+/* Expire up to EXPIRE_BATCH due Uploads and return them in due. */
 static size_t take_due(struct state *st, struct upload *due[EXPIRE_BATCH])
 {
 	int64_t now = clock_wall_s();

@@ -30,7 +30,7 @@ static int open_dir(int at, const char *name, bool make, int *ret)
 
 	if (make && mkdirat(at, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	/* DIR itself may be a link of the user's; below it nobody has reason to make one. */
+	/* Follow a link only for DIR itself, which is the user's choice. */
 	fd = openat(at, name,
 		    O_RDONLY | O_DIRECTORY | O_CLOEXEC | (at == AT_FDCWD ? 0 : O_NOFOLLOW));
 	if (fd < 0)
@@ -39,7 +39,7 @@ static int open_dir(int at, const char *name, bool make, int *ret)
 	return 0;
 }
 
-/* Others must not be able to replace what the server writes to. */
+/* Refuse a directory whose files others could replace. */
 static int check_owner(int fd)
 {
 	struct stat sb;
@@ -68,7 +68,7 @@ static int take_lock(struct store *st)
 	return 0;
 }
 
-/* Calls cb(arg, name) for each name in a directory but "." and "..". */
+/* Call cb(arg, name) for each name in a directory but "." and "..". */
 static int each_name(int dir, int (*cb)(void *arg, const char *name), void *arg)
 {
 	int err = 0, fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -17,7 +17,7 @@
 
 #define RECORD_MAX (1u << 20)
 
-/* Room for one more; NULL when out of memory, and the array is as it was. */
+/* Make room for one more element. NULL: out of memory, and the array is unchanged. */
 static void *grow(void *array, size_t *room, size_t count, size_t size)
 {
 	size_t want = *room ? *room * 2 : 8;
@@ -121,7 +121,7 @@ static int not_found(struct refusal *r, const char *id)
 	return refuse(r, 404, "upload_id", NULL, "No such Upload object: %.100s", id);
 }
 
-/* With the lock held: waits until nobody works on the Upload, then it must be pending. */
+/* Wait until no request works on the Upload, then require it to be pending. Under lock. */
 static int await_pending(struct state *st, struct upload *up, struct refusal *r)
 {
 	while (up->busy && !atomic_load(&st->stopping))
@@ -217,7 +217,7 @@ int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r
 	return err;
 }
 
-/* With the lock held: takes part out of the guessed order and puts it where its name belongs. */
+/* Move part to its name's place in the guessed order. Under lock. */
 static void reorder(struct upload *up, struct part *part)
 {
 	/* Leave Parts that are hashed or being hashed where they are. */
@@ -313,7 +313,7 @@ static void release_busy(struct state *st, struct upload *up)
 	pthread_mutex_unlock(&st->lock);
 }
 
-/* Finds the Upload, waits for it and marks it busy. */
+/* Find the Upload, wait for it and mark it busy. */
 static int acquire(struct state *st, const char *id, struct refusal *r, struct upload **ret)
 {
 	struct upload *up;
@@ -348,7 +348,7 @@ int upload_cancel(struct state *st, const char *id, struct refusal *r, struct up
 	return err;
 }
 
-/* For a service that numbers Parts as they begin. last: nothing is listed behind it. */
+/* Check the order for a service that numbers Parts as they begin. last: the final Part listed. */
 static int check_sequence(const struct part *part, const struct part *before, bool last,
 			  struct refusal *r)
 {
@@ -362,7 +362,7 @@ static int check_sequence(const struct part *part, const struct part *before, bo
 	return 0;
 }
 
-/* The listed Parts, in order, into f->parts. The Upload is busy, the lock held. */
+/* Copy the listed Parts, in order, to f->parts. The Upload is busy. Under lock. */
 static int resolve_parts(const struct state *st, const struct upload *up,
 			 const struct complete_spec *spec, struct refusal *r, struct file *f)
 {
@@ -423,7 +423,7 @@ static int sync_parts(struct store *store, const struct file *f)
 	return err ? err : store_owner_sync(store, f->data);
 }
 
-/* Makes the File of a busy Upload, in memory only. */
+/* Make the File of a busy Upload, in memory only. */
 static int make_file(struct state *st, struct upload *up, const struct complete_spec *spec,
 		     struct refusal *r, struct file **ret)
 {
