@@ -49,7 +49,7 @@ void vfs_note_gone(struct vfs *s, const char *file_id)
 	leave_out(s, file_id, clock_mono_ms() + PUBLISH_GRACE_MS);
 }
 
-static void note_olds(struct vfs *s)
+static void note_superseded(struct vfs *s)
 {
 	for (const struct staged_side *l = s->sides; l; l = l->next)
 		for (size_t k = 0; !l->dropped && k < l->superseded_count; k++)
@@ -65,7 +65,7 @@ bool vfs_is_superseded(struct vfs *s, const char *file_id)
 	if (s->cfg.keep_old)
 		return false;
 	if (!s->superseded_noted)
-		note_olds(s);
+		note_superseded(s);
 	s->superseded_noted = true;
 	return vfs_is_gone(s, file_id);
 }

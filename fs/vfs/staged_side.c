@@ -40,7 +40,7 @@ static void owner_release(void *arg)
 	free(o);
 }
 
-static void free_olds(struct staged_side *l)
+static void free_superseded(struct staged_side *l)
 {
 	while (l->superseded_count)
 		free(l->superseded_files[--l->superseded_count]);
@@ -152,7 +152,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 	l = o->inode->side;
 	wanted = l && l->pub == pub && !l->dropped;
 	if (r->outcome == OUTCOME_COMPLETED && wanted)
-		free_olds(l);
+		free_superseded(l);
 	if (l && l->pub == pub) {
 		if (r->outcome == OUTCOME_COMPLETED && wanted)
 			vfs_forget_listed(s, r->file_id);
@@ -200,7 +200,7 @@ static char *name_when_renamed(const struct inode *i, const char *path)
 	return hold;
 }
 
-static int note_old(struct staged_side *l, const char *file_id)
+static int note_superseded(struct staged_side *l, const char *file_id)
 {
 	char **grown = realloc(l->superseded_files, (l->superseded_count + 1) * sizeof(*grown));
 
@@ -269,7 +269,7 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 	/* Without memory the superseded Files stay, as with keep_old. */
 	for (size_t k = 0; r && k < r->superseded_count; k++)
 		if (api_id_valid(r->superseded[k]))
-			note_old(l, r->superseded[k]);
+			note_superseded(l, r->superseded[k]);
 	inode_ref(i); /* the reference of o */
 	l->st = st;
 	/* Set it now: the publisher reports it a moment later. */
@@ -326,7 +326,7 @@ void side_release(struct vfs *s, struct staged_side *l)
 	}
 	publish_unref(l->pub);
 	staged_unref(l->st);
-	free_olds(l);
+	free_superseded(l);
 	free(l->superseded_files);
 	free(l);
 }
@@ -477,7 +477,7 @@ int side_supersede(struct staged_side *l, const char *file_id)
 {
 	int r = publish_supersede(l->pub, file_id);
 
-	return r ? r : note_old(l, file_id);
+	return r ? r : note_superseded(l, file_id);
 }
 
 void side_drop(struct staged_side *l)

@@ -72,7 +72,7 @@ static bool cut_here(const struct download *d, uint64_t pos)
 	if (!fault || fault->action != FAULT_TRUNCATE ||
 	    pos < (fault->after_bytes == FAULT_HALF ? d->len / 2 : fault->after_bytes))
 		return false;
-	d->rq->struck = true;
+	d->rq->faulted = true;
 	return true;
 }
 
@@ -86,7 +86,7 @@ static ssize_t download_read(void *cls, uint64_t pos, char *out, size_t max)
 	if (max > d->len - pos)
 		max = (size_t)(d->len - pos);
 	/* The middle of a small File must not be skipped. */
-	if (d->rq->fault && !d->rq->struck && max > d->len / 4 + 1)
+	if (d->rq->fault && !d->rq->faulted && max > d->len / 4 + 1)
 		max = (size_t)(d->len / 4 + 1);
 	n = read_some(d, d->start + pos, out, max);
 	if (n < 0) {
@@ -161,7 +161,7 @@ static int choose_range(struct request *rq, struct download *d)
 
 	d->len = d->f->bytes;
 	if (ignores_range(rq)) {
-		rq->struck |= rq->fault && rq->fault->action == FAULT_NO_RANGE;
+		rq->faulted |= rq->fault && rq->fault->action == FAULT_NO_RANGE;
 		return 0;
 	}
 	err = parse_range(request_header(rq, "Range"), d->f->bytes, &d->start, &d->len);

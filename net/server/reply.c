@@ -23,7 +23,7 @@ static void conn_reset(const struct conn *conn)
 /* Apply reset and stall at any step. */
 static int apply_fault(struct request *rq)
 {
-	rq->struck = true;
+	rq->faulted = true;
 	if (rq->fault->action == FAULT_RESET) {
 		conn_reset(rq->conn);
 		return -ECONNRESET;
@@ -35,7 +35,7 @@ static int apply_fault(struct request *rq)
 
 static bool due(const struct request *rq, enum fault_when when)
 {
-	return rq->fault && !rq->struck && rq->fault->when == when &&
+	return rq->fault && !rq->faulted && rq->fault->when == when &&
 	       (rq->fault->action == FAULT_RESET || rq->fault->action == FAULT_STALL);
 }
 
@@ -43,7 +43,7 @@ static void refuse_by_rule(struct request *rq)
 {
 	const struct fault *fault = rq->fault;
 
-	rq->struck = true;
+	rq->faulted = true;
 	rq->refused = true;
 	refuse(&rq->refusal, fault->status, NULL, fault->code, "%s",
 	       fault->message ? fault->message : "A fault rule refused this request.");
@@ -79,16 +79,16 @@ int fault_after(struct request *rq)
 {
 	const struct fault *fault = rq->fault;
 
-	if (!fault || rq->struck)
+	if (!fault || rq->faulted)
 		return 0;
 	if (due(rq, FAULT_AFTER))
 		return apply_fault(rq);
 	if (fault->action == FAULT_STATUS)
 		refuse_by_rule(rq);
 	if (fault->action == FAULT_DROP)
-		rq->struck = true;
+		rq->faulted = true;
 	if (fault->action == FAULT_DELAY) {
-		rq->struck = true;
+		rq->faulted = true;
 		return pace_wait(&rq->conn->pace, rq->conn->sock, fault->ms);
 	}
 	return fault->action == FAULT_DROP ? -ECONNABORTED : 0;
@@ -137,7 +137,7 @@ struct reply_override request_override(struct request *rq)
 	default:
 		return over;
 	}
-	rq->struck = true;
+	rq->faulted = true;
 	return over;
 }
 
@@ -153,12 +153,12 @@ static void shape_body(struct request *rq)
 	}
 	if (!fault)
 		return;
-	if (fault->action == FAULT_STATUS && rq->struck && fault->body) {
+	if (fault->action == FAULT_STATUS && rq->faulted && fault->body) {
 		buf_reset(&rq->reply);
 		buf_adds(&rq->reply, fault->body);
 	}
 	if (fault->action == FAULT_INVALID_JSON) {
-		rq->struck = true;
+		rq->faulted = true;
 		rq->reply.len /= 2;
 		if (fault->body) {
 			buf_reset(&rq->reply);
@@ -187,7 +187,7 @@ static struct MHD_Response *make_response(struct request *rq)
 	struct buf *b = &rq->reply;
 
 	if (rq->fault && rq->fault->action == FAULT_TRUNCATE) {
-		rq->struck = true;
+		rq->faulted = true;
 		response = MHD_create_response_from_callback(b->len, 4096, read_half, rq, NULL);
 	} else {
 		response = MHD_create_response_from_buffer(b->len, (void *)b->data,
@@ -206,7 +206,7 @@ static void add_headers(struct request *rq)
 	MHD_add_response_header(rq->response, "x-request-id", rq->id);
 	if (rq->refused && rq->refusal.status == 405)
 		MHD_add_response_header(rq->response, "Allow", rq->route.allow);
-	for (i = 0; fault && rq->struck && i < fault->header_count; i++)
+	for (i = 0; fault && rq->faulted && i < fault->header_count; i++)
 		MHD_add_response_header(rq->response, fault->headers[i].name,
 					fault->headers[i].value);
 }
@@ -226,7 +226,7 @@ void request_journal(struct request *rq)
 	e->part_id = rq->part_id;
 	e->file_id = rq->file_id;
 	e->md5 = rq->md5;
-	e->fault = rq->struck && rq->fault ? rq->fault->name : NULL;
+	e->fault = rq->faulted && rq->fault ? rq->fault->name : NULL;
 	e->conn = rq->conn->number;
 	journal_write(rq->srv->journal_fd, e);
 	log_debug("%s %s: %d (%s)", rq->method, rq->path, e->status, rq->id);

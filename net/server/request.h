@@ -75,7 +75,7 @@ struct request {
 	int status;
 	struct buf reply;	       /* JSON; lives until the request is over */
 	struct MHD_Response *response; /* replaces reply: content, streamed */
-	bool struck;		       /* the fault of this request has been applied */
+	bool faulted;		       /* the fault of this request has been applied */
 	bool begun, journaled;
 	struct journal_entry entry;
 	uint64_t items; /* for the journal: in the page of a list */
