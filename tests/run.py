@@ -77,10 +77,13 @@ class Run:
         self.tmp = tempfile.mkdtemp(prefix="uploadfs-run-")
         # Some tests do things as another user, who has to get through here.
         os.chmod(self.tmp, 0o711)
+        # The other tools' own: rclone makes a directory there.
+        self.config = tempfile.mkdtemp(prefix="uploadfs-config-")
+        os.chmod(self.config, 0o755)
         self.env = dict(os.environ, TMPDIR=self.tmp, LC_ALL="C.UTF-8", PYTHONUTF8="1",
                         PYTHONDONTWRITEBYTECODE="1",
                         # Not the options of the user who runs the tests.
-                        XDG_CONFIG_HOME=os.path.join(self.tmp, "no-config"))
+                        XDG_CONFIG_HOME=self.config)
         # A make above this one must not talk to the ones below.
         for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
             self.env.pop(name, None)
@@ -384,6 +387,7 @@ def main():
     finally:
         run.leftovers()
         shutil.rmtree(run.tmp, ignore_errors=True)
+        shutil.rmtree(run.config, ignore_errors=True)
     failed = sum(len(r.failures) for _, r in results)
     for name, res in results:
         for test, _ in res.failures:
