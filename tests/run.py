@@ -78,8 +78,8 @@ class Run:
         # Some tests do things as another user, who has to get through here.
         os.chmod(self.tmp, 0o711)
         # The other tools' own: rclone makes a directory there.
-        self.config = tempfile.mkdtemp(prefix="uploadfs-config-")
-        os.chmod(self.config, 0o755)
+        self.config = os.path.join(self.tmp, "config")
+        os.mkdir(self.config, 0o755)
         self.env = dict(os.environ, TMPDIR=self.tmp, LC_ALL="C.UTF-8", PYTHONUTF8="1",
                         PYTHONDONTWRITEBYTECODE="1",
                         # Not the options of the user who runs the tests.
@@ -147,6 +147,8 @@ class Run:
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 pass
         for name in os.listdir(self.tmp):
+            if os.path.join(self.tmp, name) == self.config:
+                continue
             found.append("file " + os.path.join(self.tmp, name))
             path = os.path.join(self.tmp, name)
             shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.unlink(path)
@@ -387,7 +389,6 @@ def main():
     finally:
         run.leftovers()
         shutil.rmtree(run.tmp, ignore_errors=True)
-        shutil.rmtree(run.config, ignore_errors=True)
     failed = sum(len(r.failures) for _, r in results)
     for name, res in results:
         for test, _ in res.failures:

@@ -1,4 +1,5 @@
 /* net/api_error, net/api_text: the words of a refusal are one line, bounded, and without a key. */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,22 @@ static void check_line(const char *text, size_t size)
 	must(!strstr(text, HALF));
 }
 
+/*
+ * Does the input say half of the key by itself? An escape that ends in "f" may stand for the first
+ * letter. The rest of the key behind such an escape is for the product to find.
+ */
+static bool says_half(const uint8_t *data, size_t size)
+{
+	const uint8_t *end = data + size, *at = data;
+
+	if (memmem(data, size, HALF, strlen(HALF)))
+		return true;
+	for (; (at = memmem(at, (size_t)(end - at), &HALF[1], strlen(HALF) - 1)) != NULL; at++)
+		if ((size_t)(end - at) < strlen(KEY) - 1 || memcmp(at, &KEY[1], strlen(KEY) - 1))
+			return true;
+	return false;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct api_error err = { .kind = API_ERR_HTTP, .http_status = 400 };
@@ -25,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	log_secret(KEY);
 	/* The fuzzer finds out what is looked for, and says so without the server's help. */
-	if (memmem(data, size, HALF, strlen(HALF))) {
+	if (says_half(data, size)) {
 		free(text);
 		return 0;
 	}

@@ -87,6 +87,7 @@ def test_leftovers_are_found_and_removed(tmp_path):
                 p.kill()
                 p.wait()
     finally:
+        os.rmdir(run.config)
         os.rmdir(run.tmp)
 
 
