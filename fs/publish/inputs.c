@@ -70,3 +70,14 @@ int publish_inputs_supersede(struct publish_inputs *in, const char *file_id)
 	in->superseded_count++;
 	return 0;
 }
+
+void publish_inputs_spare(struct publish_inputs *in, const char *file_id)
+{
+	for (size_t i = 0; i < in->superseded_count; i++) {
+		if (strcmp(in->superseded[i], file_id))
+			continue;
+		free(in->superseded[i]);
+		in->superseded[i] = in->superseded[--in->superseded_count];
+		return;
+	}
+}

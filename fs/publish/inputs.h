@@ -28,6 +28,8 @@ struct publish_inputs {
 char *publish_dup(const char *s, bool *failed);
 /* Append a copy of file_id to in->superseded. 0 or -ENOMEM. */
 int publish_inputs_supersede(struct publish_inputs *in, const char *file_id);
+/* Take one file_id off the Files to delete. Under publisher.lock. */
+void publish_inputs_spare(struct publish_inputs *in, const char *file_id);
 /* Make *dst a copy of *src with strings of its own, freeing those of *dst. 0 or -ENOMEM. */
 int publish_inputs_copy(struct publish_inputs *dst, const struct publish_inputs *src);
 /* Free the strings of *in and zero it. */

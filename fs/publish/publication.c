@@ -205,18 +205,9 @@ bool publish_end_hold(struct publish *p)
 
 void publish_superseded_gone(struct publish *p, const char *file_id)
 {
-	struct publish_inputs *both[2] = { &p->in, &p->now };
-
 	pthread_mutex_lock(&p->pr->lock);
-	for (int k = 0; k < 2; k++) {
-		for (size_t i = 0; i < both[k]->superseded_count; i++) {
-			if (strcmp(both[k]->superseded[i], file_id))
-				continue;
-			free(both[k]->superseded[i]);
-			both[k]->superseded[i] = both[k]->superseded[--both[k]->superseded_count];
-			break;
-		}
-	}
+	publish_inputs_spare(&p->in, file_id);
+	publish_inputs_spare(&p->now, file_id);
 	pthread_mutex_unlock(&p->pr->lock);
 }
 

@@ -133,6 +133,11 @@ void publish_set_expiry(struct publish *p, uint64_t seconds);
 int publish_rename(struct publish *p, const char *purpose, const char *path, const char *hold_name);
 /* Delete file_id, too, once this File is complete. 0 or -ENOMEM. */
 int publish_supersede(struct publish *p, const char *file_id);
+/*
+ * Take that request back before the file is sealed (or while it is held), so that no step has acted
+ * on it. Any thread.
+ */
+void publish_take_back(struct publish *p, const char *file_id);
 /* Do not delete file_id after all. Publisher thread only: from a wait's cb. */
 void publish_spare(struct publish *p, const char *file_id);
 /* Save mode and owner in the record, also of an empty, failed or aborted file. */

@@ -260,6 +260,11 @@ void publish_spare(struct publish *p, const char *file_id)
 	WITH_INPUTS(p, in->changed = true);
 }
 
+void publish_take_back(struct publish *p, const char *file_id)
+{
+	WITH_INPUTS(p, publish_inputs_spare(in, file_id); in->changed = true);
+}
+
 void publish_force(struct publish *p)
 {
 	WITH_INPUTS(p, in->forced = true);

@@ -291,6 +291,9 @@ static int begin_intent(struct vfs *s, struct renaming *n, struct inode *i, stru
 	if (!r && other)
 		r = doom_all(n, i->side, other);
 	if (r) {
+		/* Its next File must not delete what the target keeps. */
+		for (size_t k = 0; k < t->victim_count; k++)
+			publish_take_back(i->side->pub, t->victims[k]);
 		i->side->intent = NULL;
 		side_renamed(s, i);
 	}

@@ -611,6 +611,27 @@ static void close_until_held(const struct drop_case *c, struct pub *f, struct to
 	assert_true(fake_api_wait_calls(g.api, c->op, 1));
 }
 
+/* A rename that failed at its start: what it would have replaced stays. */
+static void test_superseding_taken_back(void **state)
+{
+	char one[API_ID_MAX + 1], two[API_ID_MAX + 1], id[API_ID_MAX + 1];
+	struct pub f;
+
+	(void)state;
+	fake_api_add_file(g.api, "b", "user_data", "one", 3, one);
+	fake_api_add_file(g.api, "c", "user_data", "two", 3, two);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 100, 1);
+	assert_int_equal(publish_supersede(f.p, one), 0);
+	assert_int_equal(publish_supersede(f.p, two), 0);
+	publish_take_back(f.p, one);
+	assert_int_equal(pub_close(&f), 0);
+	assert_true(fake_api_find(g.api, "b", 0, id));
+	assert_false(fake_api_find(g.api, "c", 0, id));
+	assert_int_equal(fake_api_calls(g.api, FAKE_DELETE), 1);
+	finish(&f);
+}
+
 static void drop_in(const struct drop_case *c)
 {
 	struct told t;
@@ -996,6 +1017,7 @@ int main(void)
 		cmocka_unit_test_setup(test_stop_tells_waiters, setup),
 		cmocka_unit_test_setup(test_stop_before_the_sync, setup),
 		cmocka_unit_test_setup(test_drain_and_counts, setup),
+		cmocka_unit_test_setup(test_superseding_taken_back, setup),
 		cmocka_unit_test_setup(test_many, setup),
 	};
 
