@@ -29,7 +29,6 @@
 #include "net/base/clock.h"
 #include "net/base/json.h"
 #include "net/base/log.h"
-#include "net/base/version.h"
 #include "net/http/url.h"
 
 #define ANSWER_S 3     /* of a mount */
@@ -141,24 +140,16 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 /* List one File. 0 once asked, or a negative errno if the request could not be made. */
 static int ask(const struct opts *o, struct api_error *ret)
 {
-	struct api_config ac = { .base_url = o->base_url,
-				 .key = o->key,
-				 .azure = o->azure,
-				 .api_version = o->api_version,
-				 .organization = o->organization,
-				 .project = o->project,
-				 .user_agent = "uploadfs/" UPLOADFS_VERSION,
-				 .allow_http = o->allow_http,
-				 .network = &o->network,
-				 .parallel = 1,
-				 .connect_timeout_s = o->connect_timeout_s,
-				 .idle_timeout_s = o->idle_timeout_s,
-				 .retry_timeout_s = TRY_S };
+	struct api_config ac;
 	struct asking a = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, { 0 } };
 	struct api *api = NULL;
 	struct api_req *req;
-	int r = api_new(&ac, &api);
+	int r;
 
+	opts_api_config(o, &ac);
+	ac.parallel = 1;
+	ac.retry_timeout_s = TRY_S;
+	r = api_new(&ac, &api);
 	if (r)
 		return r;
 	req = api_file_list(api, NULL, NULL, 1, true, on_page, &a);

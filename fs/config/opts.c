@@ -308,3 +308,22 @@ char *opts_check(const char *words)
 	opts_release(&o);
 	return text.data;
 }
+
+void opts_api_config(const struct opts *o, struct api_config *ret)
+{
+	*ret = (struct api_config){
+		.base_url = o->base_url,
+		.key = o->key,
+		.azure = o->azure,
+		.api_version = o->api_version,
+		.organization = o->organization,
+		.project = o->project,
+		.user_agent = "uploadfs/" UPLOADFS_VERSION,
+		.allow_http = o->allow_http,
+		.network = &o->network,
+		.parallel = o->parallel,
+		.connect_timeout_s = o->connect_timeout_s,
+		.idle_timeout_s = o->idle_timeout_s,
+		.retry_timeout_s = o->retry_timeout_s,
+	};
+}

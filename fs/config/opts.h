@@ -91,4 +91,8 @@ enum opts_result opts_parse_doctor(int argc, char **argv, char **ret_said, struc
 char *opts_check(const char *words);
 void opts_release(struct opts *o); /* wipes the key */
 
+struct api_config;
+/* Fill ret with the settings for api_new(). It borrows the strings and the network of o. */
+void opts_api_config(const struct opts *o, struct api_config *ret);
+
 #endif

@@ -30,7 +30,6 @@
 #include "net/base/digest.h"
 #include "net/base/log.h"
 #include "net/server/server.h"
-#include "net/base/version.h"
 
 #define LOCK_WAIT_MS 5000     /* for the daemon of an earlier mount to end */
 #define RETRY_DELAY_MAX_S 600 /* between two background tries */
@@ -68,23 +67,10 @@ static int start_api(struct core *c)
 {
 	const struct opts *o = c->opts;
 	char *local_key = NULL;
-	struct api_config ac = {
-		.base_url = o->base_url,
-		.key = o->key,
-		.azure = o->azure,
-		.api_version = o->api_version,
-		.organization = o->organization,
-		.project = o->project,
-		.user_agent = "uploadfs/" UPLOADFS_VERSION,
-		.allow_http = o->allow_http,
-		.network = &o->network,
-		.parallel = o->parallel,
-		.connect_timeout_s = o->connect_timeout_s,
-		.idle_timeout_s = o->idle_timeout_s,
-		.retry_timeout_s = o->retry_timeout_s,
-	};
+	struct api_config ac;
 	int r = 0;
 
+	opts_api_config(o, &ac);
 	if (o->local_dir) {
 		r = start_server(c, &local_key);
 		if (r)
