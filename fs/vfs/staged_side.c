@@ -480,19 +480,24 @@ int side_supersede(struct staged_side *l, const char *file_id)
 	return r ? r : note_superseded(l, file_id);
 }
 
-void side_drop(struct staged_side *l)
+int side_note_removed(struct staged_side *l)
 {
-	int r;
+	int r = l->dropped ? 0 : staged_unlink(l->st);
 
-	if (l->dropped)
-		return;
-	l->dropped = true;
-	l->dirty = l->touched = l->pristine = false;
-	/* Unlink before the reply: after a kill the next mount must not publish it. */
-	r = staged_unlink(l->st);
 	if (r)
 		log_warn("staging/%s: its removal is not noted: %s", staged_id(l->st),
 			 strerror(-r));
+	return r == -ENOSPC || r == -EDQUOT ? 0 : r;
+}
+
+void side_drop(struct staged_side *l)
+{
+	if (l->dropped)
+		return;
+	/* Before the reply: after a kill the next mount must not publish it. */
+	side_note_removed(l);
+	l->dropped = true;
+	l->dirty = l->touched = l->pristine = false;
 	publish_drop(l->pub);
 }
 

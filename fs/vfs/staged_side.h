@@ -93,6 +93,11 @@ int side_reopen(struct staged_side *l);
 void side_changed(struct staged_side *l);
 /* Add a File to delete once the new one exists, or with a removal. 0 or -ENOMEM. Under lock. */
 int side_supersede(struct staged_side *l, const char *file_id);
+/*
+ * Commit that l is removed, before an unlink is answered. Under lock. 0 or a negative errno: the
+ * entry has to stay. A full disk is no error: removing is what makes room.
+ */
+int side_note_removed(struct staged_side *l);
 /* Remove the staged file and cancel its publication. Under lock. */
 void side_drop(struct staged_side *l);
 void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,

@@ -221,7 +221,10 @@ void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *c
 	aborted = !r && is_aborted(i);
 	if (!r && !aborted)
 		r = collect_files(s, d, i);
-	if (aborted) {
+	/* With a File the service is asked first: it may refuse. */
+	if (!r && i->side && (aborted || !d->count))
+		r = side_note_removed(i->side);
+	if (!r && aborted) {
 		out = remove_bytes(s, i);
 	} else if (!r && d->count) {
 		/* Delete its File first, the local side with it. */

@@ -5,6 +5,7 @@
  * UPLOADFS_CRASH_AT     n, counted from 1; unset or 0: count only
  * UPLOADFS_CRASH_KIND   before (default) or after
  * UPLOADFS_CRASH_NOTES  a file; see below
+ * UPLOADFS_CRASH_SYNC   a file; while it exists, syncing the WAL of the store fails with EIO
  *
  * before: just before a commit of the store counts, before a file of the staging
  * area gets another name by renameat() or loses it by unlinkat(), and just before
@@ -17,6 +18,7 @@
  * mount, one for each sync, and one for the step it ended with ("step 17: before add_handle").
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -158,9 +160,15 @@ int fdatasync(int fd)
 {
 	int (*real)(int) = (int (*)(int))next("fdatasync");
 	char link[64], name[4096];
+	const char *broken = getenv("UPLOADFS_CRASH_SYNC");
 	ssize_t n;
-	int r = real(fd);
+	int r;
 
+	if (broken && is_wal(fd) && access(broken, F_OK) == 0) {
+		errno = EIO;
+		return -1;
+	}
+	r = real(fd);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, name, sizeof(name) - 1);
 	name[n < 0 ? 0 : n] = '\0';

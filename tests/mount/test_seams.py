@@ -346,3 +346,44 @@ def test_directory_rename_cut_by_a_kill(world, server, at):
     assert len(there) == 1
     assert {get(os.path.join(there[0], x)) for x in names} == {b"only copy"}
     assert os.listdir(old + "er") == ["f"]
+
+
+class BrokenStore(crash.CrashMount):
+    """Its store fails for good with the first sync after the switch exists."""
+
+    @property
+    def switch(self):
+        return self.state + ".broken"
+
+    def env(self):
+        return {**super().env(), "UPLOADFS_CRASH_SYNC": self.switch}
+
+
+@pytest.mark.plain  # the preloaded library and a sanitizer's do not mix
+def test_unlink_that_can_not_be_recorded(world, server):
+    """It is not answered with 0, and nothing of the file goes."""
+    mount = world._add(BrokenStore, server, (), at=0)
+    mount.may_fail = True
+    top, path = mount.path("batch"), mount.path("batch", "f")
+    python(KILLED, path, check=False)
+    wait_until(lambda: xattr(path, "status") == "aborted", "the kill is noticed")
+    with open(mount.switch, "w", encoding="utf-8"):
+        pass
+    fd = os.open(top, os.O_RDONLY)
+    try:
+        # Something to sync: a commit, and a sync of it that fails.
+        os.mkdir(os.path.join(top, "d"))
+        with pytest.raises(OSError) as e:
+            os.fsync(fd)
+        assert e.value.errno == errno.EIO
+    finally:
+        os.close(fd)
+    with pytest.raises(OSError) as e:
+        os.unlink(path)
+    assert e.value.errno == errno.EIO
+    assert os.path.exists(path) and get(path) == b"only copy"
+    os.unlink(mount.switch)
+    mount.remount()
+    assert get(path) == b"only copy"
+    os.unlink(path)
+    assert not os.path.exists(path)
