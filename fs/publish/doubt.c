@@ -135,7 +135,10 @@ static uint64_t patience(const struct publish *p)
 {
 	if (publish_is_draining(p))
 		return 0;
-	return is_likely(p) ? DOUBT_PATIENCE_MS : DOUBT_BRIEF_MS;
+	/* Once it is cancelled the answer is certain soon. */
+	if (p->doubt.cancel == DOUBT_CANCELLED || is_likely(p))
+		return DOUBT_PATIENCE_MS;
+	return DOUBT_BRIEF_MS;
 }
 
 static void make_view(const struct publish *p, enum doubt_found found, struct doubt_view *v)

@@ -60,6 +60,17 @@ def test_removed_in_doubt_and_copied_again(world, server):
         assert f.read() == b"B" * 1000
 
 
+def test_written_again_in_doubt(world, server):
+    """The close waits until "cancelled" is certain, then publishes the new bytes."""
+    mount = doubtful(world, server)
+    path = mount.path("batch", "f")
+    server.faults(FAILS)
+    fails(path, b"A" * 1000)
+    server.faults([])
+    put_bytes(path, b"B" * 1000)
+    assert contents(server) == [("f", b"B" * 1000)]
+
+
 def test_renamed_in_doubt_and_copied_again(world, server):
     """A2: the retry of g takes f for its own neither to adopt nor to delete it."""
     mount = doubtful(world, server, retry_delay="1")
