@@ -13,6 +13,7 @@
 
 #include "fs/cli/commands.h"
 #include "fs/daemon/core.h"
+#include "fs/host/control.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
@@ -87,6 +88,15 @@ static void tell_ready(void *arg)
 	d->ready_fd = -1;
 }
 
+/* Also as process 1, whom kill(2) can't signal from inside. */
+static void ask_end(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_info("asked through the mount to end");
+	pthread_kill(d->signal_thread, SIGTERM);
+}
+
 /* ---- the mount ---- */
 
 static int start_mount(struct daemon *d)
@@ -94,7 +104,11 @@ static int start_mount(struct daemon *d)
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	int r = -ENOMEM;
 
-	d->ops = (struct ops_context){ d->core.vfs, tell_ready, d };
+	d->ops = (struct ops_context){ .vfs = d->core.vfs,
+				       .ready = tell_ready,
+				       .arg = d,
+				       .end_cmd = CONTROL_END,
+				       .end = ask_end };
 	if (fuse_opt_add_arg(&args, "uploadfs") || fuse_opt_add_arg(&args, "-o") ||
 	    fuse_opt_add_arg(&args, d->opts.fuse_opts) ||
 	    (d->opts.debug && fuse_opt_add_arg(&args, "-d")))

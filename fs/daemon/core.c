@@ -211,6 +211,7 @@ void core_status(struct core *c, struct status_source *ret)
 				       .purpose = o->purpose,
 				       .state_dir = o->state_dir,
 				       .started = c->started,
+				       .drain_timeout_s = o->drain_timeout_s,
 				       .cache_max = o->cache_size,
 				       .staging_max = o->staging_size,
 				       .api = c->api,

@@ -394,6 +394,26 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	fuse_reply_err(req, -vfs_fsync(ops_vfs(req), ops_handle(fi)));
 }
 
+/* ---- ioctl ---- */
+
+/* Only root and the daemon's user may end it, as with kill(2). */
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+	      unsigned flags, const void *in, size_t in_size, size_t out_size)
+{
+	const struct ops_context *ctx = fuse_req_userdata(req);
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	(void)ino, (void)arg, (void)in, (void)in_size, (void)out_size;
+	if (flags & FUSE_IOCTL_DIR || cmd != ctx->end_cmd || !vfs_is_control(ops_handle(fi))) {
+		fuse_reply_err(req, ENOTTY);
+	} else if (uid != 0 && uid != geteuid()) {
+		fuse_reply_err(req, EPERM);
+	} else {
+		fuse_reply_ioctl(req, 0, NULL, 0);
+		ctx->end(ctx->arg);
+	}
+}
+
 /* ---- fallocate ---- */
 
 struct allocating {

@@ -436,4 +436,5 @@ const struct fuse_lowlevel_ops ops_table = {
 	.release = op_release,
 	.fsync = op_fsync,
 	.fallocate = op_fallocate,
+	.ioctl = op_ioctl,
 };

@@ -152,6 +152,7 @@ void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *w
 bool vfs_direct_io(const struct handle *h);
 /* True if the kernel's cached pages of the file are still right. */
 bool vfs_keep_cache(const struct handle *h);
+bool vfs_is_control(const struct handle *h); /* a file of .uploadfs */
 
 /*
  * fd holds the bytes [off, off + len) and is borrowed until the callback returns. len is shorter
