@@ -28,7 +28,7 @@ static const char help_text[] =
 	"or: uploadfs status, wait, umount, mounts, recover, doctor  (each with --help)\n"
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
-	"  -o api_key_file=FILE     a file of mode 600\n"
+	"  -o api_key_file=FILE     a file of mode 600; key_mode=any: others may read it\n"
 	"  -o organization=ID, project=ID, api_version=V, allow_http, config=FILE\n"
 	"  -o proxy=URL|none, proxy_auth_file=FILE, ca_file=FILE, bind=ADDRESS|INTERFACE\n"
 	"  -o log_file=FILE, log_level=error|warn|info|debug, log_format=text|json\n"

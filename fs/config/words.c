@@ -82,6 +82,14 @@ static int set_log_level(struct opts_draft *d, const char *value)
 	return opts_fail("log_level=%s is not known; use error, warn, info or debug", value);
 }
 
+static int set_key_mode(struct opts_draft *d, const char *value)
+{
+	d->o->key_any = !strcmp(value, "any");
+	if (d->o->key_any || !strcmp(value, "private"))
+		return 0;
+	return opts_fail("key_mode=%s is not known; use private or any", value);
+}
+
 static int set_log_format(struct opts_draft *d, const char *value)
 {
 	d->o->log_json = !strcmp(value, "json");
@@ -165,6 +173,7 @@ static const struct word words[] = {
 	SECONDS(hold_timeout, 0),
 	SECONDS(idle_timeout, 1),
 	{ "keep_old", W_FLAG, FIELD(keep_old), 0, 0, NULL, NULL },
+	{ "key_mode", W_SPECIAL, 0, 0, 0, set_key_mode, "private|any" },
 	SECONDS(list_ttl, 0),
 	{ "log_file", W_TEXT, FIELD(log_file), 0, 0, NULL, "FILE" },
 	{ "log_format", W_SPECIAL, 0, 0, 0, set_log_format, "text|json" },

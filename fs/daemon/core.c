@@ -178,7 +178,7 @@ bool core_read_key(void *arg)
 
 	if (!c->opts->key_file)
 		return false;
-	r = opts_read_key_file(c->opts->key_file, &key);
+	r = opts_read_key_file(c->opts->key_file, c->opts->key_any, &key);
 	if (r) {
 		log_error("%s: %s; the key in use stays", c->opts->key_file, strerror(-r));
 		return false;

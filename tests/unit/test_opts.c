@@ -621,12 +621,14 @@ static void write_key(const char *text, size_t len, mode_t mode)
 	close(fd);
 }
 
+static bool any_mode;
+
 static void key_is(const char *text, size_t len, mode_t mode, int rc, const char *want)
 {
 	char *key = NULL;
 
 	write_key(text, len, mode);
-	assert_int_equal(opts_read_key_file(file, &key), rc);
+	assert_int_equal(opts_read_key_file(file, any_mode, &key), rc);
 	if (want)
 		assert_string_equal(key, want);
 	else
@@ -648,7 +650,18 @@ static void test_key_file(void **state)
 	KEY_IS(KEY "\n", 0640, -EPERM, NULL);
 	KEY_IS(KEY "\n", 0604, -EPERM, NULL);
 	KEY_IS(KEY "\n", 0602, -EPERM, NULL);
+	KEY_IS("OPENAI_API_KEY=" KEY "\n", 0600, 0, KEY);
+	KEY_IS(" export OPENAI_API_KEY=\"" KEY "\" \n", 0600, 0, KEY);
+	KEY_IS("AZURE_OPENAI_API_KEY='" KEY "'", 0600, 0, KEY);
+	KEY_IS("OPENAI_API_KEY=\n", 0600, -EINVAL, NULL);
+	KEY_IS("OPENAI_API_KEY=\"\"\n", 0600, -EINVAL, NULL);
 	KEY_IS("", 0600, -EINVAL, NULL);
+	any_mode = true;
+	KEY_IS(KEY "\n", 0444, 0, KEY);
+	KEY_IS(KEY "\n", 0640, 0, KEY);
+	KEY_IS(KEY "\n", 0620, -EPERM, NULL);
+	KEY_IS(KEY "\n", 0602, -EPERM, NULL);
+	any_mode = false;
 	KEY_IS("\n" KEY "\n", 0600, -EINVAL, NULL);
 	KEY_IS("  \n", 0600, -EINVAL, NULL);
 	KEY_IS("sk-a b\n", 0600, -EINVAL, NULL);
@@ -665,10 +678,10 @@ static void test_key_file(void **state)
 	big[4097] = '\n';
 	key_is(big, sizeof(big), 0600, -EINVAL, NULL);
 	assert_int_equal(unlink(file), 0);
-	assert_int_equal(opts_read_key_file(file, &key), -ENOENT);
-	assert_int_equal(opts_read_key_file(dir, &key), -EISDIR);
+	assert_int_equal(opts_read_key_file(file, false, &key), -ENOENT);
+	assert_int_equal(opts_read_key_file(dir, false, &key), -EISDIR);
 	assert_int_equal(mkfifo(file, 0600), 0);
-	assert_int_equal(opts_read_key_file(file, &key), -EISDIR);
+	assert_int_equal(opts_read_key_file(file, false, &key), -EISDIR);
 	assert_int_equal(unlink(file), 0);
 	assert_null(key);
 }
@@ -858,7 +871,7 @@ static int act_key_of_other(void)
 	char *key;
 
 	/* /etc/shadow's like: not ours, and if root's then closed to us. */
-	return opts_read_key_file(file, &key) == -EACCES ? 0 : 94;
+	return opts_read_key_file(file, false, &key) == -EACCES ? 0 : 94;
 }
 
 static void test_users(void **state)
