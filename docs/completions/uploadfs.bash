@@ -78,7 +78,7 @@ _uploadfs() {
 	fi
 	if [ "$COMP_CWORD" -gt 1 ]; then
 		case ${COMP_WORDS[1]} in
-		status) _uploadfs_of status "$current" "--watch --json"; return ;;
+		status) _uploadfs_of status "$current" "--watch --json --check"; return ;;
 		wait) _uploadfs_of wait "$current" "--timeout"; return ;;
 		umount) _uploadfs_of umount "$current" "--timeout --force"; return ;;
 		mounts) _uploadfs_of mounts "$current" ""; return ;;

@@ -32,6 +32,7 @@
 #include "net/server/server.h"
 
 #define LOCK_WAIT_MS 5000     /* for the daemon of an earlier mount to end */
+#define PROBE_AFTER_S 60      /* without a request */
 #define RETRY_DELAY_MAX_S 600 /* between two background tries */
 
 static int fail(const char *what, int err)
@@ -222,10 +223,42 @@ void core_status(struct core *c, struct status_source *ret)
 				       .disk = c->disk };
 }
 
+static void probed(void *arg, const struct api_error *err, struct api_file_page *page)
+{
+	struct core *c = arg;
+
+	(void)err, (void)page;
+	atomic_store(&c->probing, false);
+}
+
+/*
+ * Ask the service anew if nothing was asked for a while: an idle mount's health would be that of
+ * its last use. The answer shows in the next status.
+ */
+static void probe_service(struct core *c)
+{
+	int64_t last = c->started;
+	struct api_req *req;
+	struct api_health h;
+
+	api_get_health(c->api, &h);
+	if (last < h.last_answer_s)
+		last = h.last_answer_s;
+	if (last < h.last_failure_s)
+		last = h.last_failure_s;
+	if (clock_wall_s() - last < PROBE_AFTER_S || atomic_exchange(&c->probing, true))
+		return;
+	req = api_file_list(c->api, NULL, NULL, 1, false, probed, c);
+	if (!req)
+		atomic_store(&c->probing, false);
+	api_req_unref(req);
+}
+
 static int make_text(void *arg, enum vfs_control which, struct buf *ret)
 {
 	struct status_source src;
 
+	probe_service(arg);
 	core_status(arg, &src);
 	return which == VFS_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
 }

@@ -167,6 +167,26 @@ static void put_totals(struct json_writer *w, const struct status_source *src,
 	json_w_end_object(w);
 }
 
+static void put_moment(struct json_writer *w, const char *key, int64_t at_s)
+{
+	if (at_s)
+		json_w_i64(w, key, at_s);
+	else
+		json_w_null(w, key);
+}
+
+static void put_health(struct json_writer *w, const struct status_source *src)
+{
+	struct api_health h;
+
+	api_get_health(src->api, &h);
+	json_w_str(w, "health", h.failing_since_s ? "failing" : h.last_answer_s ? "ok" : "unknown");
+	put_moment(w, "last_answer", h.last_answer_s);
+	put_moment(w, "failing_since", h.failing_since_s);
+	put_moment(w, "last_failure_time", h.last_failure_s);
+	put_text(w, "last_failure", h.last_failure);
+}
+
 static void put_service(struct json_writer *w, const struct status_source *src)
 {
 	struct api_stats st;
@@ -177,6 +197,7 @@ static void put_service(struct json_writer *w, const struct status_source *src)
 	json_w_u64(w, "retries", st.retries);
 	json_w_u64(w, "bytes_sent", st.bytes_sent);
 	json_w_u64(w, "bytes_received", st.bytes_received);
+	put_health(w, src);
 	json_w_end_object(w);
 }
 

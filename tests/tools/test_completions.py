@@ -51,7 +51,7 @@ def test_subcommands_and_their_options():
     names = re.findall(r'\{ "(\w+)", cli_', table[:table.index("\n};")])
     assert len(names) >= 6 and set(names) <= set(offered("uploadfs "))
     assert offered("uploadfs sta") == ["status"]
-    assert offered("uploadfs status --") == ["--watch", "--json", "--help"]
+    assert offered("uploadfs status --") == ["--watch", "--json", "--check", "--help"]
     assert offered("uploadfs recover ") == ["list", "publish", "discard"]
     for name in names:
         assert "--help" in offered(f"uploadfs {name} -")
