@@ -324,6 +324,9 @@ int cli_umount(int argc, char **argv)
 	if (timeout_s != UINT32_MAX)
 		end_ms = clock_mono_ms() + timeout_s * 1000ULL;
 	r = cli_find_mount(path, &mount, &uid);
+	/* `umount .` must not be in what it unmounts. */
+	if (r == CLI_OK && chdir("/"))
+		r = CLI_FAILED;
 	if (r == CLI_OK)
 		r = umount_one(mount, uid, force, end_ms);
 	free(mount);

@@ -41,7 +41,7 @@ static const char help_text[] =
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
 	"  -o keep_old              overwriting keeps the former File\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
-	"SIZE takes K, M, G. See uploadfs(1) for the rest, errors and examples.\n";
+	"SIZE takes K, M, G, T. See uploadfs(1) for the rest, errors and examples.\n";
 
 static void set_defaults(struct opts *o)
 {

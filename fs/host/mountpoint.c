@@ -1,7 +1,9 @@
 #include "fs/host/mountpoint.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -44,6 +46,14 @@ int mountpoint_release(const char *path, bool lazy)
 	if (geteuid() != 0)
 		return run_fusermount(path, lazy);
 	return umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) ? -errno : 0;
+}
+
+const char *mountpoint_refusal(void)
+{
+	if (geteuid() == 0 || getpwuid(geteuid()))
+		return NULL;
+	return "fusermount3 mounts only for a user with a name, and this one has none in "
+	       "/etc/passwd; add one, mount as root, or have a parent mount on /dev/fd/N";
 }
 
 /* ---- what is there ---- */
@@ -120,6 +130,20 @@ static int look(const char *path)
 	return r;
 }
 
+static void warn_if_full(const char *path)
+{
+	const struct dirent *e;
+	DIR *d = opendir(path);
+	bool full = false;
+
+	while (d && !full && (e = readdir(d)) != NULL)
+		full = strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+	if (d)
+		closedir(d);
+	if (full)
+		log_warn("%s is not empty: what is in it is hidden until it is unmounted", path);
+}
+
 static int check_directory(const char *path)
 {
 	struct stat st;
@@ -127,6 +151,8 @@ static int check_directory(const char *path)
 
 	if (r)
 		log_error("mountpoint %s: %s; name an empty directory", path, strerror(r));
+	else
+		warn_if_full(path);
 	return -r;
 }
 

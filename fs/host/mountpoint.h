@@ -15,6 +15,11 @@
  */
 int mountpoint_prepare(const char *path, bool allow_other);
 /*
+ * The reason why fusermount3 mounts nothing for this user, which it tells in riddles; NULL: it may.
+ * Static.
+ */
+const char *mountpoint_refusal(void);
+/*
  * Unmount path: directly as root, else by fusermount3, which prints its own errors. lazy: even if
  * files are open there. 0, -EBUSY, -ENOENT (no fusermount3), another errno.
  */

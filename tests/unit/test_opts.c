@@ -470,9 +470,38 @@ static void test_key_on_command_line(void **state)
 	assert_null(strstr(err_text, KEY));
 }
 
+static void test_sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} sizes[] = { { "3", 3 },
+		      { "3K", 3 << 10 },
+		      { "3kb", 3 << 10 },
+		      { "3KiB", 3 << 10 },
+		      { "3M", 3 << 20 },
+		      { "3MB", 3 << 20 },
+		      { "3GB", 3ULL << 30 },
+		      { "2gib", 2ULL << 30 },
+		      { "2T", 2ULL << 40 },
+		      { "2TB", 2ULL << 40 } };
+	char line[100];
+	struct opts o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		snprintf(line, sizeof(line), "local:/x MNT -o cache_size=%s", sizes[i].text);
+		runs(line, &o);
+		assert_true(o.cache_size == sizes[i].bytes);
+		opts_release(&o);
+	}
+}
+
 static void test_unknown(void **state)
 {
 	(void)state;
+	fails("local:/x MNT -o readonly", "did you mean \"ro\"?");
+	fails("local:/x MNT -o passwd_file=/k", "did you mean \"api_key_file\"?");
 	fails("local:/x MNT -o paralell=3", "did you mean \"parallel\"?");
 	fails("local:/x MNT -o cachesize=3", "did you mean \"cache_size\"?");
 	fails("local:/x MNT -o list_tll", "did you mean \"list_ttl\"?");
@@ -506,8 +535,10 @@ static void test_values(void **state)
 		{ "parallel=4K", "not a number" },
 		{ "part_size=65535", "64K to 64M" },
 		{ "part_size=65M", "64K to 64M" },
-		{ "part_size=1T", "not a size" },
-		{ "part_size=1MB", "not a size" },
+		{ "part_size=1T", "64K to 64M" },
+		{ "part_size=1MBB", "not a size" },
+		{ "part_size=1P", "not a size" },
+		{ "part_size=1iB", "not a size" },
 		{ "cache_size=99999999999G", "not a size" },
 		{ "cache_size=99999999999999999999", "not a size" },
 		{ "cache_size=9000000000G", "out of range" },
@@ -1005,6 +1036,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_secrets_in_url, setup),
 		cmocka_unit_test_setup(test_key_as_source, setup),
 		cmocka_unit_test_setup(test_key_on_command_line, setup),
+		cmocka_unit_test_setup(test_sizes, setup),
 		cmocka_unit_test_setup(test_unknown, setup),
 		cmocka_unit_test_setup(test_values, setup),
 		cmocka_unit_test_setup(test_mountpoint, setup),
