@@ -160,7 +160,7 @@ static int wait_end(const struct ending *e)
 		}
 	}
 	/* The daemon unmounts in its own mount namespace; ours may have a copy that is left. */
-	if (cli_gone_soon(e->mount, e->dev))
+	if (e->pidfd >= 0 ? cli_is_gone(e->mount, e->dev) : cli_gone_soon(e->mount, e->dev))
 		return CLI_OK;
 	return cli_detach(e->mount) ? CLI_FAILED : CLI_OK;
 }

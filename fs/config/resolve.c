@@ -141,10 +141,17 @@ static char *mount_at(const char *path)
 
 static int resolve_mountpoint(struct opts *o)
 {
+	int err, fd = mountpoint_fd(o->mountpoint);
 	struct stat st;
 	char *abs;
-	int err;
 
+	if (fd >= 0) {
+		if (mountpoint_take_fd(fd) == 0)
+			return 0;
+		return opts_fail("%s is not /dev/fuse; have the parent open it, mount it, and "
+				 "leave it open under a number above 2",
+				 o->mountpoint);
+	}
 	if (stat(o->mountpoint, &st)) {
 		err = errno;
 		abs = mountpoint_is_dead(err) || err == EACCES ? mount_at(o->mountpoint) : NULL;

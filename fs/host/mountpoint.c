@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,6 +56,33 @@ const char *mountpoint_refusal(void)
 		return NULL;
 	return "fusermount3 mounts only for a user with a name, and this one has none in "
 	       "/etc/passwd; add one, mount as root, or have a parent mount on /dev/fd/N";
+}
+
+/* ---- mounted by the parent ---- */
+
+int mountpoint_fd(const char *path)
+{
+	static const char prefix[] = "/dev/fd/";
+	const char *digits = path + strlen(prefix);
+	size_t len;
+
+	if (strncmp(path, prefix, strlen(prefix)))
+		return -1;
+	len = strspn(digits, "0123456789");
+	if (!len || len > 6 || digits[len])
+		return -1;
+	return (int)strtol(digits, NULL, 10);
+}
+
+int mountpoint_take_fd(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -EBADF;
+	if (fd <= STDERR_FILENO || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(10, 229))
+		return -EINVAL;
+	return fcntl(fd, F_SETFD, FD_CLOEXEC) ? -errno : 0;
 }
 
 /* ---- what is there ---- */
@@ -183,6 +212,8 @@ int mountpoint_prepare(const char *path, bool allow_other)
 {
 	int r = 1;
 
+	if (mountpoint_fd(path) >= 0)
+		return 0;
 	if (allow_other && !mountpoint_may_allow_other()) {
 		log_error("allow_other and allow_root are root's here; have the line "
 			  "user_allow_other put into " FUSE_CONF ", or mount without");

@@ -15,6 +15,16 @@
  */
 int mountpoint_prepare(const char *path, bool allow_other);
 /*
+ * The descriptor N of a mount point "/dev/fd/N": /dev/fuse, which the parent has opened and mounted;
+ * -1 for any other path. Whether N is open is not checked.
+ */
+int mountpoint_fd(const char *path);
+/*
+ * Check that N is /dev/fuse, above the standard descriptors, and close it on exec. 0, -EBADF or
+ * -EINVAL.
+ */
+int mountpoint_take_fd(int fd);
+/*
  * The reason why fusermount3 mounts nothing for this user, which it tells in riddles; NULL: it may.
  * Static.
  */
