@@ -270,6 +270,14 @@ static bool knows_file(void *arg, const char *file_id)
 	return vfs_knows_file(c->vfs, file_id);
 }
 
+static void each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
+			void (*fn)(void *fn_arg, const char *file_id), void *fn_arg)
+{
+	struct core *c = arg;
+
+	vfs_each_listed(c->vfs, purpose, filename, bytes, fn, fn_arg);
+}
+
 static int start_super(struct core *c, bool ending)
 {
 	const struct opts *o = c->opts;
@@ -285,7 +293,10 @@ static int start_super(struct core *c, bool ending)
 				       .ending = ending,
 				       .renew_key = core_read_key,
 				       .renew_key_arg = c,
+				       .db = c->statedb,
+				       .service = c->service,
 				       .is_known = knows_file,
+				       .each_listed = each_listed,
 				       .is_known_arg = c };
 	struct vfs_config sc = {
 		.api = c->api,

@@ -82,6 +82,12 @@ void vfs_free(struct vfs *s);
 void vfs_close_doors(struct vfs *s);
 /* True if this mount made or changed the File. arg: the vfs. Takes the lock. */
 bool vfs_knows_file(void *arg, const char *file_id);
+/*
+ * Call fn under the lock for the id of each File of that name and size that has an entry. arg: the
+ * vfs. Without memory none is named.
+ */
+void vfs_each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
+		     void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
 /* Count the files written since their last close. NULL: 0. */
 unsigned vfs_count_unclosed(struct vfs *s);
 /* Set the st_dev of the mount, which predict leaves out. */
