@@ -196,7 +196,7 @@ static void write_late(void *arg, int err)
 	int fd, r = err;
 
 	if (!r)
-		r = vfs_write_begin(w->s, w->h, w->off, w->len, &fd);
+		r = vfs_write_begin(w->s, w->h, w->off, w->len, &w->who, &fd);
 	if (r == -EBUSY) {
 		vfs_wait_writable(w->s, w->h, write_late, w);
 		return;
@@ -249,7 +249,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	int fd, r;
 
 	(void)ino;
-	r = vfs_write_begin(s, ops_handle(fi), (uint64_t)off, len, &fd);
+	r = vfs_write_begin(s, ops_handle(fi), (uint64_t)off, len, &who, &fd);
 	if (r == -EBUSY) {
 		park_write(req, in, (uint64_t)off, len, fi);
 		return;

@@ -15,7 +15,8 @@
  */
 int mountpoint_prepare(const char *path, bool allow_other);
 /*
- * The descriptor N of a mount point "/dev/fd/N": /dev/fuse, opened and mounted by the parent; -1 for any other path. Whether N is open is not checked.
+ * The descriptor N of a mount point "/dev/fd/N": /dev/fuse, opened and mounted by the parent; -1
+ * for any other path. Whether N is open is not checked.
  */
 int mountpoint_fd(const char *path);
 /*

@@ -27,6 +27,7 @@
 struct spot {
 	uint32_t number; /* number of the listing */
 	uint32_t order;	 /* 0: the newest */
+	bool first;	 /* in the first listing of the mount */
 	/* Purpose and directory of the previous File; the next one nearly always has the same. */
 	const char *purpose;
 	struct inode *top;
@@ -173,7 +174,8 @@ static bool is_older(const struct inode *other, const struct api_file *f, const 
 	return other->created_at < f->created_at;
 }
 
-static void give_file(struct vfs *s, struct inode *i, const struct api_file *f)
+/* Returns false if the File was not made here. */
+static bool give_file(struct vfs *s, struct inode *i, const struct api_file *f)
 {
 	i->mode = s->cfg.file_mode & ~s->cfg.umask;
 	i->uid = s->cfg.uid;
@@ -182,7 +184,7 @@ static void give_file(struct vfs *s, struct inode *i, const struct api_file *f)
 		i->bytes = f->bytes;
 	i->created_at = f->created_at;
 	i->expires_at = f->expires_at;
-	vfs_recall(s, i);
+	return vfs_recall(s, i);
 }
 
 void vfs_show_again(struct vfs *s, struct inode *from, struct inode *dir, const char *name,
@@ -236,8 +238,11 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 	p->dir->crowded |= p->taken;
 	i->seen = at->number;
 	i->order = at->order;
-	if (fresh)
-		give_file(s, i, f);
+	if (!fresh || give_file(s, i, f) || !at->first)
+		return;
+	/* Others may have made it while this mount was not there. */
+	if (p->dir->mtime.tv_sec < f->created_at)
+		p->dir->mtime = (struct timespec){ .tv_sec = f->created_at };
 }
 
 /*
@@ -353,7 +358,9 @@ static void sweep(struct inode_table *t, uint32_t number, uint64_t now)
 static void each_file(struct vfs *s, const struct listing_files *files,
 		      void (*fn)(struct vfs *s, const struct api_file *f, struct spot *at))
 {
-	struct spot at = { .number = files->number, .order = (uint32_t)files->before };
+	struct spot at = { .number = files->number,
+			   .order = (uint32_t)files->before,
+			   .first = files->first };
 
 	for (size_t p = 0; p < files->page_count; p++)
 		for (size_t k = 0; k < files->pages[p].count; k++, at.order++)
@@ -377,6 +384,7 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 	vfs_forget_gone_until(s, now);
 	if (all)
 		vfs_sweep_begin(s);
+	inode_table_quiet(s->table, files->first);
 	/* First listing: nothing to sweep before inserting. */
 	if (!files->first)
 		each_file(s, files, mark);
@@ -389,6 +397,8 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 	if (s->superseded_noted)
 		vfs_forget_gone_until(s, now);
 	s->superseded_noted = false;
+	inode_table_quiet(s->table, false);
+	vfs_keep_changed(s);
 	pthread_mutex_unlock(&s->lock);
 	if (all)
 		vfs_sweep_end(s);

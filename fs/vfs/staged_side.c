@@ -137,6 +137,7 @@ static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const c
 		vfs_keep_dir(s, i->parent);
 	if (!dir || !i->parent || inode_move(s->table, i, dir, t->name))
 		log_error("a renamed file shows under its new name after the next listing");
+	vfs_keep_changed(s);
 	return out;
 }
 

@@ -139,7 +139,10 @@ void vfs_rename(struct vfs *s, uint64_t parent, const char *name, uint64_t new_p
 struct dir; /* a snapshot of a directory's entries: fs/tree/snapshot.h */
 typedef void vfs_dir_cb(void *arg, int err, struct dir *d);
 void vfs_opendir(struct vfs *s, uint64_t ino, vfs_dir_cb *cb, void *arg);
-/* Take the snapshot again, for a reader that starts over. 0 or negative errno. */
+/*
+ * Take the snapshot, for a reader at the first entry: the kernel does not tell of a rewinddir().
+ * d is empty before. 0 or negative errno.
+ */
 int vfs_rewinddir(struct vfs *s, struct dir *d);
 void vfs_closedir(struct vfs *s, struct dir *d);
 /*
@@ -173,7 +176,8 @@ void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_rea
  * -EBUSY while the file is being published: vfs_wait_writable() calls back once a retry makes
  * sense.
  */
-int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd);
+int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
+		    const struct vfs_caller *who, int *ret_fd);
 void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
 		   const struct vfs_caller *who, uint64_t lock_owner);
 /*

@@ -185,7 +185,7 @@ struct api_req *api_upload_create(struct api *api, const struct api_upload_spec 
  * on the network thread as they leave; read anew for each retry. fairness: any
  * number that names the file: Parts of different files take turns. filename is
  * sent on the field (the service refuses a part without one), by the offset.
- * Fewer bytes in fd than len: API_ERR_LOCAL with -EIO. moving, or NULL: grows by
+ * Fewer bytes in fd than len: API_ERR_LOCAL with -ENODATA. moving, or NULL: grows by
  * the bytes that were handed to the connection in the attempt under way, all of
  * which are taken back before the callback; it must live until then.
  *
