@@ -77,13 +77,14 @@ def test_killed_at_once(world, way):
         wait_until(lambda: fetches(mount) and proc_state(reader.pid) in "SD", "it waits")
         reader.kill()
         assert reader.wait(DEADLINE) == -signal.SIGKILL
+        # The kernel's own reading ahead into the page cache keeps the file open.
+        if "direct" in way:
+            wait_until(lambda: not fetches(mount), "the download ends with its reader")
     finally:
         reader.kill()
-        # Ends a stall for ever, if the reader can't be killed.
+        # Ends the stall, also if the reader can't be killed.
         server.faults([])
-        if reader.poll() is None:
-            server.restart()
+        server.restart()
         reader.wait()
         reader.stdout.close()
-    wait_until(lambda: not fetches(mount), "the download ends with its reader")
     run(["cmp", source, path])
