@@ -100,31 +100,6 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 		fuse_reply_err(req, EPERM);
 }
 
-/* ---- read ---- */
-
-static void read_done(void *arg, int err, int fd, uint64_t off, size_t len)
-{
-	struct fuse_bufvec v = FUSE_BUFVEC_INIT(len);
-
-	if (err) {
-		fuse_reply_err(arg, -err);
-		return;
-	}
-	v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-	v.buf[0].fd = fd;
-	v.buf[0].pos = (off_t)off;
-	if (len == 0)
-		fuse_reply_buf(arg, NULL, 0);
-	else
-		fuse_reply_data(arg, &v, 0);
-}
-
-void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	(void)ino;
-	vfs_read(ops_vfs(req), ops_handle(fi), (uint64_t)off, size, read_done, req);
-}
-
 /* ---- write ---- */
 
 /*

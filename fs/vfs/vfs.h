@@ -170,6 +170,11 @@ bool vfs_is_control(const struct handle *h); /* a file of .uploadfs */
 typedef void vfs_read_cb(void *arg, int err, int fd, uint64_t off, size_t len);
 void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_read_cb *cb,
 	      void *arg);
+/*
+ * Give up the read of h with that arg, after vfs_read() has returned. True: its callback will not
+ * run. False: the callback has run, runs, or is about to.
+ */
+bool vfs_read_cancel(struct handle *h, void *arg);
 
 /*
  * Write: begin, put the bytes into *ret_fd at off, end with the count that landed. begin returns
