@@ -288,7 +288,12 @@ static int serve(struct daemon *d)
 	fuse_loop_cfg_set_max_threads(lc, FUSE_THREADS);
 	fuse_loop_cfg_set_idle_threads(lc, FUSE_THREADS);
 	fuse_loop_cfg_set_clone_fd(lc, 0);
+	/* Process 1 of a container inherits its orphans; libfuse waits for fusermount3 later. */
+	if (getpid() == 1)
+		signal(SIGCHLD, SIG_IGN);
 	r = fuse_session_loop_mt(d->session, lc);
+	if (getpid() == 1)
+		signal(SIGCHLD, SIG_DFL);
 	fuse_loop_cfg_destroy(lc);
 	return r < 0 ? r : 0;
 }
@@ -345,6 +350,9 @@ static int run(struct daemon *d, int failed)
 	int r;
 
 	process_harden();
+	/* The end of process 1 is that of its container: it can't go to the background. */
+	if (getpid() == 1)
+		d->opts.foreground = true;
 	log_set_level((enum log_level)d->opts.log_level);
 	log_set_json(d->opts.log_json);
 	if (mountpoint_prepare(d->opts.mountpoint, d->opts.allow_other || d->opts.allow_root) ||

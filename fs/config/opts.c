@@ -81,6 +81,7 @@ void opts_release(struct opts *o)
 	network_release(&o->network);
 	free(o->state_dir);
 	free(o->log_file);
+	free(o->metrics_text);
 	free(o->fsname);
 	free(o->fuse_opts);
 	memset(o, 0, sizeof(*o));
