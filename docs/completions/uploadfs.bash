@@ -56,7 +56,7 @@ _uploadfs_of() {
 				COMPREPLY=($(compgen -W "list publish discard" -- "$current"))
 			fi
 			;;
-		wait) COMPREPLY=($(compgen -f -- "$current")) ;;
+		wait | ls | fetch) COMPREPLY=($(compgen -f -- "$current")) ;;
 		doctor) COMPREPLY=($(compgen -W "local: azure:https://" -- "$current") $(compgen -d -- "$current")) ;;
 		*) mapfile -t COMPREPLY < <(compgen -W "$(_uploadfs_mounts)" -- "$current") ;;
 		esac
@@ -84,6 +84,8 @@ _uploadfs() {
 		mounts) _uploadfs_of mounts "$current" ""; return ;;
 		recover) _uploadfs_of recover "$current" "--all -o"; return ;;
 		doctor) _uploadfs_of doctor "$current" "-o"; return ;;
+		ls) _uploadfs_of ls "$current" "-R --json --tsv"; return ;;
+		fetch) _uploadfs_of fetch "$current" "--parallel"; return ;;
 		esac
 	fi
 	case $current in
@@ -91,7 +93,7 @@ _uploadfs() {
 	*)
 		COMPREPLY=($(compgen -d -- "$current"))
 		if [ "$COMP_CWORD" = 1 ]; then
-			COMPREPLY+=($(compgen -W "status wait umount mounts recover doctor local: azure:https://" -- "$current"))
+			COMPREPLY+=($(compgen -W "status wait umount mounts ls fetch recover doctor local: azure:https://" -- "$current"))
 		fi
 		;;
 	esac
