@@ -1,6 +1,6 @@
 # bash completion for uploadfs(1). Sourced by bash-completion, or by hand.
 
-_uploadfs_options="allow_http allow_other allow_root api_key_file= api_version= bind= ca_file= cache_size= close=async
+_uploadfs_options="allow_http allow_other allow_root api_key_file= api_version= bind= ca_file= cache_size= client_cert= client_key= close=async
 close=sync config= connect_timeout= dir_mode= drain_timeout= file_mode= fsname= gid= hold_timeout=
 idle_timeout= keep_old key_mode=any key_mode=private list_ttl= log_file= log_format=json log_format=text log_level=debug
 log_level=error log_level=info log_level=warn metrics_listen= organization= parallel= part_size= project= proxy= proxy=none
@@ -32,7 +32,7 @@ _uploadfs_word() {
 	esac
 	current=${current##*,}
 	case $current in
-	api_key_file=* | ca_file=* | config=* | log_file=* | proxy_auth_file=* | state_dir=*)
+	api_key_file=* | ca_file=* | client_cert=* | client_key=* | config=* | log_file=* | proxy_auth_file=* | state_dir=*)
 		_uploadfs_path "$before${current%%=*}=" "${current#*=}" "${current%%=*}"
 		return
 		;;

@@ -178,6 +178,8 @@ static const struct word words[] = {
 	{ "bind", W_SPECIAL, 0, 0, 0, opts_set_bind, "ADDRESS|INTERFACE" },
 	{ "ca_file", W_TEXT, FIELD(network.ca_file), 0, 0, NULL, "FILE" },
 	{ "cache_size", W_SIZE, FIELD(cache_size), 0, INT64_MAX, NULL, "SIZE" },
+	{ "client_cert", W_TEXT, FIELD(network.client_cert), 0, 0, NULL, "FILE" },
+	{ "client_key", W_TEXT, FIELD(network.client_key), 0, 0, NULL, "FILE" },
 	{ "close", W_SPECIAL, 0, 0, 0, set_close, "sync|async" },
 	{ "config", W_TEXT, FIELD(config), 0, 0, NULL, "FILE" },
 	SECONDS(connect_timeout, 1),
