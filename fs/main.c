@@ -316,7 +316,7 @@ static int run(struct daemon *d, int failed)
 	if (!d->opts.foreground)
 		d->ready_fd = process_daemonise(failed);
 	block_signals();
-	r = core_start(&d->opts, false, &d->core);
+	r = fdio_told(core_start(&d->opts, false, &d->core));
 	if (!r)
 		r = start_mount(d);
 	if (!r) {
