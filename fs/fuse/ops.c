@@ -39,9 +39,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	 * writes gain nothing by a pipe (docs/performance.md).
 	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE);
+	/* The kernel names no interrupt for asynchronous direct I/O: kill -9 would have to wait. */
+	conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
 	want(conn, FUSE_CAP_SPLICE_WRITE);
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC);
-	want(conn, FUSE_CAP_ASYNC_DIO);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
 	want(conn, FUSE_CAP_READDIRPLUS);
 	want(conn, FUSE_CAP_READDIRPLUS_AUTO);
@@ -438,4 +439,5 @@ const struct fuse_lowlevel_ops ops_table = {
 	.release = op_release,
 	.fsync = op_fsync,
 	.fallocate = op_fallocate,
+	.ioctl = op_ioctl,
 };

@@ -15,6 +15,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/strangers.h"
 #include "fs/publish/upload.h"
 #include "fs/stage/file.h"
 #include "net/base/clock.h"
@@ -86,6 +87,7 @@ void publish_act_complete(struct publish *p)
 	for (uint32_t i = 0; i < p->parts.count; i++)
 		ids[i] = p->parts.v[i].id;
 	p->phase = PHASE_COMPLETING;
+	publish_note_strangers(p);
 	/* Durable before complete: from here on the File may exist. */
 	r = publish_save_record(p, true);
 	if (r) {
@@ -231,6 +233,7 @@ static void send_anew(struct publish *p)
 	if (publish_supersede(p, p->outcome.file_id))
 		log_error("out of memory: %s stays as %s", p->outcome.file_id, p->upload.filename);
 	p->outcome.file_id[0] = '\0';
+	p->outcome.inferred = false;
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
 }

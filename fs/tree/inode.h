@@ -49,6 +49,7 @@ struct inode {
 	bool renamed_for_conflict : 1; /* shown as NAME~FILE_ID: another entry has NAME */
 	bool moved : 1;	    /* was shown as NAME before, and not looked up as NAME~FILE_ID since */
 	bool contested : 1; /* an entry of the directory was moved: the kernel looks up each name */
+	bool crowded : 1;   /* an entry of the directory is or was shown as NAME~FILE_ID */
 	bool changed : 1;   /* a directory that inode_take_changed() is to return */
 	uint32_t seen;	    /* number of the last listing that named it; 0: none did */
 	uint32_t order;	    /* its place in that listing; 0: the newest */

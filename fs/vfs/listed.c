@@ -80,6 +80,7 @@ static bool step_aside(struct vfs *s, struct inode *i)
 	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
 	if (ok) {
 		i->renamed_for_conflict = i->moved = i->parent->contested = true;
+		i->parent->crowded = true;
 		if (path && inode_set_filename(i, path))
 			log_warn("out of memory: %s will not tell its name", i->file_id);
 	}
@@ -261,6 +262,7 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 		return;
 	i->unlisted = i->moved = false;
 	i->renamed_for_conflict = p->taken;
+	p->dir->crowded |= p->taken;
 	i->seen = at->number;
 	i->order = at->order;
 	if (!fresh || give_file(s, i, f) || !at->first)
@@ -455,6 +457,42 @@ bool vfs_is_listed(void *arg, const char *file_id)
 	r = i && i->seen;
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+/* The directory of path below the purpose, if there is one; *ret_name: the last component. */
+static struct inode *find_dir(struct vfs *s, const char *purpose, char *path, char **ret_name)
+{
+	struct inode *at = vfs_purpose_dir(s, purpose);
+	char *slash;
+
+	while (at && (slash = strchr(path, '/')) != NULL) {
+		*slash = '\0';
+		at = inode_find(s->table, at, path);
+		path = slash + 1;
+	}
+	*ret_name = path;
+	return at;
+}
+
+void vfs_each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
+		     void (*fn)(void *fn_arg, const char *file_id), void *fn_arg)
+{
+	char *path = strdup(filename), *name;
+	const struct inode *dir, *i;
+	struct vfs *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	dir = path ? find_dir(s, purpose, path, &name) : NULL;
+	i = dir ? inode_find(s->table, dir, name) : NULL;
+	if (i && i->file_id && i->bytes == bytes && !i->renamed_for_conflict)
+		fn(fn_arg, i->file_id);
+	/* Others of that name are entries of their own. */
+	for (i = dir && dir->crowded ? dir->child : NULL; i; i = i->next)
+		if (i->renamed_for_conflict && i->file_id && i->bytes == bytes && i->filename &&
+		    !strcmp(i->filename, filename))
+			fn(fn_arg, i->file_id);
+	pthread_mutex_unlock(&s->lock);
+	free(path);
 }
 
 bool vfs_knows_file(void *arg, const char *file_id)

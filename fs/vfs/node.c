@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,11 @@
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
+#include "net/base/clock.h"
 #include "net/base/log.h"
+#include "net/base/near.h"
+
+#define TELL_EVERY_MS 60000
 
 /* st_blksize: as large as coreutils reads anyway; some tools take steps of a thousand of it. */
 #define BLOCK_SIZE (128 << 10)
@@ -26,6 +31,19 @@ bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir)
 	       names_purpose_writable(dir->purpose);
 }
 
+void vfs_tell_purposes(const char *name)
+{
+	static _Atomic uint64_t next_ms;
+	const char *near = near_word(name, names_purposes);
+	uint64_t now = clock_mono_ms(), next = atomic_load(&next_ms);
+
+	if (now < next || !atomic_compare_exchange_strong(&next_ms, &next, now + TELL_EVERY_MS))
+		return;
+	log_info("the root has no %s%s%s%s: its directories are the purposes assistants, batch, "
+		 "evals, fine-tune, user_data and vision; make other directories below one of them",
+		 name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+}
+
 int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name)
 {
 	if (dir->kind != INODE_DIR)
@@ -33,8 +51,11 @@ int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name)
 	/* The directory went with its last File, but a process still has it as its cwd. */
 	if (!dir->parent && dir != inode_root(s->table))
 		return -ENOENT;
-	if (!vfs_is_purpose_writable(s, dir))
+	if (!vfs_is_purpose_writable(s, dir)) {
+		if (!dir->parent && !dir->purpose)
+			vfs_tell_purposes(name);
 		return -EPERM;
+	}
 	if (dir == inode_root(s->table) && (!strcmp(name, ".by-id") || !strcmp(name, ".uploadfs")))
 		return -EPERM;
 	/* Bound every path: a longer one could not be named, a deeper one would be slow. */

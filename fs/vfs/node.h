@@ -13,6 +13,8 @@ struct vfs_entry;
 
 void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret); /* under lock */
 bool vfs_is_purpose_writable(struct vfs *s, const struct inode *dir); /* under lock */
+/* Log which directories the root has instead of `name`, at most once a minute. */
+void vfs_tell_purposes(const char *name);
 /*
  * May `name` be created in `dir`? 0, or -ENOTDIR, -ENOENT, -EPERM, -EINVAL, -ENAMETOOLONG. Under
  * lock.

@@ -377,7 +377,8 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 		return side_take(s, i);
 	}
 	publish_get_info(l->pub, &info);
-	if (info.under_way || info.outcome != OUTCOME_COMPLETED)
+	/* Nobody has compared an inferred File with these bytes: keep them. */
+	if (info.under_way || info.outcome != OUTCOME_COMPLETED || info.inferred)
 		return NULL;
 	leave_to_readers(s, i);
 	to_cache(s, i);

@@ -298,6 +298,15 @@ struct api_stats {
 };
 void api_get_stats(struct api *api, struct api_stats *ret);
 
+/* The service's health; times are seconds since the epoch, 0 for never. Any thread. */
+struct api_health {
+	int64_t last_answer_s;
+	int64_t failing_since_s; /* 0: not failing */
+	int64_t last_failure_s;	 /* kept after the service answers again */
+	char last_failure[512];	 /* in words, as by api_error_text(); "" for none */
+};
+void api_get_health(struct api *api, struct api_health *ret);
+
 enum api_op {
 	API_OP_CREATE,
 	API_OP_PART,
