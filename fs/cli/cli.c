@@ -92,7 +92,7 @@ void cli_error(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
-	/* A key may be given in the place of anything; files with such a beginning have short names. */
+	/* A key may be given in the place of anything. */
 	if (has_key(raw))
 		log_redact(text, sizeof(text), raw);
 	else
