@@ -145,6 +145,8 @@ static int start_mount(struct daemon *d)
 	/* libfuse prints why it fails; most often /dev/fuse, fusermount3, or allow_other. */
 	if (fuse_session_mount(d->session, d->opts.mountpoint)) {
 		why = mountpoint_refusal();
+		if (!why)
+			why = mountpoint_confined();
 		log_error("cannot mount on %s%s%s", d->opts.mountpoint, why ? ": " : "",
 			  why ? why : "");
 		goto out;
@@ -363,7 +365,7 @@ static int run(struct daemon *d, int failed)
 	if (!d->opts.foreground)
 		d->ready_fd = process_daemonise(failed);
 	block_signals();
-	r = core_start(&d->opts, false, &d->core);
+	r = fdio_told(core_start(&d->opts, false, &d->core));
 	if (!r)
 		r = start_mount(d);
 	if (!r) {

@@ -343,6 +343,10 @@ static void take_page(struct listing *l, const struct reply *r)
 {
 	int rc = keep(l, &r->page);
 
+	if (rc == -EOVERFLOW)
+		log_error("the service lists more than %u Files, or more than %u pages: the list "
+			  "is not taken; -o purpose= asks for fewer",
+			  FILES_MAX, PAGES_MAX);
 	if (rc || is_last(l, r)) {
 		finish(l, rc);
 		return;
