@@ -27,6 +27,14 @@ def post_file(server, filename, content, purpose="batch"):
         return json.load(reply)["id"]
 
 
+def delete_file(server, file_id):
+    """DELETE /files/{id}, likewise."""
+    request = urllib.request.Request(f"{server.url}/files/{file_id}", method="DELETE",
+                                     headers={"Authorization": f"Bearer {server.key}"})
+    with urllib.request.urlopen(request, timeout=DEADLINE) as reply:
+        assert json.load(reply)["deleted"]
+
+
 class Filler:
     """
     Adds Files without content to the store of a server that does not run, newest
@@ -69,6 +77,8 @@ class Account:
         self.page_max = 10000  # Files on a page, however many are asked for
         self.asked = 0  # requests for a page that arrived
         self.hold_from = None  # the number of the first one that waits for go
+        self.early = False  # whether a page is made before it waits
+        self.made = 0  # pages made
         self.go = threading.Event()
         self.tail = secrets.token_hex(12)
         handler = type("Handler", (_Handler,), {"account": self})
@@ -102,12 +112,11 @@ class Account:
         self.http.server_close()
 
     def arrived(self):
-        """Returns when the request for a page may be answered."""
+        """Counts a request for a page. Returns what waits until it may be answered."""
         with self.lock:
             self.asked += 1
             held = self.hold_from and self.asked >= self.hold_from
-        if held:
-            self.go.wait(DEADLINE)
+        return (lambda: self.go.wait(DEADLINE)) if held else (lambda: None)
 
     # ---- what the handler asks, each with the lock ----
 
@@ -167,8 +176,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         words = path.split("/")[2:]
         if words == ["files"]:
-            self.account.arrived()
+            wait = self.account.arrived()
+            if not self.account.early:
+                wait()
             body = self.account.page(dict(urllib.parse.parse_qsl(query)))
+            self.account.made += 1
+            wait()
             self.missing() if body is None else self.answer(200, body)
             return
         found = self.account.find(words[1]) if words[0] == "files" else None
