@@ -59,8 +59,8 @@ void listing_free(struct listing *l); /* after listing_stop() and api_free(); NU
 
 /*
  * Calls cb once a whole list no older than max_age_ms was applied: at once, or after a fetch, also
- * one under way whose pages were asked for no longer ago (0: after this call). err: negative errno when that
- * fetch failed, -ETIMEDOUT when an older list is known and no page came for 10 s (the
+ * one under way whose pages were asked for no longer ago (0: after this call). err: negative errno
+ * when that fetch failed, -ETIMEDOUT when an older list is known and no page came for 10 s (the
  * fetch goes on); known tells whether an older one stands.
  */
 typedef void listing_cb(void *arg, int err, bool known);

@@ -8,6 +8,7 @@ uploads-server that does not run.
 import http.server
 import json
 import os
+import re
 import secrets
 import threading
 import urllib.parse
@@ -79,6 +80,9 @@ class Account:
         self.hold_from = None  # the number of the first one that waits for go
         self.early = False  # whether a page is made before it waits
         self.made = 0  # pages made
+        self.ranges = False  # whether Range is honoured
+        self.totals = {}  # File ID: the size that a 206 says the File has, if not its own
+        self.served = []  # (File ID, first byte, bytes) of each content
         self.go = threading.Event()
         self.tail = secrets.token_hex(12)
         handler = type("Handler", (_Handler,), {"account": self})
@@ -104,6 +108,13 @@ class Account:
             self.files.append({"id": file_id, "created_at": made, "purpose": purpose,
                                "json": text, "content": content})
         return file_id
+
+    def change(self, file_id, old, new):
+        """Replaces old by new in the JSON of the File."""
+        with self.lock:
+            found = next(x for x in self.files if x["id"] == file_id)
+            assert old in found["json"]
+            found["json"] = found["json"].replace(old, new)
 
     def close(self):
         self.go.set()
@@ -188,9 +199,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not found:
             self.missing()
         elif len(words) == 3 and words[2] == "content":
-            self.answer(200, found["content"], "application/octet-stream")
+            self.content(found)
         else:
             self.answer(200, found["json"])
+
+    def content(self, found):
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        data, first, status = found["content"], 0, 200
+        if wanted and self.account.ranges:
+            first, status = int(wanted.group(1)), 206
+            data = data[first:int(wanted.group(2) or len(data)) + 1]
+        self.account.served.append((found["id"], first, len(data)))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        if status == 206:
+            total = self.account.totals.get(found["id"], len(found["content"]))
+            self.send_header("Content-Range", f"bytes {first}-{first + len(data) - 1}/{total}")
+        self.end_headers()
+        self.wfile.write(data)
 
     def do_DELETE(self):  # noqa: N802
         file_id = self.path.split("/")[3]

@@ -174,6 +174,11 @@ static void test_file(void **state)
 	assert_true(f.bytes_unknown);
 	assert_int_equal(f.expires_at, 5);
 	json_free(j);
+	/* No count at all is not known either. */
+	j = parse("{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"p\",\"created_at\":1}");
+	assert_null(api_json_file(j, &f));
+	assert_true(f.bytes_unknown && f.bytes == 0);
+	json_free(j);
 	big = malloc(API_FILENAME_MAX + 200);
 	assert_non_null(big);
 	for (i = API_FILENAME_MAX; i <= API_FILENAME_MAX + 1; i++) {
@@ -309,6 +314,16 @@ static void test_page_odd(void **state)
 	page_release(&page);
 	assert_non_null(read_page("{\"data\":[],\"has_more\":true,\"last_id\":\"\\u0066\\u0031\"}",
 				  "f1", &page));
+	/* A count that is null or missing is unknown; 0 is known. */
+	assert_null(read_page(
+		"{\"data\":[{\"id\":\"a\",\"filename\":\"x\",\"purpose\":\"p\",\"created_at\":1},"
+		"{\"id\":\"b\",\"filename\":\"x\",\"purpose\":\"p\",\"created_at\":1,\"bytes\":null},"
+		"{\"id\":\"c\",\"filename\":\"x\",\"purpose\":\"p\",\"created_at\":1,\"bytes\":0}]}",
+		"", &page));
+	assert_int_equal(page.count, 3);
+	assert_true(page.files[0].bytes_unknown && page.files[0].bytes == 0);
+	assert_true(page.files[1].bytes_unknown && !page.files[2].bytes_unknown);
+	page_release(&page);
 	/* The first is what counts, also where it is no list. */
 	assert_non_null(read_page("{\"data\":0,\"data\":[]}", "", &page));
 }
