@@ -2,12 +2,14 @@
  * Show the account's Files as inodes: '/' makes directories, Files of one name are told apart.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/state/attrs.h"
 #include "fs/vfs/listed.h"
+#include "fs/content/cache.h"
 #include "fs/publish/publisher.h"
 #include "fs/remote/listing.h"
 #include "fs/tree/inode.h"
@@ -294,6 +296,28 @@ static void mark_inode(struct inode *i, const struct spot *at)
 	}
 }
 
+/*
+ * The listing names another size than i has: what is known of the content is not this File's. A
+ * File published here keeps the size that its complete confirmed. Under lock.
+ */
+static void take_size(struct vfs *s, struct inode *i, const struct api_file *f)
+{
+	struct handle *h;
+	char *label;
+
+	if (f->bytes_unknown || i->bytes == f->bytes || i->side || i->published)
+		return;
+	label = inode_label(i);
+	log_warn("%s (%s): its size was %" PRIu64 " bytes, now %" PRIu64 " bytes are listed",
+		 label ? label : "a File", f->id, i->bytes, f->bytes);
+	free(label);
+	i->bytes = f->bytes;
+	i->stale_pages = true;
+	cache_remove(s->cfg.cache, f->id);
+	for (h = s->handles; h; h = h->next)
+		h->outdated = h->outdated || h->inode == i;
+}
+
 static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id), *other;
@@ -301,6 +325,8 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 	struct place p;
 
 	mark_inode(i, at);
+	if (i)
+		take_size(s, i, f);
 	/* Hide a File of unknown size: readers would take it for empty. */
 	if (!i && f->bytes_unknown)
 		return;
