@@ -386,7 +386,7 @@ static void take_page(struct listing *l, const struct reply *r)
 {
 	int rc = keep(l, &r->page);
 
-	/* Another host may delete the File at the end of each page: the list goes on all the same. */
+	/* Another host may delete the File at the end of each page: the list goes on. */
 	if (r->page.count >= l->back)
 		l->resumes = 0;
 	l->back = 0;
