@@ -390,6 +390,10 @@ static void take_page(struct listing *l, const struct reply *r)
 	if (r->page.count >= l->back)
 		l->resumes = 0;
 	l->back = 0;
+	if (rc == -EOVERFLOW)
+		log_error("the service lists more than %u Files, or more than %u pages: the list "
+			  "is not taken; -o purpose= asks for fewer",
+			  FILES_MAX, PAGES_MAX);
 	if (rc || is_last(l, r)) {
 		finish(l, rc);
 		return;

@@ -63,12 +63,13 @@ static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, 
 static void read_staged(struct staged *st, uint64_t off, size_t len, vfs_read_cb *cb, void *arg)
 {
 	uint64_t size = staged_size(st);
+	int fd = staged_fd(st);
 
 	if (off >= size)
 		len = 0;
 	else if (len > size - off)
 		len = size - off;
-	cb(arg, 0, staged_fd(st), off, len);
+	cb(arg, fd < 0 ? fd : 0, fd, off, len);
 }
 
 static void read_content(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_read_cb *cb,
