@@ -11,6 +11,8 @@ struct helper_call;
 
 /* True if word names a subcommand and no directory of that name is here. */
 bool cli_selects(const char *word);
+/* The subcommand that a word which is no path was meant to be, or NULL. */
+const char *cli_near(const char *word);
 /* Run the subcommand argv[0]. Returns the exit status. */
 int cli_run(int argc, char **argv);
 
@@ -20,6 +22,8 @@ int cli_umount(int argc, char **argv);
 int cli_mounts(int argc, char **argv);
 int cli_recover(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+int cli_ls(int argc, char **argv);
+int cli_fetch(int argc, char **argv);
 /* umount(8)'s helper: unmount, then wait for closed files. Returns a status of helper.h. */
 int cli_umount_helper(const struct helper_call *call);
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "net/base/endpoint.h"
 #include "net/http/network.h"
 
 struct opts {
@@ -20,7 +21,8 @@ struct opts {
 	char *mountpoint;  /* absolute, without links; may be a mount whose daemon is dead */
 	char *base_url;	   /* resolved; NULL with local_dir */
 	char *key;	   /* NULL: none. Never printed */
-	char *key_file;	   /* absolute, or NULL */
+	char *key_file;	   /* absolute, its links not resolved; or NULL */
+	bool key_any;	   /* key_mode=any: others may read the key file */
 	char *organization, *project; /* or NULL */
 	char *purpose;		      /* NULL: all */
 	char *config;		      /* config=FILE, as given; NULL: the default files */
@@ -45,7 +47,9 @@ struct opts {
 	bool debug;		  /* -d */
 	int log_level;		  /* enum log_level */
 	char *log_file;		  /* absolute, or NULL */
-	bool log_json;		  /* log_format=json */
+	char *metrics_text;	  /* metrics_listen= as given; NULL: none */
+	struct endpoint metrics_at;
+	bool log_json; /* log_format=json */
 	bool ro, allow_other, allow_root;
 	bool has_uid, has_gid, has_umask;
 	uid_t uid;

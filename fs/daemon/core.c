@@ -24,6 +24,7 @@
 #include "fs/state/store.h"
 #include "fs/host/statedir.h"
 #include "fs/status/json.h"
+#include "fs/status/listen.h"
 #include "fs/vfs/vfs.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
@@ -32,6 +33,7 @@
 #include "net/server/server.h"
 
 #define LOCK_WAIT_MS 5000     /* for the daemon of an earlier mount to end */
+#define PROBE_AFTER_S 60      /* without a request */
 #define RETRY_DELAY_MAX_S 600 /* between two background tries */
 
 static int fail(const char *what, int err)
@@ -178,7 +180,7 @@ bool core_read_key(void *arg)
 
 	if (!c->opts->key_file)
 		return false;
-	r = opts_read_key_file(c->opts->key_file, &key);
+	r = opts_read_key_file(c->opts->key_file, c->opts->key_any, &key);
 	if (r) {
 		log_error("%s: %s; the key in use stays", c->opts->key_file, strerror(-r));
 		return false;
@@ -211,6 +213,7 @@ void core_status(struct core *c, struct status_source *ret)
 				       .purpose = o->purpose,
 				       .state_dir = o->state_dir,
 				       .started = c->started,
+				       .drain_timeout_s = o->drain_timeout_s,
 				       .cache_max = o->cache_size,
 				       .staging_max = o->staging_size,
 				       .api = c->api,
@@ -221,12 +224,68 @@ void core_status(struct core *c, struct status_source *ret)
 				       .disk = c->disk };
 }
 
+static void probed(void *arg, const struct api_error *err, struct api_file_page *page)
+{
+	struct core *c = arg;
+
+	(void)err, (void)page;
+	atomic_store(&c->probing, false);
+}
+
+/*
+ * Ask the service anew if nothing was asked for a while: an idle mount's health would be that of
+ * its last use. The answer shows in the next status.
+ */
+static void probe_service(struct core *c)
+{
+	int64_t last = c->started;
+	struct api_req *req;
+	struct api_health h;
+
+	api_get_health(c->api, &h);
+	if (last < h.last_answer_s)
+		last = h.last_answer_s;
+	if (last < h.last_failure_s)
+		last = h.last_failure_s;
+	if (clock_wall_s() - last < PROBE_AFTER_S || atomic_exchange(&c->probing, true))
+		return;
+	req = api_file_list(c->api, NULL, NULL, 1, false, probed, c);
+	if (!req)
+		atomic_store(&c->probing, false);
+	api_req_unref(req);
+}
+
 static int make_text(void *arg, enum vfs_control which, struct buf *ret)
 {
 	struct status_source src;
 
+	probe_service(arg);
 	core_status(arg, &src);
 	return which == VFS_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
+}
+
+static int metrics_text(void *arg, struct buf *ret)
+{
+	return make_text(arg, VFS_METRICS, ret);
+}
+
+static bool service_fails(void *arg)
+{
+	struct core *c = arg;
+	struct api_health h;
+
+	probe_service(c);
+	api_get_health(c->api, &h);
+	return h.failing_since_s != 0;
+}
+
+static int start_listener(struct core *c)
+{
+	const struct listen_source src = { metrics_text, service_fails, c };
+
+	if (!c->opts->metrics_text)
+		return 0;
+	return listen_start(&c->opts->metrics_at, c->opts->metrics_text, &src, &c->listener);
 }
 
 static bool knows_file(void *arg, const char *file_id)
@@ -334,7 +393,9 @@ int core_start(struct opts *opts, bool ending, struct core *c)
 		r = start_api(c);
 	if (!r)
 		r = start_storage(c);
-	return r ? r : start_super(c, ending);
+	if (!r)
+		r = start_super(c, ending);
+	return r || ending ? r : start_listener(c);
 }
 
 bool core_finish(struct core *c, unsigned drain_s)
@@ -344,6 +405,8 @@ bool core_finish(struct core *c, unsigned drain_s)
 	if (c->publisher) {
 		left = publisher_drain(c->publisher, drain_s);
 		unclosed = vfs_count_unclosed(c->vfs);
+		listen_stop(c->listener);
+		c->listener = NULL;
 		/* Answers waiters here; api_free() answers calls still under way. */
 		publisher_stop(c->publisher);
 	}

@@ -8,6 +8,7 @@
 #define UPLOADFS_FS_DAEMON_CORE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,6 +17,7 @@ struct attrs;
 struct buf;
 struct cache;
 struct fetcher;
+struct listener;
 struct pool;
 struct opts;
 struct publisher;
@@ -40,7 +42,9 @@ struct core {
 	struct attrs *attrs;
 	struct publisher *publisher;
 	struct vfs *vfs;
+	struct listener *listener; /* of metrics_listen; or NULL */
 	pthread_mutex_t key_lock;
+	atomic_bool probing; /* a request asks only for the health */
 };
 
 /*

@@ -143,7 +143,7 @@ static void note_abort(struct publish *p)
 	/* An earlier close must not read this as success. */
 	if (!err && p->now.sealed)
 		err = -EIO;
-	if (!err)
+	if (!err || publish_is_unwanted(p))
 		return;
 	if (err == -ENOSPC || err == -EDQUOT)
 		next = "make room: see -o staging_size and the disk of -o state_dir";
@@ -170,8 +170,9 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = outcome;
 	p->outcome.emptied = false;
+	/* Nobody was told of an abort without an error: the next mount aborts it anyway. */
 	if (outcome != OUTCOME_DROPPED)
-		publish_save_record(p, true);
+		publish_save_record(p, outcome != OUTCOME_ABORTED || p->failure.err);
 	publish_finish(p, outcome);
 }
 

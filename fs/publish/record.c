@@ -330,6 +330,14 @@ static int load_doubt(struct publish *p, const struct record *r)
 	return err;
 }
 
+/* Take the file up as it is: nothing is left to do or to write. */
+static void load_ended(struct publish *p, enum publish_outcome outcome)
+{
+	p->phase = PHASE_ENDED;
+	p->outcome.kind = outcome;
+	p->observed.info.under_way = false;
+}
+
 static int load_state(struct publish *p, const struct record *r)
 {
 	/* Without a File id, look for the File. */
@@ -346,6 +354,8 @@ static int load_state(struct publish *p, const struct record *r)
 	case RECORD_WRITING:
 	case RECORD_ABORTED:
 		p->in.aborted = true;
+		if (!publish_owes_service(p))
+			load_ended(p, OUTCOME_ABORTED);
 		break;
 	case RECORD_REMOVED:
 		p->in.dropped = true;
@@ -371,6 +381,9 @@ static int load_state(struct publish *p, const struct record *r)
 		p->observed.info.under_way = true;
 		free(p->in.hold_name);
 		p->in.hold_name = NULL;
+		if (r->state == RECORD_EMPTY && !publish_owes_service(p) &&
+		    (!p->in.superseded_count || p->pr->cfg.keep_old))
+			load_ended(p, OUTCOME_EMPTY);
 		break;
 	}
 	return err;

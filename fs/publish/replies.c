@@ -100,6 +100,10 @@ static void handle_part(struct publish *p, const struct event *ev)
 	/* A probed Upload is given up anyway. A live Part that is not right is sent again. */
 	if (p->phase != PHASE_OPEN || !right)
 		return;
+	/* Cut while it was sent: the version tells what to send again. */
+	if (ev->api_err.kind == API_ERR_LOCAL && ev->api_err.local_errno == -ENODATA &&
+	    version != publish_part_version(p, ev->index))
+		return;
 	if (ev->api_err.kind != API_OK) {
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
 		    ++p->retry.bad_replies >= PUBLISH_BAD_REPLIES_MAX)

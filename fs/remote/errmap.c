@@ -67,7 +67,8 @@ int errmap(const struct api_error *err, enum errmap_call call)
 		return -EIO;
 	case API_ERR_LOCAL:
 		/* EAGAIN would send a writer into a loop that nothing ends. */
-		if (err->local_errno >= 0 || err->local_errno == -EAGAIN)
+		if (err->local_errno >= 0 || err->local_errno == -EAGAIN ||
+		    err->local_errno == -ENODATA)
 			return -EIO;
 		return err->local_errno;
 	case API_ERR_CANCELLED:
@@ -147,6 +148,7 @@ static const char *hint_network(const struct api_error *err)
 				 "host that leads there",
 		[NETWORK_CA] = "install the CA's certificate, or name it with -o ca_file",
 		[NETWORK_CA_FILE] = "check the file of -o ca_file, else SSL_CERT_FILE",
+		[NETWORK_CLIENT_CERT] = "check the files of -o client_cert and client_key",
 		[NETWORK_CERT_HOST] = "the certificate is for another host: check the base URL",
 		[NETWORK_CERT_TIME] = "check this host's clock; if it is right, the certificate "
 				      "has to be renewed",

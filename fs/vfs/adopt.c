@@ -62,7 +62,9 @@ static int adopt_removed(struct vfs *s, struct staged *st, const struct record *
 	int err;
 
 	pthread_mutex_lock(&s->lock);
+	inode_table_quiet(s->table, true);
 	i = nowhere(s, st, r);
+	inode_table_quiet(s->table, false);
 	staged_keep(st);
 	if (!i)
 		staged_unref(st);
@@ -76,7 +78,6 @@ static int adopt_removed(struct vfs *s, struct staged *st, const struct record *
 int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 {
 	struct inode *i;
-	struct stat sb;
 	int err;
 
 	if (r->state == RECORD_REMOVED)
@@ -88,7 +89,9 @@ int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 		return -EXDEV;
 	}
 	pthread_mutex_lock(&s->lock);
+	inode_table_quiet(s->table, true);
 	i = place(s, st, r);
+	inode_table_quiet(s->table, false);
 	if (!i) {
 		pthread_mutex_unlock(&s->lock);
 		staged_keep(st);
@@ -98,9 +101,7 @@ int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 	i->mode = r->mode;
 	i->uid = r->uid;
 	i->gid = r->gid;
-	i->has_mtime = fstat(staged_fd(st), &sb) == 0;
-	if (i->has_mtime)
-		i->mtime = sb.st_mtim;
+	i->has_mtime = staged_mtime(st, &i->mtime) == 0;
 	staged_keep(st);
 	err = side_make(s, i, st, r);
 	if (err)
