@@ -146,7 +146,7 @@ static void doubt_fail(struct publish *p)
 	struct api_error *err = &p->failure.first_err;
 
 	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
-	if (err->message[0] && !is_likely(p)) {
+	if (err->message[0] && !is_likely(p) && !p->doubt.crowd) {
 		publish_fail_api(p, err);
 		return;
 	}
@@ -286,7 +286,8 @@ static void doubt_step(struct publish *p, enum doubt_found found, const struct l
 	uint64_t at;
 
 	note_missed(p, found);
-	p->doubt.crowd = found >= FOUND_OTHERS;
+	if (found != FOUND_NOT_LOOKED)
+		p->doubt.crowd = found >= FOUND_OTHERS;
 	make_view(p, found, one, &v);
 	switch (doubt_next(&v, &at)) {
 	case DOUBT_REPEAT:
