@@ -14,8 +14,11 @@
 #ifndef UPLOADFS_FS_CONTENT_FETCH_H
 #define UPLOADFS_FS_CONTENT_FETCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "net/base/digest.h"
 
 struct api;
 struct api_error;
@@ -40,9 +43,19 @@ int fetch_open(struct fetcher *f, const char *file_id, uint64_t bytes, struct fe
 struct fetch *fetch_ref(struct fetch *ft); /* one more, to be closed as well */
 uint64_t fetch_bytes(const struct fetch *ft);
 /*
+ * True if the content is a copy that the cache had when the fetch began. ret_md5: of the bytes that
+ * were put there; "": unknown.
+ */
+bool fetch_get_md5(struct fetch *ft, char ret_md5[DIGEST_HEX_SIZE]);
+/*
+ * The copy in the cache was found wrong: the cache drops it, the next fetch_open() fetches the
+ * content, and reads of this fetch fail with -EIO from now on. For a fetch with an MD5.
+ */
+void fetch_reject(struct fetch *ft);
+/*
  * The last close of an unfinished fetch cancels it; what has arrived is
  * dropped, and reads that still wait get -EINTR. The last close of a whole one
- * puts it into the cache, which syncs it to disk: so not on the network thread
+ * puts it into the cache, which reads it for its MD5: so not on the network thread
  * (its callbacks must not close). NULL is a no-op.
  */
 void fetch_close(struct fetch *ft);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/content/cache.h"
 #include "fs/content/fetch_plan.h"
 #include "fs/content/fetch_req.h"
 #include "fs/content/waiters.h"
@@ -29,11 +30,15 @@ struct fetch {
 	struct fetcher *f;
 	char *id;
 	uint64_t bytes;
+	/* The copy in the cache that fd is; "": none. Set before it is in the table. */
+	char data[DATA_ID_SIZE], md5[DIGEST_HEX_SIZE];
 	struct fetch *next; /* in its bucket; lock of the fetcher from here on */
-	unsigned nref;	    /* readers */
-	unsigned nbusy;	    /* active requests, and threads that use it without a reference */
-	int fd;		    /* -1: not begun. Set once, closed with the struct */
-	bool temp;	    /* fd is a temporary of the cache, named by token */
+	bool in_table;
+	bool wrong;	/* the copy is damaged: reads fail */
+	unsigned nref;	/* readers */
+	unsigned nbusy; /* active requests, and threads that use it without a reference */
+	int fd;		/* -1: not begun. Set once, closed with the struct */
+	bool temp;	/* fd is a temporary of the cache, named by token */
 	uint64_t token;
 	bool whole;		/* all bytes stand in fd, and the length was checked */
 	bool answering;		/* the network thread is in callbacks of readers, with the fd */

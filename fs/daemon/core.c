@@ -21,6 +21,7 @@
 #include "fs/daemon/recover.h"
 #include "fs/stage/area.h"
 #include "fs/state/attrs.h"
+#include "fs/state/data.h"
 #include "fs/state/store.h"
 #include "fs/host/statedir.h"
 #include "fs/status/json.h"
@@ -143,29 +144,26 @@ static int start_store(struct core *c)
 static int start_storage(struct core *c)
 {
 	const struct opts *o = c->opts;
-	char *staging = below_state_dir(c, "staging"), *cache = below_state_dir(c, "cache");
-	struct staging_config sc = { .dir = staging,
-				     .part_size = layout_block(o->part_size, o->parallel),
+	struct staging_config sc = { .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
-	int r = staging && cache ? 0 : -ENOMEM;
+	int r = pool_new(2, &c->disk);
 
 	if (!r)
-		r = pool_new(2, &c->disk);
-	if (!r)
 		r = start_store(c);
+	if (!r && (r = datadir_open(o->state_dir, c->statedb, &c->data)) != 0)
+		fail(DATA_DIR, r);
+	if (!r)
+		datadir_set_worker(c->data, c->disk);
 	sc.pool = c->md5;
 	sc.db = c->statedb;
+	sc.data = c->data;
 	if (!r && (r = staging_open(&sc, &c->staging)) != 0)
-		fail(staging, r);
-	if (!r)
-		staging_set_worker(c->staging, c->disk);
-	if (!r && (r = cache_open(cache, o->cache_size, &c->cache)) != 0)
-		fail(cache, r);
+		fail("staged files", r);
+	if (!r && (r = cache_open(c->data, c->statedb, o->cache_size, &c->cache)) != 0)
+		fail("the cache", r);
 	if (!r)
 		cache_set_worker(c->cache, c->disk);
-	free(staging);
-	free(cache);
 	return r;
 }
 
@@ -354,8 +352,8 @@ void core_free(struct core *c)
 {
 	if (c->cache)
 		cache_set_worker(c->cache, NULL);
-	if (c->staging)
-		staging_set_worker(c->staging, NULL);
+	if (c->data)
+		datadir_set_worker(c->data, NULL);
 	pool_free(c->disk);
 	vfs_free(c->vfs);
 	fetcher_free(c->fetcher);
@@ -363,6 +361,7 @@ void core_free(struct core *c)
 	attrs_close(c->attrs);
 	cache_close(c->cache);
 	staging_close(c->staging);
+	datadir_close(c->data);
 	statedb_close(c->statedb);
 	pool_free(c->md5);
 	server_stop(c->server);

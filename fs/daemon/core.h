@@ -15,6 +15,7 @@ struct api;
 struct attrs;
 struct buf;
 struct cache;
+struct datadir;
 struct fetcher;
 struct pool;
 struct opts;
@@ -33,6 +34,7 @@ struct core {
 	struct server *server;
 	struct api *api;
 	struct pool *md5, *disk;
+	struct datadir *data;
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;

@@ -9,9 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/state/cached.h"
+#include "fs/state/data.h"
 #include "fs/state/store.h"
 
-#define DATA_END ".data"
 #define NAME_SIZE 300
 
 static int open_below(const char *state_dir, bool set_aside)
@@ -19,7 +20,8 @@ static int open_below(const char *state_dir, bool set_aside)
 	char path[4400];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/staging%s", state_dir, set_aside ? "/damaged" : "");
+	snprintf(path, sizeof(path), "%s/" DATA_DIR "%s", state_dir,
+		 set_aside ? "/" DATA_DAMAGED : "");
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return fd < 0 ? -errno : fd;
 }
@@ -63,10 +65,16 @@ static int show(void *arg, const char *id)
 	return r;
 }
 
-/* Call fn for data in damaged/ without a row. */
+static bool is_orphan(const struct scan *s, const char *id)
+{
+	return data_id_valid(id) && !files_has(s->db, id) && !cached_has_data(s->db, id) &&
+	       !files_is_doomed(s->db, id);
+}
+
+/* Call fn for data without a row: in damaged/, and what another state.db left. */
 static int show_orphans(struct scan *s)
 {
-	int fd = open_below(s->state_dir, true), r = 0;
+	int fd = open_below(s->state_dir, s->set_aside), r = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *e;
 
@@ -83,7 +91,7 @@ static int show_orphans(struct scan *s)
 		if (len <= end || strcmp(e->d_name + len - end, DATA_END))
 			continue;
 		snprintf(id, sizeof(id), "%.*s", (int)(len - end), e->d_name);
-		if (!files_has(s->db, id))
+		if (s->set_aside ? !files_has(s->db, id) : is_orphan(s, id))
 			r = show(s, id);
 	}
 	closedir(d);
@@ -102,6 +110,8 @@ static int open_store(const char *state_dir, struct statedb **ret)
 	r = statedb_open(state_dir, ret);
 	if (!r)
 		r = files_define(*ret);
+	if (!r)
+		r = cached_define(*ret);
 	return r;
 }
 
@@ -117,6 +127,9 @@ int kept_scan(const char *state_dir, int (*fn)(void *arg, const struct kept *k),
 	s.set_aside = true;
 	if (!r)
 		r = files_each(s.db, FILES_SET_ASIDE, show, &s);
+	if (!r)
+		r = show_orphans(&s);
+	s.set_aside = false;
 	if (!r)
 		r = show_orphans(&s);
 	statedb_close(s.db);

@@ -104,6 +104,7 @@ int files_forgive(struct statedb *db, const char *id);
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int files_load(struct statedb *db, const char *id, struct record *ret);
 bool files_has(struct statedb *db, const char *id);
+bool files_is_doomed(struct statedb *db, const char *id);
 
 /* Call fn for the ids in order, without the lock. Stop at fn's error and return it. */
 enum files_which { FILES_STAGED, FILES_SET_ASIDE, FILES_DOOMED };

@@ -20,6 +20,9 @@
 
 #include "fs/content/cache.h"
 #include "fs/content/fetch.h"
+#include "fs/state/cached.h"
+#include "fs/state/data.h"
+#include "fs/state/store.h"
 #include "tests/unit/fake_api.h"
 
 #define MIB (1ULL << 20)
@@ -29,13 +32,17 @@ static char dir[64];
 /* A test that failed has left its frame, and with it the readings that still wait. */
 static atomic_bool over;
 static struct api *api;
+static struct statedb *db;
+static struct datadir *data;
 static struct cache *cache;
 static struct fetcher *fetcher;
 static char id[API_ID_MAX + 1];
 
 static void start(uint64_t cache_size)
 {
-	assert_int_equal(cache_open(dir, cache_size, &cache), 0);
+	assert_int_equal(statedb_open(dir, &db), 0);
+	assert_int_equal(datadir_open(dir, db, &data), 0);
+	assert_int_equal(cache_open(data, db, cache_size, &cache), 0);
 	api = fake_api_new();
 	assert_int_equal(fetcher_new(api, cache, 4, &fetcher), 0);
 }
@@ -48,6 +55,10 @@ static void stop(void)
 	fetcher = NULL;
 	cache_close(cache);
 	cache = NULL;
+	datadir_close(data);
+	data = NULL;
+	statedb_close(db);
+	db = NULL;
 }
 
 static int setup(void **state)
@@ -208,18 +219,21 @@ static unsigned contents(void)
 	return fake_api_calls(api, FAKE_CONTENT);
 }
 
+/* Data files that are not cached content. */
 static unsigned temporaries(void)
 {
 	struct dirent *de;
-	char path[96];
+	char path[96], name[DATA_ID_SIZE];
 	unsigned n = 0;
 	DIR *d;
 
-	snprintf(path, sizeof(path), "%s/.fetch", dir);
+	snprintf(path, sizeof(path), "%s/" DATA_DIR, dir);
 	d = opendir(path);
 	assert_non_null(d);
-	while ((de = readdir(d)) != NULL)
-		n += de->d_name[0] != '.';
+	while ((de = readdir(d)) != NULL) {
+		snprintf(name, sizeof(name), "%.16s", de->d_name);
+		n += data_id_valid(name) && !cached_has_data(db, name);
+	}
 	closedir(d);
 	return n;
 }
@@ -911,11 +925,12 @@ static void test_no_room(void **state)
 	char path[96];
 
 	(void)state;
-	snprintf(path, sizeof(path), "%s/.fetch", dir);
+	snprintf(path, sizeof(path), "%s/" DATA_DIR "/uuid", dir);
+	assert_int_equal(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/" DATA_DIR, dir);
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(read_fails(ft, 0, 10, NULL), -ENOENT);
 	assert_int_equal(contents(), 0);
-	assert_int_equal(mkdir(path, 0700), 0);
 	fetch_close(ft);
 }
 
