@@ -9,6 +9,7 @@
 #include "fs/content/cache.h"
 #include "fs/content/fetch_life.h"
 #include "fs/content/fetch_reply.h"
+#include "fs/content/fetch_room.h"
 #include "net/base/strhash.h"
 
 int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret)
@@ -19,12 +20,25 @@ int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct 
 		return -ENOMEM;
 	f->api = api;
 	f->cache = cache;
+	f->room.run = fetch_room_make;
 	f->on_data = fetch_reply_data;
 	f->on_done = fetch_reply_done;
 	f->parallel = parallel < 1 ? 1 : parallel > FETCH_REQS ? FETCH_REQS : parallel;
 	pthread_mutex_init(&f->lock, NULL);
 	*ret = f;
 	return 0;
+}
+
+void fetcher_set_worker(struct fetcher *f, struct pool *worker)
+{
+	struct pool *before;
+
+	pthread_mutex_lock(&f->lock);
+	before = f->worker;
+	f->worker = worker;
+	pthread_mutex_unlock(&f->lock);
+	if (before)
+		pool_remove(before, &f->room);
 }
 
 static struct fetch **table_slot(struct fetcher *f, const char *id, uint64_t bytes)

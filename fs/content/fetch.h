@@ -8,8 +8,9 @@
  * Range, what is read is fetched, and the further a reader has come the more is
  * asked for ahead of it, in several requests; a reader that stops makes that
  * stop. Where it does not, one stream goes on to the end while a reader holds
- * the File. Any thread; callbacks run on the network thread, without locks
- * held, and must not block; blocks on the local disk at most.
+ * the File. Any thread; callbacks run on the network thread, or on the worker
+ * of fetcher_set_worker(), without locks held, and must not block; blocks on the
+ * local disk at most.
  */
 #ifndef UPLOADFS_FS_CONTENT_FETCH_H
 #define UPLOADFS_FS_CONTENT_FETCH_H
@@ -25,9 +26,15 @@ struct api_error;
 struct cache;
 struct fetcher;
 struct fetch;
+struct pool;
 
 /* parallel: requests under way at once for one File, 1 to 16; others are cut to that. */
 int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret);
+/*
+ * Set the worker that makes room on a full disk. NULL, the default: the network thread does. Set
+ * NULL before the worker ends.
+ */
+void fetcher_set_worker(struct fetcher *f, struct pool *worker);
 /*
  * After api_free() of its api, so that no callback is under way. A fetch that
  * is still open is freed with it, its reads answered with -EINTR. NULL is a no-op.

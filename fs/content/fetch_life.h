@@ -17,6 +17,7 @@
 #include "fs/content/fetch_req.h"
 #include "fs/content/waiters.h"
 #include "fs/work/extents.h"
+#include "fs/work/pool.h"
 #include "net/api/api.h"
 
 #define FETCH_REQS 16 /* requests under way per File, whatever was asked for */
@@ -46,7 +47,9 @@ struct fetch {
 	struct extents have;
 	struct fetch_req reqs[FETCH_REQS];
 	struct fetch_run runs[FETCH_RUNS];
-	uint64_t reads; /* so far */
+	uint64_t reads;		 /* so far */
+	bool wants_room;	 /* the disk is full: no request is started until there is room */
+	struct fetch *room_next; /* fetch_room's */
 	struct fetch_waiters waiters;
 };
 
@@ -57,7 +60,9 @@ struct fetcher {
 	pthread_mutex_t lock;
 	api_data_cb *on_data; /* of requests, with their struct fetch_req */
 	api_content_cb *on_done;
-	bool ranges; /* Range was honoured lately; under lock from here on */
+	struct hash_job room;
+	bool ranges;	     /* Range was honoured lately; under lock from here on */
+	struct pool *worker; /* makes room; NULL: the network thread does */
 	struct fetch *buckets[FETCH_BUCKETS];
 };
 

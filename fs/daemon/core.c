@@ -319,6 +319,8 @@ static int start_super(struct core *c, bool ending)
 	int r = fetcher_new(c->api, c->cache, o->parallel, &c->fetcher);
 
 	if (!r)
+		fetcher_set_worker(c->fetcher, c->disk);
+	if (!r)
 		r = publisher_new(&pc, &c->publisher);
 	sc.fetcher = c->fetcher;
 	sc.attrs = c->attrs;
@@ -397,6 +399,8 @@ void core_free(struct core *c)
 {
 	if (c->cache)
 		cache_set_worker(c->cache, NULL);
+	if (c->fetcher)
+		fetcher_set_worker(c->fetcher, NULL);
 	if (c->data)
 		datadir_set_worker(c->data, NULL);
 	pool_free(c->disk);

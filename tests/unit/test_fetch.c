@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "fs/state/cached.h"
 #include "fs/state/data.h"
 #include "fs/state/store.h"
+#include "fs/work/pool.h"
 #include "tests/unit/fake_api.h"
 
 #define MIB (1ULL << 20)
@@ -934,6 +936,74 @@ static void test_no_room(void **state)
 	fetch_close(ft);
 }
 
+/* ---- a full disk, played by the functions that write and unlink ---- */
+
+static atomic_bool full;
+static pthread_t writer, unlinker;
+static atomic_uint unlinked;
+
+ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off);
+
+ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
+{
+	char link[64], name[256];
+	ssize_t n;
+
+	if (full) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, name, sizeof(name) - 1);
+		name[n < 0 ? 0 : n] = '\0';
+		if (n > 5 && !strcmp(name + n - 5, DATA_END)) {
+			writer = pthread_self();
+			errno = ENOSPC;
+			return -1;
+		}
+	}
+	return syscall(SYS_pwrite64, fd, buf, len, off);
+}
+
+int unlinkat(int at, const char *name, int flags)
+{
+	if (full) {
+		full = false;
+		unlinker = pthread_self();
+		unlinked++;
+	}
+	return (int)syscall(SYS_unlinkat, at, name, flags);
+}
+
+/* Other content gives way, on the worker; the read goes on where it was. */
+static void test_full_disk(void **state)
+{
+	struct fetch *ft = open_pattern(MIB);
+	struct pool *worker;
+
+	(void)state;
+	assert_int_equal(pool_new(1, &worker), 0);
+	fetcher_set_worker(fetcher, worker);
+	read_ok(ft, 0, MIB);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), MIB);
+	ft = open_pattern(4 * MIB);
+	unlinked = 0;
+	full = true;
+	read_ok(ft, 0, 4 * MIB);
+	assert_int_equal(unlinked, 1);
+	assert_false(pthread_equal(writer, unlinker));
+	assert_int_equal(cache_used(cache), 0);
+	/* Nothing is left to give way: the reader is told, and may try again. */
+	fetch_close(ft);
+	assert_int_equal(cache_shrink(cache, UINT64_MAX), 4 * MIB);
+	ft = open_pattern(2 * MIB);
+	full = true;
+	assert_int_equal(read_fails(ft, 0, 10, NULL), -ENOSPC);
+	full = false;
+	read_ok(ft, 0, 2 * MIB);
+	fetch_close(ft);
+	fetcher_set_worker(fetcher, NULL);
+	pool_free(worker);
+}
+
 /* A reader's callback may read on and close, on whatever thread it runs. */
 struct chain {
 	struct reading end;
@@ -1069,6 +1139,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_api_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_from_callbacks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
 	};
