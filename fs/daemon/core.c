@@ -15,6 +15,7 @@
 #include "fs/publish/part_layout.h"
 #include "fs/config/key.h"
 #include "fs/config/opts.h"
+#include "fs/host/place.h"
 #include "fs/host/process.h"
 #include "fs/publish/publisher.h"
 #include "fs/publish/budget.h"
@@ -99,10 +100,46 @@ static int start_md5(struct core *c)
 	return 0;
 }
 
+static int refuse_place(const char *dir, const struct place *place, const char *what, int err)
+{
+	log_error("state directory %s lies on %s, where %s%s%s; use -o state_dir= on a local disk, "
+		  "as below /var/tmp",
+		  dir, place->name, what, err ? ": " : "", err ? strerror(-err) : "");
+	return err ? err : -EOPNOTSUPP;
+}
+
+void core_tell_place(const struct core *c)
+{
+	const struct opts *o = c->opts;
+	char *db;
+
+	if (!o->state_dir_not)
+		return;
+	log_info("the default state directory %s lies on a file server or a FUSE file system; %s "
+		 "is used",
+		 o->state_dir_not, o->state_dir);
+	if (asprintf(&db, "%s/state.db", o->state_dir_not) < 0)
+		return;
+	if (access(db, F_OK) == 0)
+		log_warn("%s may hold files that are not published: see uploadfs recover list",
+			 o->state_dir_not);
+	free(db);
+}
+
 static int take_state_dir(struct core *c)
 {
-	int pid, r = statedir_open(c->opts->state_dir, LOCK_WAIT_MS, &c->lock_fd, &pid);
+	const char *dir = c->opts->state_dir, *what;
+	struct place place;
+	int pid, r;
 
+	place_look(dir, &place);
+	if (place.kind == PLACE_FUSE)
+		return refuse_place(dir, &place, "a program has to answer for each byte", 0);
+	r = statedir_open(dir, LOCK_WAIT_MS, &c->lock_fd, &pid);
+	if ((r == -ENOLCK || r == -ENOSYS || r == -EOPNOTSUPP) && place.kind == PLACE_NETWORK)
+		return refuse_place(dir, &place, "it can't be locked", r);
+	if (!r && place.kind == PLACE_NETWORK && (r = place_try(dir, &what)) != 0)
+		return refuse_place(dir, &place, what, r);
 	if (r == -EWOULDBLOCK)
 		log_error("%s is in use by another uploadfs (pid %d); unmount that one, or give "
 			  "this one a state_dir of its own",

@@ -58,6 +58,8 @@ int core_start(struct opts *opts, bool ending, struct core *c);
  */
 bool core_finish(struct core *c, unsigned drain_s);
 void core_free(struct core *c);
+/* Log where the state directory is, if the default can't hold it. */
+void core_tell_place(const struct core *c);
 
 /* Read the key file again. True: a different key is in use now. arg: the core. */
 bool core_read_key(void *arg);

@@ -17,12 +17,15 @@
 
 static int open_below(const char *state_dir, bool set_aside)
 {
+	static const char *const names[] = { DATA_DIR, "staging" /* of a version before */ };
 	char path[4400];
-	int fd;
+	int fd = -1;
 
-	snprintf(path, sizeof(path), "%s/" DATA_DIR "%s", state_dir,
-		 set_aside ? "/" DATA_DAMAGED : "");
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	for (size_t i = 0; fd < 0 && i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "%s/%s%s", state_dir, names[i],
+			 set_aside ? "/" DATA_DAMAGED : "");
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	}
 	return fd < 0 ? -errno : fd;
 }
 
@@ -107,7 +110,7 @@ static int open_store(const char *state_dir, struct statedb **ret)
 	/* Do not create a store. */
 	if (access(path, F_OK))
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-	r = statedb_open(state_dir, ret);
+	r = statedb_open_as_is(state_dir, ret);
 	if (!r)
 		r = files_define(*ret);
 	if (!r)
