@@ -39,7 +39,9 @@
 
 struct waiter {
 	struct waiter *next;
-	bool whole;
+	bool whole;	      /* waits for the whole list */
+	uint32_t whole_fetch; /* the first fetch of it that is not too old */
+	uint32_t fetch;	      /* the first fetch of any kind that is not too old */
 	listing_cb *cb;
 	void *arg;
 };
@@ -62,6 +64,8 @@ struct listing {
 	bool stopping;
 	struct waiter *waiters;
 	bool fetching, known;
+	uint32_t begun;	    /* fetches so far; that of the one under way */
+	uint64_t asked_ms;  /* when the one under way began, monotonic */
 	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
 	uint64_t newest_ms; /* and that of any kind */
 	uint64_t failed_ms; /* when the last one failed, if it did */
@@ -167,13 +171,24 @@ static void note_end(struct listing *l, int err)
 	l->failed = err;
 }
 
-/* Under lock: takes out those whose wait is over; others want more than the newest part. */
+/* Under lock. Returns whether w has all it waits for, now that a fetch is over. */
+static bool is_served(const struct listing *l, struct waiter *w)
+{
+	if (l->whole && l->begun >= w->whole_fetch)
+		w->whole = false;
+	return !w->whole && l->begun >= w->fetch;
+}
+
+/*
+ * Under lock: takes out those whose wait is over. Others want more than the newest part, or came
+ * after the pages were asked for.
+ */
 static struct waiter *take_waiters(struct listing *l, bool all)
 {
 	struct waiter *over = NULL, *w, **at = &l->waiters;
 
 	while ((w = *at) != NULL) {
-		if (w->whole && !all) {
+		if (!all && !is_served(l, w)) {
 			at = &w->next;
 			continue;
 		}
@@ -196,9 +211,27 @@ static void answer(struct waiter *w, int err, bool known)
 	}
 }
 
+/* Under lock: notes that a fetch begins now. */
+static void note_begin(struct listing *l)
+{
+	l->fetching = true;
+	l->begun++;
+	l->asked_ms = l->moved_ms = clock_mono_ms();
+}
+
+/* Under lock. Returns whether a waiter wants the whole list. */
+static bool is_whole_wanted(const struct listing *l)
+{
+	const struct waiter *w = l->waiters;
+
+	while (w && !w->whole)
+		w = w->next;
+	return w != NULL;
+}
+
 static void finish(struct listing *l, int err)
 {
-	bool large = l->count >= TRIM_FILES, known, more;
+	bool large = l->count >= TRIM_FILES, known, more, whole;
 	struct waiter *w;
 
 	if (!err)
@@ -207,13 +240,16 @@ static void finish(struct listing *l, int err)
 	pthread_mutex_lock(&l->lock);
 	note_end(l, err);
 	known = l->known;
-	w = take_waiters(l, err || l->whole);
-	more = l->fetching = l->waiters != NULL;
-	l->moved_ms = clock_mono_ms();
+	w = take_waiters(l, err);
+	more = l->waiters != NULL;
+	whole = is_whole_wanted(l);
+	l->fetching = false;
+	if (more)
+		note_begin(l);
 	pthread_mutex_unlock(&l->lock);
 	answer(w, err, known);
 	if (more)
-		begin(l, true);
+		begin(l, whole);
 	/* The pages lay amid what apply() made of them. */
 	if (large)
 		malloc_trim(0);
@@ -265,7 +301,7 @@ static void begin(struct listing *l, bool whole)
 	l->whole = whole;
 	l->first = whole && !l->applied;
 	l->reached = false;
-	l->began_ms = clock_mono_ms();
+	l->began_ms = l->asked_ms;
 	l->number++;
 	l->limit = whole ? PAGE_LIMIT : NEW_LIMIT;
 	l->resumes = 0;
@@ -343,6 +379,10 @@ static void take_page(struct listing *l, const struct reply *r)
 {
 	int rc = keep(l, &r->page);
 
+	if (rc == -EOVERFLOW)
+		log_error("the service lists more than %u Files, or more than %u pages: the list "
+			  "is not taken; -o purpose= asks for fewer",
+			  FILES_MAX, PAGES_MAX);
 	if (rc || is_last(l, r)) {
 		finish(l, rc);
 		return;
@@ -404,9 +444,10 @@ static void *listing_thread(void *arg)
 
 /* ---- what others want ---- */
 
+/* With an age of 0 no list is: something may have changed within its millisecond. */
 static bool young(const struct listing *l, uint64_t since_ms, uint64_t max_age_ms)
 {
-	return l->known && clock_mono_ms() - since_ms <= max_age_ms;
+	return l->known && max_age_ms && clock_mono_ms() - since_ms <= max_age_ms;
 }
 
 /* Under lock. A failed fetch took long: do not repeat it for each caller. */
@@ -433,6 +474,25 @@ static bool due_ahead(const struct listing *l, uint64_t max_age_ms, uint64_t who
 	return *ret_whole || ages(l, l->newest_ms, max_age_ms, AHEAD_SHARE);
 }
 
+/* Under lock. Returns the number of the first fetch whose pages are no older than age_ms. */
+static uint32_t first_fetch(const struct listing *l, uint64_t age_ms)
+{
+	bool joins = l->fetching && age_ms && clock_mono_ms() - l->asked_ms <= age_ms;
+
+	return joins ? l->begun : l->begun + 1;
+}
+
+/* Under lock. */
+static void add_waiter(struct listing *l, struct waiter *w, bool whole, uint64_t max_age_ms,
+		       uint64_t whole_age_ms)
+{
+	w->whole = whole;
+	w->whole_fetch = first_fetch(l, whole_age_ms);
+	w->fetch = first_fetch(l, max_age_ms);
+	w->next = l->waiters;
+	l->waiters = w;
+}
+
 /* w: NULL if no caller waits; else consumed. */
 static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t whole_age_ms,
 		 struct waiter *w)
@@ -446,20 +506,16 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 	fresh = whole ? young(l, l->whole_ms, whole_age_ms) : young(l, l->newest_ms, max_age_ms);
 	err = fresh ? 0 : l->stopping ? -EINTR : failed_lately(l);
 	if (!fresh && !err) {
-		if (w) {
-			w->whole = whole;
-			w->next = l->waiters;
-			l->waiters = w;
-		}
+		if (w)
+			add_waiter(l, w, whole, max_age_ms, whole_age_ms);
 		start = !l->fetching;
-		l->fetching = true;
 		w = NULL;
 		pthread_cond_signal(&l->wake);
 	} else if (fresh && !whole && due_ahead(l, max_age_ms, whole_age_ms, &whole)) {
-		start = l->fetching = true;
+		start = true;
 	}
 	if (start)
-		l->moved_ms = clock_mono_ms();
+		note_begin(l);
 	pthread_mutex_unlock(&l->lock);
 	if (w) {
 		w->cb(w->arg, err, known);

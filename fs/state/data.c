@@ -14,6 +14,7 @@
 #include "fs/state/files.h"
 #include "fs/state/store.h"
 #include "net/base/digest.h"
+#include "net/base/fdio.h"
 #include "net/base/log.h"
 
 #define CREATE_ATTEMPTS 8
@@ -68,7 +69,7 @@ int datadir_create(struct datadir *d, char ret_id[DATA_ID_SIZE], int *ret_fd)
 		fd = datadir_open_file(d, ret_id, O_RDWR | O_CREAT | O_EXCL);
 	}
 	if (fd < 0)
-		return fd;
+		return fdio_told(fd);
 	*ret_fd = fd;
 	return 0;
 }

@@ -226,6 +226,16 @@ static int read_record(int dir, const char *name, struct buf *text)
 	return err;
 }
 
+int store_record_read(struct store *st, enum store_kind kind, const char *id, struct buf *text)
+{
+	char name[ID_SIZE + 8];
+
+	if (st->forgets)
+		return -ENOENT;
+	snprintf(name, sizeof(name), "%s.json", id);
+	return read_record(kind_dir(st, kind), name, text);
+}
+
 struct record_walk {
 	int dir;
 	const char *prefix;
