@@ -103,9 +103,11 @@ static void tell_ready(void *arg)
 	/* In the background, the parent's exit status is the answer. */
 	if (d->opts.foreground)
 		tell_manager_ready(d);
+	if (d->ready_fd >= 0)
+		direct_log(&d->opts);
+	core_tell_place(&d->core);
 	if (d->ready_fd < 0)
 		return;
-	direct_log(&d->opts);
 	process_detach(d->ready_fd);
 	d->ready_fd = -1;
 }

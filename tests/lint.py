@@ -29,7 +29,7 @@ FOLDERS = {
     "fs/config": "fs/host fs/state fs/tree net/api net/http",
     "fs/remote": "net/api",
     "fs/stage": "fs/state fs/work",
-    "fs/state": "",
+    "fs/state": "fs/work",
     "fs/tree": "",
     "fs/host": "",
     "fs/proc": "",
