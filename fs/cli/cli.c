@@ -117,7 +117,8 @@ static int take_number(const char *name, const char *value, unsigned *ret)
 	errno = 0;
 	n = value ? strtoull(value, &end, 10) : 0;
 	if (!value || !isdigit((unsigned char)*value) || *end || errno || n > INT_MAX) {
-		cli_error("%s needs a number of seconds, as in %s 60", name, name);
+		cli_error("%s needs a number%s, as in %s 60", name,
+			  strcmp(name, "--timeout") ? "" : " of seconds", name);
 		return -1;
 	}
 	*ret = (unsigned)n;
