@@ -112,6 +112,9 @@ static void check_allow_other(const struct opts *o)
 {
 	if ((o->allow_other || o->allow_root) && !mountpoint_may_allow_other())
 		cli_report_ill("allow_other needs the line user_allow_other in /etc/fuse.conf");
+	else if (o->allow_other && !o->has_uid && !o->has_umask && !(o->dir_mode & 022))
+		cli_report_well("allow_other: other users can read here, but not write; "
+				"gid=ID,dir_mode=0775 lets a group write, uid=ID,gid=ID one user");
 }
 
 /* ---- the service ---- */
