@@ -129,6 +129,22 @@ def test_changed_while_it_is_open(world, server):
     assert content(mount.path("batch", "g")) == data
 
 
+def test_pages_of_a_changed_copy(world, server):
+    """A refused update finds the damage: the kernel's pages of it are not read again."""
+    mount, data = published(world, server)
+    mount.may_fail = True
+    flip(cached(mount))
+    mount.remount()
+    path = mount.path("batch", "f")
+    assert content(path) != data  # as it is, until somebody looks
+    server.faults([{"op": "complete", "times": 0, "action": "status", "status": 400,
+                    "code": "odd", "message": "no"}])
+    with pytest.raises(OSError):
+        rename(mount, data)
+    server.faults([])
+    assert content(path) == data
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=lambda x: x.__name__)
 def test_no_content_from_the_service(world, server, change):
     """EACCES with the reason; the File, which is good, stays."""
