@@ -1007,7 +1007,8 @@ static void open_world(void)
 	w.with_upload = chance(75);
 	w.refuse = chance(50);
 	w.keep_old = chance(25);
-	w.race = chance(30);
+	/* After "cancelled", a File of another second than its Upload counts as another host's. */
+	w.race = chance(30) && w.with_upload;
 	lag = lags[any(w.race ? 2 : 5)];
 	w.api = fake_api_new();
 	fake_api_dated(w.api, w.with_upload);
