@@ -29,7 +29,8 @@ static uint64_t still_mono(void)
 
 static struct timespec still_wall(void)
 {
-	return (struct timespec){ .tv_sec = (time_t)(1700000000 + atomic_load(&still_ms) / 1000) };
+	return (struct timespec){ .tv_sec = (time_t)(1700000000 + atomic_load(&still_ms) / 1000),
+				  .tv_nsec = 0 };
 }
 
 /* Time stands still from now on. */
