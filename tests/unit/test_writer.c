@@ -472,7 +472,7 @@ static void act_stopped(const struct child_end *e)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, on_term);
-	raise(SIGSTOP);
+	kill(getpid(), SIGSTOP); /* raise() of glibc before 2.36 blocks the others meanwhile */
 	hear(e);
 }
 
