@@ -4,15 +4,18 @@
 #             SAN=asan | tsan  build under BUILD/asan or BUILD/tsan instead
 #             FUZZ_SECONDS=60  how long make fuzz runs each target
 #             CC=clang   the compiler (gcc)
+#             AR, STRIP, PKG_CONFIG  other tools of that name (a cross compiler's)
 #             WERROR=1   warnings are errors (set when CI is set)
 #             PREFIX, DESTDIR  where install puts things (/usr/local, none)
 #             SBINDIR    where mount(8) looks for its helpers (/sbin)
+#             RELEASES=trixie  those that make releases tries (bullseye bookworm trixie sid)
 #             V=1        show the commands
 
 BUILD ?= build
 PREFIX ?= /usr/local
 SBINDIR ?= /sbin
 PYTHON ?= /usr/bin/python3
+PKG_CONFIG ?= pkg-config
 BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 ZSH_COMPLETIONS := $(PREFIX)/share/zsh/site-functions
 UNITS := $(PREFIX)/lib/systemd/system
@@ -29,10 +32,10 @@ OUT := $(BUILD)$(if $(SAN),/$(SAN))
 PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd sqlite3
 
 # Evaluated once; silent where the packages are not there yet: .deps-ok speaks up then.
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 # -lm: clang calls floor() where gcc has it inline.
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
-CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lm
+CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wvla $(if $(filter-out 0,$(WERROR)),-Werror)
@@ -104,7 +107,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fuzz boot bench lint fmt fmt-check asan tsan \
+.PHONY: all demo test unit server-test mounted soak fuzz boot releases bench lint fmt fmt-check asan tsan \
 	unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -146,6 +149,11 @@ fuzz:
 ## boot: start a Debian under systemd with the package in it, in a container; shut it down in use
 boot: all
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) UPLOADFS_BUILD_TOP=$(abspath $(BUILD)) $(PYTHON) -B tests/boot.py
+
+## releases: build, run the unit tests and make demo on Debian 11, 12, 13 and sid (RELEASES=trixie)
+releases:
+	$(Q)sh tests/setup.sh releases
+	$(Q)$(PYTHON) -B tests/releases.py --build $(BUILD) $(RELEASES)
 
 ## bench: measure against other tools, write the table of docs/performance.md (ROWS=cp,small REPS=5)
 bench:
@@ -238,8 +246,8 @@ help:
 print-%:
 	@printf '%s\n' '$($*)'
 
-$(OUT)/.deps-ok:
-	$(Q)sh tests/setup.sh --check build || { echo 'run: make deps' >&2; exit 1; }
+$(OUT)/.deps-ok: tests/setup.sh
+	$(Q)sh tests/setup.sh --check build
 	$(Q)mkdir -p $(OUT) && touch $@
 
 # Touched when the compiler or its flags change, so that everything is built anew then.
@@ -257,7 +265,7 @@ $(OUT)/%.o: %.c $(OUT)/.flags
 define archive
 $(OUT)/$(1).a: $(call obj,$(2)) $(OUT)/.$(1).list
 	@echo '  AR      $$@'
-	$(Q)rm -f $$@ && ar qcs $$@ $(call obj,$(2))
+	$(Q)rm -f $$@ && $(AR) qcs $$@ $(call obj,$(2))
 $(OUT)/.$(1).list: FORCE | $(OUT)/.deps-ok
 	@printf '%s\n' '$(2)' | cmp -s - $$@ || printf '%s\n' '$(2)' > $$@
 endef
