@@ -348,6 +348,8 @@ static int load_state(struct publish *p, const struct record *r)
 
 	if (!found && (lost || r->in_doubt))
 		err = load_doubt(p, r);
+	else
+		p->doubt.ends_ms = 0; /* a later Upload has its own end */
 	p->outcome.inferred = found && r->in_doubt == DOUBT_INFERRED;
 
 	switch (r->state) {
