@@ -69,7 +69,7 @@ static enum publish_action next_ended(const struct publish_view *v)
 		return ACT_WAIT;
 	if (v->dropped || v->aborted)
 		return v->outcome == OUTCOME_FAILED || v->dropped ? ACT_REOPEN : ACT_WAIT;
-	if (v->retry && (v->outcome == OUTCOME_FAILED || v->outcome == OUTCOME_ABORTED))
+	if (v->retry && v->outcome != OUTCOME_COMPLETED)
 		return ACT_REOPEN;
 	return ACT_WAIT;
 }

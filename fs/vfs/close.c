@@ -39,15 +39,6 @@ static bool closes_early(struct vfs *s, const struct inode *i)
 	return counts.active < ASYNC_MAX;
 }
 
-/* True if another writer of the file was killed; its release may still be under way. Under lock. */
-static bool other_killed(const struct handle *h)
-{
-	for (const struct handle *o = h->s->handles; o; o = o->next)
-		if (o != h && o->inode == h->inode && o->writer_killed && handle_may_spoil(o))
-			return true;
-	return false;
-}
-
 /* Under lock. */
 static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 {
@@ -62,7 +53,7 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 		*ret_err = l->write_err;
 		return CLOSE_NOTHING;
 	}
-	if ((l->dirty || l->touched) && (l->killed || other_killed(h))) {
+	if ((l->dirty || l->touched) && (l->killed || handle_has_killed(h->s, h->inode, h))) {
 		/* A killed writer left it half written. */
 		*ret_err = -EIO;
 		l->abort_reported = true;

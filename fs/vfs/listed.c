@@ -15,6 +15,7 @@
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/intent.h"
 #include "fs/vfs/purpose.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
@@ -108,16 +109,16 @@ static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char *
 }
 
 /*
- * True if f is probably the File that `other` is becoming, listed before the reply to its complete.
+ * True if f is probably the File that l is becoming, listed before the reply to its complete.
  * If f is another File, the next listing shows it.
  */
-static bool is_being_completed(const struct inode *other, const struct api_file *f)
+static bool is_being_completed(const struct staged_side *l, const struct api_file *f)
 {
 	struct publish_info info;
 
-	if (!other->side || other->side->dropped)
+	if (!l || l->dropped)
 		return false;
-	publish_get_info(other->side->pub, &info);
+	publish_get_info(l->pub, &info);
 	if (info.file_id[0])
 		return !strcmp(info.file_id, f->id);
 	return info.under_way && info.upload_bytes == f->bytes;
@@ -264,6 +265,7 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id), *other;
 	char plain[NAMES_MAX + 1];
+	struct rename_intent *t;
 	struct place p;
 
 	mark_inode(i, at);
@@ -277,8 +279,13 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 	    !find_place(s, f, top_of(s, f, at), &p))
 		return;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
-	if (!i && other && is_being_completed(other, f))
+	if (!i && other && is_being_completed(other->side, f))
 		return;
+	t = !i ? intent_at(s, p.dir, p.name) : NULL;
+	if (t && is_being_completed(t->side, f))
+		return;
+	if (t)
+		intent_target_taken(t);
 	if (other && (!i || !i->parent) && other->kind == INODE_FILE && is_older(other, f, at) &&
 	    step_aside(s, other))
 		other = NULL;
