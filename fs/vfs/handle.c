@@ -103,8 +103,7 @@ bool handle_may_spoil(const struct handle *h)
 bool handle_has_killed(struct vfs *s, const struct inode *i, const struct handle *but)
 {
 	for (const struct handle *h = i->nopen ? s->handles : NULL; h; h = h->next)
-		if (h != but && h->inode == i && handle_may_spoil(h) &&
-		    (h->writer_killed || (h->closer_killed && !h->wrote)))
+		if (h != but && h->inode == i && h->writer_killed && handle_may_spoil(h))
 			return true;
 	return false;
 }

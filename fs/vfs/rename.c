@@ -359,6 +359,22 @@ static int cached_here(struct vfs *s, const char *id, uint64_t bytes)
 	return 0;
 }
 
+/* -EAGAIN if the source is no longer the File that was looked for in the cache, else r. */
+static int look_again(struct renaming *n, const char *id, int r)
+{
+	const struct inode *from, *i = n->inode;
+
+	pthread_mutex_lock(&n->s->lock);
+	from = inode_get(n->s->table, n->parent);
+	if (!from || inode_find(n->s->table, from, n->name) != i || i->side || !i->file_id || !id ||
+	    strcmp(i->file_id, id) != 0)
+		r = -EAGAIN;
+	else if (vfs_is_gone(n->s, id))
+		r = -ENOENT;
+	pthread_mutex_unlock(&n->s->lock);
+	return r;
+}
+
 static void rename_step(struct renaming *n)
 {
 	enum rename_next next = RENAME_DONE;
@@ -408,8 +424,12 @@ static void rename_step(struct renaming *n)
 	side_release(s, out);
 	if (!r && next == RENAME_STAGE)
 		r = cached_here(s, id, bytes);
+	if (r == -EXDEV && next == RENAME_STAGE)
+		r = look_again(n, id, r);
 	free(id);
-	if (r || next == RENAME_DONE)
+	if (r == -EAGAIN)
+		rename_step(n);
+	else if (r || next == RENAME_DONE)
 		rename_end(n, r);
 	else if (next == RENAME_STAGE) {
 		/* Retried through rename_file(), now staged. */

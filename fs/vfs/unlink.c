@@ -121,8 +121,6 @@ static void on_deleted(void *arg, const struct api_error *err)
 	if (r) {
 		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
 		vfs_log_failed(s, d->inode, "removing its File failed", r, text);
-	} else {
-		cache_remove(s->cfg.cache, id);
 	}
 	pthread_mutex_lock(&s->lock);
 	if (!r)
@@ -135,6 +133,8 @@ static void on_deleted(void *arg, const struct api_error *err)
 	if (!more)
 		inode_unref(s->table, d->inode);
 	pthread_mutex_unlock(&s->lock);
+	if (!r)
+		cache_remove(s->cfg.cache, id);
 	free(id);
 	side_release(s, out);
 	if (more) {
