@@ -140,12 +140,14 @@ def open_file_over_file(m):
 def empty_over_file(m):
     make_file(m, "g", B)
     put(m.path("batch", "f"), b"")
+    wait_until(lambda: xattr(m.path("batch", "f"), "status") == "empty", "it is kept")
     return Change(renames(m, "f", "g"), World({"f": b"", "g": B}, {"g": B}), World({"g": b""}, {}))
 
 
 def file_over_empty(m):
     make_file(m, "f", A)
     put(m.path("batch", "g"), b"")
+    wait_until(lambda: xattr(m.path("batch", "g"), "status") == "empty", "it is kept")
     return Change(renames(m, "f", "g"), World({"f": A, "g": b""}, {"f": A}), World({"g": A}))
 
 
@@ -261,19 +263,26 @@ def contents(server):
 
 
 def shown(mount):
-    """Path below the purpose -> content."""
-    top = mount.path("batch")
-    return {os.path.relpath(os.path.join(d, n), top): get(os.path.join(d, n))
-            for d, _, names in os.walk(top) for n in names}
+    """Path below the purpose -> content; None where it went meanwhile."""
+    top, seen = mount.path("batch"), {}
+    for folder, _, names in os.walk(top):
+        for path in [os.path.join(folder, n) for n in names]:
+            try:
+                seen[os.path.relpath(path, top)] = get(path)
+            except FileNotFoundError:
+                seen[os.path.relpath(path, top)] = None
+    return seen
 
 
 def brief(x):
-    return x and [(n, f"{len(d)} x {d[:4]}") for n, d in (x.items() if isinstance(x, dict) else x)]
+    return x and [(n, d and f"{len(d)} x {d[:4]}") for n, d in (x.items() if isinstance(x, dict) else x)]
 
 
 def check_now(mount, change):
     """What a name shows is what it had before or after."""
     for name, data in shown(mount).items():
+        if data is None:
+            continue
         if change.half and name == change.half[0] and change.half[1](data):
             continue
         assert any(w.shown.get(name) == data for w in (change.old, change.new)), \
@@ -285,12 +294,9 @@ def check_end(mount, change, answered):
     seen = {}
 
     def settled():
-        try:
-            seen["mount"] = shown(mount)
-        except FileNotFoundError:
-            return False    # it went between the listing and the open
-        seen["service"], seen["rows"] = contents(mount.server), harness.records(mount.state)
-        return all(x["state"] in ("aborted", "empty") for x in seen["rows"]) and (
+        seen["mount"], seen["service"] = shown(mount), contents(mount.server)
+        seen["rows"] = harness.records(mount.state)
+        return all(x["state"] in ("writing", "aborted", "empty") for x in seen["rows"]) and (
             any(seen["mount"] == w.shown and seen["service"] == w.files for w in worlds)
             or not answered and change.is_half(seen["mount"], seen["service"], seen["rows"]))
 
