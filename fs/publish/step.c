@@ -96,6 +96,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 		.outcome = p->outcome.kind,
 		.dropped = p->now.dropped,
 		.aborted = p->now.aborted,
+		.withdrawn = p->now.withdrawn,
 		.held = p->now.held,
 		.retry = p->now.retry,
 		.sealed = publish_sealed(p),
