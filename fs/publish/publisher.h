@@ -112,6 +112,11 @@ struct publish_spec {
 	 * end; other threads see the publication under way until it returns.
 	 */
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	/*
+	 * Same thread, without locks: the File exists, and the record says so durably; the Files it
+	 * supersedes are not deleted yet. NULL: not called.
+	 */
+	void (*appeared)(void *arg, struct publish *p, const char *file_id);
 	/* Same thread, without locks: a superseded File, or its own, was deleted. */
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg); /* once, with the last reference; any thread */

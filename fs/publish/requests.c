@@ -32,6 +32,7 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 	pthread_mutex_init(&p->recorded.lock, NULL);
 	p->events_tail = &p->events;
 	p->owner.ended = spec->ended;
+	p->owner.appeared = spec->appeared;
 	p->owner.deleted = spec->deleted;
 	p->owner.release = spec->release;
 	p->owner.arg = spec->arg;

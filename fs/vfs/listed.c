@@ -289,7 +289,7 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 	if (!i && other && is_being_completed(other->side, f))
 		return;
 	t = !i ? intent_at(s, p.dir, p.name) : NULL;
-	if (t && is_being_completed(t->side, f))
+	if (t && !intent_dooms(t, f->id) && is_being_completed(t->side, f))
 		return;
 	if (t)
 		intent_target_taken(t);

@@ -158,6 +158,27 @@ static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const c
 	return out;
 }
 
+/* The File exists: the names change before the Files it replaces are deleted. */
+static void on_appeared(void *arg, struct publish *pub, const char *file_id)
+{
+	struct owner *o = arg;
+	struct vfs *s = o->s;
+	struct staged_side *l, *victim = NULL;
+	char *unwanted = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	l = o->inode->side;
+	if (l && l->pub == pub && !l->dropped && l->intent) {
+		vfs_forget_listed(s, file_id);
+		victim = commit_intent(s, o->inode, file_id, &unwanted);
+	}
+	pthread_mutex_unlock(&s->lock);
+	side_release(s, victim);
+	if (unwanted && !s->cfg.keep_old)
+		vfs_delete_unwanted(s, unwanted);
+	free(unwanted);
+}
+
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
 {
 	struct owner *o = arg;
@@ -211,6 +232,7 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 	struct staged_side *l = calloc(1, sizeof(*l));
 	struct owner *o = calloc(1, sizeof(*o));
 	struct publish_spec spec = { .ended = on_ended,
+				     .appeared = on_appeared,
 				     .deleted = on_deleted,
 				     .release = owner_release };
 	char *path = NULL, *hold = NULL;

@@ -315,7 +315,7 @@ def run_once(loop, make, n):
     mount = loop._add(crash.CrashMount, server, (), at=n, when="each", armed=False,
                       part_size="64K", list_ttl="1", retry_delay="1", hold_timeout="1")
     mount.may_fail = True
-    answered, change = False, None
+    answered, change, left = False, None, None
     try:
         change = make(mount)
         mount.arm()
@@ -331,6 +331,7 @@ def run_once(loop, make, n):
             crash.wait_for(lambda: not mount.alive(), 0.1)
         lived = mount.alive()
         mount.kill()
+        left = (harness.records(mount.state), server.files())
         mount.detach()
         mount.at = None
         mount.start()
@@ -338,7 +339,7 @@ def run_once(loop, make, n):
         check_end(mount, change, answered)
         return lived
     except (AssertionError, OSError) as exc:
-        raise AssertionError(f"n = {n} ({crash.step_of(mount)}): {exc}\n"
+        raise AssertionError(f"n = {n} ({crash.step_of(mount)}): {exc}\nIt left {left}\n"
                              f"--- the daemons\n{mount.log()[-3000:]}") from exc
     finally:
         for fd in change.fds if change else ():

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import threading
+import urllib.error
 
 import pytest
 
@@ -33,8 +34,13 @@ def renameat2(old, new, flags):
 
 
 def contents(server):
-    return sorted((x["filename"], server.get(f"/files/{x['id']}/content").read())
-                  for x in server.files())
+    """(name, bytes) of each File; None while one is being deleted."""
+    try:
+        return sorted((x["filename"], server.get(f"/files/{x['id']}/content").read())
+                      for x in server.files())
+    except urllib.error.HTTPError as exc:
+        assert exc.code == 404
+        return None
 
 
 class Later:
@@ -279,28 +285,34 @@ def test_without_content(world, server):
 LIST_FAILS = {"op": "list", "action": "status", "status": 500, "times": 0}
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_cut_in_doubt(world, server, files, exists):
+@pytest.mark.parametrize("fate", ["exists", "repeated", "never"])
+def test_cut_in_doubt(server, files, fate):
     """The next daemon finds the File and moves the name, or there is none and nothing happened."""
     mount, f, g = files
     put(mount.path("batch", "local"), b"")
-    server.faults([{"op": "complete", "times": 0, **({"action": "drop"} if exists else
-                    {"action": "status", "status": 500})}, LIST_FAILS])
+    action = {"action": "drop"} if fate == "exists" else {"action": "status", "status": 500}
+    server.faults([{"op": "complete", "times": 0, **action}, LIST_FAILS])
     rename = Later(os.rename, f, g)
-    wait_until(lambda: server.journal(op="complete"), "complete is asked")
+    wait_until(lambda: len(server.journal(op="complete")) > 2, "complete is asked")
     mount.kill()
     with pytest.raises(OSError):
         rename.result()
+    upload = [x["id"] for x in server.uploads(filename="g", status="pending")]
+    refuse = {"op": "complete", "action": "status", "status": 400, "times": 0}
+    server.faults([refuse] if fate == "never" else [])
     mount.remount()
-    server.faults([LIST_FAILS] if exists else [])
-    server.faults([])
-    if exists:
-        wait_until(lambda: contents(server) == [("g", b"source")], "it is done")
-        wait_until(lambda: set(os.listdir(mount.path("batch"))) == {"g", "local"}, "and shown")
-        assert get(g) == b"source"
+    # Each name is there at any time.
+    assert {"g", "local"} <= set(os.listdir(mount.path("batch")))
+    if fate == "never":
+        assert get(f) == b"source" and get(g) == b"target"
+        wait_until(lambda: not harness.query(mount.state, "SELECT * FROM copy"), "it is given up")
+        assert server.uploads(status="pending") == [] and upload
+        assert contents(server) == [("f", b"source"), ("g", b"target")]
+        assert sorted(os.listdir(mount.path("batch"))) == ["f", "g", "local"]
         return
-    assert sorted(os.listdir(mount.path("batch"))) == ["f", "g", "local"]
-    assert get(f) == b"source" and get(g) == b"target"
+    wait_until(lambda: contents(server) == [("g", b"source")], "it is done")
+    wait_until(lambda: set(os.listdir(mount.path("batch"))) == {"g", "local"}, "and shown")
+    assert get(g) == b"source"
 
 
 def test_rm_of_aborted_bytes_in_doubt(world, server, files):
@@ -308,7 +320,7 @@ def test_rm_of_aborted_bytes_in_doubt(world, server, files):
     mount, f, _ = files
     server.faults([{"op": "complete", "action": "drop", "times": 0}, LIST_FAILS])
     writing = Later(put, f, b"new bytes")
-    wait_until(lambda: server.journal(op="complete"), "complete is asked")
+    wait_until(lambda: len(server.journal(op="complete")) > 2, "complete is asked")
     mount.kill()
     with pytest.raises(OSError):
         writing.result()
