@@ -68,6 +68,11 @@ static void settle_size(struct staged *st)
 	st->unsure = false;
 	if ((uint64_t)sb.st_size > st->size && ftruncate(st->fd, (off_t)st->size))
 		st->unsure = true;
+	/* A file of an earlier daemon has no versions yet for the bytes cut off. */
+	if ((uint64_t)sb.st_size < st->size && staged_reserve_versions(st, old)) {
+		st->unsure = true;
+		return;
+	}
 	if ((uint64_t)sb.st_size < st->size) {
 		st->size = (uint64_t)sb.st_size;
 		extents_remove(&st->written, st->size, UINT64_MAX);

@@ -139,6 +139,9 @@ static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const c
 	struct staged_side *out = NULL;
 
 	t->done = true;
+	/* Until they are deleted no listing shows them. */
+	for (size_t k = 0; k < t->victim_count; k++)
+		side_note_superseded(i->side, t->victims[k]);
 	if (other && other != i && replaces(t, other)) {
 		if (other->file_id && !intent_dooms(t, other->file_id) &&
 		    (!new_file_id || strcmp(other->file_id, new_file_id) != 0))
