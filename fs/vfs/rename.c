@@ -353,11 +353,12 @@ static int rename_check(struct vfs *s, struct renaming *n, struct inode **ret_i,
  */
 static int cached_here(struct vfs *s, const char *id, uint64_t bytes)
 {
-	int fd, r = id ? cache_get(s->cfg.cache, id, bytes, &fd) : -ENOENT;
+	struct cache_copy copy;
+	int r = id ? cache_get(s->cfg.cache, id, bytes, &copy) : -ENOENT;
 
 	if (r)
 		return r == -ENOENT ? -EXDEV : r;
-	close(fd);
+	close(copy.fd);
 	return 0;
 }
 

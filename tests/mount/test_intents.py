@@ -242,8 +242,8 @@ def test_held_again(world, server, files):
     mount, _, g = files
     temporary = mount.path("batch", ".g.aBcDeF")
     put(temporary, b"new")
-    for _ in range(2):
-        server.faults([{"op": "complete", "action": "status", "status": 400}])
+    for k in range(2):
+        server.faults([{"op": "complete", "action": "status", "status": 400, "comment": str(k)}])
         with pytest.raises(OSError) as e:
             os.rename(temporary, g)
         server.faults([])
