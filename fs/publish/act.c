@@ -58,6 +58,7 @@ void publish_act_create(struct publish *p, uint64_t size)
 	struct publish_call *c = publish_call_new(p, EV_CREATED);
 	struct api_upload_spec spec = { .bytes = size };
 
+	publish_asks_no_more(p);
 	if (c && publish_note_upload(p, size) == 0) {
 		spec.filename = p->upload.filename;
 		spec.purpose = p->upload.purpose;
@@ -77,11 +78,15 @@ void publish_act_create(struct publish *p, uint64_t size)
 
 void publish_act_complete(struct publish *p)
 {
-	const char **ids = malloc(p->parts.count * sizeof(*ids));
-	struct publish_call *c = publish_call_new(p, EV_COMPLETED);
 	struct api_req *req = NULL;
+	struct publish_call *c;
+	const char **ids;
 	int r;
 
+	if (!publish_may_ask(p))
+		return;
+	ids = malloc(p->parts.count * sizeof(*ids));
+	c = publish_call_new(p, EV_COMPLETED);
 	if (!ids || !c)
 		goto out;
 	for (uint32_t i = 0; i < p->parts.count; i++)
@@ -140,6 +145,10 @@ static void note_abort(struct publish *p)
 	int err = p->now.abort_err;
 
 	publish_note_error(p, 0, "", "");
+	if (p->now.withdrawn) {
+		p->failure.err = -ECANCELED;
+		return;
+	}
 	/* An earlier close must not read this as success. */
 	if (!err && p->now.sealed)
 		err = -EIO;
@@ -242,10 +251,9 @@ static void send_anew(struct publish *p)
 /* The next File to delete: its own when dropped, else a superseded one. NULL: none. */
 static const char *next_to_delete(const struct publish *p)
 {
-	if (p->now.dropped && p->outcome.file_id[0])
-		return p->outcome.file_id;
-	if (p->outcome.emptied && p->now.dropped)
-		return NULL; /* the remover deletes the superseded Files */
+	/* The remover deletes the superseded Files, or leaves those of aborted bytes. */
+	if (p->now.dropped)
+		return p->outcome.file_id[0] ? p->outcome.file_id : NULL;
 	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
 }
 
@@ -327,7 +335,7 @@ void publish_act_reopen(struct publish *p)
 	if (retry)
 		forget_read_error(p);
 	/* An aborted file may have been written since without a reopen. */
-	if (p->outcome.kind != OUTCOME_FAILED) {
+	if (p->outcome.kind == OUTCOME_ABORTED) {
 		p->sync.done = false;
 		p->sync.round++;
 	}

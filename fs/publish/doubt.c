@@ -173,6 +173,11 @@ static void doubt_over(struct publish *p)
 	publish_doubt_end(p);
 	publish_cancel_upload(p);
 	p->phase = PHASE_IDLE;
+	publish_asks_no_more(p);
+	if (p->recorded.only_if_seen) {
+		p->now.dropped = true;
+		publish_drop(p);
+	}
 	if (p->now.dropped)
 		return;
 	if (meant && publish_sealed(p) && p->md5_then[0]) {

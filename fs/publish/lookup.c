@@ -273,4 +273,6 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	 * crash.
 	 */
 	publish_save_record(p, true);
+	if (p->owner.appeared && !p->now.dropped)
+		p->owner.appeared(p->owner.arg, p, p->outcome.file_id);
 }

@@ -30,6 +30,7 @@ struct event;
 /* The callbacks of struct publish_spec. */
 struct owner {
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	void (*appeared)(void *arg, struct publish *p, const char *file_id);
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg);
 	void *arg;

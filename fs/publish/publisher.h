@@ -112,6 +112,11 @@ struct publish_spec {
 	 * end; other threads see the publication under way until it returns.
 	 */
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	/*
+	 * Same thread, without locks: the File exists, and the record says so durably; the Files it
+	 * supersedes are not deleted yet. NULL: not called.
+	 */
+	void (*appeared)(void *arg, struct publish *p, const char *file_id);
 	/* Same thread, without locks: a superseded File, or its own, was deleted. */
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg); /* once, with the last reference; any thread */
@@ -147,12 +152,20 @@ int publish_rename(struct publish *p, const char *purpose, const char *path, con
 /* Delete file_id, too, once this File is complete. 0 or -ENOMEM. */
 int publish_supersede(struct publish *p, const char *file_id);
 /*
+ * Keep the record from being saved until the unlock: a commit of the caller's, and what the
+ * publication is told of it, are one step. Any thread; take no lock but the publisher's meanwhile.
+ */
+void publish_lock_record(struct publish *p);
+void publish_unlock_record(struct publish *p);
+/*
  * Take that request back before the file is sealed (or while it is held), so that no step has acted
  * on it. Any thread.
  */
 void publish_take_back(struct publish *p, const char *file_id);
 /* Do not delete file_id after all. Publisher thread only: from a wait's cb. */
 void publish_spare(struct publish *p, const char *file_id);
+/* An ended empty file: delete the Files it supersedes now. */
+void publish_reap(struct publish *p);
 /* Save mode and owner in the record, also of an empty, failed or aborted file. */
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
@@ -170,6 +183,11 @@ int publish_hold(struct publish *p, const char *filename, unsigned timeout_s);
  * write: the negative errno of a failed write. err is logged unless 0.
  */
 void publish_abort(struct publish *p, int err, bool write);
+/*
+ * End it with -ECANCELED as aborted, silently, unless complete was asked. False: it was, or nothing
+ * is under way.
+ */
+bool publish_withdraw(struct publish *p);
 /*
  * Write again after an end (completed: the new File supersedes the last one), or in a durable hold.
  * True: the record says durably that the file is being written; the caller unseals it. False: a

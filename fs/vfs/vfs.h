@@ -132,9 +132,17 @@ int vfs_mkdir(struct vfs *s, uint64_t parent, const char *name, mode_t mode,
 	      const struct vfs_caller *who, struct vfs_entry *ret);
 int vfs_rmdir(struct vfs *s, uint64_t parent, const char *name);
 void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *cb, void *arg);
-/* flags: 0 or RENAME_NOREPLACE; -EINVAL for others. */
+/*
+ * flags: 0 or RENAME_NOREPLACE; -EINVAL for others. -EXDEV: a File without a whole local copy, or a
+ * directory with a File in it.
+ */
 void vfs_rename(struct vfs *s, uint64_t parent, const char *name, uint64_t new_parent,
 		const char *new_name, unsigned flags, vfs_done_cb *cb, void *arg);
+/*
+ * The caller of the vfs_rename() with that arg is gone: end it with -EINTR, nothing changed, unless
+ * complete was asked. No-op once its cb runs.
+ */
+void vfs_rename_interrupted(struct vfs *s, const void *arg);
 
 struct dir; /* a snapshot of a directory's entries: fs/tree/snapshot.h */
 typedef void vfs_dir_cb(void *arg, int err, struct dir *d);
