@@ -23,11 +23,13 @@
 #include "fs/work/pool.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
+#include "net/base/digest.h"
 #include "net/base/map.h"
 
 #define CACHE_TOUCH_MS 60000 /* atime is written at most so often per file */
 #define CACHE_FETCH_DIR ".fetch"
 #define CACHE_TOKEN_SIZE 24
+#define CACHE_NAME_SIZE (DIGEST_HEX_SIZE + 1)
 
 struct cache_entry {
 	struct cache_entry *older, *newer; /* by last use */
@@ -57,6 +59,25 @@ struct cache_found {
 	uint64_t bytes;
 	char *id;
 };
+
+/*
+ * The name of id's content. An id that is no plain word may have a '/', or be longer than a name:
+ * '%' and its MD5. Two ids with one MD5 are one service's trick against itself.
+ */
+static const char *name_of(const char *id, char room[CACHE_NAME_SIZE])
+{
+	struct digest *d;
+
+	if (api_word_valid(id))
+		return id;
+	d = digest_new();
+	room[0] = '%';
+	room[1] = '\0';
+	if (d && !digest_update(d, id, strlen(id)))
+		digest_hex(d, room + 1);
+	digest_free(d);
+	return room;
+}
 
 static void token_name(uint64_t token, char ret[CACHE_TOKEN_SIZE])
 {
@@ -278,8 +299,8 @@ static bool found_take(struct cache *c, const char *name, struct cache_found *re
 	struct stat st;
 	char *id;
 
-	if (!api_id_valid(name) || fstatat(c->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) ||
-	    !S_ISREG(st.st_mode))
+	if ((!api_word_valid(name) && name[0] != '%') ||
+	    fstatat(c->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
 		return false;
 	id = strdup(name);
 	if (!id)
@@ -435,10 +456,12 @@ static int open_content(struct cache *c, const char *id, uint64_t bytes)
 int cache_get(struct cache *c, const char *file_id, uint64_t bytes, int *ret_fd)
 {
 	struct timespec times[2] = { { 0 } };
+	char room[CACHE_NAME_SIZE];
 	struct cache_entry *e;
 	bool touch = false;
 	int fd = -ENOENT;
 
+	file_id = name_of(file_id, room);
 	pthread_mutex_lock(&c->lock);
 	e = map_get(&c->entries, file_id);
 	if (e) {
@@ -463,7 +486,8 @@ int cache_get(struct cache *c, const char *file_id, uint64_t bytes, int *ret_fd)
 
 int cache_path(struct cache *c, const char *file_id, char *buf, size_t size)
 {
-	int n = snprintf(buf, size, "%s/%s", c->dir, file_id);
+	char room[CACHE_NAME_SIZE];
+	int n = snprintf(buf, size, "%s/%s", c->dir, name_of(file_id, room));
 
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
@@ -486,9 +510,11 @@ static int cache_account(struct cache *c, const char *id, uint64_t bytes)
 
 int cache_added(struct cache *c, const char *file_id, uint64_t bytes)
 {
+	char room[CACHE_NAME_SIZE];
 	struct stat st;
 	int rc = 0;
 
+	file_id = name_of(file_id, room);
 	pthread_mutex_lock(&c->lock);
 	if (fstatat(c->dir_fd, file_id, &st, AT_SYMLINK_NOFOLLOW)) {
 		rc = -errno;
@@ -506,8 +532,10 @@ int cache_added(struct cache *c, const char *file_id, uint64_t bytes)
 
 void cache_remove(struct cache *c, const char *file_id)
 {
+	char room[CACHE_NAME_SIZE];
+
 	pthread_mutex_lock(&c->lock);
-	cache_evict(c, file_id);
+	cache_evict(c, name_of(file_id, room));
 	pthread_mutex_unlock(&c->lock);
 	trash_sweep(c);
 }
@@ -555,9 +583,10 @@ static int content_settle(struct cache *c, const char *name, uint64_t bytes)
 
 int cache_fetch_done(struct cache *c, const char *file_id, uint64_t token, uint64_t bytes)
 {
-	char name[CACHE_TOKEN_SIZE];
+	char name[CACHE_TOKEN_SIZE], room[CACHE_NAME_SIZE];
 	int rc = 0;
 
+	file_id = name_of(file_id, room);
 	if (!cache_keeps(c, bytes))
 		goto drop;
 	token_name(token, name);

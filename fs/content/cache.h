@@ -5,8 +5,8 @@
  * fetched lives in STATE_DIR/cache/.fetch/ until it is whole. Files never
  * change, so nothing is ever invalidated, only removed. The size bound counts
  * whole files; one that is open goes on working after it was evicted.
- * Any thread; blocks on the local disk. A File id passed in has been checked by
- * api_id_valid(), so it is a safe file name.
+ * Any thread; blocks on the local disk. A File id that is no plain word is kept
+ * under '%' and its MD5 instead.
  */
 #ifndef UPLOADFS_FS_CONTENT_CACHE_H
 #define UPLOADFS_FS_CONTENT_CACHE_H

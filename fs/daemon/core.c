@@ -236,6 +236,20 @@ static bool knows_file(void *arg, const char *file_id)
 	return vfs_knows_file(c->vfs, file_id);
 }
 
+static uint64_t mark_files(void *arg)
+{
+	struct core *c = arg;
+
+	return vfs_mark(c->vfs);
+}
+
+static bool was_listed(void *arg, const char *file_id, uint64_t mark)
+{
+	struct core *c = arg;
+
+	return vfs_was_listed(c->vfs, file_id, mark);
+}
+
 static int start_super(struct core *c, bool ending)
 {
 	const struct opts *o = c->opts;
@@ -246,12 +260,15 @@ static int start_super(struct core *c, bool ending)
 				       .keep_old = o->keep_old,
 				       .retry_budget_ms =
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
+				       .complete_ms = 1000ULL * o->retry_timeout_s,
 				       .retry_first_s = o->retry_delay_s,
 				       .retry_max_s = RETRY_DELAY_MAX_S,
 				       .ending = ending,
 				       .renew_key = core_read_key,
 				       .renew_key_arg = c,
 				       .is_known = knows_file,
+				       .mark = mark_files,
+				       .is_before = was_listed,
 				       .is_known_arg = c };
 	struct vfs_config sc = {
 		.api = c->api,

@@ -5,6 +5,7 @@
 #include "fs/publish/doubt.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,9 @@ static bool proves_none(const struct doubt_view *v)
 		return true;
 	if (v->cancel == DOUBT_CANCELLED)
 		return v->looked_ms >= v->settled_ms;
+	/* The service did what it was asked: only a removed or rewritten file stops waiting. */
+	if (v->cancel == DOUBT_DONE && v->waited_for)
+		return v->stale;
 	return v->missed_ms && v->looked_ms >= v->missed_ms + DOUBT_APART_MS;
 }
 
@@ -51,7 +55,8 @@ static uint64_t next_look(const struct doubt_view *v)
 
 enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 {
-	bool settled = v->cancel == DOUBT_CANCELLED || v->cancel == DOUBT_REFUSED;
+	bool settled = v->cancel == DOUBT_CANCELLED || v->cancel == DOUBT_REFUSED ||
+		       v->cancel == DOUBT_DONE;
 
 	*ret_at_ms = v->now_ms;
 	if (v->found == FOUND_ONE)
@@ -86,11 +91,29 @@ static bool is_likely(const struct publish *p)
 	       p->failure.first_err.kind == API_ERR_BAD_REPLY || p->upload.posted;
 }
 
+/* The service has answered 2xx: the File exists, or it will not by itself. */
+static void fail_done(struct publish *p)
+{
+	const struct api_error *err = &p->failure.first_err;
+	char text[sizeof(p->failure.error)];
+
+	snprintf(text, sizeof(text),
+		 "the service answered the last step with success, but %.200s: the File exists "
+		 "perhaps, and is not listed; nothing is sent again by itself: look what the "
+		 "service lists, then set user.upload.publish to 1, or remove the file",
+		 err->message[0] ? err->message : "its reply can't be understood");
+	publish_fail(p, -EIO, text, err->request_id);
+}
+
 static void doubt_fail(struct publish *p)
 {
 	struct api_error *err = &p->failure.first_err;
 
 	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
+	if (p->doubt.cancel == DOUBT_DONE) {
+		fail_done(p);
+		return;
+	}
 	if (err->message[0] && !is_likely(p)) {
 		publish_fail_api(p, err);
 		return;
@@ -131,6 +154,18 @@ static bool is_wanted(const struct publish *p)
 	       !strcmp(p->upload.purpose, p->now.purpose) && publish_sealed(p);
 }
 
+/*
+ * True if complete only failed: a whole list without the File allows to ask once more. Not after a
+ * time-out, which took long enough.
+ */
+static bool may_ask_again(const struct publish *p)
+{
+	const struct api_error *err = &p->failure.first_err;
+
+	return p->upload.id[0] && (err->kind == API_ERR_CONNECT ||
+				   (err->kind == API_ERR_HTTP && !publish_is_refusal(err)));
+}
+
 static uint64_t patience(const struct publish *p)
 {
 	if (publish_is_draining(p))
@@ -138,6 +173,8 @@ static uint64_t patience(const struct publish *p)
 	/* Once it is cancelled the answer is certain soon. */
 	if (p->doubt.cancel == DOUBT_CANCELLED || is_likely(p))
 		return DOUBT_PATIENCE_MS;
+	if (p->pr->cfg.complete_ms > DOUBT_BRIEF_MS && may_ask_again(p))
+		return p->pr->cfg.complete_ms;
 	return DOUBT_BRIEF_MS;
 }
 
@@ -154,6 +191,7 @@ static void make_view(const struct publish *p, enum doubt_found found, struct do
 		.asked_now = d->asked_now,
 		.cancel = d->cancel,
 		.found = found,
+		.stale = d->stale,
 		.forced = p->now.forced,
 		.now_ms = clock_mono_ms(),
 		.looked_ms = d->looked_ms,
@@ -215,6 +253,11 @@ void publish_doubt(struct publish *p, const struct api_error *err)
 	if (!p->doubt.ends_ms)
 		p->doubt.ends_ms = p->upload.id[0] ? p->upload.deadline_ms + DOUBT_END_MS
 						   : now + DOUBT_POST_MS;
+	/* Never ask this Upload for a File again, nor does a cancel tell anything of it. */
+	if (api_took_effect(err)) {
+		p->doubt.cancel = DOUBT_DONE;
+		publish_forget_upload(p);
+	}
 	p->phase = PHASE_LOOKUP;
 	doubt_step(p, FOUND_NOT_LOOKED);
 }
@@ -276,6 +319,11 @@ static bool is_known(const struct publish *p, const char *id)
 	return cfg->is_known && cfg->is_known(cfg->is_known_arg, id);
 }
 
+bool publish_doubt_knows(const struct publish *p, const char *id)
+{
+	return is_known(p, id);
+}
+
 /* Count the candidates not known here; *ret_one: one not compared yet, else any, else NULL. */
 static size_t count_candidates(const struct publish *p, const struct event *ev,
 			       const struct lookup_found **ret_one)
@@ -298,6 +346,8 @@ static void no_candidate(struct publish *p)
 
 	if (!d->missed_ms && d->looked_ms >= d->ends_ms)
 		d->missed_ms = d->looked_ms;
+	if (may_ask_again(p) && clock_mono_ms() <= d->began_ms + patience(p))
+		d->repeated = false;
 	doubt_step(p, FOUND_NONE);
 }
 

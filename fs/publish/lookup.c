@@ -66,8 +66,8 @@ static void look_at(struct lookup *l, const struct api_file *f)
 	struct lookup_found *to = &l->found[l->found_count];
 
 	if (strcmp(f->filename, l->filename) || strcmp(f->purpose, l->purpose) ||
-	    f->created_at < l->created_at || (l->same_second && f->created_at != l->created_at) ||
-	    strlen(f->id) > API_ID_MAX)
+	    (f->created_at &&
+	     (f->created_at < l->created_at || (l->same_second && f->created_at != l->created_at))))
 		return;
 	/* Azure's bytes are null for a while. */
 	if (f->bytes_unknown) {
@@ -237,10 +237,33 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 
 /* ---- the end ---- */
 
+/* The File exists, but can't be used: tell why, and keep the Files it was to replace. */
+static void note_unusable(struct publish *p, const struct event *ev)
+{
+	char text[sizeof(p->failure.error)];
+
+	while (p->now.superseded_count) {
+		char *id = strdup(p->now.superseded[0]);
+
+		if (!id)
+			break;
+		publish_superseded_gone(p, id);
+		free(id);
+	}
+	snprintf(text, sizeof(text),
+		 "the service made the File %.200s, but reports an error for it: %.300s; correct "
+		 "the file and write it again, or remove it",
+		 ev->id, ev->details ? ev->details : "it does not say why");
+	publish_note_error(p, -EIO, text, ev->api_err.request_id);
+}
+
 void publish_file_exists(struct publish *p, const struct event *ev)
 {
 	memcpy(p->outcome.file_id, ev->id, sizeof(p->outcome.file_id));
-	p->outcome.created_at = ev->created_at;
+	p->outcome.created_at = ev->created_at ? ev->created_at : p->upload.created_at;
+	p->outcome.unusable = ev->failed;
+	if (ev->failed)
+		note_unusable(p, ev);
 	p->outcome.expires_at = ev->expires_at;
 	publish_doubt_end(p);
 	p->abandoned.due = true;

@@ -20,6 +20,7 @@ struct outcome {
 	int64_t created_at, expires_at; /* of the File, seconds */
 	bool news;			/* the File was not announced yet */
 	bool emptied;			/* in the cleanup of an empty file, which has no File */
+	bool unusable; /* the File exists, but its status is error; failure tells */
 };
 
 /* What other threads see; under publisher.lock. */

@@ -297,7 +297,7 @@ static void load_doubt(struct publish *p, bool in_doubt, uint32_t cancel)
 	if (!in_doubt)
 		return;
 	p->doubt.unknown = true;
-	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED
+	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_DONE
 				  ? (enum doubt_cancel)cancel
 				  : DOUBT_UNASKED;
 	if (cancel == DOUBT_CANCELLED)

@@ -24,6 +24,7 @@ struct upload {
 	int64_t created_wall; /* our clock, seconds */
 	uint64_t deadline_ms; /* our clock, monotonic; 0: none */
 	bool posted;	      /* by POST /files: there is no Upload */
+	uint64_t mark;	      /* cfg.mark() as the Upload was made; 0: none */
 	struct api_req *create_req, *post_req;
 };
 

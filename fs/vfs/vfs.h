@@ -82,6 +82,12 @@ void vfs_free(struct vfs *s);
 void vfs_close_doors(struct vfs *s);
 /* True if this mount made or changed the File. arg: the vfs. Takes the lock. */
 bool vfs_knows_file(void *arg, const char *file_id);
+/*
+ * Note which Files are listed now; vfs_was_listed() tells whether file_id was among them. arg: the
+ * vfs. Take the lock.
+ */
+uint64_t vfs_mark(void *arg);
+bool vfs_was_listed(void *arg, const char *file_id, uint64_t mark);
 /* Count the files written since their last close. NULL: 0. */
 unsigned vfs_count_unclosed(struct vfs *s);
 /* Set the st_dev of the mount, which predict leaves out. */

@@ -34,6 +34,10 @@ static void copy_published(struct facts *f, const struct inode *i)
 		return;
 	memcpy(f->md5, i->published->md5, sizeof(f->md5));
 	f->parts = i->published->parts;
+	if (i->published->error) {
+		f->info.status = "failed";
+		snprintf(f->info.error, sizeof(f->info.error), "%s", i->published->error);
+	}
 	if (i->published->upload_id)
 		snprintf(f->upload_id, sizeof(f->upload_id), "%s", i->published->upload_id);
 }
