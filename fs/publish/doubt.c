@@ -170,12 +170,26 @@ static uint64_t patience(const struct publish *p)
 {
 	if (publish_is_draining(p))
 		return 0;
+	/* No close waits any more, and there is nothing to decide: one look. */
+	if (p->doubt.cancel == DOUBT_DONE && p->retry.retries)
+		return 0;
 	/* Once it is cancelled the answer is certain soon. */
 	if (p->doubt.cancel == DOUBT_CANCELLED || is_likely(p))
 		return DOUBT_PATIENCE_MS;
 	if (p->pr->cfg.complete_ms > DOUBT_BRIEF_MS && may_ask_again(p))
 		return p->pr->cfg.complete_ms;
 	return DOUBT_BRIEF_MS;
+}
+
+/* The user may ask for it while a look is under way, whose end would forget it. */
+static bool is_forced(const struct publish *p)
+{
+	bool forced;
+
+	pthread_mutex_lock(&p->pr->lock);
+	forced = p->in.forced;
+	pthread_mutex_unlock(&p->pr->lock);
+	return forced;
 }
 
 static void make_view(const struct publish *p, enum doubt_found found, struct doubt_view *v)
@@ -192,7 +206,7 @@ static void make_view(const struct publish *p, enum doubt_found found, struct do
 		.cancel = d->cancel,
 		.found = found,
 		.stale = d->stale,
-		.forced = p->now.forced,
+		.forced = p->now.forced || is_forced(p),
 		.now_ms = clock_mono_ms(),
 		.looked_ms = d->looked_ms,
 		.settled_ms = d->settled_ms,

@@ -300,6 +300,9 @@ static void load_doubt(struct publish *p, bool in_doubt, uint32_t cancel)
 	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_DONE
 				  ? (enum doubt_cancel)cancel
 				  : DOUBT_UNASKED;
+	/* No close waits any more: each try is one look. */
+	if (cancel == DOUBT_DONE)
+		p->retry.retries = 1;
 	if (cancel == DOUBT_CANCELLED)
 		p->doubt.settled_ms = clock_mono_ms() + DOUBT_SETTLE_MS;
 }

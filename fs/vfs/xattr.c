@@ -20,7 +20,7 @@
 struct facts {
 	bool local, has_id, dirty;
 	struct publish_info info;
-	char file_id[128], upload_id[128], md5[33];
+	char file_id[API_ID_MAX + 1], upload_id[API_ID_MAX + 1], md5[33];
 	unsigned parts;
 	char *name; /* of the present or future File */
 	const char *purpose;
