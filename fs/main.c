@@ -13,6 +13,8 @@
 
 #include "fs/cli/commands.h"
 #include "fs/daemon/core.h"
+#include "fs/host/control.h"
+#include "fs/host/deadline.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
@@ -29,6 +31,7 @@
 
 #define FUSE_THREADS 8
 #define STOP_S 30	   /* time for the teardown once nothing is left to send */
+#define GIVE_UP_S 5	   /* time for the last unmount when that is over */
 #define WAKE_SIGNAL SIGURG /* ours, for the main thread; nobody else sends it */
 
 struct daemon {
@@ -70,6 +73,52 @@ static void tell_manager_stopping(struct daemon *d)
 		notify_stopping(d->opts.drain_timeout_s + STOP_S, "finishing what is under way"));
 }
 
+/* Something hangs that nothing here can end, such as a name server's answer inside libcurl. */
+static void give_up(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_error("the end takes longer than %u s: what hangs is abandoned; nothing is lost, the "
+		  "next mount goes on",
+		  d->opts.drain_timeout_s + STOP_S);
+	/* Unmounting may hang as well. */
+	alarm(GIVE_UP_S);
+	if (d->mounted)
+		fuse_session_unmount(d->session);
+	_exit(EXIT_FAILURE);
+}
+
+/* The end has begun. Without a thread for the deadline it takes as long as it takes. */
+static void set_deadline(struct daemon *d)
+{
+	deadline_start(1000ULL * (d->opts.drain_timeout_s + STOP_S), give_up, d);
+}
+
+/* Without a system log, as in many containers, lines would go nowhere. */
+static void log_to_state_dir(const struct opts *o)
+{
+	char *path;
+	int r;
+
+	if (asprintf(&path, "%s/uploadfs.log", o->state_dir) < 0)
+		return;
+	log_info("there is no /dev/log here: the log goes to %s; -o log_file= names another", path);
+	r = log_to_file(path);
+	if (r)
+		log_error("%s: %s; the log is lost: use -o log_file=", path, log_file_why(r));
+	free(path);
+}
+
+static void direct_log(const struct opts *o)
+{
+	if (o->log_file)
+		log_to_file(o->log_file);
+	else if (access("/dev/log", F_OK) && o->state_dir)
+		log_to_state_dir(o);
+	else
+		log_to_syslog("uploadfs");
+}
+
 static void tell_ready(void *arg)
 {
 	struct daemon *d = arg;
@@ -79,12 +128,18 @@ static void tell_ready(void *arg)
 		tell_manager_ready(d);
 	if (d->ready_fd < 0)
 		return;
-	if (d->opts.log_file)
-		log_to_file(d->opts.log_file);
-	else
-		log_to_syslog("uploadfs");
+	direct_log(&d->opts);
 	process_detach(d->ready_fd);
 	d->ready_fd = -1;
+}
+
+/* Also as process 1, whom kill(2) can't signal from inside. */
+static void ask_end(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_info("asked through the mount to end");
+	pthread_kill(d->signal_thread, SIGTERM);
 }
 
 /* ---- the mount ---- */
@@ -92,9 +147,14 @@ static void tell_ready(void *arg)
 static int start_mount(struct daemon *d)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	const char *why;
 	int r = -ENOMEM;
 
-	d->ops = (struct ops_context){ d->core.vfs, tell_ready, d };
+	d->ops = (struct ops_context){ .vfs = d->core.vfs,
+				       .ready = tell_ready,
+				       .arg = d,
+				       .end_cmd = CONTROL_END,
+				       .end = ask_end };
 	if (fuse_opt_add_arg(&args, "uploadfs") || fuse_opt_add_arg(&args, "-o") ||
 	    fuse_opt_add_arg(&args, d->opts.fuse_opts) ||
 	    (d->opts.debug && fuse_opt_add_arg(&args, "-d")))
@@ -107,7 +167,9 @@ static int start_mount(struct daemon *d)
 	}
 	/* libfuse prints why it fails; most often /dev/fuse, fusermount3, or allow_other. */
 	if (fuse_session_mount(d->session, d->opts.mountpoint)) {
-		log_error("cannot mount on %s", d->opts.mountpoint);
+		why = mountpoint_refusal();
+		log_error("cannot mount on %s%s%s", d->opts.mountpoint, why ? ": " : "",
+			  why ? why : "");
 		goto out;
 	}
 	d->mounted = true;
@@ -144,6 +206,7 @@ static void finish(struct daemon *d, int sig)
 
 	/* Finish what is under way while requests are still answered. */
 	log_info("signal %d: finishing", sig);
+	set_deadline(d);
 	vfs_close_doors(d->core.vfs);
 	tell_manager_stopping(d);
 	publisher_drain(d->core.publisher, d->opts.drain_timeout_s);
@@ -266,11 +329,13 @@ static bool stop(struct daemon *d)
 	}
 	if (d->mounted)
 		tell_manager_stopping(d);
+	set_deadline(d);
 	ops_end_holds();
 	all = core_finish(&d->core, d->drained ? 0 : d->opts.drain_timeout_s);
 	if (d->mounted)
 		fuse_session_unmount(d->session);
 	core_free(&d->core);
+	deadline_end();
 	if (d->session)
 		fuse_session_destroy(d->session);
 	return all;
@@ -362,6 +427,7 @@ static int run_as_umount(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct daemon d = { .ready_fd = -1 };
+	const char *near;
 
 	/* Else the lock, or /dev/fuse, has the number of a descriptor that is printed to. */
 	if (fdio_fill_standard())
@@ -378,6 +444,14 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && cli_selects(argv[1]))
 		return cli_run(argc - 1, argv + 1);
+	near = argc > 1 ? cli_near(argv[1]) : NULL;
+	if (near) {
+		fprintf(stderr,
+			"uploadfs: %s is no directory and no subcommand; did you mean uploadfs %s? "
+			"(a mountpoint is created with mkdir -p %s)\n",
+			argv[1], near, argv[1]);
+		return 2;
+	}
 	switch (opts_parse(argc, argv, &d.opts)) {
 	case OPTS_EXIT_OK:
 		return 0;

@@ -15,21 +15,27 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/remote/walk.h"
 #include "net/base/clock.h"
 #include "net/base/digest.h"
 
 #define LOOKUP_PAGE 1000
-#define LOOKUP_PAGES_MAX 2000 /* more Files than an account has */
-#define LOOKUP_FOUND_MAX 16   /* candidates reported; more of them decide nothing */
+#define LOOKUP_PAGES_MAX 2000  /* more Files than an account has */
+#define LOOKUP_FOUND_MAX 16    /* candidates reported; more of them decide nothing */
+#define LIFETIME_MAX_S 2592000 /* of a File (D) */
+#define LIFETIME_SLACK_S 2
 
 struct lookup {
 	struct publish *p; /* referenced */
 	struct api *api;
 	unsigned epoch, pages;
+	unsigned limit; /* entries on a page */
+	struct walk walk;
 	bool undecided;
 	char *filename, *purpose;
 	char last[API_ID_MAX + 1]; /* last id of the page before */
 	uint64_t bytes;
+	uint64_t expiry;    /* seconds asked for; 0: none */
 	int64_t created_at; /* of the Upload */
 	bool same_second;   /* this service gives a File its Upload's created_at */
 	struct lookup_found found[LOOKUP_FOUND_MAX];
@@ -61,13 +67,41 @@ static void answer(struct lookup *l, const struct api_error *err)
 	lookup_free(l);
 }
 
+/*
+ * True if f has the lifetime that was asked for. Without a request a service may have its own, no
+ * shorter than the longest that can be asked for.
+ */
+static bool lives_as_asked(const struct lookup *l, const struct api_file *f)
+{
+	int64_t lifetime = f->expires_at ? f->expires_at - f->created_at : 0;
+
+	if (!f->created_at)
+		return true;
+	if (!l->expiry)
+		return !lifetime || lifetime >= LIFETIME_MAX_S - LIFETIME_SLACK_S;
+	return llabs(lifetime - (int64_t)l->expiry) <= LIFETIME_SLACK_S;
+}
+
+/* True if f was made since the Upload; so it may be if the service does not tell. */
+static bool made_since(const struct lookup *l, const struct api_file *f)
+{
+	if (!f->created_at)
+		return true;
+	return f->created_at >= l->created_at &&
+	       (!l->same_second || f->created_at == l->created_at);
+}
+
+static bool is_like(const struct lookup *l, const struct api_file *f)
+{
+	return !strcmp(f->filename, l->filename) && !strcmp(f->purpose, l->purpose) &&
+	       made_since(l, f) && lives_as_asked(l, f);
+}
+
 static void look_at(struct lookup *l, const struct api_file *f)
 {
 	struct lookup_found *to = &l->found[l->found_count];
 
-	if (strcmp(f->filename, l->filename) || strcmp(f->purpose, l->purpose) ||
-	    (f->created_at &&
-	     (f->created_at < l->created_at || (l->same_second && f->created_at != l->created_at))))
+	if (!is_like(l, f))
 		return;
 	/* Azure's bytes are null for a while. */
 	if (f->bytes_unknown) {
@@ -86,22 +120,33 @@ static void look_at(struct lookup *l, const struct api_file *f)
 	l->found_count++;
 }
 
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page);
+
+static struct api_req *ask_for_page(struct lookup *l)
+{
+	return api_file_list(l->api, l->purpose, l->last[0] ? l->last : NULL, l->limit, true,
+			     on_page, l);
+}
+
 static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	struct lookup *l = arg;
 	struct api_req *req = NULL;
+	bool again = !page && walk_shrink(&l->walk, &l->limit, err);
 
 	for (size_t i = 0; page && i < page->count; i++)
 		look_at(l, &page->files[i]);
-	if (!page || !page->has_more) {
+	if (!again && (!page || (!page->has_more && !page->stuck))) {
 		answer(l, err);
 		return;
 	}
 	/* A list that repeats a page or has no end is not whole. */
-	if (page->last_id[0] && strcmp(page->last_id, l->last) != 0 &&
-	    strlen(page->last_id) <= API_ID_MAX && ++l->pages < LOOKUP_PAGES_MAX) {
+	if (again) {
+		req = ask_for_page(l);
+	} else if (!page->stuck && walk_goes_on(&l->walk, page->last_id) &&
+		   ++l->pages < LOOKUP_PAGES_MAX) {
 		memcpy(l->last, page->last_id, strlen(page->last_id) + 1);
-		req = api_file_list(l->api, l->purpose, l->last, LOOKUP_PAGE, true, on_page, l);
+		req = ask_for_page(l);
 	}
 	if (!req) {
 		l->undecided = true;
@@ -120,7 +165,10 @@ static struct lookup *lookup_new(struct publish *p)
 	l->api = p->pr->cfg.api;
 	l->epoch = p->upload.epoch;
 	l->bytes = p->upload.bytes;
+	l->expiry = p->upload.expiry;
 	l->created_at = p->upload.created_at;
+	l->limit = l->walk.limit_max = LOOKUP_PAGE;
+	walk_begin(&l->walk);
 	l->same_second = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD;
 	l->filename = strdup(p->upload.filename);
 	l->purpose = strdup(p->upload.purpose);
@@ -137,7 +185,7 @@ void publish_start_lookup(struct publish *p)
 
 	p->doubt.looked_ms = clock_mono_ms();
 	if (l)
-		req = api_file_list(l->api, l->purpose, NULL, LOOKUP_PAGE, true, on_page, l);
+		req = ask_for_page(l);
 	if (!req) {
 		p->doubt.look_due_ms = clock_mono_ms() + 200;
 		if (l)

@@ -171,6 +171,7 @@ void publish_snapshot(struct publish *p)
 		set_status_locked(p);
 	o->err = p->failure.err;
 	o->in_doubt = p->doubt.unknown;
+	o->inferred = p->outcome.inferred && p->outcome.file_id[0];
 	o->http_status = p->failure.http_status;
 	o->upload_bytes = p->upload.bytes;
 	o->sent_bytes = sent;

@@ -14,6 +14,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/replies.h"
+#include "fs/publish/service.h"
 #include "fs/publish/step.h"
 #include "fs/publish/sync.h"
 #include "net/base/clock.h"
@@ -130,7 +131,9 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret)
 	pthread_mutex_init(&pr->lock, NULL);
 	clock_cond_init(&pr->wake);
 	clock_cond_init(&pr->idle);
-	r = -pthread_create(&pr->thread, NULL, publisher_main, pr);
+	r = publish_service_load(pr);
+	if (!r)
+		r = -pthread_create(&pr->thread, NULL, publisher_main, pr);
 	if (r) {
 		pthread_cond_destroy(&pr->wake);
 		pthread_cond_destroy(&pr->idle);

@@ -26,9 +26,16 @@ struct publish;
 struct publisher;
 struct record;
 struct staged;
+struct statedb;
 
 struct publisher_config {
-	struct api *api;    /* borrowed until publisher_stop() */
+	struct api *api; /* borrowed until publisher_stop() */
+	/*
+	 * The store behind the staged files; it keeps what the publisher learns of `service`, a
+	 * base URL or the like. Both borrowed until publisher_free(). NULL: keep nothing.
+	 */
+	struct statedb *db;
+	const char *service;
 	struct pool *disk;  /* borrowed: the worker that syncs staged data */
 	unsigned parallel;  /* Parts of one file handed to the queue at once */
 	uint64_t part_size; /* bytes; the staging area's */
@@ -50,7 +57,13 @@ struct publisher_config {
 	 */
 	uint64_t (*mark)(void *arg);
 	bool (*is_before)(void *arg, const char *file_id, uint64_t mark);
-	void *is_known_arg;		     /* of these three */
+	/*
+	 * Call fn for the id of each File of that name and size that a listing has shown. Publisher
+	 * thread, without locks. NULL: none was shown. The argument is is_known_arg.
+	 */
+	void (*each_listed)(void *arg, const char *purpose, const char *filename, uint64_t bytes,
+			    void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
+	void *is_known_arg;		     /* of these four */
 	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
 	uint64_t retry_budget_ms;	     /* see budget.h; 0: no limit */
 	uint64_t complete_ms; /* a close waits this long while complete only fails; 0: 4 s */
@@ -207,6 +220,7 @@ struct publish_info {
 	enum publish_outcome outcome;
 	bool under_way; /* closed, and not ended since */
 	bool in_doubt;	/* its File may exist, and is looked for */
+	bool inferred;	/* completed; no reply named its File, nor can the content be compared */
 	int err;
 	int http_status; /* of the failure; 0: none, or not known */
 	uint64_t upload_bytes;

@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "fs/remote/errmap.h"
+#include "fs/remote/walk.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
 #define PAGE_LIMIT 10000     /* the API's maximum */
 #define FAILED_AGAIN_MS 1000 /* after a failure the next fetch waits so long */
-#define PATIENCE_MS 10000    /* without a page: then what was known before is the answer */
+#define PATIENCE_MS 10000    /* then what was known before is the answer */
+#define FIRST_MS 60000	     /* the same if nothing is known: then a time-out is the answer */
 #define FILES_MAX 10000000   /* more would be a server that pages for ever */
 #define PAGES_MAX 20000	     /* and so would these, with next to nothing on each */
 #define RESUMES_MAX 8	     /* pages that begin behind a File that is gone by then */
@@ -65,8 +67,10 @@ struct listing {
 	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
 	uint64_t newest_ms; /* and that of any kind */
 	uint64_t failed_ms; /* when the last one failed, if it did */
-	uint64_t moved_ms;  /* when a page of the one under way came last, or it began */
-	int failed;	    /* with which negative errno; 0: it did not */
+	uint64_t waited_ms; /* since when somebody waits for the fetch under way */
+	bool late;	    /* their patience is over: nobody waits for it any more */
+	struct listing_progress progress;
+	int failed; /* with which negative errno; 0: it did not */
 	/* of the fetch under way: of who starts it, then the thread's */
 	bool whole;
 	bool first; /* of all: each page is applied as it comes, there is nothing to compare with */
@@ -74,7 +78,10 @@ struct listing {
 	uint64_t began_ms;
 	uint32_t number;
 	unsigned limit, resumes;
-	struct listing_page *pages; /* not applied yet; of the first fetch also the last one */
+	struct walk walk;
+	size_t skipped, skipped_told; /* entries without an id: of this fetch; in the log */
+	bool stuck, stuck_told;	      /* a page brought nothing new: it was the last */
+	struct listing_page *pages;   /* not applied yet; of the first fetch also the last one */
 	size_t page_count;
 	size_t pages_seen, count; /* of the whole fetch; count: of Files */
 	size_t before;		  /* Files of the pages that are no more among pages */
@@ -196,11 +203,34 @@ static void answer(struct waiter *w, int err, bool known)
 	}
 }
 
+/* Tell what is odd about a whole list, when it changes. */
+static void tell_odd(struct listing *l)
+{
+	if (l->skipped && l->skipped != l->skipped_told)
+		log_warn("the list of Files has %zu %s without a usable id: not shown", l->skipped,
+			 l->skipped == 1 ? "entry" : "entries");
+	if (l->stuck && !l->stuck_told)
+		log_warn("the list of Files claims to have more, but its next page brings nothing "
+			 "new: what came counts as all");
+	l->skipped_told = l->skipped;
+	l->stuck_told = l->stuck;
+}
+
+/* Under lock: a fetch begins, or nobody does any more. */
+static void note_start(struct listing *l)
+{
+	l->waited_ms = clock_mono_ms();
+	l->late = false;
+	l->progress = (struct listing_progress){ .began_ms = l->waited_ms };
+}
+
 static void finish(struct listing *l, int err)
 {
 	bool large = l->count >= TRIM_FILES, known, more;
 	struct waiter *w;
 
+	if (!err && l->whole)
+		tell_odd(l);
 	if (!err)
 		apply(l, true);
 	drop_pages(l);
@@ -209,7 +239,7 @@ static void finish(struct listing *l, int err)
 	known = l->known;
 	w = take_waiters(l, err || l->whole);
 	more = l->fetching = l->waiters != NULL;
-	l->moved_ms = clock_mono_ms();
+	note_start(l);
 	pthread_mutex_unlock(&l->lock);
 	answer(w, err, known);
 	if (more)
@@ -224,7 +254,8 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 	struct listing *l = arg;
 
 	pthread_mutex_lock(&l->lock);
-	l->moved_ms = clock_mono_ms();
+	l->progress.pages += page != NULL;
+	l->progress.files += page ? page->count : 0;
 	if (!l->stopping) {
 		l->reply.there = true;
 		l->reply.err = *err;
@@ -267,13 +298,22 @@ static void begin(struct listing *l, bool whole)
 	l->reached = false;
 	l->began_ms = clock_mono_ms();
 	l->number++;
-	l->limit = whole ? PAGE_LIMIT : NEW_LIMIT;
+	l->limit = whole ? l->walk.limit_max : NEW_LIMIT;
 	l->resumes = 0;
+	l->skipped = 0;
+	l->stuck = false;
+	walk_begin(&l->walk);
 	l->last_id[0] = '\0';
 	l->pages_seen = l->count = l->before = 0;
 	r = next_page(l);
 	if (r)
 		finish(l, r);
+}
+
+/* The service refuses pages of that size. True: a smaller one was asked for. */
+static bool shrink(struct listing *l, const struct api_error *err)
+{
+	return walk_shrink(&l->walk, &l->limit, err) && !next_page(l);
 }
 
 /* From the start, as another fetch: what is shown by now may have changed its order. */
@@ -283,6 +323,8 @@ static void start_over(struct listing *l)
 	l->count = l->before = 0;
 	l->first = l->first && !l->applied;
 	l->number++;
+	l->skipped = 0;
+	walk_begin(&l->walk);
 }
 
 /*
@@ -335,7 +377,9 @@ static bool seen_enough(struct listing *l, const struct listing_page *page)
 /* Does the fetch end with this page? One that leads nowhere must not keep us going round. */
 static bool is_last(struct listing *l, const struct reply *r)
 {
-	return !r->page.has_more || !r->last_id[0] || !strcmp(r->last_id, l->last_id) ||
+	l->skipped += r->page.skipped;
+	l->stuck = r->page.stuck || (r->page.has_more && !walk_goes_on(&l->walk, r->last_id));
+	return !r->page.has_more || l->stuck ||
 	       (!l->whole && seen_enough(l, &l->pages[l->page_count - 1]));
 }
 
@@ -347,8 +391,8 @@ static void take_page(struct listing *l, const struct reply *r)
 		finish(l, rc);
 		return;
 	}
-	if (l->limit < PAGE_LIMIT)
-		l->limit = l->limit * 10 < PAGE_LIMIT ? l->limit * 10 : PAGE_LIMIT;
+	if (l->limit < l->walk.limit_max)
+		l->limit = l->limit * 10 < l->walk.limit_max ? l->limit * 10 : l->walk.limit_max;
 	memcpy(l->last_id, r->last_id, sizeof(l->last_id));
 	rc = next_page(l);
 	if (rc) {
@@ -361,24 +405,30 @@ static void take_page(struct listing *l, const struct reply *r)
 }
 
 /*
- * Waits for a reply or for the thread's end. If the service is silent, answers the waiters from the
- * known list, if there is one. Under lock.
+ * Waits for a reply or for the thread's end. If the fetch takes too long, answers the waiters: from
+ * the known list, or with a time-out. It goes on, but nobody waits for it any more. Under lock.
  */
 static void await_reply(struct listing *l)
 {
 	struct waiter *w;
 	uint64_t until;
+	bool known;
 
-	while (!l->stopping && !l->reply.there) {
-		until = l->waiters && l->known ? l->moved_ms + PATIENCE_MS : UINT64_MAX;
-		if (clock_mono_ms() < until) {
+	for (;;) {
+		until = l->waiters ? l->waited_ms + (l->known ? PATIENCE_MS : FIRST_MS)
+				   : UINT64_MAX;
+		if (clock_mono_ms() >= until) {
+			w = take_waiters(l, true);
+			l->late = true;
+			known = l->known;
+			pthread_mutex_unlock(&l->lock);
+			answer(w, -ETIMEDOUT, known);
+			pthread_mutex_lock(&l->lock);
+		} else if (l->stopping || l->reply.there) {
+			return;
+		} else {
 			clock_cond_wait(&l->wake, &l->lock, until);
-			continue;
 		}
-		w = take_waiters(l, true);
-		pthread_mutex_unlock(&l->lock);
-		answer(w, -ETIMEDOUT, true);
-		pthread_mutex_lock(&l->lock);
 	}
 }
 
@@ -394,7 +444,7 @@ static void *listing_thread(void *arg)
 		pthread_mutex_unlock(&l->lock);
 		if (r.err.kind == API_OK)
 			take_page(l, &r);
-		else if (!resume(l, &r.err))
+		else if (!shrink(l, &r.err) && !resume(l, &r.err))
 			failed(l, &r.err);
 		pthread_mutex_lock(&l->lock);
 	}
@@ -445,8 +495,12 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 	known = l->known;
 	fresh = whole ? young(l, l->whole_ms, whole_age_ms) : young(l, l->newest_ms, max_age_ms);
 	err = fresh ? 0 : l->stopping ? -EINTR : failed_lately(l);
+	if (!fresh && !err && l->fetching && l->late)
+		err = -ETIMEDOUT;
 	if (!fresh && !err) {
 		if (w) {
+			if (!l->waiters)
+				l->waited_ms = clock_mono_ms();
 			w->whole = whole;
 			w->next = l->waiters;
 			l->waiters = w;
@@ -459,7 +513,7 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 		start = l->fetching = true;
 	}
 	if (start)
-		l->moved_ms = clock_mono_ms();
+		note_start(l);
 	pthread_mutex_unlock(&l->lock);
 	if (w) {
 		w->cb(w->arg, err, known);
@@ -514,6 +568,15 @@ bool listing_is_fetching(struct listing *l)
 	return fetching;
 }
 
+void listing_get_progress(struct listing *l, struct listing_progress *ret)
+{
+	pthread_mutex_lock(&l->lock);
+	*ret = l->progress;
+	ret->under_way = l->fetching;
+	ret->known = l->known;
+	pthread_mutex_unlock(&l->lock);
+}
+
 /* ---- life ---- */
 
 int listing_new(const struct listing_config *cfg, struct listing **ret)
@@ -524,6 +587,7 @@ int listing_new(const struct listing_config *cfg, struct listing **ret)
 	if (!l)
 		return -ENOMEM;
 	l->cfg = *cfg;
+	l->walk.limit_max = PAGE_LIMIT;
 	pthread_mutex_init(&l->lock, NULL);
 	clock_cond_init(&l->wake);
 	r = -pthread_create(&l->thread, NULL, listing_thread, l);

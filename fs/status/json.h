@@ -10,6 +10,7 @@
 #ifndef UPLOADFS_FS_STATUS_JSON_H
 #define UPLOADFS_FS_STATUS_JSON_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "net/base/buf.h"
@@ -26,8 +27,13 @@ struct staging;
 struct status_source {
 	/* strings: NULL if there is none */
 	const char *mountpoint, *service, *purpose, *state_dir;
-	int64_t started;		 /* seconds since the epoch */
+	int64_t started; /* seconds since the epoch */
+	unsigned drain_timeout_s;
 	uint64_t cache_max, staging_max; /* bytes */
+	struct {
+		bool under_way, known;
+		uint64_t pages, files, seconds;
+	} listing; /* the fetch of the account's list */
 	struct api *api;
 	struct publisher *publisher;
 	struct staging *staging;

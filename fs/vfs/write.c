@@ -13,6 +13,7 @@
 #include "fs/tree/inode.h"
 #include "fs/vfs/copyup.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "fs/vfs/wait.h"
@@ -43,7 +44,8 @@ void handle_not_written(struct handle *h, bool revived)
 		h->inode->side->killed = true;
 }
 
-int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd)
+int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
+		    const struct vfs_caller *who, int *ret_fd)
 {
 	struct staged_side *l;
 	bool revived;
@@ -64,6 +66,7 @@ int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
 	if (!r) {
 		h->wrote = true;
 		side_changed(l);
+		vfs_drop_privileges(s, h->inode, who);
 	} else {
 		handle_not_written(h, revived);
 	}

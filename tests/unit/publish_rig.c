@@ -56,6 +56,8 @@ static void start(struct rig *g)
 	assert_int_equal(pool_new(1, &g->disk), 0);
 	g->cfg.api = g->api;
 	g->cfg.disk = g->disk;
+	g->cfg.db = g->area.db;
+	g->cfg.service = "fake";
 	g->cfg.part_size = RIG_PART;
 	if (!g->cfg.parallel)
 		g->cfg.parallel = 2;
