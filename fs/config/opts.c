@@ -24,7 +24,7 @@ static const char help_text[] =
 	"  SOURCE      https://HOST/v1, or local:DIR: run a local server with its data\n"
 	"              in DIR, or azure:https://NAME.openai.azure.com. Default:\n"
 	"              OPENAI_BASE_URL, AZURE_OPENAI_ENDPOINT, https://api.openai.com/v1\n"
-	"  MOUNTPOINT  an empty directory, or /dev/fd/N   -f  in the foreground   -d  debug\n"
+	"  MOUNTPOINT  an empty directory, or /dev/fd/N   -f  in the foreground  -d debug\n"
 	"or: uploadfs status, wait, umount, mounts, recover, doctor  (each with --help)\n"
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
