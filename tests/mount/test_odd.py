@@ -4,11 +4,15 @@ import gzip
 import json
 import os
 import secrets
+import signal
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
-from harness import run, wait_until, xattr
+from harness import BUILD, run, wait_until, xattr
 from odd import DROP, Odd
 
 
@@ -235,3 +239,175 @@ def test_codings(world, odd):
     del odd.twist["content"]
     with open(mount.path("batch", "f"), "rb") as f:
         assert f.read() == b"A" * 5000
+
+
+def test_list_in_circles(world, odd):
+    """A list without an end ends with a warning; entries without an ID are counted in one."""
+    for n in range(5):
+        odd.add(f"f{n}", b"x")
+
+    def around(reply, nth):
+        """Whatever is asked for, the first three, and an entry that nobody can use."""
+        files = [x for x, _ in odd.made][:3]
+        return {"data": files + [{"filename": "lost"}, 7], "has_more": True,
+                "last_id": files[nth % 3]["id"]}
+
+    odd.twist["list"] = around
+    mount = world.mount(odd)
+    assert sorted(os.listdir(mount.path("batch"))) == ["f0", "f1", "f2"]
+    wait_until(lambda: "brings nothing new" in mount.log(), "the warning")
+    assert "entries without a usable id: not shown" in mount.log()
+    # As far as the same place again, and not for ever.
+    assert odd.count("list") < 10
+    # An entry shows with what is known of it.
+    odd.twist["list"] = lambda reply, nth: {"data": [
+        {"id": "a/b", "bytes": 3, "purpose": "batch"}, {"id": "c", "filename": "d", "bytes": 1.5}]}
+    odd.add("unnamed", b"abc", id="a/b")
+    wait_until(lambda: os.path.exists(mount.path("batch", "a%2Fb")), "it shows", timeout=60)
+    assert os.listdir(mount.path("unknown")) == ["d"]
+    with open(mount.path("batch", "a%2Fb"), "rb") as f:
+        assert f.read() == b"abc"
+    assert os.stat(mount.path("unknown", "d")).st_size == 1
+    os.unlink(mount.path("batch", "a%2Fb"))
+    assert odd.deleted == ["a/b"]
+
+
+def test_refused_limit(world, odd):
+    """A service that takes small pages only."""
+    made = [odd.add(f"f{n}", b"x") for n in range(250)]
+
+    def refuse(reply, nth):
+        _, path = [x for x in odd.asked if x[0] == "list"][nth]
+        if int(path.split("limit=")[1].split("&")[0]) <= 100:
+            return reply
+        return 400, {}, b'{"error":{"message":"limit: at most 100"}}'
+
+    odd.twist["list"] = refuse
+    mount = world.mount(odd)
+    assert len(os.listdir(mount.path("batch"))) == len(made)
+    # A look for a File in doubt does as well.
+    odd.twist["complete"] = lambda reply, nth: b"done"
+    put(mount.path("batch", "g"))
+    assert odd.count("complete") == 1
+
+
+def test_list_trickles(world, odd):
+    """Ten seconds, then what is known: for ls and a new name. status tells how far the first is."""
+    for n in range(4):
+        odd.add(f"f{n}", b"x")
+    gate = threading.Semaphore(0)
+    whole = odd.listing
+
+    def page_by_page(query):
+        gate.acquire(timeout=120)
+        return whole({**query, "limit": "1"})
+
+    odd.listing = page_by_page
+    mount = world.mount(odd, list_ttl="1")
+
+    def progress():
+        with open(mount.path(".uploadfs", "status"), encoding="utf-8") as f:
+            return json.load(f)["listing"]
+
+    with ThreadPoolExecutor(1) as pool:
+        names = pool.submit(os.listdir, mount.path("batch"))
+        gate.release()
+        gate.release()
+        wait_until(lambda: (progress() or {}).get("pages") == 2, "two pages came")
+        assert progress()["first"] and progress()["files"] == 2
+        out = run([os.path.join(BUILD, "uploadfs"), "status", mount.mnt])
+        assert "listing the account: 2 Files so far" in out.stdout
+        for _ in range(2):
+            gate.release()
+        assert len(names.result()) == 4
+    wait_until(lambda: progress() is None, "the list is whole")
+    # From here on a page comes now and then, but never the last.
+    stop = threading.Event()
+
+    def trickle():
+        while not stop.wait(1):
+            odd.add(secrets.token_hex(4), b"x", created_at=1)
+            gate.release()
+
+    feeder = threading.Thread(target=trickle)
+    feeder.start()
+    try:
+        # Once the list is old, a fetch is under way that does not end.
+        wait_until(lambda: "f0" in os.listdir(mount.path("batch")) and progress() is not None,
+                   "the list is old", timeout=60)
+        with open(mount.path("batch", "new"), "wb") as f:
+            f.write(b"new")
+        assert xattr(mount.path("batch", "new"), "file_id")
+    finally:
+        stop.set()
+        feeder.join()
+        for _ in range(10000):
+            gate.release()
+
+
+class Flood:
+    """A proxy that answers every request for a tunnel with 407, and a body without end."""
+
+    def __init__(self):
+        self.stop = threading.Event()
+        self.asked = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.stop.is_set():
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.flood, args=(peer,), daemon=True).start()
+
+    def flood(self, peer):
+        with peer:
+            try:
+                peer.recv(4096)
+                self.asked.set()
+                peer.sendall(b"HTTP/1.1 407 Login\r\nTransfer-Encoding: chunked\r\n\r\n")
+                while not self.stop.is_set():
+                    peer.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            except OSError:
+                pass
+
+    def close(self):
+        self.stop.set()
+        self.listener.close()
+
+
+def test_proxy_floods(world):
+    """The network thread is not held: the call fails with the proxy's refusal, SIGTERM ends."""
+    flood = Flood()
+    try:
+        mount = world.mount(SimpleNamespace(url="https://service.invalid/v1"), proxy=flood.url)
+        with pytest.raises(OSError) as caught:
+            os.listdir(mount.path("batch"))
+        assert caught.value.errno == errno.EACCES and flood.asked.is_set()
+        os.kill(mount.pid, signal.SIGTERM)
+        assert mount.wait() == 0
+    finally:
+        flood.close()
+
+
+NO_HTTP = {
+    "long header": "HTTP/1.1 200 OK\r\nX-A: " + "x" * 200000,
+    "length": "HTTP/1.1 200 OK\r\nContent-Length: what",
+    "chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz",
+    "version": "HTTP/7.1 200 OK",
+}
+
+
+@pytest.mark.parametrize("kind", NO_HTTP)
+def test_no_http(world, odd, kind):
+    """A reply that is no HTTP is EIO, and the words are not about the disk."""
+    odd.raw["list"] = (NO_HTTP[kind] + "\r\n\r\n{}").encode()
+    mount = world.mount(odd, retry_timeout="1")
+    with pytest.raises(OSError) as caught:
+        os.listdir(mount.path("batch"))
+    assert caught.value.errno == errno.EIO
+    assert "check the disk" not in mount.log()
