@@ -47,7 +47,7 @@ OWNERS = [
     (r"openssl/.*", r"net/base/digest\.c", "OpenSSL"),
     (r"curl/.*", r"net/http/(conn|end|thread_impl|xfer)\.h|net/http/thread\.c", "curl"),
     (r"sqlite3\.h", r"fs/state/store_impl\.h", "SQLite"),
-    (r"microhttpd\.h", r"net/server/[^/]*\.[ch]", "libmicrohttpd"),
+    (r"microhttpd\.h", r"(net/server/[^/]*|fs/status/listen)\.[ch]", "libmicrohttpd"),
     # What includes these has FUSE, too.
     (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h|fs/fuse/.*",
      r"fs/fuse/[a-z_]*\.[ch]|fs/main\.c", "FUSE"),

@@ -104,6 +104,9 @@ static void check_fusermount(void)
 		cli_report_ill("user %u: %s", (unsigned)geteuid(), mountpoint_refusal());
 	else
 		cli_report_well("%s", path);
+	if (path && mountpoint_confined())
+		cli_report_well("if \"mount failed: Permission denied\": %s",
+				mountpoint_confined());
 	free(path);
 }
 

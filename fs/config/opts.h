@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "net/base/endpoint.h"
 #include "net/http/network.h"
 
 struct opts {
@@ -46,7 +47,9 @@ struct opts {
 	bool debug;		  /* -d */
 	int log_level;		  /* enum log_level */
 	char *log_file;		  /* absolute, or NULL */
-	bool log_json;		  /* log_format=json */
+	char *metrics_text;	  /* metrics_listen= as given; NULL: none */
+	struct endpoint metrics_at;
+	bool log_json; /* log_format=json */
 	bool ro, allow_other, allow_root;
 	bool has_uid, has_gid, has_umask;
 	uid_t uid;

@@ -213,7 +213,9 @@ static int resolve_paths(struct opts_draft *d)
 		      { &o->key_file, "api_key_file", true },
 		      { &o->log_file, "log_file", false },
 		      { &o->proxy_auth_file, "proxy_auth_file", true },
-		      { &o->network.ca_file, "ca_file", true } };
+		      { &o->network.ca_file, "ca_file", true },
+		      { &o->network.client_cert, "client_cert", true },
+		      { &o->network.client_key, "client_key", true } };
 	size_t i, count = sizeof(paths) / sizeof(paths[0]);
 	int rc = o->mountpoint ? resolve_mountpoint(o) : 0;
 

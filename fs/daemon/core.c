@@ -24,6 +24,7 @@
 #include "fs/state/store.h"
 #include "fs/host/statedir.h"
 #include "fs/status/json.h"
+#include "fs/status/listen.h"
 #include "fs/vfs/vfs.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
@@ -267,6 +268,30 @@ static int make_text(void *arg, enum vfs_control which, struct buf *ret)
 	return which == VFS_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
 }
 
+static int metrics_text(void *arg, struct buf *ret)
+{
+	return make_text(arg, VFS_METRICS, ret);
+}
+
+static bool service_fails(void *arg)
+{
+	struct core *c = arg;
+	struct api_health h;
+
+	probe_service(c);
+	api_get_health(c->api, &h);
+	return h.failing_since_s != 0;
+}
+
+static int start_listener(struct core *c)
+{
+	const struct listen_source src = { metrics_text, service_fails, c };
+
+	if (!c->opts->metrics_text)
+		return 0;
+	return listen_start(&c->opts->metrics_at, c->opts->metrics_text, &src, &c->listener);
+}
+
 static bool knows_file(void *arg, const char *file_id)
 {
 	struct core *c = arg;
@@ -389,7 +414,9 @@ int core_start(struct opts *opts, bool ending, struct core *c)
 		r = start_api(c);
 	if (!r)
 		r = start_storage(c);
-	return r ? r : start_super(c, ending);
+	if (!r)
+		r = start_super(c, ending);
+	return r || ending ? r : start_listener(c);
 }
 
 bool core_finish(struct core *c, unsigned drain_s)
@@ -399,6 +426,8 @@ bool core_finish(struct core *c, unsigned drain_s)
 	if (c->publisher) {
 		left = publisher_drain(c->publisher, drain_s);
 		unclosed = vfs_count_unclosed(c->vfs);
+		listen_stop(c->listener);
+		c->listener = NULL;
 		/* Answers waiters here; api_free() answers calls still under way. */
 		publisher_stop(c->publisher);
 	}

@@ -17,6 +17,7 @@ struct attrs;
 struct buf;
 struct cache;
 struct fetcher;
+struct listener;
 struct pool;
 struct opts;
 struct publisher;
@@ -41,6 +42,7 @@ struct core {
 	struct attrs *attrs;
 	struct publisher *publisher;
 	struct vfs *vfs;
+	struct listener *listener; /* of metrics_listen; or NULL */
 	pthread_mutex_t key_lock;
 	atomic_bool probing; /* a request asks only for the health */
 };

@@ -59,6 +59,9 @@ int recover_all(struct staging *sg, struct vfs *s)
 	struct recovery rc = { .sg = sg, .s = s };
 	int err = staging_scan(sg, one, &rc);
 
+	if (err)
+		log_error("the staged files of the last mount can't be taken up: %s",
+			  strerror(-err));
 	if (rc.found || rc.damaged)
 		log_info("recovered %u staged file%s, %u damaged set aside", rc.found,
 			 rc.found == 1 ? "" : "s", rc.damaged);

@@ -21,6 +21,8 @@
 #include "fs/host/mounts.h"
 #include "net/base/log.h"
 
+#define APPARMOR_PROFILE "/etc/apparmor.d/fusermount3"
+
 #define ASK_MS 3000
 #define DEAD_MAX 16 /* mounts one above the other: each start after a crash may have left one */
 #define FUSE_CONF "/etc/fuse.conf"
@@ -56,6 +58,18 @@ const char *mountpoint_refusal(void)
 		return NULL;
 	return "fusermount3 mounts only for a user with a name, and this one has none in "
 	       "/etc/passwd; add one, mount as root, or have a parent mount on /dev/fd/N";
+}
+
+const char *mountpoint_confined(void)
+{
+	if (geteuid() == 0 || access(APPARMOR_PROFILE, F_OK))
+		return NULL;
+	return "AppArmor lets fusermount3 mount only where its profile"
+	       " " APPARMOR_PROFILE
+	       " allows it (below a home directory, /mnt, /media, /tmp, /run/user): mount there, or "
+	       "have root put \"mount fstype=fuse.uploadfs -> DIRECTORY/,\" and \"umount "
+	       "DIRECTORY/,\" into /etc/apparmor.d/local/fusermount3 and run "
+	       "apparmor_parser -r " APPARMOR_PROFILE;
 }
 
 /* ---- mounted by the parent ---- */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fs/publish/publication.h"
+#include "fs/stage/file.h"
 #include "net/base/log.h"
 
 struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
@@ -17,6 +18,7 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 	if (!c)
 		return NULL;
 	c->p = publish_ref(p);
+	c->staged = staged_ref(p->staged);
 	c->kind = kind;
 	c->epoch = p->upload.epoch;
 	return c;
@@ -24,6 +26,7 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 
 void publish_call_free(struct publish_call *c)
 {
+	staged_unref(c->staged);
 	publish_unref(c->p);
 	free(c);
 }

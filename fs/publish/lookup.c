@@ -273,8 +273,8 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 	snprintf(c->md5, sizeof(c->md5), "%s", md5);
 	c->digest = digest_new();
 	if (c->digest)
-		req = api_file_content(p->pr->cfg.api, f->id, 0, UINT64_MAX, on_data, on_content,
-				       c);
+		req = api_file_content(p->pr->cfg.api, f->id, 0, UINT64_MAX, UINT64_MAX, on_data,
+				       on_content, c);
 	if (!req)
 		check_free(c);
 	api_req_unref(req);

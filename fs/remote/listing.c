@@ -41,7 +41,9 @@
 
 struct waiter {
 	struct waiter *next;
-	bool whole;
+	bool whole;	      /* waits for the whole list */
+	uint32_t whole_fetch; /* the first fetch of it that is not too old */
+	uint32_t fetch;	      /* the first fetch of any kind that is not too old */
 	listing_cb *cb;
 	void *arg;
 };
@@ -64,6 +66,8 @@ struct listing {
 	bool stopping;
 	struct waiter *waiters;
 	bool fetching, known;
+	uint32_t begun;	    /* fetches so far; that of the one under way */
+	uint64_t asked_ms;  /* when the one under way began, monotonic */
 	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
 	uint64_t newest_ms; /* and that of any kind */
 	uint64_t failed_ms; /* when the last one failed, if it did */
@@ -80,6 +84,7 @@ struct listing {
 	unsigned limit, resumes;
 	struct walk walk;
 	size_t skipped, skipped_told; /* entries without an id: of this fetch; in the log */
+	size_t unsized, unsized_told; /* Files without a size, the same way */
 	bool stuck, stuck_told;	      /* a page brought nothing new: it was the last */
 	struct listing_page *pages;   /* not applied yet; of the first fetch also the last one */
 	size_t page_count;
@@ -174,13 +179,24 @@ static void note_end(struct listing *l, int err)
 	l->failed = err;
 }
 
-/* Under lock: takes out those whose wait is over; others want more than the newest part. */
+/* Under lock. Returns whether w has all it waits for, now that a fetch is over. */
+static bool is_served(const struct listing *l, struct waiter *w)
+{
+	if (l->whole && l->begun >= w->whole_fetch)
+		w->whole = false;
+	return !w->whole && l->begun >= w->fetch;
+}
+
+/*
+ * Under lock: takes out those whose wait is over. Others want more than the newest part, or came
+ * after the pages were asked for.
+ */
 static struct waiter *take_waiters(struct listing *l, bool all)
 {
 	struct waiter *over = NULL, *w, **at = &l->waiters;
 
 	while ((w = *at) != NULL) {
-		if (w->whole && !all) {
+		if (!all && !is_served(l, w)) {
 			at = &w->next;
 			continue;
 		}
@@ -209,24 +225,40 @@ static void tell_odd(struct listing *l)
 	if (l->skipped && l->skipped != l->skipped_told)
 		log_warn("the list of Files has %zu %s without a usable id: not shown", l->skipped,
 			 l->skipped == 1 ? "entry" : "entries");
+	if (l->unsized && l->unsized != l->unsized_told)
+		log_warn("the service does not tell the size of %zu %s: not shown until it does",
+			 l->unsized, l->unsized == 1 ? "File" : "Files");
 	if (l->stuck && !l->stuck_told)
 		log_warn("the list of Files claims to have more, but its next page brings nothing "
 			 "new: what came counts as all");
 	l->skipped_told = l->skipped;
+	l->unsized_told = l->unsized;
 	l->stuck_told = l->stuck;
 }
 
-/* Under lock: a fetch begins, or nobody does any more. */
-static void note_start(struct listing *l)
+/* Under lock: notes that a fetch begins now. */
+static void note_begin(struct listing *l)
 {
-	l->waited_ms = clock_mono_ms();
+	l->fetching = true;
+	l->begun++;
+	l->asked_ms = l->waited_ms = clock_mono_ms();
 	l->late = false;
-	l->progress = (struct listing_progress){ .began_ms = l->waited_ms };
+	l->progress = (struct listing_progress){ .began_ms = l->asked_ms };
+}
+
+/* Under lock. Returns whether a waiter wants the whole list. */
+static bool is_whole_wanted(const struct listing *l)
+{
+	const struct waiter *w = l->waiters;
+
+	while (w && !w->whole)
+		w = w->next;
+	return w != NULL;
 }
 
 static void finish(struct listing *l, int err)
 {
-	bool large = l->count >= TRIM_FILES, known, more;
+	bool large = l->count >= TRIM_FILES, known, more, whole;
 	struct waiter *w;
 
 	if (!err && l->whole)
@@ -237,13 +269,16 @@ static void finish(struct listing *l, int err)
 	pthread_mutex_lock(&l->lock);
 	note_end(l, err);
 	known = l->known;
-	w = take_waiters(l, err || l->whole);
-	more = l->fetching = l->waiters != NULL;
-	note_start(l);
+	w = take_waiters(l, err);
+	more = l->waiters != NULL;
+	whole = is_whole_wanted(l);
+	l->fetching = false;
+	if (more)
+		note_begin(l);
 	pthread_mutex_unlock(&l->lock);
 	answer(w, err, known);
 	if (more)
-		begin(l, true);
+		begin(l, whole);
 	/* The pages lay amid what apply() made of them. */
 	if (large)
 		malloc_trim(0);
@@ -296,11 +331,11 @@ static void begin(struct listing *l, bool whole)
 	l->whole = whole;
 	l->first = whole && !l->applied;
 	l->reached = false;
-	l->began_ms = clock_mono_ms();
+	l->began_ms = l->asked_ms;
 	l->number++;
 	l->limit = whole ? l->walk.limit_max : NEW_LIMIT;
 	l->resumes = 0;
-	l->skipped = 0;
+	l->skipped = l->unsized = 0;
 	l->stuck = false;
 	walk_begin(&l->walk);
 	l->last_id[0] = '\0';
@@ -323,7 +358,7 @@ static void start_over(struct listing *l)
 	l->count = l->before = 0;
 	l->first = l->first && !l->applied;
 	l->number++;
-	l->skipped = 0;
+	l->skipped = l->unsized = 0;
 	walk_begin(&l->walk);
 }
 
@@ -378,6 +413,8 @@ static bool seen_enough(struct listing *l, const struct listing_page *page)
 static bool is_last(struct listing *l, const struct reply *r)
 {
 	l->skipped += r->page.skipped;
+	for (size_t i = 0; i < r->page.count; i++)
+		l->unsized += r->page.files[i].bytes_unknown;
 	l->stuck = r->page.stuck || (r->page.has_more && !walk_goes_on(&l->walk, r->last_id));
 	return !r->page.has_more || l->stuck ||
 	       (!l->whole && seen_enough(l, &l->pages[l->page_count - 1]));
@@ -387,6 +424,10 @@ static void take_page(struct listing *l, const struct reply *r)
 {
 	int rc = keep(l, &r->page);
 
+	if (rc == -EOVERFLOW)
+		log_error("the service lists more than %u Files, or more than %u pages: the list "
+			  "is not taken; -o purpose= asks for fewer",
+			  FILES_MAX, PAGES_MAX);
 	if (rc || is_last(l, r)) {
 		finish(l, rc);
 		return;
@@ -454,9 +495,10 @@ static void *listing_thread(void *arg)
 
 /* ---- what others want ---- */
 
+/* With an age of 0 no list is: something may have changed within its millisecond. */
 static bool young(const struct listing *l, uint64_t since_ms, uint64_t max_age_ms)
 {
-	return l->known && clock_mono_ms() - since_ms <= max_age_ms;
+	return l->known && max_age_ms && clock_mono_ms() - since_ms <= max_age_ms;
 }
 
 /* Under lock. A failed fetch took long: do not repeat it for each caller. */
@@ -483,6 +525,27 @@ static bool due_ahead(const struct listing *l, uint64_t max_age_ms, uint64_t who
 	return *ret_whole || ages(l, l->newest_ms, max_age_ms, AHEAD_SHARE);
 }
 
+/* Under lock. Returns the number of the first fetch whose pages are no older than age_ms. */
+static uint32_t first_fetch(const struct listing *l, uint64_t age_ms)
+{
+	bool joins = l->fetching && age_ms && clock_mono_ms() - l->asked_ms <= age_ms;
+
+	return joins ? l->begun : l->begun + 1;
+}
+
+/* Under lock. */
+static void add_waiter(struct listing *l, struct waiter *w, bool whole, uint64_t max_age_ms,
+		       uint64_t whole_age_ms)
+{
+	if (!l->waiters)
+		l->waited_ms = clock_mono_ms();
+	w->whole = whole;
+	w->whole_fetch = first_fetch(l, whole_age_ms);
+	w->fetch = first_fetch(l, max_age_ms);
+	w->next = l->waiters;
+	l->waiters = w;
+}
+
 /* w: NULL if no caller waits; else consumed. */
 static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t whole_age_ms,
 		 struct waiter *w)
@@ -498,22 +561,16 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 	if (!fresh && !err && l->fetching && l->late)
 		err = -ETIMEDOUT;
 	if (!fresh && !err) {
-		if (w) {
-			if (!l->waiters)
-				l->waited_ms = clock_mono_ms();
-			w->whole = whole;
-			w->next = l->waiters;
-			l->waiters = w;
-		}
+		if (w)
+			add_waiter(l, w, whole, max_age_ms, whole_age_ms);
 		start = !l->fetching;
-		l->fetching = true;
 		w = NULL;
 		pthread_cond_signal(&l->wake);
 	} else if (fresh && !whole && due_ahead(l, max_age_ms, whole_age_ms, &whole)) {
-		start = l->fetching = true;
+		start = true;
 	}
 	if (start)
-		note_start(l);
+		note_begin(l);
 	pthread_mutex_unlock(&l->lock);
 	if (w) {
 		w->cb(w->arg, err, known);

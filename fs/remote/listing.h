@@ -66,11 +66,11 @@ void listing_stop(struct listing *l);
 void listing_free(struct listing *l); /* after listing_stop() and api_free(); NULL is a no-op */
 
 /*
- * Calls cb once a whole list no older than max_age_ms was applied: at once, or
- * after a fetch, also one that was under way already. err: negative errno when that
- * fetch failed, -ETIMEDOUT when it took longer than 10 s, or 60 s if no older list is known (it
- * goes on, and until its end others are told the same at once); known tells whether an older one
- * stands.
+ * Calls cb once a whole list no older than max_age_ms was applied: at once, or after a fetch, also
+ * one under way whose pages were asked for no longer ago (0: after this call). err: negative errno
+ * when that fetch failed, -ETIMEDOUT when it took longer than 10 s, or 60 s if no older list is
+ * known (it goes on, and until its end others are told the same at once); known tells whether an
+ * older one stands.
  */
 typedef void listing_cb(void *arg, int err, bool known);
 void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg);

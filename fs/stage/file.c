@@ -13,6 +13,7 @@
 #include "fs/stage/file_impl.h"
 #include "fs/state/files.h"
 #include "fs/state/store.h"
+#include "net/base/fdio.h"
 #include "net/base/log.h"
 
 #define CREATE_ATTEMPTS 8
@@ -65,7 +66,7 @@ static int create_data(struct staging *sg, char ret_id[STAGED_ID_LEN + 1], int *
 			return 0;
 		}
 		if (errno != EEXIST)
-			return -errno;
+			return fdio_told(-errno);
 	}
 	return -EEXIST;
 }
@@ -112,28 +113,18 @@ static bool size_plausible(const struct record *r, uint64_t size)
 	return size >= r->size;
 }
 
-static int open_data(struct staging *sg, const char *id, const struct record *r, int *ret_fd,
-		     uint64_t *ret_size)
+/* The size of the data, which is opened at its first use. -ENOENT: no data. */
+static int find_data(struct staging *sg, const char *id, const struct record *r, uint64_t *ret_size)
 {
 	char name[STAGED_NAME_SIZE];
 	struct stat sb;
-	int fd, rc;
 
 	staging_name(name, id, STAGED_DATA);
-	fd = openat(sg->dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ELOOP || errno == EISDIR ? -EBADMSG : -errno;
-	if (fstat(fd, &sb)) {
-		rc = -errno;
-		close(fd);
-		return rc;
-	}
+	if (fstatat(sg->dirfd, name, &sb, AT_SYMLINK_NOFOLLOW))
+		return -errno;
 	if (!S_ISREG(sb.st_mode) || (uint64_t)sb.st_size > STAGED_SIZE_MAX ||
-	    !size_plausible(r, (uint64_t)sb.st_size)) {
-		close(fd);
+	    !size_plausible(r, (uint64_t)sb.st_size))
 		return -EBADMSG;
-	}
-	*ret_fd = fd;
 	*ret_size = (uint64_t)sb.st_size;
 	return 0;
 }
@@ -142,10 +133,10 @@ static int open_data(struct staging *sg, const char *id, const struct record *r,
  * A row without data, after a crash between two steps or a removal by hand: it must not replace a
  * File.
  */
-static int without_data(struct staging *sg, const char *id, struct record *r, int *ret_fd)
+static int without_data(struct staging *sg, const char *id, struct record *r)
 {
 	char name[STAGED_NAME_SIZE];
-	int rc;
+	int fd, rc;
 
 	if (r->state == RECORD_COMPLETED) {
 		/* The cache has its bytes. */
@@ -157,9 +148,10 @@ static int without_data(struct staging *sg, const char *id, struct record *r, in
 		return rc ? rc : -ENOENT;
 	}
 	staging_name(name, id, STAGED_DATA);
-	*ret_fd = openat(sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (*ret_fd < 0)
-		return -errno;
+	fd = openat(sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fdio_told(-errno);
+	close(fd);
 	if (r->state != RECORD_REMOVED)
 		r->state = RECORD_ABORTED;
 	r->size = 0;
@@ -174,22 +166,21 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 	struct staged *st;
 	struct record r;
 	uint64_t size = 0;
-	int fd = -1, rc;
+	int rc;
 
 	if (!staging_id_valid(id))
 		return -EINVAL;
 	rc = files_load(sg->db, id, &r);
 	if (rc)
 		return rc;
-	rc = open_data(sg, id, &r, &fd, &size);
+	rc = find_data(sg, id, &r, &size);
 	if (rc == -ENOENT)
-		rc = without_data(sg, id, &r, &fd);
+		rc = without_data(sg, id, &r);
 	if (rc)
 		goto err_record;
-	st = staged_new(sg, id, fd, STAGED_KEEP);
+	st = staged_new(sg, id, -1, STAGED_KEEP);
 	if (!st) {
 		rc = -ENOMEM;
-		close(fd);
 		goto err_record;
 	}
 	st->has_row = true;
@@ -248,7 +239,8 @@ void staged_unref(struct staged *st)
 	staged_hash_release(st);
 	if (st->fate == STAGED_DISCARD && !st->removed)
 		remove_both(st);
-	close(st->fd);
+	if (st->fd >= 0)
+		close(st->fd);
 	staging_release(st->sg, st->charged);
 	if (st->fate != STAGED_GIVEN)
 		staging_count(st->sg, -1);
@@ -263,27 +255,6 @@ void staged_unref(struct staged *st)
 const char *staged_id(const struct staged *st)
 {
 	return st->id;
-}
-
-int staged_fd(const struct staged *st)
-{
-	return st->fd;
-}
-
-void staged_set_mtime(struct staged *st, const struct timespec *mtime)
-{
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
-
-	pthread_mutex_lock(&st->lock);
-	/* The cache sets its own times. */
-	if (st->fate != STAGED_GIVEN && futimens(st->fd, times))
-		log_warn("%s: its time is not kept: %s", st->id, strerror(errno));
-	pthread_mutex_unlock(&st->lock);
-}
-
-int staged_sync(struct staged *st)
-{
-	return fdatasync(st->fd) ? -errno : 0;
 }
 
 int staged_sync_record(struct staged *st)

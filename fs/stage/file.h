@@ -43,7 +43,16 @@ struct staged *staged_ref(struct staged *st);
 void staged_unref(struct staged *st);
 
 const char *staged_id(const struct staged *st); /* file name stem; valid as long as st */
-int staged_fd(const struct staged *st);		/* for pread; open as long as st */
+/*
+ * Return the descriptor of the data, for pread, or negative errno. It stays open as long as the
+ * caller holds a reference of its own (staged_rest()).
+ */
+int staged_fd(struct staged *st);
+/*
+ * Close the descriptor if there are no more references than `idle`, the number of those whose
+ * holders are known not to use it. The next use opens it again.
+ */
+void staged_rest(struct staged *st, unsigned idle);
 uint64_t staged_size(struct staged *st);
 /* True if all bytes of [start, end) are written; holes of a sealed and quiet file count. */
 bool staged_covered(struct staged *st, uint64_t start, uint64_t end);
@@ -139,6 +148,8 @@ struct staged_hooks {
  */
 void staged_set_hooks(struct staged *st, const struct staged_hooks *hooks);
 
+/* The data file's mtime. 0 or negative errno. */
+int staged_mtime(struct staged *st, struct timespec *ret);
 /* Set the data file's mtime so that it survives a restart; best effort. The next write moves it. */
 void staged_set_mtime(struct staged *st, const struct timespec *mtime);
 

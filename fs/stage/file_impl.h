@@ -20,7 +20,7 @@ enum staged_fate { STAGED_DISCARD, STAGED_KEEP, STAGED_GIVEN };
 struct staged {
 	struct staging *sg;
 	char id[STAGED_ID_LEN + 1];
-	int fd;
+	int fd; /* -1: not open; changed under lock */
 	atomic_uint refs;
 
 	pthread_mutex_t record_lock; /* one save at a time; also around give */
@@ -38,6 +38,7 @@ struct staged {
 	uint64_t charged; /* bytes taken from the area: size, or more while writes are under way */
 	struct extents written;
 	unsigned writers; /* begun and not ended */
+	unsigned syncs;	  /* under way */
 	bool sealed;
 	bool unsure;	    /* size and disk may differ: look when the last writer ends */
 	uint32_t *versions; /* by part index; beyond: 0 */

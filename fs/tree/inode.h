@@ -77,6 +77,7 @@ void inode_table_free(struct inode_table *t); /* frees all inodes, too; NULL is 
 struct inode *inode_root(struct inode_table *t);
 size_t inode_count(const struct inode_table *t);
 uint64_t inode_next_number(const struct inode_table *t); /* of the inode to be made next */
+size_t inode_count_dirs(const struct inode_table *t);	 /* those of them that are directories */
 
 /*
  * Every entry made in a directory, moved in or out, or removed sets the directory's mtime to now.

@@ -172,6 +172,9 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		if (r->outcome == OUTCOME_EMPTY && wanted)
 			note_empty(s, o->inode);
 		out = side_settle(s, o->inode);
+		/* References of the side and its publication. */
+		if (o->inode->side && !o->inode->nopen)
+			staged_rest(l->st, 2);
 	}
 	pthread_mutex_unlock(&s->lock);
 	side_release(s, out);

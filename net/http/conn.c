@@ -66,6 +66,20 @@ void http_conn_setup(CURL *easy, const struct network *n)
 	curl_easy_setopt(easy, CURLOPT_INTERFACE, text);
 }
 
+int http_conn_present(CURL *easy, const struct network *n, bool home)
+{
+	const char *cert = home ? n->client_cert : NULL;
+	const char *key = home && n->client_key ? n->client_key : cert;
+	CURLcode rc = curl_easy_setopt(easy, CURLOPT_SSLCERT, cert);
+
+	if (!rc)
+		rc = curl_easy_setopt(easy, CURLOPT_SSLKEY, key);
+	/* Else OpenSSL asks the terminal for the password of an encrypted key. */
+	if (!rc)
+		rc = curl_easy_setopt(easy, CURLOPT_KEYPASSWD, cert ? "" : NULL);
+	return rc ? -ENOMEM : 0;
+}
+
 int http_conn_route(CURL *easy, const struct network *n, const char *url, bool *ret_proxied)
 {
 	const struct network_proxy *p = network_proxy_for(n, url);
@@ -129,6 +143,8 @@ void http_conn_explain(CURL *easy, CURLcode code, bool proxied, struct http_resu
 		res->cause = NETWORK_BIND;
 	else if (code == CURLE_SSL_CACERT_BADFILE)
 		res->cause = NETWORK_CA_FILE;
+	else if (code == CURLE_SSL_CERTPROBLEM)
+		res->cause = NETWORK_CLIENT_CERT;
 	else if (code == CURLE_PEER_FAILED_VERIFICATION)
 		res->cause = cause_of_certificate(easy, proxy);
 	else if (proxy)

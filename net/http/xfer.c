@@ -208,7 +208,8 @@ int http_xfer_set_url(struct http_xfer *x, const char *url)
 {
 	bool home = url_same_origin(url, x->url);
 
-	if (http_conn_route(x->easy, &x->http->network, url, &x->proxied))
+	if (http_conn_route(x->easy, &x->http->network, url, &x->proxied) ||
+	    http_conn_present(x->easy, &x->http->network, home))
 		return -ENOMEM;
 	/* curl itself would take only Authorization and Cookie away from another host. */
 	curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, home ? x->all : x->plain);

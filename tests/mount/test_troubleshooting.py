@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -414,3 +415,20 @@ def test_errors_at_boot(world, server):
     wait_until(lambda: "NOTIFY_SOCKET" in told.log(), "it is in the log")
     seen.see("Boot", told.log())
     seen.end()
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("command", ["cat $0 >$1", "echo x >$1", "{ cat $0; cat $0; } >$1"])
+def test_a_redirection_and_its_remedy(world, server, shell, command):
+    """What the section of failures that nobody saw says: `&& uploadfs wait FILE` tells."""
+    mount = world.mount(server)
+    mount.may_fail = True
+    server.faults([{"op": "complete", "times": 0, "action": "status", "status": 400}])
+    words = [world.path("source"), mount.path("batch", "file")]
+    make_file(words[0], 1000)
+    script = command + f" && {shlex.join(sanitizer.wrap(SAN, [os.path.join(BUILD, 'uploadfs')]))} wait $1"
+    result = run([shell, "-c", script, *words], check=False)
+    assert result.returncode == 1
+    server.faults([])
+    os.unlink(words[1])
+    assert run([shell, "-c", script, *words], check=False).returncode == 0

@@ -1,0 +1,124 @@
+#include "fs/stage/data.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/stage/file.h"
+#include "fs/stage/file_impl.h"
+#include "net/base/fdio.h"
+#include "net/base/log.h"
+
+static int open_again(struct staged *st)
+{
+	char name[STAGED_NAME_SIZE];
+	struct stat sb;
+	int fd;
+
+	staging_name(name, st->id, STAGED_DATA);
+	fd = openat(st->sg->dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return fdio_told(-errno);
+	/* Readers and publishers rely on the size that was there. */
+	if (fstat(fd, &sb) || !S_ISREG(sb.st_mode) || (uint64_t)sb.st_size < st->size) {
+		close(fd);
+		log_error("staging/%s is not the file that it was; check the disk", st->id);
+		return -EIO;
+	}
+	return fd;
+}
+
+int staged_fd_locked(struct staged *st)
+{
+	int fd;
+
+	if (st->fd >= 0)
+		return st->fd;
+	fd = open_again(st);
+	if (fd >= 0)
+		st->fd = fd;
+	return fd;
+}
+
+int staged_fd(struct staged *st)
+{
+	int fd;
+
+	pthread_mutex_lock(&st->lock);
+	fd = staged_fd_locked(st);
+	pthread_mutex_unlock(&st->lock);
+	return fd;
+}
+
+void staged_rest(struct staged *st, unsigned idle)
+{
+	pthread_mutex_lock(&st->lock);
+	/* A file without a name, or with another one, can't be opened again. */
+	if (st->fd >= 0 && atomic_load(&st->refs) <= idle && st->fate == STAGED_KEEP &&
+	    !st->removed && !st->writers && !st->hash.busy && !st->syncs && !st->unsure) {
+		close(st->fd);
+		st->fd = -1;
+	}
+	pthread_mutex_unlock(&st->lock);
+}
+
+/* The data file's attributes. Under st->lock. */
+static int data_stat(struct staged *st, struct stat *ret)
+{
+	char name[STAGED_NAME_SIZE];
+
+	if (st->fd >= 0)
+		return fstat(st->fd, ret) ? -errno : 0;
+	staging_name(name, st->id, STAGED_DATA);
+	return fstatat(st->sg->dirfd, name, ret, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+}
+
+int staged_mtime(struct staged *st, struct timespec *ret)
+{
+	struct stat sb;
+	int rc;
+
+	pthread_mutex_lock(&st->lock);
+	rc = data_stat(st, &sb);
+	pthread_mutex_unlock(&st->lock);
+	if (!rc)
+		*ret = sb.st_mtim;
+	return rc;
+}
+
+void staged_set_mtime(struct staged *st, const struct timespec *mtime)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
+	char name[STAGED_NAME_SIZE];
+	int rc = 0;
+
+	staging_name(name, st->id, STAGED_DATA);
+	pthread_mutex_lock(&st->lock);
+	/* The cache sets its own times. */
+	if (st->fate != STAGED_GIVEN)
+		rc = st->fd >= 0 ? futimens(st->fd, times)
+				 : utimensat(st->sg->dirfd, name, times, AT_SYMLINK_NOFOLLOW);
+	if (rc)
+		log_warn("%s: its time is not kept: %s", st->id, strerror(errno));
+	pthread_mutex_unlock(&st->lock);
+}
+
+int staged_sync(struct staged *st)
+{
+	int fd, rc;
+
+	pthread_mutex_lock(&st->lock);
+	fd = staged_fd_locked(st);
+	st->syncs += fd >= 0;
+	pthread_mutex_unlock(&st->lock);
+	if (fd < 0)
+		return fd;
+	/* Without the lock: the disk is slow. */
+	rc = fdatasync(fd) ? -errno : 0;
+	pthread_mutex_lock(&st->lock);
+	st->syncs--;
+	pthread_mutex_unlock(&st->lock);
+	return rc;
+}
