@@ -64,10 +64,9 @@ const char *mountpoint_confined(void)
 {
 	if (geteuid() == 0 || access(APPARMOR_PROFILE, F_OK))
 		return NULL;
-	return "AppArmor lets fusermount3 mount only where its profile"
-	       " " APPARMOR_PROFILE
-	       " allows it (below a home directory, /mnt, /media, /tmp, /run/user): mount there, or "
-	       "have root put \"mount fstype=fuse.uploadfs -> DIRECTORY/,\" and \"umount "
+	return "AppArmor lets fusermount3 mount only where its profile " APPARMOR_PROFILE
+	       " allows it (below a home directory, /mnt, /media, /tmp, /run/user): mount there, "
+	       "or have root put \"mount fstype=fuse.uploadfs -> DIRECTORY/,\" and \"umount "
 	       "DIRECTORY/,\" into /etc/apparmor.d/local/fusermount3 and run "
 	       "apparmor_parser -r " APPARMOR_PROFILE;
 }
