@@ -246,10 +246,8 @@ static void put_daemon(struct json_writer *w, const struct status_source *src)
 
 static void put_listing(struct json_writer *w, const struct status_source *src)
 {
-	if (!src->listing.under_way) {
-		json_w_null(w, "listing");
+	if (!src->listing.under_way)
 		return;
-	}
 	json_w_object(w, "listing");
 	json_w_bool(w, "first", !src->listing.known);
 	json_w_u64(w, "pages", src->listing.pages);

@@ -307,7 +307,7 @@ def test_list_trickles(world, odd):
 
     def progress():
         with open(mount.path(".uploadfs", "status"), encoding="utf-8") as f:
-            return json.load(f)["listing"]
+            return json.load(f).get("listing")
 
     with ThreadPoolExecutor(1) as pool:
         names = pool.submit(os.listdir, mount.path("batch"))
