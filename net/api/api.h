@@ -116,7 +116,11 @@ struct api_file {
 	const char *id;
 	const char *filename; /* any bytes but NUL; may be empty; unknown: the id */
 	const char *purpose;  /* 1 to API_WORD_MAX bytes; unknown: API_PURPOSE_UNKNOWN */
-	const char *details;  /* status_details of a File whose status is error; NULL: none */
+	/*
+	 * status_details of a File whose status is error, of replies to complete and POST /files:
+	 * secrets redacted, one line. NULL: none.
+	 */
+	const char *details;
 	uint64_t bytes;
 	bool bytes_unknown; /* missing, null (Azure, for a while), or no size; bytes is 0 */
 	bool filename_unknown, purpose_unknown;

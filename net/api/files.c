@@ -416,6 +416,7 @@ struct whole_call {
 	struct digest *digest;	   /* MD5 of the bytes that left in this attempt */
 	uint64_t hashed;
 	struct api_file file;
+	char details[API_DETAILS_SIZE];
 	api_file_cb *cb;
 	void *arg;
 };
@@ -454,6 +455,7 @@ static const char *whole_take(struct api_req *req, const struct json *reply)
 
 	if (why)
 		return why;
+	api_clean_details(&c->file, c->details);
 	if (!c->file.bytes_unknown && c->file.bytes != c->bytes)
 		return "the File is of another size";
 	return !c->file.purpose_unknown && strcmp(c->file.purpose, c->purpose)

@@ -20,6 +20,8 @@ int64_t api_seconds(double number);
 /* A number of bytes, without its fraction. False: it is none. */
 bool api_count(double number, uint64_t *ret);
 
+#define API_DETAILS_SIZE 512
+
 /* Request bodies; errors are sticky in out. */
 void api_json_put_create(struct buf *out, const struct api_upload_spec *spec);
 void api_json_put_complete(struct buf *out, const char *const *part_ids, size_t part_count,
@@ -56,5 +58,7 @@ void api_json_error(const char *body, size_t len, struct api_error *err);
  * escaped, one line, cut at a character to at most size - 1 bytes.
  */
 void api_clean(char *dst, size_t size, const char *src);
+/* Replaces the details of a File, if it has any, by a copy for people to read, in room. */
+void api_clean_details(struct api_file *file, char room[API_DETAILS_SIZE]);
 
 #endif

@@ -14,7 +14,7 @@ struct upload_call {
 	struct api_part part;
 	api_upload_cb *upload_cb;
 	api_part_cb *part_cb;
-	char part_name[32];
+	char part_name[32], details[API_DETAILS_SIZE];
 	void *arg;
 };
 
@@ -186,6 +186,7 @@ static const char *complete_take(struct api_req *req, const struct json *reply)
 		return "the Upload is not completed";
 	if (!c->up.has_file)
 		return "the completed Upload has no File";
+	api_clean_details(&c->up.file, c->details);
 	return other_size(c) ? "the File is of another size" : NULL;
 }
 

@@ -158,6 +158,24 @@ def test_unreadable_success(world, odd):
     mount.may_fail = False
 
 
+def test_written_anew_after_unreadable_success(world, odd):
+    """New bytes are a new File; a removed file is looked for and leaves nothing here."""
+    odd.twist["complete"] = lambda reply, nth: b"fine" if nth < 2 else reply
+    odd.twist["list"] = hide
+    mount = doubtful(world, odd, drain_timeout="1")
+    one, other = mount.path("batch", "one"), mount.path("batch", "other")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(fails, [one, other]))
+    put(one, b"B" * 1000)
+    assert xattr(one, "file_id") == odd.made[2][0]["id"] and odd.made[2][1] == b"B" * 1000
+    os.unlink(other)
+    assert not os.path.exists(other) and odd.count("complete") == 3
+    # The File of the removed one shows: it is deleted. That of the former bytes is nobody's here.
+    del odd.twist["list"]
+    gone = [x["id"] for x, _ in odd.made if x["filename"] == "other"]
+    wait_until(lambda: odd.deleted == gone, "the File of the removed file is deleted", timeout=90)
+
+
 def looks_only(odd, count):
     looks = odd.count("list")
     wait_until(lambda: odd.count("list") >= looks + count, "they are looked for")
@@ -189,10 +207,12 @@ def test_unusable_file(world, odd):
     path = mount.path("batch", "f")
     put(path)
     odd.twist["complete"] = lambda reply, nth: {
-        **reply, "file": {**reply["file"], "status": "error", "status_details": "line 3: no JSON"}}
+        **reply, "file": {**reply["file"], "status": "error",
+                          "status_details": f"line 3: no JSON\n{mount.key}"}}
     fails(path, b"B" * 1000)
     assert xattr(path, "file_id") == odd.made[1][0]["id"]
     assert xattr(path, "status") == "failed" and "line 3: no JSON" in xattr(path, "error")
+    assert mount.key not in xattr(path, "error") and "\n" not in xattr(path, "error")
     assert odd.count("create") == odd.count("complete") == 2 and not odd.deleted
     former = odd.made[0][0]["id"]
     wait_until(lambda: sorted(os.listdir(mount.path("batch"))) == ["f", "f~" + former],
