@@ -126,9 +126,11 @@ static void tell_ready(void *arg)
 	/* In the background, the parent's exit status is the answer. */
 	if (d->opts.foreground)
 		tell_manager_ready(d);
+	if (d->ready_fd >= 0)
+		direct_log(&d->opts);
+	core_tell_place(&d->core);
 	if (d->ready_fd < 0)
 		return;
-	direct_log(&d->opts);
 	process_detach(d->ready_fd);
 	d->ready_fd = -1;
 }
@@ -306,22 +308,15 @@ static void block_signals(void)
 
 static int serve(struct daemon *d)
 {
-	struct fuse_loop_config *lc = fuse_loop_cfg_create();
 	int r;
 
-	if (!lc)
-		return -ENOMEM;
-	fuse_loop_cfg_set_max_threads(lc, FUSE_THREADS);
-	fuse_loop_cfg_set_idle_threads(lc, FUSE_THREADS);
-	fuse_loop_cfg_set_clone_fd(lc, 0);
 	/* Process 1 of a container inherits its orphans; libfuse waits for fusermount3 later. */
 	if (getpid() == 1)
 		signal(SIGCHLD, SIG_IGN);
-	r = fuse_session_loop_mt(d->session, lc);
+	r = ops_loop(d->session, FUSE_THREADS);
 	if (getpid() == 1)
 		signal(SIGCHLD, SIG_DFL);
-	fuse_loop_cfg_destroy(lc);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 /* Returns true if every written file is published. */

@@ -80,6 +80,7 @@ void opts_release(struct opts *o)
 	free(o->proxy_auth_file);
 	network_release(&o->network);
 	free(o->state_dir);
+	free(o->state_dir_not);
 	free(o->log_file);
 	free(o->metrics_text);
 	free(o->fsname);

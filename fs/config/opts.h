@@ -27,6 +27,7 @@ struct opts {
 	char *purpose;		      /* NULL: all */
 	char *config;		      /* config=FILE, as given; NULL: the default files */
 	char *state_dir;	      /* absolute; default: resolve.c */
+	char *state_dir_not;	      /* the default that can't hold it; NULL: it can */
 	uint64_t part_size;	      /* bytes; 64 KiB .. 64 MiB, default 64 MiB */
 	unsigned parallel;	      /* 1..64, default 4 */
 	uint64_t cache_size;	      /* bytes, default 8 GiB; 0: no cache */

@@ -15,12 +15,14 @@
 #include "fs/publish/part_layout.h"
 #include "fs/config/key.h"
 #include "fs/config/opts.h"
+#include "fs/host/place.h"
 #include "fs/host/process.h"
 #include "fs/publish/publisher.h"
 #include "fs/publish/budget.h"
 #include "fs/daemon/recover.h"
 #include "fs/stage/area.h"
 #include "fs/state/attrs.h"
+#include "fs/state/data.h"
 #include "fs/state/store.h"
 #include "fs/host/statedir.h"
 #include "fs/status/json.h"
@@ -99,10 +101,46 @@ static int start_md5(struct core *c)
 	return 0;
 }
 
+static int refuse_place(const char *dir, const struct place *place, const char *what, int err)
+{
+	log_error("state directory %s lies on %s, where %s%s%s; use -o state_dir= on a local disk, "
+		  "as below /var/tmp",
+		  dir, place->name, what, err ? ": " : "", err ? strerror(-err) : "");
+	return err ? err : -EOPNOTSUPP;
+}
+
+void core_tell_place(const struct core *c)
+{
+	const struct opts *o = c->opts;
+	char *db;
+
+	if (!o->state_dir_not)
+		return;
+	log_info("the default state directory %s lies on a file server or a FUSE file system; %s "
+		 "is used",
+		 o->state_dir_not, o->state_dir);
+	if (asprintf(&db, "%s/state.db", o->state_dir_not) < 0)
+		return;
+	if (access(db, F_OK) == 0)
+		log_warn("%s may hold files that are not published: see uploadfs recover list",
+			 o->state_dir_not);
+	free(db);
+}
+
 static int take_state_dir(struct core *c)
 {
-	int pid, r = statedir_open(c->opts->state_dir, LOCK_WAIT_MS, &c->lock_fd, &pid);
+	const char *dir = c->opts->state_dir, *what;
+	struct place place;
+	int pid, r;
 
+	place_look(dir, &place);
+	if (place.kind == PLACE_FUSE)
+		return refuse_place(dir, &place, "a program has to answer for each byte", 0);
+	r = statedir_open(dir, LOCK_WAIT_MS, &c->lock_fd, &pid);
+	if ((r == -ENOLCK || r == -ENOSYS || r == -EOPNOTSUPP) && place.kind == PLACE_NETWORK)
+		return refuse_place(dir, &place, "it can't be locked", r);
+	if (!r && place.kind == PLACE_NETWORK && (r = place_try(dir, &what)) != 0)
+		return refuse_place(dir, &place, what, r);
 	if (r == -EWOULDBLOCK)
 		log_error("%s is in use by another uploadfs (pid %d); unmount that one, or give "
 			  "this one a state_dir of its own",
@@ -145,29 +183,26 @@ static int start_store(struct core *c)
 static int start_storage(struct core *c)
 {
 	const struct opts *o = c->opts;
-	char *staging = below_state_dir(c, "staging"), *cache = below_state_dir(c, "cache");
-	struct staging_config sc = { .dir = staging,
-				     .part_size = layout_block(o->part_size, o->parallel),
+	struct staging_config sc = { .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
-	int r = staging && cache ? 0 : -ENOMEM;
+	int r = pool_new(2, &c->disk);
 
 	if (!r)
-		r = pool_new(2, &c->disk);
-	if (!r)
 		r = start_store(c);
+	if (!r && (r = datadir_open(o->state_dir, c->statedb, &c->data)) != 0)
+		fail(DATA_DIR, r);
+	if (!r)
+		datadir_set_worker(c->data, c->disk);
 	sc.pool = c->md5;
 	sc.db = c->statedb;
+	sc.data = c->data;
 	if (!r && (r = staging_open(&sc, &c->staging)) != 0)
-		fail(staging, r);
-	if (!r)
-		staging_set_worker(c->staging, c->disk);
-	if (!r && (r = cache_open(cache, o->cache_size, &c->cache)) != 0)
-		fail(cache, r);
+		fail("staged files", r);
+	if (!r && (r = cache_open(c->data, c->statedb, o->cache_size, &c->cache)) != 0)
+		fail("the cache", r);
 	if (!r)
 		cache_set_worker(c->cache, c->disk);
-	free(staging);
-	free(cache);
 	return r;
 }
 
@@ -367,6 +402,8 @@ static int start_super(struct core *c, bool ending)
 	int r = fetcher_new(c->api, c->cache, o->parallel, &c->fetcher);
 
 	if (!r)
+		fetcher_set_worker(c->fetcher, c->disk);
+	if (!r)
 		r = publisher_new(&pc, &c->publisher);
 	sc.fetcher = c->fetcher;
 	sc.attrs = c->attrs;
@@ -449,8 +486,10 @@ void core_free(struct core *c)
 {
 	if (c->cache)
 		cache_set_worker(c->cache, NULL);
-	if (c->staging)
-		staging_set_worker(c->staging, NULL);
+	if (c->fetcher)
+		fetcher_set_worker(c->fetcher, NULL);
+	if (c->data)
+		datadir_set_worker(c->data, NULL);
 	pool_free(c->disk);
 	vfs_free(c->vfs);
 	fetcher_free(c->fetcher);
@@ -458,6 +497,7 @@ void core_free(struct core *c)
 	attrs_close(c->attrs);
 	cache_close(c->cache);
 	staging_close(c->staging);
+	datadir_close(c->data);
 	statedb_close(c->statedb);
 	pool_free(c->md5);
 	server_stop(c->server);

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/statvfs.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "fs/host/mounts.h"
+#include "net/base/compat.h"
 #include "net/base/log.h"
 
 #define APPARMOR_PROFILE "/etc/apparmor.d/fusermount3"
@@ -122,7 +122,7 @@ static bool is_dead(const char *path)
 		return false;
 	if (pid == 0)
 		_exit(statvfs(path, &st) ? errno : 0);
-	p.fd = pidfd_open(pid, 0);
+	p.fd = compat_pidfd_open(pid);
 	if (p.fd >= 0 && poll(&p, 1, ASK_MS) != 1) {
 		/* Not waited for: a request that a daemon has taken holds even a killed process. */
 		close(p.fd);

@@ -27,7 +27,7 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 void publish_call_free(struct publish_call *c)
 {
 	staged_unref(c->staged);
-	publish_unref(c->p);
+	publish_unref_later(c->p);
 	free(c);
 }
 

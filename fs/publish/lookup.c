@@ -46,7 +46,7 @@ static void lookup_free(struct lookup *l)
 {
 	free(l->filename);
 	free(l->purpose);
-	publish_unref(l->p);
+	publish_unref_later(l->p);
 	free(l);
 }
 
@@ -209,7 +209,7 @@ struct check {
 static void check_free(struct check *c)
 {
 	digest_free(c->digest);
-	publish_unref(c->p);
+	publish_unref_later(c->p);
 	free(c);
 }
 

@@ -108,6 +108,7 @@ static void *publisher_main(void *arg)
 
 	while ((p = take_next(pr)) != NULL) {
 		look_at(p);
+		publish_unref_due(p);
 		publish_unref(p);
 	}
 	return NULL;
@@ -211,6 +212,7 @@ void publisher_stop(struct publisher *pr)
 	pthread_join(pr->thread, NULL);
 	while ((p = pr->run_head) != NULL) {
 		pr->run_head = p->run_next;
+		publish_unref_due(p);
 		publish_unref(p);
 	}
 	while ((p = next_unfinished(pr)) != NULL) {

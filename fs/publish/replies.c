@@ -69,6 +69,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 		return;
 	}
 	p->upload.created_at = ev->created_at ? ev->created_at : created_at_guess(p, ev);
+	p->upload.created_ms = clock_mono_ms();
 	p->upload.expires_at = p->upload.created_at + API_UPLOAD_TTL_S;
 	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400) {
 		p->upload.expires_at = ev->expires_at;
@@ -175,7 +176,8 @@ static void handle_completed(struct publish *p, const struct event *ev)
 		if (refuse_another(p, ev))
 			return;
 		if (!err->maybe_applied && !p->doubt.unknown && ev->created_at)
-			publish_service_note_created(p->pr, ev->created_at == p->upload.created_at);
+			publish_service_note_created(p->pr, ev->created_at == p->upload.created_at,
+						     p->upload.open_ms);
 		publish_file_exists(p, ev);
 		return;
 	}

@@ -18,7 +18,7 @@
 #define FIRST_MS 60000	     /* the same if nothing is known: then a time-out is the answer */
 #define FILES_MAX 10000000   /* more would be a server that pages for ever */
 #define PAGES_MAX 20000	     /* and so would these, with next to nothing on each */
-#define RESUMES_MAX 8	     /* pages that begin behind a File that is gone by then */
+#define RESUMES_MAX 8	     /* tries to go on behind a File that is gone by then; new starts */
 #define TRIM_FILES 2000	     /* after a fetch of so many, memory goes back to the system */
 
 /*
@@ -81,7 +81,10 @@ struct listing {
 	bool reached; /* a File that is known */
 	uint64_t began_ms;
 	uint32_t number;
-	unsigned limit, resumes;
+	unsigned limit;
+	unsigned resumes;  /* since the last page that brought something new */
+	unsigned restarts; /* of this fetch */
+	size_t back; /* the page asked for begins so many Files before the end of those kept */
 	struct walk walk;
 	size_t skipped, skipped_told; /* entries without an id: of this fetch; in the log */
 	size_t unsized, unsized_told; /* Files without a size, the same way */
@@ -334,7 +337,8 @@ static void begin(struct listing *l, bool whole)
 	l->began_ms = l->asked_ms;
 	l->number++;
 	l->limit = whole ? l->walk.limit_max : NEW_LIMIT;
-	l->resumes = 0;
+	l->resumes = l->restarts = 0;
+	l->back = 0;
 	l->skipped = l->unsized = 0;
 	l->stuck = false;
 	walk_begin(&l->walk);
@@ -355,7 +359,8 @@ static bool shrink(struct listing *l, const struct api_error *err)
 static void start_over(struct listing *l)
 {
 	drop_pages(l);
-	l->count = l->before = 0;
+	l->count = l->before = l->back = 0;
+	l->restarts++;
 	l->first = l->first && !l->applied;
 	l->number++;
 	l->skipped = l->unsized = 0;
@@ -370,16 +375,20 @@ static bool resume(struct listing *l, const struct api_error *err)
 {
 	size_t back = 2;
 
-	if (err->http_status != 404 || !l->last_id[0] || l->resumes >= RESUMES_MAX)
+	if (err->http_status != 404 || !l->last_id[0] || l->resumes >= RESUMES_MAX ||
+	    l->restarts >= RESUMES_MAX)
 		return false;
 	for (unsigned i = 0; i < l->resumes; i++)
 		back *= 10;
 	l->resumes++;
 	l->last_id[0] = '\0';
+	/* Going back is no circle. */
+	walk_begin(&l->walk);
 	if (back <= l->count - l->before) {
 		const char *id = kept(l, l->count - l->before - back)->id;
 
 		memcpy(l->last_id, id, strlen(id) + 1);
+		l->back = back;
 	} else {
 		start_over(l);
 	}
@@ -424,6 +433,10 @@ static void take_page(struct listing *l, const struct reply *r)
 {
 	int rc = keep(l, &r->page);
 
+	/* Another host may delete the File at the end of each page: the list goes on. */
+	if (r->page.count >= l->back)
+		l->resumes = 0;
+	l->back = 0;
 	if (rc == -EOVERFLOW)
 		log_error("the service lists more than %u Files, or more than %u pages: the list "
 			  "is not taken; -o purpose= asks for fewer",

@@ -13,18 +13,16 @@
 
 static int open_again(struct staged *st)
 {
-	char name[STAGED_NAME_SIZE];
 	struct stat sb;
 	int fd;
 
-	staging_name(name, st->id, STAGED_DATA);
-	fd = openat(st->sg->dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = datadir_open_file(st->sg->data, st->id, O_RDWR);
 	if (fd < 0)
-		return fdio_told(-errno);
+		return fdio_told(fd);
 	/* Readers and publishers rely on the size that was there. */
 	if (fstat(fd, &sb) || !S_ISREG(sb.st_mode) || (uint64_t)sb.st_size < st->size) {
 		close(fd);
-		log_error("staging/%s is not the file that it was; check the disk", st->id);
+		log_error(DATA_DIR "/%s is not the file that it was; check the disk", st->id);
 		return -EIO;
 	}
 	return fd;
@@ -55,7 +53,7 @@ int staged_fd(struct staged *st)
 void staged_rest(struct staged *st, unsigned idle)
 {
 	pthread_mutex_lock(&st->lock);
-	/* A file without a name, or with another one, can't be opened again. */
+	/* A file without a name can't be opened again; another's may lose it at any time. */
 	if (st->fd >= 0 && atomic_load(&st->refs) <= idle && st->fate == STAGED_KEEP &&
 	    !st->removed && !st->writers && !st->hash.busy && !st->syncs && !st->unsure) {
 		close(st->fd);
@@ -67,12 +65,12 @@ void staged_rest(struct staged *st, unsigned idle)
 /* The data file's attributes. Under st->lock. */
 static int data_stat(struct staged *st, struct stat *ret)
 {
-	char name[STAGED_NAME_SIZE];
+	char name[DATA_NAME_SIZE];
 
 	if (st->fd >= 0)
 		return fstat(st->fd, ret) ? -errno : 0;
-	staging_name(name, st->id, STAGED_DATA);
-	return fstatat(st->sg->dirfd, name, ret, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+	data_name(name, st->id);
+	return fstatat(datadir_fd(st->sg->data), name, ret, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
 int staged_mtime(struct staged *st, struct timespec *ret)
@@ -91,15 +89,16 @@ int staged_mtime(struct staged *st, struct timespec *ret)
 void staged_set_mtime(struct staged *st, const struct timespec *mtime)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
-	char name[STAGED_NAME_SIZE];
+	char name[DATA_NAME_SIZE];
 	int rc = 0;
 
-	staging_name(name, st->id, STAGED_DATA);
+	data_name(name, st->id);
 	pthread_mutex_lock(&st->lock);
 	/* The cache sets its own times. */
 	if (st->fate != STAGED_GIVEN)
 		rc = st->fd >= 0 ? futimens(st->fd, times)
-				 : utimensat(st->sg->dirfd, name, times, AT_SYMLINK_NOFOLLOW);
+				 : utimensat(datadir_fd(st->sg->data), name, times,
+					     AT_SYMLINK_NOFOLLOW);
 	if (rc)
 		log_warn("%s: its time is not kept: %s", st->id, strerror(errno));
 	pthread_mutex_unlock(&st->lock);

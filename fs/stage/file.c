@@ -9,14 +9,13 @@
 #include <unistd.h>
 
 #include "fs/stage/area_impl.h"
+#include "fs/stage/data.h"
 #include "fs/stage/digest.h"
 #include "fs/stage/file_impl.h"
 #include "fs/state/files.h"
 #include "fs/state/store.h"
 #include "net/base/fdio.h"
 #include "net/base/log.h"
-
-#define CREATE_ATTEMPTS 8
 
 static struct staged *staged_new(struct staging *sg, const char *id, int fd, enum staged_fate fate)
 {
@@ -38,52 +37,18 @@ static struct staged *staged_new(struct staging *sg, const char *id, int fd, enu
 	return st;
 }
 
-static int random_id(char ret[STAGED_ID_LEN + 1])
-{
-	uint64_t n;
-	int rc;
-
-	rc = digest_random(&n, sizeof(n));
-	if (!rc)
-		snprintf(ret, STAGED_ID_LEN + 1, "%016llx", (unsigned long long)n);
-	return rc;
-}
-
-static int create_data(struct staging *sg, char ret_id[STAGED_ID_LEN + 1], int *ret_fd)
-{
-	char name[STAGED_NAME_SIZE];
-	int fd, rc, tries;
-
-	for (tries = 0; tries < CREATE_ATTEMPTS; tries++) {
-		rc = random_id(ret_id);
-		if (rc)
-			return rc;
-		staging_name(name, ret_id, STAGED_DATA);
-		fd = openat(sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			    0600);
-		if (fd >= 0) {
-			*ret_fd = fd;
-			return 0;
-		}
-		if (errno != EEXIST)
-			return fdio_told(-errno);
-	}
-	return -EEXIST;
-}
-
 int staged_create(struct staging *sg, struct staged **ret)
 {
-	char id[STAGED_ID_LEN + 1], name[STAGED_NAME_SIZE];
+	char id[DATA_ID_SIZE];
 	struct staged *st;
 	int fd = -1, rc;
 
-	rc = create_data(sg, id, &fd);
+	rc = datadir_create(sg->data, id, &fd);
 	if (rc)
 		return rc;
 	st = staged_new(sg, id, fd, STAGED_DISCARD);
 	if (!st) {
-		staging_name(name, id, STAGED_DATA);
-		unlinkat(sg->dirfd, name, 0);
+		datadir_unmake(sg->data, id);
 		close(fd);
 		return -ENOMEM;
 	}
@@ -116,11 +81,11 @@ static bool size_plausible(const struct record *r, uint64_t size)
 /* The size of the data, which is opened at its first use. -ENOENT: no data. */
 static int find_data(struct staging *sg, const char *id, const struct record *r, uint64_t *ret_size)
 {
-	char name[STAGED_NAME_SIZE];
+	char name[DATA_NAME_SIZE];
 	struct stat sb;
 
-	staging_name(name, id, STAGED_DATA);
-	if (fstatat(sg->dirfd, name, &sb, AT_SYMLINK_NOFOLLOW))
+	data_name(name, id);
+	if (fstatat(datadir_fd(sg->data), name, &sb, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	if (!S_ISREG(sb.st_mode) || (uint64_t)sb.st_size > STAGED_SIZE_MAX ||
 	    !size_plausible(r, (uint64_t)sb.st_size))
@@ -135,11 +100,10 @@ static int find_data(struct staging *sg, const char *id, const struct record *r,
  */
 static int without_data(struct staging *sg, const char *id, struct record *r)
 {
-	char name[STAGED_NAME_SIZE];
 	int fd, rc;
 
 	if (r->state == RECORD_COMPLETED) {
-		/* The cache has its bytes. */
+		/* Nothing is lost: its File exists. */
 		rc = statedb_begin(sg->db);
 		if (rc)
 			return rc;
@@ -147,10 +111,9 @@ static int without_data(struct staging *sg, const char *id, struct record *r)
 		rc = statedb_commit(sg->db, NULL);
 		return rc ? rc : -ENOENT;
 	}
-	staging_name(name, id, STAGED_DATA);
-	fd = openat(sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = datadir_open_file(sg->data, id, O_RDWR | O_CREAT | O_EXCL);
 	if (fd < 0)
-		return fdio_told(-errno);
+		return fdio_told(fd);
 	close(fd);
 	if (r->state != RECORD_REMOVED)
 		r->state = RECORD_ABORTED;
@@ -168,7 +131,7 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 	uint64_t size = 0;
 	int rc;
 
-	if (!staging_id_valid(id))
+	if (!data_id_valid(id))
 		return -EINVAL;
 	rc = files_load(sg->db, id, &r);
 	if (rc)
@@ -211,12 +174,10 @@ struct staged *staged_ref(struct staged *st)
 /* Remove the row, then the data. Under record_lock, or at the last unref. */
 static void remove_both(struct staged *st)
 {
-	char name[STAGED_NAME_SIZE];
 	int rc;
 
 	if (!st->has_row) {
-		staging_name(name, st->id, STAGED_DATA);
-		unlinkat(st->sg->dirfd, name, 0);
+		datadir_unmake(st->sg->data, st->id);
 		return;
 	}
 	rc = statedb_begin(st->sg->db);
@@ -226,9 +187,9 @@ static void remove_both(struct staged *st)
 	}
 	/* Keep the data: the next mount finds the file, which is better than a row without data. */
 	if (rc)
-		log_warn("staging/%s can't be removed: %s", st->id, strerror(-rc));
+		log_warn(DATA_DIR "/%s can't be removed: %s", st->id, strerror(-rc));
 	else
-		staging_doom(st->sg, st->id);
+		datadir_doom(st->sg->data, st->id);
 	st->has_row = false;
 }
 
@@ -260,11 +221,12 @@ const char *staged_id(const struct staged *st)
 int staged_sync_record(struct staged *st)
 {
 	uint64_t seq = atomic_load(&st->saved);
+	int rc;
 
 	if (!seq)
 		return -ENOENT;
-	if (!st->dir_synced && fsync(st->sg->dirfd))
-		return -errno;
+	if (!st->dir_synced && (rc = datadir_sync(st->sg->data)) != 0)
+		return rc;
 	st->dir_synced = true;
 	return statedb_sync(st->sg->db, seq);
 }
@@ -397,7 +359,7 @@ void staged_drop_record(struct staged *st)
 	if (!rc)
 		rc = statedb_sync(st->sg->db, statedb_seq(st->sg->db));
 	if (rc)
-		log_error("staging/%s: its record is wrong and can't be dropped: %s", st->id,
+		log_error(DATA_DIR "/%s: its record is wrong and can't be dropped: %s", st->id,
 			  strerror(-rc));
 }
 
@@ -432,21 +394,22 @@ void staged_remove(struct staged *st)
 }
 
 /* Under both locks. */
-static int move_out(struct staged *st, const char *path)
+static int give(struct staged *st, int (*take)(void *arg, const char *data), void *arg)
 {
-	char data[STAGED_NAME_SIZE];
-	int dirfd = st->sg->dirfd, rc;
+	int rc;
 
 	if (st->fate == STAGED_GIVEN || st->removed)
 		return -ESTALE;
 	if (st->writers)
 		return -EBUSY;
-	staging_name(data, st->id, STAGED_DATA);
-	if (renameat(dirfd, data, AT_FDCWD, path))
-		return -errno;
-	rc = drop_row(st);
+	/* The other may unlink it: readers need the descriptor. */
+	rc = staged_fd_locked(st);
+	if (rc < 0)
+		return rc;
+	rc = take(arg, st->id);
 	if (rc)
-		return renameat(AT_FDCWD, path, dirfd, data) ? -errno : rc;
+		return rc;
+	st->has_row = false;
 	st->fate = STAGED_GIVEN;
 	staging_release(st->sg, st->charged);
 	st->charged = 0;
@@ -454,13 +417,13 @@ static int move_out(struct staged *st, const char *path)
 	return 0;
 }
 
-int staged_give(struct staged *st, const char *path)
+int staged_give(struct staged *st, int (*take)(void *arg, const char *data), void *arg)
 {
 	int rc;
 
 	pthread_mutex_lock(&st->record_lock);
 	pthread_mutex_lock(&st->lock);
-	rc = move_out(st, path);
+	rc = give(st, take, arg);
 	pthread_mutex_unlock(&st->lock);
 	pthread_mutex_unlock(&st->record_lock);
 	return rc;

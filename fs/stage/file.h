@@ -25,7 +25,7 @@ struct staging;
 
 #define STAGED_SIZE_MAX (8ULL << 30) /* bytes; an Upload cannot be larger (API_UPLOAD_MAX) */
 
-/* A new empty staged file with one reference. Save its record soon: see staging_open(). */
+/* A new empty staged file with one reference. Save its record soon: see fs/state/data.h. */
 int staged_create(struct staging *sg, struct staged **ret);
 /*
  * Recovery: open a staged file of an earlier daemon by id (from staging_scan()), each id once, with
@@ -188,11 +188,13 @@ void staged_keep(struct staged *st);
  */
 void staged_remove(struct staged *st);
 /*
- * Rename the data file to path (same file system) and drop the row, now. The fd stays valid, the
- * bytes are another's: not counted here, never written again, and staged_keep() and
- * staged_remove() do nothing. 0; -EBUSY: a write is under way; another negative errno: nothing
+ * Give the data to another owner: take(arg, data) commits, in one transaction, that the row is
+ * dropped (files_drop()) and that the data of that id is the other's. take() runs under the locks
+ * of st; it may use the store and no staged file. The fd stays valid, the bytes are the other's:
+ * not counted here, never written again, and staged_keep() and staged_remove() do nothing. 0;
+ * -EBUSY: a write is under way; -ESTALE: the file has no name any more; or take()'s error: nothing
  * changed.
  */
-int staged_give(struct staged *st, const char *path);
+int staged_give(struct staged *st, int (*take)(void *arg, const char *data), void *arg);
 
 #endif

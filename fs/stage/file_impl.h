@@ -19,7 +19,7 @@ enum staged_fate { STAGED_DISCARD, STAGED_KEEP, STAGED_GIVEN };
 
 struct staged {
 	struct staging *sg;
-	char id[STAGED_ID_LEN + 1];
+	char id[DATA_ID_SIZE];
 	int fd; /* -1: not open; changed under lock */
 	atomic_uint refs;
 

@@ -439,15 +439,24 @@ static int note_found(void *arg, const struct statedb_row *row)
 	return 0;
 }
 
-bool files_has(struct statedb *db, const char *id)
+static bool has_row(struct statedb *db, const char *sql, const char *id)
 {
 	bool found = false;
 
 	statedb_lock(db);
-	statedb_each(db, "SELECT 1 FROM file WHERE id = ?1", STATEDB_ARGS(statedb_text(id)),
-		     note_found, &found);
+	statedb_each(db, sql, STATEDB_ARGS(statedb_text(id)), note_found, &found);
 	statedb_unlock(db);
 	return found;
+}
+
+bool files_has(struct statedb *db, const char *id)
+{
+	return has_row(db, "SELECT 1 FROM file WHERE id = ?1", id);
+}
+
+bool files_is_doomed(struct statedb *db, const char *id)
+{
+	return has_row(db, "SELECT 1 FROM doomed WHERE id = ?1", id);
 }
 
 bool files_knows(struct statedb *db, const char *file_id)

@@ -110,6 +110,7 @@ int files_forgive(struct statedb *db, const char *id);
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int files_load(struct statedb *db, const char *id, struct record *ret);
 bool files_has(struct statedb *db, const char *id);
+bool files_is_doomed(struct statedb *db, const char *id);
 /* True if a row has the File or supersedes it, or the store can't be read. */
 bool files_knows(struct statedb *db, const char *file_id);
 

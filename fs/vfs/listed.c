@@ -39,6 +39,7 @@ struct spot {
 	/* Purpose and directory of the previous File; the next one nearly always has the same. */
 	const char *purpose;
 	struct inode *top;
+	bool renames; /* a File is being renamed here */
 };
 
 /* Find a free name: NAME~FILE_ID, or NAME~FILE_ID.N if that one is taken. False: none free. */
@@ -138,16 +139,16 @@ static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char *
 }
 
 /*
- * True if f is probably the File that `other` is becoming, listed before the reply to its complete.
- * If f is another File, the next listing shows it.
+ * True if f is probably the File that the publication makes, listed before the reply to its
+ * complete. If f is another File, the next listing shows it.
  */
-static bool is_being_completed(const struct inode *other, const struct api_file *f)
+static bool is_becoming(const struct staged_side *l, const struct api_file *f)
 {
 	struct publish_info info;
 
-	if (!other->side || other->side->dropped)
+	if (l->dropped)
 		return false;
-	publish_get_info(other->side->pub, &info);
+	publish_get_info(l->pub, &info);
 	if (info.file_id[0])
 		return !strcmp(info.file_id, f->id);
 	return info.under_way && info.upload_bytes == f->bytes;
@@ -195,6 +196,25 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
 	}
 	buf_release(&path);
 	return ret->dir != NULL;
+}
+
+/*
+ * True if f, to be shown at p, is probably the File that `other`, which stands there, or a rename
+ * to p is becoming.
+ */
+static bool is_being_completed(const struct vfs *s, const struct place *p,
+			       const struct inode *other, const struct api_file *f,
+			       const struct spot *at)
+{
+	const struct staged_side *l;
+
+	if (other && other->side && is_becoming(other->side, f))
+		return true;
+	for (l = at->renames ? s->sides : NULL; l; l = l->next)
+		if (l->intent && l->intent->dir == p->dir->ino &&
+		    !strcmp(l->intent->name, p->name) && is_becoming(l, f))
+			return true;
+	return false;
 }
 
 /*
@@ -346,7 +366,7 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 		return;
 	s->flat += p.flat;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
-	if (!i && other && is_being_completed(other, f))
+	if (!i && is_being_completed(s, &p, other, f, at))
 		return;
 	if (other && (!i || !i->parent) && other->kind == INODE_FILE && is_older(other, f, at) &&
 	    step_aside(s, other))
@@ -423,7 +443,11 @@ static void each_file(struct vfs *s, const struct listing_files *files,
 	struct spot at = { .number = files->number,
 			   .order = (uint32_t)files->before,
 			   .first = files->first };
+	const struct staged_side *l = s->sides;
 
+	while (l && !l->intent)
+		l = l->next;
+	at.renames = l != NULL;
 	for (size_t p = 0; p < files->page_count; p++)
 		for (size_t k = 0; k < files->pages[p].count; k++, at.order++)
 			fn(s, &files->pages[p].files[k], &at);

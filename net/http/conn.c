@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "net/http/conn.h"
+#include "net/http/old_curl.h"
 
 /* Certificates are read again after this time, so a replaced file needs no new mount. */
 #define HTTP_CA_CACHE_S 60
@@ -30,7 +31,7 @@ static void trust(CURL *e, const struct network *n)
 	curl_easy_setopt(e, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(e, CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(e, CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
-	curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, (long)HTTP_CA_CACHE_S);
+	old_curl_cache_ca(e, HTTP_CA_CACHE_S);
 	if (!n->ca_file && !n->ca_dir)
 		return;
 	/*

@@ -80,6 +80,7 @@ class Account:
         self.hold_from = None  # the number of the first one that waits for go
         self.early = False  # whether a page is made before it waits
         self.made = 0  # pages made
+        self.lose = 0  # Files to delete from the end of each page, but of the last, once it is made
         self.ranges = False  # whether Range is honoured
         self.totals = {}  # File ID: the size that a 206 says the File has, if not its own
         self.served = []  # (File ID, first byte, bytes) of each content
@@ -148,6 +149,10 @@ class Account:
             page = files[:limit]
             self.pages.append(len(page))
             last = json.dumps(page[-1]["id"]).encode() if page else b"null"
+            if self.lose and len(files) > limit:
+                gone = {x["id"] for x in page[-self.lose:]}
+                self.files = [x for x in self.files if x["id"] not in gone]
+                self.deleted += sorted(gone)
             return (b'{"object":"list","has_more":%s,"last_id":%s,"data":[%s]}'
                     % (b"true" if len(files) > limit else b"false", last,
                        b",".join(x["json"] for x in page)))

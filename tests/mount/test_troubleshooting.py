@@ -5,7 +5,6 @@ produced here stands in it. Those of connections are in test_networks.py.
 import concurrent.futures
 import contextlib
 import errno
-import glob
 import json
 import os
 import re
@@ -17,8 +16,8 @@ import subprocess
 import pytest
 
 import sanitizer
-from harness import (BUILD, DEADLINE, KEY, MIB, ROOT, SAN, make_file, python, run, wait_let_go,
-                     wait_until, xattr)
+from harness import (BUILD, DEADLINE, KEY, MIB, ROOT, SAN, arriving_data, make_file, python, run,
+                     staged_data, wait_let_go, wait_until, xattr)
 from private_root import PrivateRoot
 
 with open(os.path.join(ROOT, "docs", "troubleshooting.md"), encoding="utf-8") as f:
@@ -192,7 +191,7 @@ except OSError as exc:
 
 def provoke_reading(told, server, mount):
     def copies():
-        return glob.glob(os.path.join(mount.state, "cache", ".fetch", "*"))
+        return arriving_data(mount)
 
     def cut(file):
         file.read()
@@ -265,7 +264,7 @@ def provoke_damage(told, world, server):
     try:
         path = mount.path("batch", "damaged")
         wait_until(lambda: os.path.exists(path) and xattr(path, "md5"), "the MD5")
-        (data,) = glob.glob(os.path.join(mount.state, "staging", "*.data"))
+        (data,) = staged_data(mount.state)
         with open(data, "r+b") as f:
             f.write(b"X")
         server.faults([])
