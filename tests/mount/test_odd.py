@@ -187,7 +187,7 @@ def test_lost_reply(world, odd):
     """Complete is sent once more, then the list is walked: a service that repeats it makes two."""
     odd.twist["complete"] = lambda reply, nth: DROP
     mount = doubtful(world, odd, retry_timeout="1")
-    fails(mount.path("batch", "f"), code=errno.EHOSTUNREACH)
+    fails(mount.path("batch", "f"))
     ops = [op for op, _ in odd.asked]
     assert ops[ops.index("complete"):][:3] == ["complete", "complete", "list"]
     assert len(odd.made) == 2
