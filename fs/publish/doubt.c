@@ -72,7 +72,8 @@ static bool is_over(const struct doubt_view *v)
 		return false;
 	if (v->forced)
 		return true;
-	if (v->found == FOUND_NONE && v->cancel == DOUBT_CANCELLED)
+	/* What is not wanted needs no new File. */
+	if (v->cancel == DOUBT_CANCELLED && (v->found == FOUND_NONE || !v->wanted))
 		return v->looked_ms >= v->settled_ms;
 	/* The service did what it was asked: only a removed or rewritten file stops waiting. */
 	if (v->cancel == DOUBT_DONE && v->waited_for)
