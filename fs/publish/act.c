@@ -29,10 +29,7 @@ static void on_upload(void *arg, const struct api_error *err, const struct api_u
 	struct event *ev = publish_event_new(c->kind, err);
 
 	if (up && c->kind == EV_COMPLETED) {
-		snprintf(ev->id, sizeof(ev->id), "%s", up->file.id);
-		ev->bytes = up->file.bytes;
-		ev->created_at = up->file.created_at;
-		ev->expires_at = up->file.expires_at;
+		publish_event_file(ev, &up->file);
 	} else if (up) {
 		snprintf(ev->id, sizeof(ev->id), "%s", up->id);
 		ev->bytes = up->bytes;
@@ -212,15 +209,19 @@ static void end_completed(struct publish *p)
 {
 	uint64_t ms = clock_mono_ms() - p->sealed_ms;
 
-	p->failure.err = 0;
-	p->failure.error[0] = '\0';
+	if (!p->outcome.unusable) {
+		p->failure.err = 0;
+		p->failure.error[0] = '\0';
+	}
 	publish_doubt_end(p);
 	p->retry.retries = 0;
 	if (p->now.dropped) {
 		publish_act_end(p, OUTCOME_DROPPED);
 		return;
 	}
-	if (p->outcome.news) {
+	if (p->outcome.unusable) {
+		log_error("%s/%s: %s", p->upload.purpose, p->upload.filename, p->failure.error);
+	} else if (p->outcome.news) {
 		log_published(p, ms);
 		hist_add(&p->pr->times, ms);
 		atomic_fetch_add(&p->pr->bytes, p->upload.bytes);

@@ -114,7 +114,7 @@ static const char *status_word(const struct publish *p)
 	if (p->phase == PHASE_ENDED) {
 		switch (p->outcome.kind) {
 		case OUTCOME_COMPLETED:
-			return "completed";
+			return p->outcome.unusable ? "failed" : "completed";
 		case OUTCOME_FAILED:
 			return "failed";
 		case OUTCOME_ABORTED:

@@ -21,6 +21,7 @@ struct outcome {
 	bool news;			/* the File was not announced yet */
 	bool inferred;			/* see struct publish_info */
 	bool emptied;			/* in the cleanup of an empty file, which has no File */
+	bool unusable; /* the File exists, but its status is error; failure tells */
 };
 
 /* What other threads see; under publisher.lock. */

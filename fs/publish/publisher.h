@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "fs/publish/next.h"
+#include "net/api/api.h"
 #include "net/base/digest.h"
 #include "net/base/hist.h"
 
@@ -51,15 +52,22 @@ struct publisher_config {
 	 */
 	bool (*is_known)(void *arg, const char *file_id);
 	/*
+	 * Notes which Files are listed now; is_before() tells later whether file_id was among them.
+	 * As is_known().
+	 */
+	uint64_t (*mark)(void *arg);
+	bool (*is_before)(void *arg, const char *file_id, uint64_t mark);
+	/*
 	 * Call fn for the id of each File of that name and size that a listing has shown. Publisher
 	 * thread, without locks. NULL: none was shown. The argument is is_known_arg.
 	 */
 	void (*each_listed)(void *arg, const char *purpose, const char *filename, uint64_t bytes,
 			    void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
-	void *is_known_arg;		     /* of both */
+	void *is_known_arg;		     /* of these four */
 	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
 	uint64_t retry_budget_ms;	     /* see budget.h; 0: no limit */
-	bool ending; /* publisher_drain() follows at once: log lines promise no next try */
+	uint64_t complete_ms; /* a close waits this long while complete only fails; 0: 4 s */
+	bool ending;	      /* publisher_drain() follows at once: log lines promise no next try */
 };
 
 /* 0 and *ret, or negative errno. */
@@ -92,7 +100,8 @@ void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret);
 
 struct publish_result {
 	enum publish_outcome outcome;
-	int err;	   /* negative errno for OUTCOME_FAILED, else 0 */
+	/* negative errno for OUTCOME_FAILED; -EIO for a File that can't be used; else 0 */
+	int err;
 	const char *error; /* its text, or NULL */
 	/* for OUTCOME_COMPLETED; valid until the callback returns */
 	const char *file_id, *filename, *purpose, *md5;
@@ -240,7 +249,7 @@ struct publish_info {
 	 * 0: none
 	 */
 	uint64_t since_ms, sending_ms, retry_ms;
-	char upload_id[128], file_id[128], request_id[128];
+	char upload_id[API_ID_MAX + 1], file_id[API_ID_MAX + 1], request_id[128];
 	char md5[DIGEST_HEX_SIZE];
 	char error[640];
 };

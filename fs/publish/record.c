@@ -323,9 +323,13 @@ static int load_doubt(struct publish *p, const struct record *r)
 	int err = 0;
 
 	p->doubt.unknown = true;
-	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED
-				  ? (enum doubt_cancel)cancel
-				  : DOUBT_UNASKED;
+	p->doubt.cancel =
+		(cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED) || cancel == DOUBT_DONE
+			? (enum doubt_cancel)cancel
+			: DOUBT_UNASKED;
+	/* No close waits any more: each try is one look. */
+	if (cancel == DOUBT_DONE)
+		p->retry.retries = 1;
 	if (cancel == DOUBT_CANCELLED)
 		p->doubt.settled_ms = clock_mono_ms() + DOUBT_SETTLE_MS;
 	/* The bytes may have been written again since. */

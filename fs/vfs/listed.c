@@ -166,7 +166,7 @@ struct place {
 static bool find_place(struct vfs *s, const struct api_file *f, struct inode *top,
 		       struct place *ret)
 {
-	size_t plain = names_plain(f->filename);
+	size_t plain = f->filename_unknown ? 0 : names_plain(f->filename);
 	struct buf path;
 	char *name;
 
@@ -175,6 +175,11 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
 	if (plain) {
 		ret->dir = top;
 		memcpy(ret->name, f->filename, plain + 1);
+		return top != NULL;
+	}
+	if (f->filename_unknown) {
+		ret->dir = top;
+		names_id(f->id, ret->name);
 		return top != NULL;
 	}
 	buf_init(&path, NAMES_PATH_MAX + NAMES_MAX + 16);
@@ -274,7 +279,7 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 	} else if (inode_move(s->table, i, p->dir, p->name)) {
 		i = NULL;
 	}
-	if (!i || inode_set_filename(i, f->filename))
+	if (!i || (!f->filename_unknown && inode_set_filename(i, f->filename)))
 		log_warn("out of memory: a File is not shown, or not under its name");
 	if (!i)
 		return;
@@ -296,9 +301,12 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
  */
 static struct inode *top_of(struct vfs *s, const struct api_file *f, struct spot *at)
 {
-	if (!at->purpose || strcmp(at->purpose, f->purpose)) {
-		at->purpose = f->purpose;
-		at->top = vfs_purpose_dir(s, f->purpose);
+	/* The list of one purpose names no others. */
+	const char *purpose = f->purpose_unknown && s->purpose ? s->purpose : f->purpose;
+
+	if (!at->purpose || strcmp(at->purpose, purpose)) {
+		at->purpose = purpose;
+		at->top = vfs_purpose_dir(s, purpose);
 	}
 	return at->top;
 }
@@ -553,4 +561,29 @@ bool vfs_knows_file(void *arg, const char *file_id)
 	known = (i && (i->published || i->side)) || vfs_is_gone(s, file_id);
 	pthread_mutex_unlock(&s->lock);
 	return known || (s->cfg.attrs && attrs_get(s->cfg.attrs, file_id, &a));
+}
+
+/* Numbers of inodes grow. */
+uint64_t vfs_mark(void *arg)
+{
+	struct vfs *s = arg;
+	uint64_t mark;
+
+	pthread_mutex_lock(&s->lock);
+	mark = inode_next_number(s->table);
+	pthread_mutex_unlock(&s->lock);
+	return mark;
+}
+
+bool vfs_was_listed(void *arg, const char *file_id, uint64_t mark)
+{
+	struct vfs *s = arg;
+	const struct inode *i;
+	bool was;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_by_file_id(s->table, file_id);
+	was = i && i->ino < mark;
+	pthread_mutex_unlock(&s->lock);
+	return was;
 }

@@ -62,9 +62,8 @@ static int note_file(struct vfs *s, struct inode *i, struct publish *pub,
 	memcpy(p->md5, info.md5, sizeof(p->md5));
 	p->parts = info.parts_total;
 	p->upload_id = strdup(info.upload_id);
-	if (i->published)
-		free(i->published->upload_id);
-	free(i->published);
+	p->error = r->error ? strdup(r->error) : NULL;
+	inode_published_free(i->published);
 	i->published = p;
 	i->bytes = r->bytes;
 	i->created_at = r->created_at;
@@ -197,6 +196,13 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 	if (r->outcome == OUTCOME_DROPPED && l && l->pub == pub)
 		l->dropped = true;
 	wanted = l && l->pub == pub && !l->dropped;
+	/*
+	 * A rename whose File can't be used fails: both names stay, and the listing shows the File.
+	 */
+	if (r->outcome == OUTCOME_COMPLETED && r->err && wanted && l->intent) {
+		pthread_mutex_unlock(&s->lock);
+		return;
+	}
 	if (r->outcome == OUTCOME_COMPLETED && wanted)
 		free_superseded(l);
 	if (l && l->pub == pub) {

@@ -83,11 +83,23 @@ void vfs_close_doors(struct vfs *s);
 /* True if this mount made or changed the File. arg: the vfs. Takes the lock. */
 bool vfs_knows_file(void *arg, const char *file_id);
 /*
+ * Note which Files are listed now; vfs_was_listed() tells whether file_id was among them. arg: the
+ * vfs. Take the lock.
+ */
+uint64_t vfs_mark(void *arg);
+bool vfs_was_listed(void *arg, const char *file_id, uint64_t mark);
+/*
  * Call fn under the lock for the id of each File of that name and size that has an entry. arg: the
  * vfs. Without memory none is named.
  */
 void vfs_each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
 		     void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
+/* How far the fetch of the account's list is. NULL vfs: none is under way. Not under the lock. */
+struct vfs_listing {
+	bool under_way, known; /* known: a whole list was fetched before */
+	uint64_t pages, files, seconds;
+};
+void vfs_get_listing(struct vfs *s, struct vfs_listing *ret);
 /* Count the files written since their last close. NULL: 0. */
 unsigned vfs_count_unclosed(struct vfs *s);
 /* Set the st_dev of the mount, which predict leaves out. */
