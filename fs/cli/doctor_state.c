@@ -15,6 +15,7 @@
 
 #include "fs/cli/cli.h"
 #include "fs/cli/mount.h"
+#include "fs/cli/prune.h"
 #include "fs/cli/report.h"
 #include "fs/config/opts.h"
 #include "fs/host/mounts.h"
@@ -125,7 +126,7 @@ static void scan(const struct opts *o)
 			o->state_dir, kept);
 }
 
-/* Take the lock of the directory, but make none: a daemon that has it is asked instead. */
+/* Share the lock of the directory, but make none: a daemon that has it is asked instead. */
 static void check_waiting(const struct opts *o)
 {
 	char path[4400];
@@ -135,7 +136,7 @@ static void check_waiting(const struct opts *o)
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
 		scan(o);
 	else if (errno == EWOULDBLOCK)
 		ask_daemons(o);
@@ -165,9 +166,26 @@ static void check_place(const struct opts *o)
 				o->state_dir, place.name);
 }
 
+/* Name state directories beside this one that `uploadfs prune` would remove. */
+static void check_old(const char *state_dir, bool is_parent)
+{
+	char *parent = strdup(state_dir), *slash = parent ? strrchr(parent, '/') : NULL;
+	unsigned n;
+
+	if (slash && !is_parent)
+		*slash = '\0';
+	n = parent && (is_parent || slash > parent) ? cli_prunable(parent) : 0;
+	if (n)
+		cli_report_well("%u state directories in %s were not used for %d days; uploadfs "
+				"prune removes them",
+				n, parent, PRUNE_DAYS);
+	free(parent);
+}
+
 void cli_doctor_state(const struct opts *o)
 {
 	check_place(o);
 	check_room(o);
 	check_waiting(o);
+	check_old(o->state_dir, !o->mountpoint);
 }

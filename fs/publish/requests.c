@@ -32,6 +32,7 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 	pthread_mutex_init(&p->recorded.lock, NULL);
 	p->events_tail = &p->events;
 	p->owner.ended = spec->ended;
+	p->owner.appeared = spec->appeared;
 	p->owner.deleted = spec->deleted;
 	p->owner.release = spec->release;
 	p->owner.arg = spec->arg;
@@ -198,7 +199,7 @@ static void seal_locked(struct publish *p, bool held)
 	 * without a check for that.
 	 */
 	p->in.held = held && (!p->observed.info.under_way || p->in.held);
-	p->in.aborted = false;
+	p->in.aborted = p->in.withdrawn = false;
 	p->observed.info.under_way = true;
 }
 
@@ -229,10 +230,23 @@ void publish_abort(struct publish *p, int err, bool write)
 		    in->abort_write = write);
 }
 
+bool publish_withdraw(struct publish *p)
+{
+	bool ok;
+
+	WITH_INPUTS(p, ok = p->observed.info.under_way && !p->observed.asked && !in->dropped;
+		    if (ok) in->aborted = in->withdrawn = true);
+	return ok;
+}
+
 static void reopen_locked(struct publish *p)
 {
 	p->in.reopen = true;
-	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = false;
+	/* The next File supersedes this one, from the next record on. */
+	if (p->observed.info.outcome == OUTCOME_COMPLETED && p->observed.info.file_id[0] &&
+	    !publish_inputs_has(&p->in, p->observed.info.file_id))
+		publish_inputs_supersede(&p->in, p->observed.info.file_id);
+	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = p->in.withdrawn = false;
 	p->in.predicted = 0;
 	p->observed.durable_done = false;
 	p->observed.info.under_way = false;
@@ -251,6 +265,22 @@ bool publish_reopen(struct publish *p)
 	if (ok)
 		publish_save_writing(p);
 	return ok;
+}
+
+void publish_lock_record(struct publish *p)
+{
+	pthread_mutex_lock(&p->recorded.lock);
+}
+
+void publish_unlock_record(struct publish *p)
+{
+	pthread_mutex_unlock(&p->recorded.lock);
+}
+
+void publish_reap(struct publish *p)
+{
+	WITH_INPUTS(p, if (p->observed.info.outcome == OUTCOME_EMPTY && !in->dropped) in->retry =
+			       p->observed.info.under_way = true);
 }
 
 void publish_spare(struct publish *p, const char *file_id)

@@ -50,6 +50,8 @@ static void end(struct staging_in *in, int err)
 		in->next->pprev = in->pprev;
 	/* Another call may have made the local side first. */
 	if (!err && !in->inode->side) {
+		/* Before the first row: until a change the File stands. */
+		staged_mark_copy(in->st);
 		err = side_make(s, in->inode, in->st, NULL);
 		in->st = NULL;
 		if (!err)
@@ -165,6 +167,10 @@ static int fetch_again(struct staging_in *in)
 	struct fetch *wrong = in->fetch;
 	int r;
 
+	/* The kernel may have read wrong bytes: its pages go with the next open. */
+	pthread_mutex_lock(&in->s->lock);
+	in->inode->stale_pages = true;
+	pthread_mutex_unlock(&in->s->lock);
 	fetch_reject(wrong);
 	in->fetch = NULL;
 	fetch_close(wrong);
