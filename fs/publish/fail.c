@@ -111,7 +111,8 @@ bool publish_stream_fails(struct publish *p, const char *text)
 	if (p->now.sealed && !p->now.held)
 		return false;
 	if (!publish_is_unwanted(p))
-		log_info("%s/%s: sending while it is written failed (%s); sent at the close",
+		log_info("%s/%s: sending while it is written failed (%s); it will be sent at "
+			 "the close",
 			 p->now.purpose, p->now.path, text);
 	p->retry.stream_failed = true;
 	publish_cancel_upload(p);

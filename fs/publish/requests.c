@@ -149,9 +149,8 @@ void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t 
 	p->in.mode = mode;
 	p->in.uid = uid;
 	p->in.gid = gid;
-	/* The close writes a record anyway; after it, ask for one. */
-	if (p->in.sealed || p->in.aborted || p->observed.info.outcome != OUTCOME_NONE)
-		p->in.changed |= other;
+	/* Before the close as well: after a kill the file must not show an older, wider mode. */
+	p->in.changed |= other;
 	publish_queue_locked(p);
 	pthread_mutex_unlock(&p->pr->lock);
 }
