@@ -422,7 +422,7 @@ static void check_close(struct close *c)
 
 	say("host %u: close of %s#%u v%u: %s", n->host->no, n->name, n->uid, c->version,
 	    err ? strerrorname_np(-err) : "0");
-	if (err || n->dropped || n->busy || c->version != n->version)
+	if (err || n->dropped || n->busy || n->maimed || c->version != n->version)
 		return;
 	publish_get_info(n->p, &info);
 	if (info.outcome != OUTCOME_COMPLETED || !find_file(info.file_id, &f) || f.deleted)
