@@ -147,7 +147,8 @@ static int start_storage(struct core *c)
 	struct staging_config sc = { .dir = staging,
 				     .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
-				     .reserve = o->staging_reserve };
+				     .reserve = o->staging_reserve,
+				     .write_back = o->close_async || o->sync_always };
 	int r = staging && cache ? 0 : -ENOMEM;
 
 	if (!r)
@@ -244,6 +245,7 @@ static int start_super(struct core *c, bool ending)
 				       .parallel = o->parallel,
 				       .part_size = o->part_size,
 				       .keep_old = o->keep_old,
+				       .sync_always = o->sync_always,
 				       .retry_budget_ms =
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
 				       .retry_first_s = o->retry_delay_s,
@@ -260,6 +262,7 @@ static int start_super(struct core *c, bool ending)
 		.disk = c->disk,
 		.purpose = o->purpose,
 		.close_async = o->close_async,
+		.sync_always = o->sync_always,
 		.keep_old = o->keep_old,
 		.list_ttl_s = o->list_ttl_s,
 		.hold_timeout_s = o->hold_timeout_s,

@@ -136,9 +136,14 @@ static int64_t service_time(const struct publisher *pr)
 
 void publish_act_post(struct publish *p, uint64_t size)
 {
-	struct publish_call *c = publish_call_new(p, EV_POSTED);
-	int r = c ? publish_note_upload(p, size) : -ENOMEM;
+	struct publish_call *c;
+	int r;
 
+	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
+	if (staged_check(p->staged))
+		return;
+	c = publish_call_new(p, EV_POSTED);
+	r = c ? publish_note_upload(p, size) : -ENOMEM;
 	p->upload.created_at = service_time(p->pr) - POST_SLACK_S;
 	p->upload.posted = true;
 	p->phase = PHASE_POSTING;

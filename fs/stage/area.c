@@ -242,6 +242,21 @@ static int refuse_former(struct staging *sg)
 	return -EPROTONOSUPPORT;
 }
 
+/* The daemon died while it copied data anew (staged_sync()). */
+static int sweep_copies(struct staging *sg)
+{
+	struct id_list l = { NULL, 0, 0 };
+	char name[STAGED_NAME_SIZE];
+	int rc = list_ids(sg, STAGED_COPY, &l);
+
+	for (size_t i = 0; i < l.n; i++) {
+		staging_name(name, l.v[i], STAGED_COPY);
+		unlinkat(sg->dirfd, name, 0);
+	}
+	free(l.v);
+	return rc;
+}
+
 static int sweep(struct staging *sg)
 {
 	struct id_list l = { NULL, 0, 0 };
@@ -249,6 +264,8 @@ static int sweep(struct staging *sg)
 	int rc;
 
 	rc = refuse_former(sg);
+	if (!rc)
+		rc = sweep_copies(sg);
 	if (rc)
 		return rc;
 	rc = files_each(sg->db, FILES_DOOMED, sweep_doomed, sg);
@@ -300,6 +317,7 @@ int staging_open(const struct staging_config *cfg, struct staging **ret)
 	sg->part_size = cfg->part_size;
 	sg->size_max = cfg->size_max;
 	sg->reserve = cfg->reserve;
+	sg->write_back = cfg->write_back;
 	sg->pool = cfg->pool;
 	sg->db = cfg->db;
 	sg->unlinking.run = unlink_some;

@@ -7,6 +7,7 @@
 #ifndef UPLOADFS_FS_STAGE_AREA_H
 #define UPLOADFS_FS_STAGE_AREA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pool;
@@ -20,6 +21,7 @@ struct staging_config {
 	uint64_t reserve;   /* bytes left free on the disk */
 	struct pool *pool;  /* of MD5; borrowed; outlives the area */
 	struct statedb *db; /* borrowed; outlives the area */
+	bool write_back;    /* begin to write bytes back while they come: closes will sync them */
 };
 
 /*

@@ -1,13 +1,14 @@
 /*
  * area_impl: struct staging, and its counts of bytes and files, for fs/stage only.
  *
- * Lock order: staged.record_lock, then staged.lock, then one of staging.lock or the pool's own;
- * none of them is held in a hook.
+ * Lock order: staged.sync_lock, staged.record_lock, staged.lock, staging.lock, the pool's own; none
+ * of them is held in a hook.
  */
 #ifndef UPLOADFS_FS_STAGE_AREA_IMPL_H
 #define UPLOADFS_FS_STAGE_AREA_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 #define STAGED_ID_LEN 16    /* hex digits */
 #define STAGED_NAME_SIZE 32 /* ID with an ending, and NUL */
 #define STAGED_DATA ".data" /* the ending of a data file */
+#define STAGED_COPY ".copy" /* of data that is copied anew, after a failed sync */
 
 struct staging {
 	int dirfd; /* locked with flock() */
@@ -24,6 +26,8 @@ struct staging {
 	struct pool *pool;
 	struct statedb *db;
 	struct hash_job unlinking;
+	bool write_back;	/* begin to write bytes back while they come */
+	atomic_bool dir_broken; /* a sync of the directory failed: never believe a later one */
 
 	pthread_mutex_t lock;  /* of what follows */
 	struct pool *disk;     /* or NULL: data is unlinked at once */

@@ -455,6 +455,11 @@ int side_renamed(struct vfs *s, struct inode *i)
 	return side_moved(s, i, NULL);
 }
 
+enum publish_until side_held_until(const struct vfs *s)
+{
+	return s->cfg.close_async || s->cfg.sync_always ? UNTIL_DURABLE : UNTIL_KEPT;
+}
+
 void side_changed(struct staged_side *l)
 {
 	l->pristine = false;

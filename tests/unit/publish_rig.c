@@ -244,6 +244,7 @@ void pub_reopen(struct pub *f)
 {
 	assert_true(publish_reopen(f->p));
 	staged_unseal(f->st);
+	assert_int_equal(publish_await_change(f->p), 0);
 }
 
 struct ends {
