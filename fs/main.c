@@ -13,6 +13,7 @@
 
 #include "fs/cli/commands.h"
 #include "fs/daemon/core.h"
+#include "fs/host/control.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
@@ -70,6 +71,31 @@ static void tell_manager_stopping(struct daemon *d)
 		notify_stopping(d->opts.drain_timeout_s + STOP_S, "finishing what is under way"));
 }
 
+/* Without a system log, as in many containers, lines would go nowhere. */
+static void log_to_state_dir(const struct opts *o)
+{
+	char *path;
+	int r;
+
+	if (asprintf(&path, "%s/uploadfs.log", o->state_dir) < 0)
+		return;
+	log_info("there is no /dev/log here: the log goes to %s; -o log_file= names another", path);
+	r = log_to_file(path);
+	if (r)
+		log_error("%s: %s; the log is lost: use -o log_file=", path, log_file_why(r));
+	free(path);
+}
+
+static void direct_log(const struct opts *o)
+{
+	if (o->log_file)
+		log_to_file(o->log_file);
+	else if (access("/dev/log", F_OK) && o->state_dir)
+		log_to_state_dir(o);
+	else
+		log_to_syslog("uploadfs");
+}
+
 static void tell_ready(void *arg)
 {
 	struct daemon *d = arg;
@@ -79,12 +105,18 @@ static void tell_ready(void *arg)
 		tell_manager_ready(d);
 	if (d->ready_fd < 0)
 		return;
-	if (d->opts.log_file)
-		log_to_file(d->opts.log_file);
-	else
-		log_to_syslog("uploadfs");
+	direct_log(&d->opts);
 	process_detach(d->ready_fd);
 	d->ready_fd = -1;
+}
+
+/* Also as process 1, whom kill(2) can't signal from inside. */
+static void ask_end(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_info("asked through the mount to end");
+	pthread_kill(d->signal_thread, SIGTERM);
 }
 
 /* ---- the mount ---- */
@@ -92,9 +124,14 @@ static void tell_ready(void *arg)
 static int start_mount(struct daemon *d)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	const char *why;
 	int r = -ENOMEM;
 
-	d->ops = (struct ops_context){ d->core.vfs, tell_ready, d };
+	d->ops = (struct ops_context){ .vfs = d->core.vfs,
+				       .ready = tell_ready,
+				       .arg = d,
+				       .end_cmd = CONTROL_END,
+				       .end = ask_end };
 	if (fuse_opt_add_arg(&args, "uploadfs") || fuse_opt_add_arg(&args, "-o") ||
 	    fuse_opt_add_arg(&args, d->opts.fuse_opts) ||
 	    (d->opts.debug && fuse_opt_add_arg(&args, "-d")))
@@ -107,7 +144,9 @@ static int start_mount(struct daemon *d)
 	}
 	/* libfuse prints why it fails; most often /dev/fuse, fusermount3, or allow_other. */
 	if (fuse_session_mount(d->session, d->opts.mountpoint)) {
-		log_error("cannot mount on %s", d->opts.mountpoint);
+		why = mountpoint_refusal();
+		log_error("cannot mount on %s%s%s", d->opts.mountpoint, why ? ": " : "",
+			  why ? why : "");
 		goto out;
 	}
 	d->mounted = true;
@@ -362,6 +401,7 @@ static int run_as_umount(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct daemon d = { .ready_fd = -1 };
+	const char *near;
 
 	/* Else the lock, or /dev/fuse, has the number of a descriptor that is printed to. */
 	if (fdio_fill_standard())
@@ -378,6 +418,14 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && cli_selects(argv[1]))
 		return cli_run(argc - 1, argv + 1);
+	near = argc > 1 ? cli_near(argv[1]) : NULL;
+	if (near) {
+		fprintf(stderr,
+			"uploadfs: %s is no directory and no subcommand; did you mean uploadfs %s? "
+			"(a mountpoint is created with mkdir -p %s)\n",
+			argv[1], near, argv[1]);
+		return 2;
+	}
 	switch (opts_parse(argc, argv, &d.opts)) {
 	case OPTS_EXIT_OK:
 		return 0;

@@ -94,6 +94,8 @@ look() {
 	need zsh has zsh
 	need tmux has tmux
 	need python3-jsonschema /usr/bin/python3 -c 'import jsonschema'
+	need nodejs has node
+	need npm has npm
 	need curl has curl
 	need libcmocka-dev pkg-config --exists cmocka
 	look_fuzz

@@ -2,7 +2,7 @@
 
 _uploadfs_options="allow_http allow_other allow_root api_key_file= api_version= bind= ca_file= cache_size= close=async
 close=sync config= connect_timeout= dir_mode= drain_timeout= file_mode= fsname= gid= hold_timeout=
-idle_timeout= keep_old list_ttl= log_file= log_format=json log_format=text log_level=debug
+idle_timeout= keep_old key_mode=any key_mode=private list_ttl= log_file= log_format=json log_format=text log_level=debug
 log_level=error log_level=info log_level=warn organization= parallel= part_size= project= proxy= proxy=none
 proxy_auth_file= purpose=assistants purpose=batch purpose=evals purpose=fine-tune purpose=user_data purpose=vision
 rate_limit= retry_delay= retry_timeout= ro rw staging_reserve= staging_size= state_dir= sync=always sync=auto uid=
@@ -78,7 +78,7 @@ _uploadfs() {
 	fi
 	if [ "$COMP_CWORD" -gt 1 ]; then
 		case ${COMP_WORDS[1]} in
-		status) _uploadfs_of status "$current" "--watch --json"; return ;;
+		status) _uploadfs_of status "$current" "--watch --json --check"; return ;;
 		wait) _uploadfs_of wait "$current" "--timeout"; return ;;
 		umount) _uploadfs_of umount "$current" "--timeout --force"; return ;;
 		mounts) _uploadfs_of mounts "$current" ""; return ;;

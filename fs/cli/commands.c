@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "fs/cli/cli.h"
+#include "net/base/near.h"
 
 static const struct {
 	const char *name;
@@ -32,6 +33,19 @@ bool cli_selects(const char *word)
 		return false;
 	/* A directory called `status` here is the MOUNTPOINT, not the subcommand. */
 	return stat(word, &st) < 0 || !S_ISDIR(st.st_mode);
+}
+
+const char *cli_near(const char *word)
+{
+	const char *names[COMMANDS + 1] = { NULL };
+	struct stat st;
+
+	/* A mountpoint, or SOURCE. */
+	if (strpbrk(word, "/:.-") || stat(word, &st) == 0)
+		return NULL;
+	for (size_t i = 0; i < COMMANDS; i++)
+		names[i] = commands[i].name;
+	return near_word(word, names);
 }
 
 int cli_run(int argc, char **argv)

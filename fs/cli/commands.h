@@ -11,6 +11,8 @@ struct helper_call;
 
 /* True if word names a subcommand and no directory of that name is here. */
 bool cli_selects(const char *word);
+/* The subcommand that a word which is no path was meant to be, or NULL. */
+const char *cli_near(const char *word);
 /* Run the subcommand argv[0]. Returns the exit status. */
 int cli_run(int argc, char **argv);
 

@@ -100,11 +100,8 @@ static void check_fusermount(void)
 			"%s is not setuid root, so only root can mount; install the package fuse3 "
 			"again",
 			path);
-	else if (geteuid() != 0 && !getpwuid(geteuid()))
-		cli_report_ill(
-			"fusermount3 mounts only for who has a name, and user %u has none in "
-			"/etc/passwd",
-			(unsigned)geteuid());
+	else if (mountpoint_refusal())
+		cli_report_ill("user %u: %s", (unsigned)geteuid(), mountpoint_refusal());
 	else
 		cli_report_well("%s", path);
 	free(path);

@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
 #include "fs/cli/mount.h"
+#include "fs/host/control.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
 #include "fs/status/json.h"
@@ -113,7 +115,22 @@ static int collect(int fd, unsigned timeout_s, struct buf *text)
 	}
 }
 
-static int read_text(const char *mount, unsigned timeout_s, struct buf *text)
+/* The child: ask through the mount; the exit status is the errno. */
+static void ask_end(const char *mount, int out)
+{
+	char path[4400];
+	int fd;
+
+	(void)out;
+	signal(SIGINT, SIG_DFL);
+	snprintf(path, sizeof(path), "%s/.uploadfs/status", mount);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	_exit(fd < 0 || ioctl(fd, CONTROL_END) ? errno : 0);
+}
+
+/* Run one of the above, which may hang, in a child, and take what it writes. */
+static int run_child(void (*child)(const char *mount, int out), const char *mount,
+		     unsigned timeout_s, struct buf *text)
 {
 	int fds[2], state, r;
 	pid_t pid;
@@ -129,7 +146,7 @@ static int read_text(const char *mount, unsigned timeout_s, struct buf *text)
 		return r;
 	}
 	if (pid == 0)
-		copy_out(mount, fds[1]);
+		child(mount, fds[1]);
 	close(fds[1]);
 	r = collect(fds[0], timeout_s, text);
 	close(fds[0]);
@@ -153,13 +170,25 @@ int cli_read_status(const char *mount, unsigned timeout_s, struct json **ret, st
 	int r;
 
 	buf_init(&text, STATUS_TEXT_MAX);
-	r = read_text(mount, timeout_s, &text);
+	r = run_child(copy_out, mount, timeout_s, &text);
 	if (!r && (json_parse(buf_str(&text), text.len, ret) || cli_number(*ret, "format") != 1))
 		r = -EBADMSG;
 	if (!r && ret_text)
 		r = buf_add(ret_text, text.data, text.len);
 	buf_release(&text);
 	return r;
+}
+
+int cli_ask_end(const char *mount, unsigned timeout_s)
+{
+	struct buf text;
+	int r;
+
+	buf_init(&text, 1);
+	r = run_child(ask_end, mount, timeout_s, &text);
+	buf_release(&text);
+	/* It was ending already. */
+	return r == -ENOTCONN ? 0 : r;
 }
 
 int cli_no_status(const char *mount, int err)
@@ -181,22 +210,40 @@ int cli_no_status(const char *mount, int err)
 	return CLI_NO_MOUNT;
 }
 
-static bool is_gone(const char *mount)
+/* 0 with the device number of the topmost mount at this path, 0 if there is none; else an errno. */
+static int find_dev(const char *mount, dev_t *ret)
 {
+	const struct mount_entry *e;
 	struct mount_list list;
-	bool gone;
+	int r = mounts_read(&list);
 
-	if (mounts_read(&list))
-		return false;
-	gone = !mounts_find(&list, mount);
+	if (r)
+		return r;
+	e = mounts_find(&list, mount);
+	*ret = e ? e->dev : 0;
 	mounts_free(&list);
-	return gone;
+	return 0;
 }
 
-bool cli_gone_soon(const char *mount)
+dev_t cli_mount_dev(const char *mount)
+{
+	dev_t dev = 0;
+
+	find_dev(mount, &dev);
+	return dev;
+}
+
+bool cli_is_gone(const char *mount, dev_t dev)
+{
+	dev_t now;
+
+	return find_dev(mount, &now) == 0 && now != dev;
+}
+
+bool cli_gone_soon(const char *mount, dev_t dev)
 {
 	for (unsigned i = 0; i < 40; i++) {
-		if (is_gone(mount))
+		if (cli_is_gone(mount, dev))
 			return true;
 		cli_sleep_ms(50);
 	}

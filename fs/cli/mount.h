@@ -25,10 +25,19 @@ int cli_read_status(const char *mount, unsigned timeout_s, struct json **ret, st
 /* Print why cli_read_status() failed and what to do. Returns CLI_NO_MOUNT. */
 int cli_no_status(const char *mount, int err);
 /*
- * True if mount is unmounted within two seconds. For a daemon that stopped answering: it closes
- * its side a moment before it unmounts.
+ * Ask the daemon of the mount to end, within timeout_s seconds, as cli_read_status(). Returns
+ * without waiting for the end. 0, -EPERM, -ETIMEDOUT, or another errno.
  */
-bool cli_gone_soon(const char *mount);
+int cli_ask_end(const char *mount, unsigned timeout_s);
+/* Device number of the topmost mount at this path; 0: none, or it can't be told. */
+dev_t cli_mount_dev(const char *mount);
+/* True if the mount with this device number is not the topmost one at its path any more. */
+bool cli_is_gone(const char *mount, dev_t dev);
+/*
+ * True if it is gone within two seconds. For a daemon that stopped answering: it closes its side a
+ * moment before it unmounts.
+ */
+bool cli_gone_soon(const char *mount, dev_t dev);
 /*
  * Unmount a dead daemon's mount, even if it is in use. 0, or a negative errno after a message.
  */

@@ -8,8 +8,10 @@
 
 #include "fs/cli/cli.h"
 #include "fs/cli/commands.h"
+#include "fs/cli/health.h"
 #include "fs/cli/mount.h"
 #include "fs/host/mounts.h"
+#include "net/base/buf.h"
 #include "net/base/json.h"
 
 #define ANSWER_S 3
@@ -22,6 +24,19 @@ static const char help[] =
 	"Exit status: 0 all answer, or there are none; 1 one does not answer; 2 wrong\n"
 	"  usage; 4 a named MOUNTPOINT is no mount.\n";
 
+static void show_state(const struct json *doc)
+{
+	struct buf text;
+
+	buf_init(&text, 4096);
+	cli_health(doc, &text);
+	printf("pid %llu, %llu under way, %llu failed%s%s\n",
+	       (unsigned long long)cli_number(doc, "pid"),
+	       (unsigned long long)(cli_total(doc, "publishing") + cli_total(doc, "held")),
+	       (unsigned long long)cli_total(doc, "failed"), text.len ? ", " : "", buf_str(&text));
+	buf_release(&text);
+}
+
 /* True if the mount needs no action. */
 static bool show(const struct mount_entry *e)
 {
@@ -32,10 +47,7 @@ static bool show(const struct mount_entry *e)
 	printf("%s  %s  ", cli_clean(e->path),
 	       cli_clean(r ? e->source : cli_text(doc, "service_url")));
 	if (!r)
-		printf("pid %llu, %llu under way, %llu failed\n",
-		       (unsigned long long)cli_number(doc, "pid"),
-		       (unsigned long long)(cli_total(doc, "publishing") + cli_total(doc, "held")),
-		       (unsigned long long)cli_total(doc, "failed"));
+		show_state(doc);
 	else if (r == -EACCES)
 		printf("of user %u\n", (unsigned)e->uid);
 	else if (r == -ENOTCONN)

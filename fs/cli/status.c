@@ -9,6 +9,7 @@
 
 #include "fs/cli/cli.h"
 #include "fs/cli/commands.h"
+#include "fs/cli/health.h"
 #include "fs/cli/mount.h"
 #include "fs/cli/view.h"
 #include "fs/cli/watch.h"
@@ -16,14 +17,16 @@
 #include "net/base/json.h"
 
 static const char help[] =
-	"usage: uploadfs status [--watch | --json] [MOUNTPOINT]\n"
+	"usage: uploadfs status [--watch | --json | --check] [MOUNTPOINT]\n"
 	"Shows files on their way with progress, rate, time left and Parts; held, failed\n"
 	"and aborted files with the reason; totals. MOUNTPOINT may be left out if there\n"
 	"is only one mount.\n"
 	"  --watch   repeats it until Ctrl-C or until the mount ends: a table on a\n"
 	"            terminal, else lines after each change\n"
 	"  --json    prints the document itself; docs/status.schema.json describes it\n"
-	"Exit status: 0 shown; 1 trouble; 2 wrong usage; 4 no such mount, or no answer.\n";
+	"  --check   one line: whether the service answers; for probes\n"
+	"Exit status: 0 shown; 1 trouble, with --check: the service fails; 2 wrong\n"
+	"  usage; 4 no such mount, or no answer.\n";
 
 static int show_once(const char *mount, bool json)
 {
@@ -50,11 +53,24 @@ static int show_once(const char *mount, bool json)
 	return r;
 }
 
+static int check(const char *mount)
+{
+	struct json *doc = NULL;
+	int r = cli_read_status(mount, CLI_ANSWER_S, &doc, NULL);
+
+	if (r)
+		return cli_no_status(mount, r);
+	r = cli_check(doc);
+	json_free(doc);
+	return r;
+}
+
 int cli_status(int argc, char **argv)
 {
-	bool json = false, again = false;
+	bool json = false, again = false, probe = false;
 	const struct cli_option options[] = { { "--json", &json, NULL },
 					      { "--watch", &again, NULL },
+					      { "--check", &probe, NULL },
 					      { NULL, NULL, NULL } };
 	const char *path = NULL;
 	char *mount = NULL;
@@ -64,13 +80,13 @@ int cli_status(int argc, char **argv)
 
 	if (r)
 		return r < 0 ? CLI_USAGE : CLI_OK;
-	if (json && again) {
-		cli_error("--json and --watch do not go together");
+	if (json + again + probe > 1) {
+		cli_error("--json, --watch and --check do not go together");
 		return CLI_USAGE;
 	}
 	r = cli_find_mount(path, &mount, &uid);
 	if (r == CLI_OK)
-		r = again ? cli_watch(mount) : show_once(mount, json);
+		r = again ? cli_watch(mount) : probe ? check(mount) : show_once(mount, json);
 	free(mount);
 	return r;
 }

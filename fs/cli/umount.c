@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +23,8 @@
 #include "net/base/json.h"
 
 #define ANSWER_S 10
-#define NAMED_MAX 10 /* files named */
+#define TEARDOWN_S 60 /* beyond drain_timeout, for what the daemon still does */
+#define NAMED_MAX 10  /* files named */
 
 static const char help[] =
 	"usage: uploadfs umount [--timeout SECONDS] [--force] MOUNTPOINT\n"
@@ -35,7 +35,8 @@ static const char help[] =
 	"it refuses while files are open or a program is in one of the directories. It\n"
 	"also unmounts the mount of a dead daemon.\n"
 	"  --force     unmounts even if in use; files open for writing become aborted\n"
-	"  --timeout   seconds to wait; unmounting goes on after that\n"
+	"  --timeout   seconds to wait (default: drain_timeout and a minute); unmounting\n"
+	"              goes on after that\n"
 	"Exit status: 0 unmounted, all is published; 1 not unmounted, or something is\n"
 	"  not published, aborted files too; 2 wrong usage; 3 the time is over; 4 no\n"
 	"  such mount, no answer.\n";
@@ -92,49 +93,76 @@ static int uid_of(pid_t pid, uid_t *ret)
 	return r;
 }
 
+/* An end that is waited for. */
+struct ending {
+	const char *mount;
+	dev_t dev;
+	int pidfd;	 /* of the daemon; -1: it can't be seen from here */
+	uint64_t end_ms; /* monotonic; 0: no limit */
+};
+
+static bool same_inode(const char *path, const struct json *doc, const char *key)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_ino == cli_number(doc, key);
+}
+
 /*
- * Open a pidfd of the daemon. Check its owner: the mount's document is not trusted, and must not
- * make us signal another user's process. 0 and a descriptor; -ESRCH: already gone.
+ * Open a pidfd of the daemon, to see its end. The document is not trusted: the process must belong
+ * to the mount's owner, and its number must be one of our PID namespace, where it would be a
+ * stranger's otherwise. Returns -1 if it can't be seen.
  */
-static int take_daemon(const struct json *doc, uid_t mount_uid, int *ret_fd)
+static int watch_daemon(const struct json *doc, uid_t mount_uid)
 {
 	pid_t pid = (pid_t)cli_number(doc, "pid");
 	uid_t uid = 0;
-	int fd, r;
+	int fd;
 
-	if (pid <= 1)
-		return -EBADMSG;
+	if (pid <= 0 || !same_inode("/proc/self/ns/pid", doc, "pid_namespace"))
+		return -1;
 	fd = pidfd_open(pid, 0);
-	if (fd < 0)
-		return -errno;
-	r = uid_of(pid, &uid);
-	if (!r && uid != mount_uid)
-		r = -EPERM;
-	if (r)
+	if (fd >= 0 && (uid_of(pid, &uid) || uid != mount_uid)) {
 		close(fd);
-	else
-		*ret_fd = fd;
-	return r;
+		fd = -1;
+	}
+	return fd;
 }
 
 /* ---- the end ---- */
 
-static int wait_end(int pidfd, const char *mount, uint64_t end_ms)
-{
-	for (;;) {
-		struct pollfd p = { .fd = pidfd, .events = POLLIN };
-		uint64_t now = clock_mono_ms();
-		int ms = end_ms ? (end_ms > now ? (int)(end_ms - now) : 0) : -1;
-		int r = poll(&p, 1, ms);
+#define LOOK_MS 50
+#define DEAD_LOOK_S 1 /* for an answer of a mount whose daemon can't be seen */
 
-		if (r > 0)
-			return CLI_OK;
-		if (r == 0) {
+static bool has_ended(const struct ending *e)
+{
+	struct pollfd p = { .fd = e->pidfd, .events = POLLIN };
+	struct json *doc = NULL;
+	int r;
+
+	if (e->pidfd >= 0)
+		return poll(&p, 1, LOOK_MS) > 0;
+	cli_sleep_ms(LOOK_MS);
+	if (cli_is_gone(e->mount, e->dev))
+		return true;
+	r = cli_read_status(e->mount, DEAD_LOOK_S, &doc, NULL);
+	json_free(doc);
+	return r == -ENOTCONN;
+}
+
+static int wait_end(const struct ending *e)
+{
+	while (!has_ended(e)) {
+		if (e->end_ms && clock_mono_ms() >= e->end_ms) {
 			cli_error("%s: the time is over; its daemon goes on until it is done",
-				  mount);
+				  e->mount);
 			return CLI_TIMEOUT;
 		}
 	}
+	/* The daemon unmounts in its own mount namespace; ours may have a copy that is left. */
+	if (e->pidfd >= 0 ? cli_is_gone(e->mount, e->dev) : cli_gone_soon(e->mount, e->dev))
+		return CLI_OK;
+	return cli_detach(e->mount) ? CLI_FAILED : CLI_OK;
 }
 
 /* Name unpublished files from the records, or from the last status without records. */
@@ -147,7 +175,8 @@ static int tell_left(const struct json *doc, uid_t mount_uid)
 
 	/* Read the directory with its owner's rights, also as root: it is the owner's. */
 	if (mount_uid == self || seteuid(mount_uid) == 0) {
-		if (stat(dir, &st) == 0 && st.st_uid == mount_uid)
+		if (stat(dir, &st) == 0 && st.st_uid == mount_uid &&
+		    same_inode(dir, doc, "state_dir_inode"))
 			r = cli_tell_left(dir, true);
 		if (mount_uid != self && seteuid(self))
 			r = -errno;
@@ -161,29 +190,31 @@ static int tell_left(const struct json *doc, uid_t mount_uid)
 	return r ? CLI_FAILED : CLI_OK;
 }
 
-static int end_daemon(const char *mount, const struct json *doc, uid_t uid, uint64_t end_ms)
+static int end_daemon(struct ending *e, const struct json *doc, uid_t uid)
 {
-	int fd = -1, r = take_daemon(doc, uid, &fd);
+	int r;
 
-	if (!r && pidfd_send_signal(fd, SIGTERM, NULL, 0) < 0)
-		r = -errno;
-	if (r && r != -ESRCH) {
-		cli_error("%s: its daemon (process %llu) can't be told to end: %s; do it as the "
-			  "user who mounted it",
-			  mount, (unsigned long long)cli_number(doc, "pid"), strerror(-r));
-		if (fd >= 0)
-			close(fd);
-		return CLI_FAILED;
+	e->pidfd = watch_daemon(doc, uid);
+	if (!e->end_ms)
+		e->end_ms =
+			clock_mono_ms() + (cli_number(doc, "drain_timeout") + TEARDOWN_S) * 1000ULL;
+	r = cli_ask_end(e->mount, ANSWER_S);
+	if (r) {
+		cli_error("%s: its daemon can't be told to end: %s; do it as the user who mounted "
+			  "it, or as root",
+			  e->mount, strerror(-r));
+		r = CLI_FAILED;
+	} else {
+		r = wait_end(e);
 	}
-	r = fd >= 0 ? wait_end(fd, mount, end_ms) : CLI_OK;
-	if (fd >= 0)
-		close(fd);
+	if (e->pidfd >= 0)
+		close(e->pidfd);
 	return r != CLI_OK ? r : tell_left(doc, uid);
 }
 
-static int remove_dead(const char *mount)
+static int remove_dead(const char *mount, dev_t dev)
 {
-	if (cli_gone_soon(mount)) {
+	if (cli_gone_soon(mount, dev)) {
 		cli_error("%s: it was being unmounted already", mount);
 		return CLI_OK;
 	}
@@ -196,11 +227,12 @@ static int remove_dead(const char *mount)
 static int umount_one(const char *mount, uid_t uid, bool force, uint64_t end_ms)
 {
 	struct json *doc = NULL;
+	struct ending e = { .mount = mount, .dev = cli_mount_dev(mount), .end_ms = end_ms };
 	int r = cli_read_status(mount, ANSWER_S, &doc, NULL);
 	struct busy who;
 
 	if (r == -ENOTCONN)
-		return remove_dead(mount);
+		return remove_dead(mount, e.dev);
 	if (r)
 		return cli_no_status(mount, r);
 	if (!force && cli_total(doc, "writing") + cli_total(doc, "streaming"))
@@ -208,7 +240,7 @@ static int umount_one(const char *mount, uid_t uid, bool force, uint64_t end_ms)
 	else if (!force && busy_find(mount, &who))
 		r = refuse_users(mount, &who);
 	else
-		r = end_daemon(mount, doc, uid, end_ms);
+		r = end_daemon(&e, doc, uid);
 	json_free(doc);
 	return r;
 }
@@ -235,18 +267,22 @@ static int release(const char *mount, const struct helper_call *call)
  */
 static int release_and_wait(const char *mount, uid_t uid, const struct helper_call *call)
 {
+	struct ending e = { .mount = mount, .dev = cli_mount_dev(mount), .pidfd = -1 };
 	struct json *doc = NULL;
-	int fd = -1, r;
+	int r;
 
-	if (cli_read_status(mount, ANSWER_S, &doc, NULL) == 0 && take_daemon(doc, uid, &fd))
-		fd = -1;
+	if (cli_read_status(mount, ANSWER_S, &doc, NULL) == 0) {
+		e.pidfd = watch_daemon(doc, uid);
+		e.end_ms =
+			clock_mono_ms() + (cli_number(doc, "drain_timeout") + TEARDOWN_S) * 1000ULL;
+	}
 	r = release(mount, call);
-	if (!r && fd >= 0) {
-		wait_end(fd, mount, 0);
+	if (!r && e.pidfd >= 0) {
+		wait_end(&e);
 		tell_left(doc, uid);
 	}
-	if (fd >= 0)
-		close(fd);
+	if (e.pidfd >= 0)
+		close(e.pidfd);
 	json_free(doc);
 	return r;
 }
@@ -288,6 +324,9 @@ int cli_umount(int argc, char **argv)
 	if (timeout_s != UINT32_MAX)
 		end_ms = clock_mono_ms() + timeout_s * 1000ULL;
 	r = cli_find_mount(path, &mount, &uid);
+	/* `umount .` must not be in what it unmounts. */
+	if (r == CLI_OK && chdir("/"))
+		r = CLI_FAILED;
 	if (r == CLI_OK)
 		r = umount_one(mount, uid, force, end_ms);
 	free(mount);

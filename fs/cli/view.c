@@ -7,6 +7,7 @@
 
 #include "fs/cli/cli.h"
 #include "fs/cli/columns.h"
+#include "fs/cli/health.h"
 #include "fs/cli/left.h"
 #include "fs/cli/mount.h"
 #include "net/base/buf.h"
@@ -222,6 +223,10 @@ void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struc
 	if (cli_number(doc, "files_omitted"))
 		buf_addf(out, "and %llu more\n",
 			 (unsigned long long)cli_number(doc, "files_omitted"));
+	if (cli_is_failing(doc)) {
+		cli_health(doc, out);
+		buf_addc(out, '\n');
+	}
 	cli_view_totals(doc, out);
 	buf_addc(out, '\n');
 }
@@ -406,8 +411,10 @@ static unsigned resting_row(const struct json *doc, const struct json *f,
 	return lines;
 }
 
-static void put_head(const struct json *doc, unsigned columns, struct buf *out)
+/* Returns the number of lines. */
+static unsigned put_head(const struct json *doc, const struct cli_screen *screen, struct buf *out)
 {
+	unsigned columns = screen->columns, lines = 2;
 	struct buf text;
 
 	buf_init(&text, 16384);
@@ -419,7 +426,17 @@ static void put_head(const struct json *doc, unsigned columns, struct buf *out)
 	cli_view_totals(doc, &text);
 	put_cut(buf_str(&text), columns, out);
 	buf_addc(out, '\n');
+	if (cli_is_failing(doc)) {
+		buf_reset(&text);
+		cli_health(doc, &text);
+		put_colour(screen, "31", out);
+		put_cut(buf_str(&text), columns, out);
+		put_colour(screen, "0", out);
+		buf_addc(out, '\n');
+		lines++;
+	}
 	buf_release(&text);
+	return lines;
 }
 
 static void put_more(uint64_t count, unsigned columns, struct buf *out)
@@ -449,16 +466,16 @@ unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates,
 {
 	const struct json *files = json_get(doc, "files"), *f;
 	uint64_t all = json_len(files) + cli_number(doc, "files_omitted");
-	unsigned lines = 2, shown = 0, room, reason;
+	unsigned lines, shown = 0, room, reason;
 	struct cli_screen s = *screen;
 
 	if (!s.columns)
 		s.columns = 1;
 	if (s.columns > COLUMNS_MAX)
 		s.columns = COLUMNS_MAX;
-	room = s.rows > 5 ? s.rows - 3 : 2; /* the head, and a line for the rest */
+	lines = put_head(doc, &s, out);
+	room = s.rows > lines + 3 ? s.rows - lines - 1 : 2; /* and a line for the rest */
 	reason = lines_for_reasons(files, room);
-	put_head(doc, s.columns, out);
 	for (f = json_first(files); f && shown < room; f = json_next(f), shown++) {
 		if (moves(f))
 			moving_row(f, rates, &s, out);

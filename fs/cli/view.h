@@ -31,7 +31,7 @@ struct cli_screen {
 	bool colour; /* ECMA-48 colours may be used; each line ends with none */
 };
 /*
- * For a terminal of at least five rows: head, totals, a table with progress bars, no wider (as
+ * For a terminal of at least six rows: head, totals, a table with progress bars, no wider (as
  * columns.h counts) and no longer than the screen. Returns the number of lines.
  */
 unsigned cli_view_table(const struct json *doc, const struct cli_rates *rates,

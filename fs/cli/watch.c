@@ -20,6 +20,7 @@
 
 struct watch {
 	const char *mount;
+	dev_t dev; /* of the mount */
 	struct cli_rates *rates;
 	bool terminal;
 	/* on a terminal: its size at the last drawing, and the lines of that */
@@ -180,7 +181,7 @@ static int look(struct watch *w, bool *ret_over)
 	int r = cli_read_status(w->mount, CLI_ANSWER_S, &doc, NULL);
 
 	if (r) {
-		*ret_over = stopped || cli_gone_soon(w->mount);
+		*ret_over = stopped || cli_gone_soon(w->mount, w->dev);
 		return *ret_over ? CLI_OK : cli_no_status(w->mount, r);
 	}
 	cli_rates_look(w->rates, doc, clock_mono_ms());
@@ -191,7 +192,7 @@ static int look(struct watch *w, bool *ret_over)
 
 int cli_watch(const char *mount)
 {
-	struct watch w = { .mount = mount, .rates = cli_rates_new() };
+	struct watch w = { .mount = mount, .dev = cli_mount_dev(mount), .rates = cli_rates_new() };
 	int r = w.rates ? CLI_OK : CLI_FAILED;
 	bool over = false;
 

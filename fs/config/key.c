@@ -44,6 +44,32 @@ static int copy_key(const char *s, size_t len, char **ret)
 	return 0;
 }
 
+static bool skip(const char **s, size_t *len, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	if (*len < n || memcmp(*s, prefix, n))
+		return false;
+	*s += n;
+	*len -= n;
+	return true;
+}
+
+/* Copy the key from a line: the key alone, or a shell's assignment of it. */
+static int copy_key_line(const char *s, size_t len, char **ret)
+{
+	while (len && is_blank(s[len - 1]))
+		len--;
+	while (skip(&s, &len, " ") || skip(&s, &len, "\t") || skip(&s, &len, "export "))
+		;
+	if ((skip(&s, &len, "OPENAI_API_KEY=") || skip(&s, &len, "AZURE_OPENAI_API_KEY=")) &&
+	    len >= 2 && (*s == '"' || *s == '\'') && s[len - 1] == *s) {
+		s++;
+		len -= 2;
+	}
+	return copy_key(s, len, ret);
+}
+
 /* Read at most size bytes of fd. Returns the number of bytes or a negative errno. */
 static ssize_t read_start(int fd, char *text, size_t size)
 {
@@ -63,7 +89,8 @@ static ssize_t read_start(int fd, char *text, size_t size)
 	return (ssize_t)len;
 }
 
-static int check_private(int fd)
+/* any: the path keeps others out, as a mounted secret's does; nobody else may write in any case. */
+static int check_private(int fd, bool any)
 {
 	struct stat st;
 
@@ -71,12 +98,12 @@ static int check_private(int fd)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EISDIR;
-	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 077))
+	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & (any ? 022 : 077)))
 		return -EPERM;
 	return 0;
 }
 
-int opts_read_key_file(const char *path, char **ret_key)
+int opts_read_key_file(const char *path, bool any, char **ret_key)
 {
 	char text[KEY_MAX + 1];
 	const char *end;
@@ -87,7 +114,7 @@ int opts_read_key_file(const char *path, char **ret_key)
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	rc = check_private(fd);
+	rc = check_private(fd, any);
 	if (rc)
 		goto out;
 	n = read_start(fd, text, sizeof(text));
@@ -99,7 +126,7 @@ int opts_read_key_file(const char *path, char **ret_key)
 	if (!end && n > KEY_MAX)
 		rc = -EINVAL;
 	else
-		rc = copy_key(text, end ? (size_t)(end - text) : (size_t)n, ret_key);
+		rc = copy_key_line(text, end ? (size_t)(end - text) : (size_t)n, ret_key);
 	explicit_bzero(text, sizeof(text));
 out:
 	close(fd);
@@ -112,9 +139,13 @@ int opts_key_file_fail(const char *what, const char *path, int rc, const char *h
 
 	switch (rc) {
 	case -EPERM:
-		if (stat(path, &st) == 0 && (st.st_mode & 077))
-			return opts_fail("others can read the %s %s; run chmod 600 %s", what, path,
+		if (stat(path, &st) == 0 && (st.st_mode & 022))
+			return opts_fail("others can write the %s %s; run chmod 600 %s", what, path,
 					 path);
+		if (stat(path, &st) == 0 && (st.st_mode & 044))
+			return opts_fail("others can read the %s %s; run chmod 600 %s, or use -o "
+					 "key_mode=any if only this container can reach it",
+					 what, path, path);
 		return opts_fail("the %s %s belongs to another user; chown it to yourself", what,
 				 path);
 	case -EISDIR:

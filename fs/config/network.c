@@ -274,7 +274,7 @@ static int take_login(struct opts *o)
 
 	if (!path || o->local_dir)
 		return 0;
-	rc = opts_read_key_file(path, &text);
+	rc = opts_read_key_file(path, o->key_any, &text);
 	colon = rc ? NULL : strchr(text, ':');
 	if (rc || !colon)
 		rc = opts_key_file_fail("proxy_auth_file", path, rc ? rc : -EINVAL,

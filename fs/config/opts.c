@@ -24,11 +24,11 @@ static const char help_text[] =
 	"  SOURCE      https://HOST/v1, or local:DIR: run a local server with its data\n"
 	"              in DIR, or azure:https://NAME.openai.azure.com. Default:\n"
 	"              OPENAI_BASE_URL, AZURE_OPENAI_ENDPOINT, https://api.openai.com/v1\n"
-	"  MOUNTPOINT  an empty directory   -f  in the foreground   -d  with FUSE traffic\n"
+	"  MOUNTPOINT  an empty directory, or /dev/fd/N   -f  in the foreground  -d debug\n"
 	"or: uploadfs status, wait, umount, mounts, recover, doctor  (each with --help)\n"
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
-	"  -o api_key_file=FILE     a file of mode 600\n"
+	"  -o api_key_file=FILE     a file of mode 600; key_mode=any: others may read it\n"
 	"  -o organization=ID, project=ID, api_version=V, allow_http, config=FILE\n"
 	"  -o proxy=URL|none, proxy_auth_file=FILE, ca_file=FILE, bind=ADDRESS|INTERFACE\n"
 	"  -o log_file=FILE, log_level=error|warn|info|debug, log_format=text|json\n"
@@ -41,7 +41,7 @@ static const char help_text[] =
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
 	"  -o sync=always, keep_old sync at each close; overwriting keeps the former File\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
-	"SIZE takes K, M, G. See uploadfs(1) for the rest, errors and examples.\n";
+	"SIZE takes K, M, G, T. See uploadfs(1) for the rest, errors and examples.\n";
 
 static void set_defaults(struct opts *o)
 {

@@ -20,7 +20,8 @@ struct opts {
 	char *mountpoint;  /* absolute, without links; may be a mount whose daemon is dead */
 	char *base_url;	   /* resolved; NULL with local_dir */
 	char *key;	   /* NULL: none. Never printed */
-	char *key_file;	   /* absolute, or NULL */
+	char *key_file;	   /* absolute, its links not resolved; or NULL */
+	bool key_any;	   /* key_mode=any: others may read the key file */
 	char *organization, *project; /* or NULL */
 	char *purpose;		      /* NULL: all */
 	char *config;		      /* config=FILE, as given; NULL: the default files */

@@ -67,14 +67,27 @@ static char *absolute(const char *path)
 	return real;
 }
 
+/* The absolute path with its links: one may lead elsewhere when the file is read again. */
+static char *with_links(const char *path)
+{
+	char *here, *abs;
+
+	if (*path == '/')
+		return strdup(path);
+	here = realpath(".", NULL);
+	abs = here ? join(here, path) : NULL;
+	free(here);
+	return abs;
+}
+
 /* Replace *path by its absolute form; `what` names it in messages. */
-static int make_absolute(char **path, const char *what)
+static int make_absolute(char **path, const char *what, bool keep_links)
 {
 	char *abs;
 
 	if (!*path)
 		return 0;
-	abs = absolute(*path);
+	abs = keep_links ? with_links(*path) : absolute(*path);
 	if (!abs)
 		return opts_fail("%s %s: %s; give a path that can be reached", what, *path,
 				 strerror(errno));
@@ -128,10 +141,17 @@ static char *mount_at(const char *path)
 
 static int resolve_mountpoint(struct opts *o)
 {
+	int err, fd = mountpoint_fd(o->mountpoint);
 	struct stat st;
 	char *abs;
-	int err;
 
+	if (fd >= 0) {
+		if (mountpoint_take_fd(fd) == 0)
+			return 0;
+		return opts_fail("%s is not /dev/fuse; have the parent open it, mount it, and "
+				 "leave it open under a number above 2",
+				 o->mountpoint);
+	}
 	if (stat(o->mountpoint, &st)) {
 		err = errno;
 		abs = mountpoint_is_dead(err) || err == EACCES ? mount_at(o->mountpoint) : NULL;
@@ -171,29 +191,42 @@ static int check_outside(const struct opts *o, const char *path, const char *wha
 			 path, o->mountpoint);
 }
 
+/* The same for a path whose links are kept; one that leads nowhere yet is told at its reading. */
+static int check_target_outside(const struct opts *o, const char *path, const char *what)
+{
+	char *real = path ? realpath(path, NULL) : NULL;
+	int rc = check_outside(o, real ? real : path, what);
+
+	free(real);
+	return rc;
+}
+
 static int resolve_paths(struct opts_draft *d)
 {
 	struct opts *o = d->o;
 	const struct {
 		char **path;
 		const char *what;
-	} paths[] = {
-		{ &o->local_dir, "local directory" },	    { &o->state_dir, "state_dir" },
-		{ &o->key_file, "api_key_file" },	    { &o->log_file, "log_file" },
-		{ &o->proxy_auth_file, "proxy_auth_file" }, { &o->network.ca_file, "ca_file" }
-	};
+		bool keep_links;
+	} paths[] = { { &o->local_dir, "local directory", false },
+		      { &o->state_dir, "state_dir", false },
+		      { &o->key_file, "api_key_file", true },
+		      { &o->log_file, "log_file", false },
+		      { &o->proxy_auth_file, "proxy_auth_file", true },
+		      { &o->network.ca_file, "ca_file", true } };
 	size_t i, count = sizeof(paths) / sizeof(paths[0]);
 	int rc = o->mountpoint ? resolve_mountpoint(o) : 0;
 
 	for (i = 0; !rc && i < count; i++)
 		rc = opts_say_origin(d->origins, paths[i].what,
-				     make_absolute(paths[i].path, paths[i].what));
+				     make_absolute(paths[i].path, paths[i].what,
+						   paths[i].keep_links));
 	for (i = 0; !rc && i < count; i++)
 		rc = opts_say_origin(d->origins, paths[i].what,
-				     check_outside(o, *paths[i].path, paths[i].what));
+				     check_target_outside(o, *paths[i].path, paths[i].what));
 	/* SSL_CERT_DIR may be a list. */
 	if (!rc && o->network.ca_dir && !strchr(o->network.ca_dir, ':'))
-		rc = make_absolute(&o->network.ca_dir, "SSL_CERT_DIR");
+		rc = make_absolute(&o->network.ca_dir, "SSL_CERT_DIR", false);
 	return rc;
 }
 
@@ -231,7 +264,7 @@ static int resolve_key(struct opts_draft *d)
 	if (o->local_dir)
 		return 0;
 	if (o->key_file) {
-		rc = opts_read_key_file(o->key_file, &o->key);
+		rc = opts_read_key_file(o->key_file, o->key_any, &o->key);
 		if (rc)
 			rc = opts_key_file_fail("key file", o->key_file, rc, "the key alone");
 		return opts_say_origin(d->origins, "api_key_file", rc);
@@ -343,7 +376,7 @@ static int resolve_state_dir(struct opts *o)
 		return rc;
 	}
 	o->state_dir = b.data;
-	return make_absolute(&o->state_dir, "state directory");
+	return make_absolute(&o->state_dir, "state directory", false);
 }
 
 static int resolve_fsname(struct opts *o)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "fs/config/say.h"
 #include "net/base/buf.h"
@@ -35,7 +36,7 @@ void opts_escape(struct buf *b, const char *text)
 int opts_number(enum opts_form form, const char *name, const char *value, unsigned example,
 		uint64_t *ret)
 {
-	static const char units[] = "KMG";
+	static const char units[] = "KMGT";
 	unsigned long long n;
 	const char *unit;
 	unsigned shift = 0;
@@ -51,6 +52,8 @@ int opts_number(enum opts_form form, const char *name, const char *value, unsign
 			goto bad;
 		shift = 10 * (unsigned)(unit - units + 1);
 		end++;
+		/* KB and KiB mean K. */
+		end += strcasecmp(end, "iB") == 0 ? 2 : strcasecmp(end, "B") == 0 ? 1 : 0;
 	}
 	if (*end || n > UINT64_MAX >> shift)
 		goto bad;
@@ -61,7 +64,7 @@ bad:
 		return opts_fail("%s=%s is not a mode; use octal digits, as in %s=022", name, value,
 				 name);
 	if (form == OPTS_SIZE)
-		return opts_fail("%s=%s is not a size; use a number, then K, M or G for binary "
+		return opts_fail("%s=%s is not a size; use a number, then K, M, G or T for binary "
 				 "units, as in %s=64M",
 				 name, value, name);
 	return opts_fail("%s=%s is not a number; use digits, as in %s=%u", name, value, name,

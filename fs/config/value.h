@@ -14,7 +14,7 @@ struct buf;
 enum opts_form {
 	OPTS_DECIMAL,
 	OPTS_OCTAL,
-	OPTS_SIZE /* decimal, then K, M or G for binary units, or nothing */
+	OPTS_SIZE /* decimal, then K, M, G or T (KB, KiB) for binary units, or nothing */
 };
 
 /*

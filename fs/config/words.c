@@ -17,10 +17,10 @@
 #include "fs/tree/names.h"
 #include "net/api/api.h"
 #include "net/base/log.h"
+#include "net/base/near.h"
 
 #define KIB (1ULL << 10)
 #define GIB (1ULL << 30)
-#define WORD_MAX 64 /* bytes of a word's name that are compared */
 
 enum word_kind {
 	W_FLAG,	  /* bool */
@@ -88,6 +88,14 @@ static int set_log_level(struct opts_draft *d, const char *value)
 		}
 	}
 	return opts_fail("log_level=%s is not known; use error, warn, info or debug", value);
+}
+
+static int set_key_mode(struct opts_draft *d, const char *value)
+{
+	d->o->key_any = !strcmp(value, "any");
+	if (d->o->key_any || !strcmp(value, "private"))
+		return 0;
+	return opts_fail("key_mode=%s is not known; use private or any", value);
 }
 
 static int set_log_format(struct opts_draft *d, const char *value)
@@ -173,6 +181,7 @@ static const struct word words[] = {
 	SECONDS(hold_timeout, 0),
 	SECONDS(idle_timeout, 1),
 	{ "keep_old", W_FLAG, FIELD(keep_old), 0, 0, NULL, NULL },
+	{ "key_mode", W_SPECIAL, 0, 0, 0, set_key_mode, "private|any" },
 	SECONDS(list_ttl, 0),
 	{ "log_file", W_TEXT, FIELD(log_file), 0, 0, NULL, "FILE" },
 	{ "log_format", W_SPECIAL, 0, 0, 0, set_log_format, "text|json" },
@@ -234,50 +243,49 @@ static bool is_listed(const char *const *list, const char *word)
 	return false;
 }
 
-static unsigned least(unsigned a, unsigned b)
-{
-	return a < b ? a : b;
-}
+/* Words of other file systems that no typing error leads to ours from. */
+static const struct {
+	const char *word, *ours;
+} foreign_words[] = {
+	{ "readonly", "ro" },
+	{ "read_only", "ro" },
+	{ "passwd_file", "api_key_file" },
+	{ "key_file", "api_key_file" },
+};
 
-/* Levenshtein's distance between two names of less than WORD_MAX bytes. */
-static unsigned distance(const char *a, const char *b)
+/* name: without its value, which may be a secret */
+static const char *nearest_option(const char *name)
 {
-	unsigned row[WORD_MAX + 1], diagonal, above, i, j;
-	size_t len = strlen(b);
-
-	for (j = 0; j <= len; j++)
-		row[j] = j;
-	for (i = 0; a[i]; i++) {
-		diagonal = row[0];
-		row[0] = i + 1;
-		for (j = 0; j < len; j++) {
-			above = row[j + 1];
-			row[j + 1] = least(diagonal + (a[i] != b[j]), least(above, row[j]) + 1);
-			diagonal = above;
-		}
-	}
-	return row[len];
-}
-
-static int unknown_word(const char *word)
-{
-	unsigned best = UINT_MAX, d;
+	unsigned best = NEAR_FAR, d;
 	const char *near = NULL;
-	char name[WORD_MAX];
-	size_t len = strcspn(word, "="), i;
+	size_t i;
 
-	if (len >= sizeof(name))
-		len = sizeof(name) - 1;
-	memcpy(name, word, len); /* without its value, which may be a secret */
-	name[len] = '\0';
+	for (i = 0; i < sizeof(foreign_words) / sizeof(foreign_words[0]); i++) {
+		if (!strcmp(name, foreign_words[i].word))
+			return foreign_words[i].ours;
+	}
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		d = words[i].set == refuse_key ? UINT_MAX : distance(name, words[i].name);
+		d = words[i].set == refuse_key ? NEAR_FAR : near_distance(name, words[i].name);
 		if (d < best) {
 			best = d;
 			near = words[i].name;
 		}
 	}
-	if (near && best <= 1 + len / 4)
+	return near;
+}
+
+static int unknown_word(const char *word)
+{
+	size_t len = strcspn(word, "=");
+	char name[NEAR_MAX];
+	const char *near;
+
+	if (len >= sizeof(name))
+		len = sizeof(name) - 1;
+	memcpy(name, word, len);
+	name[len] = '\0';
+	near = nearest_option(name);
+	if (near)
 		return opts_fail("option \"%s\" is not known; did you mean \"%s\"?", name, near);
 	return opts_fail("option \"%s\" is not known; see uploadfs --help", name);
 }

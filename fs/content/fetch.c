@@ -292,6 +292,31 @@ void fetch_read(struct fetch *ft, uint64_t off, size_t len, fetch_read_cb *cb, v
 	fetch_wait(ft, w);
 }
 
+void *fetch_read_cancel(struct fetch *ft, fetch_read_cb *cb,
+			bool (*match)(const void *arg, const void *key), const void *key)
+{
+	struct fetch_waiters keep;
+	struct fetch_waiter *w, *next, *found = NULL;
+	void *arg = NULL;
+
+	fetch_waiters_init(&keep);
+	pthread_mutex_lock(&ft->f->lock);
+	for (w = ft->waiters.head; w; w = next) {
+		next = w->next;
+		if (!found && w->cb == cb && match(w->arg, key))
+			found = w;
+		else
+			fetch_waiters_add(&keep, w);
+	}
+	fetch_waiters_init(&ft->waiters);
+	fetch_waiters_move(&keep, &ft->waiters);
+	pthread_mutex_unlock(&ft->f->lock);
+	if (found)
+		arg = found->arg;
+	free(found);
+	return arg;
+}
+
 void fetch_all(struct fetch *ft, fetch_read_cb *cb, void *arg)
 {
 	fetch_read(ft, 0, SIZE_MAX, cb, arg);

@@ -14,6 +14,7 @@
 #ifndef UPLOADFS_FS_CONTENT_FETCH_H
 #define UPLOADFS_FS_CONTENT_FETCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,13 @@ void fetch_close(struct fetch *ft);
 typedef void fetch_read_cb(void *arg, int err, const char *error_text, int fd, uint64_t off,
 			   size_t len);
 void fetch_read(struct fetch *ft, uint64_t off, size_t len, fetch_read_cb *cb, void *arg);
+/*
+ * Gives up a read that waits: the first one with that cb for whose arg match(arg, key) is true.
+ * Returns its arg; NULL: none waits, its callback has run, runs, or is about to. match runs under
+ * the fetcher's lock.
+ */
+void *fetch_read_cancel(struct fetch *ft, fetch_read_cb *cb,
+			bool (*match)(const void *arg, const void *key), const void *key);
 
 /* Calls cb once the whole content stands in the fd (off 0), or with an error. */
 void fetch_all(struct fetch *ft, fetch_read_cb *cb, void *arg);

@@ -32,6 +32,7 @@
 #include "net/server/server.h"
 
 #define LOCK_WAIT_MS 5000     /* for the daemon of an earlier mount to end */
+#define PROBE_AFTER_S 60      /* without a request */
 #define RETRY_DELAY_MAX_S 600 /* between two background tries */
 
 static int fail(const char *what, int err)
@@ -179,7 +180,7 @@ bool core_read_key(void *arg)
 
 	if (!c->opts->key_file)
 		return false;
-	r = opts_read_key_file(c->opts->key_file, &key);
+	r = opts_read_key_file(c->opts->key_file, c->opts->key_any, &key);
 	if (r) {
 		log_error("%s: %s; the key in use stays", c->opts->key_file, strerror(-r));
 		return false;
@@ -212,6 +213,7 @@ void core_status(struct core *c, struct status_source *ret)
 				       .purpose = o->purpose,
 				       .state_dir = o->state_dir,
 				       .started = c->started,
+				       .drain_timeout_s = o->drain_timeout_s,
 				       .cache_max = o->cache_size,
 				       .staging_max = o->staging_size,
 				       .api = c->api,
@@ -222,10 +224,42 @@ void core_status(struct core *c, struct status_source *ret)
 				       .disk = c->disk };
 }
 
+static void probed(void *arg, const struct api_error *err, struct api_file_page *page)
+{
+	struct core *c = arg;
+
+	(void)err, (void)page;
+	atomic_store(&c->probing, false);
+}
+
+/*
+ * Ask the service anew if nothing was asked for a while: an idle mount's health would be that of
+ * its last use. The answer shows in the next status.
+ */
+static void probe_service(struct core *c)
+{
+	int64_t last = c->started;
+	struct api_req *req;
+	struct api_health h;
+
+	api_get_health(c->api, &h);
+	if (last < h.last_answer_s)
+		last = h.last_answer_s;
+	if (last < h.last_failure_s)
+		last = h.last_failure_s;
+	if (clock_wall_s() - last < PROBE_AFTER_S || atomic_exchange(&c->probing, true))
+		return;
+	req = api_file_list(c->api, NULL, NULL, 1, false, probed, c);
+	if (!req)
+		atomic_store(&c->probing, false);
+	api_req_unref(req);
+}
+
 static int make_text(void *arg, enum vfs_control which, struct buf *ret)
 {
 	struct status_source src;
 
+	probe_service(arg);
 	core_status(arg, &src);
 	return which == VFS_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
 }
@@ -235,6 +269,14 @@ static bool knows_file(void *arg, const char *file_id)
 	struct core *c = arg;
 
 	return vfs_knows_file(c->vfs, file_id);
+}
+
+static void each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
+			void (*fn)(void *fn_arg, const char *file_id), void *fn_arg)
+{
+	struct core *c = arg;
+
+	vfs_each_listed(c->vfs, purpose, filename, bytes, fn, fn_arg);
 }
 
 static int start_super(struct core *c, bool ending)
@@ -253,7 +295,10 @@ static int start_super(struct core *c, bool ending)
 				       .ending = ending,
 				       .renew_key = core_read_key,
 				       .renew_key_arg = c,
+				       .db = c->statedb,
+				       .service = c->service,
 				       .is_known = knows_file,
+				       .each_listed = each_listed,
 				       .is_known_arg = c };
 	struct vfs_config sc = {
 		.api = c->api,
@@ -337,7 +382,7 @@ bool core_finish(struct core *c, unsigned drain_s)
 		left = publisher_drain(c->publisher, drain_s);
 		unclosed = vfs_count_unclosed(c->vfs);
 		/* Answers waiters here; api_free() answers calls still under way. */
-		publisher_stop(c->publisher);
+		publisher_stop(c->publisher, true);
 	}
 	vfs_stop(c->vfs);
 	api_free(c->api);

@@ -8,6 +8,7 @@
 #define UPLOADFS_FS_DAEMON_CORE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,6 +42,7 @@ struct core {
 	struct publisher *publisher;
 	struct vfs *vfs;
 	pthread_mutex_t key_lock;
+	atomic_bool probing; /* a request asks only for the health */
 };
 
 /*

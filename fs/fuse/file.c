@@ -100,31 +100,6 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 		fuse_reply_err(req, EPERM);
 }
 
-/* ---- read ---- */
-
-static void read_done(void *arg, int err, int fd, uint64_t off, size_t len)
-{
-	struct fuse_bufvec v = FUSE_BUFVEC_INIT(len);
-
-	if (err) {
-		fuse_reply_err(arg, -err);
-		return;
-	}
-	v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-	v.buf[0].fd = fd;
-	v.buf[0].pos = (off_t)off;
-	if (len == 0)
-		fuse_reply_buf(arg, NULL, 0);
-	else
-		fuse_reply_data(arg, &v, 0);
-}
-
-void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	(void)ino;
-	vfs_read(ops_vfs(req), ops_handle(fi), (uint64_t)off, size, read_done, req);
-}
-
 /* ---- write ---- */
 
 /*
@@ -196,7 +171,7 @@ static void write_late(void *arg, int err)
 	int fd, r = err;
 
 	if (!r)
-		r = vfs_write_begin(w->s, w->h, w->off, w->len, &fd);
+		r = vfs_write_begin(w->s, w->h, w->off, w->len, &w->who, &fd);
 	if (r == -EBUSY) {
 		vfs_wait_writable(w->s, w->h, write_late, w);
 		return;
@@ -249,7 +224,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 	int fd, r;
 
 	(void)ino;
-	r = vfs_write_begin(s, ops_handle(fi), (uint64_t)off, len, &fd);
+	r = vfs_write_begin(s, ops_handle(fi), (uint64_t)off, len, &who, &fd);
 	if (r == -EBUSY) {
 		park_write(req, in, (uint64_t)off, len, fi);
 		return;
@@ -392,6 +367,26 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	(void)ino;
 	(void)datasync;
 	fuse_reply_err(req, -vfs_fsync(ops_vfs(req), ops_handle(fi)));
+}
+
+/* ---- ioctl ---- */
+
+/* Only root and the daemon's user may end it, as with kill(2). */
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+	      unsigned flags, const void *in, size_t in_size, size_t out_size)
+{
+	const struct ops_context *ctx = fuse_req_userdata(req);
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	(void)ino, (void)arg, (void)in, (void)in_size, (void)out_size;
+	if (flags & FUSE_IOCTL_DIR || cmd != ctx->end_cmd || !vfs_is_control(ops_handle(fi))) {
+		fuse_reply_err(req, ENOTTY);
+	} else if (uid != 0 && uid != geteuid()) {
+		fuse_reply_err(req, EPERM);
+	} else {
+		fuse_reply_ioctl(req, 0, NULL, 0);
+		ctx->end(ctx->arg);
+	}
 }
 
 /* ---- fallocate ---- */

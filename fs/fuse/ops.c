@@ -39,14 +39,17 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	 * writes gain nothing by a pipe (docs/performance.md).
 	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE);
+	/* The kernel names no interrupt for asynchronous direct I/O: kill -9 would have to wait. */
+	conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
 	want(conn, FUSE_CAP_SPLICE_WRITE);
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC);
-	want(conn, FUSE_CAP_ASYNC_DIO);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
 	want(conn, FUSE_CAP_READDIRPLUS);
 	want(conn, FUSE_CAP_READDIRPLUS_AUTO);
 	/* Writes must arrive in the order they were made. */
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
+	/* A change of owner drops setuid and setgid: the kernel asks for it with the owner. */
+	conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
 	conn->max_write = 1 << 20;
 	conn->max_readahead = 1 << 20;
 	conn->max_background = 64;
@@ -228,8 +231,8 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	bool is_dir;
 
 	(void)ino;
-	/* rewinddir() takes a new snapshot; otherwise the entries stay the same for the reader. */
-	if (!buf || (off == 0 && dir_restart(d) && vfs_rewinddir(ops_vfs(req), d))) {
+	/* The snapshot stays the same until the reader starts over. */
+	if (!buf || (off == 0 && vfs_rewinddir(ops_vfs(req), d))) {
 		fuse_reply_err(req, ENOMEM);
 		free(buf);
 		return;
@@ -308,7 +311,7 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 	bool is_dir;
 	int r = plus_page_init(&page, size);
 
-	if (!r && off == 0 && dir_restart(d))
+	if (!r && off == 0)
 		r = vfs_rewinddir(s, d);
 	if (r) {
 		fuse_reply_err(req, ENOMEM);
@@ -436,4 +439,5 @@ const struct fuse_lowlevel_ops ops_table = {
 	.release = op_release,
 	.fsync = op_fsync,
 	.fallocate = op_fallocate,
+	.ioctl = op_ioctl,
 };

@@ -15,6 +15,9 @@ struct ops_context {
 	struct vfs *vfs;
 	void (*ready)(void *arg); /* called once the kernel has sent INIT */
 	void *arg;
+	/* Called for the ioctl end_cmd of a file of .uploadfs, if its caller may end the daemon. */
+	unsigned end_cmd;
+	void (*end)(void *arg);
 };
 
 /* The session's userdata is a struct ops_context. */

@@ -1,7 +1,10 @@
 #include "fs/host/mountpoint.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -10,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,6 +48,41 @@ int mountpoint_release(const char *path, bool lazy)
 	if (geteuid() != 0)
 		return run_fusermount(path, lazy);
 	return umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) ? -errno : 0;
+}
+
+const char *mountpoint_refusal(void)
+{
+	if (geteuid() == 0 || getpwuid(geteuid()))
+		return NULL;
+	return "fusermount3 mounts only for a user with a name, and this one has none in "
+	       "/etc/passwd; add one, mount as root, or have a parent mount on /dev/fd/N";
+}
+
+/* ---- mounted by the parent ---- */
+
+int mountpoint_fd(const char *path)
+{
+	static const char prefix[] = "/dev/fd/";
+	const char *digits = path + strlen(prefix);
+	size_t len;
+
+	if (strncmp(path, prefix, strlen(prefix)))
+		return -1;
+	len = strspn(digits, "0123456789");
+	if (!len || len > 6 || digits[len])
+		return -1;
+	return (int)strtol(digits, NULL, 10);
+}
+
+int mountpoint_take_fd(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -EBADF;
+	if (fd <= STDERR_FILENO || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(10, 229))
+		return -EINVAL;
+	return fcntl(fd, F_SETFD, FD_CLOEXEC) ? -errno : 0;
 }
 
 /* ---- what is there ---- */
@@ -120,6 +159,20 @@ static int look(const char *path)
 	return r;
 }
 
+static void warn_if_full(const char *path)
+{
+	const struct dirent *e;
+	DIR *d = opendir(path);
+	bool full = false;
+
+	while (d && !full && (e = readdir(d)) != NULL)
+		full = strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+	if (d)
+		closedir(d);
+	if (full)
+		log_warn("%s is not empty: what is in it is hidden until it is unmounted", path);
+}
+
 static int check_directory(const char *path)
 {
 	struct stat st;
@@ -127,6 +180,8 @@ static int check_directory(const char *path)
 
 	if (r)
 		log_error("mountpoint %s: %s; name an empty directory", path, strerror(r));
+	else
+		warn_if_full(path);
 	return -r;
 }
 
@@ -157,6 +212,8 @@ int mountpoint_prepare(const char *path, bool allow_other)
 {
 	int r = 1;
 
+	if (mountpoint_fd(path) >= 0)
+		return 0;
 	if (allow_other && !mountpoint_may_allow_other()) {
 		log_error("allow_other and allow_root are root's here; have the line "
 			  "user_allow_other put into " FUSE_CONF ", or mount without");

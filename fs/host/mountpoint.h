@@ -15,6 +15,21 @@
  */
 int mountpoint_prepare(const char *path, bool allow_other);
 /*
+ * The descriptor N of a mount point "/dev/fd/N": /dev/fuse, opened and mounted by the parent; -1
+ * for any other path. Whether N is open is not checked.
+ */
+int mountpoint_fd(const char *path);
+/*
+ * Check that N is /dev/fuse, above the standard descriptors, and close it on exec. 0, -EBADF or
+ * -EINVAL.
+ */
+int mountpoint_take_fd(int fd);
+/*
+ * The reason why fusermount3 mounts nothing for this user, which it tells in riddles; NULL: it may.
+ * Static.
+ */
+const char *mountpoint_refusal(void);
+/*
  * Unmount path: directly as root, else by fusermount3, which prints its own errors. lazy: even if
  * files are open there. 0, -EBUSY, -ENOENT (no fusermount3), another errno.
  */

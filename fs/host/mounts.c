@@ -57,10 +57,18 @@ static bool user_of(const char *options, uid_t *ret)
 	return true;
 }
 
+/* Mounted by us, or by a parent for /dev/fd/N. NULL: not ours. */
+static const char *type_of(const char *line)
+{
+	const char *behind = strstr(line, " - fuse.uploadfs ");
+
+	return behind ? behind : strstr(line, " - fuse uploadfs ");
+}
+
 /* "36 35 0:50 / /mnt rw shared:1 - fuse.uploadfs SOURCE rw,user_id=0,…" */
 int mounts_take_line(struct mount_list *list, const char *line)
 {
-	const char *behind = strstr(line, " - fuse.uploadfs ");
+	const char *behind = type_of(line);
 	struct mount_entry e = { 0 }, *grown;
 	unsigned major, minor;
 	char *options;

@@ -15,6 +15,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/strangers.h"
 #include "fs/publish/upload.h"
 #include "fs/stage/file.h"
 #include "net/base/clock.h"
@@ -92,6 +93,7 @@ void publish_act_complete(struct publish *p)
 	for (uint32_t i = 0; i < p->parts.count; i++)
 		ids[i] = p->parts.v[i].id;
 	p->phase = PHASE_COMPLETING;
+	publish_note_strangers(p);
 	/* Durable before complete: from here on the File may exist. */
 	r = publish_save_record(p, true);
 	if (r) {
@@ -146,7 +148,7 @@ static void note_abort(struct publish *p)
 	/* An earlier close must not read this as success. */
 	if (!err && p->now.sealed)
 		err = -EIO;
-	if (!err)
+	if (!err || publish_is_unwanted(p))
 		return;
 	if (err == -ENOSPC || err == -EDQUOT)
 		next = "make room: see -o staging_size and the disk of -o state_dir";
@@ -178,8 +180,9 @@ void publish_act_end(struct publish *p, enum publish_outcome outcome)
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = outcome;
 	p->outcome.emptied = false;
+	/* Nobody was told of an abort without an error: the next mount aborts it anyway. */
 	if (outcome != OUTCOME_DROPPED)
-		publish_save_record(p, true);
+		publish_save_record(p, outcome != OUTCOME_ABORTED || p->failure.err);
 	publish_finish(p, outcome);
 }
 
@@ -241,6 +244,7 @@ static void send_anew(struct publish *p)
 	if (publish_supersede(p, p->outcome.file_id))
 		log_error("out of memory: %s stays as %s", p->outcome.file_id, p->upload.filename);
 	p->outcome.file_id[0] = '\0';
+	p->outcome.inferred = false;
 	publish_forget_upload(p);
 	p->phase = PHASE_IDLE;
 }

@@ -16,21 +16,59 @@
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
 #include "fs/publish/retry.h"
+#include "fs/publish/service.h"
+#include "fs/publish/strangers.h"
 #include "fs/publish/upload.h"
 #include "fs/stage/file.h"
+#include "fs/state/files.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
 /* ---- the decision ---- */
 
-/* True if a listing without a candidate proves that no File will appear. */
-static bool proves_none(const struct doubt_view *v)
+static bool has_one(const struct doubt_view *v)
 {
+	return v->found == FOUND_LIKE || v->found == FOUND_SAME;
+}
+
+/* True if two looks after the Upload's end, some time apart, agree. */
+static bool looked_to_the_end(const struct doubt_view *v)
+{
+	return v->missed_ms && v->looked_ms >= v->missed_ms + DOUBT_APART_MS;
+}
+
+/* True if the one candidate is ours, as far as can be told with the answer to cancel. */
+static bool is_ours(const struct doubt_view *v)
+{
+	bool same = v->found == FOUND_SAME;
+
+	if (!has_one(v))
+		return false;
+	switch (v->cancel) {
+	case DOUBT_CANCELLED:
+		/* Only a complete that was still running can have made it. */
+		return same && v->dated;
+	case DOUBT_REFUSED:
+		/* Ours exists; by now it is listed. */
+		return same || v->dated || looked_to_the_end(v);
+	default:
+		return same || v->dated;
+	}
+}
+
+/* True if no File of ours will appear, or it is time to believe so. */
+static bool is_over(const struct doubt_view *v)
+{
+	if (v->found == FOUND_UNSURE)
+		return false;
 	if (v->forced)
 		return true;
-	if (v->cancel == DOUBT_CANCELLED)
+	if (v->found == FOUND_NONE && v->cancel == DOUBT_CANCELLED)
 		return v->looked_ms >= v->settled_ms;
-	return v->missed_ms && v->looked_ms >= v->missed_ms + DOUBT_APART_MS;
+	/* Completed: one of the candidates is ours, and a new File would be a second one. */
+	if (v->found != FOUND_NONE && v->cancel == DOUBT_REFUSED && v->wanted)
+		return false;
+	return looked_to_the_end(v);
 }
 
 /* The time of the next look: the wait doubles, and a look that can prove nothing is skipped. */
@@ -52,23 +90,24 @@ static uint64_t next_look(const struct doubt_view *v)
 enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 {
 	bool settled = v->cancel == DOUBT_CANCELLED || v->cancel == DOUBT_REFUSED;
+	bool repeatable = v->wanted && v->upload && !v->refused && !settled;
 
 	*ret_at_ms = v->now_ms;
-	if (v->found == FOUND_ONE)
+	if (v->found == FOUND_SAME && v->dated)
 		return DOUBT_ADOPT;
-	if (v->wanted && v->upload && !v->refused && !settled) {
-		if (v->may_repeat)
-			return DOUBT_REPEAT;
-		/* Not cancelled: the next try repeats complete once more. */
-	} else if (v->upload && !settled && !v->asked_now) {
+	if (repeatable && v->may_repeat)
+		return DOUBT_REPEAT;
+	/* An Upload that is wanted is spared for the next try, unless its answer has to decide. */
+	if (v->upload && !settled && !v->asked_now && (!repeatable || has_one(v)))
 		return DOUBT_CANCEL;
-	}
+	if (is_ours(v))
+		return DOUBT_ADOPT;
 	if (v->found == FOUND_NOT_LOOKED) {
 		if (v->looked_ms)
 			*ret_at_ms = next_look(v);
 		return DOUBT_LOOK;
 	}
-	if (v->found == FOUND_NONE && proves_none(v))
+	if (is_over(v))
 		return DOUBT_OVER;
 	*ret_at_ms = next_look(v);
 	/* No close waits for a removed file: look until the doubt ends. */
@@ -95,10 +134,16 @@ static void doubt_fail(struct publish *p)
 		publish_fail_api(p, err);
 		return;
 	}
-	publish_fail(p, -EIO,
-		     "the reply to the last step was lost: the File may exist, but is not listed "
-		     "yet; it is looked for until that is certain, and sent again only then",
-		     err->request_id);
+	publish_fail(
+		p, -EIO,
+		p->doubt.crowd
+			? "the reply to the last step was lost: the File may exist, but others "
+			  "are there that look like it; remove what is not wanted, or set "
+			  "user.upload.publish to send it again"
+			: "the reply to the last step was lost: the File may exist, but is not "
+			  "listed yet; it is looked for until that is certain, and sent again "
+			  "only then",
+		err->request_id);
 }
 
 /* No File exists: report the refusal of complete, or send the bytes again. */
@@ -142,7 +187,15 @@ static uint64_t patience(const struct publish *p)
 	return DOUBT_BRIEF_MS;
 }
 
-static void make_view(const struct publish *p, enum doubt_found found, struct doubt_view *v)
+/* True if f's created_at is what this service gives a File of the Upload. */
+static bool is_dated(const struct publish *p, const struct lookup_found *f)
+{
+	return p->upload.posted || p->pr->service.created_at == CREATED_LATER ||
+	       f->created_at == p->upload.created_at;
+}
+
+static void make_view(const struct publish *p, enum doubt_found found,
+		      const struct lookup_found *one, struct doubt_view *v)
 {
 	const struct doubt *d = &p->doubt;
 
@@ -155,6 +208,7 @@ static void make_view(const struct publish *p, enum doubt_found found, struct do
 		.asked_now = d->asked_now,
 		.cancel = d->cancel,
 		.found = found,
+		.dated = one && is_dated(p, one),
 		.forced = p->now.forced,
 		.now_ms = clock_mono_ms(),
 		.looked_ms = d->looked_ms,
@@ -166,12 +220,50 @@ static void make_view(const struct publish *p, enum doubt_found found, struct do
 	};
 }
 
-static void doubt_step(struct publish *p, enum doubt_found found)
+static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
+{
+	struct event ev = { .created_at = f->created_at, .expires_at = f->expires_at };
+
+	memcpy(ev.id, f->id, sizeof(ev.id));
+	log_info("%s/%s: the reply was lost, but the File is there: %s%s", p->upload.purpose,
+		 p->upload.filename, f->id,
+		 checked ? "" : " (by its name, size and time; its content can't be read)");
+	if (p->doubt.stale && !p->now.dropped) {
+		/* The File has bytes that were rewritten since: the next File supersedes it. */
+		if (publish_supersede(p, f->id))
+			log_error("out of memory: %s stays as %s", f->id, p->upload.filename);
+		publish_doubt_end(p);
+		publish_cancel_upload(p);
+		p->phase = PHASE_IDLE;
+		return;
+	}
+	publish_doubt_end(p);
+	p->outcome.inferred = !checked && !p->now.dropped;
+	publish_file_exists(p, &ev);
+}
+
+/* Note a look after the doubt's time that found nothing ours. Both clocks must agree. */
+static void note_missed(struct publish *p, enum doubt_found found)
+{
+	int64_t date = p->upload.posted ? 0 : publish_service_time(p->pr);
+	struct doubt *d = &p->doubt;
+
+	if (found == FOUND_NOT_LOOKED || found == FOUND_UNSURE)
+		return;
+	if (!d->missed_ms && d->looked_ms >= d->ends_ms &&
+	    (!date || date >= p->upload.expires_at + DOUBT_END_MS / 1000))
+		d->missed_ms = d->looked_ms;
+}
+
+/* one: the candidate of FOUND_LIKE and FOUND_SAME; else NULL. */
+static void doubt_step(struct publish *p, enum doubt_found found, const struct lookup_found *one)
 {
 	struct doubt_view v;
 	uint64_t at;
 
-	make_view(p, found, &v);
+	note_missed(p, found);
+	p->doubt.crowd = found >= FOUND_OTHERS;
+	make_view(p, found, one, &v);
 	switch (doubt_next(&v, &at)) {
 	case DOUBT_REPEAT:
 		p->doubt.repeated = true;
@@ -192,8 +284,10 @@ static void doubt_step(struct publish *p, enum doubt_found found)
 	case DOUBT_OVER:
 		doubt_over(p);
 		break;
+	case DOUBT_ADOPT:
+		adopt(p, one, found == FOUND_SAME);
+		break;
 	case DOUBT_FAIL:
-	case DOUBT_ADOPT: /* done by publish_doubt_checked() */
 		doubt_fail(p);
 		break;
 	}
@@ -217,7 +311,7 @@ void publish_doubt(struct publish *p, const struct api_error *err)
 		p->doubt.ends_ms = p->upload.id[0] ? p->upload.deadline_ms + DOUBT_END_MS
 						   : now + DOUBT_POST_MS;
 	p->phase = PHASE_LOOKUP;
-	doubt_step(p, FOUND_NOT_LOOKED);
+	doubt_step(p, FOUND_NOT_LOOKED, NULL);
 }
 
 void publish_doubt_try(struct publish *p)
@@ -236,7 +330,9 @@ void publish_doubt_cancelled(struct publish *p, const struct event *ev)
 	struct doubt *d = &p->doubt;
 	uint64_t now = clock_mono_ms();
 	bool first = d->first && err->attempts < 2;
-	bool early = now + 60000 < p->upload.deadline_ms;
+	int64_t date = publish_service_time(p->pr);
+	bool early =
+		now + 60000 < p->upload.deadline_ms && (!date || date + 60 < p->upload.expires_at);
 
 	d->cancel = DOUBT_ASKED;
 	if (err->kind == API_OK && ev->upload_status == API_UPLOAD_CANCELLED) {
@@ -250,63 +346,60 @@ void publish_doubt_cancelled(struct publish *p, const struct event *ev)
 		publish_forget_upload(p);
 	p->phase = PHASE_LOOKUP;
 	publish_save_record(p, true);
-	doubt_step(p, FOUND_NOT_LOOKED);
-}
-
-static int note_not_ours(struct doubt *d, const char *id)
-{
-	char **v = realloc(d->not_ours, (d->not_ours_count + 1) * sizeof(*v));
-
-	if (!v)
-		return -ENOMEM;
-	d->not_ours = v;
-	v[d->not_ours_count] = strdup(id);
-	return v[d->not_ours_count] ? (int)(d->not_ours_count++, 0) : -ENOMEM;
+	doubt_step(p, FOUND_NOT_LOOKED, NULL);
 }
 
 static bool is_known(const struct publish *p, const char *id)
 {
 	const struct publisher_config *cfg = &p->pr->cfg;
 
-	for (size_t i = 0; i < p->doubt.not_ours_count; i++)
-		if (!strcmp(p->doubt.not_ours[i], id))
+	for (size_t i = 0; i < p->doubt.stranger_count; i++)
+		if (!strcmp(p->doubt.strangers[i], id))
 			return true;
 	for (size_t i = 0; i < p->now.superseded_count; i++)
 		if (!strcmp(p->now.superseded[i], id))
 			return true;
+	if (cfg->db && files_knows(cfg->db, id))
+		return true;
 	return cfg->is_known && cfg->is_known(cfg->is_known_arg, id);
 }
 
-/* Count the candidates not known here; *ret_one: one not compared yet, else any, else NULL. */
-static size_t count_candidates(const struct publish *p, const struct event *ev,
-			       const struct lookup_found **ret_one)
-{
-	size_t n = 0;
+/* The candidates of a look. */
+struct candidates {
+	const struct lookup_found *one; /* not compared yet, or any; NULL: none */
+	size_t count;
+	bool alone; /* no other one can be ours */
+};
 
+/* Among several, one that has the Upload's created_at comes before those that have not. */
+static void sort_candidates(const struct publish *p, const struct event *ev, struct candidates *ret)
+{
+	const struct lookup_found *dated = NULL, *f;
+	size_t dated_count = 0;
+
+	*ret = (struct candidates){ 0 };
 	for (size_t i = 0; i < ev->found_count; i++) {
-		if (is_known(p, ev->found[i].id))
+		f = &ev->found[i];
+		if (is_known(p, f->id))
 			continue;
-		if (!*ret_one || strcmp(ev->found[i].id, p->doubt.same) != 0)
-			*ret_one = &ev->found[i];
-		n++;
+		ret->count++;
+		if (!ret->one || strcmp(f->id, p->doubt.same) != 0)
+			ret->one = f;
+		if (is_dated(p, f)) {
+			dated = f;
+			dated_count++;
+		}
 	}
-	return n;
-}
-
-static void no_candidate(struct publish *p)
-{
-	struct doubt *d = &p->doubt;
-
-	if (!d->missed_ms && d->looked_ms >= d->ends_ms)
-		d->missed_ms = d->looked_ms;
-	doubt_step(p, FOUND_NONE);
+	ret->alone = ret->count == 1 || dated_count == 1;
+	if (dated_count == 1)
+		ret->one = dated;
 }
 
 void publish_doubt_looked(struct publish *p, const struct event *ev)
 {
-	const struct lookup_found *one = NULL;
-	size_t n = count_candidates(p, ev, &one);
+	struct candidates c;
 
+	sort_candidates(p, ev, &c);
 	p->doubt.looks++;
 	/* The list call was retried for a while already: fail with its error. */
 	if (ev->api_err.kind != API_OK && !p->now.dropped) {
@@ -314,34 +407,17 @@ void publish_doubt_looked(struct publish *p, const struct event *ev)
 		publish_fail_api(p, &ev->api_err);
 		return;
 	}
-	if (ev->api_err.kind == API_OK && !ev->undecided && n == 0) {
-		no_candidate(p);
-		return;
-	}
+	if (ev->api_err.kind != API_OK || ev->undecided)
+		doubt_step(p, FOUND_UNSURE, NULL);
+	else if (!c.count)
+		doubt_step(p, FOUND_NONE, NULL);
+	else if (c.alone && !strcmp(c.one->id, p->doubt.same))
+		doubt_step(p, FOUND_SAME, c.one);
+	else if (!c.alone && p->doubt.several)
+		doubt_step(p, FOUND_OTHERS, NULL);
 	/* Compare several candidates one after the other. */
-	if (ev->api_err.kind != API_OK || ev->undecided || !publish_check_content(p, one, n == 1))
-		doubt_step(p, FOUND_UNSURE);
-}
-
-static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
-{
-	struct event ev = { .created_at = f->created_at, .expires_at = f->expires_at };
-
-	memcpy(ev.id, f->id, sizeof(ev.id));
-	log_info("%s/%s: the reply was lost, but the File is there: %s%s", p->upload.purpose,
-		 p->upload.filename, f->id,
-		 checked ? "" : " (by its name, size and time; its content can't be read)");
-	if (p->doubt.stale && !p->now.dropped) {
-		/* The File has bytes that were rewritten since: the next File supersedes it. */
-		if (publish_supersede(p, f->id))
-			log_error("out of memory: %s stays as %s", f->id, p->upload.filename);
-		publish_doubt_end(p);
-		publish_cancel_upload(p);
-		p->phase = PHASE_IDLE;
-		return;
-	}
-	publish_doubt_end(p);
-	publish_file_exists(p, &ev);
+	else if (!publish_check_content(p, c.one, c.alone))
+		doubt_step(p, FOUND_UNSURE, NULL);
 }
 
 static void look_now(struct publish *p)
@@ -350,37 +426,46 @@ static void look_now(struct publish *p)
 	p->doubt.look_due_ms = clock_mono_ms();
 }
 
+/* Note the one with our MD5. Several: it is not known which one is ours. */
+static void note_same(struct publish *p, const struct lookup_found *f, bool alone)
+{
+	struct doubt *d = &p->doubt;
+	bool second = d->same[0] && strcmp(d->same, f->id) != 0;
+
+	if (!d->same[0] || alone)
+		memcpy(d->same, f->id, sizeof(d->same));
+	d->several = second && !alone;
+	if (alone)
+		doubt_step(p, FOUND_SAME, f);
+	else if (second)
+		doubt_step(p, FOUND_OTHERS, NULL);
+	else
+		look_now(p); /* compare the next one */
+}
+
 void publish_doubt_checked(struct publish *p, const struct event *ev)
 {
 	const struct lookup_found *f = ev->found;
 
 	switch (ev->content) {
 	case CONTENT_SAME:
+		note_same(p, f, ev->alone);
+		break;
 	case CONTENT_REFUSED:
-		if (ev->alone) {
-			adopt(p, f, ev->content == CONTENT_SAME);
-			return;
-		}
-		/* Adopt it once all other candidates have other bytes. */
-		if (ev->content == CONTENT_SAME && !p->doubt.same[0]) {
-			memcpy(p->doubt.same, f->id, sizeof(p->doubt.same));
-			look_now(p);
-			return;
-		}
-		doubt_step(p, FOUND_UNSURE);
+		doubt_step(p, ev->alone ? FOUND_LIKE : FOUND_OTHERS, ev->alone ? f : NULL);
 		break;
 	case CONTENT_OTHER:
 		log_info("%s/%s: %s is another's File: its content is not ours", p->upload.purpose,
 			 p->upload.filename, f->id);
-		if (note_not_ours(&p->doubt, f->id)) {
-			doubt_step(p, FOUND_UNSURE);
+		if (publish_note_stranger(p, f->id)) {
+			doubt_step(p, FOUND_UNSURE, NULL);
 			return;
 		}
 		/* List again without it: one candidate may be left, or none. */
 		look_now(p);
 		break;
 	case CONTENT_UNSURE:
-		doubt_step(p, FOUND_UNSURE);
+		doubt_step(p, FOUND_UNSURE, NULL);
 		break;
 	}
 }

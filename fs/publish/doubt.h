@@ -6,11 +6,14 @@
  *
  *  - Repeat complete while its Parts stand: a reply with our Upload's id and a File ends the doubt.
  *  - Then cancel the Upload. No answer to cancel adopts or deletes a File.
- *  - Adopt only a File that is alone in a whole listing, with our name, purpose and bytes, made
- *    since the Upload, with an id not known here, and with our MD5 if the service hands out
- *    content.
+ *  - Adopt only a File that is alone in a whole listing, with our name, purpose, bytes and
+ *    lifetime, made since the Upload (in its second, if each File so far was), with an id not
+ *    known here, and with our MD5 if the service hands out content.
+ *  - Where it does not, adopt a File as inferred: only if its created_at is what the service gives,
+ *    and never after "cancelled", since another host's File is then more likely.
  *  - Make a new Upload only after a whole listing without a candidate: at the earliest 10 s after
- *    "cancelled", else twice after the Upload's end.
+ *    "cancelled", else twice after the Upload's end. Then candidates count no more that can't be
+ *    told to be ours, unless cancel said that complete was done.
  */
 #ifndef UPLOADFS_FS_PUBLISH_DOUBT_H
 #define UPLOADFS_FS_PUBLISH_DOUBT_H
@@ -39,14 +42,17 @@ enum doubt_cancel {
 	DOUBT_UNASKED = 1, /* never sent */
 	DOUBT_ASKED,	   /* sent; no answer that proves anything */
 	DOUBT_CANCELLED,   /* "cancelled" with our id: dead, unless a complete is still running */
-	DOUBT_REFUSED	   /* the first one refused while the Upload lived: probably completed */
+	DOUBT_REFUSED,	   /* the first one refused while the Upload lived: probably completed */
+	DOUBT_INFERRED	   /* only in a record: not in doubt any more, the File is inferred */
 };
 
 enum doubt_found {
 	FOUND_NOT_LOOKED,
 	FOUND_UNSURE, /* the listing, the content or the size is not known */
 	FOUND_NONE,   /* a whole listing without a candidate */
-	FOUND_ONE     /* exactly one; its MD5 is ours or not known */
+	FOUND_OTHERS, /* candidates, none of which can be told to be ours */
+	FOUND_LIKE,   /* exactly one; the service does not hand out its content */
+	FOUND_SAME    /* exactly one; its MD5 is ours */
 };
 
 struct doubt_view {
@@ -58,12 +64,13 @@ struct doubt_view {
 	bool asked_now;	 /* cancel was sent since this try began */
 	enum doubt_cancel cancel;
 	enum doubt_found found;
+	bool dated;  /* the one's created_at is the Upload's, or this service gives others */
 	bool forced; /* user.upload.publish was set: publish anew */
 	uint64_t now_ms;
 	uint64_t looked_ms;   /* when the last look began */
 	uint64_t settled_ms;  /* after "cancelled", a listing that began earlier proves nothing */
 	uint64_t ends_ms;     /* without "cancelled", nor does one before this */
-	uint64_t missed_ms;   /* the first look without a candidate after ends_ms; 0: none */
+	uint64_t missed_ms;   /* the first look after ends_ms that found nothing ours; 0: none */
 	uint64_t began_ms;    /* the start of this try */
 	uint64_t patience_ms; /* a close waits this long */
 };
@@ -86,14 +93,16 @@ struct doubt {
 	bool kept;		  /* the doubt holds a reference of its own */
 	enum doubt_cancel cancel; /* 0: no doubt was recorded */
 	bool repeated, asked_now; /* since this try began */
+	bool crowd;		  /* the last look saw candidates that can't be told from ours */
 	bool first;		  /* the cancel under way is the first one ever */
 	unsigned looks;
 	uint64_t began_ms, looked_ms, settled_ms, ends_ms, missed_ms;
 	uint64_t look_due_ms;	   /* the next look, monotonic; 0: none */
 	char md5[DIGEST_HEX_SIZE]; /* of the sent bytes */
-	char same[API_ID_MAX + 1]; /* id of the candidate whose MD5 is ours, among several */
-	char **not_ours;	   /* Files with our name and size, but another MD5 */
-	size_t not_ours_count;
+	char same[API_ID_MAX + 1]; /* id of the candidate whose MD5 is ours */
+	bool several;		   /* another one has that MD5, too */
+	char **strangers; /* Files with our name and size: listed before complete, or other bytes */
+	size_t stranger_count;
 };
 
 /*

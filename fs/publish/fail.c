@@ -40,6 +40,14 @@ void publish_note_error(struct publish *p, int err, const char *text, const char
 	p->failure.http_status = 0;
 }
 
+bool publish_is_unwanted(struct publish *p)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	p->now.dropped |= p->in.dropped;
+	pthread_mutex_unlock(&p->pr->lock);
+	return p->now.dropped;
+}
+
 static void log_failed(const struct publish *p, uint64_t delay_s)
 {
 	bool last = publish_is_draining(p);
@@ -66,6 +74,12 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 static void fail(struct publish *p, int err, const char *text, const char *request_id,
 		 int http_status)
 {
+	if (publish_is_unwanted(p)) {
+		/* The look that follows ends it as dropped. */
+		p->phase = PHASE_ENDED;
+		p->outcome.kind = OUTCOME_FAILED;
+		return;
+	}
 	publish_note_error(p, err, text, request_id);
 	p->failure.http_status = http_status;
 	p->phase = PHASE_FAILING;
@@ -103,8 +117,9 @@ bool publish_stream_fails(struct publish *p, const char *text)
 {
 	if (p->now.sealed && !p->now.held)
 		return false;
-	log_info("%s/%s: sending while it is written failed (%s); it will be sent at the close",
-		 p->now.purpose, p->now.path, text);
+	if (!publish_is_unwanted(p))
+		log_info("%s/%s: sending while it is written failed (%s); sent at the close",
+			 p->now.purpose, p->now.path, text);
 	p->retry.stream_failed = true;
 	publish_cancel_upload(p);
 	return true;
@@ -136,8 +151,8 @@ void publish_fail_errno(struct publish *p, int err, const char *what)
 	char text[sizeof(p->failure.error)];
 
 	snprintf(text, sizeof(text), "%s: %s; check the disk of -o state_dir", what,
-		 strerror(-err));
-	publish_fail(p, err, text, "");
+		 err == -ENODATA ? "it is shorter than what was written" : strerror(-err));
+	publish_fail(p, err == -ENODATA ? -EIO : err, text, "");
 }
 
 void publish_fail_local(struct publish *p, int err, const char *what)

@@ -28,6 +28,11 @@ bool publish_is_draining(const struct publish *p);
 bool publish_is_refusal(const struct api_error *err);
 /* Set failure.err and its texts; err 0 and "" clear them. */
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id);
+/*
+ * True if the file was removed, perhaps since this look began. A failure of such a file is none.
+ * Takes the publisher's lock.
+ */
+bool publish_is_unwanted(struct publish *p);
 /* Fail: note the error and go to PHASE_FAILING, which ends once the bytes are synced. */
 void publish_fail(struct publish *p, int err, const char *text, const char *request_id);
 /*

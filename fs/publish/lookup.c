@@ -19,8 +19,10 @@
 #include "net/base/digest.h"
 
 #define LOOKUP_PAGE 1000
-#define LOOKUP_PAGES_MAX 2000 /* more Files than an account has */
-#define LOOKUP_FOUND_MAX 16   /* candidates reported; more of them decide nothing */
+#define LOOKUP_PAGES_MAX 2000  /* more Files than an account has */
+#define LOOKUP_FOUND_MAX 16    /* candidates reported; more of them decide nothing */
+#define LIFETIME_MAX_S 2592000 /* of a File (D) */
+#define LIFETIME_SLACK_S 2
 
 struct lookup {
 	struct publish *p; /* referenced */
@@ -30,6 +32,7 @@ struct lookup {
 	char *filename, *purpose;
 	char last[API_ID_MAX + 1]; /* last id of the page before */
 	uint64_t bytes;
+	uint64_t expiry;    /* seconds asked for; 0: none */
 	int64_t created_at; /* of the Upload */
 	bool same_second;   /* this service gives a File its Upload's created_at */
 	struct lookup_found found[LOOKUP_FOUND_MAX];
@@ -61,13 +64,31 @@ static void answer(struct lookup *l, const struct api_error *err)
 	lookup_free(l);
 }
 
+/*
+ * True if f has the lifetime that was asked for. Without a request a service may have its own, no
+ * shorter than the longest that can be asked for.
+ */
+static bool lives_as_asked(const struct lookup *l, const struct api_file *f)
+{
+	int64_t lifetime = f->expires_at ? f->expires_at - f->created_at : 0;
+
+	if (!l->expiry)
+		return !lifetime || lifetime >= LIFETIME_MAX_S - LIFETIME_SLACK_S;
+	return llabs(lifetime - (int64_t)l->expiry) <= LIFETIME_SLACK_S;
+}
+
+static bool is_like(const struct lookup *l, const struct api_file *f)
+{
+	return !strcmp(f->filename, l->filename) && !strcmp(f->purpose, l->purpose) &&
+	       f->created_at >= l->created_at &&
+	       (!l->same_second || f->created_at == l->created_at) && lives_as_asked(l, f);
+}
+
 static void look_at(struct lookup *l, const struct api_file *f)
 {
 	struct lookup_found *to = &l->found[l->found_count];
 
-	if (strcmp(f->filename, l->filename) || strcmp(f->purpose, l->purpose) ||
-	    f->created_at < l->created_at || (l->same_second && f->created_at != l->created_at) ||
-	    strlen(f->id) > API_ID_MAX)
+	if (!is_like(l, f) || strlen(f->id) > API_ID_MAX)
 		return;
 	/* Azure's bytes are null for a while. */
 	if (f->bytes_unknown) {
@@ -120,6 +141,7 @@ static struct lookup *lookup_new(struct publish *p)
 	l->api = p->pr->cfg.api;
 	l->epoch = p->upload.epoch;
 	l->bytes = p->upload.bytes;
+	l->expiry = p->upload.expiry;
 	l->created_at = p->upload.created_at;
 	l->same_second = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD;
 	l->filename = strdup(p->upload.filename);

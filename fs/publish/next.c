@@ -36,7 +36,7 @@ static enum publish_action next_idle(const struct publish_view *v)
 	 */
 	if (v->stream_failed && (!v->sealed || v->held))
 		return ACT_WAIT;
-	if (v->size_known && v->size > 0)
+	if (v->size_known && v->size > 0 && !v->early)
 		return ACT_CREATE;
 	return ACT_WAIT;
 }

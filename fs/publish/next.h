@@ -49,6 +49,7 @@ struct publish_view {
 	bool size_known; /* sealed, or declared, or observed */
 	uint64_t size;	 /* when size_known: bytes of the Upload */
 	/* what is there */
+	bool early;	       /* the next Upload has to wait for its time */
 	bool whole;	       /* the service has no Uploads: POST /files, after the close */
 	bool too_large;	       /* size is too large for POST /files */
 	bool stream_failed;    /* sending before the close failed: wait for the close */

@@ -184,6 +184,7 @@ void publish_snapshot(struct publish *p)
 	o->err = p->failure.err;
 	o->in_doubt = p->doubt.unknown;
 	p->observed.unproven = p->unproven;
+	o->inferred = p->outcome.inferred && p->outcome.file_id[0];
 	o->http_status = p->failure.http_status;
 	o->upload_bytes = p->upload.bytes;
 	o->sent_bytes = sent;

@@ -19,6 +19,7 @@ struct outcome {
 	char file_id[API_ID_MAX + 1];
 	int64_t created_at, expires_at; /* of the File, seconds */
 	bool news;			/* the File was not announced yet */
+	bool inferred;			/* see struct publish_info */
 	bool emptied;			/* in the cleanup of an empty file, which has no File */
 };
 

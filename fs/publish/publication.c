@@ -228,9 +228,9 @@ void publish_doubt_end(struct publish *p)
 {
 	struct doubt *d = &p->doubt;
 
-	while (d->not_ours_count)
-		free(d->not_ours[--d->not_ours_count]);
-	free(d->not_ours);
+	while (d->stranger_count)
+		free(d->strangers[--d->stranger_count]);
+	free(d->strangers);
 	/* The taker of the reference gives it back. */
 	*d = (struct doubt){ .kept = d->kept };
 }

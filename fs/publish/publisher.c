@@ -14,6 +14,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/replies.h"
+#include "fs/publish/service.h"
 #include "fs/publish/step.h"
 #include "fs/publish/record.h"
 #include "fs/publish/sync.h"
@@ -134,7 +135,9 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret)
 	pthread_mutex_init(&pr->lock, NULL);
 	clock_cond_init(&pr->wake);
 	clock_cond_init(&pr->idle);
-	r = -pthread_create(&pr->thread, NULL, publisher_main, pr);
+	r = publish_service_load(pr);
+	if (!r)
+		r = -pthread_create(&pr->thread, NULL, publisher_main, pr);
 	if (r) {
 		pthread_cond_destroy(&pr->wake);
 		pthread_cond_destroy(&pr->idle);
@@ -250,7 +253,7 @@ static void keep_unpublished(struct publisher *pr)
 	}
 }
 
-void publisher_stop(struct publisher *pr)
+void publisher_stop(struct publisher *pr, bool keep_all)
 {
 	struct publish *p;
 
@@ -263,7 +266,8 @@ void publisher_stop(struct publisher *pr)
 		pr->run_head = p->run_next;
 		publish_unref(p);
 	}
-	keep_unpublished(pr);
+	if (keep_all)
+		keep_unpublished(pr);
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
 		publish_tell_stopped(p);

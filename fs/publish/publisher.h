@@ -25,9 +25,16 @@ struct publish;
 struct publisher;
 struct record;
 struct staged;
+struct statedb;
 
 struct publisher_config {
-	struct api *api;    /* borrowed until publisher_stop() */
+	struct api *api; /* borrowed until publisher_stop() */
+	/*
+	 * The store behind the staged files; it keeps what the publisher learns of `service`, a
+	 * base URL or the like. Both borrowed until publisher_free(). NULL: keep nothing.
+	 */
+	struct statedb *db;
+	const char *service;
 	struct pool *disk;  /* borrowed: the worker that syncs staged data */
 	unsigned parallel;  /* Parts of one file handed to the queue at once */
 	uint64_t part_size; /* bytes; the staging area's */
@@ -44,7 +51,13 @@ struct publisher_config {
 	 * NULL: none was.
 	 */
 	bool (*is_known)(void *arg, const char *file_id);
-	void *is_known_arg;
+	/*
+	 * Call fn for the id of each File of that name and size that a listing has shown. Publisher
+	 * thread, without locks. NULL: none was shown. The argument is is_known_arg.
+	 */
+	void (*each_listed)(void *arg, const char *purpose, const char *filename, uint64_t bytes,
+			    void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
+	void *is_known_arg;		     /* of both */
 	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
 	uint64_t retry_budget_ms;	     /* see budget.h; 0: no limit */
 	bool ending; /* publisher_drain() follows at once: log lines promise no next try */
@@ -59,12 +72,13 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret);
 unsigned publisher_drain(struct publisher *pr, unsigned timeout_s);
 /*
  * Join the thread: no more calls to the API. Calls the waits left with -EINTR on the calling
- * thread; later ones are never called. Blocks.
+ * thread; later ones are never called. keep_all: before that, bring what is not published to stable
+ * storage. Blocks.
  *
  * Then the caller frees the API, whose last replies stay unread, and the disk worker, releases its
  * publications (each holds its staged file until then), and calls publisher_free().
  */
-void publisher_stop(struct publisher *pr);
+void publisher_stop(struct publisher *pr, bool keep_all);
 void publisher_free(struct publisher *pr); /* NULL is a no-op */
 struct publisher_counts {
 	unsigned active; /* closed, not ended */
@@ -214,6 +228,7 @@ struct publish_info {
 	enum publish_outcome outcome;
 	bool under_way; /* closed, and not ended since */
 	bool in_doubt;	/* its File may exist, and is looked for */
+	bool inferred;	/* completed; no reply named its File, nor can the content be compared */
 	int err;
 	int http_status; /* of the failure; 0: none, or not known */
 	uint64_t upload_bytes;

@@ -20,13 +20,15 @@ enum publish_uploads {
 	UPLOADS_ABSENT
 };
 
+/* Has each File so far had the created_at of its Upload? The numbers are in the store. */
+enum service_created { CREATED_UNKNOWN, CREATED_WITH_UPLOAD, CREATED_LATER };
+
 /* What its replies tell of the service; the publisher thread's own. */
 struct service {
 	enum publish_uploads uploads;
 	int64_t date_s;	       /* its last Date, seconds; 0: none */
 	uint64_t date_mono_ms; /* when that came */
-	/* Has each File so far had the created_at of its Upload? */
-	enum { CREATED_UNKNOWN, CREATED_WITH_UPLOAD, CREATED_LATER } created_at;
+	enum service_created created_at;
 };
 
 struct publisher {

@@ -11,6 +11,7 @@
 #include "fs/publish/inputs.h"
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
+#include "fs/publish/strangers.h"
 #include "fs/state/files.h"
 #include "fs/stage/file.h"
 #include "net/base/clock.h"
@@ -118,15 +119,24 @@ static void put_upload(struct publish *p, struct record *r)
 
 static void put_outcome(struct publish *p, struct record *r)
 {
-	r->md5 = unless_empty(p->md5);
+	/* After a restart md5 waits for the hash. */
+	r->md5 = unless_empty(p->md5[0] ? p->md5 : p->md5_then);
 	r->file_id = unless_empty(p->outcome.file_id);
 	if (p->now.dropped && !file_owed(p))
 		r->file_id = NULL;
 	/* The column tells what cancel did, too (doubt.h). */
-	r->in_doubt = in_doubt(p) ? p->doubt.cancel ? p->doubt.cancel : DOUBT_UNASKED : 0;
+	r->in_doubt = in_doubt(p)	    ? p->doubt.cancel ? p->doubt.cancel : DOUBT_UNASKED
+		      : p->outcome.inferred ? DOUBT_INFERRED
+					    : 0;
 	r->err = p->failure.err;
 	r->error = unless_empty(p->failure.error);
 	r->request_id = unless_empty(p->failure.request_id);
+	if (!in_doubt(p))
+		return;
+	r->doubt_md5 = p->doubt.md5[0] ? (char *)p->doubt.md5 : r->md5;
+	r->expires_at = p->upload.posted ? 0 : p->upload.expires_at;
+	r->strangers = p->doubt.strangers;
+	r->stranger_count = p->doubt.stranger_count;
 }
 
 static void warn_unwritten(const struct publish_inputs *in, int err)
@@ -274,9 +284,9 @@ static int load_parts(struct publish *p, const struct record *r)
 }
 
 /* The time (monotonic ms) after which the Upload's File appears no more. */
-static uint64_t doubt_ends(uint64_t now, int64_t age)
+static uint64_t doubt_ends(uint64_t now, int64_t age, int64_t ttl)
 {
-	uint64_t whole = API_UPLOAD_TTL_S * 1000ULL + DOUBT_END_MS;
+	uint64_t whole = (uint64_t)ttl * 1000 + DOUBT_END_MS;
 
 	/* A clock that was set back lengthens the wait. */
 	if (age < 0)
@@ -289,7 +299,7 @@ static int load_upload(struct publish *p, const struct record *r)
 {
 	const char *name = r->filename ? r->filename : r->path;
 	uint64_t now = clock_mono_ms();
-	int64_t age = clock_wall_s() - r->upload_created;
+	int64_t age = clock_wall_s() - r->upload_created, ttl = API_UPLOAD_TTL_S;
 
 	p->upload.bytes = r->upload_bytes;
 	p->upload.created_wall = r->upload_created;
@@ -298,8 +308,13 @@ static int load_upload(struct publish *p, const struct record *r)
 	if (copy(&p->upload.filename, name) || copy(&p->upload.purpose, r->purpose) ||
 	    copy(&p->upload.mime, r->mime_type ? r->mime_type : api_mime_type(name)))
 		return -ENOMEM;
-	p->doubt.ends_ms = doubt_ends(now, age);
-	p->upload.posted = !r->upload_bytes || !r->upload_id;
+	if (r->expires_at > p->upload.created_at && r->expires_at - p->upload.created_at < 86400)
+		ttl = r->expires_at - p->upload.created_at;
+	p->upload.expires_at = p->upload.created_at + ttl;
+	/* A cancel that was sent had an Upload. */
+	p->upload.posted = !r->upload_bytes || (!r->upload_id && r->in_doubt <= DOUBT_UNASKED);
+	/* A POST ended with its daemon, at the latest now. */
+	p->doubt.ends_ms = p->upload.posted ? now + DOUBT_POST_MS : doubt_ends(now, age, ttl);
 	if (!copy_id(p->upload.id, r->upload_id))
 		return 0;
 	p->phase = PHASE_OPEN;
@@ -312,38 +327,61 @@ static int load_upload(struct publish *p, const struct record *r)
 	return load_parts(p, r);
 }
 
-static void load_doubt(struct publish *p, bool in_doubt, uint32_t cancel)
+static int load_doubt(struct publish *p, const struct record *r)
 {
-	if (!in_doubt)
-		return;
+	uint32_t cancel = r->in_doubt;
+	int err = 0;
+
 	p->doubt.unknown = true;
 	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED
 				  ? (enum doubt_cancel)cancel
 				  : DOUBT_UNASKED;
 	if (cancel == DOUBT_CANCELLED)
 		p->doubt.settled_ms = clock_mono_ms() + DOUBT_SETTLE_MS;
+	/* The bytes may have been written again since. */
+	if (r->doubt_md5 && strlen(r->doubt_md5) < sizeof(p->doubt.md5)) {
+		memcpy(p->doubt.md5, r->doubt_md5, strlen(r->doubt_md5) + 1);
+		p->doubt.stale = !p->md5_then[0] || strcmp(p->md5_then, r->doubt_md5) != 0;
+	}
+	for (size_t i = 0; !err && i < r->stranger_count; i++)
+		err = publish_note_stranger(p, r->strangers[i]);
+	return err;
 }
 
-static void load_state(struct publish *p, const struct record *r)
+/* Take the file up as it is: nothing is left to do or to write. */
+static void load_ended(struct publish *p, enum publish_outcome outcome)
+{
+	p->phase = PHASE_ENDED;
+	p->outcome.kind = outcome;
+	p->observed.info.under_way = false;
+}
+
+static int load_state(struct publish *p, const struct record *r)
 {
 	/* Without a File id, look for the File. */
 	bool exists = r->state == RECORD_COMPLETED || r->state == RECORD_REMOVED;
 	bool found = exists && copy_id(p->outcome.file_id, r->file_id);
+	bool lost = r->state == RECORD_COMPLETING || r->state == RECORD_COMPLETED;
+	int err = 0;
+
+	if (!found && (lost || r->in_doubt))
+		err = load_doubt(p, r);
+	p->outcome.inferred = found && r->in_doubt == DOUBT_INFERRED;
 
 	switch (r->state) {
 	case RECORD_WRITING:
 	case RECORD_ABORTED:
 		p->in.aborted = true;
+		if (!publish_owes_service(p))
+			load_ended(p, OUTCOME_ABORTED);
 		break;
 	case RECORD_REMOVED:
 		p->in.dropped = true;
-		load_doubt(p, r->in_doubt && !found, r->in_doubt);
 		if (found)
 			p->phase = PHASE_CLEANUP;
 		break;
 	case RECORD_COMPLETING:
 	case RECORD_COMPLETED:
-		load_doubt(p, !found, r->in_doubt);
 		if (found)
 			p->phase = PHASE_CLEANUP;
 		/* Announce only after the superseded Files are deleted. */
@@ -361,8 +399,12 @@ static void load_state(struct publish *p, const struct record *r)
 		p->observed.info.under_way = true;
 		free(p->in.hold_name);
 		p->in.hold_name = NULL;
+		if (r->state == RECORD_EMPTY && !publish_owes_service(p) &&
+		    (!p->in.superseded_count || p->pr->cfg.keep_old))
+			load_ended(p, OUTCOME_EMPTY);
 		break;
 	}
+	return err;
 }
 
 static int load_abandoned(struct publish *p, const struct record *r)
@@ -407,7 +449,6 @@ int publish_load_record(struct publish *p, const struct record *r)
 		snprintf(p->failure.error, sizeof(p->failure.error), "%s", r->error);
 	if (r->request_id)
 		snprintf(p->failure.request_id, sizeof(p->failure.request_id), "%s", r->request_id);
-	load_state(p, r);
 	p->recorded.begun = true;
-	return 0;
+	return load_state(p, r);
 }

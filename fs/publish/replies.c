@@ -18,6 +18,7 @@
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
 #include "fs/publish/retry.h"
+#include "fs/publish/service.h"
 #include "fs/publish/sync.h"
 #include "fs/publish/upload.h"
 #include "fs/publish/whole.h"
@@ -54,9 +55,14 @@ static void handle_created(struct publish *p, const struct event *ev)
 		return;
 	}
 	p->upload.created_at = ev->created_at;
-	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400)
+	p->upload.expires_at = ev->created_at + API_UPLOAD_TTL_S;
+	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400) {
+		p->upload.expires_at = ev->expires_at;
 		ttl_ms = (uint64_t)(ev->expires_at - ev->created_at) * 1000;
+	}
 	p->upload.deadline_ms += ttl_ms; /* counted from before create was sent */
+	if (publish_created_twin(p))
+		return;
 	publish_note_step(p);
 }
 
@@ -93,6 +99,10 @@ static void handle_part(struct publish *p, const struct event *ev)
 	/* A probed Upload is given up anyway. A live Part that is not right is sent again. */
 	if (p->phase != PHASE_OPEN || !right)
 		return;
+	/* Cut while it was sent: the version tells what to send again. */
+	if (ev->api_err.kind == API_ERR_LOCAL && ev->api_err.local_errno == -ENODATA &&
+	    version != publish_part_version(p, ev->index))
+		return;
 	if (ev->api_err.kind != API_OK) {
 		if (ev->api_err.kind != API_ERR_BAD_REPLY ||
 		    ++p->retry.bad_replies >= PUBLISH_BAD_REPLIES_MAX)
@@ -110,15 +120,6 @@ static void handle_part(struct publish *p, const struct event *ev)
 	publish_note_step(p);
 }
 
-/* Learn whether this service gives each File the created_at of its Upload. */
-static void note_created_at(struct publish *p, const struct event *ev)
-{
-	if (ev->created_at != p->upload.created_at)
-		p->pr->service.created_at = CREATED_LATER;
-	else if (p->pr->service.created_at == CREATED_UNKNOWN)
-		p->pr->service.created_at = CREATED_WITH_UPLOAD;
-}
-
 static void handle_completed(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
@@ -127,7 +128,7 @@ static void handle_completed(struct publish *p, const struct event *ev)
 	p->failure.complete_refused = true;
 	if (err->kind == API_OK) {
 		if (!err->maybe_applied && !p->doubt.unknown)
-			note_created_at(p, ev);
+			publish_service_note_created(p->pr, ev->created_at == p->upload.created_at);
 		publish_file_exists(p, ev);
 		return;
 	}
@@ -234,10 +235,7 @@ static void check_budget(struct publish *p)
 void publish_handle(struct publish *p, const struct event *ev)
 {
 	p->retry.again += ev->api_err.attempts > 1 ? ev->api_err.attempts - 1 : 0;
-	if (ev->api_err.server_time) {
-		p->pr->service.date_s = ev->api_err.server_time;
-		p->pr->service.date_mono_ms = clock_mono_ms();
-	}
+	publish_service_note_date(p->pr, &ev->api_err);
 	if (ev->kind == EV_SYNCED) {
 		handle_synced(p, ev);
 		return;

@@ -139,6 +139,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 		.synced = staged_synced(p->staged),
 		.syncing = p->sync.under_way,
 		.sync_failed = p->sync.err,
+		.early = clock_mono_ms() < p->upload.not_before_ms,
 		.whole = p->pr->service.uploads == UPLOADS_ABSENT,
 	};
 	view_size(p, v);
@@ -286,6 +287,7 @@ static void start_over(struct publish *p)
 	if (p->outcome.file_id[0])
 		publish_supersede(p, p->outcome.file_id);
 	p->outcome.file_id[0] = '\0';
+	p->outcome.inferred = false;
 	/* Keep upload: the lookup compares with it. */
 	if (p->doubt.unknown)
 		p->doubt.stale = true;
@@ -341,6 +343,8 @@ static void set_timer(struct publish *p)
 		earliest(&at, p->doubt.look_due_ms);
 	if (p->phase == PHASE_OPEN)
 		earliest(&at, p->upload.deadline_ms);
+	if (p->phase == PHASE_IDLE && p->upload.not_before_ms > clock_mono_ms())
+		earliest(&at, p->upload.not_before_ms);
 	if (p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_FAILED && p->now.sealed)
 		earliest(&at, p->retry.due_ms);
 	p->wake_ms = at;

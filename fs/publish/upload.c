@@ -16,6 +16,8 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
+#define TWINS_MAX 5
+
 /* The answer to a cancel that only publisher_drain() waits for. */
 static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
 {
@@ -55,6 +57,39 @@ int publish_note_upload(struct publish *p, uint64_t size)
 	p->upload.deadline_ms = clock_mono_ms();
 	p->upload.posted = false;
 	return 0;
+}
+
+/* True if q's Upload, or its complete in doubt, may become a File that looks like p's. */
+static bool is_twin(const struct publish *p, const struct publish *q)
+{
+	bool open = q->doubt.unknown || (q->upload.id[0] && !q->outcome.file_id[0] &&
+					 q->outcome.kind != OUTCOME_DROPPED);
+
+	return q != p && q->upload.created_at == p->upload.created_at &&
+	       q->upload.bytes == p->upload.bytes && open && !q->upload.posted &&
+	       !strcmp(q->upload.filename, p->upload.filename) &&
+	       !strcmp(q->upload.purpose, p->upload.purpose);
+}
+
+bool publish_created_twin(struct publish *p)
+{
+	const struct publish *q;
+	bool found = false;
+
+	pthread_mutex_lock(&p->pr->lock);
+	for (q = p->pr->all; q && !found; q = q->all_next)
+		found = is_twin(p, q);
+	pthread_mutex_unlock(&p->pr->lock);
+	/* A service whose time stands still must not keep a close waiting. */
+	if (!found || p->upload.twins >= TWINS_MAX)
+		return false;
+	p->upload.twins++;
+	p->upload.not_before_ms = clock_mono_ms() + 1000;
+	log_debug("%s/%s: another Upload of that name was made in the same second: one more is "
+		  "made in the next",
+		  p->upload.purpose, p->upload.filename);
+	publish_cancel_upload(p);
+	return true;
 }
 
 /* Keep upload.filename and the like: lookup needs them. */

@@ -19,11 +19,14 @@ struct upload {
 	char id[API_ID_MAX + 1];
 	char *filename, *purpose, *mime; /* owned */
 	uint64_t bytes, expiry;
-	unsigned renames;     /* now.renames at that time */
-	int64_t created_at;   /* the server's clock, seconds */
-	int64_t created_wall; /* our clock, seconds */
-	uint64_t deadline_ms; /* our clock, monotonic; 0: none */
-	bool posted;	      /* by POST /files: there is no Upload */
+	unsigned renames;	/* now.renames at that time */
+	int64_t created_at;	/* the server's clock, seconds */
+	int64_t expires_at;	/* the same */
+	int64_t created_wall;	/* our clock, seconds */
+	uint64_t deadline_ms;	/* our clock, monotonic; 0: none */
+	bool posted;		/* by POST /files: there is no Upload */
+	uint64_t not_before_ms; /* no create before this, monotonic; 0: none */
+	unsigned twins;		/* Uploads given up since another had their created_at */
 	struct api_req *create_req, *post_req;
 };
 
@@ -37,6 +40,12 @@ struct abandoned {
 
 /* Note size, name, purpose, MIME type and expiry of the Upload about to be made. 0 or -ENOMEM. */
 int publish_note_upload(struct publish *p, uint64_t size);
+/*
+ * True if another Upload that is like this one and may still become a File has the same created_at:
+ * their Files could not be told apart. Then this one is cancelled, and created again a second
+ * later.
+ */
+bool publish_created_twin(struct publish *p);
 /* Drop the Upload's id, Parts and calls without telling the service; keep what it was made with. */
 void publish_forget_upload(struct publish *p);
 /* Cancel the Upload, if there is one, and go to PHASE_IDLE. */

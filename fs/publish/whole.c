@@ -18,6 +18,8 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/service.h"
+#include "fs/publish/strangers.h"
 #include "fs/publish/upload.h"
 #include "fs/stage/file.h"
 #include "net/base/clock.h"
@@ -126,14 +128,6 @@ static struct api_req *post(struct publish *p, struct publish_call *c)
 	return api_file_upload(p->pr->cfg.api, &spec, &body, on_file, c);
 }
 
-/* The service's clock now, from its last Date: our clock may be set at any time. */
-static int64_t service_time(const struct publisher *pr)
-{
-	if (!pr->service.date_s)
-		return clock_wall_s();
-	return pr->service.date_s + (int64_t)((clock_mono_ms() - pr->service.date_mono_ms) / 1000);
-}
-
 void publish_act_post(struct publish *p, uint64_t size)
 {
 	struct publish_call *c;
@@ -144,9 +138,13 @@ void publish_act_post(struct publish *p, uint64_t size)
 		return;
 	c = publish_call_new(p, EV_POSTED);
 	r = c ? publish_note_upload(p, size) : -ENOMEM;
-	p->upload.created_at = service_time(p->pr) - POST_SLACK_S;
+	p->upload.created_at = publish_service_time(p->pr);
+	if (!p->upload.created_at)
+		p->upload.created_at = clock_wall_s();
+	p->upload.created_at -= POST_SLACK_S;
 	p->upload.posted = true;
 	p->phase = PHASE_POSTING;
+	publish_note_strangers(p);
 	/* Durable before the POST: from here on the File may exist. */
 	if (!r)
 		r = publish_save_record(p, true);

@@ -67,7 +67,8 @@ int errmap(const struct api_error *err, enum errmap_call call)
 		return -EIO;
 	case API_ERR_LOCAL:
 		/* EAGAIN would send a writer into a loop that nothing ends. */
-		if (err->local_errno >= 0 || err->local_errno == -EAGAIN)
+		if (err->local_errno >= 0 || err->local_errno == -EAGAIN ||
+		    err->local_errno == -ENODATA)
 			return -EIO;
 		return err->local_errno;
 	case API_ERR_CANCELLED:

@@ -143,7 +143,7 @@ static bool start_stretch(struct staged *st)
 	return true;
 }
 
-/* No lock: hash [pos, end) of fd. */
+/* No lock: hash [pos, end) of fd. -ENODATA: fd ends before. */
 static int hash_stretch(int fd, struct digest *d, uint64_t pos, uint64_t end)
 {
 	unsigned char buf[HASH_BUFFER];
@@ -157,7 +157,7 @@ static int hash_stretch(int fd, struct digest *d, uint64_t pos, uint64_t end)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n ? -errno : -EIO;
+			return n ? -errno : -ENODATA;
 		rc = digest_update(d, buf, (size_t)n);
 		if (rc)
 			return rc;

@@ -37,8 +37,9 @@ static void free_ids(char **ids, size_t count)
 
 void record_release(struct record *r)
 {
-	char *const strings[] = { r->purpose, r->path,	  r->filename, r->mime_type,  r->upload_id,
-				  r->md5,     r->file_id, r->error,    r->request_id, r->boot };
+	char *const strings[] = { r->purpose,	 r->path,      r->filename, r->mime_type,
+				  r->upload_id,	 r->md5,       r->file_id,  r->error,
+				  r->request_id, r->doubt_md5, r->boot };
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		free(strings[i]);
@@ -47,6 +48,7 @@ void record_release(struct record *r)
 	free(r->parts);
 	free_ids(r->superseded, r->superseded_count);
 	free_ids(r->abandoned, r->abandoned_count);
+	free_ids(r->strangers, r->stranger_count);
 	record_init(r);
 }
 
@@ -97,6 +99,12 @@ int files_define(struct statedb *db)
 		"CREATE TABLE IF NOT EXISTS abandoned ("
 		" file TEXT NOT NULL REFERENCES file ON DELETE CASCADE,"
 		" upload_id TEXT NOT NULL, UNIQUE (file, upload_id));"
+		"CREATE TABLE IF NOT EXISTS doubt ("
+		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE,"
+		" md5 TEXT, expires_at INTEGER NOT NULL) WITHOUT ROWID;"
+		"CREATE TABLE IF NOT EXISTS stranger ("
+		" file TEXT NOT NULL REFERENCES file ON DELETE CASCADE,"
+		" file_id TEXT NOT NULL, UNIQUE (file, file_id));"
 		"CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID";
 
 	int rc = statedb_define(db, sql);
@@ -168,6 +176,28 @@ static int save_parts(struct statedb *db, const char *id, const struct record *r
 static const char add_superseded[] = "INSERT OR IGNORE INTO superseded (file, file_id)"
 				     " SELECT id, ?2 FROM file WHERE id = ?1";
 
+static int save_doubt(struct statedb *db, const char *id, const struct record *r)
+{
+	static const char clear[] = "DELETE FROM doubt WHERE file = ?1";
+	static const char add[] = "INSERT OR REPLACE INTO doubt (file, md5, expires_at)"
+				  " VALUES (?1, ?2, ?3)";
+	static const char clear_strangers[] = "DELETE FROM stranger WHERE file = ?1";
+	static const char add_stranger[] = "INSERT OR IGNORE INTO stranger (file, file_id)"
+					   " VALUES (?1, ?2)";
+	int rc;
+
+	if (r->doubt_md5 || r->expires_at)
+		rc = statedb_run(db, add,
+				 STATEDB_ARGS(statedb_text(id), statedb_text(r->doubt_md5),
+					      statedb_int(r->expires_at)),
+				 NULL);
+	else
+		rc = statedb_run(db, clear, STATEDB_ARGS(statedb_text(id)), NULL);
+	return rc ? rc
+		  : save_ids(db, clear_strangers, add_stranger, id, r->strangers,
+			     r->stranger_count);
+}
+
 int files_save(struct statedb *db, const char *id, const struct record *r)
 {
 	static const char clear_superseded[] = "DELETE FROM superseded WHERE file = ?1";
@@ -187,7 +217,7 @@ int files_save(struct statedb *db, const char *id, const struct record *r)
 	if (!rc)
 		rc = save_ids(db, clear_abandoned, add_abandoned, id, r->abandoned,
 			      r->abandoned_count);
-	return rc;
+	return rc ? rc : save_doubt(db, id, r);
 }
 
 int files_set_place(struct statedb *db, const char *id, const char *purpose, const char *path)
@@ -363,6 +393,21 @@ static int load_abandoned(void *arg, const struct statedb_row *row)
 	return add_id(&r->abandoned, &r->abandoned_count, row);
 }
 
+static int load_doubt(void *arg, const struct statedb_row *row)
+{
+	struct record *r = arg;
+
+	r->expires_at = statedb_row_int(row, 1);
+	return copy_text(row, 0, &r->doubt_md5);
+}
+
+static int load_stranger(void *arg, const struct statedb_row *row)
+{
+	struct record *r = arg;
+
+	return add_id(&r->strangers, &r->stranger_count, row);
+}
+
 /* Under the lock. */
 static int load(struct statedb *db, const char *id, struct loading *l)
 {
@@ -388,6 +433,12 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 		rc = statedb_each(db,
 				  "SELECT upload_id FROM abandoned WHERE file = ?1 ORDER BY rowid",
 				  args, load_abandoned, &l->r);
+	if (!rc)
+		rc = statedb_each(db, "SELECT md5, expires_at FROM doubt WHERE file = ?1", args,
+				  load_doubt, &l->r);
+	if (!rc)
+		rc = statedb_each(db, "SELECT file_id FROM stranger WHERE file = ?1 ORDER BY rowid",
+				  args, load_stranger, &l->r);
 	return rc;
 }
 
@@ -423,6 +474,19 @@ bool files_has(struct statedb *db, const char *id)
 		     note_found, &found);
 	statedb_unlock(db);
 	return found;
+}
+
+bool files_knows(struct statedb *db, const char *file_id)
+{
+	static const char sql[] = "SELECT 1 FROM file WHERE file_id = ?1 UNION ALL"
+				  " SELECT 1 FROM superseded WHERE file_id = ?1";
+	bool found = false;
+	int rc;
+
+	statedb_lock(db);
+	rc = statedb_each(db, sql, STATEDB_ARGS(statedb_text(file_id)), note_found, &found);
+	statedb_unlock(db);
+	return found || rc;
 }
 
 struct id_list {

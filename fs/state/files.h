@@ -1,7 +1,8 @@
 /*
  * files: the rows of staged files, from which the next mount learns what
  * became of each. Table file, one row a staged file, and its lists: part,
- * superseded, abandoned. Table doomed: ids whose data is to be unlinked.
+ * superseded, abandoned, and while complete is in doubt: doubt, stranger. Table
+ * doomed: ids whose data is to be unlinked.
  *
  * Who writes what: purpose, path, mode, uid, gid, mtime and removed belong to
  * the vfs side; files_set_*() change them. All else belongs to the publisher;
@@ -63,10 +64,15 @@ struct record {
 	size_t superseded_count;
 	char **abandoned; /* Uploads given up whose cancel is not answered yet */
 	size_t abandoned_count;
+	/* while complete is in doubt; see fs/publish/doubt.h */
+	char *doubt_md5;    /* of the bytes that complete was asked for; NULL: unknown */
+	int64_t expires_at; /* of the Upload, the server's clock; 0: unknown */
+	char **strangers;   /* Files like its own that are not its own */
+	size_t stranger_count;
 	int err;	   /* negative errno of the last failure, or 0 */
 	char *error;	   /* the failure in words, or NULL */
 	char *request_id;  /* or NULL */
-	uint32_t in_doubt; /* RECORD_REMOVED only; 1: complete may have taken effect */
+	uint32_t in_doubt; /* 0, or enum doubt_cancel (fs/publish/doubt.h) */
 	uint32_t mode, uid, gid;
 	int64_t mtime_s;
 	uint32_t mtime_ns;
@@ -106,6 +112,8 @@ int files_forgive(struct statedb *db, const char *id);
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int files_load(struct statedb *db, const char *id, struct record *ret);
 bool files_has(struct statedb *db, const char *id);
+/* True if a row has the File or supersedes it, or the store can't be read. */
+bool files_knows(struct statedb *db, const char *file_id);
 
 /* Call fn for the ids in order, without the lock. Stop at fn's error and return it. */
 enum files_which { FILES_STAGED, FILES_SET_ASIDE, FILES_DOOMED };

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/content/cache.h"
@@ -166,6 +167,26 @@ static void put_totals(struct json_writer *w, const struct status_source *src,
 	json_w_end_object(w);
 }
 
+static void put_moment(struct json_writer *w, const char *key, int64_t at_s)
+{
+	if (at_s)
+		json_w_i64(w, key, at_s);
+	else
+		json_w_null(w, key);
+}
+
+static void put_health(struct json_writer *w, const struct status_source *src)
+{
+	struct api_health h;
+
+	api_get_health(src->api, &h);
+	json_w_str(w, "health", h.failing_since_s ? "failing" : h.last_answer_s ? "ok" : "unknown");
+	put_moment(w, "last_answer", h.last_answer_s);
+	put_moment(w, "failing_since", h.failing_since_s);
+	put_moment(w, "last_failure_time", h.last_failure_s);
+	put_text(w, "last_failure", h.last_failure);
+}
+
 static void put_service(struct json_writer *w, const struct status_source *src)
 {
 	struct api_stats st;
@@ -176,6 +197,7 @@ static void put_service(struct json_writer *w, const struct status_source *src)
 	json_w_u64(w, "retries", st.retries);
 	json_w_u64(w, "bytes_sent", st.bytes_sent);
 	json_w_u64(w, "bytes_received", st.bytes_received);
+	put_health(w, src);
 	json_w_end_object(w);
 }
 
@@ -198,15 +220,26 @@ static void put_space(struct json_writer *w, const struct status_source *src)
 	json_w_end_object(w);
 }
 
+/* Tells the reader whether a number or a path of the daemon means the same to him. 0: unknown. */
+static uint64_t inode_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
 static void put_daemon(struct json_writer *w, const struct status_source *src)
 {
 	json_w_u64(w, "format", 1);
 	json_w_str(w, "version", UPLOADFS_VERSION);
 	json_w_i64(w, "pid", getpid());
+	json_w_u64(w, "pid_namespace", inode_of("/proc/self/ns/pid"));
 	json_w_str(w, "mountpoint", src->mountpoint);
 	json_w_str(w, "service_url", src->service);
 	json_w_str(w, "purpose", src->purpose);
 	json_w_str(w, "state_dir", src->state_dir);
+	json_w_u64(w, "state_dir_inode", inode_of(src->state_dir));
+	json_w_u64(w, "drain_timeout", src->drain_timeout_s);
 	json_w_i64(w, "started", src->started);
 	json_w_i64(w, "time", clock_wall_s());
 }

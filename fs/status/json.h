@@ -26,7 +26,8 @@ struct staging;
 struct status_source {
 	/* strings: NULL if there is none */
 	const char *mountpoint, *service, *purpose, *state_dir;
-	int64_t started;		 /* seconds since the epoch */
+	int64_t started; /* seconds since the epoch */
+	unsigned drain_timeout_s;
 	uint64_t cache_max, staging_max; /* bytes */
 	struct api *api;
 	struct publisher *publisher;

@@ -96,6 +96,21 @@ static void put_service(const struct status_source *src, struct buf *b)
 	       st.bytes_received);
 }
 
+static void put_health(const struct status_source *src, struct buf *b)
+{
+	struct api_health h;
+
+	api_get_health(src->api, &h);
+	single(b, "service_failing", "gauge",
+	       "1 if the last request failed for the service's sake.", h.failing_since_s != 0);
+	single(b, "service_last_answer_seconds", "gauge",
+	       "When the service answered last, since the epoch; 0: never.",
+	       (uint64_t)h.last_answer_s);
+	single(b, "service_failing_since_seconds", "gauge",
+	       "When it began to fail, since the epoch; 0: it does not.",
+	       (uint64_t)h.failing_since_s);
+}
+
 static void put_calls(const struct status_source *src, struct buf *b)
 {
 	struct api_op_stats op;
@@ -160,6 +175,7 @@ int status_metrics(const struct status_source *src, struct buf *ret)
 	       (uint64_t)src->started);
 	put_publications(src, ret);
 	put_service(src, ret);
+	put_health(src, ret);
 	put_calls(src, ret);
 	put_queues(src, ret);
 	put_space(src, ret);

@@ -26,6 +26,10 @@ struct inode_table {
 	struct inode *root;
 	uint64_t next_ino;
 	size_t count;
+	bool quiet;
+	/* numbers of directories with the flag `changed`, and perhaps of some that are gone */
+	uint64_t *changed;
+	size_t changed_count, changed_cap;
 };
 
 /* Numbers are handed out in sequence: no hash spreads better. */
@@ -141,6 +145,32 @@ static void index_del(struct index *x, struct inode *i)
 		x->kinds[k] = 0;
 }
 
+/* Without memory the new time is not handed on. */
+static void note_changed(struct inode_table *t, struct inode *dir)
+{
+	size_t cap = t->changed_cap ? t->changed_cap * 2 : 16;
+	uint64_t *grown;
+
+	if (t->changed_count == t->changed_cap) {
+		grown = realloc(t->changed, cap * sizeof(*grown));
+		if (!grown)
+			return;
+		t->changed = grown;
+		t->changed_cap = cap;
+	}
+	t->changed[t->changed_count++] = dir->ino;
+	dir->changed = true;
+}
+
+static void entries_changed(struct inode_table *t, struct inode *dir)
+{
+	if (t->quiet)
+		return;
+	dir->mtime = clock_wall_ts();
+	if (!dir->changed)
+		note_changed(t, dir);
+}
+
 /* Link i into its directory and the table of names. */
 static void link_child(struct inode_table *t, struct inode *parent, struct inode *i)
 {
@@ -152,10 +182,12 @@ static void link_child(struct inode_table *t, struct inode *parent, struct inode
 	parent->child = i;
 	i->name_hash = (uint32_t)strhash_in(parent->ino, i->name);
 	index_add(&t->name, i);
+	entries_changed(t, parent);
 }
 
 static void unlink_child(struct inode_table *t, struct inode *i)
 {
+	entries_changed(t, i->parent);
 	index_del(&t->name, i);
 	*i->pprev = i->next;
 	if (i->next)
@@ -244,6 +276,7 @@ void inode_table_free(struct inode_table *t)
 	index_free(&t->ino);
 	index_free(&t->name);
 	index_free(&t->id);
+	free(t->changed);
 	free(t);
 }
 
@@ -257,6 +290,22 @@ void inode_table_each(struct inode_table *t, void (*fn)(void *arg, struct inode 
 struct inode *inode_root(struct inode_table *t)
 {
 	return t->root;
+}
+
+void inode_table_quiet(struct inode_table *t, bool quiet)
+{
+	t->quiet = quiet;
+}
+
+struct inode *inode_take_changed(struct inode_table *t)
+{
+	struct inode *dir = NULL;
+
+	while (!dir && t->changed_count)
+		dir = inode_get(t, t->changed[--t->changed_count]);
+	if (dir)
+		dir->changed = false;
+	return dir;
 }
 
 size_t inode_count(const struct inode_table *t)

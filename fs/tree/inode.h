@@ -49,6 +49,8 @@ struct inode {
 	bool renamed_for_conflict : 1; /* shown as NAME~FILE_ID: another entry has NAME */
 	bool moved : 1;	    /* was shown as NAME before, and not looked up as NAME~FILE_ID since */
 	bool contested : 1; /* an entry of the directory was moved: the kernel looks up each name */
+	bool crowded : 1;   /* an entry of the directory is or was shown as NAME~FILE_ID */
+	bool changed : 1;   /* a directory that inode_take_changed() is to return */
 	uint32_t seen;	    /* number of the last listing that named it; 0: none did */
 	uint32_t order;	    /* its place in that listing; 0: the newest */
 	uint32_t nref;
@@ -73,6 +75,14 @@ int inode_table_new(struct inode_table **ret);
 void inode_table_free(struct inode_table *t); /* frees all inodes, too; NULL is a no-op */
 struct inode *inode_root(struct inode_table *t);
 size_t inode_count(const struct inode_table *t);
+
+/*
+ * Every entry made in a directory, moved in or out, or removed sets the directory's mtime to now.
+ * Not while the table is quiet: what a start or a first listing shows was there before.
+ */
+void inode_table_quiet(struct inode_table *t, bool quiet);
+/* Return each directory once whose mtime an entry has set; NULL: no further one. */
+struct inode *inode_take_changed(struct inode_table *t);
 
 /* Make an entry in parent, which must not have one of that name. NULL: out of memory. */
 struct inode *inode_new(struct inode_table *t, struct inode *parent, const char *name,

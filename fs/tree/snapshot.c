@@ -17,7 +17,6 @@ struct entry {
 struct dir {
 	struct dir *next, **pprev; /* the caller's list, when linked */
 	uint64_t ino;
-	bool begun;
 	struct entry *v;
 	size_t n, cap;
 	char *names;
@@ -36,14 +35,6 @@ struct dir *dir_new(uint64_t ino)
 uint64_t dir_ino(const struct dir *d)
 {
 	return d->ino;
-}
-
-bool dir_restart(struct dir *d)
-{
-	bool again = d->begun;
-
-	d->begun = true;
-	return again;
 }
 
 void dir_clear(struct dir *d)

@@ -16,8 +16,7 @@ uint64_t dir_ino(const struct dir *d);
 void dir_free(struct dir *d); /* NULL is a no-op; unlinks d from its list */
 /* Put d on a list of the caller's, which can free snapshots never closed. */
 void dir_link(struct dir *d, struct dir **list);
-bool dir_restart(struct dir *d); /* start from the first entry; true if not for the first time */
-void dir_clear(struct dir *d);	 /* drop the entries, keep their memory */
+void dir_clear(struct dir *d); /* drop the entries, keep their memory */
 int dir_add(struct dir *d, const char *name, uint64_t ino, bool is_dir); /* 0 or -ENOMEM */
 /*
  * Return the name of entry n, counted from 0; NULL behind the last. Valid until dir_clear() or

@@ -62,7 +62,9 @@ static int adopt_removed(struct vfs *s, struct staged *st, const struct record *
 	int err;
 
 	pthread_mutex_lock(&s->lock);
+	inode_table_quiet(s->table, true);
 	i = nowhere(s, st, r);
+	inode_table_quiet(s->table, false);
 	staged_keep(st);
 	if (!i)
 		staged_unref(st);
@@ -88,7 +90,9 @@ int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 		return -EXDEV;
 	}
 	pthread_mutex_lock(&s->lock);
+	inode_table_quiet(s->table, true);
 	i = place(s, st, r);
+	inode_table_quiet(s->table, false);
 	if (!i) {
 		pthread_mutex_unlock(&s->lock);
 		staged_keep(st);

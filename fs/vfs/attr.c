@@ -61,7 +61,8 @@ static void truncated(struct vfs *s, struct handle *h, uint64_t before, uint64_t
 }
 
 /* Under lock; h has a local side. */
-static int truncate_locked(struct vfs *s, struct handle *h, uint64_t size)
+static int truncate_locked(struct vfs *s, struct handle *h, uint64_t size,
+			   const struct vfs_caller *who)
 {
 	struct staged_side *l = h->inode->side;
 	uint64_t before;
@@ -78,10 +79,13 @@ static int truncate_locked(struct vfs *s, struct handle *h, uint64_t size)
 		handle_not_written(h, revived);
 	else
 		truncated(s, h, before, size);
+	if (!r)
+		vfs_drop_privileges(s, h->inode, who);
 	return r;
 }
 
-static int truncate_once(struct vfs *s, struct handle *h, uint64_t size, struct publish **ret_await)
+static int truncate_once(struct vfs *s, struct handle *h, uint64_t size,
+			 const struct vfs_caller *who, struct publish **ret_await)
 {
 	struct staged *st = NULL;
 	int r = 0;
@@ -95,7 +99,7 @@ static int truncate_once(struct vfs *s, struct handle *h, uint64_t size, struct 
 		st = NULL;
 	}
 	if (!r)
-		r = truncate_locked(s, h, size);
+		r = truncate_locked(s, h, size, who);
 	if (r == -EINPROGRESS)
 		*ret_await = publish_ref(h->inode->side->pub);
 	pthread_mutex_unlock(&s->lock);
@@ -103,14 +107,15 @@ static int truncate_once(struct vfs *s, struct handle *h, uint64_t size, struct 
 	return r;
 }
 
-static int truncate_local(struct vfs *s, struct handle *h, uint64_t size)
+static int truncate_local(struct vfs *s, struct handle *h, uint64_t size,
+			  const struct vfs_caller *who)
 {
 	struct publish *pub;
 	int r;
 
 	do {
 		pub = NULL;
-		r = truncate_once(s, h, size, &pub);
+		r = truncate_once(s, h, size, who, &pub);
 	} while (handle_await_change(pub, &r));
 	return r;
 }
@@ -151,7 +156,7 @@ static void cut_now(void *arg, int err)
 	struct vfs_wait *wait;
 
 	if (!err)
-		err = truncate_local(c->s, c->h, c->size);
+		err = truncate_local(c->s, c->h, c->size, &c->who);
 	if (err == -EBUSY) {
 		vfs_wait_writable(c->s, c->h, cut_now, c);
 		return;

@@ -35,12 +35,14 @@ static void take_attr(struct inode *i, const struct attr_set *a)
 		i->mtime = (struct timespec){ .tv_sec = a->mtime_s, .tv_nsec = a->mtime_ns };
 }
 
-void vfs_recall(struct vfs *s, struct inode *i)
+bool vfs_recall(struct vfs *s, struct inode *i)
 {
 	struct attr_set a;
+	bool known = s->cfg.attrs && i->file_id && attrs_get(s->cfg.attrs, i->file_id, &a);
 
-	if (s->cfg.attrs && i->file_id && attrs_get(s->cfg.attrs, i->file_id, &a))
+	if (known)
 		take_attr(i, &a);
+	return known;
 }
 
 static void remember_dir(struct vfs *s, struct inode *i)
@@ -48,7 +50,8 @@ static void remember_dir(struct vfs *s, struct inode *i)
 	struct attr_set a = attr_of(i);
 	char *path;
 
-	if (!i->kept || i->fixed || i->special || !i->purpose || inode_path(i, &path))
+	if (!s->cfg.attrs || !i->kept || i->fixed || i->special || !i->purpose ||
+	    inode_path(i, &path))
 		return;
 	if (*path && attrs_dir_set(s->cfg.attrs, i->purpose, path, &a))
 		log_warn("%s/%s: the directory will not be remembered", i->purpose, path);
@@ -144,6 +147,14 @@ void vfs_keep_dir(struct vfs *s, struct inode *dir)
 	vfs_remember(s, dir);
 }
 
+void vfs_keep_changed(struct vfs *s)
+{
+	struct inode *dir;
+
+	while ((dir = inode_take_changed(s->table)) != NULL)
+		remember_dir(s, dir);
+}
+
 /* Runs in one thread before the mount: no lock is needed. */
 static void make_again(void *arg, const char *purpose, const char *path, const struct attr_set *a)
 {
@@ -158,6 +169,9 @@ static void make_again(void *arg, const char *purpose, const char *path, const s
 
 void vfs_load_dirs(struct vfs *s)
 {
-	if (s->cfg.attrs)
-		attrs_dir_each(s->cfg.attrs, make_again, s);
+	if (!s->cfg.attrs)
+		return;
+	inode_table_quiet(s->table, true);
+	attrs_dir_each(s->cfg.attrs, make_again, s);
+	inode_table_quiet(s->table, false);
 }

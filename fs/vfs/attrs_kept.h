@@ -5,10 +5,13 @@
 #ifndef UPLOADFS_FS_VFS_ATTRS_KEPT_H
 #define UPLOADFS_FS_VFS_ATTRS_KEPT_H
 
+#include <stdbool.h>
+
 struct inode;
 struct vfs;
 
-void vfs_recall(struct vfs *s, struct inode *i);   /* load the attributes set on i's File */
+/* Load the attributes set on i's File. False: none are known, the File was not made here. */
+bool vfs_recall(struct vfs *s, struct inode *i);
 void vfs_remember(struct vfs *s, struct inode *i); /* store a File's attributes, or a directory */
 void vfs_forget_file(struct vfs *s, const char *file_id);
 /*
@@ -27,6 +30,11 @@ void vfs_forget_dir(struct vfs *s, struct inode *dir); /* dir is empty */
 int vfs_move_dir(struct vfs *s, const struct inode *dir, const struct inode *to, const char *name);
 /* Keep dir from now on when it becomes empty, also over a remount. */
 void vfs_keep_dir(struct vfs *s, struct inode *dir);
+/*
+ * Store the times of directories whose entries have changed. Call at the end of each change of
+ * entries.
+ */
+void vfs_keep_changed(struct vfs *s);
 void vfs_load_dirs(struct vfs *s);
 
 #endif

@@ -12,7 +12,6 @@
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/vfs_impl.h"
-#include "net/base/clock.h"
 
 struct opening_dir {
 	struct vfs *s;
@@ -21,7 +20,7 @@ struct opening_dir {
 	void *arg;
 };
 
-/* Fill d with the present entries. Under lock. */
+/* Fill d with the present entries. -ENOENT: the directory was removed. Under lock. */
 static int fill(struct vfs *s, struct dir *d)
 {
 	struct inode *dir = inode_get(s->table, dir_ino(d));
@@ -40,15 +39,18 @@ static int fill(struct vfs *s, struct dir *d)
 	return r;
 }
 
+/* Make an empty snapshot; vfs_rewinddir() fills it. */
 static int snapshot(struct vfs *s, uint64_t ino, struct dir **ret)
 {
 	struct dir *d = dir_new(ino);
+	const struct inode *i;
 	int r;
 
 	if (!d)
 		return -ENOMEM;
 	pthread_mutex_lock(&s->lock);
-	r = fill(s, d);
+	i = inode_get(s->table, ino);
+	r = !i ? -ENOENT : i->kind != INODE_DIR ? -ENOTDIR : 0;
 	if (!r)
 		dir_link(d, &s->dirs);
 	pthread_mutex_unlock(&s->lock);
@@ -136,10 +138,11 @@ int vfs_mkdir(struct vfs *s, uint64_t parent, const char *name, mode_t mode,
 		d->mode = mode & 07777;
 		d->uid = who->uid;
 		d->gid = who->gid;
+		vfs_inherit_group(dir, d);
 		vfs_keep_dir(s, d);
+		vfs_keep_changed(s);
 		d->nlookup++;
 		vfs_fill(s, d, ret);
-		dir->mtime = clock_wall_ts();
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
@@ -166,7 +169,7 @@ int vfs_rmdir(struct vfs *s, uint64_t parent, const char *name)
 		vfs_forget_dir(s, d);
 		inode_unlink(s->table, d);
 		vfs_keep_dir(s, dir);
-		dir->mtime = clock_wall_ts();
+		vfs_keep_changed(s);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;

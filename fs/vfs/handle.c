@@ -88,6 +88,11 @@ bool vfs_direct_io(const struct handle *h)
 	return h->direct_io;
 }
 
+bool vfs_is_control(const struct handle *h)
+{
+	return h->text_fd >= 0;
+}
+
 bool vfs_keep_cache(const struct handle *h)
 {
 	return h->keep_cache;

@@ -11,6 +11,7 @@
 #include "fs/vfs/byid.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/vfs_impl.h"
+#include "net/base/near.h"
 
 #define LOOKUP_AGAIN_MS 1000 /* an unlisted name is asked for again after this time */
 /* During the last half second a lookup starts a new request but does not wait: see listing.h. */
@@ -70,6 +71,13 @@ int vfs_lookup_listed(struct vfs *s, uint64_t parent, const char *name, uint64_t
 	return i ? 0 : -ENOENT;
 }
 
+static bool is_purposes_root(struct vfs *s, uint64_t ino)
+{
+	const struct inode *root = inode_root(s->table);
+
+	return root->ino == ino && !root->purpose;
+}
+
 static void lookup_listed(void *arg, int err, bool known)
 {
 	struct lookup *l = arg;
@@ -82,6 +90,8 @@ static void lookup_listed(void *arg, int err, bool known)
 	 */
 	(void)err;
 	(void)known;
+	if (r == -ENOENT && is_purposes_root(l->s, l->parent) && near_word(l->name, names_purposes))
+		vfs_tell_purposes(l->name);
 	l->cb(l->arg, r, r ? NULL : &e);
 	free(l);
 }

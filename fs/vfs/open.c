@@ -11,6 +11,7 @@
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
+#include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/control.h"
 #include "fs/vfs/handle.h"
 #include "fs/vfs/listed.h"
@@ -86,18 +87,19 @@ static int cut_local(struct staged_side *l)
 enum open_step { OPEN_NOW, OPEN_WAIT };
 
 /* Note a cut to nothing, which counts as a write. Under lock. */
-static void cut_now(struct inode *i)
+static void cut_now(struct vfs *s, struct inode *i, const struct vfs_caller *who)
 {
 	i->side->touched = !i->side->dropped;
 	i->mtime = clock_wall_ts();
 	i->has_mtime = true;
+	vfs_drop_privileges(s, i, who);
 }
 
 /*
  * Make i ready for a writer. st: a new staged file, consumed (set to NULL) when needed. Under lock.
  */
-static int open_writing(struct vfs *s, struct inode *i, int flags, struct staged **st,
-			enum open_step *ret)
+static int open_writing(struct vfs *s, struct inode *i, int flags, const struct vfs_caller *who,
+			struct staged **st, enum open_step *ret)
 {
 	int r;
 
@@ -114,7 +116,7 @@ static int open_writing(struct vfs *s, struct inode *i, int flags, struct staged
 			return 0;
 		}
 		if (r == 0)
-			cut_now(i);
+			cut_now(s, i, who);
 		return r;
 	}
 	/* Fetch the content at the first write: touch(1) needs none. */
@@ -128,7 +130,7 @@ static int open_writing(struct vfs *s, struct inode *i, int flags, struct staged
 	r = side_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r == 0)
-		cut_now(i);
+		cut_now(s, i, who);
 	return r;
 }
 
@@ -200,7 +202,7 @@ static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w,
 		ret->step = OPEN_WAIT;
 		return 0;
 	}
-	r = w ? open_writing(s, i, flags, st, &ret->step) : 0;
+	r = w ? open_writing(s, i, flags, &o->who, st, &ret->step) : 0;
 	if (r == -EINPROGRESS)
 		ret->await = publish_ref(i->side->pub);
 	if (r)
@@ -313,6 +315,7 @@ static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t
 	i->mode = mode & 07777;
 	i->uid = who->uid;
 	i->gid = who->gid;
+	vfs_inherit_group(dir, i);
 	r = side_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r) {
@@ -325,6 +328,7 @@ static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t
 	if (!*ret)
 		return -ENOMEM;
 	i->nlookup++;
+	vfs_keep_changed(s);
 	return 0;
 }
 

@@ -99,3 +99,18 @@ void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_rea
 	*r = (struct reading){ s, h->inode, cb, arg };
 	fetch_read(h->fetch, off, len, fetched, r);
 }
+
+static bool is_reading_for(const void *reading, const void *arg)
+{
+	return ((const struct reading *)reading)->arg == arg;
+}
+
+bool vfs_read_cancel(struct handle *h, void *arg)
+{
+	struct reading *r = NULL;
+
+	if (h->fetch)
+		r = fetch_read_cancel(h->fetch, fetched, is_reading_for, arg);
+	free(r);
+	return r != NULL;
+}

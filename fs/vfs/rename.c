@@ -178,6 +178,7 @@ static int move_dir(struct vfs *s, struct inode *i, struct inode *other, struct 
 	if (other)
 		inode_unlink(s->table, other);
 	r = inode_move(s->table, i, dir, name);
+	vfs_keep_changed(s);
 	for (at = i; !r && at; at = inode_next_below(i, at))
 		if (at->kind == INODE_FILE && side_told(s, at))
 			log_error("out of memory: a file is published under its former name");
@@ -266,6 +267,7 @@ static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct i
 	r = side_moved(s, i, other);
 	if (r && inode_move(s->table, i, from, n->name) == 0)
 		side_renamed(s, i);
+	vfs_keep_changed(s);
 	if (r || !other)
 		return r;
 	/* The new name is committed: only log a failure. */

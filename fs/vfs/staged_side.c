@@ -137,6 +137,7 @@ static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const c
 		vfs_keep_dir(s, i->parent);
 	if (!dir || !i->parent || inode_move(s->table, i, dir, t->name))
 		log_error("a renamed file shows under its new name after the next listing");
+	vfs_keep_changed(s);
 	return out;
 }
 
@@ -373,7 +374,8 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 		return side_take(s, i);
 	}
 	publish_get_info(l->pub, &info);
-	if (info.under_way || info.outcome != OUTCOME_COMPLETED)
+	/* Nobody has compared an inferred File with these bytes: keep them. */
+	if (info.under_way || info.outcome != OUTCOME_COMPLETED || info.inferred)
 		return NULL;
 	leave_to_readers(s, i);
 	to_cache(s, i);

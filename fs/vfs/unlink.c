@@ -18,7 +18,6 @@
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
-#include "net/base/clock.h"
 
 struct removing {
 	struct vfs *s;
@@ -36,14 +35,13 @@ struct staged_side *vfs_detach(struct vfs *s, struct inode *i)
 	struct inode *dir = i->parent;
 	struct staged_side *out;
 
-	if (dir) {
+	if (dir)
 		vfs_keep_dir(s, dir);
-		dir->mtime = clock_wall_ts();
-	}
 	if (i->side)
 		side_drop(i->side);
 	out = side_settle(s, i);
 	inode_unlink(s->table, i);
+	vfs_keep_changed(s);
 	return out;
 }
 
@@ -194,6 +192,7 @@ static struct staged_side *remove_bytes(struct vfs *s, struct inode *i)
 	if (id && name)
 		vfs_show_again(s, i, dir, name, id);
 	inode_unref(s->table, i);
+	vfs_keep_changed(s);
 	free(name);
 	free(id);
 	listing_refresh(s->listing, 0);

@@ -83,6 +83,12 @@ void vfs_free(struct vfs *s);
 void vfs_close_doors(struct vfs *s);
 /* True if this mount made or changed the File. arg: the vfs. Takes the lock. */
 bool vfs_knows_file(void *arg, const char *file_id);
+/*
+ * Call fn under the lock for the id of each File of that name and size that has an entry. arg: the
+ * vfs. Without memory none is named.
+ */
+void vfs_each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
+		     void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
 /* Count the files written since their last close. NULL: 0. */
 unsigned vfs_count_unclosed(struct vfs *s);
 /* Set the st_dev of the mount, which predict leaves out. */
@@ -134,7 +140,10 @@ void vfs_rename(struct vfs *s, uint64_t parent, const char *name, uint64_t new_p
 struct dir; /* a snapshot of a directory's entries: fs/tree/snapshot.h */
 typedef void vfs_dir_cb(void *arg, int err, struct dir *d);
 void vfs_opendir(struct vfs *s, uint64_t ino, vfs_dir_cb *cb, void *arg);
-/* Take the snapshot again, for a reader that starts over. 0 or negative errno. */
+/*
+ * Take the snapshot, for a reader at the first entry: the kernel does not tell of a rewinddir().
+ * d is empty before. 0 or negative errno.
+ */
 int vfs_rewinddir(struct vfs *s, struct dir *d);
 void vfs_closedir(struct vfs *s, struct dir *d);
 /*
@@ -153,6 +162,7 @@ void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *w
 bool vfs_direct_io(const struct handle *h);
 /* True if the kernel's cached pages of the file are still right. */
 bool vfs_keep_cache(const struct handle *h);
+bool vfs_is_control(const struct handle *h); /* a file of .uploadfs */
 
 /*
  * fd holds the bytes [off, off + len) and is borrowed until the callback returns. len is shorter
@@ -161,13 +171,19 @@ bool vfs_keep_cache(const struct handle *h);
 typedef void vfs_read_cb(void *arg, int err, int fd, uint64_t off, size_t len);
 void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_read_cb *cb,
 	      void *arg);
+/*
+ * Give up the read of h with that arg, after vfs_read() has returned. True: its callback will not
+ * run. False: the callback has run, runs, or is about to.
+ */
+bool vfs_read_cancel(struct handle *h, void *arg);
 
 /*
  * Write: begin, put the bytes into *ret_fd at off, end with the count that landed. begin returns
  * -EBUSY while the file is being published: vfs_wait_writable() calls back once a retry makes
  * sense.
  */
-int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd);
+int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
+		    const struct vfs_caller *who, int *ret_fd);
 void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
 		   const struct vfs_caller *who, uint64_t lock_owner);
 /*

@@ -13,6 +13,7 @@
 #include "fs/tree/inode.h"
 #include "fs/vfs/copyup.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "fs/vfs/wait.h"
@@ -59,8 +60,8 @@ bool handle_await_change(struct publish *pub, int *r)
 }
 
 /* One try; *ret_await: see to_await(). */
-static int write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd,
-		       struct publish **ret_await)
+static int write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
+		       const struct vfs_caller *who, int *ret_fd, struct publish **ret_await)
 {
 	struct staged_side *l;
 	bool revived;
@@ -81,6 +82,7 @@ static int write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t l
 	if (!r) {
 		h->wrote = true;
 		side_changed(l);
+		vfs_drop_privileges(s, h->inode, who);
 	} else {
 		handle_not_written(h, revived);
 	}
@@ -89,13 +91,14 @@ static int write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t l
 	return r;
 }
 
-int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int *ret_fd)
+int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
+		    const struct vfs_caller *who, int *ret_fd)
 {
 	struct publish *pub;
 	int r;
 
 	do
-		r = write_begin(s, h, off, len, ret_fd, &pub);
+		r = write_begin(s, h, off, len, who, ret_fd, &pub);
 	while (handle_await_change(pub, &r));
 	return r;
 }

@@ -86,6 +86,7 @@ static int make_query(char **ret, const char *version)
 
 static void api_destroy(struct api *api)
 {
+	health_destroy(&api->health);
 	pthread_mutex_destroy(&api->lock);
 	free(api->base);
 	free(api->organization);
@@ -156,6 +157,7 @@ int api_new(const struct api_config *cfg, struct api **ret)
 	if (!api)
 		return -ENOMEM;
 	pthread_mutex_init(&api->lock, NULL);
+	health_init(&api->health);
 	rc = api_configure(api, cfg);
 	if (!rc)
 		rc = start_queue(api, cfg);
@@ -184,6 +186,11 @@ void api_get_stats(struct api *api, struct api_stats *ret)
 	ret->retries = counts.retries;
 	ret->bytes_sent = counts.bytes_sent;
 	ret->bytes_received = counts.bytes_received;
+}
+
+void api_get_health(struct api *api, struct api_health *ret)
+{
+	health_get(&api->health, ret);
 }
 
 void api_get_op_stats(struct api *api, enum api_op op, struct api_op_stats *ret)

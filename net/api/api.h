@@ -185,7 +185,7 @@ struct api_req *api_upload_create(struct api *api, const struct api_upload_spec 
  * on the network thread as they leave; read anew for each retry. fairness: any
  * number that names the file: Parts of different files take turns. filename is
  * sent on the field (the service refuses a part without one), by the offset.
- * Fewer bytes in fd than len: API_ERR_LOCAL with -EIO. moving, or NULL: grows by
+ * Fewer bytes in fd than len: API_ERR_LOCAL with -ENODATA. moving, or NULL: grows by
  * the bytes that were handed to the connection in the attempt under way, all of
  * which are taken back before the callback; it must live until then.
  *
@@ -297,6 +297,15 @@ struct api_stats {
 	uint64_t requests, retries, bytes_sent, bytes_received;
 };
 void api_get_stats(struct api *api, struct api_stats *ret);
+
+/* The service's health; times are seconds since the epoch, 0 for never. Any thread. */
+struct api_health {
+	int64_t last_answer_s;
+	int64_t failing_since_s; /* 0: not failing */
+	int64_t last_failure_s;	 /* kept after the service answers again */
+	char last_failure[512];	 /* in words, as by api_error_text(); "" for none */
+};
+void api_get_health(struct api *api, struct api_health *ret);
 
 enum api_op {
 	API_OP_CREATE,

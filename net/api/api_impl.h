@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "net/api/api.h"
+#include "net/api/health.h"
 #include "net/base/hist.h"
 #include "net/http/queue.h"
 
@@ -21,6 +22,7 @@ struct api {
 	bool key_may_go;	      /* https, loopback, or allow_http */
 	struct hist times[API_OPS];   /* of attempts */
 	atomic_ullong failed[API_OPS];
+	struct health health;
 	unsigned idle_s;
 	pthread_mutex_t lock;
 	char *key; /* by lock; NULL: none */

@@ -224,6 +224,7 @@ static void note_attempt(struct api_req *req)
 	hist_add(&api->times[req->ops->op], now > started ? now - started : 0);
 	if (req->err.kind != API_OK)
 		atomic_fetch_add(&api->failed[req->ops->op], 1);
+	health_note(&api->health, req->ops->op, &req->err);
 }
 
 static void api_judge(struct hq_job *job, const struct http_result *res, struct hq_verdict *v)

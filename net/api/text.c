@@ -1,4 +1,5 @@
 /* The helpers of net/api/api.h that need no connection. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -94,7 +95,8 @@ static void put_kind(struct buf *b, const struct api_error *err)
 
 static void put_errno(struct buf *b, int err)
 {
-	const char *words = strerrordesc_np(err);
+	const char *words =
+		err == ENODATA ? "the file ends before the bytes announced" : strerrordesc_np(err);
 
 	if (words)
 		buf_addf(b, ": %s", words);

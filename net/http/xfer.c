@@ -51,7 +51,7 @@ static size_t on_part_read(char *dst, size_t size, size_t count, void *arg)
 		n = pread(x->part.fd, dst, want, (off_t)(x->part.offset + x->part_at));
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0) {
-		x->local_errno = n ? -errno : -EIO;
+		x->local_errno = n ? -errno : -ENODATA;
 		return CURL_READFUNC_ABORT;
 	}
 	x->local_errno =

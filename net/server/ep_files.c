@@ -6,6 +6,7 @@
 
 #include "net/base/clock.h"
 #include "net/base/json.h"
+#include "net/server/fields.h"
 #include "net/server/files.h"
 #include "net/server/filespec.h"
 #include "net/server/multipart.h"
@@ -88,9 +89,12 @@ static int delete_finish(struct request *rq)
 	over = request_override(rq);
 	json_w_init(&w, &rq->reply);
 	json_w_object(&w, NULL);
-	json_w_str(&w, "object", "file");
-	json_w_bool(&w, "deleted", !over.status);
-	json_w_str(&w, "id", over.id ? over.id : rq->route.id);
+	if (!reply_without(&over, "object"))
+		json_w_str(&w, "object", "file");
+	if (!reply_without(&over, "deleted"))
+		json_w_bool(&w, "deleted", !over.status);
+	if (!reply_without(&over, "id"))
+		json_w_str(&w, "id", over.id ? over.id : rq->route.id);
 	json_w_end_object(&w);
 	return 0;
 }
@@ -99,11 +103,19 @@ const struct endpoint ep_delete = { .finish = delete_finish };
 
 /* ---- POST /files ---- */
 
-enum field { FIELD_OTHER, FIELD_FILE, FIELD_PURPOSE, FIELD_ANCHOR, FIELD_SECONDS, FIELD_COUNT };
+enum field {
+	FIELD_OTHER,
+	FIELD_FILE,
+	FIELD_PURPOSE,
+	FIELD_ANCHOR,
+	FIELD_SECONDS,
+	FIELD_EXPIRY, /* both as JSON */
+	FIELD_COUNT
+};
 
-static const char *const field_names[FIELD_COUNT] = { "", "file", "purpose",
-						      "expires_after[anchor]",
-						      "expires_after[seconds]" };
+static const char *const field_names[FIELD_COUNT] = {
+	"", "file", "purpose", "expires_after[anchor]", "expires_after[seconds]", "expires_after"
+};
 
 struct file_request {
 	struct multipart *mp;
@@ -148,8 +160,7 @@ static int file_field(void *arg, const char *name, const char *filename)
 		;
 	fr->field = (enum field)i;
 	if (fr->field == FIELD_OTHER)
-		return refuse(&rq->refusal, 400, name, "unknown_parameter",
-			      "Unknown parameter: '%.100s'.", name);
+		return field_unknown(&rq->refusal, name);
 	if (fr->seen[i])
 		return refuse(&rq->refusal, 400, name, NULL, "The field '%s' comes twice.", name);
 	fr->seen[i] = true;
@@ -217,27 +228,65 @@ static int file_data(struct request *rq, const char *data, size_t len)
 	return malformed(rq, multipart_feed(fr->mp, data, len));
 }
 
+static int expiry_json(struct request *rq, uint64_t *ret)
+{
+	struct file_request *fr = rq->own;
+	const struct buf *text = &fr->text[FIELD_EXPIRY];
+	struct json *j;
+	int err;
+
+	if (fr->seen[FIELD_ANCHOR] || fr->seen[FIELD_SECONDS])
+		return refuse(&rq->refusal, 400, "expires_after", NULL,
+			      "The field 'expires_after' comes twice.");
+	err = json_parse(buf_str(text), text->len, &j);
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		return field_type(&rq->refusal, "expires_after", "an object");
+	err = expiry_from_json(j, &rq->refusal, ret);
+	json_free(j);
+	return err;
+}
+
+/* expires_after, as one part of JSON or as a part for each of its members. */
+static int take_expiry(struct request *rq, uint64_t *ret)
+{
+	struct file_request *fr = rq->own;
+	struct refusal *r = &rq->refusal;
+	uint64_t seconds;
+
+	if (fr->seen[FIELD_EXPIRY])
+		return expiry_json(rq, ret);
+	if (!fr->seen[FIELD_ANCHOR] && !fr->seen[FIELD_SECONDS])
+		return 0;
+	if (!fr->seen[FIELD_ANCHOR])
+		return field_missing(r, "expires_after.anchor");
+	if (!fr->seen[FIELD_SECONDS])
+		return field_missing(r, "expires_after.seconds");
+	if (parse_number(buf_str(&fr->text[FIELD_SECONDS]), UINT32_MAX, &seconds))
+		return field_type(r, "expires_after.seconds", "an integer");
+	return expiry_check(buf_str(&fr->text[FIELD_ANCHOR]), seconds, r, ret);
+}
+
 /* Check the fields once all have arrived. */
 static int check_fields(struct request *rq, uint64_t *ret_expires)
 {
 	struct file_request *fr = rq->own;
-	uint64_t seconds;
+	const char *purpose = buf_str(&fr->text[FIELD_PURPOSE]);
 	enum field f;
+	int err;
 
 	for (f = FIELD_FILE; f <= FIELD_PURPOSE; f++) {
 		if (!fr->seen[f])
-			return refuse(&rq->refusal, 400, field_names[f],
-				      "missing_required_parameter",
-				      "Missing required parameter: '%s'.", field_names[f]);
+			return field_missing(&rq->refusal, field_names[f]);
 	}
-	if (fr->seen[FIELD_ANCHOR] || fr->seen[FIELD_SECONDS]) {
-		if (parse_number(buf_str(&fr->text[FIELD_SECONDS]), UINT32_MAX, &seconds))
-			seconds = 0;
-		if (expiry_check(buf_str(&fr->text[FIELD_ANCHOR]), seconds, &rq->refusal,
-				 ret_expires))
-			return -EPROTO;
-	}
-	return file_spec_check(fr->filename, buf_str(&fr->text[FIELD_PURPOSE]), &rq->refusal);
+	err = take_expiry(rq, ret_expires);
+	if (!err)
+		err = file_spec_check(fr->filename, purpose,
+				      flavor_purposes(rq->srv->flavor, &rq->route), &rq->refusal);
+	if (!err && !*ret_expires)
+		*ret_expires = flavor_file_ttl_s(rq->srv->flavor, purpose);
+	return err;
 }
 
 /* Make a File of one Part from the received bytes. */
@@ -286,6 +335,7 @@ static int file_finish(struct request *rq)
 	fr->done = true;
 	snprintf(rq->file_id, sizeof(rq->file_id), "%s", f->id);
 	reply_file(rq, f);
+	request_located(rq, "files", f->id);
 	file_unref(rq->srv->state, f);
 	return 0;
 }

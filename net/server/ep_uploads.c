@@ -8,6 +8,8 @@
 
 #include "net/base/clock.h"
 #include "net/base/json.h"
+#include "net/server/blockid.h"
+#include "net/server/fields.h"
 #include "net/server/filespec.h"
 #include "net/server/files.h"
 #include "net/server/form.h"
@@ -27,74 +29,15 @@ static void reply_upload(struct request *rq, const struct upload *up, enum uploa
 	upload_json(&w, up, status, f, &over);
 }
 
-static int missing(struct request *rq, const char *name)
-{
-	return refuse(&rq->refusal, 400, name, "missing_required_parameter",
-		      "Missing required parameter: '%s'.", name);
-}
-
-static int wrong_type(struct request *rq, const char *name, const char *wanted)
-{
-	return refuse(&rq->refusal, 400, name, "invalid_type",
-		      "Invalid type for '%s': expected %s.", name, wanted);
-}
-
-/* Every member of an object must be known. */
-static int check_known(struct request *rq, const struct json *j, const char *const *known)
-{
-	const struct json *m;
-	const char *const *k;
-
-	for (m = json_first(j); m; m = json_next(m)) {
-		for (k = known; *k && strcmp(*k, json_key(m)); k++)
-			;
-		if (!*k)
-			return refuse(&rq->refusal, 400, json_key(m), "unknown_parameter",
-				      "Unknown parameter: '%.100s'.", json_key(m));
-	}
-	return 0;
-}
-
-static int parse_body(struct request *rq, struct json **ret)
-{
-	struct json *j;
-	int err = json_parse(buf_str(&rq->body), rq->body.len, &j);
-
-	if (err == -ENOMEM)
-		return err;
-	if (err)
-		return refuse(&rq->refusal, 400, NULL, NULL,
-			      "We could not parse the JSON body of your request.");
-	if (!json_is_object(j)) {
-		json_free(j);
-		return refuse(&rq->refusal, 400, NULL, NULL,
-			      "The body of the request must be a JSON object.");
-	}
-	*ret = j;
-	return 0;
-}
-
-static int need_string(struct request *rq, const struct json *j, const char *name, const char **ret)
-{
-	const struct json *m = json_get(j, name);
-
-	if (!m)
-		return missing(rq, name);
-	if (!json_is_string(m))
-		return wrong_type(rq, name, "a string");
-	*ret = json_str(m);
-	return 0;
-}
-
 static int need_bytes(struct request *rq, const struct json *j, uint64_t *ret)
 {
 	uint64_t most = flavor_upload_max(rq->srv->flavor);
 	const struct json *m = json_get(j, "bytes");
 
 	if (!m)
-		return missing(rq, "bytes");
+		return field_missing(&rq->refusal, "bytes");
 	if (json_u64(m, ret))
-		return wrong_type(rq, "bytes", "an integer of 0 or more");
+		return field_type(&rq->refusal, "bytes", "an integer of 0 or more");
 	if (*ret > most)
 		return refuse(&rq->refusal, 400, "bytes", NULL,
 			      "File is too large. An Upload can hold at most %" PRIu64 " bytes.",
@@ -102,48 +45,29 @@ static int need_bytes(struct request *rq, const struct json *j, uint64_t *ret)
 	return 0;
 }
 
-static int take_expiry(struct request *rq, const struct json *j, uint64_t *ret)
-{
-	static const char *const known[] = { "anchor", "seconds", NULL };
-	const struct json *m = json_get(j, "expires_after");
-	const char *anchor;
-	uint64_t seconds;
-	int err;
-
-	if (!m || json_is_null(m))
-		return 0;
-	if (!json_is_object(m))
-		return wrong_type(rq, "expires_after", "an object");
-	err = check_known(rq, m, known);
-	if (!err)
-		err = need_string(rq, m, "anchor", &anchor);
-	if (err)
-		return err;
-	if (!json_get(m, "seconds"))
-		return missing(rq, "seconds");
-	if (json_u64(json_get(m, "seconds"), &seconds))
-		return wrong_type(rq, "seconds", "an integer");
-	return expiry_check(anchor, seconds, &rq->refusal, ret);
-}
-
 static int parse_spec(struct request *rq, const struct json *j, struct upload_spec *spec)
 {
 	static const char *const known[] = { "filename",  "purpose",	   "bytes",
 					     "mime_type", "expires_after", NULL };
-	int err = check_known(rq, j, known);
+	const struct json *expiry = json_get(j, "expires_after");
+	struct refusal *r = &rq->refusal;
+	int err = field_known(r, j, "", known);
 
 	if (!err)
-		err = need_string(rq, j, "filename", &spec->filename);
+		err = field_string(r, j, "", "filename", &spec->filename);
 	if (!err)
-		err = need_string(rq, j, "purpose", &spec->purpose);
+		err = field_string(r, j, "", "purpose", &spec->purpose);
 	if (!err)
 		err = need_bytes(rq, j, &spec->bytes);
 	if (!err)
-		err = need_string(rq, j, "mime_type", &spec->mime_type);
+		err = field_string(r, j, "", "mime_type", &spec->mime_type);
+	if (!err && expiry && !json_is_null(expiry))
+		err = expiry_from_json(expiry, r, &spec->expires_after_s);
 	if (!err)
-		err = take_expiry(rq, j, &spec->expires_after_s);
-	if (!err)
-		err = file_spec_check(spec->filename, spec->purpose, &rq->refusal);
+		err = file_spec_check(spec->filename, spec->purpose,
+				      flavor_purposes(rq->srv->flavor, &rq->route), r);
+	if (!err && !spec->expires_after_s)
+		spec->expires_after_s = flavor_file_ttl_s(rq->srv->flavor, spec->purpose);
 	return err;
 }
 
@@ -152,7 +76,7 @@ static int create_finish(struct request *rq)
 	struct upload_spec spec = { 0 };
 	struct upload *up;
 	struct json *j;
-	int err = parse_body(rq, &j);
+	int err = field_body(&rq->refusal, buf_str(&rq->body), rq->body.len, &j);
 
 	if (err)
 		return err;
@@ -164,6 +88,7 @@ static int create_finish(struct request *rq)
 		return err;
 	rq->entry.bytes = rq->body.len;
 	reply_upload(rq, up, UPLOAD_PENDING, NULL);
+	request_located(rq, "uploads", up->id);
 	return 0;
 }
 
@@ -174,7 +99,7 @@ const struct endpoint ep_create = { .finish = create_finish };
 struct part_request {
 	struct multipart *mp;
 	struct receipt receipt;
-	bool in_data, seen;
+	bool seen;
 };
 
 static int part_field(void *arg, const char *name, const char *filename)
@@ -183,12 +108,12 @@ static int part_field(void *arg, const char *name, const char *filename)
 	struct part_request *pr = rq->own;
 
 	/* The real service wants a filename; some examples send none. */
-	pr->in_data = !strcmp(name, "data");
-	if (pr->in_data && pr->seen)
+	if (strcmp(name, "data"))
+		return field_unknown(&rq->refusal, name);
+	if (pr->seen)
 		return refuse(&rq->refusal, 400, "data", NULL, "The field 'data' comes twice.");
-	pr->seen |= pr->in_data;
-	if (pr->in_data)
-		upload_part_name(&pr->receipt, filename ? filename : "");
+	pr->seen = true;
+	upload_part_name(&pr->receipt, filename ? filename : "");
 	return 0;
 }
 
@@ -198,8 +123,6 @@ static int part_bytes(void *arg, const void *data, size_t len)
 	struct part_request *pr = rq->own;
 	int err;
 
-	if (!pr->in_data)
-		return 0;
 	err = sink_write(&pr->receipt.sink, data, len);
 	rq->entry.bytes = pr->receipt.sink.bytes;
 	if (err == -EFBIG)
@@ -254,15 +177,23 @@ static int part_data(struct request *rq, const char *data, size_t len)
 static void reply_part(struct request *rq)
 {
 	struct reply_override over = request_override(rq);
+	char block_id[BLOCK_ID_SIZE];
 	struct json_writer w;
 
 	json_w_init(&w, &rq->reply);
 	json_w_object(&w, NULL);
-	json_w_str(&w, "id", over.id ? over.id : rq->part_id);
-	json_w_str(&w, "object", "upload.part");
-	json_w_i64(&w, "created_at", clock_wall_s());
+	if (!reply_without(&over, "id"))
+		json_w_str(&w, "id", over.id ? over.id : rq->part_id);
+	if (!reply_without(&over, "object"))
+		json_w_str(&w, "object", "upload.part");
+	if (!reply_without(&over, "created_at"))
+		json_w_i64(&w, "created_at", clock_wall_s());
 	/* A client cannot check the id of a new Part, but it can check the Upload's. */
-	json_w_str(&w, "upload_id", over.id ? ID_UPLOAD "wrong" : rq->upload_id);
+	if (!reply_without(&over, "upload_id"))
+		json_w_str(&w, "upload_id", over.id ? ID_UPLOAD "wrong" : rq->upload_id);
+	if (rq->srv->flavor == FLAVOR_AZURE && !reply_without(&over, "azure_block_id") &&
+	    !block_id_of(rq->part_id, block_id))
+		json_w_str(&w, "azure_block_id", block_id);
 	json_w_end_object(&w);
 }
 
@@ -274,7 +205,7 @@ static int part_finish(struct request *rq)
 	if (err)
 		return err;
 	if (!pr->seen)
-		return missing(rq, "data");
+		return field_missing(&rq->refusal, "data");
 	if (!pr->receipt.sink.bytes)
 		return refuse(&rq->refusal, 400, "data", NULL, "The Part is empty.");
 	err = upload_part_finish(&pr->receipt, &rq->refusal);
@@ -317,8 +248,10 @@ static void completion_release(struct completion *c)
 
 static int add_id(struct completion *c, const char *id)
 {
-	char **next;
+	char **next, part_id[ID_SIZE];
 
+	if (c->rq->srv->flavor == FLAVOR_AZURE && !block_id_part(id, part_id))
+		id = part_id;
 	if (c->count >= SERVER_PARTS_MAX)
 		return refuse(&c->rq->refusal, 400, "part_ids", NULL, "Too many part_ids.");
 	if (c->count == c->room) {
@@ -342,28 +275,42 @@ static int set_md5(struct completion *c, const char *md5)
 	return c->md5 ? 0 : -ENOMEM;
 }
 
+static int take_part_ids(struct completion *c, const struct json *ids)
+{
+	struct refusal *r = &c->rq->refusal;
+	const struct json *m;
+	char path[40];
+	size_t i = 0;
+	int err = 0;
+
+	if (!ids)
+		return field_missing(r, "part_ids");
+	if (!json_is_array(ids))
+		return field_type(r, "part_ids", "an array of strings");
+	for (m = json_first(ids); m && !err; m = json_next(m), i++) {
+		snprintf(path, sizeof(path), "part_ids[%zu]", i);
+		err = json_is_string(m) ? add_id(c, json_str(m)) : field_type(r, path, "a string");
+	}
+	return err;
+}
+
 static int completion_json(struct completion *c)
 {
 	static const char *const known[] = { "part_ids", "md5", NULL };
-	const struct json *m, *ids, *md5;
+	struct refusal *r = &c->rq->refusal;
+	const struct json *md5;
 	struct json *j;
-	int err = parse_body(c->rq, &j);
+	int err = field_body(r, buf_str(&c->rq->body), c->rq->body.len, &j);
 
 	if (err)
 		return err;
-	err = check_known(c->rq, j, known);
-	ids = json_get(j, "part_ids");
+	err = field_known(r, j, "", known);
+	if (!err)
+		err = take_part_ids(c, json_get(j, "part_ids"));
 	md5 = json_get(j, "md5");
-	if (!err && !ids)
-		err = missing(c->rq, "part_ids");
-	if (!err && !json_is_array(ids))
-		err = wrong_type(c->rq, "part_ids", "an array of strings");
-	for (m = err ? NULL : json_first(ids); m && !err; m = json_next(m))
-		err = json_is_string(m) ? add_id(c, json_str(m))
-					: wrong_type(c->rq, "part_ids", "an array of strings");
 	if (!err && md5 && !json_is_null(md5))
 		err = json_is_string(md5) ? set_md5(c, json_str(md5))
-					  : wrong_type(c->rq, "md5", "a string");
+					  : field_type(r, "md5", "a string");
 	json_free(j);
 	return err;
 }
@@ -377,8 +324,7 @@ static int completion_pair(void *arg, const char *name, char *value)
 	if (!strcmp(name, "md5"))
 		return set_md5(c, value);
 	if (strcmp(name, "part_ids") && strcmp(name, "part_ids[]"))
-		return refuse(&c->rq->refusal, 400, name, "unknown_parameter",
-			      "Unknown parameter: '%.100s'.", name);
+		return field_unknown(&c->rq->refusal, name);
 	for (; value && !err; value = next) {
 		next = strchr(value, ',');
 		if (next)
@@ -395,7 +341,9 @@ static int completion_parse(struct completion *c)
 	const struct buf *body = &c->rq->body;
 	int err;
 
-	if (!type || strncasecmp(type, form, strlen(form)))
+	/* `curl -d '{…}'`, as in the service's examples, sends JSON under the type of a form. */
+	if (!type || strncasecmp(type, form, strlen(form)) ||
+	    buf_str(body)[strspn(buf_str(body), " \t\r\n")] == '{')
 		return completion_json(c);
 	err = form_each(buf_str(body), body->len, completion_pair, c);
 	if (err == -EINVAL)

@@ -32,8 +32,8 @@ struct faults {
 };
 
 static const char *const action_names[FAULT_ACTIONS] = {
-	"status",   "reset",	   "stall",	   "drop",  "truncate", "invalid_json",
-	"wrong_id", "wrong_bytes", "wrong_status", "delay", "no_range",
+	"status",   "reset",	   "stall",	   "drop",	"truncate", "invalid_json",
+	"wrong_id", "wrong_bytes", "wrong_status", "leave_out", "delay",    "no_range",
 };
 
 static const char *const when_names[] = { "before", "during", "after" };
@@ -41,7 +41,7 @@ static const char *const when_names[] = { "before", "during", "after" };
 static const char *const known_keys[] = { "op",	     "nth",    "times",	      "match",	 "action",
 					  "when",    "status", "headers",     "body",	 "code",
 					  "message", "type",   "after_bytes", "seconds", "ms",
-					  "value",   "bytes",  "comment",     NULL };
+					  "value",   "bytes",  "names",	      "comment", NULL };
 
 static void fault_release(struct fault *fault)
 {
@@ -57,6 +57,9 @@ static void fault_release(struct fault *fault)
 	free(fault->message);
 	free(fault->type);
 	free(fault->value);
+	for (i = 0; fault->names && fault->names[i]; i++)
+		free(fault->names[i]);
+	free(fault->names);
 }
 
 static void fault_free(struct fault *fault)
@@ -82,6 +85,24 @@ static int copy_str(const char *s, char **ret)
 	return s && !*ret ? -ENOMEM : 0;
 }
 
+static int copy_names(char *const *names, char ***ret)
+{
+	size_t i, count = 0;
+	int err = 0;
+
+	*ret = NULL;
+	if (!names)
+		return 0;
+	while (names[count])
+		count++;
+	*ret = calloc(count + 1, sizeof(**ret));
+	if (!*ret)
+		return -ENOMEM;
+	for (i = 0; i < count && !err; i++)
+		err = copy_str(names[i], &(*ret)[i]);
+	return err;
+}
+
 /* A deep copy, into a zeroed struct that the caller releases in any case. */
 static int fault_copy(const struct fault *src, struct fault *dst)
 {
@@ -101,6 +122,7 @@ static int fault_copy(const struct fault *src, struct fault *dst)
 	err |= copy_str(src->message, &dst->message);
 	err |= copy_str(src->type, &dst->type);
 	err |= copy_str(src->value, &dst->value);
+	err |= copy_names(src->names, &dst->names);
 	return err ? -ENOMEM : 0;
 }
 
@@ -173,6 +195,24 @@ static int parse_headers(const struct json *obj, struct fault *fault)
 	return err;
 }
 
+static int parse_names(const struct json *list, struct fault *fault)
+{
+	const struct json *m;
+	size_t n = 0;
+	int err = 0;
+
+	if (!list)
+		return 0;
+	if (!json_is_array(list))
+		return -EINVAL;
+	fault->names = calloc(json_len(list) + 1, sizeof(*fault->names));
+	if (!fault->names)
+		return -ENOMEM;
+	for (m = json_first(list); m && !err; m = json_next(m))
+		err = json_is_string(m) ? copy_str(json_str(m), &fault->names[n++]) : -EINVAL;
+	return err;
+}
+
 /* "seconds" may be a fraction; "ms" is whole. */
 static int parse_time(const struct json *rule, struct fault *fault)
 {
@@ -209,6 +249,8 @@ static int parse_fault(const struct json *rule, struct fault *fault)
 	fault->status = (int)code;
 	if (!err)
 		err = parse_headers(json_get(rule, "headers"), fault);
+	if (!err)
+		err = parse_names(json_get(rule, "names"), fault);
 	if (!err)
 		err = parse_time(rule, fault);
 	if (!err)

@@ -23,6 +23,7 @@ enum fault_action {
 	FAULT_WRONG_ID,
 	FAULT_WRONG_BYTES,
 	FAULT_WRONG_STATUS,
+	FAULT_LEAVE_OUT,
 	FAULT_DELAY,
 	FAULT_NO_RANGE,
 	FAULT_ACTIONS
@@ -46,8 +47,9 @@ struct fault {
 	char *body;		     /* FAULT_STATUS: replaces the error object; or NULL */
 	char *code, *message, *type; /* of the error object; or NULL */
 	uint64_t after_bytes;
-	uint64_t ms; /* FAULT_STALL (UINT64_MAX: for ever), FAULT_DELAY */
-	char *value; /* FAULT_WRONG_ID, _STATUS; or NULL */
+	uint64_t ms;  /* FAULT_STALL (UINT64_MAX: for ever), FAULT_DELAY */
+	char *value;  /* FAULT_WRONG_ID, _STATUS; or NULL */
+	char **names; /* FAULT_LEAVE_OUT: members of the reply, ends with NULL; or NULL */
 	bool has_bytes;
 	uint64_t bytes; /* FAULT_WRONG_BYTES */
 };

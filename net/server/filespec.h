@@ -7,11 +7,15 @@
 
 #include <stdint.h>
 
+#include "net/base/json.h"
 #include "net/server/refusal.h"
 
-/* Check that the name is neither empty nor too long and that the purpose may be given. */
-int file_spec_check(const char *filename, const char *purpose, struct refusal *r);
+/* Check that the name is neither empty nor too long and that the purpose is in a list with NULL. */
+int file_spec_check(const char *filename, const char *purpose, const char *const *purposes,
+		    struct refusal *r);
 /* expires_after: anchor created_at, 3600 to 2592000 seconds. */
 int expiry_check(const char *anchor, uint64_t seconds, struct refusal *r, uint64_t *ret);
+/* The same from the JSON object {"anchor","seconds"}, which nothing else may be in. */
+int expiry_from_json(const struct json *j, struct refusal *r, uint64_t *ret);
 
 #endif

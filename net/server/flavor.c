@@ -9,6 +9,9 @@
 
 #define AZURE_UPLOAD_MAX (9ULL * 1000 * 1000 * 1000)
 #define PATH_MAX_LEN 1024
+#define UPLOAD_TTL_S 3600
+#define AZURE_UPLOAD_TTL_S 7200
+#define BATCH_TTL_S (30 * 86400)
 
 int flavor_parse(const char *name, enum flavor *ret)
 {
@@ -35,11 +38,13 @@ const char *flavor_base(enum flavor flavor)
 }
 
 /* Convert Azure's path to OpenAI's: 0, or -ENOENT. */
-static int from_azure(const char *path, const char *version, char ret[PATH_MAX_LEN])
+static int from_azure(const char *path, const char *version, char ret[PATH_MAX_LEN],
+		      bool *ret_dated)
 {
 	static const char dated[] = "/openai", latest[] = "/openai/v1/";
+	bool is_dated = strncmp(path, latest, strlen(latest)) != 0;
 
-	if (!strncmp(path, latest, strlen(latest)))
+	if (!is_dated)
 		path += strlen(latest) - 1;
 	else if (!strncmp(path, dated, strlen(dated)) && version && *version)
 		path += strlen(dated);
@@ -48,6 +53,7 @@ static int from_azure(const char *path, const char *version, char ret[PATH_MAX_L
 	if (strlen(path) + sizeof("/v1") > PATH_MAX_LEN)
 		return -ENOENT;
 	snprintf(ret, PATH_MAX_LEN, "/v1%s", path);
+	*ret_dated = is_dated;
 	return 0;
 }
 
@@ -57,8 +63,9 @@ int flavor_route(enum flavor flavor, const char *method, const char *path, const
 	char plain[PATH_MAX_LEN];
 	int err;
 
+	ret->dated = false;
 	if (flavor == FLAVOR_AZURE) {
-		if (from_azure(path, version, plain))
+		if (from_azure(path, version, plain, &ret->dated))
 			return -ENOENT;
 		path = plain;
 	}
@@ -68,14 +75,47 @@ int flavor_route(enum flavor flavor, const char *method, const char *path, const
 	return err;
 }
 
-int flavor_status(enum flavor flavor, enum op op)
+int flavor_status(enum flavor flavor, const struct route *route)
 {
-	bool makes = op == OP_CREATE || op == OP_PART || op == OP_COMPLETE || op == OP_UPLOAD_FILE;
-
-	return flavor == FLAVOR_AZURE && makes ? 201 : 200;
+	return flavor == FLAVOR_AZURE && route->dated && route->op == OP_UPLOAD_FILE ? 201 : 200;
 }
 
 uint64_t flavor_upload_max(enum flavor flavor)
 {
 	return flavor == FLAVOR_AZURE ? AZURE_UPLOAD_MAX : SERVER_UPLOAD_MAX;
+}
+
+unsigned flavor_upload_ttl_s(enum flavor flavor)
+{
+	return flavor == FLAVOR_AZURE ? AZURE_UPLOAD_TTL_S : UPLOAD_TTL_S;
+}
+
+const char *const *flavor_purposes(enum flavor flavor, const struct route *route)
+{
+	static const char *const openai[] = { "assistants", "batch", "fine-tune", "vision",
+					      "user_data",  "evals", NULL };
+	static const char *const azure_uploads[] = { "fine-tune",  "fine-tune-results",
+						     "assistants", "assistants_output",
+						     "batch",	   "batch_output",
+						     NULL };
+	static const char *const azure_files[] = { "fine-tune",	 "fine-tune-results",
+						   "assistants", "assistants_output",
+						   "batch",	 NULL };
+	/* POST /files below /openai/v1 has a description of its own, which adds one. */
+	static const char *const azure_v1_files[] = { "fine-tune",  "fine-tune-results",
+						      "assistants", "assistants_output",
+						      "batch",	    "evals",
+						      NULL };
+
+	if (flavor != FLAVOR_AZURE)
+		return openai;
+	if (route->op != OP_UPLOAD_FILE)
+		return azure_uploads;
+	return route->dated ? azure_files : azure_v1_files;
+}
+
+uint64_t flavor_file_ttl_s(enum flavor flavor, const char *purpose)
+{
+	/* Azure's description knows no such rule. */
+	return flavor != FLAVOR_AZURE && !strcmp(purpose, "batch") ? BATCH_TTL_S : 0;
 }

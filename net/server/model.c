@@ -44,14 +44,6 @@ static bool among(const char *s, const char *const *list)
 	return false;
 }
 
-bool purpose_valid(const char *purpose)
-{
-	static const char *const list[] = { "assistants", "batch", "fine-tune", "vision",
-					    "user_data",  "evals", NULL };
-
-	return among(purpose, list);
-}
-
 bool purpose_readable(const char *purpose)
 {
 	static const char *const refused[] = { "assistants", "user_data", "evals", NULL };
@@ -136,6 +128,41 @@ static const char *truth_or(const char *truth, const char *over)
 	return over ? over : truth;
 }
 
+bool reply_without(const struct reply_override *over, const char *member)
+{
+	const char *const *name;
+	size_t len;
+
+	if (!over || !over->without)
+		return false;
+	len = over->at ? strlen(over->at) : 0;
+	for (name = over->without; *name; name++) {
+		if ((!len || !strncmp(*name, over->at, len)) && !strcmp(*name + len, member))
+			return true;
+	}
+	return false;
+}
+
+static void put_str(struct json_writer *w, const struct reply_override *over, const char *key,
+		    const char *value)
+{
+	if (!reply_without(over, key))
+		json_w_str(w, key, value);
+}
+
+static void put_num(struct json_writer *w, const struct reply_override *over, const char *key,
+		    int64_t value)
+{
+	if (!reply_without(over, key))
+		json_w_i64(w, key, value);
+}
+
+static void put_null(struct json_writer *w, const struct reply_override *over, const char *key)
+{
+	if (!reply_without(over, key))
+		json_w_null(w, key);
+}
+
 void file_json(struct json_writer *w, const char *key, const struct file *f,
 	       const struct reply_override *over)
 {
@@ -144,21 +171,22 @@ void file_json(struct json_writer *w, const char *key, const struct file *f,
 	if (!over)
 		over = &none;
 	json_w_object(w, key);
-	json_w_str(w, "object", "file");
-	json_w_str(w, "id", truth_or(f->id, over->id));
-	json_w_str(w, "purpose", f->purpose);
-	json_w_str(w, "filename", f->filename);
+	put_str(w, over, "object", "file");
+	put_str(w, over, "id", truth_or(f->id, over->id));
+	put_str(w, over, "purpose", f->purpose);
+	put_str(w, over, "filename", f->filename);
 	if (over->young && !over->bytes)
-		json_w_null(w, "bytes");
+		put_null(w, over, "bytes");
 	else
-		json_w_u64(w, "bytes", over->bytes ? *over->bytes : f->bytes);
-	json_w_i64(w, "created_at", f->created_at);
+		put_num(w, over, "bytes", (int64_t)(over->bytes ? *over->bytes : f->bytes));
+	put_num(w, over, "created_at", f->created_at);
 	if (f->expires_at)
-		json_w_i64(w, "expires_at", f->expires_at);
-	else
-		json_w_null(w, "expires_at");
-	json_w_str(w, "status", truth_or(over->young ? "pending" : "processed", over->status));
-	json_w_null(w, "status_details");
+		put_num(w, over, "expires_at", f->expires_at);
+	else if (!over->no_nulls)
+		put_null(w, over, "expires_at");
+	put_str(w, over, "status", truth_or(over->young ? "pending" : "processed", over->status));
+	if (!over->no_nulls)
+		put_null(w, over, "status_details");
 	json_w_end_object(w);
 }
 
@@ -170,18 +198,21 @@ void upload_json(struct json_writer *w, const struct upload *up, enum upload_sta
 
 	if (!over)
 		over = &none;
-	/* over->id replaces the Upload's id only: clients can't check a File's id. */
-	inner = (struct reply_override){ .bytes = over->bytes, .young = over->young };
+	/* over->id and status replace the Upload's only: clients can't check a File's id. */
+	inner = *over;
+	inner.id = NULL;
+	inner.status = NULL;
+	inner.at = "file.";
 	json_w_object(w, NULL);
-	json_w_str(w, "id", truth_or(up->id, over->id));
-	json_w_str(w, "object", "upload");
-	json_w_u64(w, "bytes", over->bytes ? *over->bytes : up->bytes);
-	json_w_i64(w, "created_at", up->created_at);
-	json_w_str(w, "filename", up->filename);
-	json_w_str(w, "purpose", up->purpose);
-	json_w_str(w, "status", truth_or(upload_status_name(status), over->status));
-	json_w_i64(w, "expires_at", up->expires_at);
-	if (file)
+	put_str(w, over, "id", truth_or(up->id, over->id));
+	put_str(w, over, "object", "upload");
+	put_num(w, over, "bytes", (int64_t)(over->bytes ? *over->bytes : up->bytes));
+	put_num(w, over, "created_at", up->created_at);
+	put_str(w, over, "filename", up->filename);
+	put_str(w, over, "purpose", up->purpose);
+	put_str(w, over, "status", truth_or(upload_status_name(status), over->status));
+	put_num(w, over, "expires_at", up->expires_at);
+	if (file && !reply_without(over, "file"))
 		file_json(w, "file", file, &inner);
 	json_w_end_object(w);
 }

@@ -84,7 +84,11 @@ struct file {
 struct reply_override {
 	const char *id, *status;
 	const uint64_t *bytes;
-	bool young; /* the service still examines the File: pending, of null bytes */
+	/* Members that are left out, "file.…" of the File in an Upload; ends with NULL. */
+	const char *const *without;
+	const char *at; /* of the object that is written: "file.", or NULL */
+	bool no_nulls; /* a File's expires_at and status_details are left out where they are null */
+	bool young;    /* the service still examines the File: pending, of null bytes */
 };
 
 /* Make a random id: prefix and 32 hex digits. 0 or negative errno. */
@@ -92,7 +96,6 @@ int id_new(const char *prefix, char ret_id[ID_SIZE]);
 /* True if id has the form that id_new() makes with prefix. */
 bool id_valid(const char *id, const char *prefix);
 
-bool purpose_valid(const char *purpose);    /* may be given to a new File */
 bool purpose_readable(const char *purpose); /* its content may be downloaded */
 const char *upload_status_name(enum upload_status status);
 
@@ -107,6 +110,8 @@ void part_free(struct part *part); /* NULL is a no-op */
 /* Allocate the File of an Upload. parts: room for count Parts, zeroed. NULL: out of memory. */
 struct file *file_new(const char *filename, const char *purpose, size_t count);
 
+/* True if the reply does without a member of an object. over: NULL for the true values. */
+bool reply_without(const struct reply_override *over, const char *member);
 /*
  * Write API objects. key: NULL at the top level; file: set if completed; over: NULL for the true
  * values.

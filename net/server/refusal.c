@@ -12,12 +12,25 @@ int refuse(struct refusal *r, int status, const char *param, const char *code, c
 {
 	va_list ap;
 
-	r->status = status;
+	*r = (struct refusal){ .status = status };
 	snprintf(r->param, sizeof(r->param), "%s", param ? param : "");
 	snprintf(r->code, sizeof(r->code), "%s", code ? code : "");
 	va_start(ap, fmt);
 	vsnprintf(r->message, sizeof(r->message), fmt, ap);
 	va_end(ap);
+	return -EPROTO;
+}
+
+int refuse_state(struct refusal *r, const char *fmt, ...)
+{
+	char text[sizeof(r->message)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	refuse(r, 400, NULL, NULL, "%s", text);
+	r->state = true;
 	return -EPROTO;
 }
 
@@ -29,12 +42,30 @@ void refusal_from_errno(struct refusal *r, int err)
 	       strerror(-err));
 }
 
+/* Return the code of Azure's description for a refusal. */
+static const char *azure_code(const struct refusal *r)
+{
+	static const struct {
+		int status;
+		const char *code;
+	} codes[] = {
+		{ 401, "unauthorized" },    { 403, "forbidden" },	   { 404, "notFound" },
+		{ 429, "tooManyRequests" }, { 503, "serviceUnavailable" }, { 507, "quotaExceeded" },
+	};
+	size_t i;
+
+	if (r->state)
+		return "unexpectedEntityState";
+	for (i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
+		if (codes[i].status == r->status)
+			return codes[i].code;
+	}
+	return r->status >= 500 ? "internalFailure" : "invalidPayload";
+}
+
 static void put_terse(struct json_writer *w, const struct refusal *r)
 {
-	char status[16];
-
-	snprintf(status, sizeof(status), "%d", r->status);
-	json_w_str(w, "code", *r->code ? r->code : status);
+	json_w_str(w, "code", r->verbatim && *r->code ? r->code : azure_code(r));
 	json_w_str(w, "message", r->message);
 }
 

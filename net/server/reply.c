@@ -47,6 +47,7 @@ static void refuse_by_rule(struct request *rq)
 	rq->refused = true;
 	refuse(&rq->refusal, fault->status, NULL, fault->code, "%s",
 	       fault->message ? fault->message : "A fault rule refused this request.");
+	rq->refusal.verbatim = true;
 }
 
 int fault_before(struct request *rq)
@@ -118,7 +119,7 @@ static const char *other_status(enum op op)
 struct reply_override request_override(struct request *rq)
 {
 	struct fault *fault = rq->fault;
-	struct reply_override over = { 0 };
+	struct reply_override over = { .no_nulls = rq->srv->flavor == FLAVOR_AZURE };
 
 	if (!fault)
 		return over;
@@ -133,6 +134,10 @@ struct reply_override request_override(struct request *rq)
 		if (!fault->has_bytes)
 			fault->bytes = 1;
 		over.bytes = &fault->bytes;
+		break;
+	case FAULT_LEAVE_OUT:
+		over.without = (const char *const *)fault->names;
+		over.no_nulls |= !fault->names;
 		break;
 	default:
 		return over;
@@ -204,6 +209,8 @@ static void add_headers(struct request *rq)
 	size_t i;
 
 	MHD_add_response_header(rq->response, "x-request-id", rq->id);
+	if (!rq->refused && *rq->location)
+		MHD_add_response_header(rq->response, "Location", rq->location);
 	if (rq->refused && rq->refusal.status == 405)
 		MHD_add_response_header(rq->response, "Allow", rq->route.allow);
 	for (i = 0; fault && rq->faulted && i < fault->header_count; i++)

@@ -34,6 +34,16 @@ const char *request_query(const struct request *rq, const char *name)
 	return MHD_lookup_connection_value(rq->mhd, MHD_GET_ARGUMENT_KIND, name);
 }
 
+void request_located(struct request *rq, const char *collection, const char *id)
+{
+	const char *host = request_header(rq, "Host");
+
+	if (!rq->route.dated || !host)
+		return;
+	snprintf(rq->location, sizeof(rq->location), "http://%.300s/openai/%s/%s", host, collection,
+		 id);
+}
+
 /* Note the outcome of a step of the endpoint. */
 static void note(struct request *rq, int err)
 {
@@ -75,7 +85,7 @@ static int check_azure_key(struct request *rq)
 
 	if (key && (!rq->srv->key || same_secret(key, rq->srv->key)))
 		return 0;
-	return refuse(&rq->refusal, 401, NULL, "401",
+	return refuse(&rq->refusal, 401, NULL, NULL,
 		      "Access denied: the api-key header is missing or holds another key.");
 }
 
@@ -282,7 +292,7 @@ static enum MHD_Result request_end(struct request *rq)
 			return MHD_NO;
 	}
 	if (!rq->refused) {
-		rq->status = flavor_status(rq->srv->flavor, rq->route.op);
+		rq->status = flavor_status(rq->srv->flavor, &rq->route);
 		note(rq, rq->ep->finish(rq));
 	}
 	if (rq->srv->latency_ms && pace_wait(&rq->conn->pace, -1, rq->srv->latency_ms))

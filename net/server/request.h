@@ -20,6 +20,7 @@
 
 #define REQUEST_BODY_MAX (1u << 20) /* of a JSON or form body */
 #define REQUEST_PATH_MAX 1024
+#define REQUEST_LOCATION_MAX 512
 
 struct server {
 	struct store *store;
@@ -73,9 +74,10 @@ struct request {
 	struct buf body;
 	void *own; /* private to the endpoint */
 	int status;
-	struct buf reply;	       /* JSON; lives until the request is over */
-	struct MHD_Response *response; /* replaces reply: content, streamed */
-	bool faulted;		       /* the fault of this request has been applied */
+	struct buf reply;		     /* JSON; lives until the request is over */
+	struct MHD_Response *response;	     /* replaces reply: content, streamed */
+	char location[REQUEST_LOCATION_MAX]; /* of the object just made; "": not told */
+	bool faulted;			     /* the fault of this request has been applied */
 	bool begun, journaled;
 	struct journal_entry entry;
 	uint64_t items; /* for the journal: in the page of a list */
@@ -92,9 +94,11 @@ void request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 /* Return a header of the request, or NULL. */
 const char *request_header(const struct request *rq, const char *name);
 const char *request_query(const struct request *rq, const char *name);
+/* Note the URL of a new object for the Location header, where the flavor has one. */
+void request_located(struct request *rq, const char *collection, const char *id);
 /*
- * Return the values that a wrong_… rule puts into the reply; all NULL without such a rule. Valid as
- * long as rq.
+ * Return the values that a wrong_… rule or leave_out puts into the reply; all NULL without such
+ * a rule. Valid as long as rq.
  */
 struct reply_override request_override(struct request *rq);
 

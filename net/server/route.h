@@ -4,6 +4,8 @@
 #ifndef UPLOADFS_NET_SERVER_ROUTE_H
 #define UPLOADFS_NET_SERVER_ROUTE_H
 
+#include <stdbool.h>
+
 enum op {
 	OP_CREATE,
 	OP_PART,
@@ -22,11 +24,15 @@ enum op {
 
 struct route {
 	enum op op;
+	bool dated;		/* azure: below /openai, with ?api-version= */
 	char id[ROUTE_ID_SIZE]; /* of the Upload or File in the path; "" when none */
 	const char *allow;	/* the methods of the path, for -EPERM */
 };
 
-/* 0, -ENOENT (no such path) or -EPERM (the path, but not with that method; ret->allow is set). */
+/*
+ * Fill ret but for dated. 0, -ENOENT (no such path) or -EPERM (the path, but not with that method;
+ * ret->allow is set).
+ */
 int route_parse(const char *method, const char *path, struct route *ret);
 /* "create", "part", …; NULL for OP_NONE. */
 const char *route_op_name(enum op op);

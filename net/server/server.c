@@ -165,8 +165,9 @@ static int open_store(struct server *srv, const char *dir)
 
 static int open_state(struct server *srv, const struct server_opts *opts)
 {
-	int err =
-		state_open(srv->store, opts->upload_ttl_s ? opts->upload_ttl_s : 3600, &srv->state);
+	unsigned ttl_s =
+		opts->upload_ttl_s ? opts->upload_ttl_s : flavor_upload_ttl_s(opts->flavor);
+	int err = state_open(srv->store, ttl_s, &srv->state);
 
 	if (err)
 		log_error("cannot load %s: %s", opts->dir ? opts->dir : "(none)", strerror(-err));

@@ -22,7 +22,7 @@ struct server_opts {
 	const char *listen_addr; /* NULL: 127.0.0.1 */
 	uint16_t port;		 /* 0: any free port */
 	const char *key;	 /* NULL or "": any key is accepted */
-	unsigned upload_ttl_s;	 /* 0: 3600 */
+	unsigned upload_ttl_s;	 /* 0: that of the flavor */
 	unsigned latency_ms;	 /* added before each reply */
 	bool no_range;		 /* send contents whole, ignoring Range */
 	enum flavor flavor;	 /* the service to play */

@@ -130,10 +130,10 @@ static int await_pending(struct state *st, struct upload *up, struct refusal *r)
 		return -ECANCELED;
 	if (up->status == UPLOAD_EXPIRED ||
 	    (up->status == UPLOAD_PENDING && clock_wall_s() >= up->expires_at))
-		return refuse(r, 400, NULL, NULL, "Upload %s has expired.", up->id);
+		return refuse_state(r, "Upload %s has expired.", up->id);
 	if (up->status != UPLOAD_PENDING)
-		return refuse(r, 400, NULL, NULL, "Upload %s is already %s.", up->id,
-			      upload_status_name(up->status));
+		return refuse_state(r, "Upload %s is already %s.", up->id,
+				    upload_status_name(up->status));
 	return 0;
 }
 

@@ -182,7 +182,7 @@ class Process:
         self.proc = None
         self.killed = False
 
-    def spawn(self, argv, env):
+    def spawn(self, argv, env, **kwargs):
         full = {k: v for k, v in os.environ.items()
                 if not k.startswith(("OPENAI_", "AZURE_OPENAI_"))
                 and not k.lower().endswith("_proxy") and not k.startswith("SSL_CERT_")}
@@ -191,7 +191,7 @@ class Process:
         with open(self.log_path, "ab") as log:
             self.proc = subprocess.Popen(sanitizer.wrap(SAN, argv), env=full, stdout=log,
                                          stderr=log, stdin=subprocess.DEVNULL, cwd="/",
-                                         start_new_session=True)
+                                         start_new_session=True, **kwargs)
 
     @property
     def pid(self):

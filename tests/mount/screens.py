@@ -35,7 +35,8 @@ CHANGES = [
     (r"room for [\d.]+ [KMGT]iB", "room for SPACE"),
     (r"^[0-9a-f]{16}(?=  )", "ID"),
     (r'"(pid|started|time|since|rate|requests|retries|bytes_sent|bytes_received|disk_size|'
-     r'disk_free|next_try)":\d+', r'"\1":N'),
+     r'disk_free|next_try|pid_namespace|'
+     r'state_dir_inode|last_answer)":\d+', r'"\1":N'),
     (r'"version":"[^"]*"', '"version":"V"'),
 ]
 

@@ -72,6 +72,46 @@ def test_read_again_at_sighup(world, keyed):
     assert_published(server, mount.path("batch", "a"), source)
 
 
+def test_key_behind_links(world):
+    """A mounted secret: a link to a link to a directory that is swapped whole, readable by all."""
+    server = world.server(key=OLD)
+    secret = world.path("secret")
+    for name, key in ("..1", OLD), ("..2", NEW):
+        os.makedirs(os.path.join(secret, name))
+        with open(os.path.join(secret, name, "key"), "w") as f:
+            f.write(key)
+        os.chmod(os.path.join(secret, name, "key"), 0o444)
+    os.symlink("..1", os.path.join(secret, "..data"))
+    os.symlink("..data/key", os.path.join(secret, "key"))
+    mount = world.mount(server, "api_key_file=" + os.path.join(secret, "key"), "key_mode=any",
+                        key=None)
+    server.restart(key=NEW)
+    os.symlink("..2", os.path.join(secret, "..new"))
+    os.rename(os.path.join(secret, "..new"), os.path.join(secret, "..data"))
+    os.unlink(os.path.join(secret, "..1", "key"))
+    source = make_file(world.path("source"), 1000)
+    run(["cp", source, mount.path("batch", "b")])
+    assert_published(server, mount.path("batch", "b"), source)
+
+
+def test_key_that_others_may_read(world, server):
+    """Refused with both remedies; one that others may write is refused in any case."""
+    path = key_file(world, OLD)
+    os.mkdir(world.path("m"))
+
+    def refused(mode, *options):
+        os.chmod(path, mode)
+        words = ",".join(["api_key_file=" + path, "state_dir=" + world.path("st"), *options])
+        result = run(sanitizer.wrap(SAN, [os.path.join(BUILD, "uploadfs"), server.url,
+                                          world.path("m"), "-o", words]), check=False)
+        assert result.returncode == 2 and OLD not in result.stderr
+        return result.stderr
+
+    assert "chmod 600" in refused(0o444) and "key_mode=any" in refused(0o444)
+    assert "others can write" in refused(0o666, "key_mode=any")
+    assert "use private or any" in refused(0o600, "key_mode=some")
+
+
 # ---- nowhere
 
 

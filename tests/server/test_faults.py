@@ -10,6 +10,9 @@ import pytest
 from conftest import MIB, multipart, wait_until
 
 BROKEN = (http.client.HTTPException, ConnectionError)
+FILE = {"object", "id", "purpose", "filename", "bytes", "created_at", "expires_at", "status",
+        "status_details"}
+UPLOAD = {"id", "object", "bytes", "created_at", "filename", "purpose", "status", "expires_at"}
 OPS = ["create", "part", "complete", "cancel", "list", "get", "delete", "content", "upload_file"]
 
 
@@ -259,6 +262,49 @@ def test_wrong_status(server, world, op, status):
 def test_wrong_status_of_a_delete(server, world):
     server.faults({"op": "delete", "action": "wrong_status"})
     assert world.ask("delete").json["deleted"] is False
+
+
+@pytest.mark.parametrize("op", ["get", "list", "upload_file", "complete"])
+def test_leave_out_nulls(server, world, op):
+    """Without names: a File's members that are null."""
+    server.faults({"op": op, "action": "leave_out"})
+    if op == "upload_file":
+        # A File of batch has an end, which stays.
+        assert set(FILE) - set(world.ask(op).json) == {"status_details"}
+        return
+    file = {"list": lambda x: x["data"][0], "complete": lambda x: x["file"]}.get(
+        op, lambda x: x)(world.ask(op).json)
+    assert set(file) == set(FILE) - {"expires_at", "status_details"}
+
+
+@pytest.mark.parametrize("op, names, left", [
+    ("create", ["bytes", "object", "created_at", "expires_at", "filename"],
+     {"id", "purpose", "status"}),
+    ("part", ["upload_id", "created_at"], {"id", "object"}),
+    ("delete", ["object", "deleted"], {"id"}),
+    ("get", ["bytes", "filename"], FILE - {"bytes", "filename"}),
+    ("complete", ["file", "file.id", "mime_type"], UPLOAD),
+    ("cancel", ["status"], UPLOAD - {"status"}),
+])
+def test_leave_out_names(server, world, op, names, left):
+    server.faults({"op": op, "action": "leave_out", "names": names})
+    assert set(world.ask(op).json) == left
+
+
+def test_leave_out_of_the_file_in_an_upload(server, world):
+    server.faults({"op": "complete", "action": "leave_out", "names": ["file.bytes", "purpose"]})
+    upload = world.ask("complete").json
+    assert set(upload) == UPLOAD - {"purpose"} | {"file"} and set(upload["file"]) == FILE - {"bytes"}
+
+
+@pytest.mark.parametrize("names", ["bytes", [1], {"bytes": 1}])
+def test_leave_out_wants_a_list(make_server, names):
+    server = make_server(start=False)
+    server.faults({"op": "get", "action": "leave_out", "names": names})
+    with pytest.raises(AssertionError, match="''"):
+        server.start()
+    assert server.process.wait(20) == 1
+    server.process = None
 
 
 def test_delay(server, world):

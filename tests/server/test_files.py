@@ -241,6 +241,41 @@ def test_post_file_fields_in_any_order_and_expiry(server):
     assert reply.json["expires_at"] == reply.json["created_at"] + 7200
 
 
+def test_post_file_with_expiry_as_json(server):
+    reply = post(server, ("expires_after", None, b'{"seconds": 7200, "anchor": "created_at"}'),
+                 ("purpose", None, b"batch"), ("file", "a", b"x"))
+    assert reply.status == 200, reply.body
+    assert reply.json["expires_at"] == reply.json["created_at"] + 7200
+
+
+@pytest.mark.parametrize("fields, param", [
+    ([("expires_after", b'{"anchor": "created_at", "seconds": 3599}')], "expires_after.seconds"),
+    ([("expires_after", b'{"anchor": "created_at", "seconds": "7200"}')], "expires_after.seconds"),
+    ([("expires_after", b'{"anchor": "created_at"}')], "expires_after.seconds"),
+    ([("expires_after", b'{"seconds": 7200}')], "expires_after.anchor"),
+    ([("expires_after", b'{"anchor": "now", "seconds": 7200}')], "expires_after.anchor"),
+    ([("expires_after", b'{"anchor": "created_at", "seconds": 7200, "a": 1}')], "expires_after.a"),
+    ([("expires_after", b"7200")], "expires_after"),
+    ([("expires_after", b"{")], "expires_after"),
+    ([("expires_after", b"")], "expires_after"),
+    ([("expires_after", b'{"anchor": "created_at", "seconds": 7200}'),
+      ("expires_after[seconds]", b"7200")], "expires_after"),
+    ([("expires_after[seconds]", b"7200")], "expires_after.anchor"),
+    ([("expires_after[anchor]", b"created_at")], "expires_after.seconds"),
+    ([("expires_after[anchor]", b"created_at"), ("expires_after[seconds]", b"2592001")],
+     "expires_after.seconds"),
+    ([("expires_after[anchor]", b"created_at"), ("expires_after[seconds]", b"1e4")],
+     "expires_after.seconds"),
+    ([("expires_after[color]", b"red")], "expires_after[color]"),
+])
+def test_post_file_expiry_refused(server, fields, param):
+    """The parameter is named by its whole path, whatever form it came in."""
+    reply = post(server, ("purpose", None, b"batch"), ("file", "a", b"x"),
+                 *[(name, None, value) for name, value in fields])
+    assert (reply.status, reply.error["param"]) == (400, param)
+    assert listing(server).json["data"] == []
+
+
 @pytest.mark.parametrize("fields", [
     [("file", "a", b"x")],
     [("purpose", None, b"batch")],

@@ -1,5 +1,7 @@
 """--flavor: the services beside OpenAI's that the server can play."""
+import base64
 import hashlib
+import json
 
 import pytest
 
@@ -28,7 +30,7 @@ def test_azure_paths_and_key(azure):
     assert azure.request("GET", "/files", headers={"Authorization": f"Bearer {KEY}"}).status == 200
     for headers in ({"api-key": KEY + "x"}, {"api-key": ""}, {"Authorization": "Bearer x"}):
         reply = azure.request("GET", "/files", headers=headers)
-        assert reply.status == 401 and azure_error(reply)["code"] == "401"
+        assert reply.status == 401 and azure_error(reply)["code"] == "unauthorized"
     azure.prefix = "/openai"
     dated = "?api-version=2024-10-21"
     assert azure.request("GET", "/files" + dated, headers=good).status == 200
@@ -37,34 +39,142 @@ def test_azure_paths_and_key(azure):
                                   ("/files" + dated, {"Authorization": f"Bearer {KEY}"}, 401)):
         reply = azure.request("GET", path, headers=headers)
         assert reply.status == status
-        azure_error(reply)
+        assert azure_error(reply)["code"] == {404: "notFound", 401: "unauthorized"}[status]
     azure.prefix = "/v1"
     assert azure.request("GET", "/files", headers=good).status == 404
 
 
-def test_azure_makes_with_201(azure):
-    """201 for what is made; the File of a complete has no byte count yet."""
+def post_file(server, query="", purpose="batch", key=KEY):
+    kind, body = multipart([("purpose", None, purpose.encode()), ("file", "a.jsonl", b"{}\n")])
+    return server.request("POST", "/files" + query, body, {"Content-Type": kind, "api-key": key})
+
+
+def dated_publish(azure, data, purpose="fine-tune"):
+    """An Upload by the dated version's paths; the replies of create, part and complete."""
+    def ask(path, body, kind):
+        return azure.request("POST", path + "?api-version=2024-10-21", body,
+                             {"api-key": KEY, "Content-Type": kind})
+
+    azure.prefix = "/openai"
+    spec = {"purpose": purpose, "filename": "a.jsonl", "bytes": len(data), "mime_type": "text/jsonl"}
+    upload = ask("/uploads", json.dumps(spec), "application/json")
+    where = "/uploads/" + upload.json["id"]
+    kind, body = multipart([("data", "part", data)])
+    part = ask(where + "/parts", body, kind)
+    done = ask(where + "/complete", json.dumps({"part_ids": [part.json["id"]]}),
+               "application/json")
+    return upload, part, done
+
+
+def test_azure_makes_with_200(azure):
+    """200 below /openai/v1; the File of a complete has no byte count yet."""
     data = b"{}\n" * 1000
     upload = azure.create(len(data))
-    assert upload.status == 201
     part = azure.part(upload.json["id"], data)
-    assert part.status == 201
     done = azure.complete(upload.json["id"], [part.json["id"]], hashlib.md5(data).hexdigest())
-    assert done.status == 201 and done.json["status"] == "completed"
+    assert [x.status for x in (upload, part, done)] == [200] * 3
+    assert done.json["status"] == "completed"
     assert done.json["file"]["bytes"] is None and done.json["file"]["status"] == "pending"
     shown = azure.request("GET", "/files/" + done.json["file"]["id"])
     assert shown.status == 200
     assert shown.json["bytes"] == len(data) and shown.json["status"] == "processed"
-    reply = azure.complete(upload.json["id"], [part.json["id"]])
-    assert reply.status == 400 and azure_error(reply)["code"] == "400"
     second = azure.create(1)
     assert azure.cancel(second.json["id"]).status == 200
-    kind, body = multipart([("purpose", None, b"batch"), ("file", "a.jsonl", data)])
-    assert azure.request("POST", "/files", body, {"Content-Type": kind}).status == 201
+    whole = post_file(azure)
+    assert whole.status == 200 and "Location" not in whole.headers
+
+
+def test_azure_dated_makes_a_file_with_201(azure):
+    """And says where it is; everything else is 200."""
+    assert [x.status for x in dated_publish(azure, b"data")] == [200] * 3
+    azure.prefix = "/openai"
+    whole = post_file(azure, "?api-version=2024-10-21")
+    assert whole.status == 201
+    assert whole.headers["Location"] == \
+        f"http://127.0.0.1:{azure.port}/openai/files/{whole.json['id']}"
+    assert post_file(azure, "?api-version=2024-10-21", purpose="nonsense").headers["Location"] is None
+
+
+def test_azure_upload_lives_two_hours(azure, make_server):
+    assert azure.create(1).json["expires_at"] == azure.create(1).json["created_at"] + 7200
+    told = make_server("--flavor", "azure", "--upload-ttl", "60", key=KEY).create(1).json
+    assert told["expires_at"] == told["created_at"] + 60
+
+
+def test_azure_block_ids(azure):
+    """A second id of a Part; complete takes either, once."""
+    upload = azure.create(8).json["id"]
+    parts = [azure.part(upload, data).json for data in (b"one\n", b"two\n")]
+    for part in parts:
+        assert base64.b64decode(part["azure_block_id"]).hex() == part["id"].split("_")[1]
+    blocks = [x["azure_block_id"] for x in parts]
+    for wrong in ([blocks[0], parts[0]["id"]], [blocks[0], blocks[1][:-3] + "/=="],
+                  [blocks[0][:-2], blocks[1]], [blocks[0], "A" * 22 + "=="]):
+        assert azure.complete(upload, wrong).status == 400
+    done = azure.complete(upload, [blocks[1], parts[0]["id"]])
+    assert done.status == 200
+    assert azure.content(done.json["file"]["id"]).body == b"two\none\n"
+
+
+def test_only_azure_has_block_ids(server):
+    upload = server.create(4).json["id"]
+    part = server.part(upload, b"data").json
+    assert "azure_block_id" not in part
+    block = base64.b64encode(bytes.fromhex(part["id"].split("_")[1])).decode()
+    assert server.complete(upload, [block]).status == 400
+
+
+def test_azure_purposes(azure):
+    """Its own list, which differs a little from path to path."""
+    common = ["fine-tune", "fine-tune-results", "assistants", "assistants_output", "batch"]
+    for purpose in [*common, "batch_output"]:
+        assert azure.create(1, purpose=purpose).status == 200
+    for purpose in ("user_data", "vision", "evals", "Batch"):
+        reply = azure.create(1, purpose=purpose)
+        assert reply.status == 400 and azure_error(reply)["code"] == "invalidPayload"
+        assert "'assistants_output'" in azure_error(reply)["message"]
+    assert [post_file(azure, purpose=x).status for x in [*common, "evals"]] == [200] * 6
+    assert [post_file(azure, purpose=x).status
+            for x in ("user_data", "vision", "batch_output")] == [400] * 3
+    azure.prefix, dated = "/openai", "?api-version=2024-10-21"
+    assert [post_file(azure, dated, purpose=x).status for x in common] == [201] * 5
+    assert [post_file(azure, dated, purpose=x).status
+            for x in ("user_data", "vision", "batch_output", "evals")] == [400] * 4
+
+
+def test_azure_files_do_not_expire(azure):
+    """Its description has no such rule for batch, and nothing that is null."""
+    for file in (post_file(azure).json, dated_publish(azure, b"data", "batch")[2].json["file"]):
+        assert "expires_at" not in file and "status_details" not in file
+
+
+def test_azure_error_codes(azure):
+    """Those of its description, or what a fault rule says."""
+    def code(reply, status):
+        assert reply.status == status
+        return azure_error(reply)["code"]
+
+    upload = azure.create(4).json["id"]
+    assert code(azure.complete(upload, ["part_x"]), 400) == "invalidPayload"
+    assert code(azure.request("POST", "/uploads", "{"), 400) == "invalidPayload"
+    assert code(azure.create(1, colour="red"), 400) == "invalidPayload"
+    assert code(azure.request("PUT", "/files"), 405) == "invalidPayload"
+    assert code(azure.request("GET", "/files/file-x"), 404) == "notFound"
+    assert code(azure.part("upload_x", b"x"), 404) == "notFound"
+    assert azure.cancel(upload).status == 200
+    assert code(azure.cancel(upload), 400) == "unexpectedEntityState"
+    assert code(azure.part(upload, b"data"), 400) == "unexpectedEntityState"
+    for status, wanted in ((403, "forbidden"), (429, "tooManyRequests"),
+                           (500, "internalFailure"), (502, "internalFailure"),
+                           (503, "serviceUnavailable"), (507, "quotaExceeded")):
+        azure.faults({"op": "list", "action": "status", "status": status})
+        assert code(azure.request("GET", "/files"), status) == wanted
+    azure.faults({"op": "list", "action": "status", "status": 400, "code": "contentFilter"})
+    assert code(azure.request("GET", "/files"), 400) == "contentFilter"
 
 
 def test_azure_takes_nine_gigabytes(azure, server):
-    assert azure.create(9 * 10**9).status == 201
+    assert azure.create(9 * 10**9).status == 200
     assert azure.create(9 * 10**9 + 1).status == 400
     assert server.create(8 << 30).status == 200
     assert server.create((8 << 30) + 1).status == 400

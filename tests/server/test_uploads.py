@@ -51,12 +51,14 @@ def test_purposes(server, purpose):
     ({"filename": None}, "filename"),
     ({"mime_type": 7}, "mime_type"),
     ({"colour": "red"}, "colour"),
-    ({"expires_after": {"anchor": "created_at", "seconds": 3599}}, "expires_after"),
-    ({"expires_after": {"anchor": "created_at", "seconds": 2592001}}, "expires_after"),
-    ({"expires_after": {"anchor": "now", "seconds": 3600}}, "expires_after"),
-    ({"expires_after": {"anchor": "created_at", "seconds": 3600, "x": 1}}, "x"),
-    ({"expires_after": {"seconds": 3600}}, "anchor"),
-    ({"expires_after": {"anchor": "created_at"}}, "seconds"),
+    ({"expires_after": {"anchor": "created_at", "seconds": 3599}}, "expires_after.seconds"),
+    ({"expires_after": {"anchor": "created_at", "seconds": 2592001}}, "expires_after.seconds"),
+    ({"expires_after": {"anchor": "now", "seconds": 3600}}, "expires_after.anchor"),
+    ({"expires_after": {"anchor": "created_at", "seconds": 3600, "x": 1}}, "expires_after.x"),
+    ({"expires_after": {"seconds": 3600}}, "expires_after.anchor"),
+    ({"expires_after": {"anchor": "created_at"}}, "expires_after.seconds"),
+    ({"expires_after": {"anchor": "created_at", "seconds": "x"}}, "expires_after.seconds"),
+    ({"expires_after": {"anchor": 1, "seconds": 3600}}, "expires_after.anchor"),
     ({"expires_after": 3600}, "expires_after"),
 ])
 def test_create_refused(server, change, param):
@@ -96,6 +98,20 @@ def test_create_bounds_accepted(server):
     part = server.part(expiring["id"], b"x").json["id"]
     file = server.complete(expiring["id"], [part]).json["file"]
     assert file["expires_at"] == file["created_at"] + 3600
+
+
+def test_batch_files_expire(server):
+    """30 days unless told otherwise, by either way to a File; those of other purposes stay."""
+    month = 30 * 86400
+    for purpose, lifetime in (("batch", month), ("fine-tune", None), ("assistants", None)):
+        form, body = multipart([("purpose", None, purpose.encode()), ("file", "f", b"x")])
+        for file in (server.publish(b"x", purpose=purpose),
+                     server.request("POST", "/files", body, {"Content-Type": form}).json):
+            assert file["expires_at"] == (lifetime and file["created_at"] + lifetime)
+            assert server.request("GET", "/files/" + file["id"]).json == file
+    told = server.publish(b"x", purpose="batch",
+                          expires_after={"anchor": "created_at", "seconds": 7200})
+    assert told["expires_at"] == told["created_at"] + 7200
 
 
 def test_names_are_kept_exactly(server):
@@ -230,6 +246,23 @@ def test_form_encoded_complete_refused(server, form):
     assert reply.error["type"] == "invalid_request_error"
 
 
+def test_complete_names_the_bad_id(server):
+    upload = server.create(0).json["id"]
+    body = {"part_ids": ["part_x", "part_y", 7]}
+    reply = server.request("POST", f"/uploads/{upload}/complete", body)
+    assert (reply.status, reply.error["param"]) == (400, "part_ids[2]")
+
+
+def test_complete_as_json_under_the_type_of_a_form(server):
+    """What `curl -d` sends without a header, as in the service's own examples."""
+    upload = server.create(4).json["id"]
+    part = server.part(upload, b"data").json["id"]
+    reply = server.request("POST", f"/uploads/{upload}/complete",
+                           f' {{"part_ids": ["{part}"]}}\n',
+                           {"Content-Type": "application/x-www-form-urlencoded"})
+    assert reply.status == 200, reply.body
+
+
 def test_after_the_end_everything_is_refused(server):
     done, gone = server.create(4).json["id"], server.create(4).json["id"]
     part = server.part(done, b"data").json["id"]
@@ -329,7 +362,7 @@ def test_body_in_small_pieces(server, step):
     boundary = "bnd"
     data = b"a\r\n--bn\r\n--b\r\r\n\r\n--bnX"[:-1].replace(b"--bn\0", b"") + b"\r\n-"
     data = data.replace(b"\r\n--bnd", b"")
-    kind, body = multipart([("other", None, b"skip"), ("data", "x", data)], boundary=boundary)
+    kind, body = multipart([("data", "x", data)], boundary=boundary)
     body = b"preamble\r\n" + body + b"epilogue"
     upload = server.create(len(data)).json["id"]
     with server.socket() as sock:
@@ -363,9 +396,11 @@ def bad_bodies():
     yield kind, body.replace(b"\r\n\r\ndata", b"\r\n" + b"X: y\r\n" * 9000 + b"\r\ndata"), 400
     yield multipart([("data", "x", b"")]) + (400,)
     yield multipart([("data", "x", b"a"), ("data", "x", b"b")]) + (400,)
+    yield multipart([("other", None, b"x"), ("data", "x", b"data")]) + (400,)
+    yield multipart([("data", "x", b"data"), ("other", "y", b"x")]) + (400,)
 
 
-@pytest.mark.parametrize("number", range(14))
+@pytest.mark.parametrize("number", range(16))
 def test_part_body_refused(server, number):
     kind, body, status = list(bad_bodies())[number]
     upload = server.create(4).json["id"]

@@ -51,7 +51,7 @@ def test_subcommands_and_their_options():
     names = re.findall(r'\{ "(\w+)", cli_', table[:table.index("\n};")])
     assert len(names) >= 6 and set(names) <= set(offered("uploadfs "))
     assert offered("uploadfs sta") == ["status"]
-    assert offered("uploadfs status --") == ["--watch", "--json", "--help"]
+    assert offered("uploadfs status --") == ["--watch", "--json", "--check", "--help"]
     assert offered("uploadfs recover ") == ["list", "publish", "discard"]
     for name in names:
         assert "--help" in offered(f"uploadfs {name} -")
@@ -112,5 +112,55 @@ def test_in_a_real_bash(tmp_path):
     assert typed("-o list_ttl=1,hold_t\t3", tmp_path) == "-o list_ttl=1,hold_timeout=3"
 
 
-def test_zsh_parses():
-    subprocess.run(["zsh", "-n", ZSH], check=True)
+def typed_zsh(keys, cwd):
+    """The words that uploadfs gets from a line that a real zsh completed, on a terminal."""
+    pid, fd = pty.fork()
+    if not pid:
+        os.chdir(cwd)
+        os.execvpe("zsh", ["zsh", "-f", "-i"],
+                   {"PATH": os.environ["PATH"], "PS1": "$ ", "TERM": "dumb", "HOME": str(cwd)})
+    setup = (f"unsetopt auto_remove_slash beep; fpath=({os.path.dirname(ZSH)} $fpath); "
+             "autoload -Uz compinit; compinit -u -D; unset zle_bracketed_paste; "
+             "uploadfs() { print -rl -- 'GO''T' \"$@\" 'EN''D' }; print -r REA''DY\n")
+    out = b""
+
+    def read_until(mark):
+        nonlocal out
+        while mark not in out.replace(b"\r", b""):
+            assert select.select([fd], [], [], 60)[0], out
+            out += os.read(fd, 4096)
+
+    try:
+        os.write(fd, setup.encode())
+        read_until(b"\nREADY\n")
+        os.write(fd, f"uploadfs {keys}\n".encode())
+        read_until(b"\nEND\n")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(fd)
+    text = out.decode(errors="replace").replace("\r", "")
+    assert "bad option" not in text and "_arguments" not in text, text
+    return text.split("\nGOT\n")[1].split("\nEND\n")[0].split("\n")
+
+
+def test_in_a_real_zsh(tmp_path):
+    for name in ("mnt-dir", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "key of mine").touch()
+    for keys, want in {
+            "st\t": ["status"],
+            "um\t--f\t/m": ["umount", "--force", "/m"],
+            "status --w\t": ["status", "--watch"],
+            "recover pu\tmn\t": ["recover", "publish", "mnt-dir/"],
+            "recover list --a\t": ["recover", "list", "--all"],
+            "doctor mn\t": ["doctor", "mnt-dir/"],
+            "wait --t\t3 mn\t": ["wait", "--timeout", "3", "mnt-dir/"],
+            "loc\t/x mn\t": ["local:/x", "mnt-dir/"],
+            "mn\t": ["mnt-dir/"],
+            "https://h/v1 mn\t -o part_size=8M,log_level=d\t":
+                ["https://h/v1", "mnt-dir/", "-o", "part_size=8M,log_level=debug"],
+            "mn\t -o ro,api_key_file=k\t": ["mnt-dir/", "-o", "ro,api_key_file=key of mine"],
+            "mn\t -oro,state_d\tmn\t": ["mnt-dir/", "-oro,state_dir=mnt-dir/"],
+    }.items():
+        assert typed_zsh(keys, tmp_path) == want, keys

@@ -218,6 +218,12 @@ int api_set_key(struct api *api, const char *key)
 	return 0;
 }
 
+void api_get_health(struct api *api, struct api_health *ret)
+{
+	(void)api;
+	memset(ret, 0, sizeof(*ret));
+}
+
 void api_get_stats(struct api *api, struct api_stats *ret)
 {
 	memset(ret, 0, sizeof(*ret));

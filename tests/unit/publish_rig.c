@@ -56,6 +56,8 @@ static void start(struct rig *g)
 	assert_int_equal(pool_new(1, &g->disk), 0);
 	g->cfg.api = g->api;
 	g->cfg.disk = g->disk;
+	g->cfg.db = g->area.db;
+	g->cfg.service = "fake";
 	g->cfg.part_size = RIG_PART;
 	if (!g->cfg.parallel)
 		g->cfg.parallel = 2;
@@ -74,7 +76,7 @@ static void stop(struct rig *g, struct pub *const *pubs, size_t count)
 {
 	struct staging_space space;
 
-	publisher_stop(g->pr);
+	publisher_stop(g->pr, false);
 	fake_api_release(g->api, FAKE_OPS);
 	fake_api_cut_live(g->api);
 	assert_true(fake_api_wait_idle(g->api));

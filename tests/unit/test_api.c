@@ -848,7 +848,7 @@ static void test_bad_body(void **state)
 	create(&up, "batch", 20);
 	part(&w, up.id, 0, 20);
 	assert_int_equal(w.err.kind, API_ERR_LOCAL);
-	assert_int_equal(w.err.local_errno, -EIO);
+	assert_int_equal(w.err.local_errno, -ENODATA);
 	assert_int_equal(w.err.attempts, 1);
 	api_wait_init(&w);
 	assert_true(api_wait_for(&w, api_part_add(api, up.id, &body, api_wait_part, &w)));

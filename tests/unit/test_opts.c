@@ -470,9 +470,38 @@ static void test_key_on_command_line(void **state)
 	assert_null(strstr(err_text, KEY));
 }
 
+static void test_sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} sizes[] = { { "3", 3 },
+		      { "3K", 3 << 10 },
+		      { "3kb", 3 << 10 },
+		      { "3KiB", 3 << 10 },
+		      { "3M", 3 << 20 },
+		      { "3MB", 3 << 20 },
+		      { "3GB", 3ULL << 30 },
+		      { "2gib", 2ULL << 30 },
+		      { "2T", 2ULL << 40 },
+		      { "2TB", 2ULL << 40 } };
+	char line[100];
+	struct opts o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		snprintf(line, sizeof(line), "local:/x MNT -o cache_size=%s", sizes[i].text);
+		runs(line, &o);
+		assert_true(o.cache_size == sizes[i].bytes);
+		opts_release(&o);
+	}
+}
+
 static void test_unknown(void **state)
 {
 	(void)state;
+	fails("local:/x MNT -o readonly", "did you mean \"ro\"?");
+	fails("local:/x MNT -o passwd_file=/k", "did you mean \"api_key_file\"?");
 	fails("local:/x MNT -o paralell=3", "did you mean \"parallel\"?");
 	fails("local:/x MNT -o cachesize=3", "did you mean \"cache_size\"?");
 	fails("local:/x MNT -o list_tll", "did you mean \"list_ttl\"?");
@@ -506,8 +535,10 @@ static void test_values(void **state)
 		{ "parallel=4K", "not a number" },
 		{ "part_size=65535", "64K to 64M" },
 		{ "part_size=65M", "64K to 64M" },
-		{ "part_size=1T", "not a size" },
-		{ "part_size=1MB", "not a size" },
+		{ "part_size=1T", "64K to 64M" },
+		{ "part_size=1MBB", "not a size" },
+		{ "part_size=1P", "not a size" },
+		{ "part_size=1iB", "not a size" },
 		{ "cache_size=99999999999G", "not a size" },
 		{ "cache_size=99999999999999999999", "not a size" },
 		{ "cache_size=9000000000G", "out of range" },
@@ -621,12 +652,14 @@ static void write_key(const char *text, size_t len, mode_t mode)
 	close(fd);
 }
 
+static bool any_mode;
+
 static void key_is(const char *text, size_t len, mode_t mode, int rc, const char *want)
 {
 	char *key = NULL;
 
 	write_key(text, len, mode);
-	assert_int_equal(opts_read_key_file(file, &key), rc);
+	assert_int_equal(opts_read_key_file(file, any_mode, &key), rc);
 	if (want)
 		assert_string_equal(key, want);
 	else
@@ -648,7 +681,18 @@ static void test_key_file(void **state)
 	KEY_IS(KEY "\n", 0640, -EPERM, NULL);
 	KEY_IS(KEY "\n", 0604, -EPERM, NULL);
 	KEY_IS(KEY "\n", 0602, -EPERM, NULL);
+	KEY_IS("OPENAI_API_KEY=" KEY "\n", 0600, 0, KEY);
+	KEY_IS(" export OPENAI_API_KEY=\"" KEY "\" \n", 0600, 0, KEY);
+	KEY_IS("AZURE_OPENAI_API_KEY='" KEY "'", 0600, 0, KEY);
+	KEY_IS("OPENAI_API_KEY=\n", 0600, -EINVAL, NULL);
+	KEY_IS("OPENAI_API_KEY=\"\"\n", 0600, -EINVAL, NULL);
 	KEY_IS("", 0600, -EINVAL, NULL);
+	any_mode = true;
+	KEY_IS(KEY "\n", 0444, 0, KEY);
+	KEY_IS(KEY "\n", 0640, 0, KEY);
+	KEY_IS(KEY "\n", 0620, -EPERM, NULL);
+	KEY_IS(KEY "\n", 0602, -EPERM, NULL);
+	any_mode = false;
 	KEY_IS("\n" KEY "\n", 0600, -EINVAL, NULL);
 	KEY_IS("  \n", 0600, -EINVAL, NULL);
 	KEY_IS("sk-a b\n", 0600, -EINVAL, NULL);
@@ -665,10 +709,10 @@ static void test_key_file(void **state)
 	big[4097] = '\n';
 	key_is(big, sizeof(big), 0600, -EINVAL, NULL);
 	assert_int_equal(unlink(file), 0);
-	assert_int_equal(opts_read_key_file(file, &key), -ENOENT);
-	assert_int_equal(opts_read_key_file(dir, &key), -EISDIR);
+	assert_int_equal(opts_read_key_file(file, false, &key), -ENOENT);
+	assert_int_equal(opts_read_key_file(dir, false, &key), -EISDIR);
 	assert_int_equal(mkfifo(file, 0600), 0);
-	assert_int_equal(opts_read_key_file(file, &key), -EISDIR);
+	assert_int_equal(opts_read_key_file(file, false, &key), -EISDIR);
 	assert_int_equal(unlink(file), 0);
 	assert_null(key);
 }
@@ -858,7 +902,7 @@ static int act_key_of_other(void)
 	char *key;
 
 	/* /etc/shadow's like: not ours, and if root's then closed to us. */
-	return opts_read_key_file(file, &key) == -EACCES ? 0 : 94;
+	return opts_read_key_file(file, false, &key) == -EACCES ? 0 : 94;
 }
 
 static void test_users(void **state)
@@ -992,6 +1036,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_secrets_in_url, setup),
 		cmocka_unit_test_setup(test_key_as_source, setup),
 		cmocka_unit_test_setup(test_key_on_command_line, setup),
+		cmocka_unit_test_setup(test_sizes, setup),
 		cmocka_unit_test_setup(test_unknown, setup),
 		cmocka_unit_test_setup(test_values, setup),
 		cmocka_unit_test_setup(test_mountpoint, setup),

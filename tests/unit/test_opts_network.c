@@ -316,7 +316,7 @@ static void test_rate_limit(void **state)
 	fails(URL, "rate_limit=1000", "out of range");
 	fails(URL, "rate_limit=1M:1", "out of range");
 	fails(URL, "rate_limit=1025G", "out of range");
-	fails(URL, "rate_limit=1MB", "is not a size");
+	fails(URL, "rate_limit=1MBit", "is not a size");
 	fails(URL, "rate_limit=:1M", "is not a size");
 	fails(URL, "rate_limit=1M:", "is not a size");
 	fails(URL, "rate_limit=-1M", "is not a size");

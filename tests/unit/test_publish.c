@@ -291,7 +291,7 @@ static void test_keep_old(void **state)
 	(void)state;
 	rig_close(&g, none, 0);
 	rig_open(&g);
-	publisher_stop(g.pr);
+	publisher_stop(g.pr, false);
 	publisher_free(g.pr);
 	g.cfg.keep_old = true;
 	assert_int_equal(publisher_new(&g.cfg, &g.pr), 0);
@@ -867,7 +867,7 @@ static void test_stop_before_the_sync(void **state)
 	assert_non_null(r.upload_id);
 	assert_false(r.synced);
 	record_release(&r);
-	publisher_stop(g.pr);
+	publisher_stop(g.pr, true);
 	/* The end of the daemon does it. */
 	pub_load_record(&f, &r);
 	assert_true(r.synced);

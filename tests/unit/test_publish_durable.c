@@ -634,7 +634,7 @@ static void test_closed_while_aborting(void **state)
 	pub_new(&g, &f, "a", NULL, NULL);
 	stage_fill(f.st, 0, 100, 1);
 	close_at_abort = &f;
-	publish_abort(f.p, 0, false);
+	publish_abort(f.p, -EIO, true);
 	pub_wait_ends(&f, 1);
 	pub_wait(&f, &t, UNTIL_ENDED);
 	assert_int_equal(told_err(&t), 0);

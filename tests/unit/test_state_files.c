@@ -83,6 +83,10 @@ static struct record make(void)
 				.error = text("no \"such\" thing"),
 				.request_id = text("req"),
 				.in_doubt = 1,
+				.doubt_md5 = text("4567"),
+				.expires_at = 12,
+				.strangers = superseded,
+				.stranger_count = 2,
 				.mode = 0640,
 				.uid = UINT32_MAX,
 				.gid = 8,
@@ -137,6 +141,11 @@ static void check(const char *id, const struct record *want)
 	assert_int_equal(r.superseded_count, want->superseded_count);
 	for (size_t i = 0; i < r.superseded_count; i++)
 		assert_string_equal(r.superseded[i], want->superseded[i]);
+	same_text(r.doubt_md5, want->doubt_md5);
+	assert_true(r.expires_at == want->expires_at);
+	assert_int_equal(r.stranger_count, want->stranger_count);
+	for (size_t i = 0; i < r.stranger_count; i++)
+		assert_string_equal(r.strangers[i], want->strangers[i]);
 	assert_int_equal(r.abandoned_count, want->abandoned_count);
 	for (size_t i = 0; i < r.abandoned_count; i++)
 		assert_string_equal(r.abandoned[i], want->abandoned[i]);
