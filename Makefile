@@ -82,9 +82,9 @@ FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
-CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so)
+CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
-	$(wildcard tests/mount/*.c tests/fuzz/*.c)
+	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
@@ -290,6 +290,8 @@ $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(OUT)/libfuzz.a
 	$(Q)$(LINK) $< $(OUT)/libfuzz.a $(PKG_LIBS)
 
 $(OUT)/tests/crash_preload.so: tests/mount/crash_preload.c $(OUT)/.flags
+$(OUT)/tests/server_crash.so: tests/server/crash_preload.c $(OUT)/.flags
+$(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so:
 	@mkdir -p $(@D)
 	@echo '  LINK    $@'
 	$(Q)$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -MMD -MP -o $@ $< -ldl

@@ -103,9 +103,11 @@ static void tell_ready(void *arg)
 	/* In the background, the parent's exit status is the answer. */
 	if (d->opts.foreground)
 		tell_manager_ready(d);
+	if (d->ready_fd >= 0)
+		direct_log(&d->opts);
+	core_tell_place(&d->core);
 	if (d->ready_fd < 0)
 		return;
-	direct_log(&d->opts);
 	process_detach(d->ready_fd);
 	d->ready_fd = -1;
 }
@@ -145,6 +147,8 @@ static int start_mount(struct daemon *d)
 	/* libfuse prints why it fails; most often /dev/fuse, fusermount3, or allow_other. */
 	if (fuse_session_mount(d->session, d->opts.mountpoint)) {
 		why = mountpoint_refusal();
+		if (!why)
+			why = mountpoint_confined();
 		log_error("cannot mount on %s%s%s", d->opts.mountpoint, why ? ": " : "",
 			  why ? why : "");
 		goto out;
@@ -280,17 +284,15 @@ static void block_signals(void)
 
 static int serve(struct daemon *d)
 {
-	struct fuse_loop_config *lc = fuse_loop_cfg_create();
 	int r;
 
-	if (!lc)
-		return -ENOMEM;
-	fuse_loop_cfg_set_max_threads(lc, FUSE_THREADS);
-	fuse_loop_cfg_set_idle_threads(lc, FUSE_THREADS);
-	fuse_loop_cfg_set_clone_fd(lc, 0);
-	r = fuse_session_loop_mt(d->session, lc);
-	fuse_loop_cfg_destroy(lc);
-	return r < 0 ? r : 0;
+	/* Process 1 of a container inherits its orphans; libfuse waits for fusermount3 later. */
+	if (getpid() == 1)
+		signal(SIGCHLD, SIG_IGN);
+	r = ops_loop(d->session, FUSE_THREADS);
+	if (getpid() == 1)
+		signal(SIGCHLD, SIG_DFL);
+	return r;
 }
 
 /* Returns true if every written file is published. */
@@ -345,6 +347,9 @@ static int run(struct daemon *d, int failed)
 	int r;
 
 	process_harden();
+	/* The end of process 1 is that of its container: it can't go to the background. */
+	if (getpid() == 1)
+		d->opts.foreground = true;
 	log_set_level((enum log_level)d->opts.log_level);
 	log_set_json(d->opts.log_json);
 	if (mountpoint_prepare(d->opts.mountpoint, d->opts.allow_other || d->opts.allow_root) ||
@@ -355,7 +360,7 @@ static int run(struct daemon *d, int failed)
 	if (!d->opts.foreground)
 		d->ready_fd = process_daemonise(failed);
 	block_signals();
-	r = core_start(&d->opts, false, &d->core);
+	r = fdio_told(core_start(&d->opts, false, &d->core));
 	if (!r)
 		r = start_mount(d);
 	if (!r) {

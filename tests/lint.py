@@ -29,7 +29,7 @@ FOLDERS = {
     "fs/config": "fs/host fs/state fs/tree net/api net/http",
     "fs/remote": "net/api",
     "fs/stage": "fs/state fs/work",
-    "fs/state": "",
+    "fs/state": "fs/work",
     "fs/tree": "",
     "fs/host": "",
     "fs/proc": "",
@@ -45,9 +45,9 @@ EVERYTHING = "fs/main.c"
 OWNERS = [
     (r"(cjson/)?cJSON\.h", r"net/base/json\.c", "cJSON"),
     (r"openssl/.*", r"net/base/digest\.c", "OpenSSL"),
-    (r"curl/.*", r"net/http/(conn|end|thread_impl|xfer)\.h|net/http/thread\.c", "curl"),
+    (r"curl/.*", r"net/http/(conn|end|old_curl|thread_impl|xfer)\.h|net/http/thread\.c", "curl"),
     (r"sqlite3\.h", r"fs/state/store_impl\.h", "SQLite"),
-    (r"microhttpd\.h", r"net/server/[^/]*\.[ch]", "libmicrohttpd"),
+    (r"microhttpd\.h", r"(net/server/[^/]*|fs/status/listen)\.[ch]", "libmicrohttpd"),
     # What includes these has FUSE, too.
     (r"(fuse3?/)?(fuse|cuse)[a-z_]*\.h|linux/fuse\.h|fs/fuse/.*",
      r"fs/fuse/[a-z_]*\.[ch]|fs/main\.c", "FUSE"),

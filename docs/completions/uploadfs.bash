@@ -1,9 +1,9 @@
 # bash completion for uploadfs(1). Sourced by bash-completion, or by hand.
 
-_uploadfs_options="allow_http allow_other allow_root api_key_file= api_version= bind= ca_file= cache_size= close=async
+_uploadfs_options="allow_http allow_other allow_root api_key_file= api_version= bind= ca_file= cache_size= client_cert= client_key= close=async
 close=sync config= connect_timeout= dir_mode= drain_timeout= file_mode= fsname= gid= hold_timeout=
 idle_timeout= keep_old key_mode=any key_mode=private list_ttl= log_file= log_format=json log_format=text log_level=debug
-log_level=error log_level=info log_level=warn organization= parallel= part_size= project= proxy= proxy=none
+log_level=error log_level=info log_level=warn metrics_listen= organization= parallel= part_size= project= proxy= proxy=none
 proxy_auth_file= purpose=assistants purpose=batch purpose=evals purpose=fine-tune purpose=user_data purpose=vision
 rate_limit= retry_delay= retry_timeout= ro rw staging_reserve= staging_size= state_dir= sync=always sync=auto uid=
 umask="
@@ -32,7 +32,7 @@ _uploadfs_word() {
 	esac
 	current=${current##*,}
 	case $current in
-	api_key_file=* | ca_file=* | config=* | log_file=* | proxy_auth_file=* | state_dir=*)
+	api_key_file=* | ca_file=* | client_cert=* | client_key=* | config=* | log_file=* | proxy_auth_file=* | state_dir=*)
 		_uploadfs_path "$before${current%%=*}=" "${current#*=}" "${current%%=*}"
 		return
 		;;
@@ -56,7 +56,7 @@ _uploadfs_of() {
 				COMPREPLY=($(compgen -W "list publish discard" -- "$current"))
 			fi
 			;;
-		wait) COMPREPLY=($(compgen -f -- "$current")) ;;
+		wait | ls | fetch) COMPREPLY=($(compgen -f -- "$current")) ;;
 		doctor) COMPREPLY=($(compgen -W "local: azure:https://" -- "$current") $(compgen -d -- "$current")) ;;
 		*) mapfile -t COMPREPLY < <(compgen -W "$(_uploadfs_mounts)" -- "$current") ;;
 		esac
@@ -84,6 +84,8 @@ _uploadfs() {
 		mounts) _uploadfs_of mounts "$current" ""; return ;;
 		recover) _uploadfs_of recover "$current" "--all -o"; return ;;
 		doctor) _uploadfs_of doctor "$current" "-o"; return ;;
+		ls) _uploadfs_of ls "$current" "-R --json --tsv"; return ;;
+		fetch) _uploadfs_of fetch "$current" "--parallel"; return ;;
 		esac
 	fi
 	case $current in
@@ -91,7 +93,7 @@ _uploadfs() {
 	*)
 		COMPREPLY=($(compgen -d -- "$current"))
 		if [ "$COMP_CWORD" = 1 ]; then
-			COMPREPLY+=($(compgen -W "status wait umount mounts recover doctor local: azure:https://" -- "$current"))
+			COMPREPLY+=($(compgen -W "status wait umount mounts ls fetch recover doctor local: azure:https://" -- "$current"))
 		fi
 		;;
 	esac

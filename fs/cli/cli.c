@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "net/base/log.h"
+
 #define TEXTS 4 /* results of cli_clean() and cli_size() that live at once */
 
 const char *cli_name = "";
@@ -69,14 +71,32 @@ const char *cli_size(uint64_t bytes)
 	return out;
 }
 
+#define KEY_CHARS "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"
+#define KEY_MIN 20 /* bytes of the shortest key */
+
+static bool has_key(const char *text)
+{
+	while ((text = strstr(text, "sk-")) != NULL) {
+		if (strspn(text, KEY_CHARS) >= KEY_MIN)
+			return true;
+		text++;
+	}
+	return false;
+}
+
 void cli_error(const char *fmt, ...)
 {
-	char text[4096];
+	char raw[4096], text[8192];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
+	/* A key may be given in the place of anything. */
+	if (has_key(raw))
+		log_redact(text, sizeof(text), raw);
+	else
+		memcpy(text, raw, sizeof(raw));
 	fprintf(stderr, "uploadfs %s: %s\n", cli_name, cli_clean(text));
 }
 
@@ -97,7 +117,8 @@ static int take_number(const char *name, const char *value, unsigned *ret)
 	errno = 0;
 	n = value ? strtoull(value, &end, 10) : 0;
 	if (!value || !isdigit((unsigned char)*value) || *end || errno || n > INT_MAX) {
-		cli_error("%s needs a number of seconds, as in %s 60", name, name);
+		cli_error("%s needs a number%s, as in %s 60", name,
+			  strcmp(name, "--timeout") ? "" : " of seconds", name);
 		return -1;
 	}
 	*ret = (unsigned)n;

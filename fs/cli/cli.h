@@ -29,7 +29,7 @@ const char *cli_size(uint64_t bytes);
 struct cli_option {
 	const char *name; /* "--timeout" */
 	bool *flag;	  /* set to true; NULL: the option takes a number */
-	unsigned *number; /* seconds */
+	unsigned *number; /* seconds, or a count */
 };
 /*
  * Parse argv: options (a list that ends with a NULL name) anywhere, and at most max other words,

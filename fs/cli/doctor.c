@@ -11,12 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fs/cli/cli.h"
 #include "fs/cli/commands.h"
 #include "fs/cli/doctor_fstab.h"
+#include "fs/cli/doctor_state.h"
 #include "fs/cli/mount.h"
 #include "fs/cli/report.h"
 #include "fs/config/opts.h"
@@ -24,7 +24,6 @@
 #include "fs/host/mounts.h"
 #include "fs/host/process.h"
 #include "fs/remote/errmap.h"
-#include "fs/stage/offline.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
@@ -34,7 +33,6 @@
 #define ANSWER_S 3     /* of a mount */
 #define TRY_S 1	       /* retry_timeout: two tries */
 #define SKEW_MAX_S 120 /* clocks that differ by more make expiry times wrong */
-#define SPACE_MIN (1ULL << 30)
 #define FSTAB "/etc/fstab"
 
 static const char help[] =
@@ -104,6 +102,9 @@ static void check_fusermount(void)
 		cli_report_ill("user %u: %s", (unsigned)geteuid(), mountpoint_refusal());
 	else
 		cli_report_well("%s", path);
+	if (path && mountpoint_confined())
+		cli_report_well("if \"mount failed: Permission denied\": %s",
+				mountpoint_confined());
 	free(path);
 }
 
@@ -111,6 +112,9 @@ static void check_allow_other(const struct opts *o)
 {
 	if ((o->allow_other || o->allow_root) && !mountpoint_may_allow_other())
 		cli_report_ill("allow_other needs the line user_allow_other in /etc/fuse.conf");
+	else if (o->allow_other && !o->has_uid && !o->has_umask && !(o->dir_mode & 022))
+		cli_report_well("allow_other: other users can read here, but not write; "
+				"gid=ID,dir_mode=0775 lets a group write, uid=ID,gid=ID one user");
 }
 
 /* ---- the service ---- */
@@ -234,60 +238,6 @@ static void check_service(const struct opts *o, bool no_key)
 		check_reply(o, &err, no_key);
 }
 
-/* ---- state ---- */
-
-/* The nearest existing directory; the mount creates the missing ones below it. */
-static char *existing(const char *path)
-{
-	char *at = strdup(path), *slash;
-	struct stat st;
-
-	while (at && stat(at, &st) < 0 && (slash = strrchr(at, '/')) != NULL)
-		*(slash == at ? slash + 1 : slash) = '\0';
-	return at;
-}
-
-static int count_kept(void *arg, const struct kept *k)
-{
-	*(unsigned *)arg += kept_is_closed(k);
-	return 0;
-}
-
-static void check_state(const struct opts *o)
-{
-	char *dir = existing(o->state_dir);
-	struct statvfs st;
-	unsigned kept = 0;
-	uint64_t space;
-
-	if (!dir)
-		return;
-	if (access(dir, W_OK | X_OK) < 0) {
-		cli_report_ill("state directory %s: %s: %s; choose another with -o state_dir=",
-			       o->state_dir, dir, strerror(errno));
-	} else if (statvfs(dir, &st) < 0) {
-		cli_report_ill("state directory %s: %s", dir, strerror(errno));
-	} else {
-		space = (uint64_t)st.f_bavail * st.f_frsize;
-		space = space > o->staging_reserve ? space - o->staging_reserve : 0;
-		if (space < SPACE_MIN)
-			cli_report_ill(
-				"state directory %s: room for %s only; files are staged there "
-				"before they are sent: free some, or use -o state_dir= on another "
-				"disk",
-				o->state_dir, cli_size(space));
-		else
-			cli_report_well("state directory %s: room for %s", o->state_dir,
-					cli_size(space));
-	}
-	if (kept_scan(o->state_dir, count_kept, &kept) == 0 && kept)
-		cli_report_well(
-			"%s holds %u file(s) that are not published yet; the next mount sends "
-			"them, and so does uploadfs recover publish",
-			o->state_dir, kept);
-	free(dir);
-}
-
 /* ---- mounts ---- */
 
 static void check_mount(const struct mount_entry *e)
@@ -343,7 +293,7 @@ static void check_all(struct opts *o, const char *said)
 		cli_report_ill("%s", said);
 	check_allow_other(o);
 	check_service(o, said != NULL);
-	check_state(o);
+	cli_doctor_state(o);
 	check_mounts(o);
 	cli_doctor_fstab(FSTAB, o->mountpoint);
 	opts_release(o);

@@ -7,6 +7,7 @@
 #include "fs/cli/cli.h"
 #include "fs/cli/left.h"
 #include "fs/stage/offline.h"
+#include "fs/state/data.h"
 
 #define NAMED_MAX 10 /* files named, of each kind */
 
@@ -51,8 +52,9 @@ static void tell(const struct left *left, const struct kept *k)
 	bool whole = left->tell == OPEN && k->size;
 
 	if (left->tell == DAMAGED)
-		cli_error("%s/staging/%s%s.data is not published: its record can't be used",
-			  left->dir, k->set_aside ? "damaged/" : "", k->id);
+		cli_error("%s/" DATA_DIR "/%s%s" DATA_END
+			  " is not published: its record can't be used",
+			  left->dir, k->set_aside ? DATA_DAMAGED "/" : "", k->id);
 	else
 		cli_error("%s/%s is not published: %s%s%s%s%s", k->r.purpose, k->r.path, why(k),
 			  whole ? "; as it stands: uploadfs recover publish " : "",

@@ -44,6 +44,7 @@ static int take_lock(const char *dir)
 	struct stat st;
 	int fd = -1, pid = 0, r;
 
+	/* A link to data/, or, of a version before, the directory itself. */
 	snprintf(path, sizeof(path), "%s/staging", dir);
 	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
 		cli_error("%s is no state directory of uploadfs; see FILES in uploadfs(1)", dir);
@@ -96,6 +97,16 @@ static int list_one(void *arg, const struct kept *k)
 	return 0;
 }
 
+static void scan_failed(const char *dir, int err)
+{
+	if (err == -EBADMSG)
+		cli_error("%s: its database is damaged; the next mount sets it aside, and the "
+			  "files lose their names: keep a copy of the directory first",
+			  dir);
+	else
+		cli_error("%s: %s", dir, strerror(-err));
+}
+
 static int list(const char *dir)
 {
 	int fd = take_lock(dir), r;
@@ -104,7 +115,7 @@ static int list(const char *dir)
 		return CLI_FAILED;
 	r = kept_scan(dir, list_one, NULL);
 	if (r)
-		cli_error("%s: %s", dir, strerror(-r));
+		scan_failed(dir, r);
 	close(fd);
 	return r ? CLI_FAILED : CLI_OK;
 }
@@ -144,7 +155,11 @@ static int for_chosen(const char *dir, const char *const *ids, size_t count,
 
 	if (fd < 0)
 		return CLI_FAILED;
-	r = kept_scan(dir, choose, &c) ? CLI_FAILED : CLI_OK;
+	r = kept_scan(dir, choose, &c);
+	/* choose() has told of other errors. */
+	if (r == -EBADMSG)
+		scan_failed(dir, r);
+	r = r ? CLI_FAILED : CLI_OK;
 	for (size_t i = 0; r == CLI_OK && ids && i < count; i++) {
 		if (c.found[i])
 			continue;

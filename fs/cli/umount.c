@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
 #include "net/base/clock.h"
+#include "net/base/compat.h"
 #include "net/base/json.h"
 
 #define ANSWER_S 10
@@ -121,7 +121,7 @@ static int watch_daemon(const struct json *doc, uid_t mount_uid)
 
 	if (pid <= 0 || !same_inode("/proc/self/ns/pid", doc, "pid_namespace"))
 		return -1;
-	fd = pidfd_open(pid, 0);
+	fd = compat_pidfd_open(pid);
 	if (fd >= 0 && (uid_of(pid, &uid) || uid != mount_uid)) {
 		close(fd);
 		fd = -1;

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include "fs/cli/cli.h"
 #include "fs/cli/commands.h"
 #include "fs/cli/left.h"
 #include "fs/cli/mount.h"
+#include "fs/cli/tree.h"
 #include "fs/host/mounts.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
@@ -78,30 +78,6 @@ static int wait_mount(const char *mount, uint64_t end_ms)
 
 /* ---- a file ---- */
 
-/* 0 and the text, or a negative errno. */
-static int attribute(const char *path, const char *name, char *buf, size_t size)
-{
-	char full[64];
-	ssize_t n;
-
-	snprintf(full, sizeof(full), "user.upload.%s", name);
-	n = getxattr(path, full, buf, size - 1);
-	if (n < 0)
-		return -errno;
-	buf[n] = '\0';
-	return 0;
-}
-
-static int no_file(const char *path, int err)
-{
-	if (err == -ENODATA || err == -EOPNOTSUPP) {
-		cli_error("%s is no file of an uploadfs mount", path);
-		return CLI_NO_MOUNT;
-	}
-	cli_error("%s: %s", path, strerror(-err));
-	return err == -ENOTCONN ? CLI_NO_MOUNT : CLI_FAILED;
-}
-
 static bool ends(const char *status)
 {
 	return strcmp(status, "publishing") && strcmp(status, "writing") &&
@@ -113,14 +89,14 @@ static int file_ended(const char *path, const char *status)
 	char text[1024];
 
 	if (!strcmp(status, "completed")) {
-		int r = attribute(path, "file_id", text, sizeof(text));
+		int r = cli_attribute(path, "file_id", text, sizeof(text));
 
 		if (r)
-			return no_file(path, r);
+			return cli_no_attribute(path, r);
 		printf("%s\n", cli_clean(text));
 		return CLI_OK;
 	}
-	if (attribute(path, "error", text, sizeof(text)))
+	if (cli_attribute(path, "error", text, sizeof(text)))
 		snprintf(text, sizeof(text), "%s",
 			 strcmp(status, "empty") ? CLI_NOT_CLOSED : "an empty file stays local");
 	cli_error("%s: %s: %s", path, status, text);
@@ -132,10 +108,10 @@ static int wait_file(const char *path, uint64_t end_ms)
 	char status[64];
 
 	for (;;) {
-		int r = attribute(path, "status", status, sizeof(status));
+		int r = cli_attribute(path, "status", status, sizeof(status));
 
 		if (r)
-			return no_file(path, r);
+			return cli_no_attribute(path, r);
 		if (ends(status))
 			return file_ended(path, status);
 		if (is_over(end_ms))

@@ -289,9 +289,43 @@ static int take_login(struct opts *o)
 	return rc;
 }
 
+/* The key of our own certificate is as secret as the API key. */
+static int check_client_cert(const struct opts *o)
+{
+	const char *cert = o->network.client_cert, *key = o->network.client_key;
+	struct stat st;
+	FILE *f;
+	bool good;
+
+	if (key && !cert)
+		return opts_fail("client_key needs client_cert; name the certificate, too");
+	if (!cert)
+		return 0;
+	f = fopen(cert, "re");
+	if (!f)
+		return opts_fail("client_cert %s: %s; name a file with a certificate (PEM)", cert,
+				 strerror(errno));
+	good = holds_certificate(f);
+	fclose(f);
+	if (!good)
+		return opts_fail("client_cert %s holds no certificate; name a file with one (PEM)",
+				 cert);
+	key = key ? key : cert;
+	if (stat(key, &st))
+		return opts_fail("client_key %s: %s; name a file with the key (PEM)", key,
+				 strerror(errno));
+	if (st.st_mode & (o->key_any ? 022 : 077))
+		return opts_fail("others can read or write the client_key %s; run chmod 600 %s",
+				 key, key);
+	return 0;
+}
+
 int opts_network_files(const struct opts_draft *d)
 {
 	int rc = opts_say_origin(d->origins, "ca_file", check_ca_file(d->o));
+
+	if (!rc)
+		rc = opts_say_origin(d->origins, "client_cert", check_client_cert(d->o));
 
 	return rc ? rc : opts_say_origin(d->origins, "proxy_auth_file", take_login(d->o));
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "net/base/endpoint.h"
 #include "net/http/network.h"
 
 struct opts {
@@ -26,6 +27,7 @@ struct opts {
 	char *purpose;		      /* NULL: all */
 	char *config;		      /* config=FILE, as given; NULL: the default files */
 	char *state_dir;	      /* absolute; default: resolve.c */
+	char *state_dir_not;	      /* the default that can't hold it; NULL: it can */
 	uint64_t part_size;	      /* bytes; 64 KiB .. 64 MiB, default 64 MiB */
 	unsigned parallel;	      /* 1..64, default 4 */
 	uint64_t cache_size;	      /* bytes, default 8 GiB; 0: no cache */
@@ -47,7 +49,9 @@ struct opts {
 	bool debug;		  /* -d */
 	int log_level;		  /* enum log_level */
 	char *log_file;		  /* absolute, or NULL */
-	bool log_json;		  /* log_format=json */
+	char *metrics_text;	  /* metrics_listen= as given; NULL: none */
+	struct endpoint metrics_at;
+	bool log_json; /* log_format=json */
 	bool ro, allow_other, allow_root;
 	bool has_uid, has_gid, has_umask;
 	uid_t uid;

@@ -22,6 +22,8 @@
 #include "fs/config/value.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
+#include "fs/host/place.h"
+#include "fs/host/statedir.h"
 #include "net/http/url.h"
 
 #define STATE_ROOT "/var/lib/uploadfs"
@@ -213,7 +215,9 @@ static int resolve_paths(struct opts_draft *d)
 		      { &o->key_file, "api_key_file", true },
 		      { &o->log_file, "log_file", false },
 		      { &o->proxy_auth_file, "proxy_auth_file", true },
-		      { &o->network.ca_file, "ca_file", true } };
+		      { &o->network.ca_file, "ca_file", true },
+		      { &o->network.client_cert, "client_cert", true },
+		      { &o->network.client_key, "client_key", true } };
 	size_t i, count = sizeof(paths) / sizeof(paths[0]);
 	int rc = o->mountpoint ? resolve_mountpoint(o) : 0;
 
@@ -348,6 +352,37 @@ static const char *home(void)
 	return pw && pw->pw_dir && *pw->pw_dir == '/' ? pw->pw_dir : NULL;
 }
 
+/* True if files may wait in a state directory: it stays in use as long as that works. */
+static bool is_in_use(const char *state_dir)
+{
+	char *db = join(state_dir, "state.db");
+	bool there = db && access(db, F_OK) == 0;
+
+	free(db);
+	return there;
+}
+
+/* Homes often lie on a file server or on FUSE: a default there gives way to /var/tmp. */
+static int leave_network(struct opts *o, const char *name)
+{
+	struct place place, tmp;
+	char *moved;
+
+	place_look(o->state_dir, &place);
+	if (place.kind != PLACE_NETWORK && place.kind != PLACE_FUSE)
+		return 0;
+	place_look(statedir_tmp(), &tmp);
+	if (tmp.kind == PLACE_NETWORK || tmp.kind == PLACE_FUSE ||
+	    (place.kind == PLACE_NETWORK && is_in_use(o->state_dir)))
+		return 0;
+	moved = join(statedir_tmp(), name);
+	if (!moved)
+		return -ENOMEM;
+	o->state_dir_not = o->state_dir;
+	o->state_dir = moved;
+	return 0;
+}
+
 static int resolve_state_dir(struct opts *o)
 {
 	const char *xdg = opts_env("XDG_STATE_HOME"), *dir = home();
@@ -370,13 +405,16 @@ static int resolve_state_dir(struct opts *o)
 	if (o->mountpoint)
 		state_name(o, &name);
 	rc = name.err ? name.err : buf_adds(&b, buf_str(&name));
-	buf_release(&name);
 	if (rc) {
 		buf_release(&b);
-		return rc;
+	} else {
+		o->state_dir = b.data;
+		rc = make_absolute(&o->state_dir, "state directory", false);
 	}
-	o->state_dir = b.data;
-	return make_absolute(&o->state_dir, "state directory", false);
+	if (!rc)
+		rc = leave_network(o, buf_str(&name));
+	buf_release(&name);
+	return rc;
 }
 
 static int resolve_fsname(struct opts *o)

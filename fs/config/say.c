@@ -7,18 +7,21 @@
 #include <string.h>
 
 #include "net/base/buf.h"
+#include "net/base/log.h"
 
 static struct buf *said; /* collects the messages, "; " between them; NULL: stderr */
 
 int opts_fail(const char *fmt, ...)
 {
-	char text[2048];
+	char raw[2048], text[4096];
 	va_list ap;
 	size_t i;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
+	/* A key may be given in the place of anything. */
+	log_redact(text, sizeof(text), raw);
 	/* Neutralise control bytes of arguments. */
 	for (i = 0; text[i]; i++) {
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)

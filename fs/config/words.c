@@ -106,6 +106,22 @@ static int set_log_format(struct opts_draft *d, const char *value)
 	return opts_fail("log_format=%s is not known; use text or json", value);
 }
 
+static int set_metrics_listen(struct opts_draft *d, const char *value)
+{
+	char *copy;
+
+	if (endpoint_parse(value, &d->o->metrics_at))
+		return opts_fail("metrics_listen=%s is no address; use ADDR:PORT, [ADDR]:PORT, "
+				 "PORT, or the path of a socket",
+				 value);
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(d->o->metrics_text);
+	d->o->metrics_text = copy;
+	return 0;
+}
+
 static int refuse_remount(struct opts_draft *d, const char *value)
 {
 	(void)d;
@@ -170,6 +186,8 @@ static const struct word words[] = {
 	{ "bind", W_SPECIAL, 0, 0, 0, opts_set_bind, "ADDRESS|INTERFACE" },
 	{ "ca_file", W_TEXT, FIELD(network.ca_file), 0, 0, NULL, "FILE" },
 	{ "cache_size", W_SIZE, FIELD(cache_size), 0, INT64_MAX, NULL, "SIZE" },
+	{ "client_cert", W_TEXT, FIELD(network.client_cert), 0, 0, NULL, "FILE" },
+	{ "client_key", W_TEXT, FIELD(network.client_key), 0, 0, NULL, "FILE" },
 	{ "close", W_SPECIAL, 0, 0, 0, set_close, "sync|async" },
 	{ "config", W_TEXT, FIELD(config), 0, 0, NULL, "FILE" },
 	SECONDS(connect_timeout, 1),
@@ -186,6 +204,7 @@ static const struct word words[] = {
 	{ "log_file", W_TEXT, FIELD(log_file), 0, 0, NULL, "FILE" },
 	{ "log_format", W_SPECIAL, 0, 0, 0, set_log_format, "text|json" },
 	{ "log_level", W_SPECIAL, 0, 0, 0, set_log_level, "error|warn|info|debug" },
+	{ "metrics_listen", W_SPECIAL, 0, 0, 0, set_metrics_listen, "ADDR:PORT|/SOCKET" },
 	{ "organization", W_TEXT, FIELD(organization), 0, 0, NULL, "ID" },
 	{ "parallel", W_NUMBER, FIELD(parallel), 1, 64, NULL, "NUMBER" },
 	{ "part_size", W_SIZE, FIELD(part_size), 64 * KIB, API_PART_MAX, NULL, "SIZE" },

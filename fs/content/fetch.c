@@ -9,6 +9,7 @@
 #include "fs/content/cache.h"
 #include "fs/content/fetch_life.h"
 #include "fs/content/fetch_reply.h"
+#include "fs/content/fetch_room.h"
 #include "net/base/strhash.h"
 
 int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret)
@@ -19,12 +20,25 @@ int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct 
 		return -ENOMEM;
 	f->api = api;
 	f->cache = cache;
+	f->room.run = fetch_room_make;
 	f->on_data = fetch_reply_data;
 	f->on_done = fetch_reply_done;
 	f->parallel = parallel < 1 ? 1 : parallel > FETCH_REQS ? FETCH_REQS : parallel;
 	pthread_mutex_init(&f->lock, NULL);
 	*ret = f;
 	return 0;
+}
+
+void fetcher_set_worker(struct fetcher *f, struct pool *worker)
+{
+	struct pool *before;
+
+	pthread_mutex_lock(&f->lock);
+	before = f->worker;
+	f->worker = worker;
+	pthread_mutex_unlock(&f->lock);
+	if (before)
+		pool_remove(before, &f->room);
 }
 
 static struct fetch **table_slot(struct fetcher *f, const char *id, uint64_t bytes)
@@ -80,6 +94,7 @@ static struct fetch *table_insert(struct fetcher *f, struct fetch *ours)
 		ft->nref++;
 	} else {
 		*slot = ours;
+		ours->in_table = true;
 		if (f->ranges)
 			ours->range = FETCH_RANGE_YES;
 	}
@@ -90,21 +105,32 @@ static struct fetch *table_insert(struct fetcher *f, struct fetch *ours)
 	return ft;
 }
 
+/* All of it is in the cache. */
+static void take_copy(struct fetch *ft, const struct cache_copy *copy)
+{
+	ft->fd = copy->fd;
+	ft->whole = true;
+	memcpy(ft->md5, copy->md5, sizeof(ft->md5));
+	memcpy(ft->data, copy->data, sizeof(ft->data));
+}
+
 int fetch_open(struct fetcher *f, const char *file_id, uint64_t bytes, struct fetch **ret)
 {
 	struct fetch *ft = table_find(f, file_id, bytes);
+	struct cache_copy copy;
 	int rc;
 
 	if (!ft) {
 		ft = fetch_alloc(f, file_id, bytes);
 		if (!ft)
 			return -ENOMEM;
-		rc = cache_get(f->cache, file_id, bytes, &ft->fd);
+		rc = cache_get(f->cache, file_id, bytes, &copy);
 		if (rc && rc != -ENOENT) {
 			fetch_destroy(ft);
 			return rc;
 		}
-		ft->whole = !rc;
+		if (!rc)
+			take_copy(ft, &copy);
 		ft = table_insert(f, ft);
 	}
 	*ret = ft;
@@ -124,20 +150,54 @@ uint64_t fetch_bytes(const struct fetch *ft)
 	return ft->bytes;
 }
 
+bool fetch_get_md5(struct fetch *ft, char ret_md5[DIGEST_HEX_SIZE])
+{
+	bool known;
+
+	pthread_mutex_lock(&ft->f->lock);
+	known = ft->data[0];
+	memcpy(ret_md5, ft->md5, sizeof(ft->md5));
+	pthread_mutex_unlock(&ft->f->lock);
+	return known;
+}
+
+/* Take ft out of the table, so that nobody else opens it. Under lock. */
+static void table_remove(struct fetch *ft)
+{
+	struct fetch **slot = &ft->f->buckets[strhash(ft->id) % FETCH_BUCKETS];
+
+	if (!ft->in_table)
+		return;
+	while (*slot != ft)
+		slot = &(*slot)->next;
+	*slot = ft->next;
+	ft->in_table = false;
+}
+
+void fetch_reject(struct fetch *ft)
+{
+	pthread_mutex_lock(&ft->f->lock);
+	ft->wrong = true;
+	table_remove(ft);
+	pthread_mutex_unlock(&ft->f->lock);
+	cache_reject(ft->f->cache, ft->id, ft->data);
+}
+
 /*
  * Under lock, by the last reader of a whole fetch that the cache doesn't have
- * yet: hands it over. The sync to disk takes its time, so that is not done
+ * yet: hands it over. That reads the content for its MD5, so it is not done
  * where the content arrives, on the network thread. Another reader may come
  * meanwhile and find the fetch as it is.
  */
 static void fetch_store(struct fetch *ft)
 {
 	struct fetcher *f = ft->f;
+	char md5[DIGEST_HEX_SIZE];
 
 	ft->temp = false;
 	pthread_mutex_unlock(&f->lock);
 	/* Nothing to report: content that can't be kept is fetched again. */
-	cache_fetch_done(f->cache, ft->id, ft->token, ft->bytes);
+	cache_fetch_done(f->cache, ft->id, ft->token, ft->bytes, md5);
 	pthread_mutex_lock(&f->lock);
 }
 
@@ -172,7 +232,7 @@ void fetch_close(struct fetch *ft)
 		pthread_mutex_unlock(&f->lock);
 		return;
 	}
-	*table_slot(f, ft->id, ft->bytes) = ft->next;
+	table_remove(ft);
 	fetch_req_cancel_all(ft, NULL);
 	fetch_waiters_init(&left);
 	fetch_waiters_move(&ft->waiters, &left);
@@ -196,9 +256,9 @@ static int fetch_begin(struct fetch *ft)
 	pthread_mutex_unlock(&f->lock);
 	if (fd >= 0)
 		return 0;
-	rc = cache_fetch_begin(f->cache, ft->id, &token, &fd);
+	rc = cache_fetch_begin(f->cache, &token, &fd);
 	if (rc == -ENOSPC && cache_shrink(f->cache, FETCH_ROOM))
-		rc = cache_fetch_begin(f->cache, ft->id, &token, &fd);
+		rc = cache_fetch_begin(f->cache, &token, &fd);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&f->lock);
@@ -265,12 +325,28 @@ static void fetch_wait(struct fetch *ft, struct fetch_waiter *w)
 	fetch_put(ft);
 }
 
+static bool is_wrong(struct fetch *ft)
+{
+	bool wrong;
+
+	pthread_mutex_lock(&ft->f->lock);
+	wrong = ft->wrong;
+	pthread_mutex_unlock(&ft->f->lock);
+	return wrong;
+}
+
 void fetch_read(struct fetch *ft, uint64_t off, size_t len, fetch_read_cb *cb, void *arg)
 {
 	uint64_t end = off >= ft->bytes ? off : len > ft->bytes - off ? ft->bytes : off + len;
 	struct fetch_waiter *w;
 	int rc, fd;
 
+	if (is_wrong(ft)) {
+		cb(arg, -EIO,
+		   "its copy in the cache is damaged; it is fetched again once it is opened again",
+		   -1, off, 0);
+		return;
+	}
 	if (fetch_ready(ft, off, end, &fd)) {
 		cb(arg, 0, "", fd, off, (size_t)(end - off));
 		return;

@@ -8,8 +8,9 @@
  * Range, what is read is fetched, and the further a reader has come the more is
  * asked for ahead of it, in several requests; a reader that stops makes that
  * stop. Where it does not, one stream goes on to the end while a reader holds
- * the File. Any thread; callbacks run on the network thread, without locks
- * held, and must not block; blocks on the local disk at most.
+ * the File. Any thread; callbacks run on the network thread, or on the worker
+ * of fetcher_set_worker(), without locks held, and must not block; blocks on the
+ * local disk at most.
  */
 #ifndef UPLOADFS_FS_CONTENT_FETCH_H
 #define UPLOADFS_FS_CONTENT_FETCH_H
@@ -18,14 +19,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/base/digest.h"
+
 struct api;
 struct api_error;
 struct cache;
 struct fetcher;
 struct fetch;
+struct pool;
 
 /* parallel: requests under way at once for one File, 1 to 16; others are cut to that. */
 int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret);
+/*
+ * Set the worker that makes room on a full disk. NULL, the default: the network thread does. Set
+ * NULL before the worker ends.
+ */
+void fetcher_set_worker(struct fetcher *f, struct pool *worker);
 /*
  * After api_free() of its api, so that no callback is under way. A fetch that
  * is still open is freed with it, its reads answered with -EINTR. NULL is a no-op.
@@ -41,9 +50,19 @@ int fetch_open(struct fetcher *f, const char *file_id, uint64_t bytes, struct fe
 struct fetch *fetch_ref(struct fetch *ft); /* one more, to be closed as well */
 uint64_t fetch_bytes(const struct fetch *ft);
 /*
+ * True if the content is a copy that the cache had when the fetch began. ret_md5: of the bytes that
+ * were put there; "": unknown.
+ */
+bool fetch_get_md5(struct fetch *ft, char ret_md5[DIGEST_HEX_SIZE]);
+/*
+ * The copy in the cache was found wrong: the cache drops it, the next fetch_open() fetches the
+ * content, and reads of this fetch fail with -EIO from now on. For a fetch with an MD5.
+ */
+void fetch_reject(struct fetch *ft);
+/*
  * The last close of an unfinished fetch cancels it; what has arrived is
  * dropped, and reads that still wait get -EINTR. The last close of a whole one
- * puts it into the cache, which syncs it to disk: so not on the network thread
+ * puts it into the cache, which reads it for its MD5: so not on the network thread
  * (its callbacks must not close). NULL is a no-op.
  */
 void fetch_close(struct fetch *ft);

@@ -12,10 +12,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/content/cache.h"
 #include "fs/content/fetch_plan.h"
 #include "fs/content/fetch_req.h"
 #include "fs/content/waiters.h"
 #include "fs/work/extents.h"
+#include "fs/work/pool.h"
 #include "net/api/api.h"
 
 #define FETCH_REQS 16 /* requests under way per File, whatever was asked for */
@@ -29,11 +31,15 @@ struct fetch {
 	struct fetcher *f;
 	char *id;
 	uint64_t bytes;
+	/* The copy in the cache that fd is; "": none. Set before it is in the table. */
+	char data[DATA_ID_SIZE], md5[DIGEST_HEX_SIZE];
 	struct fetch *next; /* in its bucket; lock of the fetcher from here on */
-	unsigned nref;	    /* readers */
-	unsigned nbusy;	    /* active requests, and threads that use it without a reference */
-	int fd;		    /* -1: not begun. Set once, closed with the struct */
-	bool temp;	    /* fd is a temporary of the cache, named by token */
+	bool in_table;
+	bool wrong;	/* the copy is damaged: reads fail */
+	unsigned nref;	/* readers */
+	unsigned nbusy; /* active requests, and threads that use it without a reference */
+	int fd;		/* -1: not begun. Set once, closed with the struct */
+	bool temp;	/* fd is a temporary of the cache, named by token */
 	uint64_t token;
 	bool whole;		/* all bytes stand in fd, and the length was checked */
 	bool answering;		/* the network thread is in callbacks of readers, with the fd */
@@ -41,7 +47,9 @@ struct fetch {
 	struct extents have;
 	struct fetch_req reqs[FETCH_REQS];
 	struct fetch_run runs[FETCH_RUNS];
-	uint64_t reads; /* so far */
+	uint64_t reads;		 /* so far */
+	bool wants_room;	 /* the disk is full: no request is started until there is room */
+	struct fetch *room_next; /* fetch_room's */
 	struct fetch_waiters waiters;
 };
 
@@ -52,7 +60,9 @@ struct fetcher {
 	pthread_mutex_t lock;
 	api_data_cb *on_data; /* of requests, with their struct fetch_req */
 	api_content_cb *on_done;
-	bool ranges; /* Range was honoured lately; under lock from here on */
+	struct hash_job room;
+	bool ranges;	     /* Range was honoured lately; under lock from here on */
+	struct pool *worker; /* makes room; NULL: the network thread does */
 	struct fetch *buckets[FETCH_BUCKETS];
 };
 

@@ -402,7 +402,7 @@ void fetch_pump_ahead(struct fetch *ft)
 	struct fetch_req *r;
 	struct gap gap;
 
-	while (ft->range == FETCH_RANGE_YES && (r = req_free(ft)) != NULL &&
+	while (ft->range == FETCH_RANGE_YES && !ft->wants_room && (r = req_free(ft)) != NULL &&
 	       (run = next_run(ft, &gap)) != NULL) {
 		if (piece_start(ft, r, &gap, run->ahead)) {
 			fetch_calm_down(ft); /* no read waits for it */
@@ -416,7 +416,7 @@ int fetch_pump(struct fetch *ft)
 {
 	int rc;
 
-	if (!ft->nref)
+	if (!ft->nref || ft->wants_room)
 		return 0;
 	rc = ask_for_waiters(ft);
 	if (!rc)

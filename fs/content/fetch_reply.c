@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "fs/content/cache.h"
 #include "fs/content/fetch_life.h"
+#include "fs/content/fetch_room.h"
 #include "fs/remote/errmap.h"
 #include "net/api/api.h"
 
@@ -103,19 +103,12 @@ static int req_take(struct fetch_req *r, uint64_t offset, size_t *len)
 static int content_write(struct fetch *ft, uint64_t offset, const void *data, size_t len)
 {
 	const char *p = data;
-	bool made_room = false;
 	ssize_t n;
 
 	while (len) {
 		n = pwrite(ft->fd, p, len, (off_t)offset);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == ENOSPC && !made_room) {
-			made_room = true;
-			if (cache_shrink(ft->f->cache, FETCH_ROOM))
-				continue;
-			errno = ENOSPC;
-		}
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		p += n;
@@ -153,6 +146,8 @@ int fetch_reply_data(void *arg, uint64_t offset, const void *data, size_t len)
 	/* Split at this very place: all of it is another's, and this one ends. */
 	if (!rc && len)
 		rc = content_write(ft, offset, data, len);
+	/* To make room takes seconds: end the request, and go on from here when that is done. */
+	r->no_room = rc == -ENOSPC;
 	if (rc)
 		return rc;
 	fetch_waiters_init(&ready);
@@ -253,6 +248,7 @@ void fetch_reply_done(void *arg, const struct api_error *err, bool ranged)
 	char text[FETCH_TEXT] = "";
 	/* The api goes down: nothing new can be asked of it. */
 	bool over = err->kind == API_ERR_CANCELLED && !r->cancelled;
+	bool room = r->no_room && !over && !r->cancelled;
 	int rc, pump_rc = 0;
 
 	fetch_waiters_init(&ready);
@@ -262,7 +258,9 @@ void fetch_reply_done(void *arg, const struct api_error *err, bool ranged)
 	r->active = false;
 	api_req_unref(r->req);
 	r->req = NULL;
-	rc = req_outcome(r, err, ranged, text);
+	r->no_room = false;
+	ft->wants_room = ft->wants_room || room;
+	rc = room ? 0 : req_outcome(r, err, ranged, text);
 	take_ready(ft, &ready);
 	if (rc)
 		req_fail(r, over, &failed);
@@ -274,5 +272,7 @@ void fetch_reply_done(void *arg, const struct api_error *err, bool ranged)
 	answer_ready(ft, &ready);
 	fetch_waiters_answer(&failed, rc, text, -1);
 	fetch_waiters_answer(&stuck, pump_rc, "cannot start a request", -1);
+	if (room)
+		fetch_room_ask(ft->f);
 	fetch_put(ft);
 }

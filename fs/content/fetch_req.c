@@ -38,8 +38,8 @@ int fetch_req_start(struct fetch_req *r, uint64_t start, uint64_t end, bool stre
 	r->start = r->got = start;
 	r->end = end;
 	r->bad = NULL;
-	r->req =
-		api_file_content(ft->f->api, ft->id, start, len, ft->f->on_data, ft->f->on_done, r);
+	r->req = api_file_content(ft->f->api, ft->id, start, len, ft->bytes, ft->f->on_data,
+				  ft->f->on_done, r);
 	if (!r->req)
 		return -ENOMEM;
 	r->active = true;

@@ -23,6 +23,7 @@ struct fetch_req {
 	const struct fetch_run *run; /* the run it reads ahead for, or NULL */
 	uint64_t start, end;
 	uint64_t got;	 /* where the next byte is due */
+	bool no_room;	 /* it ended since the disk is full */
 	const char *bad; /* the fault of the content, or NULL */
 };
 

@@ -15,15 +15,18 @@
 #include "fs/publish/part_layout.h"
 #include "fs/config/key.h"
 #include "fs/config/opts.h"
+#include "fs/host/place.h"
 #include "fs/host/process.h"
 #include "fs/publish/publisher.h"
 #include "fs/publish/budget.h"
 #include "fs/daemon/recover.h"
 #include "fs/stage/area.h"
 #include "fs/state/attrs.h"
+#include "fs/state/data.h"
 #include "fs/state/store.h"
 #include "fs/host/statedir.h"
 #include "fs/status/json.h"
+#include "fs/status/listen.h"
 #include "fs/vfs/vfs.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
@@ -98,10 +101,46 @@ static int start_md5(struct core *c)
 	return 0;
 }
 
+static int refuse_place(const char *dir, const struct place *place, const char *what, int err)
+{
+	log_error("state directory %s lies on %s, where %s%s%s; use -o state_dir= on a local disk, "
+		  "as below /var/tmp",
+		  dir, place->name, what, err ? ": " : "", err ? strerror(-err) : "");
+	return err ? err : -EOPNOTSUPP;
+}
+
+void core_tell_place(const struct core *c)
+{
+	const struct opts *o = c->opts;
+	char *db;
+
+	if (!o->state_dir_not)
+		return;
+	log_info("the default state directory %s lies on a file server or a FUSE file system; %s "
+		 "is used",
+		 o->state_dir_not, o->state_dir);
+	if (asprintf(&db, "%s/state.db", o->state_dir_not) < 0)
+		return;
+	if (access(db, F_OK) == 0)
+		log_warn("%s may hold files that are not published: see uploadfs recover list",
+			 o->state_dir_not);
+	free(db);
+}
+
 static int take_state_dir(struct core *c)
 {
-	int pid, r = statedir_open(c->opts->state_dir, LOCK_WAIT_MS, &c->lock_fd, &pid);
+	const char *dir = c->opts->state_dir, *what;
+	struct place place;
+	int pid, r;
 
+	place_look(dir, &place);
+	if (place.kind == PLACE_FUSE)
+		return refuse_place(dir, &place, "a program has to answer for each byte", 0);
+	r = statedir_open(dir, LOCK_WAIT_MS, &c->lock_fd, &pid);
+	if ((r == -ENOLCK || r == -ENOSYS || r == -EOPNOTSUPP) && place.kind == PLACE_NETWORK)
+		return refuse_place(dir, &place, "it can't be locked", r);
+	if (!r && place.kind == PLACE_NETWORK && (r = place_try(dir, &what)) != 0)
+		return refuse_place(dir, &place, what, r);
 	if (r == -EWOULDBLOCK)
 		log_error("%s is in use by another uploadfs (pid %d); unmount that one, or give "
 			  "this one a state_dir of its own",
@@ -144,30 +183,28 @@ static int start_store(struct core *c)
 static int start_storage(struct core *c)
 {
 	const struct opts *o = c->opts;
-	char *staging = below_state_dir(c, "staging"), *cache = below_state_dir(c, "cache");
-	struct staging_config sc = { .dir = staging,
-				     .part_size = layout_block(o->part_size, o->parallel),
+	struct staging_config sc = { .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
-				     .reserve = o->staging_reserve,
-				     .write_back = o->close_async || o->sync_always };
-	int r = staging && cache ? 0 : -ENOMEM;
+				     .reserve = o->staging_reserve };
+	int r = pool_new(2, &c->disk);
 
 	if (!r)
-		r = pool_new(2, &c->disk);
-	if (!r)
 		r = start_store(c);
+	if (!r && (r = datadir_open(o->state_dir, c->statedb, &c->data)) != 0)
+		fail(DATA_DIR, r);
+	if (!r)
+		datadir_set_worker(c->data, c->disk);
 	sc.pool = c->md5;
 	sc.db = c->statedb;
+	sc.data = c->data;
 	if (!r && (r = staging_open(&sc, &c->staging)) != 0)
-		fail(staging, r);
-	if (!r)
-		staging_set_worker(c->staging, c->disk);
-	if (!r && (r = cache_open(cache, o->cache_size, &c->cache)) != 0)
-		fail(cache, r);
+		fail("staged files", r);
+	if (!r && (r = cache_open(c->data, c->statedb, o->cache_size, &c->cache)) != 0)
+		fail("the cache", r);
 	if (!r)
 		cache_set_worker(c->cache, c->disk);
-	free(staging);
-	free(cache);
+	if (!r && (o->close_async || o->sync_always))
+		staging_set_worker(c->staging, c->disk);
 	return r;
 }
 
@@ -264,6 +301,30 @@ static int make_text(void *arg, enum vfs_control which, struct buf *ret)
 	return which == VFS_METRICS ? status_metrics(&src, ret) : status_json(&src, ret);
 }
 
+static int metrics_text(void *arg, struct buf *ret)
+{
+	return make_text(arg, VFS_METRICS, ret);
+}
+
+static bool service_fails(void *arg)
+{
+	struct core *c = arg;
+	struct api_health h;
+
+	probe_service(c);
+	api_get_health(c->api, &h);
+	return h.failing_since_s != 0;
+}
+
+static int start_listener(struct core *c)
+{
+	const struct listen_source src = { metrics_text, service_fails, c };
+
+	if (!c->opts->metrics_text)
+		return 0;
+	return listen_start(&c->opts->metrics_at, c->opts->metrics_text, &src, &c->listener);
+}
+
 static bool knows_file(void *arg, const char *file_id)
 {
 	struct core *c = arg;
@@ -324,6 +385,8 @@ static int start_super(struct core *c, bool ending)
 	int r = fetcher_new(c->api, c->cache, o->parallel, &c->fetcher);
 
 	if (!r)
+		fetcher_set_worker(c->fetcher, c->disk);
+	if (!r)
 		r = publisher_new(&pc, &c->publisher);
 	sc.fetcher = c->fetcher;
 	sc.attrs = c->attrs;
@@ -371,7 +434,9 @@ int core_start(struct opts *opts, bool ending, struct core *c)
 		r = start_api(c);
 	if (!r)
 		r = start_storage(c);
-	return r ? r : start_super(c, ending);
+	if (!r)
+		r = start_super(c, ending);
+	return r || ending ? r : start_listener(c);
 }
 
 bool core_finish(struct core *c, unsigned drain_s)
@@ -381,6 +446,8 @@ bool core_finish(struct core *c, unsigned drain_s)
 	if (c->publisher) {
 		left = publisher_drain(c->publisher, drain_s);
 		unclosed = vfs_count_unclosed(c->vfs);
+		listen_stop(c->listener);
+		c->listener = NULL;
 		/* Answers waiters here; api_free() answers calls still under way. */
 		publisher_stop(c->publisher, true);
 	}
@@ -404,6 +471,10 @@ void core_free(struct core *c)
 		cache_set_worker(c->cache, NULL);
 	if (c->staging)
 		staging_set_worker(c->staging, NULL);
+	if (c->fetcher)
+		fetcher_set_worker(c->fetcher, NULL);
+	if (c->data)
+		datadir_set_worker(c->data, NULL);
 	pool_free(c->disk);
 	vfs_free(c->vfs);
 	fetcher_free(c->fetcher);
@@ -411,6 +482,7 @@ void core_free(struct core *c)
 	attrs_close(c->attrs);
 	cache_close(c->cache);
 	staging_close(c->staging);
+	datadir_close(c->data);
 	statedb_close(c->statedb);
 	pool_free(c->md5);
 	server_stop(c->server);

@@ -16,7 +16,9 @@ struct api;
 struct attrs;
 struct buf;
 struct cache;
+struct datadir;
 struct fetcher;
+struct listener;
 struct pool;
 struct opts;
 struct publisher;
@@ -34,6 +36,7 @@ struct core {
 	struct server *server;
 	struct api *api;
 	struct pool *md5, *disk;
+	struct datadir *data;
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
@@ -41,6 +44,7 @@ struct core {
 	struct attrs *attrs;
 	struct publisher *publisher;
 	struct vfs *vfs;
+	struct listener *listener; /* of metrics_listen; or NULL */
 	pthread_mutex_t key_lock;
 	atomic_bool probing; /* a request asks only for the health */
 };
@@ -56,6 +60,8 @@ int core_start(struct opts *opts, bool ending, struct core *c);
  */
 bool core_finish(struct core *c, unsigned drain_s);
 void core_free(struct core *c);
+/* Log where the state directory is, if the default can't hold it. */
+void core_tell_place(const struct core *c);
 
 /* Read the key file again. True: a different key is in use now. arg: the core. */
 bool core_read_key(void *arg);

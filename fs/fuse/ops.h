@@ -23,6 +23,8 @@ struct ops_context {
 /* The session's userdata is a struct ops_context. */
 extern const struct fuse_lowlevel_ops ops_table;
 
+/* Serve requests on at most this many threads until the session ends. 0 or negative errno. */
+int ops_loop(struct fuse_session *session, unsigned threads);
 /*
  * Answer the closes still held with EINTR and end the holding thread. Call after the session's
  * loop. Returns when the thread has ended.

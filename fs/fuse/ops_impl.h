@@ -11,7 +11,7 @@
 
 /*
  * Seconds the kernel may cache an entry: a File never changes, and the kernel makes all changes
- * here itself. A file being written has a timeout of 0.
+ * here itself. A file being written has a timeout of 0, and so has everything with list_ttl=0.
  */
 #define SETTLED_S 1.0
 

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/statvfs.h>
@@ -19,7 +18,10 @@
 #include <unistd.h>
 
 #include "fs/host/mounts.h"
+#include "net/base/compat.h"
 #include "net/base/log.h"
+
+#define APPARMOR_PROFILE "/etc/apparmor.d/fusermount3"
 
 #define ASK_MS 3000
 #define DEAD_MAX 16 /* mounts one above the other: each start after a crash may have left one */
@@ -56,6 +58,17 @@ const char *mountpoint_refusal(void)
 		return NULL;
 	return "fusermount3 mounts only for a user with a name, and this one has none in "
 	       "/etc/passwd; add one, mount as root, or have a parent mount on /dev/fd/N";
+}
+
+const char *mountpoint_confined(void)
+{
+	if (geteuid() == 0 || access(APPARMOR_PROFILE, F_OK))
+		return NULL;
+	return "AppArmor lets fusermount3 mount only where its profile " APPARMOR_PROFILE
+	       " allows it (below a home directory, /mnt, /media, /tmp, /run/user): mount there, "
+	       "or have root put \"mount fstype=fuse.uploadfs -> DIRECTORY/,\" and \"umount "
+	       "DIRECTORY/,\" into /etc/apparmor.d/local/fusermount3 and run "
+	       "apparmor_parser -r " APPARMOR_PROFILE;
 }
 
 /* ---- mounted by the parent ---- */
@@ -109,7 +122,7 @@ static bool is_dead(const char *path)
 		return false;
 	if (pid == 0)
 		_exit(statvfs(path, &st) ? errno : 0);
-	p.fd = pidfd_open(pid, 0);
+	p.fd = compat_pidfd_open(pid);
 	if (p.fd >= 0 && poll(&p, 1, ASK_MS) != 1) {
 		/* Not waited for: a request that a daemon has taken holds even a killed process. */
 		close(p.fd);

@@ -30,6 +30,11 @@ int mountpoint_take_fd(int fd);
  */
 const char *mountpoint_refusal(void);
 /*
+ * What to do if AppArmor lets fusermount3 mount only in some places (Ubuntu from 24.10), which the
+ * kernel tells as EACCES; NULL: it does not confine it, or root mounts. Static.
+ */
+const char *mountpoint_confined(void);
+/*
  * Unmount path: directly as root, else by fusermount3, which prints its own errors. lazy: even if
  * files are open there. 0, -EBUSY, -ENOENT (no fusermount3), another errno.
  */

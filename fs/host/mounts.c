@@ -156,3 +156,37 @@ const struct mount_entry *mounts_only(const struct mount_list *list, uid_t uid)
 	}
 	return n == 1 ? own : NULL;
 }
+
+static bool take_type(const char *line, dev_t dev, struct mount_type *ret)
+{
+	const char *behind = strstr(line, " - ");
+	unsigned major, minor;
+	char *name, *options;
+
+	if (!behind || sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2 ||
+	    makedev(major, minor) != dev)
+		return false;
+	name = field(behind + 1, 1);
+	options = field(behind + 1, 3);
+	snprintf(ret->name, sizeof(ret->name), "%s", name ? name : "");
+	snprintf(ret->options, sizeof(ret->options), "%s", options ? options : "");
+	free(name);
+	free(options);
+	return true;
+}
+
+int mounts_type_of(dev_t dev, struct mount_type *ret)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t size = 0;
+	bool found = false;
+
+	if (!f)
+		return -errno;
+	while (!found && getline(&line, &size, f) > 0)
+		found = take_type(line, dev, ret);
+	free(line);
+	fclose(f);
+	return found ? 0 : -ENOENT;
+}

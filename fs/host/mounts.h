@@ -28,6 +28,13 @@ const struct mount_entry *mounts_find(const struct mount_list *list, const char 
 /* The only mount of uid, else the only mount at all; NULL: none or several. */
 const struct mount_entry *mounts_only(const struct mount_list *list, uid_t uid);
 
+struct mount_type {
+	char name[64];	   /* "ext4", "fuse.sshfs", ... */
+	char options[512]; /* of the file system, cut at that */
+};
+/* The type of the file system with that device number. 0, -ENOENT or another negative errno. */
+int mounts_type_of(dev_t dev, struct mount_type *ret);
+
 /* Add a line of mountinfo if its type is fuse.uploadfs. For mounts_read() and tests. */
 int mounts_take_line(struct mount_list *list, const char *line);
 

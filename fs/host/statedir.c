@@ -12,13 +12,46 @@
 #include <time.h>
 #include <unistd.h>
 
+const char *statedir_tmp(void)
+{
+	static char path[64];
+
+	if (!path[0])
+		snprintf(path, sizeof(path), "/var/tmp/uploadfs-%u", (unsigned)geteuid());
+	return path;
+}
+
+/* Make statedir_tmp() if path lies in it, or see that nobody else made it. 0 or negative errno. */
+static int make_tmp(const char *path)
+{
+	const char *tmp = statedir_tmp();
+	size_t len = strlen(tmp);
+	struct stat st;
+	int fd, r = 0;
+
+	if (strncmp(path, tmp, len) || (path[len] && path[len] != '/'))
+		return 0;
+	if (mkdir(tmp, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	fd = open(tmp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ELOOP || errno == ENOTDIR ? -EPERM : -errno;
+	if (fstat(fd, &st) < 0)
+		r = -errno;
+	else if (st.st_uid != geteuid() || ((st.st_mode & 077) && fchmod(fd, 0700) < 0))
+		r = -EPERM;
+	close(fd);
+	return r;
+}
+
 int statedir_make(const char *path)
 {
 	char *p = strdup(path), *slash;
-	int r = 0;
+	int r;
 
 	if (!p)
 		return -ENOMEM;
+	r = make_tmp(path);
 	for (slash = strchr(p + 1, '/'); !r && slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		/* Parents may be readable; only the state directory is private. */

@@ -5,6 +5,13 @@
 #ifndef UPLOADFS_FS_HOST_STATEDIR_H
 #define UPLOADFS_FS_HOST_STATEDIR_H
 
+/*
+ * The place of state directories if the default can't hold them: /var/tmp/uploadfs-UID.
+ * Everybody can make files in /var/tmp: statedir_make() and statedir_open() make and accept it only
+ * as a directory of this user's, closed to others (-EPERM). Valid for ever.
+ */
+const char *statedir_tmp(void);
+
 /* Makes path (0700) and what leads to it, where it isn't there. 0 or negative errno. */
 int statedir_make(const char *path);
 

@@ -94,6 +94,7 @@ void publish_act_complete(struct publish *p)
 		ids[i] = p->parts.v[i].id;
 	p->phase = PHASE_COMPLETING;
 	publish_note_strangers(p);
+	p->upload.open_ms = p->upload.created_ms ? clock_mono_ms() - p->upload.created_ms : 0;
 	/* Durable before complete: from here on the File may exist. */
 	r = publish_save_record(p, true);
 	if (r) {

@@ -26,6 +26,14 @@
 
 /* ---- the decision ---- */
 
+/* After "cancelled" a File with another created_at than ours would have is no candidate. */
+static enum doubt_found what_counts(const struct doubt_view *v)
+{
+	if (v->found >= FOUND_OTHERS && v->cancel == DOUBT_CANCELLED && !v->plausible)
+		return FOUND_NONE;
+	return v->found;
+}
+
 static bool has_one(const struct doubt_view *v)
 {
 	return v->found == FOUND_LIKE || v->found == FOUND_SAME;
@@ -41,19 +49,19 @@ static bool looked_to_the_end(const struct doubt_view *v)
 static bool is_ours(const struct doubt_view *v)
 {
 	bool same = v->found == FOUND_SAME;
+	bool exact = v->dated && !v->later;
 
 	if (!has_one(v))
 		return false;
-	switch (v->cancel) {
-	case DOUBT_CANCELLED:
-		/* Only a complete that was still running can have made it. */
-		return same && v->dated;
-	case DOUBT_REFUSED:
-		/* Ours exists; by now it is listed. */
-		return same || v->dated || looked_to_the_end(v);
-	default:
-		return same || v->dated;
-	}
+	/* Only a complete that was still running can have made it. */
+	if (v->cancel == DOUBT_CANCELLED)
+		return same && (v->wanted ? v->dated : exact);
+	if (v->wanted && same)
+		return v->dated || !v->rival;
+	if (v->wanted)
+		return exact || (v->dated && v->cancel == DOUBT_REFUSED);
+	/* A File that is deleted once it is found has to be more certain than one that stays. */
+	return exact && (same || v->cancel == DOUBT_REFUSED);
 }
 
 /* True if no File of ours will appear, or it is time to believe so. */
@@ -65,8 +73,8 @@ static bool is_over(const struct doubt_view *v)
 		return true;
 	if (v->found == FOUND_NONE && v->cancel == DOUBT_CANCELLED)
 		return v->looked_ms >= v->settled_ms;
-	/* Completed: one of the candidates is ours, and a new File would be a second one. */
-	if (v->found != FOUND_NONE && v->cancel == DOUBT_REFUSED && v->wanted)
+	/* One of the candidates may be ours, and a new File a second one. */
+	if (v->found != FOUND_NONE && v->wanted)
 		return false;
 	return looked_to_the_end(v);
 }
@@ -87,13 +95,13 @@ static uint64_t next_look(const struct doubt_view *v)
 	return at;
 }
 
-enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
+static enum doubt_step next(const struct doubt_view *v, uint64_t *ret_at_ms)
 {
 	bool settled = v->cancel == DOUBT_CANCELLED || v->cancel == DOUBT_REFUSED;
-	bool repeatable = v->wanted && v->upload && !v->refused && !settled;
+	bool repeatable = v->wanted && v->upload && !v->expired && !v->refused && !settled;
 
 	*ret_at_ms = v->now_ms;
-	if (v->found == FOUND_SAME && v->dated)
+	if (v->found == FOUND_SAME && v->dated && is_ours(v))
 		return DOUBT_ADOPT;
 	if (repeatable && v->may_repeat)
 		return DOUBT_REPEAT;
@@ -116,6 +124,14 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 	return *ret_at_ms <= v->began_ms + v->patience_ms ? DOUBT_LOOK : DOUBT_FAIL;
 }
 
+enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
+{
+	struct doubt_view counted = *v;
+
+	counted.found = what_counts(v);
+	return next(&counted, ret_at_ms);
+}
+
 /* ---- taking the view and the step ---- */
 
 /* True if the complete was probably done; plain failures make that unlikely. */
@@ -130,7 +146,7 @@ static void doubt_fail(struct publish *p)
 	struct api_error *err = &p->failure.first_err;
 
 	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
-	if (err->message[0] && !is_likely(p)) {
+	if (err->message[0] && !is_likely(p) && !p->doubt.crowd) {
 		publish_fail_api(p, err);
 		return;
 	}
@@ -187,28 +203,37 @@ static uint64_t patience(const struct publish *p)
 	return DOUBT_BRIEF_MS;
 }
 
-/* True if f's created_at is what this service gives a File of the Upload. */
-static bool is_dated(const struct publish *p, const struct lookup_found *f)
+/*
+ * True if f's created_at is what this service gives a File of the Upload. A rival of this host has
+ * another second, so that the Upload's tells them apart, if it is that of the File at all.
+ */
+static bool is_dated(const struct publish *p, const struct lookup_found *f, bool rival)
 {
-	return p->upload.posted || p->pr->service.created_at == CREATED_LATER ||
-	       f->created_at == p->upload.created_at;
+	bool later = p->upload.posted || p->pr->service.created_at == CREATED_LATER;
+
+	return later ? !rival : f->created_at == p->upload.created_at;
 }
 
 static void make_view(const struct publish *p, enum doubt_found found,
 		      const struct lookup_found *one, struct doubt_view *v)
 {
 	const struct doubt *d = &p->doubt;
+	bool rival = one && publish_has_rival(p);
 
 	*v = (struct doubt_view){
-		.wanted = is_wanted(p) && clock_mono_ms() < p->upload.deadline_ms,
+		.wanted = is_wanted(p),
 		.upload = p->upload.id[0],
+		.expired = clock_mono_ms() >= p->upload.deadline_ms,
 		.refused = publish_is_refusal(&p->failure.first_err),
 		.may_repeat = !d->repeated && p->failure.first_err.attempts < 2,
 		.waited_for = !p->now.dropped,
 		.asked_now = d->asked_now,
 		.cancel = d->cancel,
 		.found = found,
-		.dated = one && is_dated(p, one),
+		.dated = one && is_dated(p, one, rival),
+		.rival = rival,
+		.plausible = d->plausible,
+		.later = !p->upload.posted && p->pr->service.created_at == CREATED_LATER,
 		.forced = p->now.forced,
 		.now_ms = clock_mono_ms(),
 		.looked_ms = d->looked_ms,
@@ -262,7 +287,8 @@ static void doubt_step(struct publish *p, enum doubt_found found, const struct l
 	uint64_t at;
 
 	note_missed(p, found);
-	p->doubt.crowd = found >= FOUND_OTHERS;
+	if (found != FOUND_NOT_LOOKED)
+		p->doubt.crowd = found >= FOUND_OTHERS;
 	make_view(p, found, one, &v);
 	switch (doubt_next(&v, &at)) {
 	case DOUBT_REPEAT:
@@ -368,13 +394,15 @@ static bool is_known(const struct publish *p, const char *id)
 struct candidates {
 	const struct lookup_found *one; /* not compared yet, or any; NULL: none */
 	size_t count;
-	bool alone; /* no other one can be ours */
+	bool plausible; /* one or more have the created_at that ours has */
+	bool alone;	/* no other one can be ours */
 };
 
 /* Among several, one that has the Upload's created_at comes before those that have not. */
 static void sort_candidates(const struct publish *p, const struct event *ev, struct candidates *ret)
 {
 	const struct lookup_found *dated = NULL, *f;
+	bool rival = publish_has_rival(p);
 	size_t dated_count = 0;
 
 	*ret = (struct candidates){ 0 };
@@ -385,11 +413,12 @@ static void sort_candidates(const struct publish *p, const struct event *ev, str
 		ret->count++;
 		if (!ret->one || strcmp(f->id, p->doubt.same) != 0)
 			ret->one = f;
-		if (is_dated(p, f)) {
+		if (is_dated(p, f, rival)) {
 			dated = f;
 			dated_count++;
 		}
 	}
+	ret->plausible = dated_count > 0;
 	ret->alone = ret->count == 1 || dated_count == 1;
 	if (dated_count == 1)
 		ret->one = dated;
@@ -400,7 +429,11 @@ void publish_doubt_looked(struct publish *p, const struct event *ev)
 	struct candidates c;
 
 	sort_candidates(p, ev, &c);
+	p->doubt.plausible = c.plausible;
 	p->doubt.looks++;
+	/* Its cancel is asked for again while it has no answer. */
+	if (p->now.dropped)
+		p->doubt.asked_now = false;
 	/* The list call was retried for a while already: fail with its error. */
 	if (ev->api_err.kind != API_OK && !p->now.dropped) {
 		p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;

@@ -9,11 +9,14 @@
  *  - Adopt only a File that is alone in a whole listing, with our name, purpose, bytes and
  *    lifetime, made since the Upload (in its second, if each File so far was), with an id not
  *    known here, and with our MD5 if the service hands out content.
- *  - Where it does not, adopt a File as inferred: only if its created_at is what the service gives,
- *    and never after "cancelled", since another host's File is then more likely.
+ *  - Where it does not, adopt a File as inferred: only if it has the Upload's created_at, or the
+ *    service gives others and cancel said that complete was done; and never after "cancelled",
+ *    since another host's File is then more likely.
+ *  - What is deleted once it is found (the file was removed, renamed or rewritten since) needs the
+ *    Upload's created_at, and its MD5 or a cancel that said that complete was done.
  *  - Make a new Upload only after a whole listing without a candidate: at the earliest 10 s after
- *    "cancelled", else twice after the Upload's end. Then candidates count no more that can't be
- *    told to be ours, unless cancel said that complete was done.
+ *    "cancelled", else twice after the Upload's end. After "cancelled" a File with another
+ *    created_at than ours would have is no candidate.
  */
 #ifndef UPLOADFS_FS_PUBLISH_DOUBT_H
 #define UPLOADFS_FS_PUBLISH_DOUBT_H
@@ -57,15 +60,19 @@ enum doubt_found {
 
 struct doubt_view {
 	bool wanted;	 /* not removed, renamed or rewritten since complete */
-	bool upload;	 /* its id is known, and it may still take Parts */
+	bool upload;	 /* its id is known, and it was not found to be gone */
+	bool expired;	 /* its time is over */
 	bool refused;	 /* complete was refused, its reply not just lost */
 	bool may_repeat; /* complete was sent once in this try */
 	bool waited_for; /* a close waits */
 	bool asked_now;	 /* cancel was sent since this try began */
 	enum doubt_cancel cancel;
 	enum doubt_found found;
-	bool dated;  /* the one's created_at is the Upload's, or this service gives others */
-	bool forced; /* user.upload.publish was set: publish anew */
+	bool rival;	/* another file of this host may become a File like it */
+	bool plausible; /* a candidate is `dated` */
+	bool dated;	/* the one's created_at is the Upload's, or `later` */
+	bool later;	/* this service does not give a File the created_at of its Upload */
+	bool forced;	/* user.upload.publish was set: publish anew */
 	uint64_t now_ms;
 	uint64_t looked_ms;   /* when the last look began */
 	uint64_t settled_ms;  /* after "cancelled", a listing that began earlier proves nothing */
@@ -100,6 +107,7 @@ struct doubt {
 	uint64_t look_due_ms;	   /* the next look, monotonic; 0: none */
 	char md5[DIGEST_HEX_SIZE]; /* of the sent bytes */
 	char same[API_ID_MAX + 1]; /* id of the candidate whose MD5 is ours */
+	bool plausible;		   /* at the last look; see struct doubt_view */
 	bool several;		   /* another one has that MD5, too */
 	char **strangers; /* Files with our name and size: listed before complete, or other bytes */
 	size_t stranger_count;

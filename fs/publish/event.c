@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "fs/publish/publication.h"
+#include "fs/stage/file.h"
 #include "net/base/log.h"
 
 struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
@@ -15,6 +16,7 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 	if (!c)
 		return NULL;
 	c->p = publish_ref(p);
+	c->staged = staged_ref(p->staged);
 	c->kind = kind;
 	c->epoch = p->upload.epoch;
 	return c;
@@ -22,7 +24,8 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 
 void publish_call_free(struct publish_call *c)
 {
-	publish_unref(c->p);
+	staged_unref(c->staged);
+	publish_unref_later(c->p);
 	free(c);
 }
 

@@ -13,6 +13,7 @@
 #include "net/api/api.h"
 
 struct publish;
+struct staged;
 
 enum event_kind {
 	EV_CREATED,
@@ -49,7 +50,8 @@ struct event {
 
 /* What a call carries until its callback. */
 struct publish_call {
-	struct publish *p; /* referenced */
+	struct publish *p;     /* referenced */
+	struct staged *staged; /* referenced: the call may read from its descriptor */
 	enum event_kind kind;
 	unsigned epoch;
 	uint32_t index, version;

@@ -14,6 +14,7 @@
 #include "fs/publish/upload.h"
 #include "fs/remote/errmap.h"
 #include "fs/stage/file.h"
+#include "net/base/compat.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
@@ -55,7 +56,7 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 		{ "event", "failed", 0 },
 		{ "purpose", p->now.purpose, 0 },
 		{ "path", p->now.path, 0 },
-		{ "errno", p->failure.err ? strerrorname_np(-p->failure.err) : "", 0 },
+		{ "errno", p->failure.err ? compat_errno_name(-p->failure.err) : "", 0 },
 		{ "error", p->failure.error, 0 },
 		{ "http_status", NULL, (uint64_t)p->failure.http_status },
 		{ "request_id", p->failure.request_id, 0 },

@@ -43,7 +43,7 @@ static void lookup_free(struct lookup *l)
 {
 	free(l->filename);
 	free(l->purpose);
-	publish_unref(l->p);
+	publish_unref_later(l->p);
 	free(l);
 }
 
@@ -183,7 +183,7 @@ struct check {
 static void check_free(struct check *c)
 {
 	digest_free(c->digest);
-	publish_unref(c->p);
+	publish_unref_later(c->p);
 	free(c);
 }
 
@@ -247,8 +247,8 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 	snprintf(c->md5, sizeof(c->md5), "%s", md5);
 	c->digest = digest_new();
 	if (c->digest)
-		req = api_file_content(p->pr->cfg.api, f->id, 0, UINT64_MAX, on_data, on_content,
-				       c);
+		req = api_file_content(p->pr->cfg.api, f->id, 0, UINT64_MAX, UINT64_MAX, on_data,
+				       on_content, c);
 	if (!req)
 		check_free(c);
 	api_req_unref(req);

@@ -46,8 +46,7 @@ static void on_part(void *arg, const struct api_error *err, const struct api_par
 /* Hand Part i to the queue: it is complete, or live. */
 static void send_part(struct publish *p, uint32_t i, bool live)
 {
-	struct api_part_body body = { .fd = staged_fd(p->staged),
-				      .fairness = (uintptr_t)p,
+	struct api_part_body body = { .fairness = (uintptr_t)p,
 				      /* p lives until the callback: the call has a reference */
 				      .moving = &p->parts.moving };
 	struct publish_call *c = publish_call_new(p, EV_PART);
@@ -55,6 +54,13 @@ static void send_part(struct publish *p, uint32_t i, bool live)
 
 	if (!c) {
 		publish_fail_memory(p);
+		return;
+	}
+	/* Opened with the call's reference, so that it stays open. */
+	body.fd = staged_fd(p->staged);
+	if (body.fd < 0) {
+		publish_call_free(c);
+		publish_fail_local(p, body.fd, "opening the staged file");
 		return;
 	}
 	publish_part_range(p, i, &body.offset, &end);

@@ -282,3 +282,33 @@ void publish_unref(struct publish *p)
 	if (release)
 		release(arg);
 }
+
+void publish_unref_later(struct publish *p)
+{
+	bool later;
+
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->pr->lock);
+	later = !p->pr->stop;
+	if (later) {
+		p->unrefs_due++;
+		publish_queue_locked(p);
+	}
+	pthread_mutex_unlock(&p->pr->lock);
+	if (!later)
+		publish_unref(p);
+}
+
+void publish_unref_due(struct publish *p)
+{
+	unsigned due;
+
+	pthread_mutex_lock(&p->pr->lock);
+	due = p->unrefs_due;
+	p->unrefs_due = 0;
+	pthread_mutex_unlock(&p->pr->lock);
+	/* The caller holds one more. */
+	while (due--)
+		publish_unref(p);
+}

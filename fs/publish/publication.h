@@ -46,6 +46,7 @@ struct publish {
 	struct event *events, **events_tail;
 	struct publish *run_next; /* run queue */
 	bool run_queued;
+	unsigned unrefs_due; /* references that publish_unref_later() gave back */
 	struct publish *all_prev, *all_next;
 	struct observed observed;
 
@@ -111,5 +112,13 @@ bool publish_begin_retry(struct publish *p);
 bool publish_end_hold(struct publish *p);
 /* Forget file_id as superseded. */
 void publish_superseded_gone(struct publish *p, const char *file_id);
+
+/*
+ * publish_unref() by the publisher thread, for callbacks of the API: the last reference takes
+ * vfs.lock, waits for hashing, and gives back disk space. NULL is a no-op.
+ */
+void publish_unref_later(struct publish *p);
+/* Give those references back; the caller holds another one. Publisher thread. */
+void publish_unref_due(struct publish *p);
 
 #endif

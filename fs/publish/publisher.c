@@ -112,6 +112,7 @@ static void *publisher_main(void *arg)
 
 	while ((p = take_next(pr)) != NULL) {
 		look_at(p);
+		publish_unref_due(p);
 		publish_unref(p);
 	}
 	return NULL;
@@ -264,6 +265,7 @@ void publisher_stop(struct publisher *pr, bool keep_all)
 	pthread_join(pr->thread, NULL);
 	while ((p = pr->run_head) != NULL) {
 		pr->run_head = p->run_next;
+		publish_unref_due(p);
 		publish_unref(p);
 	}
 	if (keep_all)

@@ -29,6 +29,7 @@ struct service {
 	int64_t date_s;	       /* its last Date, seconds; 0: none */
 	uint64_t date_mono_ms; /* when that came */
 	enum service_created created_at;
+	uint64_t same_ms; /* see publish_service_note_created() */
 };
 
 struct publisher {

@@ -308,6 +308,8 @@ static int load_upload(struct publish *p, const struct record *r)
 	if (copy(&p->upload.filename, name) || copy(&p->upload.purpose, r->purpose) ||
 	    copy(&p->upload.mime, r->mime_type ? r->mime_type : api_mime_type(name)))
 		return -ENOMEM;
+	/* Renamed since it was made, by a row that counts no renames. */
+	p->upload.renames = p->in.renames + (strcmp(name, r->path) != 0);
 	if (r->expires_at > p->upload.created_at && r->expires_at - p->upload.created_at < 86400)
 		ttl = r->expires_at - p->upload.created_at;
 	p->upload.expires_at = p->upload.created_at + ttl;

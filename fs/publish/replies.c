@@ -55,6 +55,7 @@ static void handle_created(struct publish *p, const struct event *ev)
 		return;
 	}
 	p->upload.created_at = ev->created_at;
+	p->upload.created_ms = clock_mono_ms();
 	p->upload.expires_at = ev->created_at + API_UPLOAD_TTL_S;
 	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400) {
 		p->upload.expires_at = ev->expires_at;
@@ -128,7 +129,8 @@ static void handle_completed(struct publish *p, const struct event *ev)
 	p->failure.complete_refused = true;
 	if (err->kind == API_OK) {
 		if (!err->maybe_applied && !p->doubt.unknown)
-			publish_service_note_created(p->pr, ev->created_at == p->upload.created_at);
+			publish_service_note_created(p->pr, ev->created_at == p->upload.created_at,
+						     p->upload.open_ms);
 		publish_file_exists(p, ev);
 		return;
 	}

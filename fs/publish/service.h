@@ -18,8 +18,9 @@ void publish_service_note_date(struct publisher *pr, const struct api_error *err
 int64_t publish_service_time(const struct publisher *pr);
 /*
  * Note that a complete, never in doubt, gave the File the created_at of its Upload, or another one.
- * Keeps a change durably; blocks on the local disk then.
+ * open_ms: the Upload's age then. The same second proves little of a young one: it counts once
+ * the ages of all add up to seven seconds. Keeps a change durably; blocks on the local disk then.
  */
-void publish_service_note_created(struct publisher *pr, bool with_upload);
+void publish_service_note_created(struct publisher *pr, bool with_upload, uint64_t open_ms);
 
 #endif

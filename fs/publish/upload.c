@@ -60,26 +60,38 @@ int publish_note_upload(struct publish *p, uint64_t size)
 }
 
 /* True if q's Upload, or its complete in doubt, may become a File that looks like p's. */
-static bool is_twin(const struct publish *p, const struct publish *q)
+static bool is_alike(const struct publish *p, const struct publish *q)
 {
 	bool open = q->doubt.unknown || (q->upload.id[0] && !q->outcome.file_id[0] &&
 					 q->outcome.kind != OUTCOME_DROPPED);
 
-	return q != p && q->upload.created_at == p->upload.created_at &&
-	       q->upload.bytes == p->upload.bytes && open && !q->upload.posted &&
+	return q != p && open && q->upload.bytes == p->upload.bytes &&
 	       !strcmp(q->upload.filename, p->upload.filename) &&
 	       !strcmp(q->upload.purpose, p->upload.purpose);
 }
 
-bool publish_created_twin(struct publish *p)
+static bool find_alike(const struct publish *p, bool same_time)
 {
 	const struct publish *q;
 	bool found = false;
 
 	pthread_mutex_lock(&p->pr->lock);
 	for (q = p->pr->all; q && !found; q = q->all_next)
-		found = is_twin(p, q);
+		found = (!same_time || q->upload.created_at == p->upload.created_at) &&
+			is_alike(p, q);
 	pthread_mutex_unlock(&p->pr->lock);
+	return found;
+}
+
+bool publish_has_rival(const struct publish *p)
+{
+	return find_alike(p, false);
+}
+
+bool publish_created_twin(struct publish *p)
+{
+	bool found = find_alike(p, true);
+
 	/* A service whose time stands still must not keep a close waiting. */
 	if (!found || p->upload.twins >= TWINS_MAX)
 		return false;

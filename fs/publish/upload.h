@@ -23,6 +23,8 @@ struct upload {
 	int64_t created_at;	/* the server's clock, seconds */
 	int64_t expires_at;	/* the same */
 	int64_t created_wall;	/* our clock, seconds */
+	uint64_t created_ms;	/* when the reply to create came, monotonic; 0: unknown */
+	uint64_t open_ms;	/* from then until complete was asked for */
 	uint64_t deadline_ms;	/* our clock, monotonic; 0: none */
 	bool posted;		/* by POST /files: there is no Upload */
 	uint64_t not_before_ms; /* no create before this, monotonic; 0: none */
@@ -46,6 +48,8 @@ int publish_note_upload(struct publish *p, uint64_t size);
  * later.
  */
 bool publish_created_twin(struct publish *p);
+/* True if another publication here may become a File with the name and size of p's. */
+bool publish_has_rival(const struct publish *p);
 /* Drop the Upload's id, Parts and calls without telling the service; keep what it was made with. */
 void publish_forget_upload(struct publish *p);
 /* Cancel the Upload, if there is one, and go to PHASE_IDLE. */

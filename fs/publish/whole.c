@@ -108,7 +108,7 @@ void publish_handle_asked(struct publish *p, const struct event *ev)
 
 /* ---- sending ---- */
 
-static struct api_req *post(struct publish *p, struct publish_call *c)
+static struct api_req *post(struct publish *p, int fd, struct publish_call *c)
 {
 	struct api_upload_spec spec = {
 		.filename = p->upload.filename,
@@ -118,7 +118,7 @@ static struct api_req *post(struct publish *p, struct publish_call *c)
 		.expires_after_s = p->upload.expiry,
 	};
 	struct api_file_body body = {
-		.fd = staged_fd(p->staged),
+		.fd = fd,
 		.md5_hex = p->md5,
 		.fairness = (uintptr_t)p,
 		/* p lives until the callback: the call has a reference */
@@ -131,13 +131,15 @@ static struct api_req *post(struct publish *p, struct publish_call *c)
 void publish_act_post(struct publish *p, uint64_t size)
 {
 	struct publish_call *c;
-	int r;
+	int fd, r;
 
 	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
 	if (staged_check(p->staged))
 		return;
 	c = publish_call_new(p, EV_POSTED);
-	r = c ? publish_note_upload(p, size) : -ENOMEM;
+	/* Opened with the call's reference, so that it stays open. */
+	fd = staged_fd(p->staged);
+	r = !c ? -ENOMEM : fd < 0 ? fd : publish_note_upload(p, size);
 	p->upload.created_at = publish_service_time(p->pr);
 	if (!p->upload.created_at)
 		p->upload.created_at = clock_wall_s();
@@ -149,7 +151,7 @@ void publish_act_post(struct publish *p, uint64_t size)
 	if (!r)
 		r = publish_save_record(p, true);
 	if (!r)
-		p->upload.post_req = post(p, c);
+		p->upload.post_req = post(p, fd, c);
 	if (p->upload.post_req) {
 		p->parts.sending_ms = clock_mono_ms();
 		return;

@@ -148,6 +148,7 @@ static const char *hint_network(const struct api_error *err)
 				 "host that leads there",
 		[NETWORK_CA] = "install the CA's certificate, or name it with -o ca_file",
 		[NETWORK_CA_FILE] = "check the file of -o ca_file, else SSL_CERT_FILE",
+		[NETWORK_CLIENT_CERT] = "check the files of -o client_cert and client_key",
 		[NETWORK_CERT_HOST] = "the certificate is for another host: check the base URL",
 		[NETWORK_CERT_TIME] = "check this host's clock; if it is right, the certificate "
 				      "has to be renewed",

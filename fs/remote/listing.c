@@ -16,7 +16,7 @@
 #define PATIENCE_MS 10000    /* without a page: then what was known before is the answer */
 #define FILES_MAX 10000000   /* more would be a server that pages for ever */
 #define PAGES_MAX 20000	     /* and so would these, with next to nothing on each */
-#define RESUMES_MAX 8	     /* pages that begin behind a File that is gone by then */
+#define RESUMES_MAX 8	     /* tries to go on behind a File that is gone by then; new starts */
 #define TRIM_FILES 2000	     /* after a fetch of so many, memory goes back to the system */
 
 /*
@@ -39,7 +39,9 @@
 
 struct waiter {
 	struct waiter *next;
-	bool whole;
+	bool whole;	      /* waits for the whole list */
+	uint32_t whole_fetch; /* the first fetch of it that is not too old */
+	uint32_t fetch;	      /* the first fetch of any kind that is not too old */
 	listing_cb *cb;
 	void *arg;
 };
@@ -62,6 +64,8 @@ struct listing {
 	bool stopping;
 	struct waiter *waiters;
 	bool fetching, known;
+	uint32_t begun;	    /* fetches so far; that of the one under way */
+	uint64_t asked_ms;  /* when the one under way began, monotonic */
 	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
 	uint64_t newest_ms; /* and that of any kind */
 	uint64_t failed_ms; /* when the last one failed, if it did */
@@ -73,7 +77,10 @@ struct listing {
 	bool reached; /* a File that is known */
 	uint64_t began_ms;
 	uint32_t number;
-	unsigned limit, resumes;
+	unsigned limit;
+	unsigned resumes;  /* since the last page that brought something new */
+	unsigned restarts; /* of this fetch */
+	size_t back; /* the page asked for begins so many Files before the end of those kept */
 	struct listing_page *pages; /* not applied yet; of the first fetch also the last one */
 	size_t page_count;
 	size_t pages_seen, count; /* of the whole fetch; count: of Files */
@@ -167,13 +174,24 @@ static void note_end(struct listing *l, int err)
 	l->failed = err;
 }
 
-/* Under lock: takes out those whose wait is over; others want more than the newest part. */
+/* Under lock. Returns whether w has all it waits for, now that a fetch is over. */
+static bool is_served(const struct listing *l, struct waiter *w)
+{
+	if (l->whole && l->begun >= w->whole_fetch)
+		w->whole = false;
+	return !w->whole && l->begun >= w->fetch;
+}
+
+/*
+ * Under lock: takes out those whose wait is over. Others want more than the newest part, or came
+ * after the pages were asked for.
+ */
 static struct waiter *take_waiters(struct listing *l, bool all)
 {
 	struct waiter *over = NULL, *w, **at = &l->waiters;
 
 	while ((w = *at) != NULL) {
-		if (w->whole && !all) {
+		if (!all && !is_served(l, w)) {
 			at = &w->next;
 			continue;
 		}
@@ -196,9 +214,27 @@ static void answer(struct waiter *w, int err, bool known)
 	}
 }
 
+/* Under lock: notes that a fetch begins now. */
+static void note_begin(struct listing *l)
+{
+	l->fetching = true;
+	l->begun++;
+	l->asked_ms = l->moved_ms = clock_mono_ms();
+}
+
+/* Under lock. Returns whether a waiter wants the whole list. */
+static bool is_whole_wanted(const struct listing *l)
+{
+	const struct waiter *w = l->waiters;
+
+	while (w && !w->whole)
+		w = w->next;
+	return w != NULL;
+}
+
 static void finish(struct listing *l, int err)
 {
-	bool large = l->count >= TRIM_FILES, known, more;
+	bool large = l->count >= TRIM_FILES, known, more, whole;
 	struct waiter *w;
 
 	if (!err)
@@ -207,13 +243,16 @@ static void finish(struct listing *l, int err)
 	pthread_mutex_lock(&l->lock);
 	note_end(l, err);
 	known = l->known;
-	w = take_waiters(l, err || l->whole);
-	more = l->fetching = l->waiters != NULL;
-	l->moved_ms = clock_mono_ms();
+	w = take_waiters(l, err);
+	more = l->waiters != NULL;
+	whole = is_whole_wanted(l);
+	l->fetching = false;
+	if (more)
+		note_begin(l);
 	pthread_mutex_unlock(&l->lock);
 	answer(w, err, known);
 	if (more)
-		begin(l, true);
+		begin(l, whole);
 	/* The pages lay amid what apply() made of them. */
 	if (large)
 		malloc_trim(0);
@@ -265,10 +304,11 @@ static void begin(struct listing *l, bool whole)
 	l->whole = whole;
 	l->first = whole && !l->applied;
 	l->reached = false;
-	l->began_ms = clock_mono_ms();
+	l->began_ms = l->asked_ms;
 	l->number++;
 	l->limit = whole ? PAGE_LIMIT : NEW_LIMIT;
-	l->resumes = 0;
+	l->resumes = l->restarts = 0;
+	l->back = 0;
 	l->last_id[0] = '\0';
 	l->pages_seen = l->count = l->before = 0;
 	r = next_page(l);
@@ -280,7 +320,8 @@ static void begin(struct listing *l, bool whole)
 static void start_over(struct listing *l)
 {
 	drop_pages(l);
-	l->count = l->before = 0;
+	l->count = l->before = l->back = 0;
+	l->restarts++;
 	l->first = l->first && !l->applied;
 	l->number++;
 }
@@ -293,7 +334,8 @@ static bool resume(struct listing *l, const struct api_error *err)
 {
 	size_t back = 2;
 
-	if (err->http_status != 404 || !l->last_id[0] || l->resumes >= RESUMES_MAX)
+	if (err->http_status != 404 || !l->last_id[0] || l->resumes >= RESUMES_MAX ||
+	    l->restarts >= RESUMES_MAX)
 		return false;
 	for (unsigned i = 0; i < l->resumes; i++)
 		back *= 10;
@@ -303,6 +345,7 @@ static bool resume(struct listing *l, const struct api_error *err)
 		const char *id = kept(l, l->count - l->before - back)->id;
 
 		memcpy(l->last_id, id, strlen(id) + 1);
+		l->back = back;
 	} else {
 		start_over(l);
 	}
@@ -343,6 +386,14 @@ static void take_page(struct listing *l, const struct reply *r)
 {
 	int rc = keep(l, &r->page);
 
+	/* Another host may delete the File at the end of each page: the list goes on. */
+	if (r->page.count >= l->back)
+		l->resumes = 0;
+	l->back = 0;
+	if (rc == -EOVERFLOW)
+		log_error("the service lists more than %u Files, or more than %u pages: the list "
+			  "is not taken; -o purpose= asks for fewer",
+			  FILES_MAX, PAGES_MAX);
 	if (rc || is_last(l, r)) {
 		finish(l, rc);
 		return;
@@ -404,9 +455,10 @@ static void *listing_thread(void *arg)
 
 /* ---- what others want ---- */
 
+/* With an age of 0 no list is: something may have changed within its millisecond. */
 static bool young(const struct listing *l, uint64_t since_ms, uint64_t max_age_ms)
 {
-	return l->known && clock_mono_ms() - since_ms <= max_age_ms;
+	return l->known && max_age_ms && clock_mono_ms() - since_ms <= max_age_ms;
 }
 
 /* Under lock. A failed fetch took long: do not repeat it for each caller. */
@@ -433,6 +485,25 @@ static bool due_ahead(const struct listing *l, uint64_t max_age_ms, uint64_t who
 	return *ret_whole || ages(l, l->newest_ms, max_age_ms, AHEAD_SHARE);
 }
 
+/* Under lock. Returns the number of the first fetch whose pages are no older than age_ms. */
+static uint32_t first_fetch(const struct listing *l, uint64_t age_ms)
+{
+	bool joins = l->fetching && age_ms && clock_mono_ms() - l->asked_ms <= age_ms;
+
+	return joins ? l->begun : l->begun + 1;
+}
+
+/* Under lock. */
+static void add_waiter(struct listing *l, struct waiter *w, bool whole, uint64_t max_age_ms,
+		       uint64_t whole_age_ms)
+{
+	w->whole = whole;
+	w->whole_fetch = first_fetch(l, whole_age_ms);
+	w->fetch = first_fetch(l, max_age_ms);
+	w->next = l->waiters;
+	l->waiters = w;
+}
+
 /* w: NULL if no caller waits; else consumed. */
 static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t whole_age_ms,
 		 struct waiter *w)
@@ -446,20 +517,16 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 	fresh = whole ? young(l, l->whole_ms, whole_age_ms) : young(l, l->newest_ms, max_age_ms);
 	err = fresh ? 0 : l->stopping ? -EINTR : failed_lately(l);
 	if (!fresh && !err) {
-		if (w) {
-			w->whole = whole;
-			w->next = l->waiters;
-			l->waiters = w;
-		}
+		if (w)
+			add_waiter(l, w, whole, max_age_ms, whole_age_ms);
 		start = !l->fetching;
-		l->fetching = true;
 		w = NULL;
 		pthread_cond_signal(&l->wake);
 	} else if (fresh && !whole && due_ahead(l, max_age_ms, whole_age_ms, &whole)) {
-		start = l->fetching = true;
+		start = true;
 	}
 	if (start)
-		l->moved_ms = clock_mono_ms();
+		note_begin(l);
 	pthread_mutex_unlock(&l->lock);
 	if (w) {
 		w->cb(w->arg, err, known);

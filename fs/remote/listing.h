@@ -58,9 +58,9 @@ void listing_stop(struct listing *l);
 void listing_free(struct listing *l); /* after listing_stop() and api_free(); NULL is a no-op */
 
 /*
- * Calls cb once a whole list no older than max_age_ms was applied: at once, or
- * after a fetch, also one that was under way already. err: negative errno when that
- * fetch failed, -ETIMEDOUT when an older list is known and no page came for 10 s (the
+ * Calls cb once a whole list no older than max_age_ms was applied: at once, or after a fetch, also
+ * one under way whose pages were asked for no longer ago (0: after this call). err: negative errno
+ * when that fetch failed, -ETIMEDOUT when an older list is known and no page came for 10 s (the
  * fetch goes on); known tells whether an older one stands.
  */
 typedef void listing_cb(void *arg, int err, bool known);

@@ -1,41 +1,36 @@
 /*
- * area: the directory of staged files (STATE_DIR/staging, 0700): its lock, its space, what an
- * earlier daemon left.
+ * area: all staged files: their space, and what an earlier daemon left. Their bytes lie in the
+ * directory of data files (fs/state/data.h).
  *
  * All functions may be called from any thread and block on the local disk at most.
  */
 #ifndef UPLOADFS_FS_STAGE_AREA_H
 #define UPLOADFS_FS_STAGE_AREA_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
+struct datadir;
 struct pool;
 struct statedb;
 struct staging;
 
 struct staging_config {
-	const char *dir;    /* created 0700 when missing */
-	uint64_t part_size; /* bytes that share a version, > 0: layout_block() */
-	uint64_t size_max;  /* bytes all staged files may take together; 0: the disk decides */
-	uint64_t reserve;   /* bytes left free on the disk */
-	struct pool *pool;  /* of MD5; borrowed; outlives the area */
-	struct statedb *db; /* borrowed; outlives the area */
-	bool write_back;    /* begin to write bytes back while they come: closes will sync them */
+	uint64_t part_size;   /* bytes that share a version, > 0: layout_block() */
+	uint64_t size_max;    /* bytes all staged files may take together; 0: the disk decides */
+	uint64_t reserve;     /* bytes left free on the disk */
+	struct pool *pool;    /* of MD5; borrowed; outlives the area */
+	struct datadir *data; /* borrowed; outlives the area */
+	struct statedb *db;   /* the same */
 };
 
 /*
- * Lock the directory and remove what a dead daemon left half done: data whose row was dropped;
- * and, if the store is intact, data that never had a row: it goes to damaged/ unless it is empty.
- * The caller frees *ret by staging_close().
- *
- * 0; -EBUSY: another process or struct staging has the lock; -EINVAL: no pool, part size or store;
- * -EPROTONOSUPPORT: records of a former version, logged; another negative errno.
+ * Make the area. The caller frees *ret by staging_close(). 0; -EINVAL: no pool, part size, store or
+ * data directory; -ENOMEM.
  */
 int staging_open(const struct staging_config *cfg, struct staging **ret);
 /*
- * Unlink data on disk (borrowed) from now on, since a durable commit comes before. NULL, the
- * default: unlink on the calling thread. Set NULL before the worker ends.
+ * Begin to write bytes back on disk (borrowed) while they come, since closes will sync them. NULL,
+ * the default: leave that to the kernel. Set NULL before the worker ends.
  */
 void staging_set_worker(struct staging *sg, struct pool *disk);
 /* Call it after the last staged_unref(). NULL is a no-op. */
@@ -54,7 +49,7 @@ int staging_get_space(struct staging *sg, struct staging_space *ret);
  * fn's error and returns it.
  */
 int staging_scan(struct staging *sg, int (*fn)(void *arg, const char *id), void *arg);
-/* Move the data of id to damaged/ and mark its row. 0 or negative errno. */
+/* Move the data of id to data/damaged/ and mark its row. 0 or negative errno. */
 int staging_set_aside(struct staging *sg, const char *id);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "fs/stage/area_impl.h"
 #include "fs/stage/file.h"
+#include "fs/stage/data.h"
 #include "fs/stage/file_impl.h"
 #include "fs/stage/hooks.h"
 
@@ -130,6 +131,11 @@ static bool start_stretch(struct staged *st)
 
 	if (h->err || limit <= h->pos)
 		return false;
+	h->fd = staged_fd_locked(st);
+	if (h->fd < 0) {
+		h->err = h->fd;
+		return false;
+	}
 	if (!h->cur) {
 		h->cur = h->pos ? digest_copy(snapshot_at_pos(h)) : digest_new();
 		if (!h->cur) {
@@ -195,7 +201,7 @@ static bool hash_run(struct hash_job *job)
 		pos = h->pos;
 		end = h->busy_end;
 		pthread_mutex_unlock(&st->lock);
-		rc = hash_stretch(st->fd, h->cur, pos, end);
+		rc = hash_stretch(h->fd, h->cur, pos, end);
 		pthread_mutex_lock(&st->lock);
 		end_stretch(h, rc);
 	}

@@ -24,6 +24,7 @@ struct staged_hash {
 	struct hash_job job;
 	bool queued; /* with the pool, or running */
 	bool busy;
+	int fd;	   /* that the worker reads while busy */
 	bool told; /* on_digest was called for this seal */
 	int err;   /* why hashing stopped; 0 again with the next change or seal */
 	uint64_t pos, busy_end, dirty_from;

@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include "fs/stage/area_impl.h"
+#include "fs/stage/data.h"
 #include "fs/stage/digest.h"
 #include "fs/stage/file_impl.h"
 #include "fs/state/files.h"
 #include "fs/state/store.h"
+#include "net/base/fdio.h"
 #include "net/base/log.h"
-
-#define CREATE_ATTEMPTS 8
 
 static struct staged *staged_new(struct staging *sg, const char *id, int fd, enum staged_fate fate)
 {
@@ -29,7 +29,7 @@ static struct staged *staged_new(struct staging *sg, const char *id, int fd, enu
 	st->fate = fate;
 	atomic_init(&st->refs, 1);
 	st->changes = 1;
-	snprintf(st->boot, sizeof(st->boot), "%s", boot_id());
+	snprintf(st->era, sizeof(st->era), "%s", datadir_era(sg->data));
 	pthread_mutex_init(&st->record_lock, NULL);
 	pthread_mutex_init(&st->sync_lock, NULL);
 	pthread_mutex_init(&st->lock, NULL);
@@ -40,52 +40,18 @@ static struct staged *staged_new(struct staging *sg, const char *id, int fd, enu
 	return st;
 }
 
-static int random_id(char ret[STAGED_ID_LEN + 1])
-{
-	uint64_t n;
-	int rc;
-
-	rc = digest_random(&n, sizeof(n));
-	if (!rc)
-		snprintf(ret, STAGED_ID_LEN + 1, "%016llx", (unsigned long long)n);
-	return rc;
-}
-
-static int create_data(struct staging *sg, char ret_id[STAGED_ID_LEN + 1], int *ret_fd)
-{
-	char name[STAGED_NAME_SIZE];
-	int fd, rc, tries;
-
-	for (tries = 0; tries < CREATE_ATTEMPTS; tries++) {
-		rc = random_id(ret_id);
-		if (rc)
-			return rc;
-		staging_name(name, ret_id, STAGED_DATA);
-		fd = openat(sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			    0600);
-		if (fd >= 0) {
-			*ret_fd = fd;
-			return 0;
-		}
-		if (errno != EEXIST)
-			return -errno;
-	}
-	return -EEXIST;
-}
-
 int staged_create(struct staging *sg, struct staged **ret)
 {
-	char id[STAGED_ID_LEN + 1], name[STAGED_NAME_SIZE];
+	char id[DATA_ID_SIZE];
 	struct staged *st;
 	int fd = -1, rc;
 
-	rc = create_data(sg, id, &fd);
+	rc = datadir_create(sg->data, id, &fd);
 	if (rc)
 		return rc;
 	st = staged_new(sg, id, fd, STAGED_DISCARD);
 	if (!st) {
-		staging_name(name, id, STAGED_DATA);
-		unlinkat(sg->dirfd, name, 0);
+		datadir_unmake(sg->data, id);
 		close(fd);
 		return -ENOMEM;
 	}
@@ -117,28 +83,18 @@ static bool size_plausible(const struct record *r, uint64_t size)
 	return size >= r->size;
 }
 
-static int open_data(struct staging *sg, const char *id, const struct record *r, int *ret_fd,
-		     uint64_t *ret_size)
+/* The size of the data, which is opened at its first use. -ENOENT: no data. */
+static int find_data(struct staging *sg, const char *id, const struct record *r, uint64_t *ret_size)
 {
-	char name[STAGED_NAME_SIZE];
+	char name[DATA_NAME_SIZE];
 	struct stat sb;
-	int fd, rc;
 
-	staging_name(name, id, STAGED_DATA);
-	fd = openat(sg->dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ELOOP || errno == EISDIR ? -EBADMSG : -errno;
-	if (fstat(fd, &sb)) {
-		rc = -errno;
-		close(fd);
-		return rc;
-	}
+	data_name(name, id);
+	if (fstatat(datadir_fd(sg->data), name, &sb, AT_SYMLINK_NOFOLLOW))
+		return -errno;
 	if (!S_ISREG(sb.st_mode) || (uint64_t)sb.st_size > STAGED_SIZE_MAX ||
-	    !size_plausible(r, (uint64_t)sb.st_size)) {
-		close(fd);
+	    !size_plausible(r, (uint64_t)sb.st_size))
 		return -EBADMSG;
-	}
-	*ret_fd = fd;
 	*ret_size = (uint64_t)sb.st_size;
 	return 0;
 }
@@ -157,13 +113,12 @@ static bool row_counts(const struct record *r)
  * A row without data, after a crash between two steps, a power cut or a removal by hand: it must
  * not replace a File.
  */
-static int without_data(struct staging *sg, const char *id, struct record *r, int *ret_fd)
+static int without_data(struct staging *sg, const char *id, struct record *r)
 {
-	char name[STAGED_NAME_SIZE];
-	int rc;
+	int fd, rc;
 
 	if (r->state == RECORD_COMPLETED && !r->superseded_count) {
-		/* The cache has its bytes. */
+		/* Nothing is lost: its File exists. */
 		rc = statedb_begin(sg->db);
 		if (rc)
 			return rc;
@@ -171,10 +126,10 @@ static int without_data(struct staging *sg, const char *id, struct record *r, in
 		rc = statedb_commit(sg->db, NULL);
 		return rc ? rc : -ENOENT;
 	}
-	staging_name(name, id, STAGED_DATA);
-	*ret_fd = openat(sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (*ret_fd < 0)
-		return -errno;
+	fd = datadir_open_file(sg->data, id, O_RDWR | O_CREAT | O_EXCL);
+	if (fd < 0)
+		return fdio_told(fd);
+	close(fd);
 	/* The MD5 of the row will show that these are not its bytes. */
 	r->synced = false;
 	if (row_counts(r))
@@ -202,22 +157,21 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 	struct staged *st;
 	struct record r;
 	uint64_t size = 0;
-	int fd = -1, rc;
+	int rc;
 
-	if (!staging_id_valid(id))
+	if (!data_id_valid(id))
 		return -EINVAL;
 	rc = files_load(sg->db, id, &r);
 	if (rc)
 		return rc;
-	rc = open_data(sg, id, &r, &fd, &size);
+	rc = find_data(sg, id, &r, &size);
 	if (rc == -ENOENT)
-		rc = without_data(sg, id, &r, &fd);
+		rc = without_data(sg, id, &r);
 	if (rc)
 		goto err_record;
-	st = staged_new(sg, id, fd, STAGED_KEEP);
+	st = staged_new(sg, id, -1, STAGED_KEEP);
 	if (!st) {
 		rc = -ENOMEM;
-		close(fd);
 		goto err_record;
 	}
 	distrust(&r, size);
@@ -231,7 +185,7 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 	st->size = st->charged = size;
 	st->synced = r.synced ? st->changes : 0;
 	st->firm = r.synced;
-	snprintf(st->boot, sizeof(st->boot), "%s", r.boot ? r.boot : "");
+	snprintf(st->era, sizeof(st->era), "%s", r.era ? r.era : "");
 	staging_adopt(sg, size);
 	*ret_record = r;
 	*ret = st;
@@ -252,12 +206,10 @@ struct staged *staged_ref(struct staged *st)
 /* Remove the row, then the data. Under record_lock, or at the last unref. */
 static void remove_both(struct staged *st)
 {
-	char name[STAGED_NAME_SIZE];
 	int rc;
 
 	if (!st->has_row) {
-		staging_name(name, st->id, STAGED_DATA);
-		unlinkat(st->sg->dirfd, name, 0);
+		datadir_unmake(st->sg->data, st->id);
 		return;
 	}
 	rc = statedb_begin(st->sg->db);
@@ -267,9 +219,9 @@ static void remove_both(struct staged *st)
 	}
 	/* Keep the data: the next mount finds the file, which is better than a row without data. */
 	if (rc)
-		log_warn("staging/%s can't be removed: %s", st->id, strerror(-rc));
+		log_warn(DATA_DIR "/%s can't be removed: %s", st->id, strerror(-rc));
 	else
-		staging_doom(st->sg, st->id);
+		datadir_doom(st->sg->data, st->id);
 	st->has_row = false;
 }
 
@@ -281,7 +233,8 @@ void staged_unref(struct staged *st)
 	staged_end_write_back(st);
 	if (st->fate == STAGED_DISCARD && !st->removed)
 		remove_both(st);
-	close(st->fd);
+	if (st->fd >= 0)
+		close(st->fd);
 	staging_release(st->sg, st->charged);
 	if (st->fate != STAGED_GIVEN)
 		staging_count(st->sg, -1);
@@ -297,22 +250,6 @@ void staged_unref(struct staged *st)
 const char *staged_id(const struct staged *st)
 {
 	return st->id;
-}
-
-int staged_fd(const struct staged *st)
-{
-	return st->fd;
-}
-
-void staged_set_mtime(struct staged *st, const struct timespec *mtime)
-{
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
-
-	pthread_mutex_lock(&st->lock);
-	/* The cache sets its own times. */
-	if (st->fate != STAGED_GIVEN && futimens(st->fd, times))
-		log_warn("%s: its time is not kept: %s", st->id, strerror(errno));
-	pthread_mutex_unlock(&st->lock);
 }
 
 static bool nameless(struct staged *st)
@@ -339,7 +276,7 @@ static void put_bytes(struct staged *st, struct record *r)
 {
 	pthread_mutex_lock(&st->lock);
 	r->synced = staged_is_synced(st);
-	r->boot = st->boot[0] ? st->boot : NULL;
+	r->era = st->era[0] ? st->era : NULL;
 	pthread_mutex_unlock(&st->lock);
 }
 
@@ -469,7 +406,7 @@ void staged_drop_record(struct staged *st)
 		atomic_store(&st->row_stale, true);
 	pthread_mutex_unlock(&st->record_lock);
 	if (rc)
-		log_error("staging/%s: its record is wrong and can't be dropped: %s", st->id,
+		log_error(DATA_DIR "/%s: its record is wrong and can't be dropped: %s", st->id,
 			  strerror(-rc));
 }
 
@@ -504,10 +441,9 @@ void staged_remove(struct staged *st)
 }
 
 /* Under both locks. */
-static int move_out(struct staged *st, const char *path)
+static int give(struct staged *st, int (*take)(void *arg, const char *data), void *arg)
 {
-	char data[STAGED_NAME_SIZE];
-	int dirfd = st->sg->dirfd, rc;
+	int rc;
 
 	if (st->fate == STAGED_GIVEN || st->removed)
 		return -ESTALE;
@@ -515,12 +451,14 @@ static int move_out(struct staged *st, const char *path)
 		return -EBADMSG;
 	if (st->writers)
 		return -EBUSY;
-	staging_name(data, st->id, STAGED_DATA);
-	if (renameat(dirfd, data, AT_FDCWD, path))
-		return -errno;
-	rc = drop_row(st);
+	/* The other may unlink it: readers need the descriptor. */
+	rc = staged_fd_locked(st);
+	if (rc < 0)
+		return rc;
+	rc = take(arg, st->id);
 	if (rc)
-		return renameat(AT_FDCWD, path, dirfd, data) ? -errno : rc;
+		return rc;
+	st->has_row = false;
 	st->fate = STAGED_GIVEN;
 	staging_release(st->sg, st->charged);
 	st->charged = 0;
@@ -528,13 +466,13 @@ static int move_out(struct staged *st, const char *path)
 	return 0;
 }
 
-int staged_give(struct staged *st, const char *path)
+int staged_give(struct staged *st, int (*take)(void *arg, const char *data), void *arg)
 {
 	int rc;
 
 	pthread_mutex_lock(&st->record_lock);
 	pthread_mutex_lock(&st->lock);
-	rc = move_out(st, path);
+	rc = give(st, take, arg);
 	pthread_mutex_unlock(&st->lock);
 	pthread_mutex_unlock(&st->record_lock);
 	return rc;

@@ -25,7 +25,7 @@ struct staging;
 
 #define STAGED_SIZE_MAX (8ULL << 30) /* bytes; an Upload cannot be larger (API_UPLOAD_MAX) */
 
-/* A new empty staged file with one reference. Save its record soon: see staging_open(). */
+/* A new empty staged file with one reference. Save its record soon: see fs/state/data.h. */
 int staged_create(struct staging *sg, struct staged **ret);
 /*
  * Recovery: open a staged file of an earlier daemon by id (from staging_scan()), each id once, with
@@ -43,7 +43,16 @@ struct staged *staged_ref(struct staged *st);
 void staged_unref(struct staged *st);
 
 const char *staged_id(const struct staged *st); /* file name stem; valid as long as st */
-int staged_fd(const struct staged *st);		/* for pread; open as long as st */
+/*
+ * Return the descriptor of the data, for pread, or negative errno. It stays open as long as the
+ * caller holds a reference of its own (staged_rest()).
+ */
+int staged_fd(struct staged *st);
+/*
+ * Close the descriptor if there are no more references than `idle`, the number of those whose
+ * holders are known not to use it. The next use opens it again.
+ */
+void staged_rest(struct staged *st, unsigned idle);
 uint64_t staged_size(struct staged *st);
 /* True if all bytes of [start, end) are written; holes of a sealed and quiet file count. */
 bool staged_covered(struct staged *st, uint64_t start, uint64_t end);
@@ -139,6 +148,8 @@ struct staged_hooks {
  */
 void staged_set_hooks(struct staged *st, const struct staged_hooks *hooks);
 
+/* The data file's mtime. 0 or negative errno. */
+int staged_mtime(struct staged *st, struct timespec *ret);
 /* Set the data file's mtime so that it survives a restart; best effort. The next write moves it. */
 void staged_set_mtime(struct staged *st, const struct timespec *mtime);
 
@@ -165,7 +176,7 @@ int staged_check(struct staged *st);
 int staged_sync_record(struct staged *st);
 /*
  * The bytes of a file of an earlier daemon were compared with the MD5 of its row. right: they count
- * as written under this boot. Else staged_give() refuses them.
+ * as written in this era (datadir_era()). Else staged_give() refuses them.
  */
 void staged_compared(struct staged *st, bool right);
 /*
@@ -209,11 +220,13 @@ void staged_keep(struct staged *st);
  */
 void staged_remove(struct staged *st);
 /*
- * Rename the data file to path (same file system) and drop the row, now. The fd stays valid, the
- * bytes are another's: not counted here, never written again, and staged_keep() and
- * staged_remove() do nothing. 0; -EBUSY: a write is under way; -EBADMSG: the bytes are not sure;
- * another negative errno: nothing changed.
+ * Give the data to another owner: take(arg, data) commits, in one transaction, that the row is
+ * dropped (files_drop()) and that the data of that id is the other's. take() runs under the locks
+ * of st; it may use the store and no staged file. The fd stays valid, the bytes are the other's:
+ * not counted here, never written again, and staged_keep() and staged_remove() do nothing. 0;
+ * -EBUSY: a write is under way; -EBADMSG: the bytes are not sure; -ESTALE: the file has no name any
+ * more; or take()'s error: nothing changed.
  */
-int staged_give(struct staged *st, const char *path);
+int staged_give(struct staged *st, int (*take)(void *arg, const char *data), void *arg);
 
 #endif

@@ -14,15 +14,14 @@
 #include "fs/stage/file.h"
 #include "fs/stage/follow.h"
 #include "fs/work/extents.h"
-#include "net/base/boot.h"
 #include "net/base/digest.h"
 
 enum staged_fate { STAGED_DISCARD, STAGED_KEEP, STAGED_GIVEN };
 
 struct staged {
 	struct staging *sg;
-	char id[STAGED_ID_LEN + 1];
-	int fd;
+	char id[DATA_ID_SIZE];
+	int fd; /* -1: not open; changed under lock */
 	atomic_uint refs;
 
 	pthread_mutex_t record_lock; /* one save at a time; also around give */
@@ -45,6 +44,7 @@ struct staged {
 	uint64_t charged; /* bytes taken from the area: size, or more while writes are under way */
 	struct extents written;
 	unsigned writers; /* begun and not ended */
+	unsigned syncs;	  /* under way */
 	bool sealed;
 	bool unsure;	  /* size and disk may differ: look when the last writer ends */
 	uint64_t changes; /* count of changes of the bytes, from 1 */
@@ -53,7 +53,7 @@ struct staged {
 	uint64_t sure_at; /* changes when sure_md5 was taken, before a sync failed; 0: never */
 	char sure_md5[DIGEST_HEX_SIZE];
 	bool spoiled;		     /* the bytes are not those of the row */
-	char boot[BOOT_ID_SIZE];     /* under which the bytes were written */
+	char era[DATA_ERA_SIZE];     /* in which the bytes were written */
 	struct hash_job back_job;    /* begins write-back of [back_from, back_to) */
 	uint64_t back_from, back_to; /* written since */
 	uint32_t *versions;	     /* by part index; beyond: 0 */

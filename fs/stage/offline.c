@@ -9,18 +9,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/state/cached.h"
+#include "fs/state/data.h"
 #include "fs/state/store.h"
 
-#define DATA_END ".data"
 #define NAME_SIZE 300
 
 static int open_below(const char *state_dir, bool set_aside)
 {
+	static const char *const names[] = { DATA_DIR, "staging" /* of a version before */ };
 	char path[4400];
-	int fd;
+	int fd = -1;
 
-	snprintf(path, sizeof(path), "%s/staging%s", state_dir, set_aside ? "/damaged" : "");
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	for (size_t i = 0; fd < 0 && i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "%s/%s%s", state_dir, names[i],
+			 set_aside ? "/" DATA_DAMAGED : "");
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	}
 	return fd < 0 ? -errno : fd;
 }
 
@@ -63,10 +68,16 @@ static int show(void *arg, const char *id)
 	return r;
 }
 
-/* Call fn for data in damaged/ without a row. */
+static bool is_orphan(const struct scan *s, const char *id)
+{
+	return data_id_valid(id) && !files_has(s->db, id) && !cached_has_data(s->db, id) &&
+	       !files_is_doomed(s->db, id);
+}
+
+/* Call fn for data without a row: in damaged/, and what another state.db left. */
 static int show_orphans(struct scan *s)
 {
-	int fd = open_below(s->state_dir, true), r = 0;
+	int fd = open_below(s->state_dir, s->set_aside), r = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *e;
 
@@ -83,7 +94,7 @@ static int show_orphans(struct scan *s)
 		if (len <= end || strcmp(e->d_name + len - end, DATA_END))
 			continue;
 		snprintf(id, sizeof(id), "%.*s", (int)(len - end), e->d_name);
-		if (!files_has(s->db, id))
+		if (s->set_aside ? !files_has(s->db, id) : is_orphan(s, id))
 			r = show(s, id);
 	}
 	closedir(d);
@@ -99,9 +110,11 @@ static int open_store(const char *state_dir, struct statedb **ret)
 	/* Do not create a store. */
 	if (access(path, F_OK))
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-	r = statedb_open(state_dir, ret);
+	r = statedb_open_as_is(state_dir, ret);
 	if (!r)
 		r = files_define(*ret);
+	if (!r)
+		r = cached_define(*ret);
 	return r;
 }
 
@@ -117,6 +130,9 @@ int kept_scan(const char *state_dir, int (*fn)(void *arg, const struct kept *k),
 	s.set_aside = true;
 	if (!r)
 		r = files_each(s.db, FILES_SET_ASIDE, show, &s);
+	if (!r)
+		r = show_orphans(&s);
+	s.set_aside = false;
 	if (!r)
 		r = show_orphans(&s);
 	statedb_close(s.db);

@@ -25,8 +25,8 @@ struct kept {
 
 /*
  * Call fn for each staged file in order of the ids, then for those set aside. k is valid until fn
- * returns. Stops at fn's error and returns it. 0, also without a state.db; -EBUSY: a daemon has it;
- * another negative errno.
+ * returns. Stops at fn's error and returns it. 0, also without a state.db; -EBUSY: a
+ * daemon has it; -EBADMSG: the database is damaged, and stays as it is; another negative errno.
  */
 int kept_scan(const char *state_dir, int (*fn)(void *arg, const struct kept *k), void *arg);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fs/stage/area_impl.h"
+#include "fs/stage/data.h"
 #include "fs/stage/file.h"
 #include "fs/stage/file_impl.h"
 #include "fs/state/store.h"
@@ -37,8 +38,8 @@ static void break_bytes(struct staged *st, int err)
 	st->broken = true;
 	pthread_mutex_unlock(&st->lock);
 	if (first)
-		log_error("staging/%s: its bytes did not reach the disk: %s; check the disk of "
-			  "state_dir",
+		log_error(DATA_DIR "/%s: its bytes did not reach the disk: %s; check the disk of "
+				   "state_dir",
 			  st->id, strerror(-err));
 }
 
@@ -48,6 +49,25 @@ static void note_sure(struct staged *st)
 	pthread_mutex_lock(&st->lock);
 	if (staged_final(st) && staged_hash_hex(st, st->sure_md5) == 0)
 		st->sure_at = st->changes;
+	pthread_mutex_unlock(&st->lock);
+}
+
+/* Keep the descriptor open until done(). It, or negative errno. */
+static int use(struct staged *st)
+{
+	int fd;
+
+	pthread_mutex_lock(&st->lock);
+	fd = staged_fd_locked(st);
+	st->syncs += fd >= 0;
+	pthread_mutex_unlock(&st->lock);
+	return fd;
+}
+
+static void done(struct staged *st)
+{
+	pthread_mutex_lock(&st->lock);
+	st->syncs--;
 	pthread_mutex_unlock(&st->lock);
 }
 
@@ -91,15 +111,15 @@ static int copy_all(int from, int to, uint64_t size, struct digest *d)
 	return rc;
 }
 
-/* Copy size bytes of st to the new file fd, and sync them; -EIO if they are not those of md5. */
-static int copy_synced(const struct staged *st, int fd, uint64_t size, const char *md5)
+/* Copy size bytes to the new file fd, and sync them; -EIO if they are not those of md5. */
+static int copy_synced(int from, int fd, uint64_t size, const char *md5)
 {
 	struct digest *d = digest_new();
 	char hex[DIGEST_HEX_SIZE];
 	int rc = d ? 0 : -ENOMEM;
 
 	if (!rc)
-		rc = copy_all(st->fd, fd, size, d);
+		rc = copy_all(from, fd, size, d);
 	if (!rc)
 		rc = digest_hex(d, hex);
 	digest_free(d);
@@ -113,11 +133,11 @@ static int copy_synced(const struct staged *st, int fd, uint64_t size, const cha
 /* The copy takes the place of the data, under its name and its descriptor. */
 static int swap(struct staged *st, int fd, const char *name, uint64_t changes)
 {
-	char data[STAGED_NAME_SIZE];
-	int dirfd = st->sg->dirfd, rc = 0;
+	char data[DATA_NAME_SIZE];
+	int dirfd = datadir_fd(st->sg->data), rc = 0;
 	struct stat sb;
 
-	staging_name(data, st->id, STAGED_DATA);
+	data_name(data, st->id);
 	pthread_mutex_lock(&st->record_lock);
 	pthread_mutex_lock(&st->lock);
 	if (!staged_final(st) || st->changes != changes || st->fate == STAGED_GIVEN || st->removed)
@@ -143,25 +163,26 @@ static int swap(struct staged *st, int fd, const char *name, uint64_t changes)
 }
 
 /* Under sync_lock. 0: the data lies in a new file, synced but for its name. */
-static int copy_anew(struct staged *st)
+static int copy_anew(struct staged *st, int from)
 {
-	char md5[DIGEST_HEX_SIZE], name[STAGED_NAME_SIZE];
+	char md5[DIGEST_HEX_SIZE], name[DATA_NAME_SIZE];
+	int dirfd = datadir_fd(st->sg->data), fd, rc;
 	uint64_t size, changes;
-	int fd, rc;
 
 	if (!sure_bytes(st, md5, &size, &changes))
 		return -EIO;
-	staging_name(name, st->id, STAGED_COPY);
-	fd = openat(st->sg->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	snprintf(name, sizeof(name), "%s" DATA_COPY, st->id);
+	fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	rc = copy_synced(st, fd, size, md5);
+	rc = copy_synced(from, fd, size, md5);
 	if (!rc)
 		rc = swap(st, fd, name, changes);
 	if (rc)
-		unlinkat(st->sg->dirfd, name, 0);
+		unlinkat(dirfd, name, 0);
 	else
-		log_warn("staging/%s: its bytes were copied to another place of the disk", st->id);
+		log_warn(DATA_DIR "/%s: its bytes were copied to another place of the disk",
+			 st->id);
 	close(fd);
 	return rc;
 }
@@ -170,18 +191,19 @@ static int copy_anew(struct staged *st)
 
 static int sync_name(struct staged *st)
 {
+	int rc;
+
 	if (atomic_load(&st->dir_synced))
 		return 0;
 	if (atomic_load(&st->sg->dir_broken))
 		return -EIO;
-	if (fsync(st->sg->dirfd)) {
-		int err = errno;
-
+	rc = datadir_sync(st->sg->data);
+	if (rc) {
 		atomic_store(&st->sg->dir_broken, true);
 		log_error("the directory of staged files can't be synced: %s; no fsync succeeds "
 			  "until the next mount",
-			  strerror(err));
-		return -err;
+			  strerror(-rc));
+		return rc;
 	}
 	atomic_store(&st->dir_synced, true);
 	return 0;
@@ -199,14 +221,14 @@ static bool is_broken(struct staged *st, uint64_t *ret_changes)
 }
 
 /* Under sync_lock. */
-static int sync_data(struct staged *st)
+static int sync_data(struct staged *st, int fd)
 {
 	uint64_t changes;
 	int rc = 0;
 
 	if (is_broken(st, &changes))
-		rc = copy_anew(st);
-	else if (fdatasync(st->fd))
+		rc = copy_anew(st, fd);
+	else if (fdatasync(fd))
 		rc = -errno;
 	if (rc) {
 		break_bytes(st, rc);
@@ -224,10 +246,13 @@ static int sync_data(struct staged *st)
 
 int staged_sync(struct staged *st)
 {
-	int rc;
+	int fd, rc;
 
 	pthread_mutex_lock(&st->sync_lock);
-	rc = sync_data(st);
+	fd = use(st);
+	rc = fd < 0 ? fd : sync_data(st, fd);
+	if (fd >= 0)
+		done(st);
 	pthread_mutex_unlock(&st->sync_lock);
 	return rc;
 }
@@ -252,19 +277,22 @@ bool staged_broken(struct staged *st)
 int staged_check(struct staged *st)
 {
 	uint64_t changes;
-	int rc = 0;
+	int fd, rc = 0;
 
 	/* Not while a sync runs, which may wait for the disk: it will tell. */
 	if (pthread_mutex_trylock(&st->sync_lock))
 		return 0;
-	if (is_broken(st, &changes))
-		rc = -EIO;
+	fd = use(st);
+	if (fd < 0 || is_broken(st, &changes))
+		rc = fd < 0 ? fd : -EIO;
 	/* Waits for no page, and tells errors of all; some file systems don't have it. */
-	else if (sync_file_range(st->fd, NO_PAGE, 1, SYNC_FILE_RANGE_WAIT_BEFORE) &&
+	else if (sync_file_range(fd, NO_PAGE, 1, SYNC_FILE_RANGE_WAIT_BEFORE) &&
 		 (errno == EIO || errno == ENOSPC || errno == EDQUOT))
 		rc = -errno;
 	if (!rc)
 		note_sure(st);
+	if (fd >= 0)
+		done(st);
 	pthread_mutex_unlock(&st->sync_lock);
 	if (rc)
 		break_bytes(st, rc);
@@ -316,7 +344,7 @@ void staged_compared(struct staged *st, bool right)
 	pthread_mutex_lock(&st->lock);
 	st->spoiled = !right;
 	if (right)
-		snprintf(st->boot, sizeof(st->boot), "%s", boot_id());
+		snprintf(st->era, sizeof(st->era), "%s", datadir_era(st->sg->data));
 	pthread_mutex_unlock(&st->lock);
 }
 
@@ -326,7 +354,10 @@ static bool write_some_back(struct hash_job *job)
 {
 	struct staged *st = (struct staged *)((char *)job - offsetof(struct staged, back_job));
 	uint64_t from, to;
+	int fd = use(st);
 
+	if (fd < 0)
+		return false;
 	pthread_mutex_lock(&st->lock);
 	from = st->back_from;
 	to = st->back_to;
@@ -334,8 +365,9 @@ static bool write_some_back(struct hash_job *job)
 	pthread_mutex_unlock(&st->lock);
 	/* It only begins: a sync tells of errors. */
 	if (to > from &&
-	    sync_file_range(st->fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE))
-		log_debug("staging/%s: write-back: %s", st->id, strerror(errno));
+	    sync_file_range(fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE))
+		log_debug(DATA_DIR "/%s: write-back: %s", st->id, strerror(errno));
+	done(st);
 	return false;
 }
 
@@ -343,7 +375,12 @@ void staged_write_back(struct staged *st, uint64_t start, uint64_t end)
 {
 	struct staging *sg = st->sg;
 
-	if (!sg->write_back || start >= end)
+	struct pool *disk;
+
+	pthread_mutex_lock(&sg->lock);
+	disk = sg->disk;
+	pthread_mutex_unlock(&sg->lock);
+	if (!disk || start >= end)
 		return;
 	if (st->back_from == st->back_to) {
 		st->back_from = start;

@@ -7,6 +7,7 @@
 
 #include "fs/stage/area_impl.h"
 #include "fs/stage/digest.h"
+#include "fs/stage/data.h"
 #include "fs/stage/file_impl.h"
 #include "fs/stage/follow.h"
 #include "fs/stage/hooks.h"
@@ -131,15 +132,16 @@ static int begin(struct staged *st, uint64_t off, uint64_t len)
 
 int staged_write_begin(struct staged *st, uint64_t off, uint64_t len, int *ret_fd)
 {
-	int rc;
+	int fd, rc;
 
 	if (off > STAGED_SIZE_MAX || len > STAGED_SIZE_MAX - off)
 		return -EFBIG;
 	pthread_mutex_lock(&st->lock);
-	rc = begin(st, off, len);
+	fd = staged_fd_locked(st);
+	rc = fd < 0 ? fd : begin(st, off, len);
 	pthread_mutex_unlock(&st->lock);
 	if (!rc)
-		*ret_fd = st->fd;
+		*ret_fd = fd;
 	return rc;
 }
 
@@ -208,7 +210,9 @@ int staged_truncate(struct staged *st, uint64_t size)
 	if (size > STAGED_SIZE_MAX)
 		return -EFBIG;
 	pthread_mutex_lock(&st->lock);
-	rc = resize(st, size);
+	rc = staged_fd_locked(st);
+	if (rc >= 0)
+		rc = resize(st, size);
 	pthread_mutex_unlock(&st->lock);
 	return rc;
 }
@@ -275,7 +279,9 @@ int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len)
 	if (len > STAGED_SIZE_MAX - off)
 		len = STAGED_SIZE_MAX - off;
 	pthread_mutex_lock(&st->lock);
-	rc = allocate(st, mode, off, off + len);
+	rc = staged_fd_locked(st);
+	if (rc >= 0)
+		rc = allocate(st, mode, off, off + len);
 	pthread_mutex_unlock(&st->lock);
 	return rc;
 }

@@ -39,7 +39,7 @@ void record_release(struct record *r)
 {
 	char *const strings[] = { r->purpose,	 r->path,      r->filename, r->mime_type,
 				  r->upload_id,	 r->md5,       r->file_id,  r->error,
-				  r->request_id, r->doubt_md5, r->boot };
+				  r->request_id, r->doubt_md5, r->era };
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		free(strings[i]);
@@ -70,7 +70,7 @@ static int add_columns(struct statedb *db)
 	if (rc || there)
 		return rc;
 	return statedb_define(db, "ALTER TABLE file ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;"
-				  "ALTER TABLE file ADD COLUMN boot TEXT");
+				  "ALTER TABLE file ADD COLUMN era TEXT");
 }
 
 int files_define(struct statedb *db)
@@ -86,7 +86,7 @@ int files_define(struct statedb *db)
 		" declared INTEGER NOT NULL, expires_after INTEGER NOT NULL,"
 		" upload_id TEXT, upload_bytes INTEGER NOT NULL, upload_created INTEGER NOT NULL,"
 		" upload_created_at INTEGER NOT NULL, md5 TEXT, synced INTEGER NOT NULL DEFAULT 0,"
-		" boot TEXT, file_id TEXT,"
+		" era TEXT, file_id TEXT,"
 		" err INTEGER NOT NULL, error TEXT, request_id TEXT, in_doubt INTEGER NOT NULL,"
 		" created INTEGER NOT NULL) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS part ("
@@ -120,14 +120,14 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 		"INSERT INTO file (id, state, set_aside, purpose, path, removed, mode, uid, gid,"
 		" mtime_s, mtime_ns, filename, mime_type, size, part_size, part_block, declared,"
 		" expires_after, upload_id, upload_bytes, upload_created, upload_created_at, md5,"
-		" file_id, err, error, request_id, in_doubt, created, synced, boot)"
+		" file_id, err, error, request_id, in_doubt, created, synced, era)"
 		" VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
 		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
 		" ON CONFLICT (id) DO UPDATE SET state = ?2, filename = ?10, mime_type = ?11,"
 		" size = ?12, part_size = ?13, part_block = ?14, declared = ?15,"
 		" expires_after = ?16, upload_id = ?17, upload_bytes = ?18, upload_created = ?19,"
 		" upload_created_at = ?20, md5 = ?21, file_id = ?22, err = ?23, error = ?24,"
-		" request_id = ?25, in_doubt = ?26, created = ?27, synced = ?28, boot = ?29";
+		" request_id = ?25, in_doubt = ?26, created = ?27, synced = ?28, era = ?29";
 
 	return statedb_run(
 		db, sql,
@@ -143,7 +143,7 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 			     statedb_text(r->file_id), statedb_int(r->err), statedb_text(r->error),
 			     statedb_text(r->request_id), statedb_int(r->in_doubt),
 			     statedb_int(r->created_s), statedb_int(r->synced),
-			     statedb_text(r->boot)),
+			     statedb_text(r->era)),
 		NULL);
 }
 
@@ -304,7 +304,7 @@ struct loading {
 static int load_strings(const struct statedb_row *row, struct record *r)
 {
 	char **const at[] = { &r->purpose, &r->path,	&r->filename, &r->mime_type,  &r->upload_id,
-			      &r->md5,	   &r->file_id, &r->error,    &r->request_id, &r->boot };
+			      &r->md5,	   &r->file_id, &r->error,    &r->request_id, &r->era };
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < sizeof(at) / sizeof(at[0]); i++)
@@ -413,7 +413,7 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 {
 	static const char sql[] =
 		"SELECT purpose, path, filename, mime_type, upload_id, md5, file_id, error,"
-		" request_id, boot, state, removed, mode, uid, gid, mtime_s, mtime_ns, size,"
+		" request_id, era, state, removed, mode, uid, gid, mtime_s, mtime_ns, size,"
 		" part_size, part_block, declared, expires_after, upload_bytes, upload_created,"
 		" upload_created_at, err, in_doubt, created, synced FROM file"
 		" WHERE id = ?1";
@@ -465,15 +465,24 @@ static int note_found(void *arg, const struct statedb_row *row)
 	return 0;
 }
 
-bool files_has(struct statedb *db, const char *id)
+static bool has_row(struct statedb *db, const char *sql, const char *id)
 {
 	bool found = false;
 
 	statedb_lock(db);
-	statedb_each(db, "SELECT 1 FROM file WHERE id = ?1", STATEDB_ARGS(statedb_text(id)),
-		     note_found, &found);
+	statedb_each(db, sql, STATEDB_ARGS(statedb_text(id)), note_found, &found);
 	statedb_unlock(db);
 	return found;
+}
+
+bool files_has(struct statedb *db, const char *id)
+{
+	return has_row(db, "SELECT 1 FROM file WHERE id = ?1", id);
+}
+
+bool files_is_doomed(struct statedb *db, const char *id)
+{
+	return has_row(db, "SELECT 1 FROM doomed WHERE id = ?1", id);
 }
 
 bool files_knows(struct statedb *db, const char *file_id)

@@ -58,7 +58,7 @@ struct record {
 	size_t part_count;
 	char *md5;	   /* NULL: unknown */
 	bool synced;	   /* the bytes were on stable storage when the row was written */
-	char *boot;	   /* id of the boot under which they were written; NULL: unknown */
+	char *era;	   /* datadir_era() when they were written; NULL: unknown */
 	char *file_id;	   /* NULL: none */
 	char **superseded; /* File ids to delete once this one is complete */
 	size_t superseded_count;
@@ -112,6 +112,7 @@ int files_forgive(struct statedb *db, const char *id);
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int files_load(struct statedb *db, const char *id, struct record *ret);
 bool files_has(struct statedb *db, const char *id);
+bool files_is_doomed(struct statedb *db, const char *id);
 /* True if a row has the File or supersedes it, or the store can't be read. */
 bool files_knows(struct statedb *db, const char *file_id);
 

@@ -35,6 +35,8 @@ struct statedb;
  * ...
  */
 int statedb_open(const char *dir, struct statedb **ret);
+/* The same, but a damaged database stays where it is: -EBADMSG. For readers without a daemon. */
+int statedb_open_as_is(const char *dir, struct statedb **ret);
 void statedb_close(struct statedb *s); /* checkpoints; NULL is a no-op */
 /*
  * Grow the WAL to 8 MiB: a sync then writes no new size, and small commits fit on a disk that got

@@ -12,7 +12,7 @@
 
 #include "fs/state/store.h"
 
-#define STATEDB_STATEMENTS_MAX 64
+#define STATEDB_STATEMENTS_MAX 128
 #define STATEDB_UUID_SIZE 33
 
 struct statedb_prepared {

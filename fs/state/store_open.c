@@ -289,12 +289,12 @@ static int sync_dir(const char *dir)
 	return rc;
 }
 
-static int open_db(struct statedb *s)
+static int open_db(struct statedb *s, bool as_is)
 {
 	int rc = try_open(s);
 
 	s->intact = rc != -EBADMSG;
-	if (rc == -EBADMSG) {
+	if (rc == -EBADMSG && !as_is) {
 		close_db(s, true);
 		rc = set_aside(s->path);
 		if (!rc)
@@ -317,7 +317,7 @@ static void free_store(struct statedb *s, bool keep_wal)
 	free(s);
 }
 
-int statedb_open(const char *dir, struct statedb **ret)
+static int open_store(const char *dir, bool as_is, struct statedb **ret)
 {
 	struct statedb *s = calloc(1, sizeof(*s));
 	int rc;
@@ -333,7 +333,7 @@ int statedb_open(const char *dir, struct statedb **ret)
 		s->path = NULL;
 		rc = -ENOMEM;
 	} else {
-		rc = open_db(s);
+		rc = open_db(s, as_is);
 	}
 	if (!rc)
 		rc = statedb_define(s, "UPDATE meta SET value = value WHERE key = 'checkpoints'");
@@ -347,6 +347,16 @@ int statedb_open(const char *dir, struct statedb **ret)
 	}
 	*ret = s;
 	return 0;
+}
+
+int statedb_open(const char *dir, struct statedb **ret)
+{
+	return open_store(dir, false, ret);
+}
+
+int statedb_open_as_is(const char *dir, struct statedb **ret)
+{
+	return open_store(dir, true, ret);
 }
 
 void statedb_close(struct statedb *s)

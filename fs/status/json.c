@@ -11,6 +11,7 @@
 #include "fs/publish/publisher.h"
 #include "fs/stage/area.h"
 #include "net/api/api.h"
+#include "net/base/compat.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 #include "net/base/log.h"
@@ -112,7 +113,7 @@ static uint64_t rate_of(const struct publish_info *info)
 static void put_failure(struct json_writer *w, const struct publish_info *info)
 {
 	put_text(w, "error", info->error);
-	json_w_str(w, "errno", info->err ? strerrorname_np(-info->err) : NULL);
+	json_w_str(w, "errno", info->err ? compat_errno_name(-info->err) : NULL);
 	if (info->http_status)
 		json_w_i64(w, "http_status", info->http_status);
 	else

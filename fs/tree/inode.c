@@ -25,7 +25,7 @@ struct inode_table {
 	struct index ino, name, id;
 	struct inode *root;
 	uint64_t next_ino;
-	size_t count;
+	size_t count, dirs;
 	bool quiet;
 	/* numbers of directories with the flag `changed`, and perhaps of some that are gone */
 	uint64_t *changed;
@@ -212,6 +212,7 @@ static struct inode *alloc(struct inode_table *t, const char *name, enum inode_k
 	i->kind = kind;
 	i->mtime = clock_wall_ts();
 	t->count++;
+	t->dirs += kind == INODE_DIR;
 	index_add(&t->ino, i);
 	return i;
 }
@@ -258,6 +259,7 @@ static void inode_free(struct inode_table *t, struct inode *i)
 	if (i->file_id)
 		index_del(&t->id, i);
 	t->count--;
+	t->dirs -= i->kind == INODE_DIR;
 	inode_release(i);
 }
 
@@ -311,6 +313,11 @@ struct inode *inode_take_changed(struct inode_table *t)
 size_t inode_count(const struct inode_table *t)
 {
 	return t->count;
+}
+
+size_t inode_count_dirs(const struct inode_table *t)
+{
+	return t->dirs;
 }
 
 struct inode *inode_new(struct inode_table *t, struct inode *parent, const char *name,

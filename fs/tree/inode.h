@@ -75,6 +75,7 @@ int inode_table_new(struct inode_table **ret);
 void inode_table_free(struct inode_table *t); /* frees all inodes, too; NULL is a no-op */
 struct inode *inode_root(struct inode_table *t);
 size_t inode_count(const struct inode_table *t);
+size_t inode_count_dirs(const struct inode_table *t); /* those of them that are directories */
 
 /*
  * Every entry made in a directory, moved in or out, or removed sets the directory's mtime to now.

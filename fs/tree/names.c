@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "net/base/json.h"
+
 #define ENDING_MAX 16 /* bytes of an ending to keep, with its dot */
 #define ID_MAX 127    /* bytes of a File id to show */
 #define TEMP_LEN 6    /* random characters at the end of rsync's temporary names */
@@ -78,6 +80,11 @@ static void put_text(struct buf *b, const char *text, size_t len)
 			continue;
 		}
 		n = char_len(s);
+		if (end - s >= 2 && !memcmp(s, JSON_NUL, 2)) {
+			put_encoded(b, '\0');
+			s += 2;
+			continue;
+		}
 		if (!n || *s == '/') {
 			put_encoded(b, *s++);
 			continue;

@@ -22,8 +22,9 @@
 /*
  * Append the path under which a File is shown, below its purpose directory: components of
  * 1..NAMES_MAX bytes joined by '/', none of them "." or "..", no control bytes, valid UTF-8 only
- * (other bytes are encoded as %XX), empty components shown as an encoded slash ("a//b" -> "a/%2Fb",
- * "/a" -> "%2Fa", "a/" -> "a%2F"), "" as "%". A component that is too long keeps its beginning and
+ * (other bytes are encoded as %XX, JSON_NUL as %00), empty components shown as an encoded slash
+ * ("a//b" -> "a/%2Fb", "/a" -> "%2Fa", "a/" -> "a%2F"), "" as "%". A component that is too long
+ * keeps its beginning and
  * its ending (".jsonl", when short) with "~FILE_ID" between them or behind, cut at a character
  * border; so does the component that ends a path that is too long. ".by-id" and ".uploadfs" as the
  * first component get their dot encoded. Control bytes are C0, DEL and C1 (U+0080..U+009F). Any

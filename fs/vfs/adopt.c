@@ -78,7 +78,6 @@ static int adopt_removed(struct vfs *s, struct staged *st, const struct record *
 int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 {
 	struct inode *i;
-	struct stat sb;
 	int err;
 
 	if (r->state == RECORD_REMOVED)
@@ -102,9 +101,7 @@ int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 	i->mode = r->mode;
 	i->uid = r->uid;
 	i->gid = r->gid;
-	i->has_mtime = fstat(staged_fd(st), &sb) == 0;
-	if (i->has_mtime)
-		i->mtime = sb.st_mtim;
+	i->has_mtime = staged_mtime(st, &i->mtime) == 0;
 	staged_keep(st);
 	err = side_make(s, i, st, r);
 	if (err)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fs/vfs/copyup.h"
+#include "fs/content/cache_check.h"
 #include "fs/content/fetch.h"
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
@@ -15,6 +16,7 @@
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "fs/work/pool.h"
+#include "net/base/digest.h"
 #include "net/base/log.h"
 
 #define COPY_STEP (32ULL << 20) /* bytes a worker copies before other work gets its turn */
@@ -28,6 +30,11 @@ struct staging_in {
 	struct staged *st;
 	int fd; /* holds the whole content; -1: none */
 	uint64_t size, done;
+	/* Of the bytes copied, and of those the cache was given: a copy is checked before use. */
+	struct digest *digest; /* NULL: the content came from the service just now */
+	char md5[DIGEST_HEX_SIZE];
+	char *id;     /* of the File; NULL: removed */
+	bool refetch; /* the copy in the cache was wrong: one more try, from the service */
 	int err;
 	vfs_done_cb *cb;
 	void *arg;
@@ -50,10 +57,13 @@ static void end(struct staging_in *in, int err)
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(in->st);
+	in->cb(in->arg, err);
+	/* It may read the content for its MD5: nobody waits for that. */
 	fetch_close(in->fetch);
 	if (in->fd >= 0)
 		close(in->fd);
-	in->cb(in->arg, err);
+	digest_free(in->digest);
+	free(in->id);
 	free(in);
 }
 
@@ -75,29 +85,61 @@ static int copy_range(int from, int to, uint64_t off, uint64_t len)
 	return 0;
 }
 
+/* Copy the next len bytes, and hash them as they stand in the copy. */
+static int copy_and_hash(struct staging_in *in, uint64_t len)
+{
+	int to, r = staged_write_begin(in->st, in->done, len, &to);
+
+	if (r)
+		return r;
+	r = copy_range(in->fd, to, in->done, len);
+	staged_write_end(in->st, in->done, len, r ? 0 : len);
+	if (!r && in->digest)
+		r = cache_hash_range(to, in->done, len, in->digest);
+	return r;
+}
+
+/* True if the copy is not what the cache was given. */
+static bool is_wrong(struct staging_in *in)
+{
+	char md5[DIGEST_HEX_SIZE];
+
+	if (!in->digest || digest_hex(in->digest, md5))
+		return false;
+	return strcmp(md5, in->md5) != 0;
+}
+
 static bool copy_some(struct hash_job *job)
 {
 	struct staging_in *in = (struct staging_in *)job;
 	uint64_t len = in->size - in->done < COPY_STEP ? in->size - in->done : COPY_STEP;
-	int to, r = 0;
 
-	if (len > 0) {
-		r = staged_write_begin(in->st, in->done, len, &to);
-		if (!r) {
-			r = copy_range(in->fd, to, in->done, len);
-			staged_write_end(in->st, in->done, len, r ? 0 : len);
-		}
+	in->err = len ? copy_and_hash(in, len) : 0;
+	if (!in->err)
 		in->done += len;
-	}
-	in->err = r;
-	return !r && in->done < in->size;
+	/* A cached copy that can't be read, or was cut, is as wrong as one with other bytes. */
+	in->refetch = in->digest && (in->err == -EIO || (in->done == in->size && is_wrong(in)));
+	return !in->err && !in->refetch && in->done < in->size;
 }
 
-static void copy_ended(struct hash_job *job)
-{
-	struct staging_in *in = (struct staging_in *)job;
+static void copy_ended(struct hash_job *job);
 
-	end(in, in->err);
+/* Have the content copied by the worker. 0 or negative errno. */
+static int begin_copy(struct staging_in *in, int fd)
+{
+	in->done = 0;
+	in->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (in->fd < 0)
+		return -errno;
+	if (fetch_get_md5(in->fetch, in->md5)) {
+		in->digest = digest_new();
+		if (!in->digest)
+			return -ENOMEM;
+	}
+	in->job.run = copy_some;
+	in->job.ended = copy_ended;
+	pool_queue(in->s->cfg.disk, &in->job);
+	return 0;
 }
 
 static void have_all(void *arg, int err, const char *text, int fd, uint64_t off, size_t len)
@@ -112,14 +154,46 @@ static void have_all(void *arg, int err, const char *text, int fd, uint64_t off,
 	}
 	if (len < in->size)
 		in->size = len;
-	in->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (in->fd < 0) {
-		end(in, -errno);
+	err = begin_copy(in, fd);
+	if (err)
+		end(in, err);
+}
+
+/* Drop the wrong copy and fetch the content: an errno of the service if it hands out none. */
+static int fetch_again(struct staging_in *in)
+{
+	struct fetch *wrong = in->fetch;
+	int r;
+
+	fetch_reject(wrong);
+	in->fetch = NULL;
+	fetch_close(wrong);
+	close(in->fd);
+	in->fd = -1;
+	digest_free(in->digest);
+	in->digest = NULL;
+	in->refetch = false;
+	/* The File was removed: the copy was all there is. */
+	if (!in->id)
+		return -EIO;
+	r = staged_truncate(in->st, 0);
+	return r ? r : fetch_open(in->s->cfg.fetcher, in->id, in->size, &in->fetch);
+}
+
+static void copy_ended(struct hash_job *job)
+{
+	struct staging_in *in = (struct staging_in *)job;
+	int r;
+
+	if (!in->refetch) {
+		end(in, in->err);
 		return;
 	}
-	in->job.run = copy_some;
-	in->job.ended = copy_ended;
-	pool_queue(in->s->cfg.disk, &in->job);
+	r = fetch_again(in);
+	if (r)
+		end(in, r);
+	else
+		fetch_all(in->fetch, have_all, in);
 }
 
 /* Open the source of the copy: the File, or the handle's content once the File was removed. */
@@ -166,10 +240,10 @@ void vfs_stage_content(struct vfs *s, struct inode *i, struct fetch *from, vfs_d
 	in->cb = cb;
 	in->arg = arg;
 	in->size = bytes;
+	in->id = id;
 	r = staged_create(s->cfg.staging, &in->st);
 	if (!r)
 		r = open_content(s, id, bytes, from, &in->fetch);
-	free(id);
 	if (r)
 		end(in, r);
 	else

@@ -133,6 +133,7 @@ void vfs_release(struct vfs *s, struct handle *h)
 {
 	struct inode *i = h->inode;
 	struct staged_side *l, *out = NULL;
+	struct staged *rest;
 	bool killed = false, spoils;
 
 	/* No proper close followed the last write: learn how the opener ended. */
@@ -156,7 +157,13 @@ void vfs_release(struct vfs *s, struct handle *h)
 	/* Unlink before unlocking: the next local side would count h among its writers for ever. */
 	handle_unlink(h);
 	out = side_settle(s, i);
+	rest = i->side && !i->nopen ? staged_ref(i->side->st) : NULL;
 	pthread_mutex_unlock(&s->lock);
 	side_release(s, out);
 	handle_free(h);
+	if (!rest)
+		return;
+	/* Of the side, its publication, and here. */
+	staged_rest(rest, 3);
+	staged_unref(rest);
 }

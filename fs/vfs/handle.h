@@ -29,6 +29,7 @@ struct handle {
 	unsigned kills;
 	/* the last close was by a killed process and published nothing */
 	bool closer_killed;
+	bool outdated;	     /* the File's size changed since the open: its content is another */
 	bool writer_killed;  /* a process that wrote here was killed, whoever closes later */
 	uint64_t last_owner; /* lock owner of the last write; 0: unknown */
 	pid_t last_tid;	     /* thread of the last write */

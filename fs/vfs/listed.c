@@ -2,12 +2,14 @@
  * Show the account's Files as inodes: '/' makes directories, Files of one name are told apart.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/state/attrs.h"
 #include "fs/vfs/listed.h"
+#include "fs/content/cache.h"
 #include "fs/publish/publisher.h"
 #include "fs/remote/listing.h"
 #include "fs/tree/inode.h"
@@ -22,6 +24,12 @@
 #include "net/base/log.h"
 
 #define ASIDE_TRIES 100 /* NAME~FILE_ID, NAME~FILE_ID.1, … */
+/*
+ * Directories that names of Files may make, for each File and beside: a directory takes 270 bytes,
+ * and a name of 200 bytes can make a hundred of them.
+ */
+#define DIRS_A_FILE 4
+#define DIRS_FREE 20000
 
 /* A File's place in a listing. */
 struct spot {
@@ -31,6 +39,7 @@ struct spot {
 	/* Purpose and directory of the previous File; the next one nearly always has the same. */
 	const char *purpose;
 	struct inode *top;
+	bool renames; /* a File is being renamed here */
 };
 
 /* Find a free name: NAME~FILE_ID, or NAME~FILE_ID.N if that one is taken. False: none free. */
@@ -82,13 +91,26 @@ static bool step_aside(struct vfs *s, struct inode *i)
 	return ok;
 }
 
+/* True if the directories of path, a name below the present ones, are within the bound. */
+static bool may_make_dirs(const struct vfs *s, const char *path)
+{
+	size_t dirs = inode_count_dirs(s->table), files = inode_count(s->table) - dirs;
+
+	while ((path = strchr(path, '/')) != NULL) {
+		dirs++;
+		path++;
+	}
+	return dirs <= DIRS_FREE + files * DIRS_A_FILE;
+}
+
 /*
  * Return the directory of a path; make missing ones. *ret_name: the last component. A File in the
- * way of a directory is renamed; a local file is not: NULL.
+ * way of a directory is renamed; a local file is not, and there is a bound for directories: NULL.
  */
 static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char **ret_name)
 {
 	char *name = path, *slash;
+	bool bounded = false;
 
 	while ((slash = strchr(name, '/')) != NULL) {
 		struct inode *d;
@@ -100,6 +122,13 @@ static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char *
 				return NULL;
 			d = NULL;
 		}
+		if (!d && !bounded) {
+			*slash = '/';
+			if (!may_make_dirs(s, name))
+				return NULL;
+			*slash = '\0';
+			bounded = true;
+		}
 		at = d ? d : vfs_make_dir(s, at, name);
 		if (!at)
 			return NULL;
@@ -110,16 +139,16 @@ static struct inode *dir_for(struct vfs *s, struct inode *at, char *path, char *
 }
 
 /*
- * True if f is probably the File that `other` is becoming, listed before the reply to its complete.
- * If f is another File, the next listing shows it.
+ * True if f is probably the File that the publication makes, listed before the reply to its
+ * complete. If f is another File, the next listing shows it.
  */
-static bool is_being_completed(const struct inode *other, const struct api_file *f)
+static bool is_becoming(const struct staged_side *l, const struct api_file *f)
 {
 	struct publish_info info;
 
-	if (!other->side || other->side->dropped)
+	if (l->dropped)
 		return false;
-	publish_get_info(other->side->pub, &info);
+	publish_get_info(l->pub, &info);
 	if (info.file_id[0])
 		return !strcmp(info.file_id, f->id);
 	return info.under_way && info.upload_bytes == f->bytes;
@@ -130,6 +159,7 @@ struct place {
 	struct inode *dir;
 	char name[NAMES_MAX + 1];
 	bool taken; /* taken by another entry: the File gets a name of its own */
+	bool flat;  /* in the directory of the purpose instead of its own */
 };
 
 /* Find the place of f. False: none (the mount shows another purpose, or no memory). */
@@ -141,7 +171,7 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
 	char *name;
 
 	ret->dir = NULL;
-	ret->taken = false;
+	ret->taken = ret->flat = false;
 	if (plain) {
 		ret->dir = top;
 		memcpy(ret->name, f->filename, plain + 1);
@@ -153,14 +183,33 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
 		if (ret->dir) {
 			snprintf(ret->name, sizeof(ret->name), "%s", name);
 		} else {
-			/* A local file is in the way of the directory. */
+			/* A local file is in the way of the directory, or the bound. */
 			names_purpose_dir(f->filename, ret->name);
 			ret->dir = top;
-			ret->taken = true;
+			ret->taken = ret->flat = true;
 		}
 	}
 	buf_release(&path);
 	return ret->dir != NULL;
+}
+
+/*
+ * True if f, to be shown at p, is probably the File that `other`, which stands there, or a rename
+ * to p is becoming.
+ */
+static bool is_being_completed(const struct vfs *s, const struct place *p,
+			       const struct inode *other, const struct api_file *f,
+			       const struct spot *at)
+{
+	const struct staged_side *l;
+
+	if (other && other->side && is_becoming(other->side, f))
+		return true;
+	for (l = at->renames ? s->sides : NULL; l; l = l->next)
+		if (l->intent && l->intent->dir == p->dir->ino &&
+		    !strcmp(l->intent->name, p->name) && is_becoming(l, f))
+			return true;
+	return false;
 }
 
 /*
@@ -267,6 +316,28 @@ static void mark_inode(struct inode *i, const struct spot *at)
 	}
 }
 
+/*
+ * The listing names another size than i has: what is known of the content is not this File's. A
+ * File published here keeps the size that its complete confirmed. Under lock.
+ */
+static void take_size(struct vfs *s, struct inode *i, const struct api_file *f)
+{
+	struct handle *h;
+	char *label;
+
+	if (f->bytes_unknown || i->bytes == f->bytes || i->side || i->published)
+		return;
+	label = inode_label(i);
+	log_warn("%s (%s): its size was %" PRIu64 " bytes, now %" PRIu64 " bytes are listed",
+		 label ? label : "a File", f->id, i->bytes, f->bytes);
+	free(label);
+	i->bytes = f->bytes;
+	i->stale_pages = true;
+	cache_remove(s->cfg.cache, f->id);
+	for (h = s->handles; h; h = h->next)
+		h->outdated = h->outdated || h->inode == i;
+}
+
 static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id), *other;
@@ -274,6 +345,8 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 	struct place p;
 
 	mark_inode(i, at);
+	if (i)
+		take_size(s, i, f);
 	/* Hide a File of unknown size: readers would take it for empty. */
 	if (!i && f->bytes_unknown)
 		return;
@@ -283,8 +356,9 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 	if (vfs_is_gone(s, f->id) || ((!i || !i->parent) && vfs_is_superseded(s, f->id)) ||
 	    !find_place(s, f, top_of(s, f, at), &p))
 		return;
+	s->flat += p.flat;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
-	if (!i && other && is_being_completed(other, f))
+	if (!i && is_being_completed(s, &p, other, f, at))
 		return;
 	if (other && (!i || !i->parent) && other->kind == INODE_FILE && is_older(other, f, at) &&
 	    step_aside(s, other))
@@ -361,7 +435,11 @@ static void each_file(struct vfs *s, const struct listing_files *files,
 	struct spot at = { .number = files->number,
 			   .order = (uint32_t)files->before,
 			   .first = files->first };
+	const struct staged_side *l = s->sides;
 
+	while (l && !l->intent)
+		l = l->next;
+	at.renames = l != NULL;
 	for (size_t p = 0; p < files->page_count; p++)
 		for (size_t k = 0; k < files->pages[p].count; k++, at.order++)
 			fn(s, &files->pages[p].files[k], &at);
@@ -371,6 +449,18 @@ static void mark(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	mark_inode(inode_by_file_id(s->table, f->id), at);
 	vfs_sweep_mark(s, f->id);
+}
+
+/* Under lock, after the last page of a whole list. */
+static void tell_flat(struct vfs *s)
+{
+	if (s->flat && s->flat != s->flat_told)
+		log_warn("%u Files are shown in the directory of their purpose, as NAME~FILE_ID: "
+			 "local files are in the way of their directories, or the names make more "
+			 "than %u directories and %u for each File",
+			 s->flat, DIRS_FREE, DIRS_A_FILE);
+	s->flat_told = s->flat;
+	s->flat = 0;
 }
 
 void vfs_apply_listing(void *arg, const struct listing_files *files)
@@ -397,6 +487,8 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 	if (s->superseded_noted)
 		vfs_forget_gone_until(s, now);
 	s->superseded_noted = false;
+	if (files->whole)
+		tell_flat(s);
 	inode_table_quiet(s->table, false);
 	vfs_keep_changed(s);
 	pthread_mutex_unlock(&s->lock);

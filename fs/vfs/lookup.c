@@ -132,7 +132,7 @@ void vfs_lookup(struct vfs *s, uint64_t parent, const char *name, vfs_entry_cb *
 		return;
 	r = lookup_now(s, parent, name, &e);
 	/* Refresh without waiting: a File removed by another host vanishes soon. */
-	if (!r && e.settled && S_ISREG(e.st.st_mode))
+	if (!r && (e.settled || !s->cfg.list_ttl_s) && S_ISREG(e.st.st_mode))
 		listing_refresh(s->listing, list_age(s));
 	if (r != -ENOENT || never_listed(s, parent, name)) {
 		cb(arg, r, r ? NULL : &e);

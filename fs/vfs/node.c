@@ -108,13 +108,15 @@ void vfs_fill(struct vfs *s, struct inode *i, struct vfs_entry *ret)
 	bool dir = i->kind == INODE_DIR;
 	struct timespec t = i->mtime;
 
-	(void)s;
 	memset(ret, 0, sizeof(*ret));
 	if (!dir && !i->has_mtime && !i->side)
 		t = (struct timespec){ .tv_sec = i->created_at };
 	ret->ino = i->ino;
-	/* The kernel may cache a directory, or a File that nobody here writes. */
-	ret->settled = dir ? true : !i->side && !i->special;
+	/*
+	 * The kernel may cache a directory, or a File that nobody here writes; but for no longer
+	 * than a listing is believed.
+	 */
+	ret->settled = s->cfg.list_ttl_s && (dir || (!i->side && !i->special));
 	st->st_ino = i->ino;
 	st->st_mode = (dir ? S_IFDIR : S_IFREG) | i->mode;
 	st->st_nlink = links_of(i);

@@ -16,34 +16,46 @@
 
 struct reading {
 	struct vfs *s;
-	struct inode *inode; /* the handle's inode, which lives until the reply */
+	struct handle *h; /* lives until the reply */
 	vfs_read_cb *cb;
 	void *arg;
 };
 
-/* True if the cached copy was cut: a short reply would read as the end of the file. */
-static bool is_cut(struct vfs *s, int fd, uint64_t end)
+#define OUTDATED "the service lists another size since it was opened: open it again"
+
+/*
+ * Returns the reason why [0, end) of fd is not the File's content after all, or NULL. A cached copy
+ * that was cut would give a short reply, which reads as the end of the file.
+ */
+static const char *is_unfit(const struct reading *r, int fd, uint64_t end)
 {
 	struct stat st;
-	int r;
+	bool outdated;
+	int err;
 
 	/* Take the lock as vfs_read() does: the release closes fd. */
-	pthread_mutex_lock(&s->lock);
-	r = fstat(fd, &st);
-	pthread_mutex_unlock(&s->lock);
-	return r || (uint64_t)st.st_size < end;
+	pthread_mutex_lock(&r->s->lock);
+	err = fstat(fd, &st);
+	outdated = r->h->outdated;
+	pthread_mutex_unlock(&r->s->lock);
+	if (outdated)
+		return OUTDATED;
+	if (err || (uint64_t)st.st_size < end)
+		return "its copy in the cache was cut; it is fetched again once nobody has it open";
+	return NULL;
 }
 
 static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, size_t len)
 {
 	struct reading *r = arg;
+	const char *why = !err && len ? is_unfit(r, fd, off + len) : NULL;
 
-	if (!err && len && is_cut(r->s, fd, off + len)) {
+	if (why) {
 		err = -EIO;
-		text = "its copy in the cache was cut; it is fetched again once nobody has it open";
+		text = why;
 	}
 	if (err)
-		vfs_log_failed(r->s, r->inode, "reading it failed", err, text);
+		vfs_log_failed(r->s, r->h->inode, "reading it failed", err, text);
 	r->cb(r->arg, err, fd, off, len);
 	free(r);
 }
@@ -51,18 +63,43 @@ static void fetched(void *arg, int err, const char *text, int fd, uint64_t off, 
 static void read_staged(struct staged *st, uint64_t off, size_t len, vfs_read_cb *cb, void *arg)
 {
 	uint64_t size = staged_size(st);
+	int fd = staged_fd(st);
 
 	if (off >= size)
 		len = 0;
 	else if (len > size - off)
 		len = size - off;
-	cb(arg, 0, staged_fd(st), off, len);
+	cb(arg, fd < 0 ? fd : 0, fd, off, len);
+}
+
+static void read_content(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_read_cb *cb,
+			 void *arg)
+{
+	struct reading *r;
+	bool outdated;
+
+	if (!h->fetch) {
+		cb(arg, -ESTALE, -1, off, 0);
+		return;
+	}
+	r = malloc(sizeof(*r));
+	if (!r) {
+		cb(arg, -ENOMEM, -1, off, 0);
+		return;
+	}
+	*r = (struct reading){ s, h, cb, arg };
+	pthread_mutex_lock(&s->lock);
+	outdated = h->outdated;
+	pthread_mutex_unlock(&s->lock);
+	if (outdated)
+		fetched(r, -EIO, OUTDATED, -1, off, 0);
+	else
+		fetch_read(h->fetch, off, len, fetched, r);
 }
 
 void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_read_cb *cb, void *arg)
 {
 	struct staged *st = NULL;
-	struct reading *r;
 	uint64_t text_size;
 	int text_fd;
 
@@ -87,17 +124,7 @@ void vfs_read(struct vfs *s, struct handle *h, uint64_t off, size_t len, vfs_rea
 		staged_unref(st);
 		return;
 	}
-	if (!h->fetch) {
-		cb(arg, -ESTALE, -1, off, 0);
-		return;
-	}
-	r = malloc(sizeof(*r));
-	if (!r) {
-		cb(arg, -ENOMEM, -1, off, 0);
-		return;
-	}
-	*r = (struct reading){ s, h->inode, cb, arg };
-	fetch_read(h->fetch, off, len, fetched, r);
+	read_content(s, h, off, len, cb, arg);
 }
 
 static bool is_reading_for(const void *reading, const void *arg)

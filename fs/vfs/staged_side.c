@@ -2,7 +2,6 @@
  * The local side of a file: its staged bytes, their publication, and the end of both.
  */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "fs/content/cache.h"
 #include "fs/proc/scout.h"
 #include "fs/proc/source.h"
+#include "fs/state/data.h"
 #include "fs/state/files.h"
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
@@ -166,6 +166,9 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		if (r->outcome == OUTCOME_EMPTY && wanted)
 			note_empty(s, o->inode);
 		out = side_settle(s, o->inode);
+		/* References of the side and its publication. */
+		if (o->inode->side && !o->inode->nopen)
+			staged_rest(l->st, 2);
 	}
 	pthread_mutex_unlock(&s->lock);
 	side_release(s, out);
@@ -273,6 +276,8 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 			note_superseded(l, r->superseded[k]);
 	inode_ref(i); /* the reference of o */
 	l->st = st;
+	if (r && r->md5 && r->state == RECORD_COMPLETED)
+		snprintf(l->md5, sizeof(l->md5), "%s", r->md5);
 	/* Set it now: the publisher reports it a moment later. */
 	l->killed = r && (r->state == RECORD_WRITING || r->state == RECORD_ABORTED);
 	/* Count the writers that opened the File before it had a local side. */
@@ -332,18 +337,33 @@ void side_release(struct vfs *s, struct staged_side *l)
 	free(l);
 }
 
-static void to_cache(struct vfs *s, struct inode *i)
-{
-	char path[PATH_MAX];
+struct adopting {
+	struct vfs *s;
+	const struct inode *inode;
+	const char *md5;
+};
 
-	if (!s->cfg.cache_size || !i->file_id ||
-	    cache_path(s->cfg.cache, i->file_id, path, sizeof(path)) ||
-	    staged_give(i->side->st, path)) {
-		/* Remove it now: a record kept until the last reader could outlive its File. */
+static int adopt(void *arg, const char *data)
+{
+	const struct adopting *a = arg;
+
+	return cache_adopt(a->s->cfg.cache, a->inode->file_id, data, a->inode->bytes, a->md5);
+}
+
+/* Hand the staged bytes, whose MD5 is md5, to the cache. Under lock. */
+static void to_cache(struct vfs *s, struct inode *i, const char *md5)
+{
+	struct adopting a = { s, i, md5 };
+	char hashed[DIGEST_HEX_SIZE];
+
+	/* A publication that was taken up after its end does not know it. */
+	if (!*md5 && staged_md5(i->side->st, hashed) == 0)
+		a.md5 = hashed;
+	else if (!*md5)
+		a.md5 = i->side->md5;
+	/* Else remove it now: a record kept until the last reader could outlive its File. */
+	if (!i->file_id || staged_give(i->side->st, adopt, &a))
 		staged_remove(i->side->st);
-		return;
-	}
-	cache_added(s->cfg.cache, i->file_id, i->bytes);
 }
 
 /* Point open readers at the staged bytes. Under lock. */
@@ -378,7 +398,7 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 	if (info.under_way || info.outcome != OUTCOME_COMPLETED || info.inferred)
 		return NULL;
 	leave_to_readers(s, i);
-	to_cache(s, i);
+	to_cache(s, i, info.md5);
 	return side_take(s, i);
 }
 
@@ -492,7 +512,7 @@ int side_note_removed(struct staged_side *l)
 	int r = l->dropped ? 0 : staged_unlink(l->st);
 
 	if (r)
-		log_warn("staging/%s: its removal is not noted: %s", staged_id(l->st),
+		log_warn(DATA_DIR "/%s: its removal is not noted: %s", staged_id(l->st),
 			 strerror(-r));
 	return r == -ENOSPC || r == -EDQUOT ? 0 : r;
 }

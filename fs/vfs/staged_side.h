@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "fs/publish/publisher.h"
+#include "net/base/digest.h"
 
 struct vfs_caller;
 struct handle;
@@ -59,6 +60,7 @@ struct staged_side {
 	char **superseded_files; /* Files of overwritten entries: deleted with it, or before */
 	size_t superseded_count;
 	bool has_readers;	      /* handles still read its bytes at side_take() */
+	char md5[DIGEST_HEX_SIZE];    /* by the record of an earlier daemon; "": unknown */
 	struct rename_intent *intent; /* publish under the intent's name; NULL: under its own */
 };
 

@@ -37,6 +37,7 @@ struct vfs {
 	struct staging_in *stagings;	 /* copyup.c: copies under way */
 	struct gone *gone[GONE_BUCKETS]; /* gone.c */
 	size_t gone_count;
+	unsigned flat, flat_told; /* Files shown without their directories, in this listing */
 	bool superseded_noted; /* gone holds each local side's superseded Files, for one listing */
 };
 

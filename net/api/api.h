@@ -112,7 +112,7 @@ struct api_file {
 	const char *filename; /* any bytes but NUL; may be empty */
 	const char *purpose;  /* of the form of an id: usable as a file name */
 	uint64_t bytes;
-	bool bytes_unknown; /* the service does not know the size yet (Azure: null); bytes is 0 */
+	bool bytes_unknown; /* the size is missing, or null (Azure: not known yet); bytes is 0 */
 	int64_t created_at; /* seconds since the epoch */
 	int64_t expires_at; /* 0: never */
 };
@@ -261,12 +261,15 @@ struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_c
  * key when they leave the host (name or port), at most five, never from https
  * to http. ranged tells done whether the server honoured Range. An offset at or
  * behind the end is no error: nothing comes of it, or everything; the caller
- * knows the File's size. len 0 is API_ERR_CONFIG.
+ * knows the File's size. len 0 is API_ERR_CONFIG. total: the File's size, UINT64_MAX if it is not
+ * known; a reply that names another size is API_ERR_LOCAL with -EIO, before any of its bytes is
+ * handed on.
  */
 typedef int api_data_cb(void *arg, uint64_t offset, const void *data, size_t len);
 typedef void api_content_cb(void *arg, const struct api_error *err, bool ranged);
 struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t offset,
-				 uint64_t len, api_data_cb *data, api_content_cb *done, void *arg);
+				 uint64_t len, uint64_t total, api_data_cb *data,
+				 api_content_cb *done, void *arg);
 
 /*
  * POST /files: a File in one request, for services without Uploads. Sends the whole of fd from its

@@ -190,9 +190,10 @@ struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_c
 
 struct content_call {
 	struct api_req req;
-	uint64_t end; /* asked for up to here, exclusive; UINT64_MAX: all */
-	uint64_t pos; /* next byte to hand on */
-	bool moved;   /* some bytes were handed on */
+	uint64_t end;	/* asked for up to here, exclusive; UINT64_MAX: all */
+	uint64_t total; /* the File's size as the caller knows it; UINT64_MAX: unknown */
+	uint64_t pos;	/* next byte to hand on */
+	bool moved;	/* some bytes were handed on */
 	/* Per attempt: */
 	uint64_t from; /* pos when it began */
 	uint64_t at;   /* offset in the File of the next byte to come */
@@ -232,6 +233,13 @@ static void content_begin(struct content_call *c, const struct http_head *head)
 	}
 }
 
+/* Returns whether the reply is about content of another size than the caller knows. */
+static bool content_is_another(const struct content_call *c)
+{
+	return c->begun && !c->bad && c->total != UINT64_MAX && c->size >= 0 &&
+	       (uint64_t)c->size != c->total;
+}
+
 static int content_data(void *arg, const struct http_head *head, const void *data, size_t len)
 {
 	struct content_call *c = arg;
@@ -243,6 +251,8 @@ static int content_data(void *arg, const struct http_head *head, const void *dat
 		content_begin(c, head);
 	if (c->bad)
 		return -EBADMSG;
+	if (content_is_another(c))
+		return -EIO;
 	skip = c->at < c->pos ? c->pos - c->at : 0;
 	if (skip > len)
 		skip = len;
@@ -300,6 +310,18 @@ static void content_bad(struct content_call *c, const char *why, struct hq_verdi
 	v->max_retries = API_GARBLED_RETRIES;
 }
 
+/* A 206 speaks of the File; a 200 may be a proxy's page. */
+static void content_another(struct content_call *c, struct hq_verdict *v)
+{
+	c->req.err.kind = API_ERR_LOCAL;
+	c->req.err.local_errno = -EIO;
+	snprintf(c->req.err.message, sizeof(c->req.err.message),
+		 "the content has %llu bytes; %llu bytes expected", (unsigned long long)c->size,
+		 (unsigned long long)c->total);
+	v->retry = !c->ranged;
+	v->max_retries = API_GARBLED_RETRIES;
+}
+
 static bool content_judge(struct api_req *req, const struct http_result *res, struct hq_verdict *v)
 {
 	struct content_call *c = (struct content_call *)req;
@@ -309,6 +331,10 @@ static bool content_judge(struct api_req *req, const struct http_result *res, st
 	content_set_range(c);
 	if (c->bad) {
 		content_bad(c, c->bad, v);
+		return true;
+	}
+	if (content_is_another(c)) {
+		content_another(c, v);
 		return true;
 	}
 	/* All content came before the connection broke: nothing is left to request. */
@@ -325,6 +351,8 @@ static bool content_judge(struct api_req *req, const struct http_result *res, st
 		content_begin(c, head);
 	if (c->bad)
 		content_bad(c, c->bad, v);
+	else if (content_is_another(c))
+		content_another(c, v);
 	else if (c->pos < content_end(c))
 		content_bad(c, "the content was cut short", v);
 	return true;
@@ -345,7 +373,8 @@ static const struct api_call_ops content_ops = {
 };
 
 struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t offset,
-				 uint64_t len, api_data_cb *data, api_content_cb *done, void *arg)
+				 uint64_t len, uint64_t total, api_data_cb *data,
+				 api_content_cb *done, void *arg)
 {
 	struct content_call *c;
 
@@ -356,6 +385,7 @@ struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t 
 	c->done = done;
 	c->arg = arg;
 	c->pos = offset;
+	c->total = total;
 	c->end = len > UINT64_MAX - offset ? UINT64_MAX : offset + len;
 	c->req.limits = API_LIMITS_BODY;
 	content_set_range(c);

@@ -82,8 +82,8 @@ const char *api_json_file(const struct json *j, struct api_file *ret)
 	f.purpose = get_id(j, "purpose");
 	if (!f.purpose)
 		return "the File has no valid purpose";
-	f.bytes_unknown = bytes && json_is_null(bytes);
-	if (bytes && !f.bytes_unknown && json_u64(bytes, &f.bytes))
+	f.bytes_unknown = !bytes || json_is_null(bytes);
+	if (!f.bytes_unknown && json_u64(bytes, &f.bytes))
 		return "the File has no valid byte count";
 	if (!get_time(j, "created_at", -1, &f.created_at) ||
 	    !get_time(j, "expires_at", 0, &f.expires_at))

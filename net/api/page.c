@@ -160,8 +160,8 @@ static bool file_from(const struct members *m, struct api_file *ret, char **at)
 	if (!ret->id || !ret->filename || len > API_FILENAME_MAX || !ret->purpose)
 		return false;
 	ret->bytes = 0;
-	ret->bytes_unknown = bytes->kind == JSON_NULL;
-	if (bytes->kind != JSON_NONE && !ret->bytes_unknown) {
+	ret->bytes_unknown = bytes->kind == JSON_NULL || bytes->kind == JSON_NONE;
+	if (!ret->bytes_unknown) {
 		if (!bytes->is_integer || bytes->integer < 0)
 			return false;
 		ret->bytes = (uint64_t)bytes->integer;

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "net/api/api.h"
+#include "net/base/compat.h"
 #include "net/base/buf.h"
 
 /* Endings and types as the API's documents list them; images by their usual types. */
@@ -95,8 +96,8 @@ static void put_kind(struct buf *b, const struct api_error *err)
 
 static void put_errno(struct buf *b, int err)
 {
-	const char *words =
-		err == ENODATA ? "the file ends before the bytes announced" : strerrordesc_np(err);
+	const char *words = err == ENODATA ? "the file ends before the bytes announced"
+					   : compat_errno_text(err);
 
 	if (words)
 		buf_addf(b, ": %s", words);

@@ -2,7 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include "net/base/log.h"
 
 int fdio_write(int fd, const void *data, size_t len, uint64_t *written)
 {
@@ -31,4 +35,22 @@ int fdio_fill_standard(void)
 			return -errno;
 	}
 	return 0;
+}
+
+int fdio_told(int err)
+{
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+	struct rlimit files = { 0 };
+
+	if ((err != -EMFILE && err != -ENFILE) || atomic_flag_test_and_set(&told))
+		return err;
+	getrlimit(RLIMIT_NOFILE, &files);
+	log_error("no more files can be opened: %s %llu; raise it with %s, or close some; what "
+		  "needs one fails until then",
+		  err == -EMFILE ? "the limit of this process is"
+				 : "the limit of the host is reached, not this process's of",
+		  (unsigned long long)files.rlim_cur,
+		  err == -EMFILE ? "ulimit -n, or LimitNOFILE= of the service"
+				 : "sysctl fs.file-max");
+	return err;
 }

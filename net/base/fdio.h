@@ -20,4 +20,10 @@ int fdio_write(int fd, const void *data, size_t len, uint64_t *written);
  */
 int fdio_fill_standard(void);
 
+/*
+ * Return err. Log -EMFILE and -ENFILE once a process, with the limit and what raises it. Call where
+ * a descriptor could not be opened. Any thread.
+ */
+int fdio_told(int err);
+
 #endif

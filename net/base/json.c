@@ -109,25 +109,44 @@ static int survey(const char *text, size_t len, struct json_survey *found)
 	return 0;
 }
 
-/* A copy of text, each NUL as U+2400, each half of a pair as U+FFFD; freed by the caller. */
-static char *json_without_misfits(const char *text, size_t len)
+/* Writes the misfit c to dst in its raw bytes, and returns their number. */
+static size_t json_put_misfit(char *dst, long c)
 {
-	char *copy = malloc(len);
-	bool misfit;
+	if (!c) {
+		memcpy(dst, JSON_NUL, 2);
+		return 2;
+	}
+	dst[0] = (char)(0xe0 | c >> 12);
+	dst[1] = (char)(0x80 | (c >> 6 & 0x3f));
+	dst[2] = (char)(0x80 | (c & 0x3f));
+	return 3;
+}
+
+/* A copy of text with raw bytes for misfits, which the parser passes on; freed by the caller. */
+static char *json_without_misfits(const char *text, size_t len, size_t *ret_len)
+{
+	char *copy = malloc(len), *to = copy;
+	bool misfit = false;
 	size_t i, n;
 
 	if (!copy)
 		return NULL;
-	memcpy(copy, text, len);
-	for (i = 0; i + 1 < len; i++) {
+	for (i = 0; i < len; i += n) {
+		n = 1;
 		/* Outside of strings a backslash is an error anyway. */
-		if (copy[i] != '\\')
-			continue;
-		n = json_escape_len(copy + i, len - i, &misfit);
-		if (misfit)
-			memcpy(copy + i, json_escape(copy + i, 6) ? "\\ufffd" : "\\u2400", 6);
-		i += n - 1;
+		if (text[i] == '\\')
+			n = json_escape_len(text + i, len - i, &misfit);
+		if (n > len - i)
+			n = len - i;
+		if (misfit) {
+			to += json_put_misfit(to, json_escape(text + i, len - i));
+		} else {
+			memcpy(to, text + i, n);
+			to += n;
+		}
+		misfit = false;
 	}
+	*ret_len = (size_t)(to - copy);
 	return copy;
 }
 
@@ -165,7 +184,7 @@ int json_parse(const char *text, size_t len, struct json **ret)
 	if (rc)
 		return rc;
 	if (found.misfits) {
-		copy = json_without_misfits(text, len);
+		copy = json_without_misfits(text, len, &len);
 		if (!copy)
 			return -ENOMEM;
 		text = copy;
@@ -309,6 +328,37 @@ static size_t utf8_len(const char *s)
 	return len;
 }
 
+/* Returns whether a half of a surrogate pair stands at s, between first and last. */
+static bool is_half(const char *s, unsigned first, unsigned last)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	unsigned c;
+
+	if (p[0] != 0xed || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80)
+		return false;
+	c = 0xd000 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+	return c >= first && c <= last;
+}
+
+/*
+ * Writes what the reader makes of an escape that is no character, as that escape. Returns its bytes
+ * at s, or 0. Two halves that would be read as a pair are left to the caller.
+ */
+static size_t put_misfit(struct buf *out, const char *s)
+{
+	const unsigned char *p = (const unsigned char *)s;
+
+	if (!strncmp(s, JSON_NUL, 2)) {
+		buf_adds(out, "\\u0000");
+		return 2;
+	}
+	if (!is_half(s, 0xd800, 0xdfff) ||
+	    (is_half(s, 0xd800, 0xdbff) && is_half(s + 3, 0xdc00, 0xdfff)))
+		return 0;
+	buf_addf(out, "\\u%04x", 0xd000 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+	return 3;
+}
+
 static void json_w_quoted(struct buf *out, const char *s)
 {
 	size_t len;
@@ -317,8 +367,11 @@ static void json_w_quoted(struct buf *out, const char *s)
 	for (; *s; s += len) {
 		len = utf8_len(s);
 		if (!len) {
-			buf_adds(out, "\xef\xbf\xbd");
-			len = 1;
+			len = put_misfit(out, s);
+			if (!len) {
+				buf_adds(out, "\xef\xbf\xbd");
+				len = 1;
+			}
 		} else if (*s == '"' || *s == '\\') {
 			buf_addc(out, '\\');
 			buf_addc(out, *s);

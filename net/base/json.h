@@ -4,10 +4,10 @@
  * Reader: a parsed document is a tree of const struct json owned by its root;
  * every pointer handed out lives until json_free(root). Input is limited in
  * bytes by the caller's buffer, in nesting by JSON_DEPTH_MAX and in members by
- * JSON_NODES_MAX (a node costs forty times its two bytes of text). An escaped NUL
- * in a string is handed out as U+2400, so that no two names collapse silently.
- * Half of a surrogate pair, which is how some programs send what is not UTF-8,
- * becomes U+FFFD.
+ * JSON_NODES_MAX (a node costs forty times its two bytes of text). An escaped NUL in a string is
+ * handed out as JSON_NUL, and half of a surrogate pair, which is how some programs send what is not
+ * UTF-8, in three bytes, as UTF-8 would have it: both are not UTF-8, and the writer escapes them
+ * again, so that no two names collapse.
  * A document may be read by one thread at a time. Never blocks.
  */
 #ifndef UPLOADFS_NET_BASE_JSON_H
@@ -22,6 +22,8 @@
 #define JSON_DEPTH_MAX 64
 #define JSON_NODES_MAX \
 	(1U << 20) /* members in a document: a parsed one takes about 100 bytes each */
+
+#define JSON_NUL "\xc0\x80" /* a NUL within a string: the overlong form */
 
 struct json;
 
@@ -60,8 +62,8 @@ const char *json_get_str(const struct json *obj, const char *key); /* NULL: none
 
 /*
  * Writer: appends to a buf; commas are placed by the writer. Errors are sticky
- * in the buf (buf.err). Keys and strings are escaped; bytes that are not UTF-8
- * become U+FFFD. key is NULL for array members and the top-level value.
+ * in the buf (buf.err). Keys and strings are escaped; bytes that are neither UTF-8 nor what the
+ * reader makes of an escape become U+FFFD. key is NULL for array members and the top-level value.
  */
 struct json_writer {
 	struct buf *out;

@@ -175,13 +175,16 @@ static size_t undo_escape(const char **at, const char *end, char *dst)
 		return 1;
 	}
 	*at += 6;
-	if (!c)
-		c = 0x2400;
+	if (!c) {
+		memcpy(dst, JSON_NUL, 2);
+		return 2;
+	}
 	if (c < 0xd800 || c > 0xdfff)
 		return put_utf8(dst, (unsigned long)c);
 	low = unit(*at, end);
+	/* Half of a pair: in three bytes, as any other character of its size. */
 	if (c > 0xdbff || low < 0xdc00 || low > 0xdfff)
-		return put_utf8(dst, 0xfffd);
+		return put_utf8(dst, (unsigned long)c);
 	*at += 6;
 	return put_utf8(dst, 0x10000UL + (((unsigned long)c & 0x3ff) << 10 | (low & 0x3ff)));
 }

@@ -3,8 +3,8 @@
  *
  * For a list of many small objects, of which a tree (json.h) costs more than all that is
  * done with it afterwards. A text is taken or refused just as json_parse() does, but piece
- * by piece: only json_scan_end() says that all of it was good. Escapes that no string can
- * hold are handed out as there: a NUL as U+2400, half of a surrogate pair as U+FFFD.
+ * by piece: only json_scan_end() says that all of it was good. Escapes that are no
+ * character are handed out as there: a NUL as JSON_NUL, half of a surrogate pair in three bytes.
  *
  * The caller walks: json_scan_open() into an object or a list, json_scan_key() or
  * json_scan_item() for each of its members until false, and for each member

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "net/http/conn.h"
+#include "net/http/old_curl.h"
 
 /* Certificates are read again after this time, so a replaced file needs no new mount. */
 #define HTTP_CA_CACHE_S 60
@@ -30,7 +31,7 @@ static void trust(CURL *e, const struct network *n)
 	curl_easy_setopt(e, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(e, CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(e, CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
-	curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, (long)HTTP_CA_CACHE_S);
+	old_curl_cache_ca(e, HTTP_CA_CACHE_S);
 	if (!n->ca_file && !n->ca_dir)
 		return;
 	/*
@@ -64,6 +65,20 @@ void http_conn_setup(CURL *easy, const struct network *n)
 		return;
 	snprintf(text, sizeof(text), "%s!%s", is_address(n->bind) ? "host" : "if", n->bind);
 	curl_easy_setopt(easy, CURLOPT_INTERFACE, text);
+}
+
+int http_conn_present(CURL *easy, const struct network *n, bool home)
+{
+	const char *cert = home ? n->client_cert : NULL;
+	const char *key = home && n->client_key ? n->client_key : cert;
+	CURLcode rc = curl_easy_setopt(easy, CURLOPT_SSLCERT, cert);
+
+	if (!rc)
+		rc = curl_easy_setopt(easy, CURLOPT_SSLKEY, key);
+	/* Else OpenSSL asks the terminal for the password of an encrypted key. */
+	if (!rc)
+		rc = curl_easy_setopt(easy, CURLOPT_KEYPASSWD, cert ? "" : NULL);
+	return rc ? -ENOMEM : 0;
 }
 
 int http_conn_route(CURL *easy, const struct network *n, const char *url, bool *ret_proxied)
@@ -129,6 +144,8 @@ void http_conn_explain(CURL *easy, CURLcode code, bool proxied, struct http_resu
 		res->cause = NETWORK_BIND;
 	else if (code == CURLE_SSL_CACERT_BADFILE)
 		res->cause = NETWORK_CA_FILE;
+	else if (code == CURLE_SSL_CERTPROBLEM)
+		res->cause = NETWORK_CLIENT_CERT;
 	else if (code == CURLE_PEER_FAILED_VERIFICATION)
 		res->cause = cause_of_certificate(easy, proxy);
 	else if (proxy)

@@ -18,6 +18,12 @@ void http_conn_setup(CURL *easy, const struct network *n);
 int http_conn_route(CURL *easy, const struct network *n, const char *url, bool *ret_proxied);
 
 /*
+ * Sets the certificate that we present; none unless home: another host than the service's learns
+ * nothing of us. 0 or -ENOMEM.
+ */
+int http_conn_present(CURL *easy, const struct network *n, bool home);
+
+/*
  * Sets res->cause of a failed connection. If a proxy answered, also sets res->fail and
  * res->text, with the text in error (CURL_ERROR_SIZE bytes). A no-op if
  * the failure is local or the request refused. Only for a transfer that sent nothing.

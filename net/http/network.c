@@ -36,6 +36,8 @@ void network_release(struct network *n)
 	free(n->no_proxy);
 	free(n->ca_file);
 	free(n->ca_dir);
+	free(n->client_cert);
+	free(n->client_key);
 	free(n->bind);
 	memset(n, 0, sizeof(*n));
 }
@@ -61,7 +63,8 @@ int network_copy(const struct network *from, struct network *ret)
 	if (from &&
 	    (copy_proxy(&from->http, &n.http) || copy_proxy(&from->https, &n.https) ||
 	     copy_text(from->no_proxy, &n.no_proxy) || copy_text(from->ca_file, &n.ca_file) ||
-	     copy_text(from->ca_dir, &n.ca_dir) || copy_text(from->bind, &n.bind))) {
+	     copy_text(from->ca_dir, &n.ca_dir) || copy_text(from->client_cert, &n.client_cert) ||
+	     copy_text(from->client_key, &n.client_key) || copy_text(from->bind, &n.bind))) {
 		network_release(&n);
 		return -ENOMEM;
 	}

@@ -22,6 +22,8 @@ struct network {
 	char *no_proxy; /* hosts reached without a proxy, in the form of NO_PROXY; or NULL */
 	/* The trusted certificates (PEM) instead of the system's; NULL: the system's. */
 	char *ca_file, *ca_dir;
+	/* Our own certificate and its key (PEM), for the service alone; NULL: none. */
+	char *client_cert, *client_key;
 	char *bind; /* a local IP address, or an interface; NULL: the kernel decides */
 	/* Limits in bytes a second for Parts and for content, over all connections; 0: no limit. */
 	uint64_t up, down;
@@ -38,6 +40,7 @@ enum network_cause {
 	NETWORK_BIND,	       /* the local address or interface */
 	NETWORK_CA,	       /* the certificate's issuer is not trusted */
 	NETWORK_CA_FILE,       /* the trusted certificates can't be read */
+	NETWORK_CLIENT_CERT,   /* our own certificate or its key can't be used */
 	NETWORK_CERT_HOST,     /* the certificate is for another host */
 	NETWORK_CERT_TIME      /* the certificate has expired, or is not valid yet */
 };

@@ -1,3 +1,4 @@
+#include "net/http/old_curl.h"
 #include "net/http/xfer.h"
 
 #include <errno.h>
@@ -186,7 +187,8 @@ int http_xfer_set_url(struct http_xfer *x, const char *url)
 {
 	bool home = url_same_origin(url, x->url);
 
-	if (http_conn_route(x->easy, &x->http->network, url, &x->proxied))
+	if (http_conn_route(x->easy, &x->http->network, url, &x->proxied) ||
+	    http_conn_present(x->easy, &x->http->network, home))
 		return -ENOMEM;
 	/* curl itself would take only Authorization and Cookie away from another host. */
 	curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, home ? x->all : x->plain);
@@ -249,7 +251,7 @@ static int set_part(struct http_xfer *x, const struct http_part *part)
 	x->part.field = x->part.filename = x->part.type = NULL;
 	x->part.before = NULL;
 	/* A quote in a filename as \", which more servers undo than a %22. */
-	curl_easy_setopt(x->easy, CURLOPT_MIME_OPTIONS, CURLMIMEOPT_FORMESCAPE);
+	old_curl_escape_quotes(x->easy);
 	curl_easy_setopt(x->easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_UPLOAD_BUFFER);
 	return curl_easy_setopt(x->easy, CURLOPT_MIMEPOST, x->mime) ? -ENOMEM : 0;
 }
@@ -277,7 +279,7 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+	old_curl_protocols(e);
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -287,8 +289,7 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
-	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_send);
-	curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
+	old_curl_before_send(e, on_send, x, rq->method != HTTP_GET);
 	http_conn_setup(e, &x->http->network);
 	if (x->http->user_agent)
 		curl_easy_setopt(e, CURLOPT_USERAGENT, x->http->user_agent);

@@ -89,6 +89,7 @@ static int create_finish(struct request *rq)
 	rq->entry.bytes = rq->body.len;
 	reply_upload(rq, up, UPLOAD_PENDING, NULL);
 	request_located(rq, "uploads", up->id);
+	upload_unref(rq->srv->state, up);
 	return 0;
 }
 
@@ -372,6 +373,7 @@ static int complete_finish(struct request *rq)
 		goto out;
 	snprintf(rq->file_id, sizeof(rq->file_id), "%s", f->id);
 	reply_upload(rq, up, UPLOAD_COMPLETED, f);
+	upload_unref(rq->srv->state, up);
 	file_unref(rq->srv->state, f);
 out:
 	completion_release(&c);
@@ -385,9 +387,11 @@ static int cancel_finish(struct request *rq)
 	struct upload *up;
 	int err = upload_cancel(rq->srv->state, rq->route.id, &rq->refusal, &up);
 
-	if (!err)
-		reply_upload(rq, up, UPLOAD_CANCELLED, NULL);
-	return err;
+	if (err)
+		return err;
+	reply_upload(rq, up, UPLOAD_CANCELLED, NULL);
+	upload_unref(rq->srv->state, up);
+	return 0;
 }
 
 const struct endpoint ep_cancel = { .finish = cancel_finish };

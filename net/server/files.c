@@ -119,8 +119,11 @@ int file_commit(struct state *st, struct file *f)
 	f->seq = next_seq(st);
 	pthread_mutex_unlock(&st->lock);
 	err = save(st, f);
-	if (err)
+	if (err) {
+		/* It may be there all the same, and would be a File at the next start. */
+		store_record_remove(st->store, STORE_FILES, f->id);
 		return err;
+	}
 	pthread_mutex_lock(&st->lock);
 	f->refs = 1;
 	err = insert(st, f);

@@ -47,6 +47,8 @@ struct upload {
 	int64_t created_at, expires_at; /* seconds since the epoch */
 	uint64_t expires_after_s;	/* lifetime of the File; 0: none */
 	/* ---- state.lock ---- */
+	unsigned refs; /* requests that use it */
+	bool unsaved;  /* its record does not tell its end */
 	enum upload_status status;
 	char file_id[ID_SIZE]; /* "" until completed */
 	struct part **parts;   /* in the guessed order: ahead.h */

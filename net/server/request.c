@@ -180,6 +180,7 @@ static void pick_fault(struct request *rq)
 	const char *name = up ? up->filename : f ? f->filename : NULL;
 
 	rq->fault = next_fault(rq, name);
+	upload_unref(st, up);
 	file_unref(st, f);
 }
 

@@ -47,8 +47,9 @@ static int load_upload(void *arg, const char *id, const char *text, size_t len)
 		upload_free(up);
 		return 0;
 	}
-	err = upload_index(st, up);
-	if (err)
+	/* Of an ended one the record tells. */
+	err = up->status == UPLOAD_PENDING ? upload_index(st, up) : 0;
+	if (err || up->status != UPLOAD_PENDING)
 		upload_free(up);
 	return err;
 }
@@ -225,6 +226,7 @@ static size_t take_due(struct state *st, struct upload *due[EXPIRE_BATCH])
 			continue;
 		}
 		upload_end(st, up, UPLOAD_EXPIRED);
+		up->refs++;
 		due[n++] = up;
 	}
 	pthread_mutex_unlock(&st->lock);
@@ -239,9 +241,12 @@ void state_expire(struct state *st)
 	do {
 		n = take_due(st, due);
 		for (i = 0; i < n; i++) {
+			/* Unsaved, it expires at the next start. */
 			save_upload(st, due[i]);
 			store_data_remove(st->store, due[i]->id);
+			upload_unref(st, due[i]);
 		}
 	} while (n == EXPIRE_BATCH);
+	upload_sweep(st);
 	file_expire(st);
 }

@@ -2,8 +2,8 @@
  * state: all Uploads, Parts and Files of a server, in memory. One lock protects the indexes and the
  * changing fields of their objects (model.h). It is never held across the network, and across the
  * disk only for a rename or an open. A complete or cancel works longer and marks its Upload busy;
- * other requests for the Upload wait on changed. An Upload lives until state_close(), so pointers
- * to it stay valid; a File is counted (files.h).
+ * other requests for the Upload wait on changed. An Upload stays in memory until it
+ * has ended and no request uses it; then its record tells of it. A File is counted (files.h).
  */
 #ifndef UPLOADFS_NET_SERVER_STATE_H
 #define UPLOADFS_NET_SERVER_STATE_H
@@ -28,7 +28,7 @@ struct state {
 	pthread_mutex_t lock;
 	/* ---- lock ---- */
 	pthread_cond_t changed;	 /* signals changes below and of stopping */
-	struct map uploads;	 /* id -> struct upload */
+	struct map uploads;	 /* id -> struct upload: the pending, and those in use */
 	struct upload **pending; /* the pending Uploads, in no order */
 	size_t pending_count, pending_room;
 	struct map files;     /* id -> struct file; holds a reference each */

@@ -202,7 +202,8 @@ int store_record_remove(struct store *st, enum store_kind kind, const char *id)
 	if (st->forgets)
 		return 0;
 	snprintf(name, sizeof(name), "%s.json", id);
-	if (unlinkat(dir, name, 0) < 0 || fsync(dir) < 0)
+	/* A removal whose sync failed is repeated. */
+	if ((unlinkat(dir, name, 0) < 0 && errno != ENOENT) || fsync(dir) < 0)
 		return -errno;
 	return 0;
 }
@@ -224,6 +225,16 @@ static int read_record(int dir, const char *name, struct buf *text)
 	}
 	close(fd);
 	return err;
+}
+
+int store_record_read(struct store *st, enum store_kind kind, const char *id, struct buf *text)
+{
+	char name[ID_SIZE + 8];
+
+	if (st->forgets)
+		return -ENOENT;
+	snprintf(name, sizeof(name), "%s.json", id);
+	return read_record(kind_dir(st, kind), name, text);
 }
 
 struct record_walk {

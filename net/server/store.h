@@ -46,6 +46,9 @@ void store_close(struct store *st); /* NULL is a no-op */
 /* Replace a record. durable: return once it is on stable storage. */
 int store_record_write(struct store *st, enum store_kind kind, const char *id,
 		       const struct buf *text, bool durable);
+/* Read a record into text. 0, -ENOENT, or another negative errno. */
+int store_record_read(struct store *st, enum store_kind kind, const char *id, struct buf *text);
+/* Remove a record, if it is there; its removal is on stable storage then. */
 int store_record_remove(struct store *st, enum store_kind kind, const char *id);
 /*
  * Call cb for each record, in no order, with the id its name carries. Stop at the first non-zero

@@ -65,6 +65,7 @@ static int upload_fill(struct state *st, const struct upload_spec *spec, struct 
 	up->filename = strdup(spec->filename);
 	up->purpose = strdup(spec->purpose);
 	up->mime_type = strdup(spec->mime_type);
+	up->refs = 1;
 	up->bytes = spec->bytes;
 	up->expires_after_s = spec->expires_after_s;
 	up->created_at = clock_wall_s();
@@ -106,14 +107,92 @@ fail:
 	return err;
 }
 
+/* An ended Upload, from its record. NULL: none. Under lock. */
+static struct upload *recall(struct state *st, const char *id)
+{
+	struct upload *up = NULL;
+	struct buf text;
+
+	if (!id_valid(id, ID_UPLOAD))
+		return NULL;
+	buf_init(&text, RECORD_MAX);
+	/* A pending one is about to be made. */
+	if (store_record_read(st->store, STORE_UPLOADS, id, &text) == 0 &&
+	    upload_parse(id, buf_str(&text), text.len, &up) == 0 &&
+	    (up->status == UPLOAD_PENDING || upload_index(st, up))) {
+		upload_free(up);
+		up = NULL;
+	}
+	buf_release(&text);
+	return up;
+}
+
+/* Find an Upload and reference it. NULL: none. Under lock. */
+static struct upload *get(struct state *st, const char *id)
+{
+	struct upload *up = map_get(&st->uploads, id);
+
+	if (!up)
+		up = recall(st, id);
+	if (up)
+		up->refs++;
+	return up;
+}
+
+static bool has_left(const struct upload *up)
+{
+	return !up->refs && up->status != UPLOAD_PENDING && !up->hashing && !up->unsaved;
+}
+
+/* Under lock. */
+static void forget_unused(struct state *st, struct upload *up)
+{
+	if (!has_left(up))
+		return;
+	map_del(&st->uploads, up->id);
+	upload_free(up);
+}
+
+/* Under lock. */
+static void put(struct state *st, struct upload *up)
+{
+	up->refs--;
+	forget_unused(st, up);
+}
+
 struct upload *upload_find(struct state *st, const char *id)
 {
 	struct upload *up;
 
 	pthread_mutex_lock(&st->lock);
-	up = map_get(&st->uploads, id);
+	up = get(st, id);
 	pthread_mutex_unlock(&st->lock);
 	return up;
+}
+
+void upload_unref(struct state *st, struct upload *up)
+{
+	if (!up)
+		return;
+	pthread_mutex_lock(&st->lock);
+	put(st, up);
+	pthread_mutex_unlock(&st->lock);
+}
+
+void upload_sweep(struct state *st)
+{
+	struct upload *up;
+	size_t pos;
+
+	pthread_mutex_lock(&st->lock);
+	do {
+		pos = 0;
+		while ((up = map_each(&st->uploads, &pos)) && !has_left(up))
+			;
+		if (up)
+			forget_unused(st, up);
+	} while (up);
+	pthread_mutex_unlock(&st->lock);
 }
 
 static int not_found(struct refusal *r, const char *id)
@@ -209,8 +288,10 @@ int upload_part_begin(struct state *st, const char *upload_id, struct refusal *r
 	int err;
 
 	pthread_mutex_lock(&st->lock);
-	rc.up = map_get(&st->uploads, upload_id);
+	rc.up = get(st, upload_id);
 	err = rc.up ? part_begin(st, rc.up, r, &rc) : not_found(r, upload_id);
+	if (err && rc.up)
+		put(st, rc.up);
 	pthread_mutex_unlock(&st->lock);
 	if (!err)
 		*ret = rc;
@@ -271,6 +352,7 @@ int upload_part_finish(struct receipt *rc, struct refusal *r)
 		rc->part->finished = true;
 		rc->part = NULL;
 		pthread_cond_broadcast(&st->changed);
+		put(st, rc->up);
 	}
 	pthread_mutex_unlock(&st->lock);
 	if (err)
@@ -285,6 +367,7 @@ void upload_part_abort(struct receipt *rc)
 	sink_abort(&rc->sink);
 	pthread_mutex_lock(&rc->st->lock);
 	forget_part(rc->up, rc->part);
+	put(rc->st, rc->up);
 	pthread_mutex_unlock(&rc->st->lock);
 	rc->part = NULL;
 }
@@ -305,28 +388,44 @@ void upload_end(struct state *st, struct upload *up, enum upload_status status)
 	pthread_cond_broadcast(&st->changed);
 }
 
-static void release_busy(struct state *st, struct upload *up)
+/* Ends acquire(). */
+static void release(struct state *st, struct upload *up)
 {
 	pthread_mutex_lock(&st->lock);
 	up->busy = false;
 	pthread_cond_broadcast(&st->changed);
+	put(st, up);
 	pthread_mutex_unlock(&st->lock);
 }
 
-/* Find the Upload, wait for it and mark it busy. */
+/* Find the Upload, reference it, wait for it and mark it busy. */
 static int acquire(struct state *st, const char *id, struct refusal *r, struct upload **ret)
 {
 	struct upload *up;
 	int err;
 
 	pthread_mutex_lock(&st->lock);
-	up = map_get(&st->uploads, id);
+	up = get(st, id);
 	err = up ? await_pending(st, up, r) : not_found(r, id);
 	if (!err) {
 		up->busy = true;
 		*ret = up;
+	} else if (up) {
+		put(st, up);
 	}
 	pthread_mutex_unlock(&st->lock);
+	return err;
+}
+
+static int save_end(struct state *st, struct upload *up)
+{
+	int err = save(st, up);
+
+	if (err) {
+		pthread_mutex_lock(&st->lock);
+		up->unsaved = true;
+		pthread_mutex_unlock(&st->lock);
+	}
 	return err;
 }
 
@@ -341,9 +440,11 @@ int upload_cancel(struct state *st, const char *id, struct refusal *r, struct up
 	upload_end(st, up, UPLOAD_CANCELLED);
 	pthread_mutex_unlock(&st->lock);
 	/* No request changes the record after the Upload has ended. */
-	err = save(st, up);
+	err = save_end(st, up);
 	store_data_remove(st->store, up->id);
-	if (!err)
+	if (err)
+		upload_unref(st, up);
+	else
 		*ret = up;
 	return err;
 }
@@ -508,7 +609,7 @@ int upload_complete(struct state *st, const char *id, const struct complete_spec
 	pthread_mutex_unlock(&st->lock);
 	/* Parts go before the record: while it says pending, the next start tidies up. */
 	upload_remove_unlisted(st->store, f);
-	if (save(st, up))
+	if (save_end(st, up))
 		log_warn("record of %s not updated; the next start will", up->id);
 	*ret_up = up;
 	*ret_file = f;
@@ -516,6 +617,6 @@ int upload_complete(struct state *st, const char *id, const struct complete_spec
 fail_file:
 	file_free(f);
 fail:
-	release_busy(st, up);
+	release(st, up);
 	return err;
 }

@@ -14,10 +14,11 @@ struct upload_spec {
 	uint64_t bytes, expires_after_s;
 };
 
-/* Create an Upload. The caller has checked spec. */
+/* Create an Upload. The caller has checked spec, and gets a reference: upload_unref(). */
 int upload_create(struct state *st, const struct upload_spec *spec, struct upload **ret);
-/* Find an Upload; NULL: none. The pointer stays valid until state_close(). */
+/* Find an Upload, also an ended one; NULL: none. The caller gets a reference. */
 struct upload *upload_find(struct state *st, const char *id);
+void upload_unref(struct state *st, struct upload *up); /* NULL is a no-op */
 
 /* A Part whose bytes are arriving. Finish or abort every begun one. */
 struct receipt {
@@ -39,9 +40,10 @@ struct complete_spec {
 	size_t part_count;
 	const char *md5; /* hex, or NULL */
 };
-/* Complete an Upload. The caller gets a reference to the File: file_unref(). */
+/* Complete an Upload. The caller gets references to both: upload_unref(), file_unref(). */
 int upload_complete(struct state *st, const char *id, const struct complete_spec *spec,
 		    struct refusal *r, struct upload **ret_up, struct file **ret_file);
+/* Cancel an Upload. The caller gets a reference. */
 int upload_cancel(struct state *st, const char *id, struct refusal *r, struct upload **ret);
 
 /* ---- for state.c; state.lock is held ---- */
@@ -52,6 +54,8 @@ int upload_index(struct state *st,
 int upload_adopt_part(struct upload *up, const char *id, uint64_t bytes);
 /* End a pending Upload in memory. */
 void upload_end(struct state *st, struct upload *up, enum upload_status status);
+/* Free the ended Uploads that nobody uses. */
+void upload_sweep(struct state *st);
 /* Remove the Parts on disk that do not belong to f. Also without the lock. */
 void upload_remove_unlisted(struct store *store, const struct file *f);
 

@@ -8,6 +8,7 @@ uploads-server that does not run.
 import http.server
 import json
 import os
+import re
 import secrets
 import threading
 import urllib.parse
@@ -25,6 +26,14 @@ def post_file(server, filename, content, purpose="batch"):
         "Authorization": f"Bearer {server.key}", "Content-Type": "multipart/form-data; boundary=b"})
     with urllib.request.urlopen(request, timeout=DEADLINE) as reply:
         return json.load(reply)["id"]
+
+
+def delete_file(server, file_id):
+    """DELETE /files/{id}, likewise."""
+    request = urllib.request.Request(f"{server.url}/files/{file_id}", method="DELETE",
+                                     headers={"Authorization": f"Bearer {server.key}"})
+    with urllib.request.urlopen(request, timeout=DEADLINE) as reply:
+        assert json.load(reply)["deleted"]
 
 
 class Filler:
@@ -69,6 +78,12 @@ class Account:
         self.page_max = 10000  # Files on a page, however many are asked for
         self.asked = 0  # requests for a page that arrived
         self.hold_from = None  # the number of the first one that waits for go
+        self.early = False  # whether a page is made before it waits
+        self.made = 0  # pages made
+        self.lose = 0  # Files to delete from the end of each page, but of the last, once it is made
+        self.ranges = False  # whether Range is honoured
+        self.totals = {}  # File ID: the size that a 206 says the File has, if not its own
+        self.served = []  # (File ID, first byte, bytes) of each content
         self.go = threading.Event()
         self.tail = secrets.token_hex(12)
         handler = type("Handler", (_Handler,), {"account": self})
@@ -95,6 +110,13 @@ class Account:
                                "json": text, "content": content})
         return file_id
 
+    def change(self, file_id, old, new):
+        """Replaces old by new in the JSON of the File."""
+        with self.lock:
+            found = next(x for x in self.files if x["id"] == file_id)
+            assert old in found["json"]
+            found["json"] = found["json"].replace(old, new)
+
     def close(self):
         self.go.set()
         self.http.shutdown()
@@ -102,12 +124,11 @@ class Account:
         self.http.server_close()
 
     def arrived(self):
-        """Returns when the request for a page may be answered."""
+        """Counts a request for a page. Returns what waits until it may be answered."""
         with self.lock:
             self.asked += 1
             held = self.hold_from and self.asked >= self.hold_from
-        if held:
-            self.go.wait(DEADLINE)
+        return (lambda: self.go.wait(DEADLINE)) if held else (lambda: None)
 
     # ---- what the handler asks, each with the lock ----
 
@@ -128,6 +149,10 @@ class Account:
             page = files[:limit]
             self.pages.append(len(page))
             last = b'"%s"' % page[-1]["id"].encode() if page else b"null"
+            if self.lose and len(files) > limit:
+                gone = {x["id"] for x in page[-self.lose:]}
+                self.files = [x for x in self.files if x["id"] not in gone]
+                self.deleted += sorted(gone)
             return (b'{"object":"list","has_more":%s,"last_id":%s,"data":[%s]}'
                     % (b"true" if len(files) > limit else b"false", last,
                        b",".join(x["json"] for x in page)))
@@ -167,17 +192,36 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         words = path.split("/")[2:]
         if words == ["files"]:
-            self.account.arrived()
+            wait = self.account.arrived()
+            if not self.account.early:
+                wait()
             body = self.account.page(dict(urllib.parse.parse_qsl(query)))
+            self.account.made += 1
+            wait()
             self.missing() if body is None else self.answer(200, body)
             return
         found = self.account.find(words[1]) if words[0] == "files" else None
         if not found:
             self.missing()
         elif len(words) == 3 and words[2] == "content":
-            self.answer(200, found["content"], "application/octet-stream")
+            self.content(found)
         else:
             self.answer(200, found["json"])
+
+    def content(self, found):
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        data, first, status = found["content"], 0, 200
+        if wanted and self.account.ranges:
+            first, status = int(wanted.group(1)), 206
+            data = data[first:int(wanted.group(2) or len(data)) + 1]
+        self.account.served.append((found["id"], first, len(data)))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        if status == 206:
+            total = self.account.totals.get(found["id"], len(found["content"]))
+            self.send_header("Content-Range", f"bytes {first}-{first + len(data) - 1}/{total}")
+        self.end_headers()
+        self.wfile.write(data)
 
     def do_DELETE(self):  # noqa: N802
         file_id = self.path.split("/")[3]

@@ -371,6 +371,7 @@ class Life:
             self._check_writer(writer)
         self._check_pending(writers)
         self._check_economy()
+        self._check_damaged(writers)
         assert not self.late, f"not over within {RUN_LIMIT} s"
 
     def _names(self, writer):
@@ -445,6 +446,15 @@ class Life:
         assert there[:sure] == writer.data[:sure], f"other bytes: {story}"
         behind, data = there[sure:], writer.data[sure:].ljust(len(there) - sure, b"\0")
         assert all(a in (0, b) for a, b in zip(behind, data)), f"foreign bytes: {story}"
+
+    def _check_damaged(self, writers):
+        """The bytes of a File are nowhere set aside: its change of owner is one step."""
+        folder = os.path.join(self.mount.state, "data", "damaged")
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            with open(os.path.join(folder, name), "rb") as f:
+                data = f.read()
+            ours = [x.name for x in writers if x.state in (CLOSED, HELD) and x.data == data]
+            assert not ours, f"{name} is set aside, though {ours} is a File; {self.records}"
 
     def _check_pending(self, writers):
         """No Upload stays pending, but one that no record on disk ever named."""

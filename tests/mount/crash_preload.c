@@ -9,6 +9,10 @@
  * UPLOADFS_CRASH_DATA   a file; if it exists, the next sync of a data file fails with EIO, and
  *                       removes it
  *
+ * Apart from crashes, for a state directory that lies elsewhere:
+ * UPLOADFS_PLACE        HEX PATH: statfs() of PATH, and below it, tells a type of that number
+ * UPLOADFS_PLACE_FLOCK  flock() fails with that errno
+ *
  * before: just before a commit of the store counts, before a file of the staging
  * area gets another name by renameat() or loses it by unlinkat(), and just before
  * a request is handed to curl.
@@ -28,6 +32,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -212,6 +218,31 @@ int unlinkat(int dirfd, const char *name, int flags)
 	if (is_staged(name))
 		step("after", "unlinkat", name);
 	return r;
+}
+
+int statfs(const char *path, struct statfs *ret)
+{
+	int (*real)(const char *, struct statfs *) =
+		(int (*)(const char *, struct statfs *))next("statfs64");
+	const char *place = getenv("UPLOADFS_PLACE");
+	char *below;
+	long type = place ? strtol(place, &below, 16) : 0;
+	int r = real(path, ret);
+
+	if (place && *below++ == ' ' && !strncmp(path, below, strlen(below)))
+		ret->f_type = (__fsword_t)type;
+	return r;
+}
+
+int flock(int fd, int how)
+{
+	int (*real)(int, int) = (int (*)(int, int))next("flock");
+	const char *broken = getenv("UPLOADFS_PLACE_FLOCK");
+
+	if (!broken)
+		return real(fd, how);
+	errno = (int)strtol(broken, NULL, 10);
+	return -1;
 }
 
 CURLMcode curl_multi_add_handle(CURLM *multi, CURL *easy)

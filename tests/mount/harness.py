@@ -112,6 +112,44 @@ def records(state):
     return rows
 
 
+def data_dir(state):
+    return os.path.join(state, "data")
+
+
+def staged_data(state):
+    """Paths of the data of staged files, by their rows; what is set aside is not among them."""
+    rows = query(state, "SELECT id FROM file WHERE NOT set_aside")
+    paths = [os.path.join(data_dir(state), x["id"] + ".data") for x in rows]
+    return [x for x in paths if os.path.exists(x)]
+
+
+def cached_data(state):
+    """{File ID: path} of the content that is kept, by its rows."""
+    rows = query(state, "SELECT file_id, data FROM cached")
+    found = {x["file_id"]: os.path.join(data_dir(state), x["data"] + ".data") for x in rows}
+    return {x: path for x, path in found.items() if os.path.exists(path)}
+
+
+def arriving_data(mount):
+    """Paths, below /proc, of the content on its way that the daemon has open."""
+    known = {*staged_data(mount.state), *cached_data(mount.state).values()}
+    found, fds = {}, f"/proc/{mount.pid}/fd"
+    for fd in os.listdir(fds):
+        try:
+            path = os.readlink(os.path.join(fds, fd))
+        except FileNotFoundError:
+            continue
+        # What the cache will not keep has no name.
+        if re.search(r"/data/[0-9a-f]{16}\.data( \(deleted\))?$", path) and path not in known:
+            found[path] = os.path.join(fds, fd)
+    return sorted(found.values())
+
+
+def data_is_empty(state):
+    """Whether no data file is left, of whatever kind, but for what was set aside."""
+    return not [x for x in os.listdir(data_dir(state)) if x.endswith((".rec", ".data"))]
+
+
 def wait_let_go(mount, path):
     """
     Until path, which was written and is a File by now, is nothing but that: a close does not

@@ -58,6 +58,21 @@ class Authority:
         context.load_cert_chain(cert, self.path(key))
         return context
 
+    def client(self, name, both=False):
+        """Paths of a client's certificate and key; both: the key stands in the first, too."""
+        self.number += 1
+        cert, key = self.path(f"{self.number}.crt"), f"{self.number}.key"
+        self._request(["-out", cert + ".req"], key, name)
+        run(["openssl", "ca", "-batch", "-notext", "-config", self.path("ca.cnf"), "-startdate",
+             "20200101000000Z", "-enddate", "20991231000000Z", "-in", cert + ".req", "-out",
+             cert])
+        if both:
+            with open(cert, "a", encoding="ascii") as f, \
+                    open(self.path(key), encoding="ascii") as k:
+                f.write(k.read())
+            os.chmod(cert, 0o600)
+        return cert, self.path(key)
+
 
 class Listener:
     """Calls serve(sock, peer) on a thread for each connection; what it raises ends just that."""

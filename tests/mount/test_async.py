@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from harness import (DEADLINE, MIB, assert_published, make_file, md5, python, records, run, wait_until,
-                     xattr)
+from harness import (DEADLINE, MIB, assert_published, data_is_empty, make_file, md5, python, records,
+                     run, wait_until, xattr)
 
 FILES = 500
 NOT_ALL_PUBLISHED = (1,)  # the daemon's exit code
@@ -215,10 +215,6 @@ def test_unclosed_beside_closed(world, server):
     wait_until(lambda: pending_parts(server) == [], "no Upload with Parts is left pending")
 
 
-def staging_is_empty(mount):
-    return not [x for x in os.listdir(os.path.join(mount.state, "staging")) if x != "damaged"]
-
-
 def removal_is_noted(mount):
     return "removed" in [x["state"] for x in records(mount.state)]
 
@@ -248,7 +244,7 @@ def test_removed_then_killed(world, server):
     server.faults([])
     mount.remount()
     wait_until(lambda: not server.uploads(status="pending"), "the Upload is cancelled")
-    wait_until(lambda: staging_is_empty(mount), "nothing is left of it")
+    wait_until(lambda: data_is_empty(mount.state), "nothing is left of it")
     assert os.listdir(mount.path("batch")) == [] and server.files() == []
 
 
@@ -266,5 +262,5 @@ def test_removed_in_doubt_then_killed(world, server):
     server.faults([])
     mount.remount()
     wait_until(lambda: not server.files(), "the File is deleted")
-    wait_until(lambda: staging_is_empty(mount), "nothing is left of it")
+    wait_until(lambda: data_is_empty(mount.state), "nothing is left of it")
     assert os.listdir(mount.path("batch")) == []

@@ -324,6 +324,23 @@ def test_allow_other_is_told(other):
     other("umount", other.mnt)
 
 
+def test_apparmor_is_told(other):
+    """Ubuntu confines fusermount3: the profile and the remedy, by the mount and by the doctor."""
+    words = ["-o", other.state, f"local:{other.data}/files", other.mnt]
+    other.inside.bash('echo "u:x:$1:$1::/:/bin/sh" >> /etc/passwd', UID)
+    assert "AppArmor" not in other("doctor", *words).stdout
+    other.inside.bash("mkdir -p /etc/apparmor.d")
+    other.inside.write("/etc/apparmor.d/fusermount3", "profile fusermount3 {}\n")
+    out = other("doctor", *words).stdout
+    assert "AppArmor lets fusermount3 mount only where its profile" in out
+    assert "apparmor_parser -r /etc/apparmor.d/fusermount3" in out and "WRONG" not in out
+    # Refused as by the profile: mount(2) fails with EACCES.
+    other.inside.bash("chmod 755 $(command -v fusermount3)")
+    text = other(*words, code=1).stderr
+    assert "cannot mount on" in text
+    assert "/etc/apparmor.d/local/fusermount3" in text
+
+
 # ---- the service manager
 
 

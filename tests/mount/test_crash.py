@@ -135,7 +135,7 @@ def test_removed_stays_removed(loop, flags, options):
     mount.kill()
     crash.close_quietly(other)
     mount.remount()
-    harness.wait_until(lambda: not os.listdir(os.path.join(mount.state, "staging")), "recovered")
+    harness.wait_until(lambda: harness.records(mount.state) == [], "recovered")
     assert server.files() == [] and len(server.journal(op="create")) == 1
     # With a writer the record may still have said that there is a File: an entry, until a listing.
     if flags == os.O_RDONLY:

@@ -143,6 +143,19 @@ def test_large_as_a_whole(world):
     assert rig.mount.memory("VmHWM") < before + 40 * MIB
 
 
+@pytest.mark.parametrize("rig", ["azure"], indirect=True)
+def test_purpose_that_azure_does_not_take(rig):
+    """Its own words say which it takes; moved there, the bytes become a File."""
+    rig.mount.may_fail = True
+    dest = rig.mount.path("user_data", "f")
+    result = run(["cp", rig.source, dest], check=False)
+    assert result.returncode == 1 and "Invalid argument" in result.stderr
+    assert re.search("invalidPayload: 'user_data' is not one of .*'fine-tune'", xattr(dest, "error"))
+    run(["mv", dest, rig.dest])
+    run(["setfattr", "-n", "user.upload.publish", "-v", "1", rig.dest])
+    assert_published(rig.server, rig.dest, rig.source, purpose="batch")
+
+
 def test_azure_key_in_the_environment(world):
     """Not one byte of it stays to be read; OpenAI's own is not sent to Azure."""
     server = world.server("--flavor", "azure")

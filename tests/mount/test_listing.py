@@ -58,6 +58,29 @@ def test_100000_files(world, account):
 
 
 @pytest.mark.plain
+def test_names_of_many_directories(world, account):
+    """6 MB of names that would make two million directories: bounded, told, and all are shown."""
+    count, depth = 30000, 62
+    for i in range(count):
+        account.add(f"{i:x}/" + "d/" * (depth - 1) + "f", b"content" if i == 7 else b"")
+    mount = world.mount(account, list_ttl="3600")
+    before = mount.memory()
+    top = os.listdir(mount.path("batch"))
+    assert len(top) == count
+    # 270 bytes a directory, of which there are 4 a File and 20000, and a File with its name.
+    assert mount.memory("VmHWM") - before < (4 * count + 20000) * 270 + count * 900 + (8 << 20)
+    flat = [x for x in top if "~" in x]
+    assert len(flat) > count // 2
+    assert f"{len(flat)} Files are shown in the directory of their purpose" in mount.log()
+    deep = mount.path("batch", f"{count - 1:x}", *["d"] * (depth - 1), "f")
+    assert os.stat(deep).st_size == 0
+    shown = [x for x in flat if x.startswith("7%2F")]
+    with open(mount.path("batch", shown[0]), encoding="ascii") as f:
+        assert f.read() == "content"
+    assert xattr(mount.path("batch", shown[0]), "filename").startswith("7/d/d/")
+
+
+@pytest.mark.plain
 def test_new_files_among_20000(world):
     """cp of 200 files looks for 200 names that are not there; it does not list 20,000 each time."""
     server = filled(world, lambda filler: [filler.add(f"old-{i}.jsonl") for i in range(20000)])

@@ -96,6 +96,54 @@ def check_known_places(top, by_name):
     is_at("x" * 255, "x" * 255)
 
 
+@pytest.mark.parametrize("raw, shown_as", [
+    (b'"nul\\u0000name"', "nul%00name"), (b'"\\u0000"', "%00"), (b'"a/\\u0000\\u0000/b"', "a/%00%00/b"),
+    (b'"\\udcff"', "%ED%B3%BF"), (b'"\\ud83d half"', "%ED%A0%BD half"),
+    (b'"half \\uDE00"', "half %ED%B8%80"), (b'"\\ude00\\ud83d"', "%ED%B8%80%ED%A0%BD"),
+    (b'"\\ud83d\\ude00 whole"', "\U0001f600 whole"), (b'"bad\xff\xfe"', "bad%FF%FE"),
+    ('"\u2400\ufffd"'.encode(), "\u2400\ufffd"),
+])
+def test_no_characters(world, account, raw, shown_as):
+    """What is no character is shown as %XX, and the File is opened, written and removed by it."""
+    file_id = account.add(None, b"content", raw=raw)
+    mount = world.mount(account, list_ttl="0")
+    path = mount.path("batch", *shown_as.split("/"))
+    assert [os.fsdecode(x) for x in shown(mount.path("batch"))] == [path]
+    assert xattr(path, "file_id") == file_id
+    with open(path, "rb") as f:
+        assert f.read() == b"content"
+    os.unlink(path)
+    assert account.deleted == [file_id] and shown(mount.path("batch")) == []
+
+
+def test_the_newest_that_is_left_has_the_name(world, account):
+    """NAME is the newest File of that name, and when it goes the next newest is, wherever it went."""
+    ids = [account.add("f", b"number %d" % n) for n in range(4)]
+    mount = world.mount(account, list_ttl="0")
+    top = mount.path("batch")
+
+    def facts():
+        return {x: xattr(os.path.join(top, x), "file_id") for x in sorted(os.listdir(top))}
+
+    def one_rule(left):
+        assert facts() == {"f": left[-1], **{"f~" + x: x for x in left[:-1]}}
+        with open(os.path.join(top, "f"), "rb") as f:
+            assert f.read() == b"number %d" % ids.index(left[-1])
+
+    one_rule(ids)
+    # An older one goes: nothing else changes.
+    os.unlink(os.path.join(top, "f~" + ids[1]))
+    one_rule([ids[0], ids[2], ids[3]])
+    os.unlink(os.path.join(top, "f"))
+    one_rule([ids[0], ids[2]])
+    with open(os.path.join(top, "f~" + ids[0]), "rb") as held:
+        account.remove(ids[2])
+        one_rule([ids[0]])
+        assert held.read() == b"number 0"
+    newer = account.add("f", b"newer")
+    assert facts() == {"f": newer, "f~" + ids[0]: ids[0]}
+
+
 def test_by_id_tells_the_name(world, account):
     """.by-id shows name, purpose and type of a File, before and after a listing did."""
     first = account.add("dir/data.jsonl", b"{}")

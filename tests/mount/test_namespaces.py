@@ -73,6 +73,29 @@ def test_umount_of_process_1(world, server):
     mount.remount()
 
 
+class First(Inner):
+    """Without -f, as in an image's command line, and with a /proc of its own to count there."""
+
+    def argv(self):
+        return [x for x in super().argv() if x != "-f"]
+
+
+def test_process_1_reaps_orphans(world, server):
+    """It stays, although nobody said -f, and orphans do not pile up as zombies."""
+    mount = world._add(First, server)
+    assert mount.alive()
+    inner = wait_until(lambda: bash(f"pgrep -P {mount.pid} || true").stdout.strip(), "it runs")
+    for _ in range(5):
+        run(["nsenter", f"--target={inner}", "--pid", "bash", "-c", "(sleep 0.1 &) ; exit 0"])
+
+    def children():
+        with open(f"/proc/{inner}/task/{inner}/children", encoding="ascii") as f:
+            return f.read().split()
+
+    wait_until(lambda: not children(), "no orphan is left")
+    mount.umount()
+
+
 def test_only_its_user_ends_it(world, server):
     """By the control, as by a signal; other files have no such thing."""
     mount = world.mount(server, "allow_other")

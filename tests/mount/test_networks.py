@@ -4,7 +4,9 @@ and no password and no key goes where it should not.
 """
 import concurrent.futures
 import errno
+import json
 import os
+import ssl
 import time
 import types
 
@@ -13,7 +15,7 @@ import pytest
 import sanitizer
 from harness import (BUILD, KEY, MIB, SAN, assert_nothing_pending, make_file, md5, run, wait_until,
                      xattr)
-from networks import Authority, Proxy, Relay
+from networks import Authority, Listener, Proxy, Relay
 from test_troubleshooting import Coverage
 
 HOST = "service.test"  # known to the proxies of these tests alone
@@ -127,6 +129,89 @@ def test_bad_certificates(world, server, authority, ends, kind, words, hint):
     assert (code, words in text, hint in text) == (errno.EHOSTUNREACH, True, True), text
     assert text.startswith("TLS: ") and "tried" not in text + mount.log()
     assert server.journal() == []
+
+
+# ---- our own certificate
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_client_certificate(world, server, authority, ends, source, both):
+    """A service that wants one gets it, from one file or two."""
+    context = authority.context("localhost")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.ca)
+    ends.append(Relay(("127.0.0.1", server.port), context))
+    url = f"https://localhost:{ends[-1].port}/v1"
+    cert, key = authority.client("a host of ours", both)
+    options = {"client_cert": cert} if both else {"client_cert": cert, "client_key": key}
+    mount = world.mount(at(url), ca_file=authority.ca, **options)
+    assert_sent(server, mount, source)
+    other = world.mount(at(url), ca_file=authority.ca, retry_timeout="1")
+    code, _ = close_fails(other)
+    assert code == errno.EHOSTUNREACH
+    other.may_fail = True
+
+
+class Redirecting(Listener):
+    """A service with one File, whose content is elsewhere. Notes the clients' certificates."""
+
+    def __init__(self, context, target=None):
+        self.context, self.target, self.seen = context, target, []
+        super().__init__()
+
+    def serve(self, sock, peer):
+        sock = self.keep(self.context.wrap_socket(sock, server_side=True))
+        self.seen.append(sock.getpeercert())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += sock.recv(4096) or b"\r\n\r\n"
+        if not self.target:
+            reply = "200 OK\r\nContent-Length: 3\r\n\r\nabc"
+        elif b"/content" in head:
+            reply = f"302 Found\r\nLocation: {self.target}\r\nContent-Length: 0\r\n\r\n"
+        else:
+            text = json.dumps({"object": "list", "has_more": False, "data": [
+                {"id": "file-1", "object": "file", "bytes": 3, "created_at": 1, "filename": "f",
+                 "purpose": "batch", "status": "processed"}]})
+            reply = f"200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}"
+        sock.sendall(b"HTTP/1.1 " + reply.encode().replace(
+            b"\r\nContent-Length", b"\r\nConnection: close\r\nContent-Length"))
+
+
+def test_client_certificate_stays_home(world, authority, ends):
+    """Content from another host, which asks for a certificate: it learns none of ours."""
+    contexts = [authority.context("localhost"), authority.context("127.0.0.1")]
+    for context in contexts:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(authority.ca)
+    ends.append(Redirecting(contexts[1]))
+    ends.append(Redirecting(contexts[0], f"https://127.0.0.1:{ends[0].port}/elsewhere"))
+    cert, key = authority.client("a host of ours")
+    mount = world.mount(at(f"https://localhost:{ends[1].port}/v1"), ca_file=authority.ca,
+                        client_cert=cert, client_key=key, retry_timeout="1")
+    assert run(["cat", mount.path("batch", "f")]).stdout == "abc"
+    assert ends[0].seen and not any(ends[0].seen)
+    assert ends[1].seen and all(ends[1].seen)
+
+
+@pytest.mark.plain
+def test_bad_client_certificates(world, server, authority):
+    """Refused at the start, with the option's name."""
+    cert, key = authority.client("a host of ours")
+    os.mkdir(world.path("m"))
+
+    def refused(words):
+        result = run(sanitizer.wrap(SAN, [os.path.join(BUILD, "uploadfs"), "https://localhost/v1",
+                                          world.path("m"), "-o", words]),
+                     check=False, env={"OPENAI_API_KEY": KEY})
+        assert result.returncode == 2
+        return result.stderr
+
+    assert "client_key needs client_cert" in refused(f"client_key={key}")
+    assert "holds no certificate" in refused(f"client_cert={key}")
+    assert "No such file" in refused(f"client_cert={cert},client_key={cert}x")
+    os.chmod(key, 0o644)
+    assert "chmod 600" in refused(f"client_cert={cert},client_key={key}")
 
 
 # ---- proxies

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from harness import (GIB, MIB, FrozenCopy, assert_nothing_pending, assert_published, is_mounted,
-                     make_file, md5, run, wait_until, xattr)
+                     make_file, md5, run, staged_data, wait_until, xattr)
 
 NOT_ALL_PUBLISHED = (1,)  # the daemon's exit code when something is left for the next mount
 PATIENCE = {"retry_timeout": "100"}
@@ -224,8 +224,7 @@ def test_removed_while_it_is_retried(failed, server):
     assert [x["filename"] for x in server.files()] == ["other"]
     assert_nothing_pending(server)
     mount.umount()
-    assert [x for x in os.listdir(os.path.join(mount.state, "staging"))
-            if x.endswith((".rec", ".data"))] == []
+    assert staged_data(mount.state) == []
 
 
 def test_overwritten_while_it_is_retried(failed, server, source):

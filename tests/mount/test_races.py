@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 
-from harness import (KEY, MIB, SLOW, assert_nothing_pending, assert_published, is_mounted,
-                     make_file, md5, run, wait_let_go, wait_until, xattr)
+from harness import (KEY, MIB, SLOW, arriving_data, assert_nothing_pending, assert_published,
+                     is_mounted, make_file, md5, run, wait_let_go, wait_until, xattr)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # What somebody else's unlink, rename or kill can do to an operation; and EIO for what a killed
@@ -363,8 +363,7 @@ def test_content_that_does_not_come(world, server, how):
     fd = os.open(path, os.O_RDWR)
     try:
         join = in_thread(os.write, fd, b"x")
-        wait_until(lambda: os.listdir(os.path.join(mount.state, "cache", ".fetch")),
-                   "it is being fetched")
+        wait_until(lambda: arriving_data(mount), "it is being fetched")
         if how == "kill the server":
             server.kill()
         else:

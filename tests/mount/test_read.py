@@ -16,11 +16,10 @@ from shelf import downloads, put, served, sparse
 
 def cached(mount):
     """{File ID: bytes} of what stands in the cache."""
-    path = os.path.join(mount.state, "cache")
     found = {}
-    for name in set(os.listdir(path)) - {".fetch"}:
+    for file_id, path in harness.cached_data(mount.state).items():
         try:
-            found[name] = os.path.getsize(os.path.join(path, name))
+            found[file_id] = os.path.getsize(path)
         except FileNotFoundError:
             pass    # it has just gone
     return found
@@ -225,7 +224,7 @@ def test_refused_purposes(world, server, source):
         run(["cmp", source, ours])
         assert run(["cmp", source, theirs], check=False).returncode == 2
     assert xattr(ours, "status") == "completed"
-    os.unlink(os.path.join(mount.state, "cache", xattr(ours, "file_id")))
+    os.unlink(harness.cached_data(mount.state)[xattr(ours, "file_id")])
     drop_pages(ours)
     assert run(["cmp", source, ours], check=False).returncode == 2
 

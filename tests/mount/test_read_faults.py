@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from harness import DEADLINE, MIB, make_file, md5, run, wait_until
+from harness import DEADLINE, MIB, arriving_data, cached_data, make_file, md5, run, wait_until
 from shelf import downloads, put, served
 
 # The first download stops for ever after 4 MiB.
@@ -33,7 +33,7 @@ def large(world):
 
 
 def temporaries(mount):
-    return os.listdir(os.path.join(mount.state, "cache", ".fetch"))
+    return arriving_data(mount)
 
 
 def begin(path):
@@ -113,7 +113,7 @@ def test_wrong_length(world, size, off, ranges):
         assert result.returncode == 1 and "Input/output error" in result.stderr
         assert int(result.stdout) < size + off
     assert "bytes expected" in mount.log() or "the content ended at byte" in mount.log()
-    assert [x for x in os.listdir(os.path.join(mount.state, "cache")) if x != ".fetch"] == []
+    assert cached_data(mount.state) == {}
 
 
 def test_killed_reader(world, large):
@@ -153,9 +153,8 @@ def test_last_reader_is_killed(world, large):
 
 
 def kept(mount, size):
-    """The files of that size in the cache, by their final names."""
-    folder = os.path.join(mount.state, "cache")
-    return [x.path for x in os.scandir(folder) if x.is_file() and x.stat().st_size == size]
+    """Paths of the cached content of that size."""
+    return [x for x in cached_data(mount.state).values() if os.path.getsize(x) == size]
 
 
 @pytest.mark.parametrize("size, advice", [(100, os.POSIX_FADV_RANDOM),

@@ -8,7 +8,7 @@ import pytest
 
 import harness
 import sanitizer
-from harness import BUILD, KEY, SAN, make_file, md5, python, run, wait_until, xattr
+from harness import BUILD, KEY, SAN, make_file, md5, python, run, staged_data, wait_until, xattr
 
 REFUSE = [{"op": "complete", "times": 0, "action": "status", "status": 400, "code": "odd",
            "message": "no such thing"}]
@@ -101,7 +101,7 @@ def test_discard(world, left):
     assert list(listed(world, left)) == ["user_data/killed"]
     cli(world, "recover", "discard", left.state, "--all")
     assert listed(world, left) == {}
-    assert [x for x in os.listdir(left.state + "/staging") if x.endswith((".rec", ".data"))] == []
+    assert staged_data(left.state) == []
 
 
 def test_in_use_and_not_there(world, server, mount):
@@ -233,7 +233,7 @@ def test_of_another_purpose(world, server, source):
     mount.options["purpose"] = "batch"
     server.start()
     mount.remount()
-    assert "fine-tune/f waits in staging/" in mount.log()
+    assert "fine-tune/f waits in data/" in mount.log()
     mount.umount()
     mount.options["purpose"] = None
     mount.remount()

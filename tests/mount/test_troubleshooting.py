@@ -5,10 +5,10 @@ produced here stands in it. Those of connections are in test_networks.py.
 import concurrent.futures
 import contextlib
 import errno
-import glob
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,8 +16,8 @@ import subprocess
 import pytest
 
 import sanitizer
-from harness import (BUILD, DEADLINE, KEY, MIB, ROOT, SAN, make_file, python, run, wait_let_go,
-                     wait_until, xattr)
+from harness import (BUILD, DEADLINE, KEY, MIB, ROOT, SAN, arriving_data, make_file, python, run,
+                     staged_data, wait_let_go, wait_until, xattr)
 from private_root import PrivateRoot
 
 with open(os.path.join(ROOT, "docs", "troubleshooting.md"), encoding="utf-8") as f:
@@ -191,7 +191,7 @@ except OSError as exc:
 
 def provoke_reading(told, server, mount):
     def copies():
-        return glob.glob(os.path.join(mount.state, "cache", ".fetch", "*"))
+        return arriving_data(mount)
 
     def cut(file):
         file.read()
@@ -264,7 +264,7 @@ def provoke_damage(told, world, server):
     try:
         path = mount.path("batch", "damaged")
         wait_until(lambda: os.path.exists(path) and xattr(path, "md5"), "the MD5")
-        (data,) = glob.glob(os.path.join(mount.state, "staging", "*.data"))
+        (data,) = staged_data(mount.state)
         with open(data, "r+b") as f:
             f.write(b"X")
         server.faults([])
@@ -414,3 +414,20 @@ def test_errors_at_boot(world, server):
     wait_until(lambda: "NOTIFY_SOCKET" in told.log(), "it is in the log")
     seen.see("Boot", told.log())
     seen.end()
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("command", ["cat $0 >$1", "echo x >$1", "{ cat $0; cat $0; } >$1"])
+def test_a_redirection_and_its_remedy(world, server, shell, command):
+    """What the section of failures that nobody saw says: `&& uploadfs wait FILE` tells."""
+    mount = world.mount(server)
+    mount.may_fail = True
+    server.faults([{"op": "complete", "times": 0, "action": "status", "status": 400}])
+    words = [world.path("source"), mount.path("batch", "file")]
+    make_file(words[0], 1000)
+    script = command + f" && {shlex.join(sanitizer.wrap(SAN, [os.path.join(BUILD, 'uploadfs')]))} wait $1"
+    result = run([shell, "-c", script, *words], check=False)
+    assert result.returncode == 1
+    server.faults([])
+    os.unlink(words[1])
+    assert run([shell, "-c", script, *words], check=False).returncode == 0

@@ -68,6 +68,42 @@ def test_memory_stays_flat(server):
 
 
 @pytest.mark.plain
+def test_ended_uploads_leave_memory(server):
+    """Their records tell of them: also long after, also after a restart."""
+    connection = server.connect()
+
+    def one(k):
+        made = server.request("POST", "/uploads", {
+            "filename": "n" * 2000, "purpose": "batch", "bytes": 1, "mime_type": "text/plain"},
+            connection=connection)
+        assert made.status == 200
+        upload = made.json["id"]
+        assert server.request("POST", f"/uploads/{upload}/cancel", connection=connection) \
+            .json["status"] == "cancelled"
+        return upload
+
+    try:
+        first = [one(k) for k in range(200)]
+        before = server.status("VmRSS")
+        uploads = [one(k) for k in range(2000)]
+        assert server.status("VmRSS") - before < 1024
+    finally:
+        connection.close()
+    done = server.create(1).json["id"]
+    assert server.complete(done, [server.part(done, b"x").json["id"]]).status == 200
+    for _ in range(2):
+        for upload in (first[0], uploads[-1]):
+            reply = server.cancel(upload)
+            assert (reply.status, reply.error["message"]) == \
+                (400, f"Upload {upload} is already cancelled.")
+            assert server.part(upload, b"x").status == 400
+        reply = server.complete(done, ["part_x"])
+        assert reply.error["message"] == f"Upload {done} is already completed."
+        server.stop()
+        server.start()
+
+
+@pytest.mark.plain
 def test_many_connections(server):
     """256 Parts begun, all there at once, then finished; memory for the buffers, no more."""
     count, size = 256, MIB

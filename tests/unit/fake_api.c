@@ -33,7 +33,7 @@ void fake_lock_give(void)
 
 /* The thread. */
 
-static void req_free(struct api_req *r)
+void fake_req_free(struct api_req *r)
 {
 	size_t i;
 
@@ -52,10 +52,10 @@ static void req_free(struct api_req *r)
 static void req_put(struct api_req *r)
 {
 	if (!--r->refs)
-		req_free(r);
+		fake_req_free(r);
 }
 
-static bool req_runnable(const struct api *api, const struct api_req *r)
+bool fake_req_runnable(const struct api *api, const struct api_req *r)
 {
 	bool held = api->held[r->op] && !r->pass;
 
@@ -74,7 +74,7 @@ static struct api_req *queue_take(struct api *api)
 {
 	struct api_req **slot = &api->queue, *r;
 
-	while (*slot && !req_runnable(api, *slot))
+	while (*slot && !fake_req_runnable(api, *slot))
 		slot = &(*slot)->next;
 	r = *slot;
 	if (!r)
@@ -139,6 +139,7 @@ static void *fake_thread(void *arg)
 	fake_lock_take();
 	while (!api->stopping || api->queue) {
 		r = queue_take(api);
+		api->taken = r != NULL;
 		if (!r)
 			pthread_cond_wait(&fake_changed, &fake_lock);
 		else if (req_step(api, r))
@@ -188,10 +189,15 @@ static void upload_free(struct upload *up)
 void api_free(struct api *api)
 {
 	struct upload *up;
+	struct api_req *r;
 	struct file *f;
 
 	if (!api)
 		return;
+	if (api->base) {
+		fake_api_peer_end(api);
+		return;
+	}
 	fake_lock_take();
 	api->stopping = true;
 	fake_lock_give();
@@ -208,6 +214,10 @@ void api_free(struct api *api)
 		free(f);
 	}
 	free(api->calls);
+	while ((r = api->later) != NULL) {
+		api->later = r->next;
+		fake_req_free(r);
+	}
 	free(api);
 }
 
@@ -324,6 +334,9 @@ static void call_fault(struct api *api, struct api_req *r)
 static struct api_req *req_submit(struct api *api, struct api_req *r)
 {
 	fake_lock_take();
+	r->peer = api;
+	if (api->base)
+		api = api->base;
 	r->api = api;
 	call_log(api, r);
 	call_fault(api, r);
@@ -343,6 +356,7 @@ struct api_req *api_upload_create(struct api *api, const struct api_upload_spec 
 	r->filename = fake_copy(spec->filename);
 	r->purpose = fake_copy(spec->purpose);
 	r->len = spec->bytes;
+	r->expiry = spec->expires_after_s;
 	r->cb.upload = cb;
 	return req_submit(api, r);
 }
@@ -439,10 +453,12 @@ struct api_req *api_file_delete(struct api *api, const char *file_id, api_done_c
 }
 
 struct api_req *api_file_content(struct api *api, const char *file_id, uint64_t offset,
-				 uint64_t len, api_data_cb *data, api_content_cb *done, void *arg)
+				 uint64_t len, uint64_t total, api_data_cb *data,
+				 api_content_cb *done, void *arg)
 {
 	struct api_req *r = req_new(FAKE_CONTENT, file_id, arg);
 
+	(void)total; /* content.length is noticed by its bytes alone */
 	r->offset = offset;
 	r->len = len;
 	r->data_cb = data;

@@ -101,7 +101,10 @@ unsigned fake_api_uploads(struct api *api, enum api_upload_status status); /* ho
 /* Marks a pending Upload: what is asked of it from now on is refused (400). */
 void fake_api_upload_expire(struct api *api, const char *upload_id);
 
-/* Files. The id is chosen by the fake and written to ret_id. created_at grows by one each time. */
+/*
+ * Files. The id is chosen by the fake and written to ret_id. created_at grows by one each time; the
+ * File of an Upload has the Upload's.
+ */
 void fake_api_add_file(struct api *api, const char *filename, const char *purpose, const void *data,
 		       size_t len, char ret_id[API_ID_MAX + 1]);
 /* One of any size without memory, with bytes as fake_api_pattern() makes them. */
@@ -136,5 +139,48 @@ struct fake_content {
 void fake_api_content(struct api *api, const struct fake_content *how);
 /* Opens the gate up to that byte. */
 void fake_api_gate(struct api *api, uint64_t gate);
+
+/*
+ * Several hosts on one service, step by step: fake_api_peer.c. Everything above takes the first
+ * one's api; a peer is good for the calls of net/api/api.h, and to tell hosts apart.
+ */
+
+/* Another host's api on the same service. api_free() cancels its calls and waits for their end. */
+struct api *fake_api_peer(struct api *api);
+void fake_api_peer_end(struct api *peer); /* api_free() of a peer */
+/*
+ * created_at is clock_wall_s() from now on, Uploads expire by that clock, and a File has its own
+ * created_at or, with_upload, that of its Upload.
+ */
+void fake_api_dated(struct api *api, bool with_upload);
+void fake_api_lag(struct api *api, uint64_t ms); /* lists show a File so long after it was made */
+/* True if nothing is left to do but calls that are held. */
+bool fake_api_settled(struct api *api);
+
+struct fake_wait {
+	size_t call; /* for fake_api_end() */
+	enum fake_op op;
+	char id[API_ID_MAX + 1], filename[256];
+	uint64_t offset;
+};
+/* The held calls of a host, sorted; at most max. Returns their number. */
+size_t fake_api_waiting(struct api *api, const struct api *peer, struct fake_wait *v, size_t max);
+/*
+ * Lets one held call go: it ends with err, or well for NULL. work: it is done at the service. later
+ * (a complete that ends with err): it is done by fake_api_run_later().
+ */
+void fake_api_end(struct api *api, size_t call, const struct api_error *err, bool work, bool later);
+/* Does these completes. late: also of Uploads that were cancelled in the last eight seconds. */
+void fake_api_run_later(struct api *api, bool late);
+
+struct fake_file {
+	char id[API_ID_MAX + 1], upload[API_ID_MAX + 1], filename[256];
+	const struct api *deleter; /* NULL: nobody, or it is there */
+	bool deleted, listed;
+	uint64_t bytes;
+	int64_t created_at;
+};
+/* The nth (from 0) File that was ever made; false: there were not so many. */
+bool fake_api_file_at(struct api *api, size_t nth, struct fake_file *ret);
 
 #endif

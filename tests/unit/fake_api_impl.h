@@ -31,8 +31,11 @@ struct upload {
 	char id[32];
 	char *filename, *purpose;
 	uint64_t bytes;
+	uint64_t expiry; /* of its File, seconds; 0: none */
 	int64_t created_at;
 	enum api_upload_status status;
+	struct api *peer; /* who made it */
+	uint64_t cancelled_ms;
 	struct part *parts;
 	struct file *file;
 };
@@ -42,8 +45,11 @@ struct file {
 	char id[32];
 	char *filename, *purpose;
 	struct blob blob;
-	int64_t created_at;
+	int64_t created_at, expires_at;
+	uint64_t made_ms;
+	char upload[32]; /* or "" */
 	bool deleted;
+	const struct api *deleter;
 };
 
 struct fault {
@@ -57,8 +63,10 @@ struct api_req {
 	struct api *api; /* NULL once its callback has returned */
 	unsigned refs;
 	enum fake_op op;
-	size_t call; /* its place in the log */
-	bool cancelled, worked, pass;
+	size_t call;	  /* its place in the log */
+	struct api *peer; /* whose call it is: api, or a peer of it */
+	bool cancelled, worked, pass, idle;
+	uint64_t expiry;
 	/* what was asked */
 	char *id, *filename, *purpose, *md5, **part_ids;
 	size_t part_count;
@@ -93,8 +101,13 @@ struct api_req {
 };
 
 struct api {
+	struct api *base; /* of a peer; NULL: it has a service of its own */
 	pthread_t thread;
 	bool stopping;
+	unsigned taken; /* calls that the thread works on */
+	bool dated, with_upload;
+	uint64_t lag_ms;
+	struct api_req *later; /* completes that go on without their callers */
 	struct api_req *queue, **queue_tail;
 	struct upload *uploads;
 	struct file *files; /* the oldest first */
@@ -129,6 +142,9 @@ void fake_blob_read(const struct blob *b, uint64_t offset, unsigned char *buf, s
 /* Reads what is there by now of a live Part; true when that is all. */
 bool fake_part_read(struct api_req *r);
 void fake_req_work(struct api *api, struct api_req *r);
+bool fake_req_runnable(const struct api *api, const struct api_req *r);
+void fake_req_free(struct api_req *r);
+bool fake_file_listed(const struct api *api, const struct file *f);
 /* A step of a content; true when it has come to its end. Gives up the lock in between. */
 bool fake_content_step(struct api *api, struct api_req *r);
 bool fake_content_waits(const struct api *api, const struct api_req *r); /* at the gate */

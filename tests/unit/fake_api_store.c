@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/base/clock.h"
 #include "net/base/digest.h"
 
 #define CREATED_AT 1700000000
@@ -104,7 +105,8 @@ struct file *fake_file_add(struct api *api, const char *filename, const char *pu
 	f->filename = fake_copy(filename);
 	f->purpose = fake_copy(purpose);
 	f->blob = blob;
-	f->created_at = CREATED_AT + api->next_id;
+	f->created_at = api->dated ? clock_wall_s() : CREATED_AT + api->next_id;
+	f->made_ms = clock_mono_ms();
 	while (*tail)
 		tail = &(*tail)->next;
 	*tail = f;
@@ -133,7 +135,9 @@ static void work_create(struct api *api, struct api_req *r)
 	up->filename = fake_copy(r->filename);
 	up->purpose = fake_copy(r->purpose);
 	up->bytes = r->len;
-	up->created_at = CREATED_AT + api->next_id;
+	up->created_at = api->dated ? clock_wall_s() : CREATED_AT + api->next_id;
+	up->expiry = r->expiry;
+	up->peer = r->peer;
 	up->status = API_UPLOAD_PENDING;
 	up->next = api->uploads;
 	api->uploads = up;
@@ -145,6 +149,9 @@ static struct upload *upload_pending(struct api *api, struct api_req *r)
 {
 	struct upload *up = fake_upload_find(api, r->id);
 
+	if (up && api->dated && up->status == API_UPLOAD_PENDING &&
+	    clock_wall_s() >= up->created_at + API_UPLOAD_TTL_S)
+		up->status = API_UPLOAD_EXPIRED;
 	if (!up)
 		refuse(r, 404, "No such Upload object");
 	else if (up->status != API_UPLOAD_PENDING)
@@ -274,6 +281,10 @@ static void work_complete(struct api *api, struct api_req *r)
 		return;
 	}
 	up->file = fake_file_add(api, up->filename, up->purpose, blob);
+	snprintf(up->file->upload, sizeof(up->file->upload), "%s", up->id);
+	if (!api->dated || api->with_upload)
+		up->file->created_at = up->created_at;
+	up->file->expires_at = up->expiry ? up->file->created_at + (int64_t)up->expiry : 0;
 	up->status = API_UPLOAD_COMPLETED;
 	r->up = up;
 }
@@ -298,6 +309,7 @@ static void work_cancel(struct api *api, struct api_req *r)
 	if (!up)
 		return;
 	up->status = API_UPLOAD_CANCELLED;
+	up->cancelled_ms = clock_mono_ms();
 	r->up = up;
 }
 
@@ -308,12 +320,14 @@ static void work_file(struct api *api, struct api_req *r)
 		refuse(r, 404, "No such File object");
 	else if (r->op == FAKE_DELETE)
 		r->file->deleted = true;
+	if (r->file && r->op == FAKE_DELETE)
+		r->file->deleter = r->peer;
 }
 
 void fake_req_work(struct api *api, struct api_req *r)
 {
 	r->worked = true;
-	if (r->fault.kind && !r->fault.maybe_applied) {
+	if (r->idle || (r->fault.kind && !r->fault.maybe_applied)) {
 		r->err = r->fault;
 		return;
 	}
@@ -344,7 +358,7 @@ static void file_view(const struct file *f, struct api_file *ret)
 	ret->purpose = f->purpose;
 	ret->bytes = f->blob.len;
 	ret->created_at = f->created_at;
-	ret->expires_at = 0;
+	ret->expires_at = f->expires_at;
 	ret->bytes_unknown = false;
 }
 
@@ -383,7 +397,7 @@ static size_t page_fill(struct api *api, const struct api_req *r, struct api_fil
 	size_t total = 0, n = 0, i;
 
 	for (f = api->files; f; f = f->next) {
-		if (!f->deleted && (!r->purpose || !strcmp(f->purpose, r->purpose)))
+		if (fake_file_listed(api, f) && (!r->purpose || !strcmp(f->purpose, r->purpose)))
 			all[total++] = f;
 	}
 	*ret_more = false;
@@ -479,6 +493,11 @@ void fake_req_reply(struct api_req *r)
 		reply_upload(r);
 		break;
 	}
+}
+
+bool fake_file_listed(const struct api *api, const struct file *f)
+{
+	return !f->deleted && clock_mono_ms() >= f->made_ms + api->lag_ms;
 }
 
 /* Contents. */

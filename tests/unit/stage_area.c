@@ -51,6 +51,15 @@ static char *left_slot(const char *dir)
 	return NULL;
 }
 
+static void open_all(struct stage_area *a)
+{
+	assert_int_equal(statedb_open(a->dir, &a->db), 0);
+	assert_int_equal(datadir_open(a->dir, a->db, &a->data), 0);
+	a->cfg.db = a->db;
+	a->cfg.data = a->data;
+	assert_int_equal(staging_open(&a->cfg, &a->sg), 0);
+}
+
 void stage_area_open(struct stage_area *a, uint64_t part_size)
 {
 	const char *tmp = getenv("TMPDIR");
@@ -60,30 +69,28 @@ void stage_area_open(struct stage_area *a, uint64_t part_size)
 		 tmp && strlen(tmp) < 30 ? tmp : "/tmp");
 	assert_non_null(mkdtemp(a->dir));
 	memcpy(left_slot(""), a->dir, sizeof(a->dir));
-	snprintf(a->staging, sizeof(a->staging), "%s/staging", a->dir);
+	snprintf(a->staging, sizeof(a->staging), "%s/data", a->dir);
 	assert_int_equal(pool_new(2, &a->pool), 0);
-	a->cfg.dir = a->staging;
 	a->cfg.part_size = part_size;
 	a->cfg.pool = a->pool;
-	assert_int_equal(statedb_open(a->dir, &a->db), 0);
-	a->cfg.db = a->db;
-	assert_int_equal(staging_open(&a->cfg, &a->sg), 0);
+	open_all(a);
 }
 
 void stage_area_reopen(struct stage_area *a)
 {
 	staging_close(a->sg);
 	a->sg = NULL;
+	datadir_close(a->data);
+	a->data = NULL;
 	statedb_close(a->db);
-	a->db = a->cfg.db = NULL;
-	assert_int_equal(statedb_open(a->dir, &a->db), 0);
-	a->cfg.db = a->db;
-	assert_int_equal(staging_open(&a->cfg, &a->sg), 0);
+	a->db = NULL;
+	open_all(a);
 }
 
 void stage_area_close(struct stage_area *a)
 {
 	staging_close(a->sg);
+	datadir_close(a->data);
 	statedb_close(a->db);
 	pool_free(a->pool);
 	nftw(a->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);

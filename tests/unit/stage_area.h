@@ -10,14 +10,16 @@
 #include "fs/work/pool.h"
 #include "fs/stage/area.h"
 #include "fs/stage/file.h"
+#include "fs/state/data.h"
 #include "fs/state/files.h"
 #include "fs/state/store.h"
 
 struct stage_area {
 	char dir[64];	  /* a new directory under TMPDIR or /tmp */
-	char staging[96]; /* DIR/staging */
+	char staging[96]; /* DIR/data */
 	struct pool *pool;
 	struct statedb *db; /* DIR/state.db */
+	struct datadir *data;
 	struct staging *sg;
 	struct staging_config cfg;
 };

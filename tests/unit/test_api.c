@@ -169,8 +169,8 @@ static void content_from(struct api_wait *w, const char *file_id, uint64_t offse
 {
 	api_wait_init(w);
 	w->next = first;
-	assert_true(api_wait_for(w, api_file_content(api, file_id, offset, len, api_wait_data,
-						     api_wait_content, w)));
+	assert_true(api_wait_for(w, api_file_content(api, file_id, offset, len, UINT64_MAX,
+						     api_wait_data, api_wait_content, w)));
 	assert_int_equal(w->calls, 1);
 	assert_false(w->gap);
 }
@@ -665,8 +665,8 @@ static void test_cut_download(void **state)
 	set_faults("[]");
 	api_wait_init(&w);
 	w.data_result = -ENOSPC;
-	assert_true(api_wait_for(&w, api_file_content(api, f.file_id, 0, UINT64_MAX, api_wait_data,
-						      api_wait_content, &w)));
+	assert_true(api_wait_for(&w, api_file_content(api, f.file_id, 0, UINT64_MAX, UINT64_MAX,
+						      api_wait_data, api_wait_content, &w)));
 	assert_int_equal(w.err.kind, API_ERR_LOCAL);
 	assert_int_equal(w.err.local_errno, -ENOSPC);
 	assert_int_equal(w.err.attempts, 1);
@@ -786,7 +786,8 @@ static void test_cancel_in_callback(void **state)
 	publish(&f, "batch", 4000000);
 	set_faults("[{\"op\":\"content\",\"action\":\"truncate\",\"times\":0}]");
 	api_wait_init(&w);
-	req = api_file_content(api, f.file_id, 0, UINT64_MAX, api_wait_data, api_wait_content, &w);
+	req = api_file_content(api, f.file_id, 0, UINT64_MAX, UINT64_MAX, api_wait_data,
+			       api_wait_content, &w);
 	assert_non_null(req);
 	__atomic_store_n(&w.cancel_in_data, req, __ATOMIC_RELEASE);
 	/* It may have ended before; then it is the outcome. Either way exactly one callback. */
@@ -905,8 +906,8 @@ static void test_upload_file(void **state)
 		assert_string_equal(w.filename, names[i]);
 		api_wait_init(&back);
 		assert_true(api_wait_for(&back,
-					 api_file_content(api, w.id, 0, UINT64_MAX, api_wait_data,
-							  api_wait_content, &back)));
+					 api_file_content(api, w.id, 0, UINT64_MAX, UINT64_MAX,
+							  api_wait_data, api_wait_content, &back)));
 		assert_int_equal(back.data.len, len);
 		assert_memory_equal(buf_str(&back.data), data, len);
 		api_wait_release(&back);

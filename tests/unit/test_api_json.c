@@ -169,10 +169,15 @@ static void test_file(void **state)
 	j = parse("{\"id\":\"f\",\"filename\":\"../\\u0000\",\"purpose\":\"p\",\"bytes\":null,"
 		  "\"created_at\":1,\"expires_at\":5}");
 	assert_null(api_json_file(j, &f));
-	assert_string_equal(f.filename, "../\xe2\x90\x80");
+	assert_string_equal(f.filename, "../\xc0\x80");
 	assert_int_equal(f.bytes, 0);
 	assert_true(f.bytes_unknown);
 	assert_int_equal(f.expires_at, 5);
+	json_free(j);
+	/* No count at all is not known either. */
+	j = parse("{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"p\",\"created_at\":1}");
+	assert_null(api_json_file(j, &f));
+	assert_true(f.bytes_unknown && f.bytes == 0);
 	json_free(j);
 	big = malloc(API_FILENAME_MAX + 200);
 	assert_non_null(big);
@@ -298,7 +303,7 @@ static void test_page_odd(void **state)
 	assert_false(page.has_more);
 	assert_string_equal(page.last_id, "f1");
 	assert_string_equal(page.files[0].id, "f1");
-	assert_string_equal(page.files[0].filename, "a\xe2\x90\x80/\xef\xbf\xbd");
+	assert_string_equal(page.files[0].filename, "a\xc0\x80/\xed\xa0\xbd");
 	assert_true(page.files[0].created_at == 1500 && page.files[0].bytes == 2);
 	assert_true(page.files[0].expires_at == 0 && !page.files[0].bytes_unknown);
 	page_release(&page);
@@ -309,6 +314,19 @@ static void test_page_odd(void **state)
 	page_release(&page);
 	assert_non_null(read_page("{\"data\":[],\"has_more\":true,\"last_id\":\"\\u0066\\u0031\"}",
 				  "f1", &page));
+	/* A count that is null or missing is unknown; 0 is known. */
+	assert_null(
+		read_page("{\"data\":["
+			  "{\"id\":\"a\",\"filename\":\"x\",\"purpose\":\"p\",\"created_at\":1},"
+			  "{\"id\":\"b\",\"filename\":\"x\",\"purpose\":\"p\",\"created_at\":1,"
+			  "\"bytes\":null},"
+			  "{\"id\":\"c\",\"filename\":\"x\",\"purpose\":\"p\",\"created_at\":1,"
+			  "\"bytes\":0}]}",
+			  "", &page));
+	assert_int_equal(page.count, 3);
+	assert_true(page.files[0].bytes_unknown && page.files[0].bytes == 0);
+	assert_true(page.files[1].bytes_unknown && !page.files[2].bytes_unknown);
+	page_release(&page);
 	/* The first is what counts, also where it is no list. */
 	assert_non_null(read_page("{\"data\":0,\"data\":[]}", "", &page));
 }

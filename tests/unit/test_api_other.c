@@ -200,8 +200,8 @@ static void test_key_stays_home(void **state)
 	cfg.base_url = raw_url(srv);
 	assert_int_equal(api_new(&cfg, &api), 0);
 	api_wait_init(&w);
-	assert_true(api_wait_for(&w, api_file_content(api, "file-1", 0, UINT64_MAX, api_wait_data,
-						      api_wait_content, &w)));
+	assert_true(api_wait_for(&w, api_file_content(api, "file-1", 0, UINT64_MAX, UINT64_MAX,
+						      api_wait_data, api_wait_content, &w)));
 	assert_int_equal(w.err.kind, API_OK);
 	assert_true(saw(0, "GET /v1/elsewhere"));
 	assert_false(saw(0, "api-key"));

@@ -168,8 +168,8 @@ static void content(struct api_wait *w, uint64_t offset, uint64_t len)
 {
 	api_wait_init(w);
 	w->next = offset;
-	assert_true(api_wait_for(w, api_file_content(api, "file-1", offset, len, api_wait_data,
-						     api_wait_content, w)));
+	assert_true(api_wait_for(w, api_file_content(api, "file-1", offset, len, UINT64_MAX,
+						     api_wait_data, api_wait_content, w)));
 	assert_false(w->gap);
 }
 
@@ -1001,8 +1001,8 @@ static void test_content_replies(void **state)
 	for (i = 0; i < N; i++) {
 		script_start(&scripts[i], cases[i].reply);
 		scripts[i].w.next = cases[i].data[0] == '0' ? 0 : 2;
-		scripts[i].req = api_file_content(scripts[i].api, "file-1", 2, 4, api_wait_data,
-						  api_wait_content, &scripts[i].w);
+		scripts[i].req = api_file_content(scripts[i].api, "file-1", 2, 4, UINT64_MAX,
+						  api_wait_data, api_wait_content, &scripts[i].w);
 	}
 	for (i = 0; i < N; i++) {
 		w = &scripts[i].w;
@@ -1097,8 +1097,8 @@ static void test_content_gathered(void **state)
 	gathered_bytes = 0;
 	start(burst, 2);
 	api_wait_init(&w);
-	assert_true(api_wait_for(&w, api_file_content(api, "file-1", 0, UINT64_MAX, take_gathered,
-						      api_wait_content, &w)));
+	assert_true(api_wait_for(&w, api_file_content(api, "file-1", 0, UINT64_MAX, UINT64_MAX,
+						      take_gathered, api_wait_content, &w)));
 	assert_ok(&w);
 	assert_int_equal(gathered_bytes, GATHERED);
 	/* Pieces of 16 KiB would be eight. */

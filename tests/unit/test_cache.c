@@ -17,9 +17,29 @@
 #include <cmocka.h>
 
 #include "fs/content/cache.h"
+#include "fs/state/cached.h"
+#include "fs/state/files.h"
+#include "fs/state/store.h"
+#include "fs/work/pool.h"
 #include "net/base/clock.h"
 
 static char top[64], dir[80];
+static struct statedb *db;
+static struct datadir *data;
+
+static void open_store(void)
+{
+	assert_int_equal(statedb_open(top, &db), 0);
+	assert_int_equal(datadir_open(top, db, &data), 0);
+}
+
+static void close_store(void)
+{
+	datadir_close(data);
+	data = NULL;
+	statedb_close(db);
+	db = NULL;
+}
 
 static int setup(void **state)
 {
@@ -27,7 +47,8 @@ static int setup(void **state)
 	snprintf(top, sizeof(top), "/tmp/test_cache.XXXXXX");
 	if (!mkdtemp(top))
 		return -1;
-	snprintf(dir, sizeof(dir), "%s/cache", top);
+	snprintf(dir, sizeof(dir), "%s/" DATA_DIR, top);
+	open_store();
 	return 0;
 }
 
@@ -43,6 +64,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	clock_set_source(NULL);
+	close_store();
 	return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -50,45 +72,75 @@ static struct cache *open_cache(uint64_t size_max)
 {
 	struct cache *c = NULL;
 
-	assert_int_equal(cache_open(dir, size_max, &c), 0);
+	assert_int_equal(cache_open(data, db, size_max, &c), 0);
 	assert_non_null(c);
 	return c;
 }
 
-static void path_of(const char *name, char ret[256])
+/* Ends the daemon and starts another. */
+static struct cache *reopen(struct cache *c, uint64_t size_max)
 {
-	snprintf(ret, 256, "%s/%s", dir, name);
+	cache_close(c);
+	close_store();
+	open_store();
+	return open_cache(size_max);
 }
 
-/* A file of len bytes seed, at path. */
-static void make_file(const char *path, size_t len, char seed)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
-	char buf[4096];
-	size_t n;
+struct look {
+	const char *id;
+	struct cached row;
+	bool found;
+};
 
-	assert_true(fd >= 0);
-	memset(buf, seed, sizeof(buf));
-	while (len) {
-		n = len < sizeof(buf) ? len : sizeof(buf);
-		assert_int_equal(write(fd, buf, n), n);
-		len -= n;
-	}
-	close(fd);
+static int look_at(void *arg, const char *file_id, const struct cached *row)
+{
+	struct look *l = arg;
+
+	if (strcmp(file_id, l->id))
+		return 0;
+	l->row = *row;
+	l->found = true;
+	return 0;
+}
+
+/* The row of id, if there is one. */
+static bool row_of(const char *id, struct cached *ret)
+{
+	struct look l = { .id = id };
+
+	statedb_lock(db);
+	assert_int_equal(cached_each(db, look_at, &l), 0);
+	statedb_unlock(db);
+	*ret = l.row;
+	return l.found;
+}
+
+static void path_of(const char *id, char ret[256])
+{
+	struct cached row;
+
+	assert_true(row_of(id, &row));
+	snprintf(ret, 256, "%s/%s" DATA_END, dir, row.data);
+}
+
+/* Changes the store, as a test says; takes its lock. */
+static void change(const char *sql)
+{
+	assert_int_equal(statedb_define(db, sql), 0);
 }
 
 /* Content that comes by way of a fetch. */
 static int put(struct cache *c, const char *id, size_t len, char seed)
 {
 	uint64_t token;
-	char *buf = malloc(len + 1);
+	char *buf = malloc(len + 1), md5[DIGEST_HEX_SIZE];
 	int fd, rc;
 
 	assert_non_null(buf);
 	memset(buf, seed, len);
-	assert_int_equal(cache_fetch_begin(c, id, &token, &fd), 0);
+	assert_int_equal(cache_fetch_begin(c, &token, &fd), 0);
 	assert_int_equal(pwrite(fd, buf, len, 0), len);
-	rc = cache_fetch_done(c, id, token, len);
+	rc = cache_fetch_done(c, id, token, len, md5);
 	close(fd);
 	free(buf);
 	return rc;
@@ -96,38 +148,28 @@ static int put(struct cache *c, const char *id, size_t len, char seed)
 
 static bool has(struct cache *c, const char *id, uint64_t bytes)
 {
-	int fd = -1, rc = cache_get(c, id, bytes, &fd);
+	struct cache_copy copy = { .fd = -1 };
+	int rc = cache_get(c, id, bytes, &copy);
 
 	if (rc) {
 		assert_int_equal(rc, -ENOENT);
-		assert_int_equal(fd, -1);
+		assert_int_equal(copy.fd, -1);
 		return false;
 	}
-	close(fd);
+	close(copy.fd);
 	return true;
 }
 
-static bool on_disk(const char *name)
-{
-	char path[256];
-	struct stat st;
-
-	path_of(name, path);
-	return lstat(path, &st) == 0;
-}
-
-static unsigned entries(const char *name)
+/* Data files there are. */
+static unsigned files(void)
 {
 	struct dirent *de;
-	char path[256];
 	unsigned n = 0;
-	DIR *d;
+	DIR *d = opendir(dir);
 
-	path_of(name, path);
-	d = opendir(path);
 	assert_non_null(d);
 	while ((de = readdir(d)) != NULL)
-		n += strcmp(de->d_name, ".") && strcmp(de->d_name, "..");
+		n += strlen(de->d_name) == DATA_ID_LEN + strlen(DATA_END);
 	closedir(d);
 	return n;
 }
@@ -135,51 +177,55 @@ static unsigned entries(const char *name)
 static void test_put_get(void **state)
 {
 	struct cache *c = open_cache(1 << 20);
+	struct cache_copy copy;
 	char buf[8] = "", path[256];
 	struct stat st;
-	int fd;
 
 	(void)state;
 	assert_false(has(c, "file-1", 5));
 	assert_int_equal(put(c, "file-1", 5, 'a'), 0);
 	assert_int_equal(cache_used(c), 5);
-	assert_int_equal(cache_get(c, "file-1", 5, &fd), 0);
-	assert_int_equal(read(fd, buf, 8), 5);
+	assert_int_equal(cache_get(c, "file-1", 5, &copy), 0);
+	assert_int_equal(read(copy.fd, buf, 8), 5);
 	assert_string_equal(buf, "aaaaa");
-	assert_int_equal(write(fd, buf, 1), -1);
-	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	assert_int_equal(fstat(fd, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0600);
-	close(fd);
+	assert_string_equal(copy.md5, "594f803b380a41396ed63dca39503542");
+	assert_int_equal(write(copy.fd, buf, 1), -1);
+	assert_true(fcntl(copy.fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(fstat(copy.fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0400);
+	close(copy.fd);
 	assert_int_equal(stat(dir, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0700);
-	path_of(".fetch", path);
-	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0700);
-	assert_int_equal(entries(".fetch"), 0);
-	/* Put again: counted once. */
+	path_of("file-1", path);
+	assert_int_equal(files(), 1);
+	/* Put again: counted once, in a file of its own. */
 	assert_int_equal(put(c, "file-1", 7, 'b'), 0);
+	assert_int_equal(access(path, F_OK), -1);
 	assert_int_equal(cache_used(c), 7);
+	assert_int_equal(files(), 1);
 	cache_remove(c, "file-1");
 	cache_remove(c, "file-1");
 	assert_int_equal(cache_used(c), 0);
 	assert_false(has(c, "file-1", 7));
-	assert_false(on_disk("file-1"));
+	assert_int_equal(files(), 0);
 	cache_close(c);
 	cache_close(NULL);
 }
 
-static void test_wrong_size(void **state)
+static void test_wrong_file(void **state)
 {
 	struct cache *c = open_cache(1 << 20);
 	char path[256];
 
 	(void)state;
 	assert_int_equal(put(c, "a", 5, 'a'), 0);
+	assert_false(has(c, "a", 6)); /* another size: not the File's content */
+	assert_int_equal(files(), 0);
+	assert_int_equal(put(c, "a", 5, 'a'), 0);
 	path_of("a", path);
 	assert_int_equal(truncate(path, 3), 0);
 	assert_false(has(c, "a", 5));
-	assert_false(on_disk("a"));
+	assert_int_equal(files(), 0);
 	assert_int_equal(cache_used(c), 0);
 	/* Replaced by a link: not followed. */
 	assert_int_equal(put(c, "b", 5, 'a'), 0);
@@ -188,21 +234,33 @@ static void test_wrong_size(void **state)
 	assert_int_equal(symlink("/etc/hostname", path), 0);
 	assert_false(has(c, "b", 5));
 	assert_int_equal(access("/etc/hostname", F_OK), 0);
+	/* By a fifo: no hang. */
+	assert_int_equal(put(c, "c", 0, 'a'), 0);
+	path_of("c", path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_false(has(c, "c", 0));
+	/* Gone. */
+	assert_int_equal(put(c, "d", 5, 'a'), 0);
+	path_of("d", path);
+	assert_int_equal(unlink(path), 0);
+	assert_false(has(c, "d", 5));
+	assert_int_equal(cache_used(c), 0);
 	cache_close(c);
 }
 
 static void test_lru(void **state)
 {
 	struct cache *c = open_cache(30);
+	struct cache_copy copy;
 	char buf[16];
-	int fd;
 
 	(void)state;
 	assert_int_equal(put(c, "a", 10, 'a'), 0);
 	assert_int_equal(put(c, "b", 10, 'b'), 0);
 	assert_int_equal(put(c, "c", 10, 'c'), 0);
 	assert_int_equal(cache_used(c), 30);
-	assert_int_equal(cache_get(c, "a", 10, &fd), 0);
+	assert_int_equal(cache_get(c, "a", 10, &copy), 0);
 	assert_int_equal(put(c, "d", 10, 'd'), 0); /* b goes */
 	assert_int_equal(cache_used(c), 30);
 	assert_false(has(c, "b", 10));
@@ -211,156 +269,114 @@ static void test_lru(void **state)
 	assert_true(has(c, "d", 10));
 	assert_int_equal(put(c, "e", 25, 'e'), 0); /* all go */
 	assert_int_equal(cache_used(c), 25);
-	assert_false(on_disk("a"));
-	assert_false(on_disk("c"));
-	assert_false(on_disk("d"));
+	assert_int_equal(files(), 1);
 	assert_true(has(c, "e", 25));
 	/* One that was open goes on working. */
-	assert_int_equal(pread(fd, buf, 16, 0), 10);
+	assert_int_equal(pread(copy.fd, buf, 16, 0), 10);
 	assert_memory_equal(buf, "aaaaaaaaaa", 10);
+	close(copy.fd);
+	cache_close(c);
+}
+
+/* A staged file's data becomes content: the row changes, the file does not. */
+static void adopt(struct cache *c, const char *id, size_t len, int want)
+{
+	char name[DATA_ID_SIZE], buf[64] = "";
+	struct record r = { .state = RECORD_COMPLETED };
+	int fd;
+
+	r.purpose = r.path = buf;
+	assert_int_equal(datadir_create(data, name, &fd), 0);
+	assert_int_equal(write(fd, buf, len), len);
 	close(fd);
-	assert_int_equal(entries(".fetch"), 0);
+	assert_int_equal(statedb_begin(db), 0);
+	assert_int_equal(files_save(db, name, &r), 0);
+	assert_int_equal(statedb_commit(db, NULL), 0);
+	assert_int_equal(cache_adopt(c, id, name, len, "d41d8cd98f00b204e9800998ecf8427e"), want);
+	assert_int_equal(files_has(db, name), want != 0);
+	assert_int_equal(cached_has_data(db, name), want == 0);
+	if (!want)
+		return;
+	/* Its owner removes it, as the vfs does. */
+	assert_int_equal(statedb_begin(db), 0);
+	assert_int_equal(files_doom(db, name), 0);
+	assert_int_equal(statedb_commit(db, NULL), 0);
+	datadir_doom(data, name);
+}
+
+static void test_adopt(void **state)
+{
+	struct cache *c = open_cache(30);
+	struct cached row;
+
+	(void)state;
+	adopt(c, "a", 10, 0);
+	assert_true(has(c, "a", 10));
+	assert_true(row_of("a", &row));
+	assert_string_equal(row.md5, "d41d8cd98f00b204e9800998ecf8427e");
+	assert_string_equal(row.era, datadir_era(data));
+	assert_true(row.era[0]);
+	adopt(c, "a", 11, 0);
+	assert_int_equal(cache_used(c), 11);
+	assert_int_equal(files(), 1);
+	adopt(c, "big", 31, -EFBIG);
+	assert_true(has(c, "a", 11));
+	c = reopen(c, 30);
+	assert_true(has(c, "a", 11));
+	assert_int_equal(files(), 1);
+	c = reopen(c, 0);
+	assert_int_equal(files(), 0);
+	adopt(c, "none", 0, -EFBIG);
+	assert_int_equal(put(c, "x", 0, 'a'), -EFBIG);
+	assert_int_equal(files(), 0);
 	cache_close(c);
 }
 
 static void test_too_large(void **state)
 {
 	struct cache *c = open_cache(30);
-	char path[256];
 
 	(void)state;
 	assert_int_equal(put(c, "a", 10, 'a'), 0);
-	assert_int_equal(put(c, "big", 31, 'b'), 0);
-	assert_false(on_disk("big"));
-	assert_true(has(c, "a", 10));
-	path_of("big", path);
-	make_file(path, 31, 'b');
-	assert_int_equal(cache_added(c, "big", 31), 0);
-	assert_false(on_disk("big"));
+	assert_int_equal(put(c, "big", 31, 'b'), -EFBIG);
 	assert_true(has(c, "a", 10));
 	assert_int_equal(cache_used(c), 10);
-	assert_int_equal(entries(".fetch"), 0);
-	cache_close(c);
-}
-
-static void test_size_zero(void **state)
-{
-	struct cache *c = open_cache(1000);
-	char path[256];
-	int fd;
-
-	(void)state;
-	assert_int_equal(put(c, "old", 10, 'a'), 0);
-	cache_close(c);
-	c = open_cache(0);
-	assert_false(on_disk("old"));
-	assert_int_equal(put(c, "a", 10, 'a'), 0);
-	assert_int_equal(put(c, "none", 0, 'a'), 0);
-	assert_false(on_disk("a"));
-	assert_false(on_disk("none"));
-	assert_int_equal(cache_path(c, "b", path, sizeof(path)), 0);
-	make_file(path, 4, 'b');
-	fd = open(path, O_RDONLY);
-	assert_int_equal(cache_added(c, "b", 4), 0);
-	assert_false(on_disk("b"));
-	assert_int_equal(read(fd, path, 8), 4);
-	close(fd);
-	assert_int_equal(cache_used(c), 0);
-	assert_int_equal(entries(".fetch"), 0);
-	cache_close(c);
-}
-
-static void test_added(void **state)
-{
-	struct cache *c = open_cache(100);
-	char path[256], expect[256];
-
-	(void)state;
-	assert_int_equal(cache_path(c, "x", path, 5), -ENAMETOOLONG);
-	assert_int_equal(cache_path(c, "x", path, sizeof(path)), 0);
-	path_of("x", expect);
-	assert_string_equal(path, expect);
-	assert_int_equal(cache_added(c, "x", 5), -ENOENT);
-	make_file(path, 5, 'x');
-	assert_false(has(c, "x", 5)); /* not yet ours */
-	assert_int_equal(cache_added(c, "x", 5), 0);
-	assert_true(has(c, "x", 5));
-	assert_int_equal(cache_used(c), 5);
-	assert_int_equal(cache_path(c, "y", path, sizeof(path)), 0);
-	make_file(path, 5, 'y');
-	assert_int_equal(cache_added(c, "y", 6), -EIO);
-	assert_false(on_disk("y"));
-	assert_int_equal(cache_used(c), 5);
-	/* Gone behind our back, and said to be there. */
-	cache_path(c, "x", path, sizeof(path));
-	unlink(path);
-	assert_int_equal(cache_added(c, "x", 5), -ENOENT);
-	assert_int_equal(cache_used(c), 0);
+	assert_int_equal(files(), 1);
 	cache_close(c);
 }
 
 static void test_fetch_ends(void **state)
 {
 	struct cache *c = open_cache(100);
+	char md5[DIGEST_HEX_SIZE];
 	uint64_t one, two;
 	int fd1, fd2;
 
 	(void)state;
-	assert_int_equal(cache_fetch_begin(c, "f", &one, &fd1), 0);
-	assert_int_equal(cache_fetch_begin(c, "f", &two, &fd2), 0);
+	assert_int_equal(cache_fetch_begin(c, &one, &fd1), 0);
+	assert_int_equal(cache_fetch_begin(c, &two, &fd2), 0);
 	assert_true(one != two);
-	assert_int_equal(entries(".fetch"), 2);
+	assert_int_equal(files(), 2);
 	assert_int_equal(write(fd1, "abc", 3), 3);
 	assert_int_equal(write(fd2, "abc", 3), 3);
-	assert_int_equal(cache_fetch_done(c, "f", one, 4), -EIO);
+	assert_int_equal(cache_fetch_done(c, "f", one, 4, md5), -EIO);
 	assert_false(has(c, "f", 4));
 	assert_false(has(c, "f", 3));
-	assert_int_equal(entries(".fetch"), 1);
+	assert_int_equal(files(), 1);
 	cache_fetch_drop(c, two);
 	cache_fetch_drop(c, two);
-	assert_int_equal(entries(".fetch"), 0);
-	assert_int_equal(cache_fetch_done(c, "f", two, 3), -ENOENT);
+	assert_int_equal(files(), 0);
+	assert_int_equal(cache_fetch_done(c, "f", two, 3, md5), -ENOENT);
 	close(fd1);
 	close(fd2);
-	/* What is still under way at the end does not stay. */
-	assert_int_equal(cache_fetch_begin(c, "f", &one, &fd1), 0);
+	/* The daemon dies with a fetch under way: the next one removes what came. */
+	assert_int_equal(cache_fetch_begin(c, &one, &fd1), 0);
+	assert_int_equal(write(fd1, "abc", 3), 3);
+	assert_int_equal(files(), 1);
+	c = reopen(c, 100);
+	assert_int_equal(files(), 0);
 	cache_close(c);
-	assert_int_equal(entries(".fetch"), 0);
 	close(fd1);
-}
-
-static void set_times(const char *name, time_t atime, time_t mtime)
-{
-	struct timespec times[2] = { { .tv_sec = atime }, { .tv_sec = mtime } };
-	char path[256];
-
-	path_of(name, path);
-	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
-}
-
-static void test_reopen(void **state)
-{
-	struct cache *c = open_cache(100);
-
-	(void)state;
-	assert_int_equal(put(c, "a", 10, 'a'), 0);
-	assert_int_equal(put(c, "b", 10, 'b'), 0);
-	assert_int_equal(put(c, "c", 10, 'c'), 0);
-	assert_int_equal(put(c, "d", 10, 'd'), 0);
-	cache_close(c);
-	set_times("a", 4000, 1000);
-	set_times("b", 1000, 2000);
-	set_times("c", 1000, 1000);
-	set_times("d", 1000, 3000);
-	c = open_cache(30); /* c was used longest ago */
-	assert_int_equal(cache_used(c), 30);
-	assert_false(on_disk("c"));
-	assert_int_equal(put(c, "e", 10, 'e'), 0);
-	assert_false(on_disk("b"));
-	assert_int_equal(put(c, "f", 10, 'f'), 0);
-	assert_false(on_disk("d"));
-	assert_true(has(c, "a", 10));
-	cache_close(c);
 }
 
 static uint64_t now_ms = 5;
@@ -375,18 +391,16 @@ static struct timespec fake_wall(void)
 	return (struct timespec){ .tv_sec = 2000000000 + (time_t)(now_ms / 1000) };
 }
 
-static time_t atime_of(const char *name)
+static int64_t used_s(const char *id)
 {
-	char path[256];
-	struct stat st;
+	struct cached row;
 
-	path_of(name, path);
-	assert_int_equal(stat(path, &st), 0);
-	assert_true(st.st_mtim.tv_sec == 1000);
-	return st.st_atim.tv_sec;
+	assert_true(row_of(id, &row));
+	return row.used_s - 2000000000;
 }
 
-static void test_atime(void **state)
+/* Last uses are written once a minute, and at the end; the next daemon evicts by them. */
+static void test_last_use(void **state)
 {
 	static const struct clock_source source = { fake_mono, fake_wall };
 	struct cache *c;
@@ -396,85 +410,85 @@ static void test_atime(void **state)
 	c = open_cache(100);
 	assert_int_equal(put(c, "a", 10, 'a'), 0);
 	assert_int_equal(put(c, "b", 10, 'b'), 0);
-	set_times("a", 1000, 1000);
-	set_times("b", 1000, 1000);
+	now_ms += 50000;
 	assert_true(has(c, "a", 10));
-	assert_int_equal(atime_of("a"), 2000000000);
-	now_ms += 59000;
+	assert_int_equal(used_s("a"), 0);
+	now_ms += 10000;
 	assert_true(has(c, "a", 10));
-	assert_int_equal(atime_of("a"), 2000000000);
-	now_ms += 2000;
+	assert_int_equal(used_s("a"), 60);
+	assert_int_equal(used_s("b"), 0);
+	now_ms += 10000;
 	assert_true(has(c, "a", 10));
-	assert_int_equal(atime_of("a"), 2000000061);
-	assert_int_equal(atime_of("b"), 1000);
-	cache_close(c);
-	c = open_cache(10); /* a was used, b was not */
-	assert_true(on_disk("a"));
-	assert_false(on_disk("b"));
+	assert_int_equal(used_s("a"), 60);
+	c = reopen(c, 100);
+	assert_int_equal(used_s("a"), 70);
+	c = reopen(c, 10);
+	assert_false(has(c, "b", 10));
+	assert_true(has(c, "a", 10));
 	cache_close(c);
 }
 
-static void test_strange_directory(void **state)
+static void damage(const char *id)
 {
-	char path[256], outside[256];
-	struct cache *c;
-
-	(void)state;
-	snprintf(outside, sizeof(outside), "%s/outside", top);
-	make_file(outside, 3, 'o');
-	assert_int_equal(mkdir(dir, 0777), 0);
-	path_of("sub", path);
-	assert_int_equal(mkdir(path, 0700), 0);
-	path_of("link", path);
-	assert_int_equal(symlink(outside, path), 0);
-	path_of("fifo", path);
-	assert_int_equal(mkfifo(path, 0600), 0);
-	path_of("not an id", path);
-	make_file(path, 3, 'x');
-	path_of(".hidden", path);
-	make_file(path, 3, 'x');
-	path_of("file-ok", path);
-	make_file(path, 3, 'x');
-	path_of(".fetch", path); /* in the way of ours */
-	assert_int_equal(symlink(top, path), 0);
-	c = open_cache(100);
-	assert_int_equal(cache_used(c), 3);
-	assert_true(has(c, "file-ok", 3));
-	assert_false(has(c, "link", 3));
-	assert_false(has(c, "fifo", 0));
-	assert_false(has(c, "sub", 4096));
-	assert_true(on_disk("sub"));
-	assert_true(on_disk("link"));
-	assert_true(on_disk("fifo"));
-	assert_true(on_disk("not an id"));
-	assert_true(on_disk(".hidden"));
-	assert_int_equal(access(outside, F_OK), 0);
-	assert_int_equal(put(c, "new", 3, 'n'), 0);
-	cache_close(c);
-	/* Left-overs of a run that was killed, whatever they are. */
-	path_of(".fetch/17", path);
-	make_file(path, 3, 'x');
-	path_of(".fetch/dir", path);
-	assert_int_equal(mkdir(path, 0700), 0);
-	c = open_cache(100);
-	assert_false(on_disk(".fetch/17"));
-	assert_int_equal(put(c, "newer", 3, 'n'), 0);
-	assert_int_equal(cache_used(c), 9);
-	cache_close(c);
-}
-
-static void test_cannot_open(void **state)
-{
-	struct cache *c = NULL;
 	char path[256];
+	int fd;
+
+	path_of(id, path);
+	fd = open(path, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, "x", 1, 3), 1);
+	close(fd);
+}
+
+/* After a power cut, what was not synced is compared before its first use. */
+static void test_other_era(void **state)
+{
+	struct cache *c = open_cache(100);
+	struct cached row;
 
 	(void)state;
-	snprintf(path, sizeof(path), "%s/none/cache", top);
-	assert_int_equal(cache_open(path, 10, &c), -ENOENT);
-	snprintf(path, sizeof(path), "%s/file", top);
-	make_file(path, 1, 'x');
-	assert_int_equal(cache_open(path, 10, &c), -ENOTDIR);
-	assert_null(c);
+	assert_int_equal(put(c, "good", 10, 'g'), 0);
+	assert_int_equal(put(c, "bad", 10, 'b'), 0);
+	assert_int_equal(put(c, "unknown", 10, 'u'), 0);
+	damage("bad");
+	/* In this era the kernel has the bytes: no use is slowed down. */
+	c = reopen(c, 100);
+	assert_true(has(c, "bad", 10));
+	cache_close(c);
+	change("UPDATE cached SET era = 'another'");
+	change("UPDATE cached SET md5 = '' WHERE file_id = 'unknown'");
+	c = open_cache(100);
+	assert_true(has(c, "good", 10));
+	assert_false(has(c, "bad", 10));
+	assert_false(has(c, "unknown", 10));
+	assert_int_equal(files(), 1);
+	/* Checked once. */
+	assert_true(row_of("good", &row) && row.synced);
+	damage("good");
+	c = reopen(c, 100);
+	assert_true(has(c, "good", 10));
+	cache_close(c);
+}
+
+static void test_reject(void **state)
+{
+	struct cache *c = open_cache(100);
+	struct cache_copy copy;
+
+	(void)state;
+	assert_int_equal(put(c, "a", 10, 'a'), 0);
+	assert_int_equal(cache_get(c, "a", 10, &copy), 0);
+	close(copy.fd);
+	/* Fetched anew meanwhile: that one stays. */
+	assert_int_equal(put(c, "a", 10, 'a'), 0);
+	cache_reject(c, "a", copy.data);
+	assert_true(has(c, "a", 10));
+	assert_int_equal(cache_get(c, "a", 10, &copy), 0);
+	close(copy.fd);
+	cache_reject(c, "a", copy.data);
+	assert_false(has(c, "a", 10));
+	assert_int_equal(files(), 0);
+	cache_close(c);
 }
 
 static void test_shrink(void **state)
@@ -487,37 +501,52 @@ static void test_shrink(void **state)
 	assert_int_equal(put(c, "b", 10, 'b'), 0);
 	assert_int_equal(put(c, "c", 10, 'c'), 0);
 	assert_int_equal(cache_shrink(c, 11), 20);
-	assert_false(on_disk("a"));
-	assert_false(on_disk("b"));
+	assert_int_equal(files(), 1);
 	assert_true(has(c, "c", 10));
 	assert_int_equal(cache_shrink(c, UINT64_MAX), 10);
 	assert_int_equal(cache_used(c), 0);
-	assert_int_equal(entries(".fetch"), 0);
+	assert_int_equal(files(), 0);
+	cache_close(c);
+}
+
+/* With a worker nothing is unlinked by the thread that evicts. */
+static void test_worker(void **state)
+{
+	struct cache *c = open_cache(30);
+	struct pool *worker;
+
+	(void)state;
+	assert_int_equal(pool_new(1, &worker), 0);
+	datadir_set_worker(data, worker);
+	cache_set_worker(c, worker);
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(put(c, i % 2 ? "a" : "b", 10 + (size_t)i % 3, 'a'), 0);
+	cache_remove(c, "a");
+	cache_set_worker(c, NULL);
+	datadir_set_worker(data, NULL);
+	pool_free(worker);
+	assert_int_equal(files(), 1);
+	assert_int_equal(cache_used(c), 10 + 48 % 3);
 	cache_close(c);
 }
 
 /* Files without a byte are bounded too. */
 static void test_count(void **state)
 {
-	struct cache *c = open_cache(100);
-	char path[256];
-	unsigned i;
-	int fd;
+	struct cache *c;
 
 	(void)state;
-	cache_close(c);
-	for (i = 0; i < CACHE_FILES_MAX + 3; i++) {
-		snprintf(path, sizeof(path), "%s/f%06u", dir, i);
-		fd = open(path, O_WRONLY | O_CREAT, 0600);
-		assert_true(fd >= 0);
-		close(fd);
-	}
-	set_times("f000007", 2000, 2000);
+	/* The rows alone: their files are looked for when they are used. */
+	change("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 65538)"
+	       " INSERT INTO cached SELECT printf('f%06d', i), printf('%016x', i), 0, '', 1, '',"
+	       " CASE i WHEN 7 THEN 1 ELSE 1000 END FROM n");
 	c = open_cache(100);
-	assert_int_equal(entries(""), CACHE_FILES_MAX + 1); /* and .fetch */
-	assert_false(on_disk("f000007"));
+	assert_false(cached_has_data(db, "0000000000000007"));
+	assert_false(cached_has_data(db, "0000000000000001"));
+	assert_true(cached_has_data(db, "0000000000000002"));
 	assert_int_equal(put(c, "new", 0, 'n'), 0);
-	assert_int_equal(entries(""), CACHE_FILES_MAX + 1);
+	assert_false(cached_has_data(db, "0000000000000002"));
+	assert_true(cached_has_data(db, "0000000000000003"));
 	assert_true(has(c, "new", 0));
 	cache_close(c);
 }
@@ -529,9 +558,9 @@ static void *hammer(void *arg)
 {
 	struct cache *c = arg;
 	unsigned i, seed = (unsigned)(uintptr_t)&i >> 4;
-	char id[8], buf[64], path[256];
+	struct cache_copy copy;
+	char id[8], buf[64];
 	ssize_t n;
-	int fd;
 
 	for (i = 0; i < HAMMER_STEPS; i++) {
 		snprintf(id, sizeof(id), "f%u", rand_r(&seed) % 8);
@@ -542,22 +571,13 @@ static void *hammer(void *arg)
 		case 1:
 			cache_remove(c, id);
 			break;
-		case 2:
-			/* As staged_give() does it: several at once may do so. */
-			snprintf(path, sizeof(path), "%s/give-%p-%u", top, (void *)&i, i);
-			make_file(path, 10, id[1]);
-			assert_int_equal(cache_path(c, id, buf, sizeof(buf)), 0);
-			assert_int_equal(rename(path, buf), 0);
-			fd = cache_added(c, id, 10);
-			assert_true(fd == 0 || fd == -ENOENT);
-			break;
 		default:
-			if (cache_get(c, id, 10, &fd))
+			if (cache_get(c, id, 10, &copy))
 				break;
-			n = pread(fd, buf, sizeof(buf), 0);
+			n = pread(copy.fd, buf, sizeof(buf), 0);
 			assert_int_equal(n, 10);
 			assert_int_equal(buf[9], id[1]);
-			close(fd);
+			close(copy.fd);
 			break;
 		}
 		assert_true(cache_used(c) <= 45);
@@ -578,11 +598,11 @@ static void test_threads(void **state)
 	for (i = 0; i < HAMMER_THREADS; i++)
 		pthread_join(t[i], NULL);
 	used = cache_used(c);
-	assert_int_equal(entries(".fetch"), 0);
-	cache_close(c);
-	/* What the table said is what is on disk. */
-	c = open_cache(UINT64_MAX);
+	assert_int_equal(files(), used / 10);
+	/* What memory said is what the store says. */
+	c = reopen(c, UINT64_MAX);
 	assert_int_equal(cache_used(c), used);
+	assert_int_equal(files(), used / 10);
 	cache_close(c);
 }
 
@@ -590,17 +610,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_put_get, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_wrong_size, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wrong_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lru, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_large, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_size_zero, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_added, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fetch_ends, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reopen, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_atime, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_strange_directory, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cannot_open, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_last_use, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_era, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reject, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shrink, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_worker, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
 	};

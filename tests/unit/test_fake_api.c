@@ -310,7 +310,7 @@ static void on_content(void *arg, const struct api_error *err, bool ranged)
 static void content(const char *id, uint64_t offset, uint64_t len, enum api_err_kind kind)
 {
 	got_end = 0;
-	ends(api_file_content(api, id, offset, len, on_data, on_content, NULL), kind);
+	ends(api_file_content(api, id, offset, len, UINT64_MAX, on_data, on_content, NULL), kind);
 }
 
 static void test_content(void **state)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,10 @@
 
 #include "fs/content/cache.h"
 #include "fs/content/fetch.h"
+#include "fs/state/cached.h"
+#include "fs/state/data.h"
+#include "fs/state/store.h"
+#include "fs/work/pool.h"
 #include "tests/unit/fake_api.h"
 
 #define MIB (1ULL << 20)
@@ -29,13 +34,17 @@ static char dir[64];
 /* A test that failed has left its frame, and with it the readings that still wait. */
 static atomic_bool over;
 static struct api *api;
+static struct statedb *db;
+static struct datadir *data;
 static struct cache *cache;
 static struct fetcher *fetcher;
 static char id[API_ID_MAX + 1];
 
 static void start(uint64_t cache_size)
 {
-	assert_int_equal(cache_open(dir, cache_size, &cache), 0);
+	assert_int_equal(statedb_open(dir, &db), 0);
+	assert_int_equal(datadir_open(dir, db, &data), 0);
+	assert_int_equal(cache_open(data, db, cache_size, &cache), 0);
 	api = fake_api_new();
 	assert_int_equal(fetcher_new(api, cache, 4, &fetcher), 0);
 }
@@ -48,6 +57,10 @@ static void stop(void)
 	fetcher = NULL;
 	cache_close(cache);
 	cache = NULL;
+	datadir_close(data);
+	data = NULL;
+	statedb_close(db);
+	db = NULL;
 }
 
 static int setup(void **state)
@@ -208,18 +221,21 @@ static unsigned contents(void)
 	return fake_api_calls(api, FAKE_CONTENT);
 }
 
+/* Data files that are not cached content. */
 static unsigned temporaries(void)
 {
 	struct dirent *de;
-	char path[96];
+	char path[96], name[DATA_ID_SIZE];
 	unsigned n = 0;
 	DIR *d;
 
-	snprintf(path, sizeof(path), "%s/.fetch", dir);
+	snprintf(path, sizeof(path), "%s/" DATA_DIR, dir);
 	d = opendir(path);
 	assert_non_null(d);
-	while ((de = readdir(d)) != NULL)
-		n += de->d_name[0] != '.';
+	while ((de = readdir(d)) != NULL) {
+		snprintf(name, sizeof(name), "%.16s", de->d_name);
+		n += data_id_valid(name) && !cached_has_data(db, name);
+	}
 	closedir(d);
 	return n;
 }
@@ -911,12 +927,81 @@ static void test_no_room(void **state)
 	char path[96];
 
 	(void)state;
-	snprintf(path, sizeof(path), "%s/.fetch", dir);
+	snprintf(path, sizeof(path), "%s/" DATA_DIR "/uuid", dir);
+	assert_int_equal(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/" DATA_DIR, dir);
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(read_fails(ft, 0, 10, NULL), -ENOENT);
 	assert_int_equal(contents(), 0);
-	assert_int_equal(mkdir(path, 0700), 0);
 	fetch_close(ft);
+}
+
+/* ---- a full disk, played by the functions that write and unlink ---- */
+
+static atomic_bool full;
+static pthread_t writer, unlinker;
+static atomic_uint unlinked;
+
+ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off);
+
+ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
+{
+	char link[64], name[256];
+	ssize_t n;
+
+	if (full) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, name, sizeof(name) - 1);
+		name[n < 0 ? 0 : n] = '\0';
+		if (n > 5 && !strcmp(name + n - 5, DATA_END)) {
+			writer = pthread_self();
+			errno = ENOSPC;
+			return -1;
+		}
+	}
+	return syscall(SYS_pwrite64, fd, buf, len, off);
+}
+
+int unlinkat(int at, const char *name, int flags)
+{
+	if (full) {
+		full = false;
+		unlinker = pthread_self();
+		unlinked++;
+	}
+	return (int)syscall(SYS_unlinkat, at, name, flags);
+}
+
+/* Other content gives way, on the worker; the read goes on where it was. */
+static void test_full_disk(void **state)
+{
+	struct fetch *ft = open_pattern(MIB);
+	struct pool *worker;
+
+	(void)state;
+	assert_int_equal(pool_new(1, &worker), 0);
+	fetcher_set_worker(fetcher, worker);
+	read_ok(ft, 0, MIB);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), MIB);
+	ft = open_pattern(4 * MIB);
+	unlinked = 0;
+	full = true;
+	read_ok(ft, 0, 4 * MIB);
+	assert_int_equal(unlinked, 1);
+	assert_false(pthread_equal(writer, unlinker));
+	assert_int_equal(cache_used(cache), 0);
+	/* Nothing is left to give way: the reader is told, and may try again. */
+	fetch_close(ft);
+	assert_int_equal(cache_shrink(cache, UINT64_MAX), 4 * MIB);
+	ft = open_pattern(2 * MIB);
+	full = true;
+	assert_int_equal(read_fails(ft, 0, 10, NULL), -ENOSPC);
+	full = false;
+	read_ok(ft, 0, 2 * MIB);
+	fetch_close(ft);
+	fetcher_set_worker(fetcher, NULL);
+	pool_free(worker);
 }
 
 /* A reader's callback may read on and close, on whatever thread it runs. */
@@ -1054,6 +1139,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_api_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_from_callbacks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
 	};

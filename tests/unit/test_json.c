@@ -139,19 +139,49 @@ static void check_str(const char *text, const char *want)
 static void test_strings(void **state)
 {
 	(void)state;
-	check_str("\"a\\u0000b\"", "a\xe2\x90\x80"
+	check_str("\"a\\u0000b\"", "a\xc0\x80"
 				   "b");
 	check_str("\"\\\\u0000\"", "\\u0000");
 	/* Halves of surrogate pairs, which some programs make of what is not UTF-8. */
 	check_str("\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80");
-	check_str("\"\\udcff\"", "\xef\xbf\xbd");
-	check_str("\"\\ud83d\"", "\xef\xbf\xbd");
-	check_str("\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80");
-	check_str("\"\\ude00\\ud83d.\"", "\xef\xbf\xbd\xef\xbf\xbd.");
+	check_str("\"\\udcff\"", "\xed\xb3\xbf");
+	check_str("\"\\ud83d\"", "\xed\xa0\xbd");
+	check_str("\"\\ud83d\\ud83d\\ude00\"", "\xed\xa0\xbd\xf0\x9f\x98\x80");
+	check_str("\"\\ude00\\ud83d.\"", "\xed\xb8\x80\xed\xa0\xbd.");
 	check_str("\"\\\\ud83d\\\\\"", "\\ud83d\\");
-	check_str("\"\\\\\\u0000\"", "\\\xe2\x90\x80");
+	check_str("\"\\\\\\u0000\"", "\\\xc0\x80");
 	check_str("\"\\u00e4\\ud83d\\ude00\\/\\n\"", "\xc3\xa4\xf0\x9f\x98\x80/\n");
 	check_str("\"\\\"\"", "\"");
+}
+
+/* What no character is written as reads back as the same. */
+static void test_misfits_return(void **state)
+{
+	static const char *const texts[] = { "[\"a\\u0000b\"]", "[\"\\udcff\"]", "[\"x\\ud83d\"]",
+					     "[\"\\ude00\\ud83d\"]",
+					     "[\"\\u0000\\ud83d\\ud83d!\"]" };
+	struct json_writer w;
+	struct json *j;
+	struct buf b;
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(texts) / sizeof(texts[0]); n++) {
+		assert_int_equal(parse(texts[n], &j), 0);
+		buf_init(&b, 1000);
+		json_w_init(&w, &b);
+		json_w_array(&w, NULL);
+		json_w_str(&w, NULL, json_str(json_first(j)));
+		json_w_end_array(&w);
+		assert_string_equal(buf_str(&b), texts[n]);
+		buf_release(&b);
+		json_free(j);
+	}
+	/* But two halves that would read as a pair. */
+	buf_init(&b, 1000);
+	json_w_init(&w, &b);
+	json_w_str(&w, NULL, "\xed\xa0\xbd\xed\xb8\x80");
+	assert_string_equal(buf_str(&b), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\ude00\"");
+	buf_release(&b);
 }
 
 static void test_ints(void **state)
@@ -213,7 +243,7 @@ static void test_writer(void **state)
 	assert_string_equal(
 		buf_str(&b),
 		"{\"s\":\"q\\\"\\\\\\u000a\\u0001\\u007f \xc3\xa4 "
-		"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
+		"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\ud800\","
 		"\"none\":null,\"l\":[18446744073709551615,-9223372036854775808,{},0.1,null,"
 		"0.33333333333333331],\"b\\\"\":true,\"z\":null}");
 	assert_int_equal(json_parse(b.data, b.len, &j), 0);
@@ -314,11 +344,11 @@ static void test_dense(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_depth),
-		cmocka_unit_test(test_nodes),	cmocka_unit_test(test_reader),
-		cmocka_unit_test(test_strings), cmocka_unit_test(test_ints),
-		cmocka_unit_test(test_writer),	cmocka_unit_test(test_mutations),
-		cmocka_unit_test(test_dense),
+		cmocka_unit_test(test_refused),	  cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_nodes),	  cmocka_unit_test(test_reader),
+		cmocka_unit_test(test_strings),	  cmocka_unit_test(test_misfits_return),
+		cmocka_unit_test(test_ints),	  cmocka_unit_test(test_writer),
+		cmocka_unit_test(test_mutations), cmocka_unit_test(test_dense),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,7 +170,7 @@ static void test_all_pages(void **state)
 	fake_api_page_max(api, 3);
 	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
 	for (unsigned i = 0; i < 3; i++)
-		listing_want(listing, 0, on_answer, &a[i]);
+		listing_want(listing, 500, on_answer, &a[i]);
 	fake_api_release(api, FAKE_LIST);
 	for (unsigned i = 0; i < 3; i++)
 		wait_for(&a[i].calls, 1);
@@ -189,6 +189,61 @@ static void test_all_pages(void **state)
 	assert_int_equal(fake_api_calls(api, FAKE_LIST), 4);
 }
 
+/* Until no fetch is under way, not even one that nobody waits for. */
+static void settle(void)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (unsigned ms = 0; listing_is_fetching(listing); ms++) {
+		assert_true(ms < DEADLINE_S * 1000);
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* Who comes while a list is under way gets one that was asked for late enough. */
+static void test_no_older_than_asked(void **state)
+{
+	struct answer a[4] = { 0 };
+
+	(void)state;
+	add_files(1);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_REPLY);
+	listing_want(listing, 0, on_answer, &a[0]);
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 1));
+	now_ms += 1000;
+	add_files(1);
+	listing_want(listing, 1000, on_answer, &a[1]);
+	listing_want(listing, 999, on_answer, &a[2]);
+	listing_want(listing, 0, on_answer, &a[3]);
+	fake_api_release(api, FAKE_LIST);
+	for (unsigned i = 0; i < 4; i++)
+		wait_for(&a[i].calls, 1);
+	/* One more fetch serves all who came too late for the first. */
+	settle();
+	assert_true(wholes == 2 && news == 0 && named_count == 2);
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 2);
+}
+
+/* The same of a lookup: the whole list under way is young enough for it, its first page is not. */
+static void test_newest_no_older_than_asked(void **state)
+{
+	struct answer a[2] = { 0 };
+
+	(void)state;
+	add_files(1);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_REPLY);
+	listing_want(listing, 0, on_answer, &a[0]);
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 1));
+	now_ms += 1001;
+	add_files(1);
+	listing_want_new(listing, 1000, 3600000, on_answer, &a[1]);
+	fake_api_release(api, FAKE_LIST);
+	wait_for(&a[1].calls, 1);
+	settle();
+	assert_true(wholes == 1 && news == 1 && named_count == 2);
+	assert_true(fake_api_calls(api, FAKE_LIST) == 2 && limit_of(1) == 20);
+}
+
 /* A service that gives no answer: what was known before is the answer after a while. */
 static void test_patience(void **state)
 {
@@ -199,7 +254,7 @@ static void test_patience(void **state)
 	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
 	listing_want(listing, 0, on_answer, &a[0]);
 	now_ms += 60000;
-	listing_want(listing, 0, on_answer, &a[1]);
+	listing_want(listing, 60000, on_answer, &a[1]);
 	/* Nothing is known yet. */
 	assert_true(!a[0].calls && !a[1].calls);
 	fake_api_release(api, FAKE_LIST);
@@ -228,17 +283,6 @@ static void test_patience(void **state)
 	listing_want(listing, 100000, on_answer, &a[0]);
 	wait_for(&a[0].calls, 3);
 	assert_true(a[0].err == 0 && fake_api_calls(api, FAKE_LIST) == 2);
-}
-
-/* Until no fetch is under way, not even one that nobody waits for. */
-static void settle(void)
-{
-	struct timespec pause = { .tv_nsec = 1000000 };
-
-	for (unsigned ms = 0; listing_is_fetching(listing); ms++) {
-		assert_true(ms < DEADLINE_S * 1000);
-		nanosleep(&pause, NULL);
-	}
 }
 
 static void want_new(struct answer *a)
@@ -523,6 +567,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_all_pages),
+		TEST(test_no_older_than_asked),
+		TEST(test_newest_no_older_than_asked),
 		TEST(test_patience),
 		TEST(test_newest),
 		TEST(test_ahead),

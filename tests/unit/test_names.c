@@ -110,6 +110,9 @@ static void test_not_utf8(void **state)
 	shows("\xc0\xae\xc0\xae", "%C0%AE%C0%AE"); /* overlong ".." */
 	shows("\xe0\x80\xaf", "%E0%80%AF");
 	shows("\xf0\x80\x80\xaf", "%F0%80%80%AF");
+	shows("a\xc0\x80"
+	      "b/\xc0\x80",
+	      "a%00b/%00");			   /* NUL */
 	shows("\xed\xa0\x80", "%ED%A0%80");	   /* surrogate */
 	shows("\xf4\x90\x80\x80", "%F4%90%80%80"); /* above U+10FFFF */
 	shows("\xf8\x88\x80\x80\x80", "%F8%88%80%80%80");

@@ -63,9 +63,9 @@ static int setup(void **state)
 	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/test_offline.XXXXXX");
 	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/staging", dir);
+	snprintf(path, sizeof(path), "%s/data", dir);
 	assert_int_equal(mkdir(path, 0700), 0);
-	snprintf(path, sizeof(path), "%s/staging/damaged", dir);
+	snprintf(path, sizeof(path), "%s/data/damaged", dir);
 	assert_int_equal(mkdir(path, 0700), 0);
 	return 0;
 }
@@ -82,9 +82,9 @@ static int teardown(void **state)
 
 	(void)state;
 	assert_int_equal(kept_scan(dir, remove_one, NULL), 0);
-	snprintf(path, sizeof(path), "%s/staging/damaged", dir);
+	snprintf(path, sizeof(path), "%s/data/damaged", dir);
 	assert_int_equal(rmdir(path), 0);
-	snprintf(path, sizeof(path), "%s/staging", dir);
+	snprintf(path, sizeof(path), "%s/data", dir);
 	assert_int_equal(rmdir(path), 0);
 	snprintf(path, sizeof(path), "%s/state.db", dir);
 	unlink(path);
@@ -120,18 +120,20 @@ static void test_scan(void **state)
 
 	(void)state;
 	make_record(false, "c", RECORD_FAILED);
-	make_data("staging", "c", "12345");
+	make_data("data", "c", "12345");
 	make_record(false, "a", RECORD_WRITING);
 	make_record(false, "b", RECORD_COMPLETED);
 	make_record(true, "d", RECORD_SEALED);
-	make_data("staging", "no-record", "1");
-	make_data("staging/damaged", "orphan", "12");
-	check_seen("a:0001:0 b:0000:0 c:0010:5 d:0100:0 orphan:1100:2 ");
+	make_data("data", "no-record", "1");
+	make_data("data/damaged", "orphan", "12");
+	make_data("data", "00000000000000aa", "123");
+	check_seen("a:0001:0 b:0000:0 c:0010:5 d:0100:0 orphan:1100:2 00000000000000aa:1000:3 ");
 	assert_int_equal(kept_scan(dir, note, &s), -EINTR);
 	assert_string_equal(s.text, "a:0001:0 b:0000:0 ");
-	/* Data without a record is staging_open()'s; here it would stay. */
+	/* Data without a record is datadir_open()'s; here it would stay. */
 	make_record(false, "no-record", RECORD_EMPTY);
-	check_seen("a:0001:0 b:0000:0 c:0010:5 no-record:0000:1 d:0100:0 orphan:1100:2 ");
+	check_seen("a:0001:0 b:0000:0 c:0010:5 no-record:0000:1 d:0100:0 orphan:1100:2 "
+		   "00000000000000aa:1000:3 ");
 }
 
 static void test_nothing_there(void **state)
@@ -202,7 +204,7 @@ static void test_close(void **state)
 	(void)state;
 	make_record(false, "a", RECORD_ABORTED);
 	assert_int_equal(kept_scan(dir, close_one, NULL), -ENOENT);
-	make_data("staging", "a", "12345");
+	make_data("data", "a", "12345");
 	assert_int_equal(kept_scan(dir, close_one, NULL), 0);
 	assert_int_equal(kept_scan(dir, look, &looked), 0);
 	assert_int_equal(looked, 1);

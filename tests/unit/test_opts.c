@@ -443,6 +443,13 @@ static void test_key_as_source(void **state)
 	fails("0123456789abcdef0123456789abcdef MNT", "looks like a key");
 	assert_null(strstr(err_text, azure));
 	fails("htps://example.com/v1 MNT", "htps://example.com/v1");
+	/* Nor is it printed in the place of anything else. */
+	fails("api-key:" KEY " MNT", "is neither a URL");
+	assert_null(strstr(err_text, KEY));
+	fails("-o " KEY " MNT", "is not known");
+	assert_null(strstr(err_text, KEY));
+	fails("https://example.com/v1 MNT -o api_key_file=" KEY, "the key file");
+	assert_null(strstr(err_text, KEY));
 }
 
 /* A secret in the URL is neither taken nor repeated. */

@@ -306,6 +306,80 @@ static void test_crash(void **state)
 	rig_close(&g, pubs, 1);
 }
 
+static pthread_t publisher_thread, test_thread;
+static atomic_uint released_elsewhere, releases;
+
+static void note_publisher(void *arg, struct publish *p, const struct publish_result *r)
+{
+	(void)arg;
+	(void)p;
+	(void)r;
+	publisher_thread = pthread_self();
+}
+
+static void note_release(void *arg)
+{
+	(void)arg;
+	releases++;
+	/* Without an end before, the publisher's thread is not known yet. */
+	released_elsewhere += !pthread_equal(pthread_self(), test_thread) &&
+			      !pthread_equal(pthread_self(), publisher_thread);
+}
+
+static void note_deleted(void *arg, const char *file_id)
+{
+	(void)arg;
+	(void)file_id;
+}
+
+/* A publication that soon nobody holds but a call of the API. */
+static void publish_and_leave(unsigned nth)
+{
+	struct publish_spec spec = { .purpose = "user_data",
+				     .path = "left",
+				     .mode = 0644,
+				     .ended = note_publisher,
+				     .deleted = note_deleted,
+				     .release = note_release };
+	struct staged *st;
+	struct publish *p;
+
+	assert_int_equal(staged_create(g.area.sg, &st), 0);
+	spec.staged = st;
+	p = publish_new(g.pr, &spec);
+	assert_non_null(p);
+	stage_fill(st, 0, 1000, 1);
+	publish_predict(p, 5 * RIG_PART);
+	assert_true(fake_api_wait_calls(g.api, FAKE_CREATE, nth + 1));
+	publish_drop(p);
+	publish_unref(p);
+	staged_unref(st);
+}
+
+static bool all_released(void *arg)
+{
+	return atomic_load(&releases) >= *(unsigned *)arg;
+}
+
+/* The network thread never drops a last reference: that takes locks and waits for the disk. */
+static void test_last_reference(void **state)
+{
+	unsigned want = 0;
+
+	(void)state;
+	test_thread = pthread_self();
+	for (unsigned i = 0; i < 600; i++) {
+		publish_and_leave(i);
+		want++;
+		if (!i)
+			rig_wait(&g, NULL, all_released, &want);
+	}
+	rig_wait(&g, NULL, all_released, &want);
+	assert_int_equal(released_elsewhere, 0);
+	assert_true(fake_api_calls(g.api, FAKE_CREATE) > 0);
+	rig_close(&g, NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +395,7 @@ int main(void)
 		cmocka_unit_test(test_in_sequence),
 		cmocka_unit_test_setup(test_dropped, setup),
 		cmocka_unit_test_setup(test_crash, setup),
+		cmocka_unit_test_setup(test_last_reference, setup),
 	};
 
 	rig_init();

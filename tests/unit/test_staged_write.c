@@ -519,7 +519,7 @@ static void test_random(void **state)
 		srandom(seed);
 		st = fresh(PART);
 		memset(&m, 0, sizeof(m));
-		m.fd = openat(a->sg->dirfd, "plain", O_RDWR | O_CREAT, 0600);
+		m.fd = openat(datadir_fd(a->data), "plain", O_RDWR | O_CREAT, 0600);
 		assert_true(m.fd >= 0);
 		for (step = 0; step < 400; step++) {
 			memset(before, 0, sizeof(before));

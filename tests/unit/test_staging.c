@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "fs/state/cached.h"
 #include "fs/state/files.h"
 #include "tests/unit/stage_area.h"
 
@@ -252,7 +253,7 @@ static void test_sweep(void **state)
 	static const char whole[] = "00000000000000aa", bare[] = "00000000000000bb";
 	static const char empty[] = "00000000000000cc", doomed[] = "00000000000000dd";
 	struct stage_area a;
-	struct staging *second = NULL;
+	struct datadir *second = NULL;
 
 	(void)state;
 	stage_area_open(&a, PART);
@@ -267,7 +268,7 @@ static void test_sweep(void **state)
 	assert_int_equal(files_doom(a.db, doomed), 0);
 	assert_int_equal(statedb_commit(a.db, NULL), 0);
 	damage(&a, "README", "", "not ours");
-	assert_int_equal(staging_open(&a.cfg, &second), -EBUSY);
+	assert_int_equal(datadir_open(a.dir, a.db, &second), -EBUSY);
 	assert_null(second);
 	assert_true(stage_exists(&a, doomed, ".data"));
 	stage_area_reopen(&a);
@@ -324,6 +325,7 @@ static void test_bad_config(void **state)
 {
 	struct staging_config cfg;
 	struct staging *sg = NULL;
+	struct datadir *data = NULL;
 	struct stage_area a;
 
 	(void)state;
@@ -335,11 +337,12 @@ static void test_bad_config(void **state)
 	cfg.pool = NULL;
 	assert_int_equal(staging_open(&cfg, &sg), -EINVAL);
 	cfg = a.cfg;
-	cfg.dir = "/nonexistent/for/sure";
-	assert_int_equal(staging_open(&cfg, &sg), -ENOENT);
-	cfg.dir = "/dev/null";
-	assert_int_equal(staging_open(&cfg, &sg), -ENOTDIR);
+	cfg.data = NULL;
+	assert_int_equal(staging_open(&cfg, &sg), -EINVAL);
 	assert_null(sg);
+	assert_int_equal(datadir_open("/nonexistent/for/sure", a.db, &data), -ENOENT);
+	assert_int_equal(datadir_open("/dev/null", a.db, &data), -ENOTDIR);
+	assert_null(data);
 	stage_area_close(&a);
 }
 
@@ -427,32 +430,55 @@ static void test_reserve(void **state)
 	stage_area_close(&a);
 }
 
+struct taker {
+	struct statedb *db;
+	int rc;
+	unsigned calls;
+};
+
+static int take(void *arg, const char *data)
+{
+	struct taker *t = arg;
+	struct cached row = { .bytes = 1000 };
+
+	t->calls++;
+	if (t->rc)
+		return t->rc;
+	cached_fill(&row, data, "", "");
+	assert_int_equal(statedb_begin(t->db), 0);
+	assert_int_equal(files_drop(t->db, data), 0);
+	assert_int_equal(cached_put(t->db, "file-1", &row), 0);
+	return statedb_commit(t->db, NULL);
+}
+
 static void test_give(void **state)
 {
-	char id[32], path[160], hex[DIGEST_HEX_SIZE];
+	char id[32], hex[DIGEST_HEX_SIZE];
 	struct record r = make_record(RECORD_COMPLETED, 1000);
 	struct stage_area a;
+	struct taker t = { .rc = -ENOSPC };
 	struct staged *st;
-	struct stat sb;
 	int fd;
 
 	(void)state;
 	stage_area_open(&a, PART);
+	t.db = a.db;
 	assert_int_equal(staged_create(a.sg, &st), 0);
 	snprintf(id, sizeof(id), "%s", staged_id(st));
 	stage_fill(st, 0, 1000, 1);
 	save(st, RECORD_COMPLETED, 1000);
-	snprintf(path, sizeof(path), "%s/no/such", a.dir);
-	assert_int_equal(staged_give(st, path), -ENOENT);
-	snprintf(path, sizeof(path), "%s/given", a.dir);
+	assert_int_equal(staged_give(st, take, &t), -ENOSPC);
 	assert_int_equal(staged_write_begin(st, 0, 1, &fd), 0);
-	assert_int_equal(staged_give(st, path), -EBUSY);
+	assert_int_equal(staged_give(st, take, &t), -EBUSY);
 	staged_write_end(st, 0, 1, 0);
 	assert_true(stage_exists(&a, id, ".data") && stage_exists(&a, id, ".rec"));
 	assert_int_equal(used(&a), 1000);
 
-	assert_int_equal(staged_give(st, path), 0);
-	assert_false(stage_exists(&a, id, ".data") || stage_exists(&a, id, ".rec"));
+	t.rc = 0;
+	assert_int_equal(staged_give(st, take, &t), 0);
+	assert_int_equal(t.calls, 2);
+	/* The same file under the same name; only its row is another one. */
+	assert_true(stage_exists(&a, id, ".data") && !stage_exists(&a, id, ".rec"));
 	assert_int_equal(used(&a), 0);
 	assert_int_equal(files(&a), 0);
 	/* The bytes are another's: readable, never to be changed, not to be removed. */
@@ -460,17 +486,101 @@ static void test_give(void **state)
 	assert_int_equal(staged_truncate(st, 1), -EBUSY);
 	assert_int_equal(staged_fallocate(st, 0, 0, 2000), -EBUSY);
 	assert_int_equal(staged_save_record(st, &r, false), -ESTALE);
-	assert_int_equal(staged_give(st, path), -ESTALE);
+	assert_int_equal(staged_give(st, take, &t), -ESTALE);
 	stage_check_md5(st);
 	assert_int_equal(staged_md5(st, hex), 0);
 	staged_unseal(st);
 	assert_int_equal(staged_write_begin(st, 0, 1, &fd), -EBUSY);
 	staged_remove(st);
 	staged_unref(st);
-	assert_int_equal(stat(path, &sb), 0);
-	assert_int_equal(sb.st_size, 1000);
 	assert_int_equal(used(&a), 0);
 	assert_int_equal(files(&a), 0);
+	stage_area_reopen(&a);
+	assert_true(stage_exists(&a, id, ".data"));
+	stage_area_close(&a);
+}
+
+/* The data of another database, or of one that was damaged, is left alone. */
+static void test_other_database(void **state)
+{
+	static const char orphan[] = "00000000000000aa", doomed[] = "00000000000000bb";
+	struct stage_area a;
+	char path[160];
+
+	(void)state;
+	stage_area_open(&a, PART);
+	damage(&a, orphan, ".data", "text");
+	staging_close(a.sg);
+	datadir_close(a.data);
+	statedb_close(a.db);
+	snprintf(path, sizeof(path), "%s/state.db", a.dir);
+	assert_int_equal(unlink(path), 0);
+	a.sg = NULL;
+	a.data = NULL;
+	a.db = NULL;
+	for (int i = 0; i < 2; i++) {
+		stage_area_reopen(&a);
+		assert_true(stage_exists(&a, orphan, ".data"));
+		assert_false(stage_exists(&a, "damaged/00000000000000aa", ".data"));
+	}
+	/* What this database doomed goes all the same. */
+	damage(&a, doomed, ".data", "text");
+	assert_int_equal(statedb_begin(a.db), 0);
+	assert_int_equal(files_doom(a.db, doomed), 0);
+	assert_int_equal(statedb_commit(a.db, NULL), 0);
+	stage_area_reopen(&a);
+	assert_false(stage_exists(&a, doomed, ".data"));
+	assert_true(stage_exists(&a, orphan, ".data"));
+	stage_area_close(&a);
+}
+
+/* staging/ of the version before becomes data/, its rows stand. */
+static void test_former_directory(void **state)
+{
+	static const char orphan[] = "00000000000000aa";
+	char id[32], path[220], former[120];
+	struct datadir *data = NULL;
+	struct stage_area a;
+	struct staged *st;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(st));
+	stage_fill(st, 0, 1000, 1);
+	save(st, RECORD_SEALED, 1000);
+	staged_keep(st);
+	staged_unref(st);
+	staging_close(a.sg);
+	datadir_close(a.data);
+	a.sg = NULL;
+	a.data = NULL;
+	damage(&a, "uuid", "", "");
+	damage(&a, orphan, ".data", "text");
+	snprintf(former, sizeof(former), "%s/staging", a.dir);
+	assert_int_equal(unlink(former), 0);
+	assert_int_equal(rename(a.staging, former), 0);
+	snprintf(path, sizeof(path), "%s/00000000000000aa.rec", former);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(datadir_open(a.dir, a.db, &data), -EPROTONOSUPPORT);
+	assert_null(data);
+	assert_int_equal(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/cache", a.dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/cache/.fetch", a.dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/cache/.fetch/1", a.dir);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	snprintf(path, sizeof(path), "%s/cache/file-1", a.dir);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	stage_area_reopen(&a);
+	snprintf(path, sizeof(path), "%s/cache", a.dir);
+	assert_int_equal(access(path, F_OK), -1);
+	check_open(&a, id, 0);
+	assert_true(stage_exists(&a, "damaged/00000000000000aa", ".data"));
+	/* The former name leads to the same files. */
+	snprintf(path, sizeof(path), "%s/%s.data", former, id);
+	assert_int_equal(access(path, F_OK), 0);
 	stage_area_close(&a);
 }
 
@@ -522,11 +632,12 @@ static void test_concurrent_saves(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_life),	     cmocka_unit_test(test_keep_and_open),
-		cmocka_unit_test(test_open_damaged), cmocka_unit_test(test_sweep),
-		cmocka_unit_test(test_no_data),	     cmocka_unit_test(test_bad_config),
-		cmocka_unit_test(test_size_max),     cmocka_unit_test(test_reserve),
-		cmocka_unit_test(test_give),	     cmocka_unit_test(test_concurrent_saves),
+		cmocka_unit_test(test_life),	       cmocka_unit_test(test_keep_and_open),
+		cmocka_unit_test(test_open_damaged),   cmocka_unit_test(test_sweep),
+		cmocka_unit_test(test_no_data),	       cmocka_unit_test(test_bad_config),
+		cmocka_unit_test(test_size_max),       cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_give),	       cmocka_unit_test(test_concurrent_saves),
+		cmocka_unit_test(test_other_database), cmocka_unit_test(test_former_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

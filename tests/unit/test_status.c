@@ -20,12 +20,9 @@ static struct status_source src;
 
 static int setup(void **state)
 {
-	char dir[128];
-
 	(void)state;
 	rig_open(&g);
-	snprintf(dir, sizeof(dir), "%s/cache", g.area.dir);
-	assert_int_equal(cache_open(dir, 1000, &cache), 0);
+	assert_int_equal(cache_open(g.area.data, g.area.db, 1000, &cache), 0);
 	src = (struct status_source){ .mountpoint = "/mnt/a \"b\"",
 				      .service = "http://127.0.0.1:1/v1",
 				      .state_dir = g.area.dir,

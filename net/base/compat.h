@@ -1,0 +1,16 @@
+/*
+ * compat: what older C libraries lack (glibc before 2.32 and 2.36). Any thread.
+ */
+#ifndef UPLOADFS_NET_BASE_COMPAT_H
+#define UPLOADFS_NET_BASE_COMPAT_H
+
+#include <sys/types.h>
+
+/* "ENOENT" for ENOENT, as strerrorname_np(); static. NULL: not a known number. */
+const char *compat_errno_name(int err);
+/* strerror() without a locale, as strerrordesc_np(); never NULL. */
+const char *compat_errno_text(int err);
+/* As pidfd_open(2), without flags: a descriptor, or -1 and errno. */
+int compat_pidfd_open(pid_t pid);
+
+#endif
