@@ -125,7 +125,7 @@ static void scan(const struct opts *o)
 			o->state_dir, kept);
 }
 
-/* Take the lock of the directory, but make none: a daemon that has it is asked instead. */
+/* Share the lock of the directory, but make none: a daemon that has it is asked instead. */
 static void check_waiting(const struct opts *o)
 {
 	char path[4400];
@@ -135,7 +135,7 @@ static void check_waiting(const struct opts *o)
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
 		scan(o);
 	else if (errno == EWOULDBLOCK)
 		ask_daemons(o);

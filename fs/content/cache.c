@@ -194,6 +194,27 @@ void cache_reject(struct cache *c, const char *file_id, const char *data)
 			 file_id, data);
 }
 
+void cache_sweep(struct cache *c, bool (*keep)(void *arg, const char *file_id), void *arg)
+{
+	struct cache_entry *e;
+	size_t count = 0;
+	char **ids;
+
+	pthread_mutex_lock(&c->lock);
+	ids = malloc((c->order.entries.live + 1) * sizeof(*ids));
+	for (e = ids ? c->order.oldest : NULL; e; e = e->newer) {
+		ids[count] = strdup(e->id);
+		count += ids[count] != NULL;
+	}
+	pthread_mutex_unlock(&c->lock);
+	for (size_t i = 0; i < count; i++) {
+		if (!keep(arg, ids[i]))
+			drop(c, ids[i], NULL);
+		free(ids[i]);
+	}
+	free(ids);
+}
+
 uint64_t cache_shrink(struct cache *c, uint64_t bytes)
 {
 	uint64_t before, freed;

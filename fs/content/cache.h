@@ -15,6 +15,7 @@
 #ifndef UPLOADFS_FS_CONTENT_CACHE_H
 #define UPLOADFS_FS_CONTENT_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,6 +64,8 @@ void cache_reject(struct cache *c, const char *file_id, const char *data);
  */
 int cache_adopt(struct cache *c, const char *file_id, const char *data, uint64_t bytes,
 		const char *md5);
+/* Drop the content of each File for which keep() returns false; it runs without locks. */
+void cache_sweep(struct cache *c, bool (*keep)(void *arg, const char *file_id), void *arg);
 /* Drop the content of file_id. Never blocks once a worker is set. */
 void cache_remove(struct cache *c, const char *file_id);
 

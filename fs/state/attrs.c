@@ -124,6 +124,16 @@ bool attrs_get(struct attrs *a, const char *file_id, struct attr_set *ret)
 	return e != NULL;
 }
 
+size_t attrs_count(struct attrs *a)
+{
+	size_t count;
+
+	pthread_mutex_lock(&a->lock);
+	count = a->count;
+	pthread_mutex_unlock(&a->lock);
+	return count;
+}
+
 /* True if the File has equal attributes already; a sweep counts that as set. */
 static bool is_set(struct attrs *a, const char *file_id, const struct attr_set *set)
 {

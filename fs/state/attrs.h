@@ -30,6 +30,8 @@ struct attr_set {
 int attrs_open(struct statedb *s, struct attrs **ret);
 void attrs_close(struct attrs *a); /* NULL is a no-op */
 
+/* Return the number of Files with an entry. */
+size_t attrs_count(struct attrs *a);
 /* Return true and fill *ret if the File has an entry. */
 bool attrs_get(struct attrs *a, const char *file_id, struct attr_set *ret);
 /*

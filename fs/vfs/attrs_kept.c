@@ -7,12 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/content/cache.h"
 #include "fs/state/attrs.h"
 #include "fs/vfs/attrs_kept.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/purpose.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/base/log.h"
+
+#define FOREIGN_MAX 100000 /* Files whose attributes are kept though a list can't name them */
 
 static struct attr_set attr_of(const struct inode *i)
 {
@@ -104,8 +107,11 @@ static bool has_entry(void *arg, const char *file_id)
 
 void vfs_sweep_end(struct vfs *s)
 {
-	if (s->cfg.attrs)
+	/* Of one purpose the list tells nothing of other Files: these stay, up to a bound. */
+	if (s->cfg.attrs && (!s->cfg.purpose || attrs_count(s->cfg.attrs) > FOREIGN_MAX))
 		attrs_sweep_end(s->cfg.attrs, has_entry, s);
+	if (!s->cfg.purpose)
+		cache_sweep(s->cfg.cache, has_entry, s);
 }
 
 void vfs_forget_dir(struct vfs *s, struct inode *dir)

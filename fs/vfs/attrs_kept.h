@@ -15,8 +15,8 @@ bool vfs_recall(struct vfs *s, struct inode *i);
 void vfs_remember(struct vfs *s, struct inode *i); /* store a File's attributes, or a directory */
 void vfs_forget_file(struct vfs *s, const char *file_id);
 /*
- * Around a whole listing: begin, mark each File, end. vfs_sweep_end() forgets the unmarked Files;
- * call it without the lock.
+ * Around a whole listing: begin, mark each File, end. vfs_sweep_end() forgets the unmarked Files,
+ * and their content in the cache; call it without the lock.
  */
 void vfs_sweep_begin(struct vfs *s);
 void vfs_sweep_mark(struct vfs *s, const char *file_id);

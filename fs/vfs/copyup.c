@@ -165,6 +165,10 @@ static int fetch_again(struct staging_in *in)
 	struct fetch *wrong = in->fetch;
 	int r;
 
+	/* The kernel may have read wrong bytes: its pages go with the next open. */
+	pthread_mutex_lock(&in->s->lock);
+	in->inode->stale_pages = true;
+	pthread_mutex_unlock(&in->s->lock);
 	fetch_reject(wrong);
 	in->fetch = NULL;
 	fetch_close(wrong);

@@ -1,7 +1,7 @@
 """Modes, times and directories: kept by File id, also over a remount."""
 import os
 
-from harness import bash, make_file, python, query, run, wait_until, xattr
+from harness import bash, cached_data, make_file, python, query, run, wait_until, xattr
 from test_races import delete_elsewhere
 
 
@@ -86,6 +86,25 @@ def test_kept_of_what_is_no_file(mount):
     assert os.stat(empty).st_mtime > 1.5 * 10**9
 
 
+def test_kept_by_a_mount_of_another_purpose(world, server):
+    """Its list does not name the Files of other purposes: that is no reason to forget them."""
+    mount = world.mount(server, list_ttl="1")
+    path = mount.path("fine-tune", "f")
+    run(["cp", make_file(world.path("source"), 10), path])
+    os.chmod(path, 0o640)
+    mount.umount()
+    mount.options["purpose"] = "batch"
+    mount.remount()
+    lists = len(server.journal(op="list"))
+    wait_until(lambda: os.listdir(mount.mnt) is not None and
+               len(server.journal(op="list")) > lists + 2, "the list was read again")
+    mount.umount()
+    mount.options["purpose"] = None
+    mount.remount()
+    assert os.stat(path).st_mode & 0o777 == 0o640
+    assert len(cached_data(mount.state)) == 1
+
+
 def test_forgotten_with_the_file(world, server):
     """Of a File that the service no longer lists nothing is kept; of the others all is."""
     mount = world.mount(server, list_ttl="1")
@@ -107,3 +126,4 @@ def test_forgotten_with_the_file(world, server):
     wait_until(lambda: os.listdir(mount.path("batch")) == ["stays"] and kept() == [ids["stays"]],
                "it is forgotten")
     assert os.stat(mount.path("batch", "stays")).st_mode & 0o777 == 0o600
+    wait_until(lambda: list(cached_data(mount.state)) == [ids["stays"]], "its content goes, too")

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 import harness
-from crash import close_quietly
+from crash import CrashMount, close_quietly
 from harness import MIB, cached_data, make_file, run, wait_let_go, wait_until, xattr
 from shelf import downloads, put
 
@@ -129,6 +129,22 @@ def test_changed_while_it_is_open(world, server):
     assert content(mount.path("batch", "g")) == data
 
 
+def test_pages_of_a_changed_copy(world, server):
+    """A refused update finds the damage: the kernel's pages of it are not read again."""
+    mount, data = published(world, server)
+    mount.may_fail = True
+    flip(cached(mount))
+    mount.remount()
+    path = mount.path("batch", "f")
+    assert content(path) != data  # as it is, until somebody looks
+    server.faults([{"op": "complete", "times": 0, "action": "status", "status": 400,
+                    "code": "odd", "message": "no"}])
+    with pytest.raises(OSError):
+        rename(mount, data)
+    server.faults([])
+    assert content(path) == data
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=lambda x: x.__name__)
 def test_no_content_from_the_service(world, server, change):
     """EACCES with the reason; the File, which is good, stays."""
@@ -206,3 +222,66 @@ def test_killed_while_it_is_fetched(world, server):
     assert harness.data_is_empty(mount.state)
     assert not os.path.exists(os.path.join(harness.data_dir(mount.state), "damaged"))
     run(["cmp", source, mount.path("batch", "f")])
+
+
+def data_without_a_row(state):
+    rows = harness.query(state, "SELECT id FROM file UNION ALL SELECT data FROM cached"
+                                " UNION ALL SELECT id FROM doomed")
+    known = {x["id"] + ".data" for x in rows}
+    return [x for x in os.listdir(harness.data_dir(state)) if x.endswith(".data")
+            and x not in known]
+
+
+def killed_at(world, server, at, when, sources):
+    """
+    A file becomes cached content, other content is fetched and evicts it, while the daemon dies
+    at that step. True if it lived.
+    """
+    mount = world._add(CrashMount, server, at=at, when=when, cache_size="300K", list_ttl="1")
+    new = f"new-{when}-{at}"
+    try:
+        run(["cp", sources["new"], mount.path("batch", new)], check=False)
+        for name in ("one", "two", "one"):
+            run(["cmp", sources[name], mount.path("batch", name)], check=False)
+        if mount.alive():
+            run(["fusermount3", "-u", mount.mnt], check=False)
+            mount.wait()
+        lived = not mount.crashed()
+        mount.detach()
+        mount.at = None
+        mount.start()
+        for name in ("one", "two"):
+            run(["cmp", sources[name], mount.path("batch", name)])
+        path = mount.path("batch", new)
+        if os.path.exists(path):
+            wait_until(lambda: xattr(path, "status") in ("completed", "aborted", "empty"),
+                       "it is published")
+        if os.path.exists(path) and xattr(path, "status") == "completed":
+            run(["cmp", sources["new"], path])
+        assert not os.path.exists(os.path.join(harness.data_dir(mount.state), "damaged"))
+        assert "set aside in" not in mount.log() and "was damaged" not in mount.log()
+        assert data_without_a_row(mount.state) == []
+        run(["fusermount3", "-u", mount.mnt])
+        assert mount.wait() == 0
+        return lived
+    except AssertionError as exc:
+        raise AssertionError(f"step {at} {when} {mount.notes('step')}: {exc}") from exc
+    finally:
+        mount.kill()
+        mount.detach()
+        world.processes.remove(mount)
+
+
+@pytest.mark.plain  # the preloaded library and a sanitizer's do not mix
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_every_step(world, server, when):
+    """Whatever step the daemon dies at: no data is taken for damaged, and none is left over."""
+    sizes = {"new": 100_000, "one": 200_000, "two": 150_000}
+    sources = {x: make_file(world.path(x), n) for x, n in sizes.items()}
+    put(server, one=sources["one"], two=sources["two"])
+    at, lived = 0, False
+    while not lived:
+        at += 1
+        lived = killed_at(world, server, at, when, sources)
+        assert at < 200, "the daemon's steps have no end"
+    assert at > 15, "the library did not count"

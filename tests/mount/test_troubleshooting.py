@@ -394,6 +394,8 @@ def test_errors_at_boot(world, server):
         seen.see("Boot", inside.run(*mount, code=32).stderr)
         inside.bash("ln -s ../bin/uploadfs /usr/sbin/mount.uploadfs")
         inside.run(*mount)
+        seen.see("Boot", inside.run("uploadfs", "local:/srv/g", "/mnt/x", "-o",
+                                    "state_dir=/mnt/u/batch/state", code=1).stderr)
         seen.see("Boot", inside.run(*mount, code=32).stderr)
         seen.see("Boot", inside.run(*mount, "-o", "remount,ro", code=1).stderr)
         seen.see("Boot", inside.bash("ln -s uploadfs /usr/bin/umount.x; cd /mnt/u; "

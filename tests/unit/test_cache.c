@@ -491,6 +491,28 @@ static void test_reject(void **state)
 	cache_close(c);
 }
 
+static bool keeps(void *arg, const char *file_id)
+{
+	return strchr(arg, *file_id) != NULL;
+}
+
+static void test_sweep(void **state)
+{
+	struct cache *c = open_cache(100);
+	char kept[] = "ac";
+
+	(void)state;
+	cache_sweep(c, keeps, kept);
+	assert_int_equal(put(c, "a", 10, 'a'), 0);
+	assert_int_equal(put(c, "b", 10, 'b'), 0);
+	assert_int_equal(put(c, "c", 10, 'c'), 0);
+	cache_sweep(c, keeps, kept);
+	assert_int_equal(files(), 2);
+	assert_false(has(c, "b", 10));
+	assert_true(has(c, "a", 10) && has(c, "c", 10));
+	cache_close(c);
+}
+
 static void test_shrink(void **state)
 {
 	struct cache *c = open_cache(100);
@@ -618,6 +640,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_last_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_era, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reject, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shrink, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_worker, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_count, setup, teardown),
