@@ -314,6 +314,8 @@ void publish_act_cleanup(struct publish *p)
 	snprintf(c->file_id, sizeof(c->file_id), "%s", id);
 	p->phase = PHASE_DELETING;
 	publish_save_step(p);
+	/* Durable before the File goes. Without a record nothing tells of it. */
+	staged_sync_record(p->staged);
 	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
 	if (!req) {
 		publish_call_free(c);

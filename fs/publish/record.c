@@ -170,9 +170,7 @@ int publish_save_record(struct publish *p, bool durable)
 {
 	int err;
 
-	if (durable)
-		p->recorded.unsaved = false;
-	p->recorded.md5_unsaved = false;
+	p->recorded.unsaved = p->recorded.md5_unsaved = false;
 	if (p->recorded.removed)
 		return 0;
 	/*
@@ -194,8 +192,9 @@ void publish_note_step(struct publish *p)
 
 void publish_save_step(struct publish *p)
 {
+	/* A power cut leaves an Upload that expires by itself, or Parts that are sent again. */
 	if (p->recorded.unsaved)
-		publish_save_record(p, true);
+		publish_save_record(p, false);
 }
 
 void publish_save_md5(struct publish *p)

@@ -17,7 +17,7 @@ struct recorded {
 	/* Held from the look at whether writing began anew until the record is written. */
 	pthread_mutex_t lock;
 	bool begun;	    /* the first record was written */
-	bool unsaved;	    /* a reply told of a step that the durable record does not have */
+	bool unsaved;	    /* a reply told of a step that the record does not have */
 	bool file_unsaved;  /* the record of its File could not be written */
 	bool at_end;	    /* publisher_stop() looked at it */
 	bool md5_unsaved;   /* the MD5 is known, and the record does not have it */
@@ -27,10 +27,10 @@ struct recorded {
 
 /* Write the record; durable: sync it too. 0 or negative errno (-ESTALE: another took its place). */
 int publish_save_record(struct publish *p, bool durable);
-/* A reply told of a step that is to be durable before the next step the service can see. */
+/* A reply told of a step that is to be in the record before the next step the service can see. */
 void publish_note_step(struct publish *p);
 /*
- * Write the noted steps durably, as one record. Call it before each request that the service can
+ * Write the noted steps, as one record. Call it before each request that the service can
  * see, and at the end of a look.
  */
 void publish_save_step(struct publish *p);
