@@ -85,6 +85,7 @@ _uploadfs() {
 		recover) _uploadfs_of recover "$current" "--all -o"; return ;;
 		doctor) _uploadfs_of doctor "$current" "-o"; return ;;
 		ls) _uploadfs_of ls "$current" "-R --json --tsv"; return ;;
+		prune) _uploadfs_of prune "$current" "--days --dry-run"; return ;;
 		fetch) _uploadfs_of fetch "$current" "--parallel"; return ;;
 		esac
 	fi
@@ -93,7 +94,7 @@ _uploadfs() {
 	*)
 		COMPREPLY=($(compgen -d -- "$current"))
 		if [ "$COMP_CWORD" = 1 ]; then
-			COMPREPLY+=($(compgen -W "status wait umount mounts ls fetch recover doctor local: azure:https://" -- "$current"))
+			COMPREPLY+=($(compgen -W "status wait umount mounts ls fetch prune recover doctor local: azure:https://" -- "$current"))
 		fi
 		;;
 	esac

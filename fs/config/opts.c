@@ -25,7 +25,7 @@ static const char help_text[] =
 	"              in DIR, or azure:https://NAME.openai.azure.com. Default:\n"
 	"              OPENAI_BASE_URL, AZURE_OPENAI_ENDPOINT, https://api.openai.com/v1\n"
 	"  MOUNTPOINT  an empty directory, or /dev/fd/N   -f  in the foreground  -d debug\n"
-	"or: uploadfs status|wait|umount|mounts|ls|fetch|recover|doctor  (each --help)\n"
+	"or: uploadfs status|wait|umount|mounts|ls|fetch|prune|recover|doctor  (--help)\n"
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
 	"  -o api_key_file=FILE     a file of mode 600; key_mode=any: others may read it\n"

@@ -29,10 +29,7 @@ static void on_upload(void *arg, const struct api_error *err, const struct api_u
 	struct event *ev = publish_event_new(c->kind, err);
 
 	if (up && c->kind == EV_COMPLETED) {
-		snprintf(ev->id, sizeof(ev->id), "%s", up->file.id);
-		ev->bytes = up->file.bytes;
-		ev->created_at = up->file.created_at;
-		ev->expires_at = up->file.expires_at;
+		publish_event_file(ev, &up->file);
 	} else if (up) {
 		snprintf(ev->id, sizeof(ev->id), "%s", up->id);
 		ev->bytes = up->bytes;
@@ -58,6 +55,7 @@ void publish_act_create(struct publish *p, uint64_t size)
 	struct publish_call *c = publish_call_new(p, EV_CREATED);
 	struct api_upload_spec spec = { .bytes = size };
 
+	publish_asks_no_more(p);
 	if (c && publish_note_upload(p, size) == 0) {
 		spec.filename = p->upload.filename;
 		spec.purpose = p->upload.purpose;
@@ -77,17 +75,16 @@ void publish_act_create(struct publish *p, uint64_t size)
 
 void publish_act_complete(struct publish *p)
 {
-	const char **ids = malloc(p->parts.count * sizeof(*ids));
-	struct publish_call *c = publish_call_new(p, EV_COMPLETED);
 	struct api_req *req = NULL;
+	struct publish_call *c;
+	const char **ids;
 	int r;
 
 	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
-	if (ids && c && staged_check(p->staged)) {
-		free(ids);
-		publish_call_free(c);
+	if (staged_check(p->staged) || !publish_may_ask(p))
 		return;
-	}
+	ids = malloc(p->parts.count * sizeof(*ids));
+	c = publish_call_new(p, EV_COMPLETED);
 	if (!ids || !c)
 		goto out;
 	for (uint32_t i = 0; i < p->parts.count; i++)
@@ -146,6 +143,10 @@ static void note_abort(struct publish *p)
 	int err = p->now.abort_err;
 
 	publish_note_error(p, 0, "", "");
+	if (p->now.withdrawn) {
+		p->failure.err = -ECANCELED;
+		return;
+	}
 	/* An earlier close must not read this as success. */
 	if (!err && p->now.sealed)
 		err = -EIO;
@@ -214,15 +215,19 @@ static void end_completed(struct publish *p)
 {
 	uint64_t ms = clock_mono_ms() - p->sealed_ms;
 
-	p->failure.err = 0;
-	p->failure.error[0] = '\0';
+	if (!p->outcome.unusable) {
+		p->failure.err = 0;
+		p->failure.error[0] = '\0';
+	}
 	publish_doubt_end(p);
 	p->retry.retries = 0;
 	if (p->now.dropped) {
 		publish_act_end(p, OUTCOME_DROPPED);
 		return;
 	}
-	if (p->outcome.news) {
+	if (p->outcome.unusable) {
+		log_error("%s/%s: %s", p->upload.purpose, p->upload.filename, p->failure.error);
+	} else if (p->outcome.news) {
 		log_published(p, ms);
 		hist_add(&p->pr->times, ms);
 		atomic_fetch_add(&p->pr->bytes, p->upload.bytes);
@@ -253,10 +258,9 @@ static void send_anew(struct publish *p)
 /* The next File to delete: its own when dropped, else a superseded one. NULL: none. */
 static const char *next_to_delete(const struct publish *p)
 {
-	if (p->now.dropped && p->outcome.file_id[0])
-		return p->outcome.file_id;
-	if (p->outcome.emptied && p->now.dropped)
-		return NULL; /* the remover deletes the superseded Files */
+	/* The remover deletes the superseded Files, or leaves those of aborted bytes. */
+	if (p->now.dropped)
+		return p->outcome.file_id[0] ? p->outcome.file_id : NULL;
 	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
 }
 

@@ -66,7 +66,9 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 	char next[48] = "tried again by the next mount";
 
 	if (!last)
-		snprintf(next, sizeof(next), "next try in %llu s", (unsigned long long)delay_s);
+		snprintf(next, sizeof(next), "%s in %llu s",
+			 p->doubt.cancel == DOUBT_DONE ? "looked for again" : "next try",
+			 (unsigned long long)delay_s);
 	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]) - last,
 		  "%s/%s: not published: %s; the bytes are kept, %s", p->now.purpose, p->now.path,
 		  p->failure.error, next);

@@ -75,6 +75,14 @@ int publish_inputs_supersede(struct publish_inputs *in, const char *file_id)
 	return 0;
 }
 
+bool publish_inputs_has(const struct publish_inputs *in, const char *file_id)
+{
+	for (size_t i = 0; i < in->superseded_count; i++)
+		if (!strcmp(in->superseded[i], file_id))
+			return true;
+	return false;
+}
+
 void publish_inputs_spare(struct publish_inputs *in, const char *file_id)
 {
 	for (size_t i = 0; i < in->superseded_count; i++) {

@@ -74,7 +74,7 @@ static enum publish_action next_ended(const struct publish_view *v)
 		return ACT_WAIT;
 	if (v->dropped || v->aborted)
 		return v->outcome == OUTCOME_FAILED || v->dropped ? ACT_REOPEN : ACT_WAIT;
-	if (v->retry && (v->outcome == OUTCOME_FAILED || v->outcome == OUTCOME_ABORTED))
+	if (v->retry && v->outcome != OUTCOME_COMPLETED)
 		return ACT_REOPEN;
 	return ACT_WAIT;
 }
@@ -111,6 +111,10 @@ enum publish_action publish_next(const struct publish_view *v)
 	case PHASE_ENDED:
 		return next_ended(v);
 	case PHASE_CREATING:
+		/* The reply to the create names the Upload to cancel, whenever it comes. */
+		if (v->withdrawn)
+			return ACT_CANCEL;
+		/* fall through */
 	case PHASE_ASKING:
 	case PHASE_PROBING:
 	case PHASE_POSTING:

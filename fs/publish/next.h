@@ -43,6 +43,7 @@ struct publish_view {
 	/* what is wanted */
 	bool dropped;	 /* the file was removed or overwritten */
 	bool aborted;	 /* its writer was killed */
+	bool withdrawn;	 /* aborted by a rename that is given up: its caller waits */
 	bool sealed;	 /* closed, and no write is under way */
 	bool held;	 /* closed under a temporary name: complete waits */
 	bool retry;	 /* try a failed one again now */

@@ -126,7 +126,7 @@ static const char *status_word(const struct publish *p)
 	if (p->phase == PHASE_ENDED) {
 		switch (p->outcome.kind) {
 		case OUTCOME_COMPLETED:
-			return "completed";
+			return p->outcome.unusable ? "failed" : "completed";
 		case OUTCOME_FAILED:
 			return "failed";
 		case OUTCOME_ABORTED:
@@ -221,6 +221,26 @@ static void set_telling(struct publish *p, bool telling)
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
+bool publish_may_ask(struct publish *p)
+{
+	bool ok;
+
+	pthread_mutex_lock(&p->pr->lock);
+	ok = !p->in.withdrawn;
+	p->observed.asked = ok;
+	pthread_mutex_unlock(&p->pr->lock);
+	if (!ok)
+		p->now.aborted = p->now.withdrawn = true;
+	return ok;
+}
+
+void publish_asks_no_more(struct publish *p)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	p->observed.asked = false;
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
 /* Under publisher.lock: true if a close or reopen came that this end does not answer. */
 static bool goes_on_locked(const struct publish *p)
 {
@@ -254,6 +274,8 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	p->now.retry = p->now.forced = false;
 	pthread_mutex_lock(&p->pr->lock);
 	p->in.forced = false;
+	/* In doubt it is asked still. */
+	p->observed.asked = p->doubt.unknown;
 	/* Closed anew while the abort was under way, too early to ask for a retry: retry now. */
 	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;

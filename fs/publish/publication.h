@@ -30,6 +30,7 @@ struct event;
 /* The callbacks of struct publish_spec. */
 struct owner {
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	void (*appeared)(void *arg, struct publish *p, const char *file_id);
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg);
 	void *arg;
@@ -78,6 +79,8 @@ bool publish_take_ref(struct publish *p);
 void publish_queue_locked(struct publish *p);
 /* Count cancels that nobody but publisher_drain() waits for. Any thread. */
 void publish_side_call(struct publisher *pr, int delta);
+/* Free ev and what it owns. Any thread. */
+void publish_event_free(struct event *ev);
 /* Free p; its last reference is gone, or it was never linked. */
 void publish_destroy(struct publish *p);
 

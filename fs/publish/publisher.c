@@ -87,8 +87,7 @@ static void look_at(struct publish *p)
 	while ((ev = events) != NULL) {
 		events = ev->next;
 		publish_handle(p, ev);
-		free(ev->found);
-		free(ev);
+		publish_event_free(ev);
 	}
 	pthread_mutex_lock(&p->pr->lock);
 	r = publish_inputs_copy(&p->now, &p->in);

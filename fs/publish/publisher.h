@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "fs/publish/next.h"
+#include "net/api/api.h"
 #include "net/base/digest.h"
 #include "net/base/hist.h"
 
@@ -52,15 +53,22 @@ struct publisher_config {
 	 */
 	bool (*is_known)(void *arg, const char *file_id);
 	/*
+	 * Notes which Files are listed now; is_before() tells later whether file_id was among them.
+	 * As is_known().
+	 */
+	uint64_t (*mark)(void *arg);
+	bool (*is_before)(void *arg, const char *file_id, uint64_t mark);
+	/*
 	 * Call fn for the id of each File of that name and size that a listing has shown. Publisher
 	 * thread, without locks. NULL: none was shown. The argument is is_known_arg.
 	 */
 	void (*each_listed)(void *arg, const char *purpose, const char *filename, uint64_t bytes,
 			    void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
-	void *is_known_arg;		     /* of both */
+	void *is_known_arg;		     /* of these four */
 	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
 	uint64_t retry_budget_ms;	     /* see budget.h; 0: no limit */
-	bool ending; /* publisher_drain() follows at once: log lines promise no next try */
+	uint64_t complete_ms; /* a close waits this long while complete only fails; 0: 4 s */
+	bool ending;	      /* publisher_drain() follows at once: log lines promise no next try */
 };
 
 /* 0 and *ret, or negative errno. */
@@ -94,7 +102,8 @@ void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret);
 
 struct publish_result {
 	enum publish_outcome outcome;
-	int err;	   /* negative errno for OUTCOME_FAILED, else 0 */
+	/* negative errno for OUTCOME_FAILED; -EIO for a File that can't be used; else 0 */
+	int err;
 	const char *error; /* its text, or NULL */
 	/* for OUTCOME_COMPLETED; valid until the callback returns */
 	const char *file_id, *filename, *purpose, *md5;
@@ -114,6 +123,11 @@ struct publish_spec {
 	 * end; other threads see the publication under way until it returns.
 	 */
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	/*
+	 * Same thread, without locks: the File exists, and the record says so durably; the Files it
+	 * supersedes are not deleted yet. NULL: not called.
+	 */
+	void (*appeared)(void *arg, struct publish *p, const char *file_id);
 	/* Same thread, without locks: a superseded File, or its own, was deleted. */
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg); /* once, with the last reference; any thread */
@@ -149,12 +163,20 @@ int publish_rename(struct publish *p, const char *purpose, const char *path, con
 /* Delete file_id, too, once this File is complete. 0 or -ENOMEM. */
 int publish_supersede(struct publish *p, const char *file_id);
 /*
+ * Keep the record from being saved until the unlock: a commit of the caller's, and what the
+ * publication is told of it, are one step. Any thread; take no lock but the publisher's meanwhile.
+ */
+void publish_lock_record(struct publish *p);
+void publish_unlock_record(struct publish *p);
+/*
  * Take that request back before the file is sealed (or while it is held), so that no step has acted
  * on it. Any thread.
  */
 void publish_take_back(struct publish *p, const char *file_id);
 /* Do not delete file_id after all. Publisher thread only: from a wait's cb. */
 void publish_spare(struct publish *p, const char *file_id);
+/* An ended empty file: delete the Files it supersedes now. */
+void publish_reap(struct publish *p);
 /* Save mode and owner in the record, also of an empty, failed or aborted file. */
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
@@ -172,6 +194,11 @@ int publish_hold(struct publish *p, const char *filename, unsigned timeout_s);
  * write: the negative errno of a failed write. err is logged unless 0.
  */
 void publish_abort(struct publish *p, int err, bool write);
+/*
+ * End it with -ECANCELED as aborted, silently, unless complete was asked. False: it was, or nothing
+ * is under way.
+ */
+bool publish_withdraw(struct publish *p);
 /*
  * Write again after an end (completed: the new File supersedes the last one), or in a hold. True:
  * the record says that the file is being written; the caller unseals it, and calls
@@ -239,7 +266,7 @@ struct publish_info {
 	 * 0: none
 	 */
 	uint64_t since_ms, sending_ms, retry_ms;
-	char upload_id[128], file_id[128], request_id[128];
+	char upload_id[API_ID_MAX + 1], file_id[API_ID_MAX + 1], request_id[128];
 	char md5[DIGEST_HEX_SIZE];
 	char error[640];
 };

@@ -148,19 +148,27 @@ static void warn_unwritten(const struct publish_inputs *in, int err)
 /* Under recorded.lock. */
 static int save_record(struct publish *p)
 {
+	struct publish_inputs latest = { 0 };
 	struct record r;
-	int err = -ENOMEM;
+	int err = publish_copy_inputs(p, &latest);
 
+	if (err)
+		return err;
+	err = -ENOMEM;
 	record_init(&r);
-	r.state = publish_reopening(p) ? RECORD_WRITING : state_now(p);
+	r.state = p->now.reopen || publish_reopening(p) ? RECORD_WRITING : state_now(p);
 	r.declared = p->now.declared;
 	put_inputs(p, &p->now, &r);
+	/* A commit of the vfs side may have added some since now was taken. */
+	r.superseded = latest.superseded;
+	r.superseded_count = latest.superseded_count;
 	put_upload(p, &r);
 	put_outcome(p, &r);
 	r.parts = parts_now(p, &r.part_count);
 	if (r.parts)
 		err = staged_save_record(p->staged, &r, false);
 	free(r.parts);
+	publish_inputs_release(&latest);
 	if (err && err != -ESTALE)
 		warn_unwritten(&p->now, err);
 	return err;
@@ -232,7 +240,7 @@ int publish_save_writing(struct publish *p)
 	put_inputs(p, &in, &r);
 	pthread_mutex_lock(&p->recorded.lock);
 	if (!err)
-		err = staged_save_record(p->staged, &r, false);
+		err = staged_save_writing(p->staged, &r);
 	/*
 	 * The disk may be full. Drop the former record: the next mount would show the changed bytes
 	 * as the content of its File.
@@ -334,9 +342,13 @@ static int load_doubt(struct publish *p, const struct record *r)
 	int err = 0;
 
 	p->doubt.unknown = true;
-	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED
-				  ? (enum doubt_cancel)cancel
-				  : DOUBT_UNASKED;
+	p->doubt.cancel =
+		(cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED) || cancel == DOUBT_DONE
+			? (enum doubt_cancel)cancel
+			: DOUBT_UNASKED;
+	/* No close waits any more: each try is one look. */
+	if (cancel == DOUBT_DONE)
+		p->retry.retries = 1;
 	if (cancel == DOUBT_CANCELLED)
 		p->doubt.settled_ms = clock_mono_ms() + DOUBT_SETTLE_MS;
 	/* The bytes may have been written again since. */
@@ -367,6 +379,8 @@ static int load_state(struct publish *p, const struct record *r)
 
 	if (!found && (lost || r->in_doubt))
 		err = load_doubt(p, r);
+	else
+		p->doubt.ends_ms = 0; /* a later Upload has its own end */
 	p->outcome.inferred = found && r->in_doubt == DOUBT_INFERRED;
 
 	switch (r->state) {
@@ -383,6 +397,7 @@ static int load_state(struct publish *p, const struct record *r)
 		break;
 	case RECORD_COMPLETING:
 	case RECORD_COMPLETED:
+		p->recorded.only_if_seen = r->copy && !found;
 		if (found)
 			p->phase = PHASE_CLEANUP;
 		/* Announce only after the superseded Files are deleted. */

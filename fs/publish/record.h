@@ -23,6 +23,7 @@ struct recorded {
 	bool md5_unsaved;   /* the MD5 is known, and the record does not have it */
 	bool removal_noted; /* dropped: the record says so */
 	bool removed;	    /* dropped: data and record are gone from the disk */
+	bool only_if_seen;  /* an earlier daemon's rename: drop it if its File does not exist */
 };
 
 /* Write the record; durable: sync it too. 0 or negative errno (-ESTALE: another took its place). */

@@ -32,6 +32,7 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 	pthread_mutex_init(&p->recorded.lock, NULL);
 	p->events_tail = &p->events;
 	p->owner.ended = spec->ended;
+	p->owner.appeared = spec->appeared;
 	p->owner.deleted = spec->deleted;
 	p->owner.release = spec->release;
 	p->owner.arg = spec->arg;
@@ -199,7 +200,7 @@ static void seal_locked(struct publish *p, bool held)
 	 * without a check for that.
 	 */
 	p->in.held = held && (!p->observed.info.under_way || p->in.held);
-	p->in.aborted = false;
+	p->in.aborted = p->in.withdrawn = false;
 	p->observed.info.under_way = true;
 }
 
@@ -230,15 +231,25 @@ void publish_abort(struct publish *p, int err, bool write)
 		    in->abort_write = write);
 }
 
+bool publish_withdraw(struct publish *p)
+{
+	bool ok;
+
+	WITH_INPUTS(p, ok = p->observed.info.under_way && !p->observed.asked && !in->dropped;
+		    if (ok) in->aborted = in->withdrawn = true);
+	return ok;
+}
+
 static void reopen_locked(struct publish *p)
 {
 	p->in.reopen = true;
-	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = false;
+	/* The next File supersedes this one, from the next record on. */
+	if (p->observed.info.outcome == OUTCOME_COMPLETED && p->observed.info.file_id[0] &&
+	    !publish_inputs_has(&p->in, p->observed.info.file_id))
+		publish_inputs_supersede(&p->in, p->observed.info.file_id);
+	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = p->in.withdrawn = false;
 	p->in.predicted = 0;
 	p->observed.kept = p->observed.durable = false;
-	/* A crash must not forget its File: the next one supersedes it. */
-	if (p->observed.info.outcome == OUTCOME_COMPLETED && p->observed.info.file_id[0])
-		publish_inputs_supersede(&p->in, p->observed.info.file_id);
 	p->observed.info.under_way = false;
 	p->observed.info.outcome = OUTCOME_NONE;
 	p->observed.info.status = "writing";
@@ -286,6 +297,22 @@ bool publish_is_unproven(struct publish *p)
 	r = p->observed.unproven;
 	pthread_mutex_unlock(&p->pr->lock);
 	return r;
+}
+
+void publish_lock_record(struct publish *p)
+{
+	pthread_mutex_lock(&p->recorded.lock);
+}
+
+void publish_unlock_record(struct publish *p)
+{
+	pthread_mutex_unlock(&p->recorded.lock);
+}
+
+void publish_reap(struct publish *p)
+{
+	WITH_INPUTS(p, if (p->observed.info.outcome == OUTCOME_EMPTY && !in->dropped) in->retry =
+			       p->observed.info.under_way = true);
 }
 
 void publish_spare(struct publish *p, const char *file_id)

@@ -131,6 +131,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 		.outcome = p->outcome.kind,
 		.dropped = p->now.dropped,
 		.aborted = p->now.aborted,
+		.withdrawn = p->now.withdrawn,
 		.held = p->now.held,
 		.retry = p->now.retry,
 		.sealed = publish_sealed(p),
@@ -274,7 +275,7 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 /* Begin a new publication of the same staged file: writing went on after an end. */
 static void start_over(struct publish *p)
 {
-	p->now.reopen = p->outcome.emptied = false;
+	p->outcome.emptied = false;
 	/*
 	 * Noted steps concern the old bytes; save nothing before the end of this function, or the
 	 * record would call the new bytes synced.
@@ -284,7 +285,8 @@ static void start_over(struct publish *p)
 	if (!p->doubt.unknown)
 		publish_cancel_upload(p);
 	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
-	if (p->outcome.file_id[0])
+	/* publish_reopen() had no memory for it. */
+	if (p->outcome.file_id[0] && !publish_inputs_has(&p->now, p->outcome.file_id))
 		publish_supersede(p, p->outcome.file_id);
 	p->outcome.file_id[0] = '\0';
 	p->outcome.inferred = false;
@@ -304,6 +306,7 @@ static void start_over(struct publish *p)
 	p->retry.again = 0;
 	publish_forget_bytes(p);
 	publish_note_error(p, 0, "", "");
+	p->now.reopen = false;
 	publish_save_record(p, false);
 }
 

@@ -176,6 +176,7 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 	}
 	distrust(&r, size);
 	st->has_row = true;
+	atomic_store(&st->copy, r.copy);
 	/* An earlier daemon may have written it without a sync. */
 	atomic_store(&st->saved, statedb_seq(sg->db));
 	rc = extents_add(&st->written, 0, size);
@@ -285,6 +286,7 @@ static int write_row(struct staged *st, const struct record *given)
 	struct record copy = *given, *r = &copy; /* borrows all its strings */
 	struct statedb *db = st->sg->db;
 	uint64_t seq;
+	bool takes;
 	int rc;
 
 	put_bytes(st, r);
@@ -297,6 +299,11 @@ static int write_row(struct staged *st, const struct record *given)
 		rc = files_set_place(db, st->id, r->purpose, r->path);
 	if (!rc)
 		rc = files_set_owner(db, st->id, r->mode, r->uid, r->gid);
+	if (!rc && atomic_load(&st->copy))
+		rc = files_set_copy(db, st->id, true);
+	takes = st->takes_place && (r->state == RECORD_COMPLETED || r->state == RECORD_EMPTY);
+	if (!rc && takes)
+		rc = files_take_place(db, st->id);
 	if (rc) {
 		statedb_rollback(db);
 		return rc;
@@ -306,6 +313,7 @@ static int write_row(struct staged *st, const struct record *given)
 		return rc;
 	st->has_row = true;
 	atomic_store(&st->saved, seq);
+	st->takes_place = st->takes_place && !takes;
 	if (r->state == RECORD_WRITING)
 		open_bytes(st, seq);
 	else
@@ -324,27 +332,117 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable)
 	return rc || !durable ? rc : staged_sync_record(st);
 }
 
-int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim,
-		  const char *const *superseded)
+/* Under record_lock. */
+static int reopen_row(struct staged *st, const struct record *r)
 {
+	struct statedb *db = st->sg->db;
+	uint64_t seq;
+	int rc;
+
+	if (!st->has_row)
+		return write_row(st, r);
+	rc = statedb_begin(db);
+	if (rc)
+		return rc;
+	files_reopen(db, st->id, r->size);
+	for (size_t i = 0; i < r->superseded_count; i++)
+		files_add_superseded(db, st->id, r->superseded[i]);
+	rc = statedb_commit(db, &seq);
+	if (!rc)
+		atomic_store(&st->saved, seq);
+	return rc;
+}
+
+int staged_save_writing(struct staged *st, const struct record *r)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->record_lock);
+	rc = nameless(st) ? -ESTALE : reopen_row(st, r);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+/* Under record_lock: commit the mark. */
+static int save_copy(struct staged *st, bool copy)
+{
+	struct statedb *db = st->sg->db;
+	uint64_t seq;
+	int rc = statedb_begin(db);
+
+	if (rc)
+		return rc;
+	files_set_copy(db, st->id, copy);
+	rc = statedb_commit(db, &seq);
+	if (!rc)
+		atomic_store(&st->saved, seq);
+	return rc;
+}
+
+int staged_mark_copy(struct staged *st)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&st->record_lock);
+	/* The first save writes the mark. */
+	if (st->has_row && !nameless(st))
+		rc = save_copy(st, true);
+	if (!rc)
+		atomic_store(&st->copy, true);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+bool staged_is_copy(const struct staged *st)
+{
+	return atomic_load(&st->copy);
+}
+
+int staged_disown(struct staged *st)
+{
+	int rc = 0;
+
+	if (!atomic_load(&st->copy))
+		return 0;
+	pthread_mutex_lock(&st->record_lock);
+	if (st->has_row && !nameless(st))
+		rc = save_copy(st, false);
+	if (!rc)
+		atomic_store(&st->copy, false);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+void staged_intend(struct staged *st, bool takes_place)
+{
+	pthread_mutex_lock(&st->record_lock);
+	st->takes_place = takes_place;
+	pthread_mutex_unlock(&st->record_lock);
+}
+
+int staged_rename(struct staged *st, const struct staged_place *to)
+{
+	const char *const *superseded = to->superseded, *const *spared = to->spared;
 	struct statedb *db = st->sg->db;
 	uint64_t seq;
 	int rc;
 
 	pthread_mutex_lock(&st->record_lock);
 	/* No row yet: the first save inserts it, with the name of that time. */
-	if (!st->has_row && !victim) {
+	if (!st->has_row && !to->victim) {
 		pthread_mutex_unlock(&st->record_lock);
 		return 0;
 	}
 	rc = statedb_begin(db);
 	if (rc)
 		goto out;
-	files_set_place(db, st->id, purpose, path);
-	for (; st->has_row && superseded && *superseded; superseded++)
+	files_set_place(db, st->id, to->purpose, to->path);
+	for (; superseded && *superseded; superseded++)
 		files_add_superseded(db, st->id, *superseded);
-	if (victim)
-		files_set_removed(db, victim->id);
+	for (; spared && *spared; spared++)
+		files_spare(db, st->id, *spared);
+	if (to->victim)
+		files_set_removed(db, to->victim->id);
 	rc = statedb_commit(db, &seq);
 	if (!rc && st->has_row) {
 		st->placed = true;

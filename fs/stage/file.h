@@ -192,13 +192,34 @@ bool staged_row_is_stale(const struct staged *st);
  */
 int staged_save_record(struct staged *st, const struct record *r, bool durable);
 /*
- * One commit before the reply to a rename: st is purpose/path from now on, and victim (or NULL), in
- * whose place it comes, is removed; superseded (NULL, or ended by NULL) names the Files that st
- * replaces from now on, besides those its record has. Survives kill -9, and a power cut after
- * staged_sync_record(). 0 or negative errno: then neither changed.
+ * The same for a file that is written again (files_reopen()), with the Files that r supersedes.
+ * Survives a kill -9.
  */
-int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim,
-		  const char *const *superseded);
+int staged_save_writing(struct staged *st, const struct record *r);
+/* A new place, and what goes with it. Lists are NULL, or ended by NULL. */
+struct staged_place {
+	const char *purpose, *path;
+	struct staged *victim;	       /* removed: st comes in its place; or NULL */
+	const char *const *superseded; /* Files that st replaces besides those it has */
+	const char *const *spared;     /* Files that it replaces no more */
+};
+/*
+ * One commit before the reply to a rename. Survives kill -9, and a power cut after
+ * staged_sync_record(). 0 or negative errno: then nothing changed.
+ */
+int staged_rename(struct staged *st, const struct staged_place *to);
+/*
+ * Mark st as the copy of a File that was not changed: until complete is asked, the next mount drops
+ * it, for the File stands. Its first change ends the mark, by a commit before that. 0 or negative
+ * errno.
+ */
+int staged_mark_copy(struct staged *st);
+bool staged_is_copy(const struct staged *st);
+/*
+ * The commit that says that st is a File (or empty for good) removes all other staged files of its
+ * name, too. False takes that back.
+ */
+void staged_intend(struct staged *st, bool takes_place);
 /* Its row gets another name otherwise (attrs_dir_move()): saves leave that alone from now on. */
 void staged_placed(struct staged *st);
 /* The same for an unlink: the next mount publishes nothing of it. 0 or negative errno. */

@@ -26,7 +26,9 @@ struct staged {
 
 	pthread_mutex_t record_lock; /* one save at a time; also around give */
 	bool has_row;		     /* under it */
-	bool placed; /* staged_rename() wrote its name: saves leave that alone; record_lock */
+	bool placed;	  /* staged_rename() wrote its name: saves leave that alone; record_lock */
+	bool takes_place; /* staged_intend(); record_lock */
+	atomic_bool copy; /* see staged_mark_copy(); changed under record_lock */
 	bool firm; /* the row tells of closed bytes that are synced: it is believed; record_lock */
 	atomic_uint_fast64_t saved; /* number of the commit that wrote the row last; 0: none */
 	/* Number of the commit that has to be durable before bytes change; 0: none. */
@@ -63,6 +65,9 @@ struct staged {
 	struct staged_hooks hooks;
 	unsigned hooks_running;
 };
+
+/* End the mark of staged_mark_copy(), before the bytes change. 0 or negative errno. */
+int staged_disown(struct staged *st);
 
 /* Under staged.lock: sealed and no write under way, so that size and bytes are final. */
 static inline bool staged_final(const struct staged *st)

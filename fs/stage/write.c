@@ -13,14 +13,11 @@
 #include "fs/stage/hooks.h"
 #include "fs/stage/version.h"
 
-/* st->lock is held up to staged_write_begin(). */
+/* st->lock is held up to staged_write_begin(), but in begin_change(). */
 
-/* 0; -EBUSY: no byte may change; -EINPROGRESS: not yet (staged_await_change()). */
-static int may_change(const struct staged *st)
+static bool frozen(const struct staged *st)
 {
-	if (st->sealed || st->fate == STAGED_GIVEN)
-		return -EBUSY;
-	return atomic_load(&st->barrier) || atomic_load(&st->row_stale) ? -EINPROGRESS : 0;
+	return st->sealed || st->fate == STAGED_GIVEN;
 }
 
 /* The content of [start, end) has changed. */
@@ -73,6 +70,11 @@ static void settle_size(struct staged *st)
 	st->unsure = false;
 	if ((uint64_t)sb.st_size > st->size && ftruncate(st->fd, (off_t)st->size))
 		st->unsure = true;
+	/* A file of an earlier daemon has no versions yet for the bytes cut off. */
+	if ((uint64_t)sb.st_size < st->size && staged_reserve_versions(st, old)) {
+		st->unsure = true;
+		return;
+	}
 	if ((uint64_t)sb.st_size < st->size) {
 		st->size = (uint64_t)sb.st_size;
 		extents_remove(&st->written, st->size, UINT64_MAX);
@@ -109,14 +111,37 @@ static bool completes_part(const struct staged *st, uint64_t start, uint64_t end
 	return false;
 }
 
+/*
+ * Take st->lock for a change of bytes. -EBUSY while frozen: a copy that is being published stays a
+ * copy. Another negative errno: the lock is not held either.
+ */
+static int begin_change(struct staged *st)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->lock);
+	while (staged_is_copy(st) && !frozen(st)) {
+		pthread_mutex_unlock(&st->lock);
+		rc = staged_disown(st);
+		if (rc)
+			return rc;
+		pthread_mutex_lock(&st->lock);
+	}
+	rc = frozen(st) ? -EBUSY : 0;
+	/* Not before the row is known to tell of it: staged_await_change(). */
+	if (!rc && (atomic_load(&st->barrier) || atomic_load(&st->row_stale)))
+		rc = -EINPROGRESS;
+	if (rc)
+		pthread_mutex_unlock(&st->lock);
+	return rc;
+}
+
 static int begin(struct staged *st, uint64_t off, uint64_t len)
 {
 	uint64_t end = off + len;
 	bool known;
-	int rc = may_change(st);
+	int rc;
 
-	if (rc)
-		return rc;
 	if (len) {
 		rc = staged_reserve_versions(st, end);
 		if (rc)
@@ -136,7 +161,9 @@ int staged_write_begin(struct staged *st, uint64_t off, uint64_t len, int *ret_f
 
 	if (off > STAGED_SIZE_MAX || len > STAGED_SIZE_MAX - off)
 		return -EFBIG;
-	pthread_mutex_lock(&st->lock);
+	rc = begin_change(st);
+	if (rc)
+		return rc;
 	fd = staged_fd_locked(st);
 	rc = fd < 0 ? fd : begin(st, off, len);
 	pthread_mutex_unlock(&st->lock);
@@ -176,10 +203,8 @@ void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t do
 static int resize(struct staged *st, uint64_t size)
 {
 	uint64_t old = st->size;
-	int rc = may_change(st);
+	int rc;
 
-	if (rc)
-		return rc;
 	/* A file of an earlier daemon has no versions yet for the bytes cut off. */
 	rc = staged_reserve_versions(st, size > old ? size : old);
 	if (!rc)
@@ -209,7 +234,9 @@ int staged_truncate(struct staged *st, uint64_t size)
 
 	if (size > STAGED_SIZE_MAX)
 		return -EFBIG;
-	pthread_mutex_lock(&st->lock);
+	rc = begin_change(st);
+	if (rc)
+		return rc;
 	rc = staged_fd_locked(st);
 	if (rc >= 0)
 		rc = resize(st, size);
@@ -226,10 +253,8 @@ static int allocate(struct staged *st, int mode, uint64_t off, uint64_t end)
 	bool zeroes = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
 	uint64_t old = st->size, size = old;
 	uint64_t fresh = end > old && !(mode & FALLOC_FL_PUNCH_HOLE) ? end - old : 0;
-	int rc = may_change(st);
+	int rc;
 
-	if (rc)
-		return rc;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)
 		size = end;
 	rc = staged_reserve_versions(st, size);
@@ -278,7 +303,9 @@ int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len)
 		return 0;
 	if (len > STAGED_SIZE_MAX - off)
 		len = STAGED_SIZE_MAX - off;
-	pthread_mutex_lock(&st->lock);
+	rc = begin_change(st);
+	if (rc)
+		return rc;
 	rc = staged_fd_locked(st);
 	if (rc >= 0)
 		rc = allocate(st, mode, off, off + len);

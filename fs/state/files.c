@@ -99,6 +99,8 @@ int files_define(struct statedb *db)
 		"CREATE TABLE IF NOT EXISTS abandoned ("
 		" file TEXT NOT NULL REFERENCES file ON DELETE CASCADE,"
 		" upload_id TEXT NOT NULL, UNIQUE (file, upload_id));"
+		"CREATE TABLE IF NOT EXISTS copy ("
+		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS doubt ("
 		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE,"
 		" md5 TEXT, expires_at INTEGER NOT NULL) WITHOUT ROWID;"
@@ -263,6 +265,53 @@ int files_add_superseded(struct statedb *db, const char *id, const char *file_id
 			   STATEDB_ARGS(statedb_text(id), statedb_text(file_id)), NULL);
 }
 
+int files_set_copy(struct statedb *db, const char *id, bool copy)
+{
+	static const char set[] = "INSERT OR IGNORE INTO copy (file)"
+				  " SELECT id FROM file WHERE id = ?1";
+
+	return statedb_run(db, copy ? set : "DELETE FROM copy WHERE file = ?1",
+			   STATEDB_ARGS(statedb_text(id)), NULL);
+}
+
+int files_reopen(struct statedb *db, const char *id, uint64_t size)
+{
+	static const char own_file[] = "INSERT OR IGNORE INTO superseded (file, file_id)"
+				       " SELECT id, file_id FROM file"
+				       " WHERE id = ?1 AND file_id IS NOT NULL";
+	/* A complete Upload takes no cancel; any other is still to be cancelled. */
+	static const char reopen[] =
+		"UPDATE file SET state = ?2, md5 = NULL, file_id = NULL, size = ?3, declared = 0,"
+		" upload_id = CASE state WHEN ?4 THEN NULL ELSE upload_id END,"
+		" in_doubt = CASE state WHEN ?4 THEN 0 ELSE in_doubt END WHERE id = ?1";
+	int rc = statedb_run(db, own_file, STATEDB_ARGS(statedb_text(id)), NULL);
+
+	if (!rc)
+		rc = statedb_run(db, "DELETE FROM part WHERE file = ?1",
+				 STATEDB_ARGS(statedb_text(id)), NULL);
+	return rc ? rc
+		  : statedb_run(db, reopen,
+				STATEDB_ARGS(statedb_text(id), statedb_int(RECORD_WRITING),
+					     statedb_int((int64_t)size),
+					     statedb_int(RECORD_COMPLETED)),
+				NULL);
+}
+
+int files_take_place(struct statedb *db, const char *id)
+{
+	return statedb_run(db,
+			   "UPDATE file SET removed = 1, file_id = NULL"
+			   " WHERE id <> ?1 AND (purpose, path) ="
+			   " (SELECT purpose, path FROM file WHERE id = ?1)",
+			   STATEDB_ARGS(statedb_text(id)), NULL);
+}
+
+int files_spare(struct statedb *db, const char *id, const char *file_id)
+{
+	return statedb_run(db, "DELETE FROM superseded WHERE file = ?1 AND file_id = ?2",
+			   STATEDB_ARGS(statedb_text(id), statedb_text(file_id)), NULL);
+}
+
 int files_drop(struct statedb *db, const char *id)
 {
 	return statedb_run(db, "DELETE FROM file WHERE id = ?1", STATEDB_ARGS(statedb_text(id)),
@@ -339,7 +388,25 @@ static int load_row(void *arg, const struct statedb_row *row)
 	r->in_doubt = (uint32_t)statedb_row_int(row, 26);
 	r->created_s = statedb_row_int(row, 27);
 	r->synced = statedb_row_int(row, 28);
+	r->copy = statedb_row_int(row, 29);
 	return load_strings(row, r);
+}
+
+/*
+ * A copy counts only once its File may exist: until then the File it was made from stands, and
+ * what is left is its Upload to cancel.
+ */
+static void drop_copy(struct record *r)
+{
+	if (!r->copy || r->state == RECORD_COMPLETING || r->state == RECORD_COMPLETED ||
+	    r->state == RECORD_REMOVED)
+		return;
+	r->state = RECORD_REMOVED;
+	free(r->file_id);
+	r->file_id = NULL;
+	free_ids(r->superseded, r->superseded_count);
+	r->superseded = NULL;
+	r->superseded_count = 0;
 }
 
 /* Return v with room for one more than n elements, or NULL; n implies the capacity. */
@@ -415,7 +482,8 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 		"SELECT purpose, path, filename, mime_type, upload_id, md5, file_id, error,"
 		" request_id, era, state, removed, mode, uid, gid, mtime_s, mtime_ns, size,"
 		" part_size, part_block, declared, expires_after, upload_bytes, upload_created,"
-		" upload_created_at, err, in_doubt, created, synced FROM file"
+		" upload_created_at, err, in_doubt, created, synced,"
+		" EXISTS (SELECT 1 FROM copy WHERE file = id) FROM file"
 		" WHERE id = ?1";
 	const struct statedb_value args[] = { statedb_text(id), { .kind = STATEDB_END } };
 	int rc = statedb_each(db, sql, args, load_row, l);
@@ -439,6 +507,8 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 	if (!rc)
 		rc = statedb_each(db, "SELECT file_id FROM stranger WHERE file = ?1 ORDER BY rowid",
 				  args, load_stranger, &l->r);
+	if (!rc)
+		drop_copy(&l->r);
 	return rc;
 }
 

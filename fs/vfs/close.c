@@ -37,15 +37,6 @@ static enum publish_until close_until(struct vfs *s, const struct inode *i)
 	return counts.active < ASYNC_MAX ? UNTIL_DURABLE : UNTIL_ENDED;
 }
 
-/* True if another writer of the file was killed; its release may still be under way. Under lock. */
-static bool other_killed(const struct handle *h)
-{
-	for (const struct handle *o = h->s->handles; o; o = o->next)
-		if (o != h && o->inode == h->inode && o->writer_killed && handle_may_spoil(o))
-			return true;
-	return false;
-}
-
 /* Under lock. */
 static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 {
@@ -60,7 +51,7 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 		*ret_err = l->write_err;
 		return CLOSE_NOTHING;
 	}
-	if ((l->dirty || l->touched) && (l->killed || other_killed(h))) {
+	if ((l->dirty || l->touched) && (l->killed || handle_has_killed(h->s, h->inode, h))) {
 		/* A killed writer left it half written. */
 		*ret_err = -EIO;
 		l->abort_reported = true;
@@ -116,10 +107,12 @@ static enum close_kind decide_close(struct vfs *s, struct handle *h, bool opener
  * its child was killed. A killed process that only inherited the descriptor does not count. Under
  * lock.
  */
-static void note_killed(struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
+static void note_killed(struct handle *h, bool opener, pid_t tid, pid_t pid, uint64_t lock_owner)
 {
+	bool cut = opener && h->cut && !h->wrote;
+
 	h->closer_killed = handle_may_spoil(h);
-	if (h->closer_killed && wrote_last(h, tid, pid, lock_owner))
+	if (h->closer_killed && (cut || wrote_last(h, tid, pid, lock_owner)))
 		h->writer_killed = true;
 }
 
@@ -136,8 +129,10 @@ bool vfs_close_is_blind(struct vfs *s, struct handle *h, const struct vfs_caller
 void vfs_close_killed(struct vfs *s, struct handle *h, const struct vfs_caller *who,
 		      uint64_t lock_owner)
 {
+	bool opener = writer_is_opener(h->writer, who->tid, lock_owner);
+
 	pthread_mutex_lock(&s->lock);
-	note_killed(h, who->tid, 0, lock_owner);
+	note_killed(h, opener, who->tid, 0, lock_owner);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -162,7 +157,7 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 	pthread_mutex_lock(&s->lock);
 	h->closer_killed = false;
 	if (killed)
-		note_killed(h, who->tid, pid, lock_owner);
+		note_killed(h, opener, who->tid, pid, lock_owner);
 	kind = decide_close(s, h, opener, &err);
 	if (kind != CLOSE_NOTHING && w->cancelled) {
 		kind = CLOSE_NOTHING;

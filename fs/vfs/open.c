@@ -76,7 +76,7 @@ static int cut_local(struct staged_side *l)
 	l->killed = false;
 	l->write_err = 0;
 	l->abort_reported = false;
-	l->dirty = l->pristine = false;
+	l->dirty = l->pristine = l->recovered = false;
 	/* All bytes are new: they may be a copy of another source. */
 	l->predicted = l->predict_next = 0;
 	l->predict_tries = 0;

@@ -20,31 +20,10 @@
 #define EVER 1000000
 
 static struct rig g;
-static _Atomic uint64_t still_ms; /* 0: the rig's clock */
-
-static uint64_t still_mono(void)
-{
-	return atomic_load(&still_ms);
-}
-
-static struct timespec still_wall(void)
-{
-	return (struct timespec){ .tv_sec = (time_t)(1700000000 + atomic_load(&still_ms) / 1000) };
-}
-
-/* Time stands still from now on. */
-static void stop_clock(void)
-{
-	static const struct clock_source source = { still_mono, still_wall };
-
-	atomic_store(&still_ms, clock_mono_ms());
-	clock_set_source(&source);
-}
-
 static int setup(void **state)
 {
 	(void)state;
-	rig_init();
+	rig_clock_run();
 	rig_open(&g);
 	return 0;
 }
@@ -134,7 +113,7 @@ static void test_lifetime(void **state)
 	struct pub *const pubs[] = { &f };
 
 	(void)state;
-	stop_clock();
+	rig_clock_stop();
 	fake_api_dated(g.api, true);
 	lost.maybe_applied = true;
 	lost.attempts = 2;
@@ -167,7 +146,7 @@ static void test_never_the_same_second(void **state)
 	assert_int_equal(pub_close(&one), -EIO);
 	fake_api_fail_clear(g.api);
 	g.hurry = false;
-	stop_clock();
+	rig_clock_stop();
 	/* As if it had been made now. */
 	one.p->upload.created_at = clock_wall_s();
 	pub_new(&g, &two, "a", NULL, NULL);
@@ -177,7 +156,7 @@ static void test_never_the_same_second(void **state)
 	pub_wait(&two, &t, UNTIL_ENDED);
 	assert_true(fake_api_wait_done(g.api, FAKE_CANCEL, 1));
 	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
-	atomic_fetch_add(&still_ms, 1000);
+	rig_clock_advance(1000);
 	publish_set_owner(two.p, 0644, 2, 2);
 	assert_int_equal(told_err(&t), 0);
 	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 3);
@@ -206,7 +185,7 @@ static void publish_one(struct pub *f, uint64_t open_ms)
 	staged_seal(f->st);
 	publish_seal(f->p);
 	assert_true(fake_api_wait_calls(g.api, FAKE_PART, parts + 1));
-	atomic_fetch_add(&still_ms, open_ms);
+	rig_clock_advance(open_ms);
 	fake_api_release(g.api, FAKE_PART);
 	pub_wait_ends(f, 1);
 	assert_int_equal(atomic_load(&f->outcome), OUTCOME_COMPLETED);
@@ -219,7 +198,7 @@ static void test_created_at_is_learned(void **state)
 	struct pub *const pubs[] = { &f[2], &f[3] };
 
 	(void)state;
-	stop_clock();
+	rig_clock_stop();
 	fake_api_dated(g.api, true);
 	publish_one(&f[0], 10);
 	assert_int_equal(learned(), -1);
@@ -246,5 +225,6 @@ int main(void)
 		cmocka_unit_test_setup(test_created_at_is_learned, setup),
 	};
 
+	rig_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
