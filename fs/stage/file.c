@@ -348,9 +348,11 @@ static int reopen_row(struct staged *st, const struct record *r)
 	for (size_t i = 0; i < r->superseded_count; i++)
 		files_add_superseded(db, st->id, r->superseded[i]);
 	rc = statedb_commit(db, &seq);
-	if (!rc)
-		atomic_store(&st->saved, seq);
-	return rc;
+	if (rc)
+		return rc;
+	atomic_store(&st->saved, seq);
+	open_bytes(st, seq);
+	return 0;
 }
 
 int staged_save_writing(struct staged *st, const struct record *r)
