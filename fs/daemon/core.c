@@ -203,6 +203,8 @@ static int start_storage(struct core *c)
 		fail("the cache", r);
 	if (!r)
 		cache_set_worker(c->cache, c->disk);
+	if (!r && (o->close_async || o->sync_always))
+		staging_set_worker(c->staging, c->disk);
 	return r;
 }
 
@@ -364,6 +366,7 @@ static int start_super(struct core *c, bool ending)
 				       .parallel = o->parallel,
 				       .part_size = o->part_size,
 				       .keep_old = o->keep_old,
+				       .sync_always = o->sync_always,
 				       .retry_budget_ms =
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
 				       .complete_ms = 1000ULL * o->retry_timeout_s,
@@ -386,6 +389,7 @@ static int start_super(struct core *c, bool ending)
 		.disk = c->disk,
 		.purpose = o->purpose,
 		.close_async = o->close_async,
+		.sync_always = o->sync_always,
 		.keep_old = o->keep_old,
 		.list_ttl_s = o->list_ttl_s,
 		.hold_timeout_s = o->hold_timeout_s,
@@ -466,7 +470,7 @@ bool core_finish(struct core *c, unsigned drain_s)
 		listen_stop(c->listener);
 		c->listener = NULL;
 		/* Answers waiters here; api_free() answers calls still under way. */
-		publisher_stop(c->publisher);
+		publisher_stop(c->publisher, true);
 	}
 	vfs_stop(c->vfs);
 	api_free(c->api);
@@ -486,6 +490,8 @@ void core_free(struct core *c)
 {
 	if (c->cache)
 		cache_set_worker(c->cache, NULL);
+	if (c->staging)
+		staging_set_worker(c->staging, NULL);
 	if (c->fetcher)
 		fetcher_set_worker(c->fetcher, NULL);
 	if (c->data)

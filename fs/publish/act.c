@@ -80,7 +80,8 @@ void publish_act_complete(struct publish *p)
 	const char **ids;
 	int r;
 
-	if (!publish_may_ask(p))
+	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
+	if (staged_check(p->staged) || !publish_may_ask(p))
 		return;
 	ids = malloc(p->parts.count * sizeof(*ids));
 	c = publish_call_new(p, EV_COMPLETED);
@@ -155,7 +156,12 @@ static void note_abort(struct publish *p)
 		next = "make room: see -o staging_size and the disk of -o state_dir";
 	else if (err == -EFBIG)
 		next = "split it: a File has at most 8 GiB";
-	if (p->now.abort_write)
+	if (p->spoiled)
+		snprintf(text, sizeof(text),
+			 "not published: the daemon ended before these bytes were on stable "
+			 "storage, and they are not those that were closed; write it again, remove "
+			 "it, or set user.upload.publish to 1");
+	else if (p->now.abort_write)
 		snprintf(text, sizeof(text),
 			 "not published: a write failed: %s; %s, and write it again",
 			 strerror(-err), next);
@@ -297,6 +303,13 @@ void publish_act_cleanup(struct publish *p)
 		return;
 	}
 	id = next_to_delete(p);
+	/* A crash would forget which File replaces it. */
+	if (id && p->recorded.file_unsaved && publish_save_file(p)) {
+		log_warn("%s/%s: the File it replaces, %s, is not deleted before the record of the "
+			 "new one can be written",
+			 p->now.purpose, p->now.path, id);
+		id = NULL;
+	}
 	c = id ? publish_call_new(p, EV_DELETED) : NULL;
 	if (!c) {
 		end_cleanup(p);
@@ -305,6 +318,8 @@ void publish_act_cleanup(struct publish *p)
 	snprintf(c->file_id, sizeof(c->file_id), "%s", id);
 	p->phase = PHASE_DELETING;
 	publish_save_step(p);
+	/* Durable before the File goes. Without a record nothing tells of it. */
+	staged_sync_record(p->staged);
 	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
 	if (!req) {
 		publish_call_free(c);
@@ -335,11 +350,11 @@ void publish_act_reopen(struct publish *p)
 		return;
 	if (retry)
 		forget_read_error(p);
-	/* An aborted file may have been written since without a reopen. */
-	if (p->outcome.kind == OUTCOME_ABORTED) {
-		p->sync.done = false;
-		p->sync.round++;
-	}
+	p->sync.err = 0;
+	p->sync.round++;
+	/* An aborted file is published as it stands, and may have been written since. */
+	if (p->outcome.kind == OUTCOME_ABORTED)
+		publish_forget_bytes(p);
 	p->outcome.kind = OUTCOME_NONE;
 	p->retry.restarts = p->retry.bad_replies = 0;
 	publish_budget_start(&p->retry.budget, clock_mono_ms());

@@ -321,7 +321,7 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	 * Save before the File is announced: a file removed after that must not return after a
 	 * crash.
 	 */
-	publish_save_record(p, true);
+	publish_save_file(p);
 	if (p->owner.appeared && !p->now.dropped)
 		p->owner.appeared(p->owner.arg, p, p->outcome.file_id);
 }

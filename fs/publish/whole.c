@@ -130,7 +130,8 @@ void publish_act_post(struct publish *p, uint64_t size)
 	struct publish_call *c;
 	int fd, r;
 
-	if (!publish_may_ask(p))
+	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
+	if (staged_check(p->staged) || !publish_may_ask(p))
 		return;
 	c = publish_call_new(p, EV_POSTED);
 	/* Opened with the call's reference, so that it stays open. */

@@ -27,6 +27,7 @@ static void touch(struct staged *st, uint64_t start, uint64_t end)
 
 	if (start >= end)
 		return;
+	st->changes++;
 	for (i = start / st->sg->part_size; i <= (end - 1) / st->sg->part_size; i++)
 		st->versions[i]++;
 	staged_hash_touch(st, start);
@@ -126,10 +127,13 @@ static int begin_change(struct staged *st)
 			return rc;
 		pthread_mutex_lock(&st->lock);
 	}
-	if (!frozen(st))
-		return 0;
-	pthread_mutex_unlock(&st->lock);
-	return -EBUSY;
+	rc = frozen(st) ? -EBUSY : 0;
+	/* Not before the row is known to tell of it: staged_await_change(). */
+	if (!rc && (atomic_load(&st->barrier) || atomic_load(&st->row_stale)))
+		rc = -EINPROGRESS;
+	if (rc)
+		pthread_mutex_unlock(&st->lock);
+	return rc;
 }
 
 static int begin(struct staged *st, uint64_t off, uint64_t len)
@@ -181,6 +185,7 @@ void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t do
 			st->size = off + done;
 	}
 	touch(st, off, off + len);
+	staged_write_back(st, off, off + done);
 	if (done < len)
 		st->unsure = true;
 	st->writers--;
@@ -214,6 +219,9 @@ static int resize(struct staged *st, uint64_t size)
 	st->size = size;
 	extents_remove(&st->written, size, UINT64_MAX);
 	touch(st, old < size ? old : size, old < size ? size : old);
+	/* No byte is left that a failed sync concerns. */
+	if (!size && !st->writers)
+		st->broken = false;
 	if (st->writers)
 		st->unsure = true;
 	settle(st);

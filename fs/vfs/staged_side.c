@@ -433,6 +433,11 @@ void side_seal(struct vfs *s, struct inode *i)
 	free(path);
 }
 
+enum publish_until side_held_until(const struct vfs *s)
+{
+	return s->cfg.close_async || s->cfg.sync_always ? UNTIL_DURABLE : UNTIL_KEPT;
+}
+
 void side_changed(struct staged_side *l)
 {
 	l->pristine = l->recovered = false;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/publish/publisher.h"
 #include "net/base/digest.h"
 
 struct vfs_caller;
@@ -69,6 +70,8 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i);
 void side_seal(struct vfs *s, struct inode *i);
 /* Make the staged file writable again. 0, or -EBUSY while it is being published. Under lock. */
 int side_reopen(struct staged_side *l);
+/* A close under a temporary name waits until then. */
+enum publish_until side_held_until(const struct vfs *s);
 /* Note a change, done or about to be done. Under lock. */
 void side_changed(struct staged_side *l);
 /*
