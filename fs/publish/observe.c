@@ -263,6 +263,7 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 		.created_at = p->outcome.created_at,
 		.expires_at = p->outcome.expires_at,
 	};
+	bool forced;
 
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = outcome;
@@ -271,14 +272,17 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	if (p->owner.ended)
 		p->owner.ended(p->owner.arg, p, &r);
 	set_telling(p, false);
+	forced = p->now.forced;
 	p->now.retry = p->now.forced = false;
 	pthread_mutex_lock(&p->pr->lock);
-	p->in.forced = false;
 	/* In doubt it is asked still. */
 	p->observed.asked = p->doubt.unknown;
 	/* Closed anew while the abort was under way, too early to ask for a retry: retry now. */
 	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;
+	/* A force that came too late for this try is for the next one. */
+	if (forced || !goes_on_locked(p))
+		p->in.forced = false;
 	if (!goes_on_locked(p)) {
 		p->observed.info.under_way = false;
 		p->in.retry = false;
