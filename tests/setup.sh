@@ -113,6 +113,7 @@ look() {
 	need curl has curl
 	need openssl has openssl
 	need mount has mount
+	need e2fsprogs has mkfs.ext4
 	need util-linux has nsenter
 	need util-linux has setpriv
 	need dpkg-dev has dpkg-shlibdeps

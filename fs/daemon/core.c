@@ -185,7 +185,8 @@ static int start_storage(struct core *c)
 	const struct opts *o = c->opts;
 	struct staging_config sc = { .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
-				     .reserve = o->staging_reserve };
+				     .reserve = o->staging_reserve,
+				     .write_back = o->close_async || o->sync_always };
 	int r = pool_new(2, &c->disk);
 
 	if (!r)
@@ -199,6 +200,8 @@ static int start_storage(struct core *c)
 	sc.data = c->data;
 	if (!r && (r = staging_open(&sc, &c->staging)) != 0)
 		fail("staged files", r);
+	if (!r)
+		staging_set_worker(c->staging, c->disk);
 	if (!r && (r = cache_open(c->data, c->statedb, o->cache_size, &c->cache)) != 0)
 		fail("the cache", r);
 	if (!r)
@@ -346,6 +349,7 @@ static int start_super(struct core *c, bool ending)
 				       .parallel = o->parallel,
 				       .part_size = o->part_size,
 				       .keep_old = o->keep_old,
+				       .sync_always = o->sync_always,
 				       .retry_budget_ms =
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
 				       .retry_first_s = o->retry_delay_s,
@@ -365,6 +369,7 @@ static int start_super(struct core *c, bool ending)
 		.disk = c->disk,
 		.purpose = o->purpose,
 		.close_async = o->close_async,
+		.sync_always = o->sync_always,
 		.keep_old = o->keep_old,
 		.list_ttl_s = o->list_ttl_s,
 		.hold_timeout_s = o->hold_timeout_s,
@@ -445,7 +450,7 @@ bool core_finish(struct core *c, unsigned drain_s)
 		listen_stop(c->listener);
 		c->listener = NULL;
 		/* Answers waiters here; api_free() answers calls still under way. */
-		publisher_stop(c->publisher);
+		publisher_stop(c->publisher, true);
 	}
 	vfs_stop(c->vfs);
 	api_free(c->api);
@@ -467,6 +472,8 @@ void core_free(struct core *c)
 		cache_set_worker(c->cache, NULL);
 	if (c->fetcher)
 		fetcher_set_worker(c->fetcher, NULL);
+	if (c->staging)
+		staging_set_worker(c->staging, NULL);
 	if (c->data)
 		datadir_set_worker(c->data, NULL);
 	pool_free(c->disk);

@@ -82,6 +82,12 @@ void publish_act_complete(struct publish *p)
 	struct api_req *req = NULL;
 	int r;
 
+	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
+	if (ids && c && staged_check(p->staged)) {
+		free(ids);
+		publish_call_free(c);
+		return;
+	}
 	if (!ids || !c)
 		goto out;
 	for (uint32_t i = 0; i < p->parts.count; i++)
@@ -149,7 +155,12 @@ static void note_abort(struct publish *p)
 		next = "make room: see -o staging_size and the disk of -o state_dir";
 	else if (err == -EFBIG)
 		next = "split it: a File has at most 8 GiB";
-	if (p->now.abort_write)
+	if (p->spoiled)
+		snprintf(text, sizeof(text),
+			 "not published: the daemon ended before these bytes were on stable "
+			 "storage, and they are not those that were closed; write it again, remove "
+			 "it, or set user.upload.publish to 1");
+	else if (p->now.abort_write)
 		snprintf(text, sizeof(text),
 			 "not published: a write failed: %s; %s, and write it again",
 			 strerror(-err), next);
@@ -288,6 +299,13 @@ void publish_act_cleanup(struct publish *p)
 		return;
 	}
 	id = next_to_delete(p);
+	/* A crash would forget which File replaces it. */
+	if (id && p->recorded.file_unsaved && publish_save_file(p)) {
+		log_warn("%s/%s: the File it replaces, %s, is not deleted before the record of the "
+			 "new one can be written",
+			 p->now.purpose, p->now.path, id);
+		id = NULL;
+	}
 	c = id ? publish_call_new(p, EV_DELETED) : NULL;
 	if (!c) {
 		end_cleanup(p);
@@ -326,11 +344,11 @@ void publish_act_reopen(struct publish *p)
 		return;
 	if (retry)
 		forget_read_error(p);
-	/* An aborted file may have been written since without a reopen. */
-	if (p->outcome.kind != OUTCOME_FAILED) {
-		p->sync.done = false;
-		p->sync.round++;
-	}
+	p->sync.err = 0;
+	p->sync.round++;
+	/* An aborted file is published as it stands, and may have been written since. */
+	if (p->outcome.kind == OUTCOME_ABORTED)
+		publish_forget_bytes(p);
 	p->outcome.kind = OUTCOME_NONE;
 	p->retry.restarts = p->retry.bad_replies = 0;
 	publish_budget_start(&p->retry.budget, clock_mono_ms());

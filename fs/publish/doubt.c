@@ -174,7 +174,7 @@ static void doubt_over(struct publish *p)
 	p->phase = PHASE_IDLE;
 	if (p->now.dropped)
 		return;
-	if (meant && publish_sealed(p) && p->md5_then[0]) {
+	if (meant && !p->spoiled && publish_sealed(p) && p->md5_then[0]) {
 		publish_verify(p);
 		return;
 	}
@@ -187,7 +187,8 @@ static void doubt_over(struct publish *p)
 
 static bool is_wanted(const struct publish *p)
 {
-	return !p->now.dropped && !p->doubt.stale && p->upload.bytes == staged_size(p->staged) &&
+	return !p->now.dropped && !p->doubt.stale && !p->spoiled &&
+	       p->upload.bytes == staged_size(p->staged) &&
 	       !strcmp(p->upload.filename, publish_filename(p)) &&
 	       !strcmp(p->upload.purpose, p->now.purpose) && publish_sealed(p);
 }

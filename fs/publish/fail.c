@@ -75,8 +75,6 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 static void fail(struct publish *p, int err, const char *text, const char *request_id,
 		 int http_status)
 {
-	uint64_t delay = p->pr->cfg.retry_first_s;
-
 	if (publish_is_unwanted(p)) {
 		/* The look that follows ends it as dropped. */
 		p->phase = PHASE_ENDED;
@@ -85,6 +83,14 @@ static void fail(struct publish *p, int err, const char *text, const char *reque
 	}
 	publish_note_error(p, err, text, request_id);
 	p->failure.http_status = http_status;
+	p->phase = PHASE_FAILING;
+}
+
+void publish_end_failed(struct publish *p)
+{
+	uint64_t delay = p->pr->cfg.retry_first_s;
+	int err;
+
 	for (unsigned i = 0; i < p->retry.retries && delay < p->pr->cfg.retry_max_s; i++)
 		delay *= 2;
 	if (delay > p->pr->cfg.retry_max_s)
@@ -94,7 +100,11 @@ static void fail(struct publish *p, int err, const char *text, const char *reque
 	log_failed(p, delay);
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = OUTCOME_FAILED;
-	publish_save_record(p, true);
+	/* "The bytes are kept" is told next. */
+	err = publish_save_record(p, true);
+	if (err && err != -ESTALE)
+		log_error("%s/%s: a power cut may lose its bytes: %s", p->now.purpose, p->now.path,
+			  strerror(-err));
 	publish_finish(p, OUTCOME_FAILED);
 }
 

@@ -272,5 +272,5 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	 * Save before the File is announced: a file removed after that must not return after a
 	 * crash.
 	 */
-	publish_save_record(p, true);
+	publish_save_file(p);
 }

@@ -50,10 +50,14 @@ bool publish_wait_cancel(struct publish_wait *w)
 
 static bool wait_is_over(const struct publish *p, const struct publish_wait *w)
 {
+	if (w->until == UNTIL_PROVEN)
+		return !p->observed.unproven;
 	if (!p->observed.info.under_way)
 		return true;
-	return p->observed.durable_done &&
-	       (w->until == UNTIL_DURABLE || (w->until == UNTIL_WRITABLE && p->in.held));
+	if (w->until == UNTIL_DURABLE)
+		return p->observed.durable;
+	return p->observed.kept &&
+	       (w->until == UNTIL_KEPT || (w->until == UNTIL_WRITABLE && p->in.held));
 }
 
 /* Unlink the waits that are over, then call them without the lock. */
@@ -63,7 +67,7 @@ void publish_tell_waiters(struct publish *p)
 	int err;
 
 	pthread_mutex_lock(&p->pr->lock);
-	err = p->observed.info.under_way ? p->observed.durable_err : p->observed.info.err;
+	err = p->observed.info.under_way ? p->observed.close_err : p->observed.info.err;
 	for (struct publish_wait **at = &p->observed.waits; (w = *at) != NULL;) {
 		if (!wait_is_over(p, w)) {
 			at = &w->next;
@@ -102,8 +106,16 @@ void publish_tell_stopped(struct publish *p)
 void publish_tell_durable(struct publish *p, int err)
 {
 	pthread_mutex_lock(&p->pr->lock);
-	p->observed.durable_done = true;
-	p->observed.durable_err = err;
+	p->observed.durable = p->observed.kept = true;
+	p->observed.close_err = err;
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
+void publish_tell_kept(struct publish *p, int err)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	p->observed.kept = true;
+	p->observed.close_err = err;
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
@@ -171,6 +183,7 @@ void publish_snapshot(struct publish *p)
 		set_status_locked(p);
 	o->err = p->failure.err;
 	o->in_doubt = p->doubt.unknown;
+	p->observed.unproven = p->unproven;
 	o->inferred = p->outcome.inferred && p->outcome.file_id[0];
 	o->http_status = p->failure.http_status;
 	o->upload_bytes = p->upload.bytes;
@@ -257,18 +270,33 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
+/* Under publisher.lock. */
+static bool waits_until(const struct publish *p, enum publish_until until)
+{
+	for (const struct publish_wait *w = p->observed.waits; w; w = w->next)
+		if (w->until == until)
+			return true;
+	return false;
+}
+
 bool publish_wants_durable(struct publish *p)
 {
 	bool wanted;
 
 	pthread_mutex_lock(&p->pr->lock);
-	/*
-	 * Sync a held file without waiters too: it may be written again, or left to the next mount.
-	 */
-	wanted = p->in.held && p->now.held && !p->in.reopen;
-	for (const struct publish_wait *w = p->observed.waits; w; w = w->next)
-		wanted |= w->until == UNTIL_DURABLE;
-	wanted &= !p->observed.durable_done;
+	wanted = !p->observed.durable && !p->in.reopen && waits_until(p, UNTIL_DURABLE);
+	pthread_mutex_unlock(&p->pr->lock);
+	return wanted;
+}
+
+bool publish_wants_kept(struct publish *p)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&p->pr->lock);
+	/* Of a held file without waiters too: it may be written again. */
+	wanted = !p->observed.kept && !p->in.reopen &&
+		 ((p->in.held && p->now.held) || waits_until(p, UNTIL_KEPT));
 	pthread_mutex_unlock(&p->pr->lock);
 	return wanted;
 }

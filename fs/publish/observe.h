@@ -27,19 +27,24 @@ struct outcome {
 struct observed {
 	struct publish_info info;
 	struct publish_wait *waits;
-	bool durable_done;
-	int durable_err; /* told to those who wait for durability */
-	bool telling;	 /* owner.ended() runs: on its thread the end is known */
+	bool kept;     /* the row of a closed file tells of it */
+	bool durable;  /* and survives a power cut, with the data; implies kept */
+	int close_err; /* told to those who wait for either */
+	bool unproven; /* struct publish.unproven */
+	bool telling;  /* owner.ended() runs: on its thread the end is known */
 };
 
 /* Go to PHASE_ENDED, take the snapshot and call owner.ended(). Waiters are told after the step. */
 void publish_finish(struct publish *p, enum publish_outcome outcome);
 /* Copy what may be seen to observed.info. */
 void publish_snapshot(struct publish *p);
-/* True if a waiter or a hold needs data and record on stable storage and was not told so. */
+/* True if a waiter needs data and record on stable storage and was not told so. */
 bool publish_wants_durable(struct publish *p);
-/* Set durable_done and its error, 0 or negative errno. */
+/* True if a waiter or a hold needs the record and was not told so. */
+bool publish_wants_kept(struct publish *p);
+/* Set observed.durable or kept, and the error, 0 or negative errno. */
 void publish_tell_durable(struct publish *p, int err);
+void publish_tell_kept(struct publish *p, int err);
 /* Call those whose wait is over. */
 void publish_tell_waiters(struct publish *p);
 /* Call all with -EINTR; after the thread's end. */

@@ -64,6 +64,8 @@ struct publish {
 	struct doubt doubt;
 	char md5[DIGEST_HEX_SIZE];
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written; "": not known */
+	bool unproven;			/* recovered: to be compared with md5_then first */
+	bool spoiled;			/* recovered: the bytes are not those of md5_then */
 	uint64_t sealed_ms;		/* monotonic; 0: not closed */
 	uint64_t wake_ms;		/* monotonic; 0: none */
 };

@@ -40,6 +40,7 @@ struct publisher_config {
 	uint64_t part_size; /* bytes; the staging area's */
 	uint64_t live_step; /* bytes of a live Part handed on together; 0: 1 MiB */
 	bool keep_old;	    /* do not delete superseded Files */
+	bool sync_always;   /* sync the data before each complete */
 	/*
 	 * After a 401: true if there is another key now, and the step is taken again. NULL: never.
 	 */
@@ -71,12 +72,13 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret);
 unsigned publisher_drain(struct publisher *pr, unsigned timeout_s);
 /*
  * Join the thread: no more calls to the API. Calls the waits left with -EINTR on the calling
- * thread; later ones are never called. Blocks.
+ * thread; later ones are never called. keep_all: before that, bring what is not published to stable
+ * storage. Blocks.
  *
  * Then the caller frees the API, whose last replies stay unread, and the disk worker, releases its
  * publications (each holds its staged file until then), and calls publisher_free().
  */
-void publisher_stop(struct publisher *pr);
+void publisher_stop(struct publisher *pr, bool keep_all);
 void publisher_free(struct publisher *pr); /* NULL is a no-op */
 struct publisher_counts {
 	unsigned active; /* closed, not ended */
@@ -171,11 +173,24 @@ int publish_hold(struct publish *p, const char *filename, unsigned timeout_s);
  */
 void publish_abort(struct publish *p, int err, bool write);
 /*
- * Write again after an end (completed: the new File supersedes the last one), or in a durable hold.
- * True: the record says durably that the file is being written; the caller unseals it. False: a
- * publication is under way; wait for its end. Blocks on the local disk.
+ * Write again after an end (completed: the new File supersedes the last one), or in a hold. True:
+ * the record says that the file is being written; the caller unseals it, and calls
+ * publish_await_change() where a change of bytes is -EINPROGRESS. False: a publication is under
+ * way; wait for its end.
  */
 bool publish_reopen(struct publish *p);
+/*
+ * Wait until bytes may change (staged_await_change()). Blocks on the disk; hold no lock. 0 or
+ * negative errno.
+ */
+int publish_await_change(struct publish *p);
+/*
+ * fsync: bring the record to stable storage, and write it anew if it was dropped. Blocks on the
+ * disk; hold no lock. 0; -ENOENT: removed; another negative errno.
+ */
+int publish_sync_record(struct publish *p);
+/* True if reads have to wait UNTIL_PROVEN. */
+bool publish_is_unproven(struct publish *p);
 /*
  * The file was removed or overwritten: cancel, delete the File if it appears all the same, and
  * remove data and record from the disk. The staged file's fd stays good. Earlier Files, its own or
@@ -188,9 +203,11 @@ void publish_drop(struct publish *p);
  * publish_wait_cancel() returns true.
  */
 enum publish_until {
-	UNTIL_ENDED,   /* the publication ended, or was not under way */
-	UNTIL_DURABLE, /* data and record of a sealed file are on stable storage */
-	UNTIL_WRITABLE /* publish_reopen() may succeed: as UNTIL_ENDED, or held and durable */
+	UNTIL_ENDED,	/* the publication ended, or was not under way */
+	UNTIL_KEPT,	/* the record of a sealed file tells of it: it survives a kill */
+	UNTIL_DURABLE,	/* data and record of a sealed file are on stable storage */
+	UNTIL_WRITABLE, /* publish_reopen() may succeed: as UNTIL_ENDED, or held and kept */
+	UNTIL_PROVEN	/* the bytes of an earlier daemon were compared with their MD5 */
 };
 struct publish_wait {
 	struct publish *p; /* set by publish_wait(), referenced */

@@ -33,10 +33,10 @@ static enum record_state state_now(const struct publish *p)
 	if (p->now.aborted || (ended && p->outcome.kind == OUTCOME_ABORTED))
 		return RECORD_ABORTED;
 	/*
-	 * Closed, but not synced: the record must not be more durable than the data, or a power cut
-	 * could leave zeros in a file recorded as closed.
+	 * Closed, but neither synced nor with an MD5 to compare it with: after a power cut nobody
+	 * could tell its bytes from others.
 	 */
-	if (!publish_sealed(p) || !p->sync.done)
+	if (!publish_sealed(p) || (!p->md5[0] && !staged_synced(p->staged)))
 		return RECORD_WRITING;
 	if (p->doubt.unknown)
 		return RECORD_COMPLETING;
@@ -172,6 +172,7 @@ int publish_save_record(struct publish *p, bool durable)
 
 	if (durable)
 		p->recorded.unsaved = false;
+	p->recorded.md5_unsaved = false;
 	if (p->recorded.removed)
 		return 0;
 	/*
@@ -197,11 +198,31 @@ void publish_save_step(struct publish *p)
 		publish_save_record(p, true);
 }
 
-/*
- * Use the inputs alone: the rest belongs to the thread, which soon writes a whole record. Sync it:
- * after a power cut the record must not say that changed bytes are a File.
- */
-void publish_save_writing(struct publish *p)
+void publish_save_md5(struct publish *p)
+{
+	if (p->recorded.md5_unsaved)
+		publish_save_record(p, false);
+}
+
+int publish_save_file(struct publish *p)
+{
+	int err = publish_save_record(p, true);
+
+	/* Its row is gone: so is what it replaces. */
+	p->recorded.file_unsaved = err && err != -ESTALE;
+	return p->recorded.file_unsaved ? err : 0;
+}
+
+void publish_forget_bytes(struct publish *p)
+{
+	p->md5[0] = p->md5_then[0] = '\0';
+	if (p->spoiled)
+		staged_compared(p->staged, true);
+	p->unproven = p->spoiled = false;
+}
+
+/* Use the inputs alone: the rest belongs to the thread, which soon writes a whole record. */
+int publish_save_writing(struct publish *p)
 {
 	struct publish_inputs in = { 0 };
 	struct record r;
@@ -220,11 +241,10 @@ void publish_save_writing(struct publish *p)
 	if (err && err != -ESTALE)
 		staged_drop_record(p->staged);
 	pthread_mutex_unlock(&p->recorded.lock);
-	if (!err)
-		err = staged_sync_record(p->staged);
 	if (err && err != -ESTALE)
 		warn_unwritten(&in, err);
 	publish_inputs_release(&in);
+	return err == -ESTALE ? 0 : err;
 }
 
 static int copy(char **dst, const char *src)
@@ -374,8 +394,8 @@ static int load_state(struct publish *p, const struct record *r)
 	case RECORD_FAILED:
 	case RECORD_EMPTY:
 		p->in.sealed = true;
-		/* These states are written only once the data is on stable storage. */
-		p->sync.done = true;
+		/* A power cut may have lost what was not synced: compare it first. */
+		p->unproven = !r->synced && r->state != RECORD_EMPTY;
 		/* Ignore `declared` unless the file was closed. */
 		p->in.declared = r->declared;
 		p->observed.info.under_way = true;

@@ -214,14 +214,7 @@ static void handle_synced(struct publish *p, const struct event *ev)
 	/* Reopened meanwhile: the next close syncs again. */
 	if (ev->version != p->sync.round)
 		return;
-	p->sync.done = ev->err == 0;
-	if (p->sync.done) {
-		publish_save_record(p, true);
-	} else if (p->phase != PHASE_ENDED) {
-		/* Unlike a failed send, fail a held file too: its close waits for the sync. */
-		publish_cancel_upload(p);
-		publish_fail_errno(p, ev->err, "syncing the staged file");
-	}
+	p->sync.err = ev->err;
 }
 
 /* Fail when retries took too long; the Upload stays, and the next try continues it. */

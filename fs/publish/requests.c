@@ -235,7 +235,10 @@ static void reopen_locked(struct publish *p)
 	p->in.reopen = true;
 	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = false;
 	p->in.predicted = 0;
-	p->observed.durable_done = false;
+	p->observed.kept = p->observed.durable = false;
+	/* A crash must not forget its File: the next one supersedes it. */
+	if (p->observed.info.outcome == OUTCOME_COMPLETED && p->observed.info.file_id[0])
+		publish_inputs_supersede(&p->in, p->observed.info.file_id);
 	p->observed.info.under_way = false;
 	p->observed.info.outcome = OUTCOME_NONE;
 	p->observed.info.status = "writing";
@@ -246,12 +249,43 @@ bool publish_reopen(struct publish *p)
 	bool ok;
 
 	/* Under a hold complete was not asked for: writing may go on. */
-	WITH_INPUTS(p, ok = !p->observed.info.under_way || (in->held && p->observed.durable_done);
+	WITH_INPUTS(p, ok = !p->observed.info.under_way || (in->held && p->observed.kept);
 		    if (ok) reopen_locked(p));
 	/* Save here, not on the thread: the bytes may change once this returns. */
 	if (ok)
 		publish_save_writing(p);
 	return ok;
+}
+
+int publish_await_change(struct publish *p)
+{
+	int r = staged_row_is_stale(p->staged) ? publish_save_writing(p) : 0;
+
+	/* A row that was dropped instead is as good. */
+	if (r && staged_row_is_stale(p->staged))
+		return r;
+	return staged_await_change(p->staged);
+}
+
+int publish_sync_record(struct publish *p)
+{
+	int r = staged_sync_record(p->staged);
+
+	/* It was dropped on a full disk: what the next mount finds has no name. */
+	if (r != -ENODATA)
+		return r;
+	r = publish_save_writing(p);
+	return r ? r : staged_sync_record(p->staged);
+}
+
+bool publish_is_unproven(struct publish *p)
+{
+	bool r;
+
+	pthread_mutex_lock(&p->pr->lock);
+	r = p->observed.unproven;
+	pthread_mutex_unlock(&p->pr->lock);
+	return r;
 }
 
 void publish_spare(struct publish *p, const char *file_id)

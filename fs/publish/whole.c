@@ -130,11 +130,16 @@ static struct api_req *post(struct publish *p, int fd, struct publish_call *c)
 
 void publish_act_post(struct publish *p, uint64_t size)
 {
-	struct publish_call *c = publish_call_new(p, EV_POSTED);
-	/* Opened with the call's reference, so that it stays open. */
-	int fd = staged_fd(p->staged);
-	int r = !c ? -ENOMEM : fd < 0 ? fd : publish_note_upload(p, size);
+	struct publish_call *c;
+	int fd, r;
 
+	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
+	if (staged_check(p->staged))
+		return;
+	c = publish_call_new(p, EV_POSTED);
+	/* Opened with the call's reference, so that it stays open. */
+	fd = c ? staged_fd(p->staged) : -ENOMEM;
+	r = fd < 0 ? fd : publish_note_upload(p, size);
 	p->upload.created_at = publish_service_time(p->pr);
 	if (!p->upload.created_at)
 		p->upload.created_at = clock_wall_s();

@@ -26,6 +26,7 @@ int staging_open(const struct staging_config *cfg, struct staging **ret)
 	sg->part_size = cfg->part_size;
 	sg->size_max = cfg->size_max;
 	sg->reserve = cfg->reserve;
+	sg->write_back = cfg->write_back;
 	sg->pool = cfg->pool;
 	sg->db = cfg->db;
 	pthread_mutex_init(&sg->lock, NULL);
@@ -39,6 +40,13 @@ void staging_close(struct staging *sg)
 		return;
 	pthread_mutex_destroy(&sg->lock);
 	free(sg);
+}
+
+void staging_set_worker(struct staging *sg, struct pool *disk)
+{
+	pthread_mutex_lock(&sg->lock);
+	sg->disk = disk;
+	pthread_mutex_unlock(&sg->lock);
 }
 
 int staging_get_space(struct staging *sg, struct staging_space *ret)

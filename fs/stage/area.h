@@ -7,6 +7,7 @@
 #ifndef UPLOADFS_FS_STAGE_AREA_H
 #define UPLOADFS_FS_STAGE_AREA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct datadir;
@@ -21,6 +22,8 @@ struct staging_config {
 	struct pool *pool;    /* of MD5; borrowed; outlives the area */
 	struct datadir *data; /* borrowed; outlives the area */
 	struct statedb *db;   /* the same */
+	/* begin to write bytes back while they come: closes will sync them */
+	bool write_back;
 };
 
 /*
@@ -28,6 +31,11 @@ struct staging_config {
  * data directory; -ENOMEM.
  */
 int staging_open(const struct staging_config *cfg, struct staging **ret);
+/*
+ * Begin write-back on disk (borrowed). NULL, the default: leave it to the kernel. Set NULL before
+ * the worker ends.
+ */
+void staging_set_worker(struct staging *sg, struct pool *disk);
 /* Call it after the last staged_unref(). NULL is a no-op. */
 void staging_close(struct staging *sg);
 

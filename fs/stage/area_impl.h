@@ -1,13 +1,14 @@
 /*
  * area_impl: struct staging, and its counts of bytes and files, for fs/stage only.
  *
- * Lock order: staged.record_lock, then staged.lock, then one of staging.lock or the pool's own;
- * none of them is held in a hook.
+ * Lock order: staged.sync_lock, staged.record_lock, staged.lock, staging.lock, the pool's own; none
+ * of them is held in a hook.
  */
 #ifndef UPLOADFS_FS_STAGE_AREA_IMPL_H
 #define UPLOADFS_FS_STAGE_AREA_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,8 +21,11 @@ struct staging {
 	uint64_t part_size, size_max, reserve;
 	struct pool *pool;
 	struct statedb *db;
+	bool write_back;	/* begin to write bytes back while they come */
+	atomic_bool dir_broken; /* a sync of the directory failed: never believe a later one */
 
 	pthread_mutex_t lock; /* of what follows */
+	struct pool *disk;    /* begins write-back; or NULL */
 	uint64_t used;	      /* bytes of all staged files */
 	unsigned files;
 	uint64_t room;	   /* bytes that may still be written before the disk is asked again */

@@ -104,20 +104,20 @@ void staged_set_mtime(struct staged *st, const struct timespec *mtime)
 	pthread_mutex_unlock(&st->lock);
 }
 
-int staged_sync(struct staged *st)
+int staged_pin(struct staged *st)
 {
-	int fd, rc;
+	int fd;
 
 	pthread_mutex_lock(&st->lock);
 	fd = staged_fd_locked(st);
 	st->syncs += fd >= 0;
 	pthread_mutex_unlock(&st->lock);
-	if (fd < 0)
-		return fd;
-	/* Without the lock: the disk is slow. */
-	rc = fdatasync(fd) ? -errno : 0;
+	return fd;
+}
+
+void staged_unpin(struct staged *st)
+{
 	pthread_mutex_lock(&st->lock);
 	st->syncs--;
 	pthread_mutex_unlock(&st->lock);
-	return rc;
 }

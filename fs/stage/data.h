@@ -7,6 +7,9 @@
 
 struct staged;
 
+/* Return the descriptor, which stays open until staged_unpin(), or negative errno. */
+int staged_pin(struct staged *st);
+void staged_unpin(struct staged *st);
 /* Return the descriptor, or negative errno. Under st->lock. */
 int staged_fd_locked(struct staged *st);
 

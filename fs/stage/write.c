@@ -15,9 +15,12 @@
 
 /* st->lock is held up to staged_write_begin(). */
 
-static bool frozen(const struct staged *st)
+/* 0; -EBUSY: no byte may change; -EINPROGRESS: not yet (staged_await_change()). */
+static int may_change(const struct staged *st)
 {
-	return st->sealed || st->fate == STAGED_GIVEN;
+	if (st->sealed || st->fate == STAGED_GIVEN)
+		return -EBUSY;
+	return atomic_load(&st->barrier) || atomic_load(&st->row_stale) ? -EINPROGRESS : 0;
 }
 
 /* The content of [start, end) has changed. */
@@ -27,6 +30,7 @@ static void touch(struct staged *st, uint64_t start, uint64_t end)
 
 	if (start >= end)
 		return;
+	st->changes++;
 	for (i = start / st->sg->part_size; i <= (end - 1) / st->sg->part_size; i++)
 		st->versions[i]++;
 	staged_hash_touch(st, start);
@@ -109,10 +113,10 @@ static int begin(struct staged *st, uint64_t off, uint64_t len)
 {
 	uint64_t end = off + len;
 	bool known;
-	int rc;
+	int rc = may_change(st);
 
-	if (frozen(st))
-		return -EBUSY;
+	if (rc)
+		return rc;
 	if (len) {
 		rc = staged_reserve_versions(st, end);
 		if (rc)
@@ -154,6 +158,7 @@ void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t do
 			st->size = off + done;
 	}
 	touch(st, off, off + len);
+	staged_write_back(st, off, off + done);
 	if (done < len)
 		st->unsure = true;
 	st->writers--;
@@ -171,10 +176,10 @@ void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t do
 static int resize(struct staged *st, uint64_t size)
 {
 	uint64_t old = st->size;
-	int rc;
+	int rc = may_change(st);
 
-	if (frozen(st))
-		return -EBUSY;
+	if (rc)
+		return rc;
 	/* A file of an earlier daemon has no versions yet for the bytes cut off. */
 	rc = staged_reserve_versions(st, size > old ? size : old);
 	if (!rc)
@@ -189,6 +194,9 @@ static int resize(struct staged *st, uint64_t size)
 	st->size = size;
 	extents_remove(&st->written, size, UINT64_MAX);
 	touch(st, old < size ? old : size, old < size ? size : old);
+	/* No byte is left that a failed sync concerns. */
+	if (!size && !st->writers)
+		st->broken = false;
 	if (st->writers)
 		st->unsure = true;
 	settle(st);
@@ -218,10 +226,10 @@ static int allocate(struct staged *st, int mode, uint64_t off, uint64_t end)
 	bool zeroes = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
 	uint64_t old = st->size, size = old;
 	uint64_t fresh = end > old && !(mode & FALLOC_FL_PUNCH_HOLE) ? end - old : 0;
-	int rc;
+	int rc = may_change(st);
 
-	if (frozen(st))
-		return -EBUSY;
+	if (rc)
+		return rc;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)
 		size = end;
 	rc = staged_reserve_versions(st, size);

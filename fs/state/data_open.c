@@ -319,12 +319,29 @@ static int sweep_orphans(struct datadir *d, bool ours)
 	return rc;
 }
 
+/* The daemon died while it copied data anew: ID.data stands. */
+static int sweep_copies(struct datadir *d)
+{
+	struct id_list l = { NULL, 0, 0 };
+	char name[DATA_NAME_SIZE];
+	int rc = list_ids(d->fd, DATA_COPY_END, &l);
+
+	for (size_t i = 0; i < l.n; i++) {
+		snprintf(name, sizeof(name), "%s" DATA_COPY_END, l.v[i]);
+		unlinkat(d->fd, name, 0);
+	}
+	free(l.v);
+	return rc;
+}
+
 static int sweep(struct datadir *d)
 {
 	bool ours;
 	int rc;
 
 	rc = check_uuid(d->fd, d->db, false, &ours);
+	if (!rc)
+		rc = sweep_copies(d);
 	if (!rc)
 		rc = files_each(d->db, FILES_DOOMED, sweep_doomed, d);
 	if (!rc)

@@ -37,10 +37,9 @@ static void free_ids(char **ids, size_t count)
 
 void record_release(struct record *r)
 {
-	char *const strings[] = {
-		r->purpose, r->path,	r->filename, r->mime_type,  r->upload_id,
-		r->md5,	    r->file_id, r->error,    r->request_id, r->doubt_md5
-	};
+	char *const strings[] = { r->purpose,	 r->path,      r->filename, r->mime_type,
+				  r->upload_id,	 r->md5,       r->file_id,  r->error,
+				  r->request_id, r->doubt_md5, r->boot };
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		free(strings[i]);
@@ -51,6 +50,27 @@ void record_release(struct record *r)
 	free_ids(r->abandoned, r->abandoned_count);
 	free_ids(r->strangers, r->stranger_count);
 	record_init(r);
+}
+
+static int note_column(void *arg, const struct statedb_row *row)
+{
+	*(bool *)arg |= !strcmp(statedb_row_text(row, 1), "synced");
+	return 0;
+}
+
+/* Add the columns that a database of an earlier build lacks: it synced all closed files. */
+static int add_columns(struct statedb *db)
+{
+	bool there = false;
+	int rc;
+
+	statedb_lock(db);
+	rc = statedb_each(db, "PRAGMA table_info(file)", NULL, note_column, &there);
+	statedb_unlock(db);
+	if (rc || there)
+		return rc;
+	return statedb_define(db, "ALTER TABLE file ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;"
+				  "ALTER TABLE file ADD COLUMN boot TEXT");
 }
 
 int files_define(struct statedb *db)
@@ -65,7 +85,8 @@ int files_define(struct statedb *db)
 		" part_size INTEGER NOT NULL, part_block INTEGER NOT NULL,"
 		" declared INTEGER NOT NULL, expires_after INTEGER NOT NULL,"
 		" upload_id TEXT, upload_bytes INTEGER NOT NULL, upload_created INTEGER NOT NULL,"
-		" upload_created_at INTEGER NOT NULL, md5 TEXT, file_id TEXT,"
+		" upload_created_at INTEGER NOT NULL, md5 TEXT, synced INTEGER NOT NULL DEFAULT 0,"
+		" boot TEXT, file_id TEXT,"
 		" err INTEGER NOT NULL, error TEXT, request_id TEXT, in_doubt INTEGER NOT NULL,"
 		" created INTEGER NOT NULL) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS part ("
@@ -86,7 +107,9 @@ int files_define(struct statedb *db)
 		" file_id TEXT NOT NULL, UNIQUE (file, file_id));"
 		"CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID";
 
-	return statedb_define(db, sql);
+	int rc = statedb_define(db, sql);
+
+	return rc ? rc : add_columns(db);
 }
 
 /* ---- writing ---- */
@@ -97,14 +120,14 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 		"INSERT INTO file (id, state, set_aside, purpose, path, removed, mode, uid, gid,"
 		" mtime_s, mtime_ns, filename, mime_type, size, part_size, part_block, declared,"
 		" expires_after, upload_id, upload_bytes, upload_created, upload_created_at, md5,"
-		" file_id, err, error, request_id, in_doubt, created)"
+		" file_id, err, error, request_id, in_doubt, created, synced, boot)"
 		" VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
-		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
+		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
 		" ON CONFLICT (id) DO UPDATE SET state = ?2, filename = ?10, mime_type = ?11,"
 		" size = ?12, part_size = ?13, part_block = ?14, declared = ?15,"
 		" expires_after = ?16, upload_id = ?17, upload_bytes = ?18, upload_created = ?19,"
 		" upload_created_at = ?20, md5 = ?21, file_id = ?22, err = ?23, error = ?24,"
-		" request_id = ?25, in_doubt = ?26, created = ?27";
+		" request_id = ?25, in_doubt = ?26, created = ?27, synced = ?28, boot = ?29";
 
 	return statedb_run(
 		db, sql,
@@ -119,7 +142,8 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 			     statedb_int(r->upload_created_at), statedb_text(r->md5),
 			     statedb_text(r->file_id), statedb_int(r->err), statedb_text(r->error),
 			     statedb_text(r->request_id), statedb_int(r->in_doubt),
-			     statedb_int(r->created_s)),
+			     statedb_int(r->created_s), statedb_int(r->synced),
+			     statedb_text(r->boot)),
 		NULL);
 }
 
@@ -279,8 +303,8 @@ struct loading {
 
 static int load_strings(const struct statedb_row *row, struct record *r)
 {
-	char **const at[] = { &r->purpose, &r->path,	&r->filename, &r->mime_type, &r->upload_id,
-			      &r->md5,	   &r->file_id, &r->error,    &r->request_id };
+	char **const at[] = { &r->purpose, &r->path,	&r->filename, &r->mime_type,  &r->upload_id,
+			      &r->md5,	   &r->file_id, &r->error,    &r->request_id, &r->boot };
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < sizeof(at) / sizeof(at[0]); i++)
@@ -292,28 +316,29 @@ static int load_row(void *arg, const struct statedb_row *row)
 {
 	struct loading *l = arg;
 	struct record *r = &l->r;
-	int64_t state = statedb_row_int(row, 9);
+	int64_t state = statedb_row_int(row, 10);
 
 	l->found = true;
 	if (state < 0 || state >= (int64_t)STATE_COUNT)
 		return -EBADMSG;
-	r->state = statedb_row_int(row, 10) ? RECORD_REMOVED : (enum record_state)state;
-	r->mode = (uint32_t)statedb_row_int(row, 11);
-	r->uid = (uint32_t)statedb_row_int(row, 12);
-	r->gid = (uint32_t)statedb_row_int(row, 13);
-	r->mtime_s = statedb_row_int(row, 14);
-	r->mtime_ns = (uint32_t)statedb_row_int(row, 15);
-	r->size = (uint64_t)statedb_row_int(row, 16);
-	r->part_size = (uint64_t)statedb_row_int(row, 17);
-	r->part_block = (uint64_t)statedb_row_int(row, 18);
-	r->declared = (uint64_t)statedb_row_int(row, 19);
-	r->expires_after = (uint64_t)statedb_row_int(row, 20);
-	r->upload_bytes = (uint64_t)statedb_row_int(row, 21);
-	r->upload_created = statedb_row_int(row, 22);
-	r->upload_created_at = statedb_row_int(row, 23);
-	r->err = (int)statedb_row_int(row, 24);
-	r->in_doubt = (uint32_t)statedb_row_int(row, 25);
-	r->created_s = statedb_row_int(row, 26);
+	r->state = statedb_row_int(row, 11) ? RECORD_REMOVED : (enum record_state)state;
+	r->mode = (uint32_t)statedb_row_int(row, 12);
+	r->uid = (uint32_t)statedb_row_int(row, 13);
+	r->gid = (uint32_t)statedb_row_int(row, 14);
+	r->mtime_s = statedb_row_int(row, 15);
+	r->mtime_ns = (uint32_t)statedb_row_int(row, 16);
+	r->size = (uint64_t)statedb_row_int(row, 17);
+	r->part_size = (uint64_t)statedb_row_int(row, 18);
+	r->part_block = (uint64_t)statedb_row_int(row, 19);
+	r->declared = (uint64_t)statedb_row_int(row, 20);
+	r->expires_after = (uint64_t)statedb_row_int(row, 21);
+	r->upload_bytes = (uint64_t)statedb_row_int(row, 22);
+	r->upload_created = statedb_row_int(row, 23);
+	r->upload_created_at = statedb_row_int(row, 24);
+	r->err = (int)statedb_row_int(row, 25);
+	r->in_doubt = (uint32_t)statedb_row_int(row, 26);
+	r->created_s = statedb_row_int(row, 27);
+	r->synced = statedb_row_int(row, 28);
 	return load_strings(row, r);
 }
 
@@ -388,9 +413,10 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 {
 	static const char sql[] =
 		"SELECT purpose, path, filename, mime_type, upload_id, md5, file_id, error,"
-		" request_id, state, removed, mode, uid, gid, mtime_s, mtime_ns, size, part_size,"
-		" part_block, declared, expires_after, upload_bytes, upload_created,"
-		" upload_created_at, err, in_doubt, created FROM file WHERE id = ?1";
+		" request_id, boot, state, removed, mode, uid, gid, mtime_s, mtime_ns, size,"
+		" part_size, part_block, declared, expires_after, upload_bytes, upload_created,"
+		" upload_created_at, err, in_doubt, created, synced FROM file"
+		" WHERE id = ?1";
 	const struct statedb_value args[] = { statedb_text(id), { .kind = STATEDB_END } };
 	int rc = statedb_each(db, sql, args, load_row, l);
 

@@ -57,6 +57,8 @@ struct record {
 	struct record_part *parts; /* Parts that arrived and still match the bytes */
 	size_t part_count;
 	char *md5;	   /* NULL: unknown */
+	bool synced;	   /* the bytes were on stable storage when the row was written */
+	char *boot;	   /* id of the boot under which they were written; NULL: unknown */
 	char *file_id;	   /* NULL: none */
 	char **superseded; /* File ids to delete once this one is complete */
 	size_t superseded_count;

@@ -22,21 +22,19 @@ enum close_kind {
 	CLOSE_ENDS     /* ends the writing */
 };
 
-/*
- * True if close() may return once the bytes are durable here, before the File exists. Under lock.
- */
-static bool closes_early(struct vfs *s, const struct inode *i)
+/* What close() waits for. Under lock. */
+static enum publish_until close_until(struct vfs *s, const struct inode *i)
 {
 	char target[NAMES_MAX + 1];
 	struct publisher_counts counts;
 
 	if (names_temporary(i->name, target))
-		return true;
+		return side_held_until(s);
 	if (!s->cfg.close_async)
-		return false;
+		return UNTIL_ENDED;
 	/* At the limit a closer waits for its own file, so the queue stays bounded. */
 	publisher_get_counts(s->cfg.publisher, &counts);
-	return counts.active < ASYNC_MAX;
+	return counts.active < ASYNC_MAX ? UNTIL_DURABLE : UNTIL_ENDED;
 }
 
 /* True if another writer of the file was killed; its release may still be under way. Under lock. */
@@ -171,14 +169,17 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 		err = -EINTR;
 	}
 	if (kind != CLOSE_NOTHING) {
-		w->w.until = closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED;
+		w->w.until = close_until(s, h->inode);
 		w->cb = cb;
 		w->arg = arg;
 		publish_wait(h->inode->side->pub, &w->w);
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (kind == CLOSE_NOTHING) {
-		cb(arg, err);
-		free(w);
-	}
+	if (kind != CLOSE_NOTHING)
+		return;
+	/* The bytes of a close that fails are kept: over a power cut, too. */
+	if (err && err != -EINTR)
+		vfs_fsync(s, h);
+	cb(arg, err);
+	free(w);
 }

@@ -413,7 +413,7 @@ static void rename_step(struct renaming *n)
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
 		/* A rename between temporary names stays held. */
 		n->w.until = next == RENAME_WAIT		  ? UNTIL_WRITABLE
-			     : names_temporary(n->new_name, held) ? UNTIL_DURABLE
+			     : names_temporary(n->new_name, held) ? side_held_until(s)
 								  : UNTIL_ENDED;
 		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
 		n->w.arg = n;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/publish/publisher.h"
 #include "net/base/digest.h"
 
 struct vfs_caller;
@@ -92,6 +93,8 @@ int side_told(struct vfs *s, struct inode *i);
 int side_moved(struct vfs *s, struct inode *i, struct inode *victim);
 /* Make the staged file writable again. 0, or -EBUSY while it is being published. Under lock. */
 int side_reopen(struct staged_side *l);
+/* A close under a temporary name waits until then. */
+enum publish_until side_held_until(const struct vfs *s);
 /* Note a change, done or about to be done. Under lock. */
 void side_changed(struct staged_side *l);
 /* Add a File to delete once the new one exists, or with a removal. 0 or -ENOMEM. Under lock. */

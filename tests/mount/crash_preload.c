@@ -6,6 +6,8 @@
  * UPLOADFS_CRASH_KIND   before (default) or after
  * UPLOADFS_CRASH_NOTES  a file; see below
  * UPLOADFS_CRASH_SYNC   a file; while it exists, syncing the WAL of the store fails with EIO
+ * UPLOADFS_CRASH_DATA   a file; if it exists, the next sync of a data file fails with EIO, and
+ *                       removes it
  *
  * Apart from crashes, for a state directory that lies elsewhere:
  * UPLOADFS_PLACE        HEX PATH: statfs() of PATH, and below it, tells a type of that number
@@ -167,10 +169,15 @@ int fdatasync(int fd)
 	int (*real)(int) = (int (*)(int))next("fdatasync");
 	char link[64], name[4096];
 	const char *broken = getenv("UPLOADFS_CRASH_SYNC");
+	const char *once = getenv("UPLOADFS_CRASH_DATA");
 	ssize_t n;
 	int r;
 
 	if (broken && is_wal(fd) && access(broken, F_OK) == 0) {
+		errno = EIO;
+		return -1;
+	}
+	if (once && !is_wal(fd) && unlink(once) == 0) {
 		errno = EIO;
 		return -1;
 	}

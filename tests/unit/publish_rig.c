@@ -76,7 +76,7 @@ static void stop(struct rig *g, struct pub *const *pubs, size_t count)
 {
 	struct staging_space space;
 
-	publisher_stop(g->pr);
+	publisher_stop(g->pr, false);
 	fake_api_release(g->api, FAKE_OPS);
 	fake_api_cut_live(g->api);
 	assert_true(fake_api_wait_idle(g->api));
@@ -246,6 +246,7 @@ void pub_reopen(struct pub *f)
 {
 	assert_true(publish_reopen(f->p));
 	staged_unseal(f->st);
+	assert_int_equal(publish_await_change(f->p), 0);
 }
 
 struct ends {

@@ -29,6 +29,7 @@ static struct record make_record(enum record_state state, uint64_t size)
 	r.path = (char *)(uintptr_t) "dir/x.jsonl";
 	r.size = size;
 	r.part_size = PART;
+	r.synced = true;
 	return r;
 }
 
@@ -141,6 +142,7 @@ static void test_keep_and_open(void **state)
 	stage_fill(st, 0, 3 * PART / 2, 1);
 	stage_check_md5(st);
 	assert_int_equal(staged_md5(st, want), 0);
+	assert_int_equal(staged_sync(st), 0);
 	save(st, RECORD_SEALED, 3 * PART / 2);
 	staged_keep(st);
 	staged_unref(st);
@@ -213,6 +215,7 @@ static void test_open_damaged(void **state)
 	assert_int_equal(staged_create(a.sg, &st), 0);
 	snprintf(id, sizeof(id), "%s", staged_id(st));
 	stage_fill(st, 0, 100, 1);
+	assert_int_equal(staged_sync(st), 0);
 	save(st, RECORD_SEALED, 100);
 	staged_keep(st);
 	staged_unref(st);
@@ -279,10 +282,14 @@ static void test_sweep(void **state)
 	stage_area_close(&a);
 }
 
-/* A row whose data is gone supersedes nothing; of one that is a File nothing is left. */
+/*
+ * A row whose data is gone supersedes nothing; of one that is a File nothing is left, unless it has
+ * Files to delete.
+ */
 static void test_no_data(void **state)
 {
 	static const char sealed[] = "00000000000000aa", completed[] = "00000000000000bb";
+	static const char owing[] = "00000000000000cc";
 	char old[] = "file-old", *superseded[] = { old };
 	struct record r = make_record(RECORD_SEALED, 4);
 	struct staged *st = NULL;
@@ -294,6 +301,8 @@ static void test_no_data(void **state)
 	stage_area_open(&a, PART);
 	save_plain(&a, sealed, r);
 	r.state = RECORD_COMPLETED;
+	save_plain(&a, owing, r);
+	r.superseded_count = 0;
 	save_plain(&a, completed, r);
 	check_open(&a, completed, -ENOENT);
 	assert_false(stage_exists(&a, completed, ".rec"));
@@ -301,6 +310,12 @@ static void test_no_data(void **state)
 	assert_int_equal(r.state, RECORD_ABORTED);
 	assert_int_equal(r.superseded_count, 0);
 	assert_int_equal(staged_size(st), 0);
+	record_release(&r);
+	staged_unref(st);
+	assert_int_equal(staged_open(a.sg, owing, &r, &st), 0);
+	assert_int_equal(r.state, RECORD_COMPLETED);
+	assert_int_equal(r.superseded_count, 1);
+	assert_false(r.synced);
 	record_release(&r);
 	staged_unref(st);
 	stage_area_close(&a);
