@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 """Daemons that die at random points, for a given time; see tests/mount/crash.py.
 
-Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N] [--model | --power]
+Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N] [--model | --readers | --power]
 
 Each run is made from a seed: its writers, their sizes, the server's latency and
 passing faults, when the daemon is killed, and whether the next one is, too.
 What must hold then is what test_crash.py checks. A run that fails prints its
 seed; --seed does that one run again (as far as threads allow). UPLOADFS_BUILD
-names the build directory; SOAK_SECONDS is the default of --seconds (600).
+names the build directory; SOAK_SECONDS is the default of --seconds (600). Every
+fourth seed is a run of readers beside another host, see tests/mount/reading_runs.py;
+with --readers every one is.
 With --model: the same calls on a mount and on a local directory, see
 tests/mount/model.py; what fails there prints its seed and its steps.
 With --power: the power cuts of tests/mount/test_power.py on xfs and btrfs, as root;
@@ -30,6 +32,7 @@ sys.path[:0] = [TESTS, os.path.join(TESTS, "mount")]
 import crash  # noqa: E402
 import harness  # noqa: E402
 import model_runs  # noqa: E402
+import reading_runs  # noqa: E402
 from crash import PART  # noqa: E402
 
 FAILURES_MAX = 5
@@ -121,7 +124,21 @@ def live_and_die(seed):
         world.close()
 
 
-def soak(seconds, at_a_time=4, first=None):
+def read_along(seed):
+    """One run of readers. AssertionError, with the story, when something does not hold."""
+    world = World()
+    try:
+        reading_runs.read_along(world, seed)
+    finally:
+        world.close()
+
+
+def live(seed):
+    """The run with this seed."""
+    (read_along if seed % 4 == 3 else live_and_die)(seed)
+
+
+def soak(seconds, at_a_time=4, first=None, one=live):
     """(runs, stories of those that failed)."""
     seeds = itertools.count(first if first is not None else random.randrange(10 ** 9))
     end = time.monotonic() + seconds
@@ -131,7 +148,7 @@ def soak(seconds, at_a_time=4, first=None):
         while True:
             while len(under_way) < at_a_time and time.monotonic() < end and \
                     len(failures) < FAILURES_MAX:
-                under_way.add(pool.submit(live_and_die, next(seeds)))
+                under_way.add(pool.submit(one, next(seeds)))
             if not under_way:
                 return runs, failures
             over, under_way = concurrent.futures.wait(
@@ -178,13 +195,15 @@ def main():
     parser.add_argument("--at-a-time", type=int, default=4)
     parser.add_argument("--model", action="store_true")
     parser.add_argument("--power", action="store_true")
+    parser.add_argument("--readers", action="store_true")
     args = parser.parse_args()
     # As timeout(1) ends it: its mounts and daemons go, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if args.model:
         return soak_model(args.seconds, args.seed or random.randrange(10 ** 9))
+    one = read_along if args.readers else live
     if args.seed is not None:
-        live_and_die(args.seed)
+        one(args.seed)
         print(f"seed {args.seed}: all is well")
         return 0
     lost = power()
@@ -192,7 +211,7 @@ def main():
         return lost
     first = random.randrange(10 ** 9)
     print(f"for {args.seconds:.0f} s, seeds from {first}", flush=True)
-    runs, failures = soak(args.seconds, args.at_a_time, first)
+    runs, failures = soak(args.seconds, args.at_a_time, first, one)
     for story in failures:
         print(story)
     print(f"{runs} runs, {len(failures)} failed")

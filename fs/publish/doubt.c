@@ -71,7 +71,8 @@ static bool is_over(const struct doubt_view *v)
 		return false;
 	if (v->forced)
 		return true;
-	if (v->found == FOUND_NONE && v->cancel == DOUBT_CANCELLED)
+	/* What is not wanted needs no new File. */
+	if (v->cancel == DOUBT_CANCELLED && (v->found == FOUND_NONE || !v->wanted))
 		return v->looked_ms >= v->settled_ms;
 	/* One of the candidates may be ours, and a new File a second one. */
 	if (v->found != FOUND_NONE && v->wanted)

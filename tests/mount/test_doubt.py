@@ -1,12 +1,13 @@
 """A complete without a usable reply: whose File is it? Never two, never another's, none deleted."""
 import errno
+import hashlib
 import os
 import threading
 
 import pytest
 
 from accounts import post_file
-from harness import records, wait_until
+from harness import records, wait_until, xattr
 
 FAILS = [{"op": "complete", "action": "status", "status": 500, "times": 0}]
 EMPTY = '{"object":"list","data":[],"has_more":false,"first_id":null,"last_id":null}'
@@ -17,10 +18,10 @@ def put_bytes(path, data):
         f.write(data)
 
 
-def doubtful(world, server, **options):
+def doubtful(world, server, *words, **options):
     """A mount that fails soon, whose background retry comes late."""
-    mount = world.mount(server, **{"retry_timeout": "1", "retry_delay": "600", "list_ttl": "1",
-                                   **options})
+    mount = world.mount(server, *words, **{"retry_timeout": "1", "retry_delay": "600",
+                                           "list_ttl": "1", **options})
     mount.may_fail = True
     return mount
 
@@ -119,3 +120,68 @@ def test_removed_while_listing_lags(world, server):
     assert len(server.files()) == 1
     os.unlink(path)
     wait_until(lambda: server.files() == [], "the File of what was removed is gone", timeout=110)
+
+
+@pytest.mark.parametrize("purpose", ["batch", "user_data"])
+def test_own_overwrites_with_keep_old(world, server, purpose):
+    """A4: a version in doubt never takes an earlier one, which stays, for its own."""
+    mount = doubtful(world, server, "keep_old")
+    path = mount.path(purpose, "f")
+    put_bytes(path, b"A" * 1000)
+    first = xattr(path, "file_id")
+    # Within the same second: nothing but its id tells the first File from the second one.
+    server.faults(FAILS)
+    fails(path, b"B" * 1000)
+    assert [x["id"] for x in server.files()] == [first]
+    # The next mount has to know it as well.
+    mount.kill()
+    server.faults([])
+    mount.remount()
+    wait_until(lambda: xattr(path, "status") == "completed", "the second is a File", timeout=110)
+    second = xattr(path, "file_id")
+    put_bytes(path, b"C" * 1000)
+    third = xattr(path, "file_id")
+    assert len({first, second, third}) == 3
+    assert sorted(x["id"] for x in server.files()) == sorted([first, second, third])
+    assert xattr(path, "md5") == hashlib.md5(b"C" * 1000, usedforsecurity=False).hexdigest()
+    if purpose == "batch":
+        assert contents(server) == [("f", x * 1000) for x in (b"A", b"B", b"C")]
+
+
+def test_another_hosts_file_unreadable(world, server):
+    """A3 where no content is handed out: our Upload lived at its cancel, so that theirs is theirs."""
+    mount = doubtful(world, server, retry_timeout="3")
+    path = mount.path("user_data", "f")
+    server.faults(FAILS)
+    writer = threading.Thread(target=fails, args=(path, b"MINE" * 250))
+    writer.start()
+    wait_until(lambda: server.journal(op="complete"), "complete was asked")
+    theirs = post_file(server, "f", b"HERS" * 250, purpose="user_data")
+    writer.join()
+    assert [x["id"] for x in server.files()] == [theirs]
+    assert xattr(path, "status") == "failed"
+    os.unlink(path)
+    wait_until(lambda: not records(mount.state), "the doubt is over", timeout=110)
+    assert [x["id"] for x in server.files()] == [theirs]
+
+
+def test_inferred_bytes_stay(world, server):
+    """A File that nobody could compare: its bytes stay here until it is overwritten or removed."""
+    mount = doubtful(world, server, retry_timeout="20", cache_size="0")
+    path = mount.path("user_data", "f")
+    server.faults([{"op": "complete", "nth": 1, "action": "drop"}])
+    put_bytes(path, b"A" * 1000)
+    first = xattr(path, "file_id")
+    assert [x["id"] for x in server.files()] == [first]
+    for _ in range(2):
+        with open(path, "rb") as f:
+            assert f.read() == b"A" * 1000
+        assert os.listdir(mount.path("user_data")) == ["f"]
+        mount.kill()
+        mount.remount()
+        wait_until(lambda: xattr(path, "file_id") == first, "it is back")
+    put_bytes(path, b"B" * 1000)
+    assert [x["id"] for x in server.files()] == [xattr(path, "file_id")] != [first]
+    wait_until(lambda: not records(mount.state), "its bytes are not kept any more")
+    os.unlink(path)
+    assert server.files() == []

@@ -1,12 +1,14 @@
 """Two mounts of one account, as on two hosts: each with a state directory of its own."""
+import contextlib
 import errno
 import os
+import random
 import subprocess
 
 import pytest
 
 from accounts import post_file
-from harness import MIB, SLOW, make_file, md5, run, wait_until, xattr
+from harness import MIB, SLOW, make_file, md5, records, run, wait_until, xattr
 
 
 @pytest.fixture
@@ -138,3 +140,105 @@ def test_both_overwrite(world, server, here, there):
     for mount in (here, there):
         for name, file_id in names.items():
             assert md5(mount.path("batch", name)) == sums[file_id]
+
+
+class Pair:
+    """
+    Two hosts that write and remove under faults and deaths. All contents have one size, and
+    each names its maker, so that the oracle needs no ids: a close of 0 means that those bytes are a
+    File, once, until somebody touches its name.
+    """
+
+    NAMES = ("a", "b")
+    FAULTS = ([{"op": "complete", "action": "drop"}],
+              [{"op": "complete", "action": "status", "status": 500, "when": "after"}],
+              [{"op": "complete", "action": "status", "status": 503}],
+              [{"op": "complete", "action": "drop"},
+               {"op": "list", "action": "invalid_json", "times": 2,
+                "body": '{"object":"list","data":[],"has_more":false}'}],
+              [{"op": "complete", "action": "drop"}, {"op": "cancel", "action": "drop"}],
+              [])
+
+    def __init__(self, world, server, seed):
+        self.server, self.luck, self.count = server, random.Random(seed), 0
+        self.log = [f"seed {seed}"]
+        self.hosts = [world.mount(server, list_ttl="600", retry_timeout="3", retry_delay="1")
+                      for _ in range(2)]
+        self.have = [{}, {}]  # per host: name -> content that a close of 0 has promised
+        for host in self.hosts:
+            host.may_fail = True
+            assert os.listdir(host.path("batch")) == []
+
+    def contents(self):
+        files = []
+        for x in self.server.files():
+            with self.server.get(f"/files/{x['id']}/content") as reply:
+                files.append((x["filename"], reply.read()))
+        return files
+
+    def touch(self, *names):
+        """An entry stands for the newest File of its name, whoever made it."""
+        for have in self.have:
+            for name in names:
+                have.pop(name, None)
+
+    def write(self, k, name):
+        self.count += 1
+        self.touch(name)
+        data = f"host {k} wrote {self.count:04d}".encode()
+        try:
+            with open(self.hosts[k].path("batch", name), "wb") as f:
+                f.write(data)
+        except OSError as exc:
+            assert exc.errno in (errno.EIO, errno.ETIMEDOUT)
+        else:
+            self.have[k][name] = data
+
+    def remove(self, k, name):
+        self.touch(name)
+        with contextlib.suppress(OSError):
+            os.unlink(self.hosts[k].path("batch", name))
+
+    def die(self, k):
+        self.hosts[k].kill()
+        self.hosts[k].remount()
+
+    def step(self):
+        faults = self.luck.choice(self.FAULTS)
+        self.server.faults(faults)
+        k, name = self.luck.randrange(2), self.luck.choice(self.NAMES)
+        what = self.luck.random()
+        self.say(k, name, f"{what:.2f}", [(x["op"], x["action"]) for x in faults])
+        if what < 0.6:
+            self.write(k, name)
+        elif what < 0.85:
+            self.remove(k, name)
+        else:
+            self.die(k)
+        self.check()
+
+    def say(self, *words):
+        self.log.append(" ".join(str(x) for x in words))
+
+    def check(self):
+        """What a close of 0 promised is there, once, under its name; nobody else's is gone."""
+        files = self.contents()
+        self.say("   ", files)
+        assert len(files) == len(set(files)), "\n".join(self.log)
+        for k in range(2):
+            for name, data in self.have[k].items():
+                assert (name, data) in files, "\n".join([*self.log, f"{k} {name} {data}"])
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_model_of_two(world, server, seed):
+    pair = Pair(world, server, seed)
+    for _ in range(40):
+        pair.step()
+    server.faults([])
+    wanted = {x for have in pair.have for x in have.items()}
+    wait_until(lambda: not any(records(x.state) for x in pair.hosts) or
+               all(r["state"] in ("completed", "aborted") for x in pair.hosts
+                   for r in records(x.state)), "nothing is in doubt", timeout=110)
+    assert wanted <= set(pair.contents())

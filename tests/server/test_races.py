@@ -148,20 +148,17 @@ def test_delete_twice_while_it_is_read(settled):
 
 def test_complete_and_expiry(make_server):
     """An Upload that ends while it is completed: a File, or none."""
-    server = make_server("--upload-ttl", "1")
-    for _ in range(3):
-        known = set(files(server))
-        uploads = [fresh(server) for _ in range(8)]
-        end = server.create(1).json["created_at"]  # in this second or the next the Uploads end
+    server = make_server("--upload-ttl", "5")
+    uploads = [fresh(server) for _ in range(8)]
+    ends = {x["id"]: x["expires_at"] for x in server.list()["uploads"]}
 
-        def complete(number, uploads=uploads, end=end):
-            upload, parts = uploads[number]
-            wait_until(lambda: time.time() > end + 0.99 + number * 0.002, "the end is near")
-            return server.complete(upload, parts)
+    def complete(number):
+        upload, parts = uploads[number]
+        wait_until(lambda: time.time() > ends[upload] - 0.01 + number * 0.002, "the end is near")
+        return server.complete(upload, parts)
 
-        replies = at_once(*[lambda n=n: complete(n) for n in range(len(uploads))])
-        made = {x.json["file"]["id"] for x in replies if x.status == 200}
-        assert all(x.status == 200 or "expired" in x.error["message"] for x in replies)
-        assert set(files(server)) - known == made
-        wait_until(lambda: "pending" not in {x["status"] for x in server.list()["uploads"]}, "all end")
-        assert_whole(server, replies)
+    replies = at_once(*[lambda n=n: complete(n) for n in range(len(uploads))])
+    assert all(x.status == 200 or "expired" in x.error["message"] for x in replies)
+    assert set(files(server)) == {x.json["file"]["id"] for x in replies if x.status == 200}
+    wait_until(lambda: "pending" not in {x["status"] for x in server.list()["uploads"]}, "all end")
+    assert_whole(server, replies)

@@ -200,9 +200,10 @@ def test_expired_upload(make_server):
     server = make_server("--upload-ttl", "1")
     upload = server.create(4).json
     check("openai", "upload", upload)
-    wait_until(lambda: server.cancel(upload["id"]).status == 400, "it has expired")
-    for reply in (server.part(upload["id"], b"data"), server.complete(upload["id"], ["part_x"])):
-        assert reply.status == 400
+    wait_until(lambda: server.list()["uploads"][0]["status"] == "expired", "it has expired")
+    for reply in (server.cancel(upload["id"]), server.part(upload["id"], b"data"),
+                  server.complete(upload["id"], ["part_x"])):
+        assert reply.status == 400 and "expired" in reply.json["error"]["message"]
         check("openai", "error", reply.json)
 
 

@@ -1,0 +1,250 @@
+/* uses: fake_api */
+/* A complete in doubt: what is kept of it and of the service, and look-alikes of the same host. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/publish/publication.h"
+#include "fs/publish/publisher_impl.h"
+#include "fs/state/learned.h"
+#include "net/base/clock.h"
+#include "tests/unit/publish_rig.h"
+
+#define BYTES 100
+#define EVER 1000000
+
+static struct rig g;
+static _Atomic uint64_t still_ms; /* 0: the rig's clock */
+
+static uint64_t still_mono(void)
+{
+	return atomic_load(&still_ms);
+}
+
+static struct timespec still_wall(void)
+{
+	return (struct timespec){ .tv_sec = (time_t)(1700000000 + atomic_load(&still_ms) / 1000) };
+}
+
+/* Time stands still from now on. */
+static void stop_clock(void)
+{
+	static const struct clock_source source = { still_mono, still_wall };
+
+	atomic_store(&still_ms, clock_mono_ms());
+	clock_set_source(&source);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	rig_init();
+	rig_open(&g);
+	return 0;
+}
+
+static void lose_completes(void)
+{
+	struct api_error err = fake_api_error(API_ERR_BAD_REPLY, 200, "", "nonsense");
+
+	fake_api_fail(g.api, FAKE_COMPLETE, 1, EVER, &err);
+}
+
+/* ---- Files that were listed before ---- */
+
+static char listed[API_ID_MAX + 1];
+
+static void each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
+			void (*fn)(void *fn_arg, const char *id), void *fn_arg)
+{
+	(void)arg;
+	assert_string_equal(purpose, "user_data");
+	assert_string_equal(filename, "a");
+	assert_int_equal(bytes, BYTES);
+	fn(fn_arg, listed);
+}
+
+/* The publisher anew, with what it asks about listings, or without. */
+static void renew(bool lists)
+{
+	publisher_stop(g.pr);
+	publisher_free(g.pr);
+	g.cfg.each_listed = lists ? each_listed : NULL;
+	assert_int_equal(publisher_new(&g.cfg, &g.pr), 0);
+}
+
+/* Another File has our name, size and bytes, and was listed when complete was asked. */
+static void listed_before(bool crash)
+{
+	char bytes[BYTES], id[64];
+	struct pub f;
+	struct pub *const pubs[] = { &f };
+
+	setup(NULL);
+	/* A service whose Files have any second since their Uploads. */
+	assert_int_equal(learned_define(g.area.db), 0);
+	assert_int_equal(learned_set(g.area.db, "fake", "created_at", CREATED_LATER), 0);
+	renew(true);
+	g.hurry = true;
+	lose_completes();
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, BYTES, 1);
+	snprintf(id, sizeof(id), "%s", staged_id(f.st));
+	/* Its second comes after the Upload's: the fake counts. */
+	publish_predict(f.p, BYTES);
+	assert_true(fake_api_wait_done(g.api, FAKE_CREATE, 1));
+	assert_int_equal(pread(staged_fd(f.st), bytes, BYTES, 0), BYTES);
+	fake_api_add_file(g.api, "a", "user_data", bytes, BYTES, listed);
+	assert_int_equal(pub_close(&f), -EIO);
+	assert_int_equal(fake_api_files(g.api), 1);
+	if (crash) {
+		rig_crash(&g, pubs, 1);
+		g.cfg.each_listed = NULL;
+		rig_restart(&g);
+		pub_recover(&g, &f, id, "a", NULL);
+		pub_wait_ends(&f, 1);
+		assert_string_equal(pub_info(&f).status, "failed");
+	}
+	fake_api_fail_clear(g.api);
+	assert_int_equal(pub_close(&f), 0);
+	assert_string_not_equal(f.file_id, listed);
+	assert_int_equal(fake_api_files(g.api), 2);
+	rig_close(&g, pubs, 1);
+}
+
+static void test_listed_before(void **state)
+{
+	(void)state;
+	listed_before(false);
+	listed_before(true);
+}
+
+/* Of several Files only the one with the lifetime that was asked for is a candidate. */
+static void test_lifetime(void **state)
+{
+	struct api_error lost = fake_api_error(API_ERR_TIMEOUT, 0, "", "lost");
+	char bytes[BYTES];
+	struct pub f;
+	struct pub *const pubs[] = { &f };
+
+	(void)state;
+	stop_clock();
+	fake_api_dated(g.api, true);
+	lost.maybe_applied = true;
+	lost.attempts = 2;
+	fake_api_fail(g.api, FAKE_COMPLETE, 1, 1, &lost);
+	pub_new(&g, &f, "a", NULL, NULL);
+	publish_set_expiry(f.p, 7200);
+	stage_fill(f.st, 0, BYTES, 1);
+	assert_int_equal(pread(staged_fd(f.st), bytes, BYTES, 0), BYTES);
+	fake_api_add_file(g.api, "a", "user_data", bytes, BYTES, listed);
+	assert_int_equal(pub_close(&f), 0);
+	assert_string_not_equal(f.file_id, listed);
+	assert_int_equal(fake_api_files(g.api), 2);
+	rig_close(&g, pubs, 1);
+}
+
+/* ---- two of one host ---- */
+
+static void test_never_the_same_second(void **state)
+{
+	struct pub one, two;
+	struct pub *const pubs[] = { &one, &two };
+	struct told t;
+
+	(void)state;
+	fake_api_dated(g.api, true);
+	lose_completes();
+	g.hurry = true;
+	pub_new(&g, &one, "a", NULL, NULL);
+	stage_fill(one.st, 0, BYTES, 1);
+	assert_int_equal(pub_close(&one), -EIO);
+	fake_api_fail_clear(g.api);
+	g.hurry = false;
+	stop_clock();
+	/* As if it had been made now. */
+	one.p->upload.created_at = clock_wall_s();
+	pub_new(&g, &two, "a", NULL, NULL);
+	stage_fill(two.st, 0, BYTES, 2);
+	staged_seal(two.st);
+	publish_seal(two.p);
+	pub_wait(&two, &t, UNTIL_ENDED);
+	assert_true(fake_api_wait_done(g.api, FAKE_CANCEL, 1));
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
+	atomic_fetch_add(&still_ms, 1000);
+	publish_set_owner(two.p, 0644, 2, 2);
+	assert_int_equal(told_err(&t), 0);
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 3);
+	assert_int_not_equal(one.p->upload.created_at, two.p->upload.created_at);
+	rig_close(&g, pubs, 2);
+}
+
+/* ---- what the service does with created_at ---- */
+
+static int64_t learned(void)
+{
+	int64_t n = -1;
+	int r = learned_get(g.area.db, "fake", "created_at", &n);
+
+	assert_true(r == 0 || r == -ENOENT);
+	return n;
+}
+
+static void publish_one(struct pub *f, uint64_t open_ms)
+{
+	unsigned parts = fake_api_calls(g.api, FAKE_PART);
+
+	fake_api_hold(g.api, FAKE_PART, FAKE_HOLD_WORK);
+	pub_new(&g, f, "a", NULL, NULL);
+	stage_fill(f->st, 0, BYTES, 1);
+	staged_seal(f->st);
+	publish_seal(f->p);
+	assert_true(fake_api_wait_calls(g.api, FAKE_PART, parts + 1));
+	atomic_fetch_add(&still_ms, open_ms);
+	fake_api_release(g.api, FAKE_PART);
+	pub_wait_ends(f, 1);
+	assert_int_equal(atomic_load(&f->outcome), OUTCOME_COMPLETED);
+}
+
+/* An Upload of a moment proves nothing; a File with another second does, for good. */
+static void test_created_at_is_learned(void **state)
+{
+	struct pub f[4];
+	struct pub *const pubs[] = { &f[2], &f[3] };
+
+	(void)state;
+	stop_clock();
+	fake_api_dated(g.api, true);
+	publish_one(&f[0], 10);
+	assert_int_equal(learned(), -1);
+	publish_one(&f[1], 3000);
+	assert_int_equal(learned(), 1);
+	rig_crash(&g, (struct pub *const[]){ &f[0], &f[1] }, 2);
+	rig_restart(&g);
+	assert_int_equal(g.pr->service.created_at, CREATED_WITH_UPLOAD);
+	fake_api_dated(g.api, false);
+	publish_one(&f[2], 3000);
+	assert_int_equal(learned(), 2);
+	fake_api_dated(g.api, true);
+	publish_one(&f[3], 3000);
+	assert_int_equal(learned(), 2);
+	rig_close(&g, pubs, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_listed_before),
+		cmocka_unit_test_setup(test_lifetime, setup),
+		cmocka_unit_test_setup(test_never_the_same_second, setup),
+		cmocka_unit_test_setup(test_created_at_is_learned, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
