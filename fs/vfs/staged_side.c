@@ -349,19 +349,21 @@ struct adopting {
 	struct vfs *s;
 	const struct inode *inode;
 	const char *md5;
+	bool synced;
 };
 
 static int adopt(void *arg, const char *data)
 {
 	const struct adopting *a = arg;
 
-	return cache_adopt(a->s->cfg.cache, a->inode->file_id, data, a->inode->bytes, a->md5);
+	return cache_adopt(a->s->cfg.cache, a->inode->file_id, data, a->inode->bytes, a->md5,
+			   a->synced);
 }
 
 /* Hand the staged bytes, whose MD5 is md5, to the cache. Under lock. */
 static void to_cache(struct vfs *s, struct inode *i, const char *md5)
 {
-	struct adopting a = { s, i, md5 };
+	struct adopting a = { s, i, md5, staged_synced(i->side->st) };
 	char hashed[DIGEST_HEX_SIZE];
 
 	/* A publication that was taken up after its end does not know it. */
