@@ -59,8 +59,8 @@ void cache_reject(struct cache *c, const char *file_id, const char *data);
 
 /*
  * Make the data of a staged file the content of file_id: one transaction drops its row and adds
- * ours. For staged_give(). synced: the bytes are on stable storage. 0; -EFBIG: the bound does not allow it; another negative errno: nothing
- * changed.
+ * ours. For staged_give(). synced: the bytes are on stable storage. 0; -EFBIG: the bound does not
+ * allow it; another negative errno: nothing changed.
  */
 int cache_adopt(struct cache *c, const char *file_id, const char *data, uint64_t bytes,
 		const char *md5, bool synced);

@@ -23,9 +23,7 @@ const char *compat_errno_name(int err)
 
 const char *compat_errno_text(int err)
 {
-	const char *text = strerrordesc_np(err);
-
-	return text ? text : "unknown error";
+	return strerrordesc_np(err);
 }
 
 #else
@@ -59,7 +57,7 @@ const char *compat_errno_name(int err)
 
 const char *compat_errno_text(int err)
 {
-	return strerror(err);
+	return compat_errno_name(err) ? strerror(err) : NULL;
 }
 
 #endif

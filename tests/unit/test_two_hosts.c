@@ -534,6 +534,7 @@ static void do_write(struct host *h, const char *name)
 		return;
 	if (n) {
 		staged_unseal(n->st);
+		assert_int_equal(publish_await_change(n->p), 0);
 		assert_int_equal(staged_truncate(n->st, 0), 0);
 	} else {
 		n = node_new(h, name);
@@ -855,7 +856,7 @@ static void revive(struct host *h, struct node *n)
 
 static void host_stop(struct host *h)
 {
-	publisher_stop(h->pr);
+	publisher_stop(h->pr, false);
 	for (struct node *n = h->nodes; n; n = n->next) {
 		n->maimed |= n->busy;
 		publish_unref(n->p);
