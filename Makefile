@@ -58,6 +58,10 @@ else ifeq ($(SAN),fuzz)
 MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all
 MODE_LDFLAGS := -pie -fsanitize=fuzzer,address,undefined
+else ifeq ($(SAN),cov)
+# What make cov builds with.
+MODE_CFLAGS := -O1 -g -fPIE --coverage -fprofile-update=atomic
+MODE_LDFLAGS := -pie --coverage
 else
 $(error SAN is asan or tsan, not "$(SAN)")
 endif
@@ -79,7 +83,7 @@ HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard test
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
 FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
-	$(addprefix fs/host/,mountpoint.c mounts.c) fs/tree/names.c \
+	$(addprefix fs/host/,mountpoint.c mounts.c place.c statedir.c) fs/tree/names.c \
 	net/server/multipart.c $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
@@ -87,7 +91,7 @@ PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
-	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c)
+	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
@@ -107,8 +111,9 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fuzz boot releases bench lint fmt fmt-check asan tsan \
-	unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean help FORCE
+.PHONY: all demo test unit server-test mounted soak fsx cov fuzz boot releases bench lint fmt \
+	fmt-check asan tsan unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
+	help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
 all: $(BINS) $(OUT)/compile_commands.json
@@ -139,6 +144,16 @@ mounted:
 ## soak: kill the daemon at random points for SOAK_SECONDS (600) and check what remains
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
+
+## fsx: files under random operations, compared with a copy in memory (FSX_OPERATIONS=20000 a file)
+fsx: all $(OUT)/bin/fsx
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/fsx/fsx.py
+
+## cov: lines and branches that the tests reach, by folder (COV="unit tests/mount/test_cp.py")
+cov:
+	$(Q)sh tests/setup.sh test
+	$(Q)$(MAKE) --no-print-directory SAN=cov all unit-bins
+	$(Q)$(PYTHON) -B tests/cov.py --build $(BUILD)/cov $(COV)
 
 ## fuzz: run what reads foreign bytes with inputs made up, FUZZ_SECONDS (60) each; needs clang
 fuzz:
@@ -189,7 +204,7 @@ tsan:
 	$(Q)$(MAKE) --no-print-directory SAN=tsan all unit-bins
 
 ## unit-bins: build the unit tests, and what other tests need, without running them
-unit-bins: $(UNIT_BINS) $(CRASH_PRELOAD)
+unit-bins: $(UNIT_BINS) $(CRASH_PRELOAD) $(OUT)/bin/fsx
 
 ## fuzz-bins: build what make fuzz runs, without running it (SAN=fuzz CC=clang)
 fuzz-bins: $(FUZZ_BINS)
@@ -291,6 +306,11 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libunit.a $(LIBS)
 	@echo '  LINK    $@'
 	$(Q)$(LINK) $< $(EXTRA_OBJS) -Wl,--start-group $(OUT)/libunit.a $(LIBS) -Wl,--end-group \
 		$(PKG_LIBS) $(CMOCKA_LIBS)
+
+$(OUT)/bin/fsx: $(OUT)/tests/fsx/fsx.o
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	$(Q)$(CC) $^ -o $@ $(ALL_LDFLAGS)
 
 $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(OUT)/libfuzz.a
 	@mkdir -p $(@D)

@@ -14,6 +14,7 @@
 #include "fs/cli/commands.h"
 #include "fs/daemon/core.h"
 #include "fs/host/control.h"
+#include "fs/host/deadline.h"
 #include "fs/host/helper.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
@@ -30,6 +31,7 @@
 
 #define FUSE_THREADS 8
 #define STOP_S 30	   /* time for the teardown once nothing is left to send */
+#define GIVE_UP_S 5	   /* time for the last unmount when that is over */
 #define WAKE_SIGNAL SIGURG /* ours, for the main thread; nobody else sends it */
 
 struct daemon {
@@ -71,13 +73,34 @@ static void tell_manager_stopping(struct daemon *d)
 		notify_stopping(d->opts.drain_timeout_s + STOP_S, "finishing what is under way"));
 }
 
+/* Something hangs that nothing here can end, such as a name server's answer inside libcurl. */
+static void give_up(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_error("the end takes longer than %u s: what hangs is abandoned; nothing is lost, the "
+		  "next mount goes on",
+		  d->opts.drain_timeout_s + STOP_S);
+	/* Unmounting may hang as well. */
+	alarm(GIVE_UP_S);
+	if (d->mounted)
+		fuse_session_unmount(d->session);
+	_exit(EXIT_FAILURE);
+}
+
+/* The end has begun. Without a thread for the deadline it takes as long as it takes. */
+static void set_deadline(struct daemon *d)
+{
+	deadline_start(1000ULL * (d->opts.drain_timeout_s + STOP_S), give_up, d);
+}
+
 /* Without a system log, as in many containers, lines would go nowhere. */
 static void log_to_state_dir(const struct opts *o)
 {
 	char *path;
 	int r;
 
-	if (asprintf(&path, "%s/uploadfs.log", o->state_dir) < 0)
+	if (asprintf(&path, "%s/daemon.log", o->state_dir) < 0)
 		return;
 	log_info("there is no /dev/log here: the log goes to %s; -o log_file= names another", path);
 	r = log_to_file(path);
@@ -187,6 +210,7 @@ static void finish(struct daemon *d, int sig)
 
 	/* Finish what is under way while requests are still answered. */
 	log_info("signal %d: finishing", sig);
+	set_deadline(d);
 	vfs_close_doors(d->core.vfs);
 	tell_manager_stopping(d);
 	publisher_drain(d->core.publisher, d->opts.drain_timeout_s);
@@ -307,11 +331,13 @@ static bool stop(struct daemon *d)
 	}
 	if (d->mounted)
 		tell_manager_stopping(d);
+	set_deadline(d);
 	ops_end_holds();
 	all = core_finish(&d->core, d->drained ? 0 : d->opts.drain_timeout_s);
 	if (d->mounted)
 		fuse_session_unmount(d->session);
 	core_free(&d->core);
+	deadline_end();
 	if (d->session)
 		fuse_session_destroy(d->session);
 	return all;

@@ -140,6 +140,7 @@ look() {
 	need perl has perl
 	need util-linux has setarch
 	need mount has mount
+	need e2fsprogs has mkfs.ext4
 	need util-linux has nsenter
 	need util-linux has setpriv
 	need dpkg-dev has dpkg-shlibdeps

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Daemons that die at random points, for a given time; see tests/mount/crash.py.
 
-Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N] [--model | --readers]
+Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N] [--model | --power | --readers]
 
 Each run is made from a seed: its writers, their sizes, the server's latency and
 passing faults, when the daemon is killed, and whether the next one is, too.
@@ -12,13 +12,17 @@ fourth seed is a run of readers beside another host, see tests/mount/reading_run
 with --readers every one is.
 With --model: the same calls on a mount and on a local directory, see
 tests/mount/model.py; what fails there prints its seed and its steps.
+With --power: the power cuts of tests/mount/test_power.py on xfs and btrfs, as root;
+without options this comes first.
 """
 import argparse
 import concurrent.futures
 import itertools
 import os
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -168,6 +172,21 @@ def soak_model(seconds, seed):
             return 1
 
 
+def power():
+    """0 if all is well on each file system that can be made here."""
+    codes = []
+    for fs, package in (("xfs", "xfsprogs"), ("btrfs", "btrfs-progs")):
+        if os.geteuid() or not shutil.which("mkfs." + fs):
+            print(f"power cuts on {fs}: left out; they need root, and the package {package}")
+            continue
+        print(f"power cuts on {fs}", flush=True)
+        codes.append(subprocess.run(
+            [sys.executable, "-B", "-m", "pytest", "-q", "-c", os.path.join(TESTS, "pytest.ini"),
+             os.path.join(TESTS, "mount", "test_power.py")],
+            env=dict(os.environ, UPLOADFS_POWER_FS=fs), check=False).returncode)
+    return 1 if any(codes) else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float,
@@ -175,6 +194,7 @@ def main():
     parser.add_argument("--seed", type=int, help="only the run with this seed")
     parser.add_argument("--at-a-time", type=int, default=4)
     parser.add_argument("--model", action="store_true")
+    parser.add_argument("--power", action="store_true")
     parser.add_argument("--readers", action="store_true")
     args = parser.parse_args()
     # As timeout(1) ends it: its mounts and daemons go, too.
@@ -186,13 +206,16 @@ def main():
         one(args.seed)
         print(f"seed {args.seed}: all is well")
         return 0
+    lost = 0 if args.readers else power()
+    if args.power:
+        return lost
     first = random.randrange(10 ** 9)
     print(f"for {args.seconds:.0f} s, seeds from {first}", flush=True)
     runs, failures = soak(args.seconds, args.at_a_time, first, one)
     for story in failures:
         print(story)
     print(f"{runs} runs, {len(failures)} failed")
-    return 1 if failures or not runs else 0
+    return 1 if failures or lost or not runs else 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ close=sync config= connect_timeout= dir_mode= drain_timeout= file_mode= fsname= 
 idle_timeout= keep_old key_mode=any key_mode=private list_ttl= log_file= log_format=json log_format=text log_level=debug
 log_level=error log_level=info log_level=warn metrics_listen= organization= parallel= part_size= project= proxy= proxy=none
 proxy_auth_file= purpose=assistants purpose=batch purpose=evals purpose=fine-tune purpose=user_data purpose=vision
-rate_limit= retry_delay= retry_timeout= ro rw staging_reserve= staging_size= state_dir= uid=
+rate_limit= retry_delay= retry_timeout= ro rw staging_reserve= staging_size= state_dir= sync=always sync=auto uid=
 umask="
 
 # The mountpoints of uploadfs.
@@ -85,6 +85,7 @@ _uploadfs() {
 		recover) _uploadfs_of recover "$current" "--all -o"; return ;;
 		doctor) _uploadfs_of doctor "$current" "-o"; return ;;
 		ls) _uploadfs_of ls "$current" "-R --json --tsv"; return ;;
+		prune) _uploadfs_of prune "$current" "--days --dry-run"; return ;;
 		fetch) _uploadfs_of fetch "$current" "--parallel"; return ;;
 		esac
 	fi
@@ -93,7 +94,7 @@ _uploadfs() {
 	*)
 		COMPREPLY=($(compgen -d -- "$current"))
 		if [ "$COMP_CWORD" = 1 ]; then
-			COMPREPLY+=($(compgen -W "status wait umount mounts ls fetch recover doctor local: azure:https://" -- "$current"))
+			COMPREPLY+=($(compgen -W "status wait umount mounts ls fetch prune recover doctor local: azure:https://" -- "$current"))
 		fi
 		;;
 	esac

@@ -10,9 +10,9 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{ "doctor", cli_doctor }, { "fetch", cli_fetch },     { "ls", cli_ls },
-	{ "mounts", cli_mounts }, { "recover", cli_recover }, { "status", cli_status },
-	{ "umount", cli_umount }, { "wait", cli_wait },
+	{ "doctor", cli_doctor }, { "fetch", cli_fetch },   { "ls", cli_ls },
+	{ "mounts", cli_mounts }, { "prune", cli_prune },   { "recover", cli_recover },
+	{ "status", cli_status }, { "umount", cli_umount }, { "wait", cli_wait },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -24,6 +24,7 @@ int cli_recover(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_ls(int argc, char **argv);
 int cli_fetch(int argc, char **argv);
+int cli_prune(int argc, char **argv);
 /* umount(8)'s helper: unmount, then wait for closed files. Returns a status of helper.h. */
 int cli_umount_helper(const struct helper_call *call);
 

@@ -15,6 +15,7 @@
 
 #include "fs/cli/cli.h"
 #include "fs/cli/mount.h"
+#include "fs/cli/prune.h"
 #include "fs/cli/report.h"
 #include "fs/config/opts.h"
 #include "fs/host/mounts.h"
@@ -165,9 +166,26 @@ static void check_place(const struct opts *o)
 				o->state_dir, place.name);
 }
 
+/* Name state directories beside this one that `uploadfs prune` would remove. */
+static void check_old(const char *state_dir, bool is_parent)
+{
+	char *parent = strdup(state_dir), *slash = parent ? strrchr(parent, '/') : NULL;
+	unsigned n;
+
+	if (slash && !is_parent)
+		*slash = '\0';
+	n = parent && (is_parent || slash > parent) ? cli_prunable(parent) : 0;
+	if (n)
+		cli_report_well("%u state directories in %s were not used for %d days; uploadfs "
+				"prune removes them",
+				n, parent, PRUNE_DAYS);
+	free(parent);
+}
+
 void cli_doctor_state(const struct opts *o)
 {
 	check_place(o);
 	check_room(o);
 	check_waiting(o);
+	check_old(o->state_dir, !o->mountpoint);
 }

@@ -166,16 +166,22 @@ static int run_child(void (*child)(const char *mount, int out), const char *moun
 
 int cli_read_status(const char *mount, unsigned timeout_s, struct json **ret, struct buf *ret_text)
 {
+	struct json *status = NULL;
 	struct buf text;
 	int r;
 
 	buf_init(&text, STATUS_TEXT_MAX);
 	r = run_child(copy_out, mount, timeout_s, &text);
-	if (!r && (json_parse(buf_str(&text), text.len, ret) || cli_number(*ret, "format") != 1))
+	if (!r &&
+	    (json_parse(buf_str(&text), text.len, &status) || cli_number(status, "format") != 1))
 		r = -EBADMSG;
 	if (!r && ret_text)
 		r = buf_add(ret_text, text.data, text.len);
 	buf_release(&text);
+	if (r)
+		json_free(status);
+	else
+		*ret = status;
 	return r;
 }
 

@@ -214,6 +214,10 @@ void cli_view_totals(const struct json *doc, struct buf *out)
 				 words[i]);
 	buf_addf(out, "; %llu published (%s)", (unsigned long long)cli_total(doc, "completed"),
 		 cli_size(cli_total(doc, "completed_bytes")));
+	if (json_bool(json_get(json_get(doc, "listing"), "first"), false))
+		buf_addf(out, "; listing the account: %llu Files so far, %llu s",
+			 (unsigned long long)cli_number(json_get(doc, "listing"), "files"),
+			 (unsigned long long)cli_number(json_get(doc, "listing"), "seconds"));
 }
 
 void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struct buf *out)

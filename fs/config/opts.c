@@ -25,7 +25,7 @@ static const char help_text[] =
 	"              in DIR, or azure:https://NAME.openai.azure.com. Default:\n"
 	"              OPENAI_BASE_URL, AZURE_OPENAI_ENDPOINT, https://api.openai.com/v1\n"
 	"  MOUNTPOINT  an empty directory, or /dev/fd/N   -f  in the foreground  -d debug\n"
-	"or: uploadfs status|wait|umount|mounts|ls|fetch|recover|doctor  (each --help)\n"
+	"or: uploadfs status|wait|umount|mounts|ls|fetch|prune|recover|doctor  (--help)\n"
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
 	"  -o api_key_file=FILE     a file of mode 600; key_mode=any: others may read it\n"
@@ -39,7 +39,7 @@ static const char help_text[] =
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
-	"  -o keep_old              overwriting keeps the former File\n"
+	"  -o sync=always, keep_old sync at each close; overwriting keeps the former File\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
 	"SIZE takes K, M, G, T. See uploadfs(1) for the rest, errors and examples.\n";
 

@@ -34,6 +34,7 @@ struct opts {
 	uint64_t staging_size;	      /* bytes; 0: no limit but the disk */
 	uint64_t staging_reserve;     /* bytes left free on its disk, default 256 MiB */
 	bool close_async;	      /* close=async; default close=sync */
+	bool sync_always;	      /* sync=always; default sync=auto */
 	bool keep_old;
 	bool allow_http;
 	unsigned list_ttl_s;	    /* default 30 */

@@ -84,7 +84,7 @@ static int take_version(struct opts *o)
 		if (!o->api_version)
 			return -ENOMEM;
 	}
-	if (o->api_version && !api_id_valid(o->api_version))
+	if (o->api_version && !api_word_valid(o->api_version))
 		return opts_fail("the API version %s is none; use a date as in "
 				 "api_version=2024-10-21, or leave it out",
 				 o->api_version);

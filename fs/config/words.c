@@ -49,6 +49,14 @@ static int set_close(struct opts_draft *d, const char *value)
 	return opts_fail("close=%s is not known; use close=sync or close=async", value);
 }
 
+static int set_sync(struct opts_draft *d, const char *value)
+{
+	d->o->sync_always = !strcmp(value, "always");
+	if (d->o->sync_always || !strcmp(value, "auto"))
+		return 0;
+	return opts_fail("sync=%s is not known; use sync=auto or sync=always", value);
+}
+
 static int set_purpose(struct opts_draft *d, const char *value)
 {
 	char *copy;
@@ -213,6 +221,7 @@ static const struct word words[] = {
 	{ "staging_reserve", W_SIZE, FIELD(staging_reserve), 0, INT64_MAX, NULL, "SIZE" },
 	{ "staging_size", W_SIZE, FIELD(staging_size), 0, INT64_MAX, NULL, "SIZE" },
 	{ "state_dir", W_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR" },
+	{ "sync", W_SPECIAL, 0, 0, 0, set_sync, "auto|always" },
 	{ "uid", W_SPECIAL, 0, 0, 0, set_uid, "ID" },
 	{ "umask", W_OCTAL, FIELD(umask), 0, 0777, NULL, "MODE" },
 };
@@ -380,6 +389,9 @@ int opts_word(struct opts_draft *d, const char *text)
 	if (!*text)
 		return 0; /* "-o ,ro": as mount(8) takes it */
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		/* "sync" without a value is a mount option. */
+		if (!text[len] && is_listed(mount_words, text))
+			break;
 		if (strlen(words[i].name) == len && !strncmp(words[i].name, text, len)) {
 			rc = set_word(d, &words[i], text[len] ? text + len + 1 : NULL);
 			return rc ? rc : opts_note_origin(d->origins, words[i].name, d->where);

@@ -150,9 +150,9 @@ int cache_get(struct cache *c, const char *file_id, uint64_t bytes, struct cache
 /* ---- adding ---- */
 
 int cache_adopt(struct cache *c, const char *file_id, const char *data, uint64_t bytes,
-		const char *md5)
+		const char *md5, bool synced)
 {
-	struct cached row = { .bytes = bytes, .used_s = clock_wall_s() };
+	struct cached row = { .bytes = bytes, .used_s = clock_wall_s(), .synced = synced };
 	int rc;
 
 	if (!cache_keeps(c, bytes))

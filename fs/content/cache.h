@@ -59,11 +59,11 @@ void cache_reject(struct cache *c, const char *file_id, const char *data);
 
 /*
  * Make the data of a staged file the content of file_id: one transaction drops its row and adds
- * ours. For staged_give(). 0; -EFBIG: the bound does not allow it; another negative errno: nothing
- * changed.
+ * ours. For staged_give(). synced: the bytes are on stable storage. 0; -EFBIG: the bound does not
+ * allow it; another negative errno: nothing changed.
  */
 int cache_adopt(struct cache *c, const char *file_id, const char *data, uint64_t bytes,
-		const char *md5);
+		const char *md5, bool synced);
 /* Drop the content of each File for which keep() returns false; it runs without locks. */
 void cache_sweep(struct cache *c, bool (*keep)(void *arg, const char *file_id), void *arg);
 /* Drop the content of file_id. Never blocks once a worker is set. */

@@ -203,6 +203,8 @@ static int start_storage(struct core *c)
 		fail("the cache", r);
 	if (!r)
 		cache_set_worker(c->cache, c->disk);
+	if (!r && (o->close_async || o->sync_always))
+		staging_set_worker(c->staging, c->disk);
 	return r;
 }
 
@@ -242,7 +244,9 @@ bool core_read_key(void *arg)
 void core_status(struct core *c, struct status_source *ret)
 {
 	const struct opts *o = c->opts;
+	struct vfs_listing list;
 
+	vfs_get_listing(c->vfs, &list);
 	*ret = (struct status_source){ .mountpoint = o->mountpoint,
 				       .service = c->service,
 				       .purpose = o->purpose,
@@ -256,7 +260,9 @@ void core_status(struct core *c, struct status_source *ret)
 				       .staging = c->staging,
 				       .cache = c->cache,
 				       .md5 = c->md5,
-				       .disk = c->disk };
+				       .disk = c->disk,
+				       .listing = { list.under_way, list.known, list.pages,
+						    list.files, list.seconds } };
 }
 
 static void probed(void *arg, const struct api_error *err, struct api_file_page *page)
@@ -330,6 +336,20 @@ static bool knows_file(void *arg, const char *file_id)
 	return vfs_knows_file(c->vfs, file_id);
 }
 
+static uint64_t mark_files(void *arg)
+{
+	struct core *c = arg;
+
+	return vfs_mark(c->vfs);
+}
+
+static bool was_listed(void *arg, const char *file_id, uint64_t mark)
+{
+	struct core *c = arg;
+
+	return vfs_was_listed(c->vfs, file_id, mark);
+}
+
 static void each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
 			void (*fn)(void *fn_arg, const char *file_id), void *fn_arg)
 {
@@ -346,8 +366,10 @@ static int start_super(struct core *c, bool ending)
 				       .parallel = o->parallel,
 				       .part_size = o->part_size,
 				       .keep_old = o->keep_old,
+				       .sync_always = o->sync_always,
 				       .retry_budget_ms =
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
+				       .complete_ms = 1000ULL * o->retry_timeout_s,
 				       .retry_first_s = o->retry_delay_s,
 				       .retry_max_s = RETRY_DELAY_MAX_S,
 				       .ending = ending,
@@ -356,6 +378,8 @@ static int start_super(struct core *c, bool ending)
 				       .db = c->statedb,
 				       .service = c->service,
 				       .is_known = knows_file,
+				       .mark = mark_files,
+				       .is_before = was_listed,
 				       .each_listed = each_listed,
 				       .is_known_arg = c };
 	struct vfs_config sc = {
@@ -365,6 +389,7 @@ static int start_super(struct core *c, bool ending)
 		.disk = c->disk,
 		.purpose = o->purpose,
 		.close_async = o->close_async,
+		.sync_always = o->sync_always,
 		.keep_old = o->keep_old,
 		.list_ttl_s = o->list_ttl_s,
 		.hold_timeout_s = o->hold_timeout_s,
@@ -445,7 +470,7 @@ bool core_finish(struct core *c, unsigned drain_s)
 		listen_stop(c->listener);
 		c->listener = NULL;
 		/* Answers waiters here; api_free() answers calls still under way. */
-		publisher_stop(c->publisher);
+		publisher_stop(c->publisher, true);
 	}
 	vfs_stop(c->vfs);
 	api_free(c->api);
@@ -465,6 +490,8 @@ void core_free(struct core *c)
 {
 	if (c->cache)
 		cache_set_worker(c->cache, NULL);
+	if (c->staging)
+		staging_set_worker(c->staging, NULL);
 	if (c->fetcher)
 		fetcher_set_worker(c->fetcher, NULL);
 	if (c->data)

@@ -163,7 +163,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		      const char *new_name, unsigned flags)
 {
-	struct ops_parked *p = ops_park(req);
+	struct ops_parked *p = ops_park_for(req, vfs_rename_interrupted);
 
 	if (p)
 		vfs_rename(p->s, parent, name, new_parent, new_name, flags, parked_done, p);

@@ -15,6 +15,8 @@
  */
 #define SETTLED_S 1.0
 
+typedef void ops_gone(struct vfs *s, const void *arg);
+
 /*
  * A path request parked until the service replies; interruptible. It is the argument of the
  * callback, which calls ops_unpark() first and frees it at the end. A fatal signal of the caller is
@@ -29,11 +31,14 @@ struct ops_parked {
 	size_t size;
 	/* private to park.c */
 	pid_t tid;
+	ops_gone *gone;
 	_Atomic int state;
 };
 
 /* Park req. NULL: req is answered (no memory, or a fatal signal is pending). */
 struct ops_parked *ops_park(fuse_req_t req);
+/* The same; gone(p->s, p) runs before the caller's EINTR, and can end the operation. */
+struct ops_parked *ops_park_for(fuse_req_t req, ops_gone *gone);
 /* End the parking. False: req was answered meanwhile and is freed. Any thread; call once. */
 bool ops_unpark(struct ops_parked *p);
 

@@ -20,6 +20,8 @@ static void interrupted(fuse_req_t req, void *arg)
 
 	if (!writer_fatal_signal(p->tid))
 		return;
+	if (p->gone && atomic_load(&p->state) == PARK_WAITS)
+		p->gone(p->s, p);
 	/* Called within fuse_req_interrupt_func(): ops_park() answers the request afterwards. */
 	if (atomic_compare_exchange_strong(&p->state, &was, PARK_OVER))
 		return;
@@ -28,6 +30,11 @@ static void interrupted(fuse_req_t req, void *arg)
 }
 
 struct ops_parked *ops_park(fuse_req_t req)
+{
+	return ops_park_for(req, NULL);
+}
+
+struct ops_parked *ops_park_for(fuse_req_t req, ops_gone *gone)
 {
 	struct ops_parked *p = calloc(1, sizeof(*p));
 	int was = PARK_BEGINS;
@@ -39,6 +46,7 @@ struct ops_parked *ops_park(fuse_req_t req)
 	p->req = req;
 	p->s = ops_vfs(req);
 	p->tid = fuse_req_ctx(req)->pid;
+	p->gone = gone;
 	fuse_req_interrupt_func(req, interrupted, p);
 	if (atomic_compare_exchange_strong(&p->state, &was, PARK_WAITS))
 		return p;

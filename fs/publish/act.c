@@ -29,10 +29,7 @@ static void on_upload(void *arg, const struct api_error *err, const struct api_u
 	struct event *ev = publish_event_new(c->kind, err);
 
 	if (up && c->kind == EV_COMPLETED) {
-		snprintf(ev->id, sizeof(ev->id), "%s", up->file.id);
-		ev->bytes = up->file.bytes;
-		ev->created_at = up->file.created_at;
-		ev->expires_at = up->file.expires_at;
+		publish_event_file(ev, &up->file);
 	} else if (up) {
 		snprintf(ev->id, sizeof(ev->id), "%s", up->id);
 		ev->bytes = up->bytes;
@@ -58,6 +55,7 @@ void publish_act_create(struct publish *p, uint64_t size)
 	struct publish_call *c = publish_call_new(p, EV_CREATED);
 	struct api_upload_spec spec = { .bytes = size };
 
+	publish_asks_no_more(p);
 	if (c && publish_note_upload(p, size) == 0) {
 		spec.filename = p->upload.filename;
 		spec.purpose = p->upload.purpose;
@@ -77,11 +75,16 @@ void publish_act_create(struct publish *p, uint64_t size)
 
 void publish_act_complete(struct publish *p)
 {
-	const char **ids = malloc(p->parts.count * sizeof(*ids));
-	struct publish_call *c = publish_call_new(p, EV_COMPLETED);
 	struct api_req *req = NULL;
+	struct publish_call *c;
+	const char **ids;
 	int r;
 
+	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
+	if (staged_check(p->staged) || !publish_may_ask(p))
+		return;
+	ids = malloc(p->parts.count * sizeof(*ids));
+	c = publish_call_new(p, EV_COMPLETED);
 	if (!ids || !c)
 		goto out;
 	for (uint32_t i = 0; i < p->parts.count; i++)
@@ -140,6 +143,10 @@ static void note_abort(struct publish *p)
 	int err = p->now.abort_err;
 
 	publish_note_error(p, 0, "", "");
+	if (p->now.withdrawn) {
+		p->failure.err = -ECANCELED;
+		return;
+	}
 	/* An earlier close must not read this as success. */
 	if (!err && p->now.sealed)
 		err = -EIO;
@@ -149,7 +156,12 @@ static void note_abort(struct publish *p)
 		next = "make room: see -o staging_size and the disk of -o state_dir";
 	else if (err == -EFBIG)
 		next = "split it: a File has at most 8 GiB";
-	if (p->now.abort_write)
+	if (p->spoiled)
+		snprintf(text, sizeof(text),
+			 "not published: the daemon ended before these bytes were on stable "
+			 "storage, and they are not those that were closed; write it again, remove "
+			 "it, or set user.upload.publish to 1");
+	else if (p->now.abort_write)
 		snprintf(text, sizeof(text),
 			 "not published: a write failed: %s; %s, and write it again",
 			 strerror(-err), next);
@@ -203,15 +215,19 @@ static void end_completed(struct publish *p)
 {
 	uint64_t ms = clock_mono_ms() - p->sealed_ms;
 
-	p->failure.err = 0;
-	p->failure.error[0] = '\0';
+	if (!p->outcome.unusable) {
+		p->failure.err = 0;
+		p->failure.error[0] = '\0';
+	}
 	publish_doubt_end(p);
 	p->retry.retries = 0;
 	if (p->now.dropped) {
 		publish_act_end(p, OUTCOME_DROPPED);
 		return;
 	}
-	if (p->outcome.news) {
+	if (p->outcome.unusable) {
+		log_error("%s/%s: %s", p->upload.purpose, p->upload.filename, p->failure.error);
+	} else if (p->outcome.news) {
 		log_published(p, ms);
 		hist_add(&p->pr->times, ms);
 		atomic_fetch_add(&p->pr->bytes, p->upload.bytes);
@@ -242,10 +258,9 @@ static void send_anew(struct publish *p)
 /* The next File to delete: its own when dropped, else a superseded one. NULL: none. */
 static const char *next_to_delete(const struct publish *p)
 {
-	if (p->now.dropped && p->outcome.file_id[0])
-		return p->outcome.file_id;
-	if (p->outcome.emptied && p->now.dropped)
-		return NULL; /* the remover deletes the superseded Files */
+	/* The remover deletes the superseded Files, or leaves those of aborted bytes. */
+	if (p->now.dropped)
+		return p->outcome.file_id[0] ? p->outcome.file_id : NULL;
 	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
 }
 
@@ -288,6 +303,13 @@ void publish_act_cleanup(struct publish *p)
 		return;
 	}
 	id = next_to_delete(p);
+	/* A crash would forget which File replaces it. */
+	if (id && p->recorded.file_unsaved && publish_save_file(p)) {
+		log_warn("%s/%s: the File it replaces, %s, is not deleted before the record of the "
+			 "new one can be written",
+			 p->now.purpose, p->now.path, id);
+		id = NULL;
+	}
 	c = id ? publish_call_new(p, EV_DELETED) : NULL;
 	if (!c) {
 		end_cleanup(p);
@@ -296,6 +318,8 @@ void publish_act_cleanup(struct publish *p)
 	snprintf(c->file_id, sizeof(c->file_id), "%s", id);
 	p->phase = PHASE_DELETING;
 	publish_save_step(p);
+	/* Durable before the File goes. Without a record nothing tells of it. */
+	staged_sync_record(p->staged);
 	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
 	if (!req) {
 		publish_call_free(c);
@@ -326,11 +350,11 @@ void publish_act_reopen(struct publish *p)
 		return;
 	if (retry)
 		forget_read_error(p);
-	/* An aborted file may have been written since without a reopen. */
-	if (p->outcome.kind != OUTCOME_FAILED) {
-		p->sync.done = false;
-		p->sync.round++;
-	}
+	p->sync.err = 0;
+	p->sync.round++;
+	/* An aborted file is published as it stands, and may have been written since. */
+	if (p->outcome.kind == OUTCOME_ABORTED)
+		publish_forget_bytes(p);
 	p->outcome.kind = OUTCOME_NONE;
 	p->retry.restarts = p->retry.bad_replies = 0;
 	publish_budget_start(&p->retry.budget, clock_mono_ms());

@@ -5,6 +5,7 @@
 #include "fs/publish/doubt.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +75,9 @@ static bool is_over(const struct doubt_view *v)
 	/* What is not wanted needs no new File. */
 	if (v->cancel == DOUBT_CANCELLED && (v->found == FOUND_NONE || !v->wanted))
 		return v->looked_ms >= v->settled_ms;
+	/* The service did what it was asked: only a removed or rewritten file stops waiting. */
+	if (v->cancel == DOUBT_DONE && v->waited_for)
+		return v->stale;
 	/* One of the candidates may be ours, and a new File a second one. */
 	if (v->found != FOUND_NONE && v->wanted)
 		return false;
@@ -98,7 +102,8 @@ static uint64_t next_look(const struct doubt_view *v)
 
 static enum doubt_step next(const struct doubt_view *v, uint64_t *ret_at_ms)
 {
-	bool settled = v->cancel == DOUBT_CANCELLED || v->cancel == DOUBT_REFUSED;
+	bool settled = v->cancel == DOUBT_CANCELLED || v->cancel == DOUBT_REFUSED ||
+		       v->cancel == DOUBT_DONE;
 	bool repeatable = v->wanted && v->upload && !v->expired && !v->refused && !settled;
 
 	*ret_at_ms = v->now_ms;
@@ -142,11 +147,29 @@ static bool is_likely(const struct publish *p)
 	       p->failure.first_err.kind == API_ERR_BAD_REPLY || p->upload.posted;
 }
 
+/* The service has answered 2xx: the File exists, or it will not by itself. */
+static void fail_done(struct publish *p)
+{
+	const struct api_error *err = &p->failure.first_err;
+	char text[sizeof(p->failure.error)];
+
+	snprintf(text, sizeof(text),
+		 "the service answered the last step with success, but %.200s: the File exists "
+		 "perhaps, and is not listed; nothing is sent again by itself: look what the "
+		 "service lists, then set user.upload.publish to 1, or remove the file",
+		 err->message[0] ? err->message : "its reply can't be understood");
+	publish_fail(p, -EIO, text, err->request_id);
+}
+
 static void doubt_fail(struct publish *p)
 {
 	struct api_error *err = &p->failure.first_err;
 
 	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
+	if (p->doubt.cancel == DOUBT_DONE) {
+		fail_done(p);
+		return;
+	}
 	if (err->message[0] && !is_likely(p) && !p->doubt.crowd) {
 		publish_fail_api(p, err);
 		return;
@@ -173,9 +196,14 @@ static void doubt_over(struct publish *p)
 	publish_doubt_end(p);
 	publish_cancel_upload(p);
 	p->phase = PHASE_IDLE;
+	publish_asks_no_more(p);
+	if (p->recorded.only_if_seen) {
+		p->now.dropped = true;
+		publish_drop(p);
+	}
 	if (p->now.dropped)
 		return;
-	if (meant && publish_sealed(p) && p->md5_then[0]) {
+	if (meant && !p->spoiled && publish_sealed(p) && p->md5_then[0]) {
 		publish_verify(p);
 		return;
 	}
@@ -188,19 +216,48 @@ static void doubt_over(struct publish *p)
 
 static bool is_wanted(const struct publish *p)
 {
-	return !p->now.dropped && !p->doubt.stale && p->upload.bytes == staged_size(p->staged) &&
+	return !p->now.dropped && !p->doubt.stale && !p->spoiled &&
+	       p->upload.bytes == staged_size(p->staged) &&
 	       !strcmp(p->upload.filename, publish_filename(p)) &&
 	       !strcmp(p->upload.purpose, p->now.purpose) && publish_sealed(p);
+}
+
+/*
+ * True if complete only failed: a whole list without the File allows to ask once more. Not after a
+ * time-out, which took long enough.
+ */
+static bool may_ask_again(const struct publish *p)
+{
+	const struct api_error *err = &p->failure.first_err;
+
+	return p->upload.id[0] && (err->kind == API_ERR_CONNECT ||
+				   (err->kind == API_ERR_HTTP && !publish_is_refusal(err)));
 }
 
 static uint64_t patience(const struct publish *p)
 {
 	if (publish_is_draining(p))
 		return 0;
+	/* No close waits any more, and there is nothing to decide: one look. */
+	if (p->doubt.cancel == DOUBT_DONE && p->retry.retries)
+		return 0;
 	/* Once it is cancelled the answer is certain soon. */
 	if (p->doubt.cancel == DOUBT_CANCELLED || is_likely(p))
 		return DOUBT_PATIENCE_MS;
+	if (p->pr->cfg.complete_ms > DOUBT_BRIEF_MS && may_ask_again(p))
+		return p->pr->cfg.complete_ms;
 	return DOUBT_BRIEF_MS;
+}
+
+/* The user may ask for it while a look is under way, whose end would forget it. */
+static bool is_forced(const struct publish *p)
+{
+	bool forced;
+
+	pthread_mutex_lock(&p->pr->lock);
+	forced = p->in.forced;
+	pthread_mutex_unlock(&p->pr->lock);
+	return forced;
 }
 
 /*
@@ -230,11 +287,12 @@ static void make_view(const struct publish *p, enum doubt_found found,
 		.asked_now = d->asked_now,
 		.cancel = d->cancel,
 		.found = found,
+		.stale = d->stale,
 		.dated = one && is_dated(p, one, rival),
 		.rival = rival,
 		.plausible = d->plausible,
 		.later = !p->upload.posted && p->pr->service.created_at == CREATED_LATER,
-		.forced = p->now.forced,
+		.forced = p->now.forced || is_forced(p),
 		.now_ms = clock_mono_ms(),
 		.looked_ms = d->looked_ms,
 		.settled_ms = d->settled_ms,
@@ -287,6 +345,9 @@ static void doubt_step(struct publish *p, enum doubt_found found, const struct l
 	uint64_t at;
 
 	note_missed(p, found);
+	if (found == FOUND_NONE && may_ask_again(p) &&
+	    clock_mono_ms() <= p->doubt.began_ms + patience(p))
+		p->doubt.repeated = false;
 	if (found != FOUND_NOT_LOOKED)
 		p->doubt.crowd = found >= FOUND_OTHERS;
 	make_view(p, found, one, &v);
@@ -336,6 +397,11 @@ void publish_doubt(struct publish *p, const struct api_error *err)
 	if (!p->doubt.ends_ms)
 		p->doubt.ends_ms = p->upload.id[0] ? p->upload.deadline_ms + DOUBT_END_MS
 						   : now + DOUBT_POST_MS;
+	/* Never ask this Upload for a File again, nor does a cancel tell anything of it. */
+	if (api_took_effect(err)) {
+		p->doubt.cancel = DOUBT_DONE;
+		publish_forget_upload(p);
+	}
 	p->phase = PHASE_LOOKUP;
 	doubt_step(p, FOUND_NOT_LOOKED, NULL);
 }
@@ -388,6 +454,11 @@ static bool is_known(const struct publish *p, const char *id)
 	if (cfg->db && files_knows(cfg->db, id))
 		return true;
 	return cfg->is_known && cfg->is_known(cfg->is_known_arg, id);
+}
+
+bool publish_doubt_knows(const struct publish *p, const char *id)
+{
+	return is_known(p, id);
 }
 
 /* The candidates of a look. */

@@ -5,6 +5,8 @@
  * view. Its rules:
  *
  *  - Repeat complete while its Parts stand: a reply with our Upload's id and a File ends the doubt.
+ *    If it only fails, repeat it again after each whole listing without the File, for a while.
+ *  - After a 2xx nothing is sent again by itself, neither complete nor the bytes: only look.
  *  - Then cancel the Upload. No answer to cancel adopts or deletes a File.
  *  - Adopt only a File that is alone in a whole listing, with our name, purpose, bytes and
  *    lifetime, made since the Upload (in its second, if each File so far was), with an id not
@@ -46,7 +48,8 @@ enum doubt_cancel {
 	DOUBT_ASKED,	   /* sent; no answer that proves anything */
 	DOUBT_CANCELLED,   /* "cancelled" with our id: dead, unless a complete is still running */
 	DOUBT_REFUSED,	   /* the first one refused while the Upload lived: probably completed */
-	DOUBT_INFERRED	   /* only in a record: not in doubt any more, the File is inferred */
+	DOUBT_INFERRED,	   /* only in a record: not in doubt any more, the File is inferred */
+	DOUBT_DONE	   /* not sent: complete was answered 2xx, though nobody knows with what */
 };
 
 enum doubt_found {
@@ -68,6 +71,7 @@ struct doubt_view {
 	bool asked_now;	 /* cancel was sent since this try began */
 	enum doubt_cancel cancel;
 	enum doubt_found found;
+	bool stale;	/* the bytes were rewritten since complete */
 	bool rival;	/* another file of this host may become a File like it */
 	bool plausible; /* a candidate is `dated` */
 	bool dated;	/* the one's created_at is the Upload's, or `later` */
@@ -120,6 +124,8 @@ struct doubt {
 void publish_doubt(struct publish *p, const struct api_error *err);
 /* A new try, or the file was removed: take up the doubt again. */
 void publish_doubt_try(struct publish *p);
+/* True if the File id was known here before, or is one that the file replaces. */
+bool publish_doubt_knows(const struct publish *p, const char *id);
 /* Handle the answer to cancel (EV_PROBED), EV_LOOKED_UP and EV_CHECKED. */
 void publish_doubt_cancelled(struct publish *p, const struct event *ev);
 void publish_doubt_looked(struct publish *p, const struct event *ev);

@@ -3,7 +3,9 @@
  */
 #include "fs/publish/event.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fs/publish/publication.h"
 #include "fs/stage/file.h"
@@ -42,6 +44,29 @@ struct event *publish_event_new(enum event_kind kind, const struct api_error *er
 	if (err)
 		ev->api_err = *err;
 	return ev;
+}
+
+static char *copy(const char *s)
+{
+	char *copied = s ? strdup(s) : NULL;
+
+	if (s && !copied) {
+		log_error("out of memory");
+		abort();
+	}
+	return copied;
+}
+
+void publish_event_file(struct event *ev, const struct api_file *file)
+{
+	snprintf(ev->id, sizeof(ev->id), "%s", file->id);
+	ev->bytes = file->bytes;
+	ev->created_at = file->created_at;
+	ev->expires_at = file->expires_at;
+	ev->filename = copy(file->filename_unknown ? NULL : file->filename);
+	ev->purpose = copy(file->purpose_unknown ? NULL : file->purpose);
+	ev->failed = file->failed;
+	ev->details = copy(file->details);
 }
 
 void publish_post_reply(struct publish_call *c, struct event *ev)

@@ -41,7 +41,11 @@ struct event {
 	enum api_upload_status upload_status; /* EV_PROBED, with API_OK */
 	struct lookup_found *found;	      /* EV_LOOKED_UP, EV_CHECKED: owned */
 	size_t found_count;
-	int err; /* EV_SYNCED; version is its round */
+	/* EV_COMPLETED, EV_POSTED: of the File; owned, NULL: not told */
+	char *filename, *purpose;
+	bool failed;   /* the File exists, but its status is error: */
+	char *details; /* why, owned, or NULL */
+	int err;       /* EV_SYNCED; version is its round */
 	struct api_error api_err;
 	char id[API_ID_MAX + 1]; /* Upload, Part or File id */
 	uint64_t bytes;
@@ -65,6 +69,8 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind);
 void publish_call_free(struct publish_call *c);
 /* err is copied; NULL: none. Never NULL: without memory the process aborts. Any thread. */
 struct event *publish_event_new(enum event_kind kind, const struct api_error *err);
+/* Note what the reply says of the File. Strings are copied. */
+void publish_event_file(struct event *ev, const struct api_file *file);
 /* Post ev as the reply to c; takes both. For callbacks, any thread. */
 void publish_post_reply(struct publish_call *c, struct event *ev);
 

@@ -66,7 +66,9 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 	char next[48] = "tried again by the next mount";
 
 	if (!last)
-		snprintf(next, sizeof(next), "next try in %llu s", (unsigned long long)delay_s);
+		snprintf(next, sizeof(next), "%s in %llu s",
+			 p->doubt.cancel == DOUBT_DONE ? "looked for again" : "next try",
+			 (unsigned long long)delay_s);
 	log_event(LOG_LVL_ERROR, fields, sizeof(fields) / sizeof(fields[0]) - last,
 		  "%s/%s: not published: %s; the bytes are kept, %s", p->now.purpose, p->now.path,
 		  p->failure.error, next);
@@ -75,8 +77,6 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 static void fail(struct publish *p, int err, const char *text, const char *request_id,
 		 int http_status)
 {
-	uint64_t delay = p->pr->cfg.retry_first_s;
-
 	if (publish_is_unwanted(p)) {
 		/* The look that follows ends it as dropped. */
 		p->phase = PHASE_ENDED;
@@ -85,6 +85,14 @@ static void fail(struct publish *p, int err, const char *text, const char *reque
 	}
 	publish_note_error(p, err, text, request_id);
 	p->failure.http_status = http_status;
+	p->phase = PHASE_FAILING;
+}
+
+void publish_end_failed(struct publish *p)
+{
+	uint64_t delay = p->pr->cfg.retry_first_s;
+	int err;
+
 	for (unsigned i = 0; i < p->retry.retries && delay < p->pr->cfg.retry_max_s; i++)
 		delay *= 2;
 	if (delay > p->pr->cfg.retry_max_s)
@@ -94,7 +102,11 @@ static void fail(struct publish *p, int err, const char *text, const char *reque
 	log_failed(p, delay);
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = OUTCOME_FAILED;
-	publish_save_record(p, true);
+	/* "The bytes are kept" is told next. */
+	err = publish_save_record(p, true);
+	if (err && err != -ESTALE)
+		log_error("%s/%s: a power cut may lose its bytes: %s", p->now.purpose, p->now.path,
+			  strerror(-err));
 	publish_finish(p, OUTCOME_FAILED);
 }
 
@@ -109,7 +121,8 @@ bool publish_stream_fails(struct publish *p, const char *text)
 	if (p->now.sealed && !p->now.held)
 		return false;
 	if (!publish_is_unwanted(p))
-		log_info("%s/%s: sending while it is written failed (%s); sent at the close",
+		log_info("%s/%s: sending while it is written failed (%s); it will be sent at "
+			 "the close",
 			 p->now.purpose, p->now.path, text);
 	p->retry.stream_failed = true;
 	publish_cancel_upload(p);

@@ -33,13 +33,15 @@ void publish_note_error(struct publish *p, int err, const char *text, const char
  * Takes the publisher's lock.
  */
 bool publish_is_unwanted(struct publish *p);
-/* End as failed: note, log, set the next try, save the record. */
+/* Fail: note the error and go to PHASE_FAILING, which ends once the bytes are synced. */
 void publish_fail(struct publish *p, int err, const char *text, const char *request_id);
 /*
  * Before the close (or in a hold): cancel the Upload, stop streaming until the close, and return
  * true. After the close: return false, nothing done.
  */
 bool publish_stream_fails(struct publish *p, const char *text);
+/* End as failed: log, set the next try, save the record. */
+void publish_end_failed(struct publish *p);
 /* Fail with the errno and text of an API error. A renewed key (401) makes it a new try instead. */
 void publish_fail_api(struct publish *p, const struct api_error *err);
 /* Fail with an error of the local disk; what: the step that failed. */

@@ -59,8 +59,12 @@ int publish_inputs_copy(struct publish_inputs *dst, const struct publish_inputs 
 
 int publish_inputs_supersede(struct publish_inputs *in, const char *file_id)
 {
-	char **grown = realloc(in->superseded, (in->superseded_count + 2) * sizeof(*grown));
+	char **grown;
 
+	for (size_t i = 0; i < in->superseded_count; i++)
+		if (!strcmp(in->superseded[i], file_id))
+			return 0;
+	grown = realloc(in->superseded, (in->superseded_count + 2) * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	in->superseded = grown;
@@ -69,6 +73,14 @@ int publish_inputs_supersede(struct publish_inputs *in, const char *file_id)
 		return -ENOMEM;
 	in->superseded_count++;
 	return 0;
+}
+
+bool publish_inputs_has(const struct publish_inputs *in, const char *file_id)
+{
+	for (size_t i = 0; i < in->superseded_count; i++)
+		if (!strcmp(in->superseded[i], file_id))
+			return true;
+	return false;
 }
 
 void publish_inputs_spare(struct publish_inputs *in, const char *file_id)

@@ -22,12 +22,14 @@ struct publish_inputs {
 	uint32_t mode, uid, gid;
 	int abort_err; /* as given to publish_abort() */
 	bool abort_write;
+	bool withdrawn; /* aborted by publish_withdraw() */
 };
 
 /* strdup(). NULL for NULL; without memory NULL and *failed is set. The caller frees it. */
 char *publish_dup(const char *s, bool *failed);
-/* Append a copy of file_id to in->superseded. 0 or -ENOMEM. */
+/* Append a copy of file_id to in->superseded unless it is there. 0 or -ENOMEM. */
 int publish_inputs_supersede(struct publish_inputs *in, const char *file_id);
+bool publish_inputs_has(const struct publish_inputs *in, const char *file_id);
 /* Take one file_id off the Files to delete. Under publisher.lock. */
 void publish_inputs_spare(struct publish_inputs *in, const char *file_id);
 /* Make *dst a copy of *src with strings of its own, freeing those of *dst. 0 or -ENOMEM. */

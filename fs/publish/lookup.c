@@ -15,6 +15,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/remote/walk.h"
 #include "net/base/clock.h"
 #include "net/base/digest.h"
 
@@ -28,6 +29,8 @@ struct lookup {
 	struct publish *p; /* referenced */
 	struct api *api;
 	unsigned epoch, pages;
+	unsigned limit; /* entries on a page */
+	struct walk walk;
 	bool undecided;
 	char *filename, *purpose;
 	char last[API_ID_MAX + 1]; /* last id of the page before */
@@ -72,23 +75,33 @@ static bool lives_as_asked(const struct lookup *l, const struct api_file *f)
 {
 	int64_t lifetime = f->expires_at ? f->expires_at - f->created_at : 0;
 
+	if (!f->created_at)
+		return true;
 	if (!l->expiry)
 		return !lifetime || lifetime >= LIFETIME_MAX_S - LIFETIME_SLACK_S;
 	return llabs(lifetime - (int64_t)l->expiry) <= LIFETIME_SLACK_S;
 }
 
+/* True if f was made since the Upload; so it may be if the service does not tell. */
+static bool made_since(const struct lookup *l, const struct api_file *f)
+{
+	if (!f->created_at)
+		return true;
+	return f->created_at >= l->created_at &&
+	       (!l->same_second || f->created_at == l->created_at);
+}
+
 static bool is_like(const struct lookup *l, const struct api_file *f)
 {
 	return !strcmp(f->filename, l->filename) && !strcmp(f->purpose, l->purpose) &&
-	       f->created_at >= l->created_at &&
-	       (!l->same_second || f->created_at == l->created_at) && lives_as_asked(l, f);
+	       made_since(l, f) && lives_as_asked(l, f);
 }
 
 static void look_at(struct lookup *l, const struct api_file *f)
 {
 	struct lookup_found *to = &l->found[l->found_count];
 
-	if (!is_like(l, f) || strlen(f->id) > API_ID_MAX)
+	if (!is_like(l, f))
 		return;
 	/* Azure's bytes are null for a while. */
 	if (f->bytes_unknown) {
@@ -107,22 +120,33 @@ static void look_at(struct lookup *l, const struct api_file *f)
 	l->found_count++;
 }
 
+static void on_page(void *arg, const struct api_error *err, struct api_file_page *page);
+
+static struct api_req *ask_for_page(struct lookup *l)
+{
+	return api_file_list(l->api, l->purpose, l->last[0] ? l->last : NULL, l->limit, true,
+			     on_page, l);
+}
+
 static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	struct lookup *l = arg;
 	struct api_req *req = NULL;
+	bool again = !page && walk_shrink(&l->walk, &l->limit, err);
 
 	for (size_t i = 0; page && i < page->count; i++)
 		look_at(l, &page->files[i]);
-	if (!page || !page->has_more) {
+	if (!again && (!page || (!page->has_more && !page->stuck))) {
 		answer(l, err);
 		return;
 	}
 	/* A list that repeats a page or has no end is not whole. */
-	if (page->last_id[0] && strcmp(page->last_id, l->last) != 0 &&
-	    strlen(page->last_id) <= API_ID_MAX && ++l->pages < LOOKUP_PAGES_MAX) {
+	if (again) {
+		req = ask_for_page(l);
+	} else if (!page->stuck && walk_goes_on(&l->walk, page->last_id) &&
+		   ++l->pages < LOOKUP_PAGES_MAX) {
 		memcpy(l->last, page->last_id, strlen(page->last_id) + 1);
-		req = api_file_list(l->api, l->purpose, l->last, LOOKUP_PAGE, true, on_page, l);
+		req = ask_for_page(l);
 	}
 	if (!req) {
 		l->undecided = true;
@@ -143,6 +167,8 @@ static struct lookup *lookup_new(struct publish *p)
 	l->bytes = p->upload.bytes;
 	l->expiry = p->upload.expiry;
 	l->created_at = p->upload.created_at;
+	l->limit = l->walk.limit_max = LOOKUP_PAGE;
+	walk_begin(&l->walk);
 	l->same_second = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD;
 	l->filename = strdup(p->upload.filename);
 	l->purpose = strdup(p->upload.purpose);
@@ -159,7 +185,7 @@ void publish_start_lookup(struct publish *p)
 
 	p->doubt.looked_ms = clock_mono_ms();
 	if (l)
-		req = api_file_list(l->api, l->purpose, NULL, LOOKUP_PAGE, true, on_page, l);
+		req = ask_for_page(l);
 	if (!req) {
 		p->doubt.look_due_ms = clock_mono_ms() + 200;
 		if (l)
@@ -259,10 +285,33 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 
 /* ---- the end ---- */
 
+/* The File exists, but can't be used: tell why, and keep the Files it was to replace. */
+static void note_unusable(struct publish *p, const struct event *ev)
+{
+	char text[sizeof(p->failure.error)];
+
+	while (p->now.superseded_count) {
+		char *id = strdup(p->now.superseded[0]);
+
+		if (!id)
+			break;
+		publish_superseded_gone(p, id);
+		free(id);
+	}
+	snprintf(text, sizeof(text),
+		 "the service made the File %.200s, but reports an error for it: %.300s; correct "
+		 "the file and write it again, or remove it",
+		 ev->id, ev->details ? ev->details : "it does not say why");
+	publish_note_error(p, -EIO, text, ev->api_err.request_id);
+}
+
 void publish_file_exists(struct publish *p, const struct event *ev)
 {
 	memcpy(p->outcome.file_id, ev->id, sizeof(p->outcome.file_id));
-	p->outcome.created_at = ev->created_at;
+	p->outcome.created_at = ev->created_at ? ev->created_at : p->upload.created_at;
+	p->outcome.unusable = ev->failed;
+	if (ev->failed)
+		note_unusable(p, ev);
 	p->outcome.expires_at = ev->expires_at;
 	publish_doubt_end(p);
 	p->abandoned.due = true;
@@ -272,5 +321,7 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	 * Save before the File is announced: a file removed after that must not return after a
 	 * crash.
 	 */
-	publish_save_record(p, true);
+	publish_save_file(p);
+	if (p->owner.appeared && !p->now.dropped)
+		p->owner.appeared(p->owner.arg, p, p->outcome.file_id);
 }

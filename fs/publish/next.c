@@ -3,12 +3,10 @@
 /* POST /files is one request: send nothing before the close. */
 static enum publish_action next_whole(const struct publish_view *v)
 {
-	if (!v->sealed || v->held || !v->synced)
+	if (!v->sealed || v->held || (v->sync_first && !v->synced))
 		return ACT_WAIT;
 	if (v->too_large)
 		return ACT_FAIL_SIZE;
-	if (v->md5_err)
-		return ACT_FAIL_READ;
 	return v->md5_known ? ACT_POST : ACT_WAIT;
 }
 
@@ -19,13 +17,17 @@ static enum publish_action next_idle(const struct publish_view *v)
 		return v->complete_unknown ? ACT_LOOKUP : ACT_END_DROPPED;
 	if (v->aborted)
 		return ACT_END_ABORTED;
-	if (v->sealed && !v->synced && !v->syncing)
-		return ACT_SYNC;
+	if (v->unproven)
+		return ACT_WAIT;
 	/* A new Upload would overwrite the facts of the one in doubt. */
 	if (v->complete_unknown)
 		return v->sealed && !v->held ? ACT_LOOKUP : ACT_WAIT;
+	if (v->spoiled)
+		return ACT_END_SPOILED;
 	if (v->sealed && v->size == 0)
-		return v->held || !v->synced ? ACT_WAIT : ACT_END_EMPTY;
+		return v->held || (v->sync_first && !v->synced) ? ACT_WAIT : ACT_END_EMPTY;
+	if (v->sealed && v->md5_err)
+		return ACT_FAIL_READ;
 	if (v->whole)
 		return next_whole(v);
 	/*
@@ -45,21 +47,24 @@ static enum publish_action next_open(const struct publish_view *v)
 		return ACT_LOOKUP;
 	if (v->dropped || v->aborted)
 		return ACT_CANCEL;
-	if (v->sealed && !v->synced && !v->syncing)
-		return ACT_SYNC;
+	if (v->unproven)
+		return ACT_WAIT;
 	/* Resolve a complete in doubt first: a new Upload could make a second File. */
-	if (v->complete_unknown && (v->expired || v->mismatch))
+	if (v->complete_unknown && (v->expired || v->mismatch || v->spoiled))
 		return v->sealed && !v->held ? ACT_LOOKUP : ACT_WAIT;
+	if (v->spoiled)
+		return ACT_CANCEL;
+	if (v->sealed && v->md5_err)
+		return ACT_FAIL_READ;
 	if (v->expired || v->mismatch || !v->size_known)
 		return ACT_CANCEL;
 	if (v->ready > 0 && v->slot)
 		return ACT_SEND;
 	if (v->live && !v->sealed)
 		return ACT_SEND_LIVE;
-	if (!v->sealed || v->held || !v->synced || v->missing > 0 || v->sending > 0)
+	if (!v->sealed || v->held || (v->sync_first && !v->synced) || v->missing > 0 ||
+	    v->sending > 0)
 		return ACT_WAIT;
-	if (v->md5_err)
-		return ACT_FAIL_READ;
 	return v->md5_known ? ACT_COMPLETE : ACT_WAIT;
 }
 
@@ -69,29 +74,49 @@ static enum publish_action next_ended(const struct publish_view *v)
 		return ACT_WAIT;
 	if (v->dropped || v->aborted)
 		return v->outcome == OUTCOME_FAILED || v->dropped ? ACT_REOPEN : ACT_WAIT;
-	if (v->retry && (v->outcome == OUTCOME_FAILED || v->outcome == OUTCOME_ABORTED))
+	if (v->retry && v->outcome != OUTCOME_COMPLETED)
 		return ACT_REOPEN;
+	return ACT_WAIT;
+}
+
+/* Somebody waits for the sync, whatever is under way. */
+static enum publish_action next_sync(const struct publish_view *v)
+{
+	if (!v->sync_wanted || !v->sealed || v->synced || v->syncing || v->dropped || v->aborted ||
+	    v->unproven || v->phase == PHASE_ENDED)
+		return ACT_WAIT;
+	if (!v->sync_failed)
+		return ACT_SYNC;
+	/* What was asked of the service decides by itself. */
+	if (v->phase == PHASE_IDLE || v->phase == PHASE_OPEN || v->phase == PHASE_CREATING)
+		return ACT_FAIL_SYNC;
 	return ACT_WAIT;
 }
 
 enum publish_action publish_next(const struct publish_view *v)
 {
+	enum publish_action sync = next_sync(v);
+
+	if (sync != ACT_WAIT)
+		return sync;
 	switch (v->phase) {
 	case PHASE_IDLE:
 		return next_idle(v);
 	case PHASE_OPEN:
 		return next_open(v);
 	case PHASE_CLEANUP:
-		return ACT_CLEANUP;
+		return v->unproven ? ACT_WAIT : ACT_CLEANUP;
+	case PHASE_FAILING:
+		return v->syncing ? ACT_WAIT : ACT_END_FAILED;
 	case PHASE_ENDED:
 		return next_ended(v);
 	case PHASE_CREATING:
+		/* The reply to the create names the Upload to cancel, whenever it comes. */
+		if (v->withdrawn)
+			return ACT_CANCEL;
+		/* fall through */
 	case PHASE_ASKING:
 	case PHASE_PROBING:
-		/* The reply decides the next step, but a close may wait for the sync alone. */
-		return v->sealed && !v->synced && !v->syncing && !v->dropped && !v->aborted
-			       ? ACT_SYNC
-			       : ACT_WAIT;
 	case PHASE_POSTING:
 	case PHASE_COMPLETING:
 	case PHASE_LOOKUP:

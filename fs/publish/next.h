@@ -24,6 +24,7 @@ enum publish_phase {
 	PHASE_VERIFYING,
 	PHASE_CLEANUP,	/* the File exists: superseded Files are to be deleted */
 	PHASE_DELETING, /* a superseded File is being deleted */
+	PHASE_FAILING,	/* failed; the bytes are synced before anybody is told */
 	PHASE_ENDED	/* see the outcome */
 };
 
@@ -42,6 +43,7 @@ struct publish_view {
 	/* what is wanted */
 	bool dropped;	 /* the file was removed or overwritten */
 	bool aborted;	 /* its writer was killed */
+	bool withdrawn;	 /* aborted by a rename that is given up: its caller waits */
 	bool sealed;	 /* closed, and no write is under way */
 	bool held;	 /* closed under a temporary name: complete waits */
 	bool retry;	 /* try a failed one again now */
@@ -55,8 +57,13 @@ struct publish_view {
 	bool mismatch;	       /* the Upload's size, name or purpose is not the wanted one */
 	bool expired;	       /* the Upload's time is over */
 	bool complete_unknown; /* an earlier complete may have been done */
+	bool sync_wanted;      /* somebody waits for the staged data on stable storage */
+	bool sync_first;       /* complete has to wait for that, too */
 	bool synced;	       /* the staged data is on stable storage */
 	bool syncing;	       /* the sync is under way */
+	bool sync_failed;      /* it was tried, in vain */
+	bool unproven;	       /* of an earlier daemon, and not yet compared with its MD5 */
+	bool spoiled;	       /* compared: these are not the bytes that were closed */
 	unsigned ready;	       /* Parts that may leave now */
 	unsigned sending;      /* Parts under way */
 	unsigned missing;      /* Parts not sent, stale, or under way */
@@ -67,19 +74,22 @@ struct publish_view {
 };
 
 enum publish_action {
-	ACT_WAIT,      /* nothing to do until the next event */
-	ACT_CREATE,    /* ask for an Upload of that size */
-	ACT_POST,      /* send the file as a whole */
-	ACT_FAIL_SIZE, /* end: too_large */
-	ACT_SEND,      /* hand one ready Part to the queue, then ask again */
-	ACT_SEND_LIVE, /* the same with the Part that is being written */
-	ACT_SYNC,      /* start syncing the staged data, then ask again */
-	ACT_COMPLETE,  /* ask for complete */
-	ACT_CANCEL,    /* give the Upload up: cancel it, back to PHASE_IDLE */
-	ACT_LOOKUP,    /* look for the File of a complete that may have been done */
-	ACT_FAIL_READ, /* end: the staged file can't be read (md5_err) */
-	ACT_REOPEN,    /* leave PHASE_ENDED for PHASE_IDLE or PHASE_OPEN: try again */
-	ACT_CLEANUP,   /* delete the superseded Files; when dropped, the File */
+	ACT_WAIT,	 /* nothing to do until the next event */
+	ACT_CREATE,	 /* ask for an Upload of that size */
+	ACT_POST,	 /* send the file as a whole */
+	ACT_FAIL_SIZE,	 /* end: too_large */
+	ACT_SEND,	 /* hand one ready Part to the queue, then ask again */
+	ACT_SEND_LIVE,	 /* the same with the Part that is being written */
+	ACT_SYNC,	 /* start syncing the staged data, then ask again */
+	ACT_COMPLETE,	 /* ask for complete */
+	ACT_CANCEL,	 /* give the Upload up: cancel it, back to PHASE_IDLE */
+	ACT_LOOKUP,	 /* look for the File of a complete that may have been done */
+	ACT_FAIL_READ,	 /* end: the staged file can't be read (md5_err) */
+	ACT_FAIL_SYNC,	 /* end: sync_failed */
+	ACT_END_FAILED,	 /* end: as PHASE_FAILING noted */
+	ACT_END_SPOILED, /* end: spoiled */
+	ACT_REOPEN,	 /* leave PHASE_ENDED for PHASE_IDLE or PHASE_OPEN: try again */
+	ACT_CLEANUP,	 /* delete the superseded Files; when dropped, the File */
 	ACT_END_EMPTY,
 	ACT_END_ABORTED,
 	ACT_END_DROPPED

@@ -50,10 +50,14 @@ bool publish_wait_cancel(struct publish_wait *w)
 
 static bool wait_is_over(const struct publish *p, const struct publish_wait *w)
 {
+	if (w->until == UNTIL_PROVEN)
+		return !p->observed.unproven;
 	if (!p->observed.info.under_way)
 		return true;
-	return p->observed.durable_done &&
-	       (w->until == UNTIL_DURABLE || (w->until == UNTIL_WRITABLE && p->in.held));
+	if (w->until == UNTIL_DURABLE)
+		return p->observed.durable;
+	return p->observed.kept &&
+	       (w->until == UNTIL_KEPT || (w->until == UNTIL_WRITABLE && p->in.held));
 }
 
 /* Unlink the waits that are over, then call them without the lock. */
@@ -63,7 +67,7 @@ void publish_tell_waiters(struct publish *p)
 	int err;
 
 	pthread_mutex_lock(&p->pr->lock);
-	err = p->observed.info.under_way ? p->observed.durable_err : p->observed.info.err;
+	err = p->observed.info.under_way ? p->observed.close_err : p->observed.info.err;
 	for (struct publish_wait **at = &p->observed.waits; (w = *at) != NULL;) {
 		if (!wait_is_over(p, w)) {
 			at = &w->next;
@@ -102,8 +106,16 @@ void publish_tell_stopped(struct publish *p)
 void publish_tell_durable(struct publish *p, int err)
 {
 	pthread_mutex_lock(&p->pr->lock);
-	p->observed.durable_done = true;
-	p->observed.durable_err = err;
+	p->observed.durable = p->observed.kept = true;
+	p->observed.close_err = err;
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
+void publish_tell_kept(struct publish *p, int err)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	p->observed.kept = true;
+	p->observed.close_err = err;
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
@@ -114,7 +126,7 @@ static const char *status_word(const struct publish *p)
 	if (p->phase == PHASE_ENDED) {
 		switch (p->outcome.kind) {
 		case OUTCOME_COMPLETED:
-			return "completed";
+			return p->outcome.unusable ? "failed" : "completed";
 		case OUTCOME_FAILED:
 			return "failed";
 		case OUTCOME_ABORTED:
@@ -171,6 +183,7 @@ void publish_snapshot(struct publish *p)
 		set_status_locked(p);
 	o->err = p->failure.err;
 	o->in_doubt = p->doubt.unknown;
+	p->observed.unproven = p->unproven;
 	o->inferred = p->outcome.inferred && p->outcome.file_id[0];
 	o->http_status = p->failure.http_status;
 	o->upload_bytes = p->upload.bytes;
@@ -208,6 +221,26 @@ static void set_telling(struct publish *p, bool telling)
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
+bool publish_may_ask(struct publish *p)
+{
+	bool ok;
+
+	pthread_mutex_lock(&p->pr->lock);
+	ok = !p->in.withdrawn;
+	p->observed.asked = ok;
+	pthread_mutex_unlock(&p->pr->lock);
+	if (!ok)
+		p->now.aborted = p->now.withdrawn = true;
+	return ok;
+}
+
+void publish_asks_no_more(struct publish *p)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	p->observed.asked = false;
+	pthread_mutex_unlock(&p->pr->lock);
+}
+
 /* Under publisher.lock: true if a close or reopen came that this end does not answer. */
 static bool goes_on_locked(const struct publish *p)
 {
@@ -230,6 +263,7 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 		.created_at = p->outcome.created_at,
 		.expires_at = p->outcome.expires_at,
 	};
+	bool forced;
 
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = outcome;
@@ -238,12 +272,17 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	if (p->owner.ended)
 		p->owner.ended(p->owner.arg, p, &r);
 	set_telling(p, false);
+	forced = p->now.forced;
 	p->now.retry = p->now.forced = false;
 	pthread_mutex_lock(&p->pr->lock);
-	p->in.forced = false;
+	/* In doubt it is asked still. */
+	p->observed.asked = p->doubt.unknown;
 	/* Closed anew while the abort was under way, too early to ask for a retry: retry now. */
 	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;
+	/* A force that came too late for this try is for the next one. */
+	if (forced || !goes_on_locked(p))
+		p->in.forced = false;
 	if (!goes_on_locked(p)) {
 		p->observed.info.under_way = false;
 		p->in.retry = false;
@@ -257,18 +296,33 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
+/* Under publisher.lock. */
+static bool waits_until(const struct publish *p, enum publish_until until)
+{
+	for (const struct publish_wait *w = p->observed.waits; w; w = w->next)
+		if (w->until == until)
+			return true;
+	return false;
+}
+
 bool publish_wants_durable(struct publish *p)
 {
 	bool wanted;
 
 	pthread_mutex_lock(&p->pr->lock);
-	/*
-	 * Sync a held file without waiters too: it may be written again, or left to the next mount.
-	 */
-	wanted = p->in.held && p->now.held && !p->in.reopen;
-	for (const struct publish_wait *w = p->observed.waits; w; w = w->next)
-		wanted |= w->until == UNTIL_DURABLE;
-	wanted &= !p->observed.durable_done;
+	wanted = !p->observed.durable && !p->in.reopen && waits_until(p, UNTIL_DURABLE);
+	pthread_mutex_unlock(&p->pr->lock);
+	return wanted;
+}
+
+bool publish_wants_kept(struct publish *p)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&p->pr->lock);
+	/* Of a held file without waiters too: it may be written again. */
+	wanted = !p->observed.kept && !p->in.reopen &&
+		 ((p->in.held && p->now.held) || waits_until(p, UNTIL_KEPT));
 	pthread_mutex_unlock(&p->pr->lock);
 	return wanted;
 }

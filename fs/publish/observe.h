@@ -21,25 +21,38 @@ struct outcome {
 	bool news;			/* the File was not announced yet */
 	bool inferred;			/* see struct publish_info */
 	bool emptied;			/* in the cleanup of an empty file, which has no File */
+	bool unusable; /* the File exists, but its status is error; failure tells */
 };
 
 /* What other threads see; under publisher.lock. */
 struct observed {
 	struct publish_info info;
 	struct publish_wait *waits;
-	bool durable_done;
-	int durable_err; /* told to those who wait for durability */
-	bool telling;	 /* owner.ended() runs: on its thread the end is known */
+	bool kept;     /* the row of a closed file tells of it */
+	bool durable;  /* and survives a power cut, with the data; implies kept */
+	int close_err; /* told to those who wait for either */
+	bool unproven; /* struct publish.unproven */
+	bool asked;    /* complete was, and its outcome is not known to be "no File" */
+	bool telling;  /* owner.ended() runs: on its thread the end is known */
 };
 
 /* Go to PHASE_ENDED, take the snapshot and call owner.ended(). Waiters are told after the step. */
 void publish_finish(struct publish *p, enum publish_outcome outcome);
 /* Copy what may be seen to observed.info. */
 void publish_snapshot(struct publish *p);
-/* True if a waiter or a hold needs data and record on stable storage and was not told so. */
+/*
+ * Call before complete or POST is asked. False: publish_withdraw() came first, so don't ask; now
+ * says aborted.
+ */
+bool publish_may_ask(struct publish *p);
+void publish_asks_no_more(struct publish *p); /* no File came of it */
+/* True if a waiter needs data and record on stable storage and was not told so. */
 bool publish_wants_durable(struct publish *p);
-/* Set durable_done and its error, 0 or negative errno. */
+/* True if a waiter or a hold needs the record and was not told so. */
+bool publish_wants_kept(struct publish *p);
+/* Set observed.durable or kept, and the error, 0 or negative errno. */
 void publish_tell_durable(struct publish *p, int err);
+void publish_tell_kept(struct publish *p, int err);
 /* Call those whose wait is over. */
 void publish_tell_waiters(struct publish *p);
 /* Call all with -EINTR; after the thread's end. */

@@ -235,14 +235,22 @@ void publish_doubt_end(struct publish *p)
 	*d = (struct doubt){ .kept = d->kept };
 }
 
+void publish_event_free(struct event *ev)
+{
+	free(ev->filename);
+	free(ev->purpose);
+	free(ev->details);
+	free(ev->found);
+	free(ev);
+}
+
 void publish_destroy(struct publish *p)
 {
 	struct event *ev;
 
 	while ((ev = p->events) != NULL) {
 		p->events = ev->next;
-		free(ev->found);
-		free(ev);
+		publish_event_free(ev);
 	}
 	release_steps(p);
 	publish_doubt_end(p);

@@ -30,6 +30,7 @@ struct event;
 /* The callbacks of struct publish_spec. */
 struct owner {
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	void (*appeared)(void *arg, struct publish *p, const char *file_id);
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg);
 	void *arg;
@@ -64,6 +65,8 @@ struct publish {
 	struct doubt doubt;
 	char md5[DIGEST_HEX_SIZE];
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written; "": not known */
+	bool unproven;			/* recovered: to be compared with md5_then first */
+	bool spoiled;			/* recovered: the bytes are not those of md5_then */
 	uint64_t sealed_ms;		/* monotonic; 0: not closed */
 	uint64_t wake_ms;		/* monotonic; 0: none */
 };
@@ -76,6 +79,8 @@ bool publish_take_ref(struct publish *p);
 void publish_queue_locked(struct publish *p);
 /* Count cancels that nobody but publisher_drain() waits for. Any thread. */
 void publish_side_call(struct publisher *pr, int delta);
+/* Free ev and what it owns. Any thread. */
+void publish_event_free(struct event *ev);
 /* Free p; its last reference is gone, or it was never linked. */
 void publish_destroy(struct publish *p);
 

@@ -16,8 +16,11 @@
 #include "fs/publish/replies.h"
 #include "fs/publish/service.h"
 #include "fs/publish/step.h"
+#include "fs/publish/record.h"
 #include "fs/publish/sync.h"
+#include "fs/stage/file.h"
 #include "net/base/clock.h"
+#include "net/base/log.h"
 
 /* ---- the thread ---- */
 
@@ -84,8 +87,7 @@ static void look_at(struct publish *p)
 	while ((ev = events) != NULL) {
 		events = ev->next;
 		publish_handle(p, ev);
-		free(ev->found);
-		free(ev);
+		publish_event_free(ev);
 	}
 	pthread_mutex_lock(&p->pr->lock);
 	r = publish_inputs_copy(&p->now, &p->in);
@@ -152,7 +154,7 @@ static unsigned count_under_way_locked(const struct publisher *pr)
 	unsigned n = 0;
 
 	for (const struct publish *p = pr->all; p; p = p->all_next)
-		n += p->observed.info.under_way && (!p->in.held || !p->observed.durable_done) &&
+		n += p->observed.info.under_way && (!p->in.held || !p->observed.kept) &&
 		     !(p->in.dropped && p->observed.info.in_doubt);
 	return n;
 }
@@ -202,7 +204,56 @@ static struct publish *next_unfinished(struct publisher *pr)
 	return p;
 }
 
-void publisher_stop(struct publisher *pr)
+/* The next publication that was not looked at, referenced. */
+static struct publish *next_to_keep(struct publisher *pr)
+{
+	struct publish *p;
+
+	pthread_mutex_lock(&pr->lock);
+	for (p = pr->all; p && (p->recorded.at_end || !publish_take_ref(p)); p = p->all_next)
+		;
+	if (p)
+		p->recorded.at_end = true;
+	pthread_mutex_unlock(&pr->lock);
+	return p;
+}
+
+static void keep(struct publish *p)
+{
+	int r;
+
+	pthread_mutex_lock(&p->pr->lock);
+	r = publish_inputs_copy(&p->now, &p->in);
+	pthread_mutex_unlock(&p->pr->lock);
+	if (p->now.dropped || p->outcome.kind == OUTCOME_COMPLETED ||
+	    p->outcome.kind == OUTCOME_EMPTY || p->phase == PHASE_CLEANUP ||
+	    p->phase == PHASE_DELETING)
+		return;
+	if (!r && !staged_synced(p->staged))
+		r = staged_sync(p->staged);
+	if (!r)
+		r = publish_save_record(p, true);
+	if (r && r != -ESTALE)
+		log_error("%s/%s is kept, but a power cut may lose it: %s", p->now.purpose,
+			  p->now.path, strerror(-r));
+}
+
+/*
+ * What is not published goes to stable storage with the daemon, before those who wait are told.
+ * After the thread's end.
+ */
+static void keep_unpublished(struct publisher *pr)
+{
+	struct publish *p;
+
+	while ((p = next_to_keep(pr)) != NULL) {
+		publish_end_sync(p);
+		keep(p);
+		publish_unref(p);
+	}
+}
+
+void publisher_stop(struct publisher *pr, bool keep_all)
 {
 	struct publish *p;
 
@@ -216,6 +267,8 @@ void publisher_stop(struct publisher *pr)
 		publish_unref_due(p);
 		publish_unref(p);
 	}
+	if (keep_all)
+		keep_unpublished(pr);
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
 		publish_tell_stopped(p);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "fs/publish/next.h"
+#include "net/api/api.h"
 #include "net/base/digest.h"
 #include "net/base/hist.h"
 
@@ -40,6 +41,7 @@ struct publisher_config {
 	uint64_t part_size; /* bytes; the staging area's */
 	uint64_t live_step; /* bytes of a live Part handed on together; 0: 1 MiB */
 	bool keep_old;	    /* do not delete superseded Files */
+	bool sync_always;   /* sync the data before each complete */
 	/*
 	 * After a 401: true if there is another key now, and the step is taken again. NULL: never.
 	 */
@@ -51,15 +53,22 @@ struct publisher_config {
 	 */
 	bool (*is_known)(void *arg, const char *file_id);
 	/*
+	 * Notes which Files are listed now; is_before() tells later whether file_id was among them.
+	 * As is_known().
+	 */
+	uint64_t (*mark)(void *arg);
+	bool (*is_before)(void *arg, const char *file_id, uint64_t mark);
+	/*
 	 * Call fn for the id of each File of that name and size that a listing has shown. Publisher
 	 * thread, without locks. NULL: none was shown. The argument is is_known_arg.
 	 */
 	void (*each_listed)(void *arg, const char *purpose, const char *filename, uint64_t bytes,
 			    void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
-	void *is_known_arg;		     /* of both */
+	void *is_known_arg;		     /* of these four */
 	unsigned retry_first_s, retry_max_s; /* delays of the background retry; 0: 30 and 600 */
 	uint64_t retry_budget_ms;	     /* see budget.h; 0: no limit */
-	bool ending; /* publisher_drain() follows at once: log lines promise no next try */
+	uint64_t complete_ms; /* a close waits this long while complete only fails; 0: 4 s */
+	bool ending;	      /* publisher_drain() follows at once: log lines promise no next try */
 };
 
 /* 0 and *ret, or negative errno. */
@@ -71,12 +80,13 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret);
 unsigned publisher_drain(struct publisher *pr, unsigned timeout_s);
 /*
  * Join the thread: no more calls to the API. Calls the waits left with -EINTR on the calling
- * thread; later ones are never called. Blocks.
+ * thread; later ones are never called. keep_all: before that, bring what is not published to stable
+ * storage. Blocks.
  *
  * Then the caller frees the API, whose last replies stay unread, and the disk worker, releases its
  * publications (each holds its staged file until then), and calls publisher_free().
  */
-void publisher_stop(struct publisher *pr);
+void publisher_stop(struct publisher *pr, bool keep_all);
 void publisher_free(struct publisher *pr); /* NULL is a no-op */
 struct publisher_counts {
 	unsigned active; /* closed, not ended */
@@ -92,7 +102,8 @@ void publisher_get_counts(struct publisher *pr, struct publisher_counts *ret);
 
 struct publish_result {
 	enum publish_outcome outcome;
-	int err;	   /* negative errno for OUTCOME_FAILED, else 0 */
+	/* negative errno for OUTCOME_FAILED; -EIO for a File that can't be used; else 0 */
+	int err;
 	const char *error; /* its text, or NULL */
 	/* for OUTCOME_COMPLETED; valid until the callback returns */
 	const char *file_id, *filename, *purpose, *md5;
@@ -112,6 +123,11 @@ struct publish_spec {
 	 * end; other threads see the publication under way until it returns.
 	 */
 	void (*ended)(void *arg, struct publish *p, const struct publish_result *r);
+	/*
+	 * Same thread, without locks: the File exists, and the record says so durably; the Files it
+	 * supersedes are not deleted yet. NULL: not called.
+	 */
+	void (*appeared)(void *arg, struct publish *p, const char *file_id);
 	/* Same thread, without locks: a superseded File, or its own, was deleted. */
 	void (*deleted)(void *arg, const char *file_id);
 	void (*release)(void *arg); /* once, with the last reference; any thread */
@@ -147,12 +163,20 @@ int publish_rename(struct publish *p, const char *purpose, const char *path, con
 /* Delete file_id, too, once this File is complete. 0 or -ENOMEM. */
 int publish_supersede(struct publish *p, const char *file_id);
 /*
+ * Keep the record from being saved until the unlock: a commit of the caller's, and what the
+ * publication is told of it, are one step. Any thread; take no lock but the publisher's meanwhile.
+ */
+void publish_lock_record(struct publish *p);
+void publish_unlock_record(struct publish *p);
+/*
  * Take that request back before the file is sealed (or while it is held), so that no step has acted
  * on it. Any thread.
  */
 void publish_take_back(struct publish *p, const char *file_id);
 /* Do not delete file_id after all. Publisher thread only: from a wait's cb. */
 void publish_spare(struct publish *p, const char *file_id);
+/* An ended empty file: delete the Files it supersedes now. */
+void publish_reap(struct publish *p);
 /* Save mode and owner in the record, also of an empty, failed or aborted file. */
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
@@ -171,11 +195,29 @@ int publish_hold(struct publish *p, const char *filename, unsigned timeout_s);
  */
 void publish_abort(struct publish *p, int err, bool write);
 /*
- * Write again after an end (completed: the new File supersedes the last one), or in a durable hold.
- * True: the record says durably that the file is being written; the caller unseals it. False: a
- * publication is under way; wait for its end. Blocks on the local disk.
+ * End it with -ECANCELED as aborted, silently, unless complete was asked. False: it was, or nothing
+ * is under way.
+ */
+bool publish_withdraw(struct publish *p);
+/*
+ * Write again after an end (completed: the new File supersedes the last one), or in a hold. True:
+ * the record says that the file is being written; the caller unseals it, and calls
+ * publish_await_change() where a change of bytes is -EINPROGRESS. False: a publication is under
+ * way; wait for its end.
  */
 bool publish_reopen(struct publish *p);
+/*
+ * Wait until bytes may change (staged_await_change()). Blocks on the disk; hold no lock. 0 or
+ * negative errno.
+ */
+int publish_await_change(struct publish *p);
+/*
+ * fsync: bring the record to stable storage, and write it anew if it was dropped. Blocks on the
+ * disk; hold no lock. 0; -ENOENT: removed; another negative errno.
+ */
+int publish_sync_record(struct publish *p);
+/* True if reads have to wait UNTIL_PROVEN. */
+bool publish_is_unproven(struct publish *p);
 /*
  * The file was removed or overwritten: cancel, delete the File if it appears all the same, and
  * remove data and record from the disk. The staged file's fd stays good. Earlier Files, its own or
@@ -188,9 +230,11 @@ void publish_drop(struct publish *p);
  * publish_wait_cancel() returns true.
  */
 enum publish_until {
-	UNTIL_ENDED,   /* the publication ended, or was not under way */
-	UNTIL_DURABLE, /* data and record of a sealed file are on stable storage */
-	UNTIL_WRITABLE /* publish_reopen() may succeed: as UNTIL_ENDED, or held and durable */
+	UNTIL_ENDED,	/* the publication ended, or was not under way */
+	UNTIL_KEPT,	/* the record of a sealed file tells of it: it survives a kill */
+	UNTIL_DURABLE,	/* data and record of a sealed file are on stable storage */
+	UNTIL_WRITABLE, /* publish_reopen() may succeed: as UNTIL_ENDED, or held and kept */
+	UNTIL_PROVEN	/* the bytes of an earlier daemon were compared with their MD5 */
 };
 struct publish_wait {
 	struct publish *p; /* set by publish_wait(), referenced */
@@ -222,7 +266,7 @@ struct publish_info {
 	 * 0: none
 	 */
 	uint64_t since_ms, sending_ms, retry_ms;
-	char upload_id[128], file_id[128], request_id[128];
+	char upload_id[API_ID_MAX + 1], file_id[API_ID_MAX + 1], request_id[128];
 	char md5[DIGEST_HEX_SIZE];
 	char error[640];
 };

@@ -33,10 +33,10 @@ static enum record_state state_now(const struct publish *p)
 	if (p->now.aborted || (ended && p->outcome.kind == OUTCOME_ABORTED))
 		return RECORD_ABORTED;
 	/*
-	 * Closed, but not synced: the record must not be more durable than the data, or a power cut
-	 * could leave zeros in a file recorded as closed.
+	 * Closed, but neither synced nor with an MD5 to compare it with: after a power cut nobody
+	 * could tell its bytes from others.
 	 */
-	if (!publish_sealed(p) || !p->sync.done)
+	if (!publish_sealed(p) || (!p->md5[0] && !staged_synced(p->staged)))
 		return RECORD_WRITING;
 	if (p->doubt.unknown)
 		return RECORD_COMPLETING;
@@ -148,19 +148,27 @@ static void warn_unwritten(const struct publish_inputs *in, int err)
 /* Under recorded.lock. */
 static int save_record(struct publish *p)
 {
+	struct publish_inputs latest = { 0 };
 	struct record r;
-	int err = -ENOMEM;
+	int err = publish_copy_inputs(p, &latest);
 
+	if (err)
+		return err;
+	err = -ENOMEM;
 	record_init(&r);
-	r.state = publish_reopening(p) ? RECORD_WRITING : state_now(p);
+	r.state = p->now.reopen || publish_reopening(p) ? RECORD_WRITING : state_now(p);
 	r.declared = p->now.declared;
 	put_inputs(p, &p->now, &r);
+	/* A commit of the vfs side may have added some since now was taken. */
+	r.superseded = latest.superseded;
+	r.superseded_count = latest.superseded_count;
 	put_upload(p, &r);
 	put_outcome(p, &r);
 	r.parts = parts_now(p, &r.part_count);
 	if (r.parts)
 		err = staged_save_record(p->staged, &r, false);
 	free(r.parts);
+	publish_inputs_release(&latest);
 	if (err && err != -ESTALE)
 		warn_unwritten(&p->now, err);
 	return err;
@@ -170,8 +178,7 @@ int publish_save_record(struct publish *p, bool durable)
 {
 	int err;
 
-	if (durable)
-		p->recorded.unsaved = false;
+	p->recorded.unsaved = p->recorded.md5_unsaved = false;
 	if (p->recorded.removed)
 		return 0;
 	/*
@@ -193,15 +200,36 @@ void publish_note_step(struct publish *p)
 
 void publish_save_step(struct publish *p)
 {
+	/* A power cut leaves an Upload that expires by itself, or Parts that are sent again. */
 	if (p->recorded.unsaved)
-		publish_save_record(p, true);
+		publish_save_record(p, false);
 }
 
-/*
- * Use the inputs alone: the rest belongs to the thread, which soon writes a whole record. Sync it:
- * after a power cut the record must not say that changed bytes are a File.
- */
-void publish_save_writing(struct publish *p)
+void publish_save_md5(struct publish *p)
+{
+	if (p->recorded.md5_unsaved)
+		publish_save_record(p, false);
+}
+
+int publish_save_file(struct publish *p)
+{
+	int err = publish_save_record(p, true);
+
+	/* Its row is gone: so is what it replaces. */
+	p->recorded.file_unsaved = err && err != -ESTALE;
+	return p->recorded.file_unsaved ? err : 0;
+}
+
+void publish_forget_bytes(struct publish *p)
+{
+	p->md5[0] = p->md5_then[0] = '\0';
+	if (p->spoiled)
+		staged_compared(p->staged, true);
+	p->unproven = p->spoiled = false;
+}
+
+/* Use the inputs alone: the rest belongs to the thread, which soon writes a whole record. */
+int publish_save_writing(struct publish *p)
 {
 	struct publish_inputs in = { 0 };
 	struct record r;
@@ -212,7 +240,7 @@ void publish_save_writing(struct publish *p)
 	put_inputs(p, &in, &r);
 	pthread_mutex_lock(&p->recorded.lock);
 	if (!err)
-		err = staged_save_record(p->staged, &r, false);
+		err = staged_save_writing(p->staged, &r);
 	/*
 	 * The disk may be full. Drop the former record: the next mount would show the changed bytes
 	 * as the content of its File.
@@ -220,11 +248,10 @@ void publish_save_writing(struct publish *p)
 	if (err && err != -ESTALE)
 		staged_drop_record(p->staged);
 	pthread_mutex_unlock(&p->recorded.lock);
-	if (!err)
-		err = staged_sync_record(p->staged);
 	if (err && err != -ESTALE)
 		warn_unwritten(&in, err);
 	publish_inputs_release(&in);
+	return err == -ESTALE ? 0 : err;
 }
 
 static int copy(char **dst, const char *src)
@@ -315,9 +342,13 @@ static int load_doubt(struct publish *p, const struct record *r)
 	int err = 0;
 
 	p->doubt.unknown = true;
-	p->doubt.cancel = cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED
-				  ? (enum doubt_cancel)cancel
-				  : DOUBT_UNASKED;
+	p->doubt.cancel =
+		(cancel >= DOUBT_UNASKED && cancel <= DOUBT_REFUSED) || cancel == DOUBT_DONE
+			? (enum doubt_cancel)cancel
+			: DOUBT_UNASKED;
+	/* No close waits any more: each try is one look. */
+	if (cancel == DOUBT_DONE)
+		p->retry.retries = 1;
 	if (cancel == DOUBT_CANCELLED)
 		p->doubt.settled_ms = clock_mono_ms() + DOUBT_SETTLE_MS;
 	/* The bytes may have been written again since. */
@@ -348,6 +379,8 @@ static int load_state(struct publish *p, const struct record *r)
 
 	if (!found && (lost || r->in_doubt))
 		err = load_doubt(p, r);
+	else
+		p->doubt.ends_ms = 0; /* a later Upload has its own end */
 	p->outcome.inferred = found && r->in_doubt == DOUBT_INFERRED;
 
 	switch (r->state) {
@@ -364,6 +397,7 @@ static int load_state(struct publish *p, const struct record *r)
 		break;
 	case RECORD_COMPLETING:
 	case RECORD_COMPLETED:
+		p->recorded.only_if_seen = r->copy && !found;
 		if (found)
 			p->phase = PHASE_CLEANUP;
 		/* Announce only after the superseded Files are deleted. */
@@ -374,8 +408,8 @@ static int load_state(struct publish *p, const struct record *r)
 	case RECORD_FAILED:
 	case RECORD_EMPTY:
 		p->in.sealed = true;
-		/* These states are written only once the data is on stable storage. */
-		p->sync.done = true;
+		/* A power cut may have lost what was not synced: compare it first. */
+		p->unproven = !r->synced && r->state != RECORD_EMPTY;
 		/* Ignore `declared` unless the file was closed. */
 		p->in.declared = r->declared;
 		p->observed.info.under_way = true;

@@ -27,6 +27,20 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
+#define CREATED_SLACK_S 2 /* a Date has whole seconds */
+
+/*
+ * The service's clock when create was sent, at the latest: for a reply that tells no created_at.
+ * deadline_ms still has the time of the request.
+ */
+static int64_t created_at_guess(const struct publish *p, const struct event *ev)
+{
+	int64_t took_s = (int64_t)((clock_mono_ms() - p->upload.deadline_ms) / 1000);
+	int64_t now = ev->api_err.server_time ? ev->api_err.server_time : clock_wall_s();
+
+	return now - took_s - CREATED_SLACK_S;
+}
+
 static void handle_created(struct publish *p, const struct event *ev)
 {
 	uint64_t ttl_ms = API_UPLOAD_TTL_S * 1000ULL;
@@ -54,9 +68,9 @@ static void handle_created(struct publish *p, const struct event *ev)
 		publish_fail_memory(p);
 		return;
 	}
-	p->upload.created_at = ev->created_at;
+	p->upload.created_at = ev->created_at ? ev->created_at : created_at_guess(p, ev);
 	p->upload.created_ms = clock_mono_ms();
-	p->upload.expires_at = ev->created_at + API_UPLOAD_TTL_S;
+	p->upload.expires_at = p->upload.created_at + API_UPLOAD_TTL_S;
 	if (ev->expires_at > ev->created_at && ev->expires_at - ev->created_at < 86400) {
 		p->upload.expires_at = ev->expires_at;
 		ttl_ms = (uint64_t)(ev->expires_at - ev->created_at) * 1000;
@@ -121,6 +135,37 @@ static void handle_part(struct publish *p, const struct event *ev)
 	publish_note_step(p);
 }
 
+/* What shows that the reply is about another File than the one asked for; NULL: it is ours. */
+static const char *names_another(const struct publish *p, const struct event *ev)
+{
+	const struct publisher_config *cfg = &p->pr->cfg;
+
+	if (ev->filename && strcmp(ev->filename, p->upload.filename))
+		return "name";
+	if (ev->purpose && strcmp(ev->purpose, p->upload.purpose))
+		return "purpose";
+	if (publish_doubt_knows(p, ev->id) ||
+	    (cfg->is_before && cfg->is_before(cfg->is_known_arg, ev->id, p->upload.mark)))
+		return "id, which was there before";
+	return NULL;
+}
+
+/* The reply is about another's File. Ours exists perhaps: the service has answered 2xx. */
+static bool refuse_another(struct publish *p, const struct event *ev)
+{
+	const char *what = names_another(p, ev);
+	struct api_error err = ev->api_err;
+
+	if (!what)
+		return false;
+	err.kind = API_ERR_BAD_REPLY;
+	err.maybe_applied = true;
+	snprintf(err.message, sizeof(err.message), "the reply names another File (by its %s)",
+		 what);
+	publish_doubt(p, &err);
+	return true;
+}
+
 static void handle_completed(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
@@ -128,7 +173,9 @@ static void handle_completed(struct publish *p, const struct event *ev)
 	p->phase = PHASE_OPEN;
 	p->failure.complete_refused = true;
 	if (err->kind == API_OK) {
-		if (!err->maybe_applied && !p->doubt.unknown)
+		if (refuse_another(p, ev))
+			return;
+		if (!err->maybe_applied && !p->doubt.unknown && ev->created_at)
 			publish_service_note_created(p->pr, ev->created_at == p->upload.created_at,
 						     p->upload.open_ms);
 		publish_file_exists(p, ev);
@@ -214,14 +261,7 @@ static void handle_synced(struct publish *p, const struct event *ev)
 	/* Reopened meanwhile: the next close syncs again. */
 	if (ev->version != p->sync.round)
 		return;
-	p->sync.done = ev->err == 0;
-	if (p->sync.done) {
-		publish_save_record(p, true);
-	} else if (p->phase != PHASE_ENDED) {
-		/* Unlike a failed send, fail a held file too: its close waits for the sync. */
-		publish_cancel_upload(p);
-		publish_fail_errno(p, ev->err, "syncing the staged file");
-	}
+	p->sync.err = ev->err;
 }
 
 /* Fail when retries took too long; the Upload stays, and the next try continues it. */

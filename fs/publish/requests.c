@@ -32,6 +32,7 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 	pthread_mutex_init(&p->recorded.lock, NULL);
 	p->events_tail = &p->events;
 	p->owner.ended = spec->ended;
+	p->owner.appeared = spec->appeared;
 	p->owner.deleted = spec->deleted;
 	p->owner.release = spec->release;
 	p->owner.arg = spec->arg;
@@ -148,9 +149,8 @@ void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t 
 	p->in.mode = mode;
 	p->in.uid = uid;
 	p->in.gid = gid;
-	/* The close writes a record anyway; after it, ask for one. */
-	if (p->in.sealed || p->in.aborted || p->observed.info.outcome != OUTCOME_NONE)
-		p->in.changed |= other;
+	/* Before the close as well: after a kill the file must not show an older, wider mode. */
+	p->in.changed |= other;
 	publish_queue_locked(p);
 	pthread_mutex_unlock(&p->pr->lock);
 }
@@ -199,7 +199,7 @@ static void seal_locked(struct publish *p, bool held)
 	 * without a check for that.
 	 */
 	p->in.held = held && (!p->observed.info.under_way || p->in.held);
-	p->in.aborted = false;
+	p->in.aborted = p->in.withdrawn = false;
 	p->observed.info.under_way = true;
 }
 
@@ -230,12 +230,25 @@ void publish_abort(struct publish *p, int err, bool write)
 		    in->abort_write = write);
 }
 
+bool publish_withdraw(struct publish *p)
+{
+	bool ok;
+
+	WITH_INPUTS(p, ok = p->observed.info.under_way && !p->observed.asked && !in->dropped;
+		    if (ok) in->aborted = in->withdrawn = true);
+	return ok;
+}
+
 static void reopen_locked(struct publish *p)
 {
 	p->in.reopen = true;
-	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = false;
+	/* The next File supersedes this one, from the next record on. */
+	if (p->observed.info.outcome == OUTCOME_COMPLETED && p->observed.info.file_id[0] &&
+	    !publish_inputs_has(&p->in, p->observed.info.file_id))
+		publish_inputs_supersede(&p->in, p->observed.info.file_id);
+	p->in.sealed = p->in.held = p->in.aborted = p->in.retry = p->in.withdrawn = false;
 	p->in.predicted = 0;
-	p->observed.durable_done = false;
+	p->observed.kept = p->observed.durable = false;
 	p->observed.info.under_way = false;
 	p->observed.info.outcome = OUTCOME_NONE;
 	p->observed.info.status = "writing";
@@ -246,12 +259,59 @@ bool publish_reopen(struct publish *p)
 	bool ok;
 
 	/* Under a hold complete was not asked for: writing may go on. */
-	WITH_INPUTS(p, ok = !p->observed.info.under_way || (in->held && p->observed.durable_done);
+	WITH_INPUTS(p, ok = !p->observed.info.under_way || (in->held && p->observed.kept);
 		    if (ok) reopen_locked(p));
 	/* Save here, not on the thread: the bytes may change once this returns. */
 	if (ok)
 		publish_save_writing(p);
 	return ok;
+}
+
+int publish_await_change(struct publish *p)
+{
+	int r = staged_row_is_stale(p->staged) ? publish_save_writing(p) : 0;
+
+	/* A row that was dropped instead is as good. */
+	if (r && staged_row_is_stale(p->staged))
+		return r;
+	return staged_await_change(p->staged);
+}
+
+int publish_sync_record(struct publish *p)
+{
+	int r = staged_sync_record(p->staged);
+
+	/* It was dropped on a full disk: what the next mount finds has no name. */
+	if (r != -ENODATA)
+		return r;
+	r = publish_save_writing(p);
+	return r ? r : staged_sync_record(p->staged);
+}
+
+bool publish_is_unproven(struct publish *p)
+{
+	bool r;
+
+	pthread_mutex_lock(&p->pr->lock);
+	r = p->observed.unproven;
+	pthread_mutex_unlock(&p->pr->lock);
+	return r;
+}
+
+void publish_lock_record(struct publish *p)
+{
+	pthread_mutex_lock(&p->recorded.lock);
+}
+
+void publish_unlock_record(struct publish *p)
+{
+	pthread_mutex_unlock(&p->recorded.lock);
+}
+
+void publish_reap(struct publish *p)
+{
+	WITH_INPUTS(p, if (p->observed.info.outcome == OUTCOME_EMPTY && !in->dropped) in->retry =
+			       p->observed.info.under_way = true);
 }
 
 void publish_spare(struct publish *p, const char *file_id)

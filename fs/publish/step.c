@@ -75,18 +75,53 @@ static void view_size(const struct publish *p, struct publish_view *v)
 	v->size_known = v->size > 0 && v->size <= STAGED_SIZE_MAX && size <= v->size;
 }
 
+/*
+ * The bytes of an earlier daemon are hashed, or can't be read (err): a power cut may have spoiled
+ * what was not synced.
+ */
+static void compare(struct publish *p, int err)
+{
+	p->unproven = false;
+	p->spoiled = err || strcmp(p->md5, p->md5_then) != 0;
+	staged_compared(p->staged, !p->spoiled);
+	if (p->spoiled)
+		log_error("%s/%s: what is on the disk is not what was closed, and was not synced "
+			  "before the daemon ended; it is not published",
+			  p->now.purpose, p->now.path);
+}
+
 /* Note the MD5 of a sealed file, once it is known. */
 static void view_md5(struct publish *p, struct publish_view *v)
 {
-	int r = staged_md5(p->staged, p->md5);
+	int r;
 
+	/* What is on the disk counts no more. */
+	if (p->spoiled) {
+		memcpy(p->md5, p->md5_then, sizeof(p->md5));
+		return;
+	}
+	r = staged_md5(p->staged, p->md5);
+	if (p->unproven && r != -EAGAIN) {
+		compare(p, r);
+		if (p->spoiled)
+			return;
+	}
 	/* The MD5 stays until the next write; a change without one is damage on disk. */
-	if (r == 0 && !p->md5_then[0])
+	if (r == 0 && !p->md5_then[0]) {
 		memcpy(p->md5_then, p->md5, sizeof(p->md5_then));
+		p->recorded.md5_unsaved = true;
+		staged_check(p->staged);
+	}
 	if (r == 0 && strcmp(p->md5, p->md5_then))
 		r = -EBADMSG;
 	v->md5_known = r == 0;
 	v->md5_err = r == -EAGAIN ? 0 : r;
+}
+
+static void view_sync(struct publish *p, struct publish_view *v)
+{
+	v->sync_first = p->pr->cfg.sync_always || staged_broken(p->staged);
+	v->sync_wanted = v->sync_first || p->phase == PHASE_FAILING || publish_wants_durable(p);
 }
 
 static void make_view(struct publish *p, struct publish_view *v)
@@ -96,13 +131,15 @@ static void make_view(struct publish *p, struct publish_view *v)
 		.outcome = p->outcome.kind,
 		.dropped = p->now.dropped,
 		.aborted = p->now.aborted,
+		.withdrawn = p->now.withdrawn,
 		.held = p->now.held,
 		.retry = p->now.retry,
 		.sealed = publish_sealed(p),
 		.stream_failed = p->retry.stream_failed,
 		.complete_unknown = p->doubt.unknown,
-		.synced = p->sync.done,
+		.synced = staged_synced(p->staged),
 		.syncing = p->sync.under_way,
+		.sync_failed = p->sync.err,
 		.early = clock_mono_ms() < p->upload.not_before_ms,
 		.whole = p->pr->service.uploads == UPLOADS_ABSENT,
 	};
@@ -122,6 +159,9 @@ static void make_view(struct publish *p, struct publish_view *v)
 	}
 	if (v->sealed)
 		view_md5(p, v);
+	v->unproven = p->unproven;
+	v->spoiled = p->spoiled;
+	view_sync(p, v);
 }
 
 static void act_cancel(struct publish *p, const struct publish_view *v)
@@ -141,12 +181,33 @@ static void act_cancel(struct publish *p, const struct publish_view *v)
 			     "");
 }
 
+/* Unlike a failed send, fail a held file too: its close waits. */
+static void fail_local(struct publish *p, int err, const char *what)
+{
+	if (!p->doubt.unknown)
+		publish_cancel_upload(p);
+	publish_fail_errno(p, err, what);
+}
+
 static void act_fail_read(struct publish *p, int err)
 {
 	if (err == -EBADMSG)
 		publish_fail_damaged(p);
 	else
-		publish_fail_local(p, err, "reading the staged file");
+		fail_local(p, err, "reading the staged file");
+}
+
+/* As if its writer had been killed. */
+static void end_spoiled(struct publish *p)
+{
+	pthread_mutex_lock(&p->pr->lock);
+	p->in.sealed = p->in.held = false;
+	p->in.aborted = true;
+	pthread_mutex_unlock(&p->pr->lock);
+	p->now.sealed = p->now.held = false;
+	p->now.aborted = true;
+	p->now.abort_err = -EIO;
+	publish_act_end(p, OUTCOME_ABORTED);
 }
 
 static void act(struct publish *p, enum publish_action action, const struct publish_view *v)
@@ -182,6 +243,15 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 	case ACT_FAIL_READ:
 		act_fail_read(p, v->md5_err);
 		break;
+	case ACT_FAIL_SYNC:
+		fail_local(p, p->sync.err, "syncing the staged file");
+		break;
+	case ACT_END_FAILED:
+		publish_end_failed(p);
+		break;
+	case ACT_END_SPOILED:
+		end_spoiled(p);
+		break;
 	case ACT_REOPEN:
 		publish_act_reopen(p);
 		break;
@@ -205,7 +275,7 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 /* Begin a new publication of the same staged file: writing went on after an end. */
 static void start_over(struct publish *p)
 {
-	p->now.reopen = p->outcome.emptied = false;
+	p->outcome.emptied = false;
 	/*
 	 * Noted steps concern the old bytes; save nothing before the end of this function, or the
 	 * record would call the new bytes synced.
@@ -215,7 +285,8 @@ static void start_over(struct publish *p)
 	if (!p->doubt.unknown)
 		publish_cancel_upload(p);
 	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
-	if (p->outcome.file_id[0])
+	/* publish_reopen() had no memory for it. */
+	if (p->outcome.file_id[0] && !publish_inputs_has(&p->now, p->outcome.file_id))
 		publish_supersede(p, p->outcome.file_id);
 	p->outcome.file_id[0] = '\0';
 	p->outcome.inferred = false;
@@ -225,15 +296,17 @@ static void start_over(struct publish *p)
 	else
 		p->upload.bytes = 0;
 	p->outcome.kind = OUTCOME_NONE;
-	p->retry.stream_failed = p->sync.done = false;
+	p->retry.stream_failed = false;
+	p->sync.err = 0;
 	p->sync.round++;
 	p->retry.restarts = p->retry.bad_replies = p->retry.retries = 0;
 	p->parts.live.misses = 0;
 	publish_budget_start(&p->retry.budget, clock_mono_ms());
 	p->retry.due_ms = p->sealed_ms = 0;
 	p->retry.again = 0;
-	p->md5[0] = p->md5_then[0] = '\0';
+	publish_forget_bytes(p);
 	publish_note_error(p, 0, "", "");
+	p->now.reopen = false;
 	publish_save_record(p, false);
 }
 
@@ -280,31 +353,33 @@ static void set_timer(struct publish *p)
 	p->wake_ms = at;
 }
 
-static void check_durable(struct publish *p)
+/* Answer the closes that wait for less than the end. */
+static void check_closed(struct publish *p)
 {
-	int r;
+	bool synced = staged_synced(p->staged);
 
-	if (!p->sync.done || p->phase == PHASE_ENDED || !publish_wants_durable(p))
+	if (p->phase == PHASE_ENDED || p->phase == PHASE_FAILING || !publish_sealed(p))
 		return;
-	r = publish_save_record(p, true);
-	publish_tell_durable(p, r);
+	if (synced && publish_wants_durable(p))
+		publish_tell_durable(p, publish_save_record(p, true));
+	else if ((synced || p->md5[0]) && publish_wants_kept(p))
+		publish_tell_kept(p, publish_save_record(p, false));
 }
 
-static bool check_declared(struct publish *p)
+static void check_declared(struct publish *p)
 {
 	char text[160];
 	uint64_t size = staged_size(p->staged);
 
 	if (!p->now.declared || size == p->now.declared || !publish_sealed(p) || p->now.dropped ||
 	    (p->phase != PHASE_IDLE && p->phase != PHASE_OPEN))
-		return true;
+		return;
 	snprintf(text, sizeof(text),
 		 "closed with %llu bytes, but user.upload.size declared %llu; write the rest or "
 		 "set user.upload.publish",
 		 (unsigned long long)size, (unsigned long long)p->now.declared);
 	publish_cancel_upload(p);
 	publish_fail(p, -EIO, text, "");
-	return false;
 }
 
 /*
@@ -364,17 +439,17 @@ void publish_step(struct publish *p)
 		p->sealed_ms = clock_mono_ms();
 	check_timers(p);
 	do {
-		if (!check_declared(p))
-			break;
+		check_declared(p);
 		make_view(p, &v);
 		action = publish_next(&v);
 		act(p, action, &v);
 	} while (action != ACT_WAIT);
 	publish_live_look(p);
-	check_durable(p);
+	check_closed(p);
 	if (p->now.dropped)
 		remove_from_disk(p);
 	publish_save_step(p);
+	publish_save_md5(p);
 	set_timer(p);
 	keep_doubt(p);
 }

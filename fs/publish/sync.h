@@ -13,8 +13,8 @@ struct publish;
 
 /* The staged data on its way to stable storage. */
 struct sync {
-	bool done;
 	bool under_way;	  /* job is queued or runs, and has a reference */
+	int err;	  /* of the last one, for these bytes; 0: none failed */
 	uint32_t started; /* round when job was queued */
 	uint32_t round;	  /* a sync of an earlier round says nothing about the bytes now */
 	struct hash_job job;

@@ -56,6 +56,8 @@ int publish_note_upload(struct publish *p, uint64_t size)
 	p->upload.created_wall = clock_wall_s();
 	p->upload.deadline_ms = clock_mono_ms();
 	p->upload.posted = false;
+	if (p->pr->cfg.mark)
+		p->upload.mark = p->pr->cfg.mark(p->pr->cfg.is_known_arg);
 	return 0;
 }
 
@@ -141,7 +143,8 @@ static void remember_abandoned(struct publish *p, const char *upload_id)
  */
 void publish_abandoned_answer(struct publish *p, const struct event *ev)
 {
-	bool answered = ev->api_err.kind == API_OK || ev->api_err.kind == API_ERR_HTTP;
+	bool answered = ev->api_err.kind == API_OK || ev->api_err.kind == API_ERR_HTTP ||
+			api_took_effect(&ev->api_err);
 	size_t i = p->abandoned.before;
 	char *id;
 

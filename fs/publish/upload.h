@@ -29,6 +29,7 @@ struct upload {
 	bool posted;		/* by POST /files: there is no Upload */
 	uint64_t not_before_ms; /* no create before this, monotonic; 0: none */
 	unsigned twins;		/* Uploads given up since another had their created_at */
+	uint64_t mark;		/* cfg.mark() as the Upload was made; 0: none */
 	struct api_req *create_req, *post_req;
 };
 

@@ -39,11 +39,8 @@ static void on_file(void *arg, const struct api_error *err, const struct api_fil
 {
 	struct event *ev = publish_event_new(EV_POSTED, err);
 
-	if (file) {
-		snprintf(ev->id, sizeof(ev->id), "%s", file->id);
-		ev->created_at = file->created_at;
-		ev->expires_at = file->expires_at;
-	}
+	if (file)
+		publish_event_file(ev, file);
 	publish_post_reply(arg, ev);
 }
 
@@ -130,11 +127,16 @@ static struct api_req *post(struct publish *p, int fd, struct publish_call *c)
 
 void publish_act_post(struct publish *p, uint64_t size)
 {
-	struct publish_call *c = publish_call_new(p, EV_POSTED);
-	/* Opened with the call's reference, so that it stays open. */
-	int fd = staged_fd(p->staged);
-	int r = !c ? -ENOMEM : fd < 0 ? fd : publish_note_upload(p, size);
+	struct publish_call *c;
+	int fd, r;
 
+	/* Bytes that did not reach the disk are tried once more, or fail: see ACT_SYNC. */
+	if (staged_check(p->staged) || !publish_may_ask(p))
+		return;
+	c = publish_call_new(p, EV_POSTED);
+	/* Opened with the call's reference, so that it stays open. */
+	fd = staged_fd(p->staged);
+	r = !c ? -ENOMEM : fd < 0 ? fd : publish_note_upload(p, size);
 	p->upload.created_at = publish_service_time(p->pr);
 	if (!p->upload.created_at)
 		p->upload.created_at = clock_wall_s();
@@ -157,6 +159,17 @@ void publish_act_post(struct publish *p, uint64_t size)
 	publish_fail_local(p, r ? r : -ENOMEM, "starting to send the file");
 }
 
+/* The reply is about a File that was there before. */
+static void doubt_another(struct publish *p, const struct api_error *err)
+{
+	struct api_error other = *err;
+
+	other.kind = API_ERR_BAD_REPLY;
+	other.maybe_applied = true;
+	snprintf(other.message, sizeof(other.message), "the reply names a File that was there");
+	publish_doubt(p, &other);
+}
+
 void publish_handle_posted(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
@@ -166,7 +179,9 @@ void publish_handle_posted(struct publish *p, const struct event *ev)
 	api_req_unref(p->upload.post_req);
 	p->upload.post_req = NULL;
 	p->phase = PHASE_IDLE;
-	if (err->kind == API_OK)
+	if (err->kind == API_OK && publish_doubt_knows(p, ev->id))
+		doubt_another(p, err);
+	else if (err->kind == API_OK)
 		publish_file_exists(p, ev);
 	else if (err->maybe_applied)
 		publish_doubt(p, err);

@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "fs/remote/errmap.h"
+#include "fs/remote/walk.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
 #define PAGE_LIMIT 10000     /* the API's maximum */
 #define FAILED_AGAIN_MS 1000 /* after a failure the next fetch waits so long */
-#define PATIENCE_MS 10000    /* without a page: then what was known before is the answer */
+#define PATIENCE_MS 10000    /* then what was known before is the answer */
+#define FIRST_MS 60000	     /* the same if nothing is known: then a time-out is the answer */
 #define FILES_MAX 10000000   /* more would be a server that pages for ever */
 #define PAGES_MAX 20000	     /* and so would these, with next to nothing on each */
 #define RESUMES_MAX 8	     /* tries to go on behind a File that is gone by then; new starts */
@@ -69,8 +71,10 @@ struct listing {
 	uint64_t whole_ms;  /* when the last good fetch of all began, monotonic */
 	uint64_t newest_ms; /* and that of any kind */
 	uint64_t failed_ms; /* when the last one failed, if it did */
-	uint64_t moved_ms;  /* when a page of the one under way came last, or it began */
-	int failed;	    /* with which negative errno; 0: it did not */
+	uint64_t waited_ms; /* since when somebody waits for the fetch under way */
+	bool late;	    /* their patience is over: nobody waits for it any more */
+	struct listing_progress progress;
+	int failed; /* with which negative errno; 0: it did not */
 	/* of the fetch under way: of who starts it, then the thread's */
 	bool whole;
 	bool first; /* of all: each page is applied as it comes, there is nothing to compare with */
@@ -81,7 +85,11 @@ struct listing {
 	unsigned resumes;  /* since the last page that brought something new */
 	unsigned restarts; /* of this fetch */
 	size_t back; /* the page asked for begins so many Files before the end of those kept */
-	struct listing_page *pages; /* not applied yet; of the first fetch also the last one */
+	struct walk walk;
+	size_t skipped, skipped_told; /* entries without an id: of this fetch; in the log */
+	size_t unsized, unsized_told; /* Files without a size, the same way */
+	bool stuck, stuck_told;	      /* a page brought nothing new: it was the last */
+	struct listing_page *pages;   /* not applied yet; of the first fetch also the last one */
 	size_t page_count;
 	size_t pages_seen, count; /* of the whole fetch; count: of Files */
 	size_t before;		  /* Files of the pages that are no more among pages */
@@ -214,12 +222,31 @@ static void answer(struct waiter *w, int err, bool known)
 	}
 }
 
+/* Tell what is odd about a whole list, when it changes. */
+static void tell_odd(struct listing *l)
+{
+	if (l->skipped && l->skipped != l->skipped_told)
+		log_warn("the list of Files has %zu %s without a usable id: not shown", l->skipped,
+			 l->skipped == 1 ? "entry" : "entries");
+	if (l->unsized && l->unsized != l->unsized_told)
+		log_warn("the service does not tell the size of %zu %s: not shown until it does",
+			 l->unsized, l->unsized == 1 ? "File" : "Files");
+	if (l->stuck && !l->stuck_told)
+		log_warn("the list of Files claims to have more, but its next page brings nothing "
+			 "new: what came counts as all");
+	l->skipped_told = l->skipped;
+	l->unsized_told = l->unsized;
+	l->stuck_told = l->stuck;
+}
+
 /* Under lock: notes that a fetch begins now. */
 static void note_begin(struct listing *l)
 {
 	l->fetching = true;
 	l->begun++;
-	l->asked_ms = l->moved_ms = clock_mono_ms();
+	l->asked_ms = l->waited_ms = clock_mono_ms();
+	l->late = false;
+	l->progress = (struct listing_progress){ .began_ms = l->asked_ms };
 }
 
 /* Under lock. Returns whether a waiter wants the whole list. */
@@ -237,6 +264,8 @@ static void finish(struct listing *l, int err)
 	bool large = l->count >= TRIM_FILES, known, more, whole;
 	struct waiter *w;
 
+	if (!err && l->whole)
+		tell_odd(l);
 	if (!err)
 		apply(l, true);
 	drop_pages(l);
@@ -263,7 +292,8 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 	struct listing *l = arg;
 
 	pthread_mutex_lock(&l->lock);
-	l->moved_ms = clock_mono_ms();
+	l->progress.pages += page != NULL;
+	l->progress.files += page ? page->count : 0;
 	if (!l->stopping) {
 		l->reply.there = true;
 		l->reply.err = *err;
@@ -306,14 +336,23 @@ static void begin(struct listing *l, bool whole)
 	l->reached = false;
 	l->began_ms = l->asked_ms;
 	l->number++;
-	l->limit = whole ? PAGE_LIMIT : NEW_LIMIT;
+	l->limit = whole ? l->walk.limit_max : NEW_LIMIT;
 	l->resumes = l->restarts = 0;
 	l->back = 0;
+	l->skipped = l->unsized = 0;
+	l->stuck = false;
+	walk_begin(&l->walk);
 	l->last_id[0] = '\0';
 	l->pages_seen = l->count = l->before = 0;
 	r = next_page(l);
 	if (r)
 		finish(l, r);
+}
+
+/* The service refuses pages of that size. True: a smaller one was asked for. */
+static bool shrink(struct listing *l, const struct api_error *err)
+{
+	return walk_shrink(&l->walk, &l->limit, err) && !next_page(l);
 }
 
 /* From the start, as another fetch: what is shown by now may have changed its order. */
@@ -324,6 +363,8 @@ static void start_over(struct listing *l)
 	l->restarts++;
 	l->first = l->first && !l->applied;
 	l->number++;
+	l->skipped = l->unsized = 0;
+	walk_begin(&l->walk);
 }
 
 /*
@@ -341,6 +382,8 @@ static bool resume(struct listing *l, const struct api_error *err)
 		back *= 10;
 	l->resumes++;
 	l->last_id[0] = '\0';
+	/* Going back is no circle. */
+	walk_begin(&l->walk);
 	if (back <= l->count - l->before) {
 		const char *id = kept(l, l->count - l->before - back)->id;
 
@@ -378,7 +421,11 @@ static bool seen_enough(struct listing *l, const struct listing_page *page)
 /* Does the fetch end with this page? One that leads nowhere must not keep us going round. */
 static bool is_last(struct listing *l, const struct reply *r)
 {
-	return !r->page.has_more || !r->last_id[0] || !strcmp(r->last_id, l->last_id) ||
+	l->skipped += r->page.skipped;
+	for (size_t i = 0; i < r->page.count; i++)
+		l->unsized += r->page.files[i].bytes_unknown;
+	l->stuck = r->page.stuck || (r->page.has_more && !walk_goes_on(&l->walk, r->last_id));
+	return !r->page.has_more || l->stuck ||
 	       (!l->whole && seen_enough(l, &l->pages[l->page_count - 1]));
 }
 
@@ -398,8 +445,8 @@ static void take_page(struct listing *l, const struct reply *r)
 		finish(l, rc);
 		return;
 	}
-	if (l->limit < PAGE_LIMIT)
-		l->limit = l->limit * 10 < PAGE_LIMIT ? l->limit * 10 : PAGE_LIMIT;
+	if (l->limit < l->walk.limit_max)
+		l->limit = l->limit * 10 < l->walk.limit_max ? l->limit * 10 : l->walk.limit_max;
 	memcpy(l->last_id, r->last_id, sizeof(l->last_id));
 	rc = next_page(l);
 	if (rc) {
@@ -412,24 +459,30 @@ static void take_page(struct listing *l, const struct reply *r)
 }
 
 /*
- * Waits for a reply or for the thread's end. If the service is silent, answers the waiters from the
- * known list, if there is one. Under lock.
+ * Waits for a reply or for the thread's end. If the fetch takes too long, answers the waiters: from
+ * the known list, or with a time-out. It goes on, but nobody waits for it any more. Under lock.
  */
 static void await_reply(struct listing *l)
 {
 	struct waiter *w;
 	uint64_t until;
+	bool known;
 
-	while (!l->stopping && !l->reply.there) {
-		until = l->waiters && l->known ? l->moved_ms + PATIENCE_MS : UINT64_MAX;
-		if (clock_mono_ms() < until) {
+	for (;;) {
+		until = l->waiters ? l->waited_ms + (l->known ? PATIENCE_MS : FIRST_MS)
+				   : UINT64_MAX;
+		if (clock_mono_ms() >= until) {
+			w = take_waiters(l, true);
+			l->late = true;
+			known = l->known;
+			pthread_mutex_unlock(&l->lock);
+			answer(w, -ETIMEDOUT, known);
+			pthread_mutex_lock(&l->lock);
+		} else if (l->stopping || l->reply.there) {
+			return;
+		} else {
 			clock_cond_wait(&l->wake, &l->lock, until);
-			continue;
 		}
-		w = take_waiters(l, true);
-		pthread_mutex_unlock(&l->lock);
-		answer(w, -ETIMEDOUT, true);
-		pthread_mutex_lock(&l->lock);
 	}
 }
 
@@ -445,7 +498,7 @@ static void *listing_thread(void *arg)
 		pthread_mutex_unlock(&l->lock);
 		if (r.err.kind == API_OK)
 			take_page(l, &r);
-		else if (!resume(l, &r.err))
+		else if (!shrink(l, &r.err) && !resume(l, &r.err))
 			failed(l, &r.err);
 		pthread_mutex_lock(&l->lock);
 	}
@@ -497,6 +550,8 @@ static uint32_t first_fetch(const struct listing *l, uint64_t age_ms)
 static void add_waiter(struct listing *l, struct waiter *w, bool whole, uint64_t max_age_ms,
 		       uint64_t whole_age_ms)
 {
+	if (!l->waiters)
+		l->waited_ms = clock_mono_ms();
 	w->whole = whole;
 	w->whole_fetch = first_fetch(l, whole_age_ms);
 	w->fetch = first_fetch(l, max_age_ms);
@@ -516,6 +571,8 @@ static void want(struct listing *l, bool whole, uint64_t max_age_ms, uint64_t wh
 	known = l->known;
 	fresh = whole ? young(l, l->whole_ms, whole_age_ms) : young(l, l->newest_ms, max_age_ms);
 	err = fresh ? 0 : l->stopping ? -EINTR : failed_lately(l);
+	if (!fresh && !err && l->fetching && l->late)
+		err = -ETIMEDOUT;
 	if (!fresh && !err) {
 		if (w)
 			add_waiter(l, w, whole, max_age_ms, whole_age_ms);
@@ -581,6 +638,15 @@ bool listing_is_fetching(struct listing *l)
 	return fetching;
 }
 
+void listing_get_progress(struct listing *l, struct listing_progress *ret)
+{
+	pthread_mutex_lock(&l->lock);
+	*ret = l->progress;
+	ret->under_way = l->fetching;
+	ret->known = l->known;
+	pthread_mutex_unlock(&l->lock);
+}
+
 /* ---- life ---- */
 
 int listing_new(const struct listing_config *cfg, struct listing **ret)
@@ -591,6 +657,7 @@ int listing_new(const struct listing_config *cfg, struct listing **ret)
 	if (!l)
 		return -ENOMEM;
 	l->cfg = *cfg;
+	l->walk.limit_max = PAGE_LIMIT;
 	pthread_mutex_init(&l->lock, NULL);
 	clock_cond_init(&l->wake);
 	r = -pthread_create(&l->thread, NULL, listing_thread, l);

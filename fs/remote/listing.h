@@ -42,6 +42,14 @@ struct listing_files {
 	size_t count; /* of Files */
 };
 
+/* Of the fetch under way. */
+struct listing_progress {
+	bool under_way;
+	bool known; /* a whole list was applied before */
+	uint64_t pages, files;
+	uint64_t began_ms; /* monotonic */
+};
+
 struct listing_config {
 	struct api *api;
 	const char *purpose; /* NULL: all; borrowed */
@@ -60,8 +68,9 @@ void listing_free(struct listing *l); /* after listing_stop() and api_free(); NU
 /*
  * Calls cb once a whole list no older than max_age_ms was applied: at once, or after a fetch, also
  * one under way whose pages were asked for no longer ago (0: after this call). err: negative errno
- * when that fetch failed, -ETIMEDOUT when an older list is known and no page came for 10 s (the
- * fetch goes on); known tells whether an older one stands.
+ * when that fetch failed, -ETIMEDOUT when it took longer than 10 s, or 60 s if no older list is
+ * known (it goes on, and until its end others are told the same at once); known tells whether an
+ * older one stands.
  */
 typedef void listing_cb(void *arg, int err, bool known);
 void listing_want(struct listing *l, uint64_t max_age_ms, listing_cb *cb, void *arg);
@@ -80,5 +89,6 @@ void listing_refresh(struct listing *l, uint64_t max_age_ms);
  * fetch that nobody waits for calls nothing back, and the api is idle before apply() has run.
  */
 bool listing_is_fetching(struct listing *l);
+void listing_get_progress(struct listing *l, struct listing_progress *ret);
 
 #endif

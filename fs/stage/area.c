@@ -33,6 +33,13 @@ int staging_open(const struct staging_config *cfg, struct staging **ret)
 	return 0;
 }
 
+void staging_set_worker(struct staging *sg, struct pool *disk)
+{
+	pthread_mutex_lock(&sg->lock);
+	sg->disk = disk;
+	pthread_mutex_unlock(&sg->lock);
+}
+
 void staging_close(struct staging *sg)
 {
 	if (!sg)

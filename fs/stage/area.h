@@ -28,6 +28,11 @@ struct staging_config {
  * data directory; -ENOMEM.
  */
 int staging_open(const struct staging_config *cfg, struct staging **ret);
+/*
+ * Begin to write bytes back on disk (borrowed) while they come, since closes will sync them. NULL,
+ * the default: leave that to the kernel. Set NULL before the worker ends.
+ */
+void staging_set_worker(struct staging *sg, struct pool *disk);
 /* Call it after the last staged_unref(). NULL is a no-op. */
 void staging_close(struct staging *sg);
 

@@ -1,13 +1,14 @@
 /*
  * area_impl: struct staging, and its counts of bytes and files, for fs/stage only.
  *
- * Lock order: staged.record_lock, then staged.lock, then one of staging.lock or the pool's own;
- * none of them is held in a hook.
+ * Lock order: staged.sync_lock, staged.record_lock, staged.lock, staging.lock, the pool's own; none
+ * of them is held in a hook.
  */
 #ifndef UPLOADFS_FS_STAGE_AREA_IMPL_H
 #define UPLOADFS_FS_STAGE_AREA_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,11 +18,13 @@
 
 struct staging {
 	struct datadir *data;
+	atomic_bool dir_broken; /* a sync of data/ failed: never believe a later one */
 	uint64_t part_size, size_max, reserve;
 	struct pool *pool;
 	struct statedb *db;
 
 	pthread_mutex_t lock; /* of what follows */
+	struct pool *disk;    /* or NULL: write-back is left to the kernel */
 	uint64_t used;	      /* bytes of all staged files */
 	unsigned files;
 	uint64_t room;	   /* bytes that may still be written before the disk is asked again */

@@ -103,21 +103,3 @@ void staged_set_mtime(struct staged *st, const struct timespec *mtime)
 		log_warn("%s: its time is not kept: %s", st->id, strerror(errno));
 	pthread_mutex_unlock(&st->lock);
 }
-
-int staged_sync(struct staged *st)
-{
-	int fd, rc;
-
-	pthread_mutex_lock(&st->lock);
-	fd = staged_fd_locked(st);
-	st->syncs += fd >= 0;
-	pthread_mutex_unlock(&st->lock);
-	if (fd < 0)
-		return fd;
-	/* Without the lock: the disk is slow. */
-	rc = fdatasync(fd) ? -errno : 0;
-	pthread_mutex_lock(&st->lock);
-	st->syncs--;
-	pthread_mutex_unlock(&st->lock);
-	return rc;
-}

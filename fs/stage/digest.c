@@ -236,7 +236,7 @@ void staged_hash_release(struct staged *st)
 	free(h->snaps);
 }
 
-static int current_hex(const struct staged *st, char ret_hex[DIGEST_HEX_SIZE])
+int staged_hash_hex(const struct staged *st, char ret_hex[DIGEST_HEX_SIZE])
 {
 	const struct staged_hash *h = &st->hash;
 	const struct digest *d = h->cur ? h->cur : snapshot_at_pos(h);
@@ -262,7 +262,7 @@ int staged_md5(struct staged *st, char ret_hex[DIGEST_HEX_SIZE])
 	int rc;
 
 	pthread_mutex_lock(&st->lock);
-	rc = current_hex(st, ret_hex);
+	rc = staged_hash_hex(st, ret_hex);
 	pthread_mutex_unlock(&st->lock);
 	return rc;
 }

@@ -43,5 +43,7 @@ void staged_hash_touch(struct staged *st, uint64_t off);
 void staged_hash_sealed(struct staged *st);
 /* Queue the job if there is enough to hash. */
 void staged_hash_wake(struct staged *st);
+/* staged_md5() under the lock. */
+int staged_hash_hex(const struct staged *st, char ret_hex[DIGEST_HEX_SIZE]);
 
 #endif

@@ -28,7 +28,10 @@ static struct staged *staged_new(struct staging *sg, const char *id, int fd, enu
 	st->fd = fd;
 	st->fate = fate;
 	atomic_init(&st->refs, 1);
+	st->changes = 1;
+	snprintf(st->era, sizeof(st->era), "%s", datadir_era(sg->data));
 	pthread_mutex_init(&st->record_lock, NULL);
+	pthread_mutex_init(&st->sync_lock, NULL);
 	pthread_mutex_init(&st->lock, NULL);
 	pthread_cond_init(&st->hooks_idle, NULL);
 	extents_init(&st->written);
@@ -57,11 +60,13 @@ int staged_create(struct staging *sg, struct staged **ret)
 }
 
 /*
- * A closed file's data was synced before its record said so: with less data, publishing would cut
- * the file. An open file may have become shorter since its last record.
+ * With less data than was synced, publishing would cut the file. Other data is compared with the
+ * MD5 of its row. An open file may have become shorter since its last record.
  */
 static bool size_plausible(const struct record *r, uint64_t size)
 {
+	if (!r->synced)
+		return true;
 	switch (r->state) {
 	case RECORD_WRITING:
 	case RECORD_ABORTED:
@@ -95,14 +100,24 @@ static int find_data(struct staging *sg, const char *id, const struct record *r,
 }
 
 /*
- * A row without data, after a crash between two steps or a removal by hand: it must not replace a
- * File.
+ * The row of a closed file without data still counts: its File may exist, or Files it replaces are
+ * to be deleted, or it was empty.
+ */
+static bool row_counts(const struct record *r)
+{
+	return r->state == RECORD_REMOVED || r->state == RECORD_EMPTY ||
+	       r->state == RECORD_COMPLETED || (r->state == RECORD_COMPLETING && !r->synced);
+}
+
+/*
+ * A row without data, after a crash between two steps, a power cut or a removal by hand: it must
+ * not replace a File.
  */
 static int without_data(struct staging *sg, const char *id, struct record *r)
 {
 	int fd, rc;
 
-	if (r->state == RECORD_COMPLETED) {
+	if (r->state == RECORD_COMPLETED && !r->superseded_count) {
 		/* Nothing is lost: its File exists. */
 		rc = statedb_begin(sg->db);
 		if (rc)
@@ -115,13 +130,26 @@ static int without_data(struct staging *sg, const char *id, struct record *r)
 	if (fd < 0)
 		return fdio_told(fd);
 	close(fd);
-	if (r->state != RECORD_REMOVED)
-		r->state = RECORD_ABORTED;
+	/* The MD5 of the row will show that these are not its bytes. */
+	r->synced = false;
+	if (row_counts(r))
+		return 0;
+	r->state = RECORD_ABORTED;
 	r->size = 0;
 	for (size_t i = 0; i < r->superseded_count; i++)
 		free(r->superseded[i]);
 	r->superseded_count = 0;
 	return 0;
+}
+
+/* Closed bytes that nobody can tell from others are those of a writer that was cut off. */
+static void distrust(struct record *r, uint64_t size)
+{
+	bool closed =
+		r->state == RECORD_HELD || r->state == RECORD_SEALED || r->state == RECORD_FAILED;
+
+	if ((closed && !r->synced && !r->md5) || (r->state == RECORD_EMPTY && size))
+		r->state = RECORD_ABORTED;
 }
 
 int staged_open(struct staging *sg, const char *id, struct record *ret_record, struct staged **ret)
@@ -146,7 +174,9 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 		rc = -ENOMEM;
 		goto err_record;
 	}
+	distrust(&r, size);
 	st->has_row = true;
+	atomic_store(&st->copy, r.copy);
 	/* An earlier daemon may have written it without a sync. */
 	atomic_store(&st->saved, statedb_seq(sg->db));
 	rc = extents_add(&st->written, 0, size);
@@ -154,6 +184,9 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 		goto err_staged;
 	/* Count bytes that exist already, even past the maximum. */
 	st->size = st->charged = size;
+	st->synced = r.synced ? st->changes : 0;
+	st->firm = r.synced;
+	snprintf(st->era, sizeof(st->era), "%s", r.era ? r.era : "");
 	staging_adopt(sg, size);
 	*ret_record = r;
 	*ret = st;
@@ -198,6 +231,7 @@ void staged_unref(struct staged *st)
 	if (!st || atomic_fetch_sub_explicit(&st->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	staged_hash_release(st);
+	staged_end_write_back(st);
 	if (st->fate == STAGED_DISCARD && !st->removed)
 		remove_both(st);
 	if (st->fd >= 0)
@@ -209,6 +243,7 @@ void staged_unref(struct staged *st)
 	free(st->versions);
 	pthread_cond_destroy(&st->hooks_idle);
 	pthread_mutex_destroy(&st->lock);
+	pthread_mutex_destroy(&st->sync_lock);
 	pthread_mutex_destroy(&st->record_lock);
 	free(st);
 }
@@ -216,19 +251,6 @@ void staged_unref(struct staged *st)
 const char *staged_id(const struct staged *st)
 {
 	return st->id;
-}
-
-int staged_sync_record(struct staged *st)
-{
-	uint64_t seq = atomic_load(&st->saved);
-	int rc;
-
-	if (!seq)
-		return -ENOENT;
-	if (!st->dir_synced && (rc = datadir_sync(st->sg->data)) != 0)
-		return rc;
-	st->dir_synced = true;
-	return statedb_sync(st->sg->db, seq);
 }
 
 static bool nameless(struct staged *st)
@@ -241,12 +263,33 @@ static bool nameless(struct staged *st)
 	return ret;
 }
 
-static int write_row(struct staged *st, const struct record *r)
+/* The bytes are about to change: that is durable before they do, if the row is believed. */
+static void open_bytes(struct staged *st, uint64_t seq)
 {
+	if (st->firm)
+		atomic_store(&st->barrier, seq);
+	st->firm = false;
+	atomic_store(&st->row_stale, false);
+}
+
+/* What the staged file itself knows of r's bytes. */
+static void put_bytes(struct staged *st, struct record *r)
+{
+	pthread_mutex_lock(&st->lock);
+	r->synced = staged_is_synced(st);
+	r->era = st->era[0] ? st->era : NULL;
+	pthread_mutex_unlock(&st->lock);
+}
+
+static int write_row(struct staged *st, const struct record *given)
+{
+	struct record copy = *given, *r = &copy; /* borrows all its strings */
 	struct statedb *db = st->sg->db;
 	uint64_t seq;
+	bool takes;
 	int rc;
 
+	put_bytes(st, r);
 	rc = statedb_begin(db);
 	if (rc)
 		return rc;
@@ -256,16 +299,26 @@ static int write_row(struct staged *st, const struct record *r)
 		rc = files_set_place(db, st->id, r->purpose, r->path);
 	if (!rc)
 		rc = files_set_owner(db, st->id, r->mode, r->uid, r->gid);
+	if (!rc && atomic_load(&st->copy))
+		rc = files_set_copy(db, st->id, true);
+	takes = st->takes_place && (r->state == RECORD_COMPLETED || r->state == RECORD_EMPTY);
+	if (!rc && takes)
+		rc = files_take_place(db, st->id);
 	if (rc) {
 		statedb_rollback(db);
 		return rc;
 	}
 	rc = statedb_commit(db, &seq);
-	if (!rc) {
-		st->has_row = true;
-		atomic_store(&st->saved, seq);
-	}
-	return rc;
+	if (rc)
+		return rc;
+	st->has_row = true;
+	atomic_store(&st->saved, seq);
+	st->takes_place = st->takes_place && !takes;
+	if (r->state == RECORD_WRITING)
+		open_bytes(st, seq);
+	else
+		st->firm = r->synced;
+	return 0;
 }
 
 int staged_save_record(struct staged *st, const struct record *r, bool durable)
@@ -279,27 +332,119 @@ int staged_save_record(struct staged *st, const struct record *r, bool durable)
 	return rc || !durable ? rc : staged_sync_record(st);
 }
 
-int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim,
-		  const char *const *superseded)
+/* Under record_lock. */
+static int reopen_row(struct staged *st, const struct record *r)
 {
+	struct statedb *db = st->sg->db;
+	uint64_t seq;
+	int rc;
+
+	if (!st->has_row)
+		return write_row(st, r);
+	rc = statedb_begin(db);
+	if (rc)
+		return rc;
+	files_reopen(db, st->id, r->size);
+	for (size_t i = 0; i < r->superseded_count; i++)
+		files_add_superseded(db, st->id, r->superseded[i]);
+	rc = statedb_commit(db, &seq);
+	if (rc)
+		return rc;
+	atomic_store(&st->saved, seq);
+	open_bytes(st, seq);
+	return 0;
+}
+
+int staged_save_writing(struct staged *st, const struct record *r)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->record_lock);
+	rc = nameless(st) ? -ESTALE : reopen_row(st, r);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+/* Under record_lock: commit the mark. */
+static int save_copy(struct staged *st, bool copy)
+{
+	struct statedb *db = st->sg->db;
+	uint64_t seq;
+	int rc = statedb_begin(db);
+
+	if (rc)
+		return rc;
+	files_set_copy(db, st->id, copy);
+	rc = statedb_commit(db, &seq);
+	if (!rc)
+		atomic_store(&st->saved, seq);
+	return rc;
+}
+
+int staged_mark_copy(struct staged *st)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&st->record_lock);
+	/* The first save writes the mark. */
+	if (st->has_row && !nameless(st))
+		rc = save_copy(st, true);
+	if (!rc)
+		atomic_store(&st->copy, true);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+bool staged_is_copy(const struct staged *st)
+{
+	return atomic_load(&st->copy);
+}
+
+int staged_disown(struct staged *st)
+{
+	int rc = 0;
+
+	if (!atomic_load(&st->copy))
+		return 0;
+	pthread_mutex_lock(&st->record_lock);
+	if (st->has_row && !nameless(st))
+		rc = save_copy(st, false);
+	if (!rc)
+		atomic_store(&st->copy, false);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+void staged_intend(struct staged *st, bool takes_place)
+{
+	pthread_mutex_lock(&st->record_lock);
+	st->takes_place = takes_place;
+	pthread_mutex_unlock(&st->record_lock);
+}
+
+int staged_rename(struct staged *st, const struct staged_place *to)
+{
+	const char *const *superseded = to->superseded, *const *spared = to->spared;
 	struct statedb *db = st->sg->db;
 	uint64_t seq;
 	int rc;
 
 	pthread_mutex_lock(&st->record_lock);
 	/* No row yet: the first save inserts it, with the name of that time. */
-	if (!st->has_row && !victim) {
+	if (!st->has_row && !to->victim) {
 		pthread_mutex_unlock(&st->record_lock);
 		return 0;
 	}
 	rc = statedb_begin(db);
 	if (rc)
 		goto out;
-	files_set_place(db, st->id, purpose, path);
-	for (; st->has_row && superseded && *superseded; superseded++)
+	files_set_place(db, st->id, to->purpose, to->path);
+	for (; superseded && *superseded; superseded++)
 		files_add_superseded(db, st->id, *superseded);
-	if (victim)
-		files_set_removed(db, victim->id);
+	for (; spared && *spared; spared++)
+		files_spare(db, st->id, *spared);
+	if (to->victim)
+		files_set_removed(db, to->victim->id);
 	rc = statedb_commit(db, &seq);
 	if (!rc && st->has_row) {
 		st->placed = true;
@@ -332,6 +477,7 @@ int staged_unlink(struct staged *st)
 static int drop_row(struct staged *st)
 {
 	struct statedb *db = st->sg->db;
+	uint64_t seq;
 	int rc;
 
 	if (!st->has_row)
@@ -340,10 +486,11 @@ static int drop_row(struct staged *st)
 	if (rc)
 		return rc;
 	files_drop(db, st->id);
-	rc = statedb_commit(db, NULL);
+	rc = statedb_commit(db, &seq);
 	if (!rc) {
 		st->has_row = false;
 		atomic_store(&st->saved, 0);
+		open_bytes(st, seq);
 	}
 	return rc;
 }
@@ -355,9 +502,9 @@ void staged_drop_record(struct staged *st)
 	pthread_mutex_lock(&st->record_lock);
 	if (!nameless(st))
 		rc = drop_row(st);
+	if (rc)
+		atomic_store(&st->row_stale, true);
 	pthread_mutex_unlock(&st->record_lock);
-	if (!rc)
-		rc = statedb_sync(st->sg->db, statedb_seq(st->sg->db));
 	if (rc)
 		log_error(DATA_DIR "/%s: its record is wrong and can't be dropped: %s", st->id,
 			  strerror(-rc));
@@ -400,6 +547,8 @@ static int give(struct staged *st, int (*take)(void *arg, const char *data), voi
 
 	if (st->fate == STAGED_GIVEN || st->removed)
 		return -ESTALE;
+	if (st->spoiled || st->broken)
+		return -EBADMSG;
 	if (st->writers)
 		return -EBUSY;
 	/* The other may unlink it: readers need the descriptor. */

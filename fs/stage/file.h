@@ -61,8 +61,8 @@ bool staged_covered(struct staged *st, uint64_t start, uint64_t end);
  * A write is three steps: begin, put the bytes into the fd at off, end with the number that landed.
  * begin and end pair.
  *
- * begin: -EFBIG past 8 GiB; -ENOSPC; -ENOMEM; -EBUSY while sealed and after staged_give(). On an
- * error nothing is begun.
+ * begin: -EFBIG past 8 GiB; -ENOSPC; -ENOMEM; -EBUSY while sealed and after staged_give();
+ * -EINPROGRESS: staged_await_change() first. On an error nothing is begun.
  * end: done < len is a short write. The whole range counts as touched, [off, off + done) as
  * written. The size moves here.
  */
@@ -153,28 +153,81 @@ int staged_mtime(struct staged *st, struct timespec *ret);
 /* Set the data file's mtime so that it survives a restart; best effort. The next write moves it. */
 void staged_set_mtime(struct staged *st, const struct timespec *mtime);
 
-/* Data to stable storage (fdatasync). 0 or negative errno. */
+/*
+ * Bring the data and its name to stable storage. An error is final: until the file is cut to
+ * nothing every later call returns -EIO, unless the file is sealed, its MD5 was known before the
+ * failure, and the data could be copied to a new file, with that MD5, and synced there. 0 or
+ * negative errno.
+ */
 int staged_sync(struct staged *st);
-/* The row as saved last, and the file's name. 0, -ENOENT (no row) or another negative errno. */
+/* True if the bytes as they are now are on stable storage. */
+bool staged_synced(struct staged *st);
+/* True if a sync or write-back of the bytes has failed: staged_sync() before they are used. */
+bool staged_broken(struct staged *st);
+/*
+ * 0 if no write-back of the bytes has failed so far: the MD5 of a sealed file, if it is known, is
+ * noted for staged_sync(). Else negative errno, as after a failed staged_sync(). Waits for nothing.
+ */
+int staged_check(struct staged *st);
+/*
+ * Wait until the row as saved last survives a power cut. 0; -ENOENT: the file has no name any more;
+ * -ENODATA: its row was dropped (staged_drop_record()) or never saved; another negative errno.
+ */
 int staged_sync_record(struct staged *st);
+/*
+ * The bytes of a file of an earlier daemon were compared with the MD5 of its row. right: they count
+ * as written in this era (datadir_era()). Else staged_give() refuses them.
+ */
+void staged_compared(struct staged *st, bool right);
+/*
+ * After -EINPROGRESS: wait until the row on stable storage no longer tells of closed bytes. Blocks;
+ * hold no lock. 0; -ENODATA: the row was never saved so, see staged_row_is_stale().
+ */
+int staged_await_change(struct staged *st);
+/* True if the row tells of closed bytes though the file is written: save it as WRITING first. */
+bool staged_row_is_stale(const struct staged *st);
 /*
  * Write the row; one save at a time. durable: it survives a power cut on return, so hold no lock;
  * else a kill -9. 0; -ESTALE: the file has no name any more; another negative errno.
  */
 int staged_save_record(struct staged *st, const struct record *r, bool durable);
 /*
- * One commit before the reply to a rename: st is purpose/path from now on, and victim (or NULL), in
- * whose place it comes, is removed; superseded (NULL, or ended by NULL) names the Files that st
- * replaces from now on, besides those its record has. Survives kill -9, and a power cut after
- * staged_sync_record(). 0 or negative errno: then neither changed.
+ * The same for a file that is written again (files_reopen()), with the Files that r supersedes.
+ * Survives a kill -9.
  */
-int staged_rename(struct staged *st, const char *purpose, const char *path, struct staged *victim,
-		  const char *const *superseded);
+int staged_save_writing(struct staged *st, const struct record *r);
+/* A new place, and what goes with it. Lists are NULL, or ended by NULL. */
+struct staged_place {
+	const char *purpose, *path;
+	struct staged *victim;	       /* removed: st comes in its place; or NULL */
+	const char *const *superseded; /* Files that st replaces besides those it has */
+	const char *const *spared;     /* Files that it replaces no more */
+};
+/*
+ * One commit before the reply to a rename. Survives kill -9, and a power cut after
+ * staged_sync_record(). 0 or negative errno: then nothing changed.
+ */
+int staged_rename(struct staged *st, const struct staged_place *to);
+/*
+ * Mark st as the copy of a File that was not changed: until complete is asked, the next mount drops
+ * it, for the File stands. Its first change ends the mark, by a commit before that. 0 or negative
+ * errno.
+ */
+int staged_mark_copy(struct staged *st);
+bool staged_is_copy(const struct staged *st);
+/*
+ * The commit that says that st is a File (or empty for good) removes all other staged files of its
+ * name, too. False takes that back.
+ */
+void staged_intend(struct staged *st, bool takes_place);
 /* Its row gets another name otherwise (attrs_dir_move()): saves leave that alone from now on. */
 void staged_placed(struct staged *st);
 /* The same for an unlink: the next mount publishes nothing of it. 0 or negative errno. */
 int staged_unlink(struct staged *st);
-/* Drop a row that is wrong and can't be replaced: the next open sets the data aside. */
+/*
+ * Drop a row that is wrong and can't be replaced: the next open sets the data aside. Without room
+ * for that no byte can be changed until the row is saved.
+ */
 void staged_drop_record(struct staged *st);
 
 /*
@@ -192,8 +245,8 @@ void staged_remove(struct staged *st);
  * dropped (files_drop()) and that the data of that id is the other's. take() runs under the locks
  * of st; it may use the store and no staged file. The fd stays valid, the bytes are the other's:
  * not counted here, never written again, and staged_keep() and staged_remove() do nothing. 0;
- * -EBUSY: a write is under way; -ESTALE: the file has no name any more; or take()'s error: nothing
- * changed.
+ * -EBUSY: a write is under way; -EBADMSG: the bytes are not sure; -ESTALE: the file has no name any
+ * more; or take()'s error: nothing changed.
  */
 int staged_give(struct staged *st, int (*take)(void *arg, const char *data), void *arg);
 

@@ -180,6 +180,7 @@ int kept_close(const char *state_dir, const struct kept *k)
 	r2.size = k->size;
 	r2.md5 = NULL; /* may be stale: bytes may have changed since */
 	r2.declared = 0;
+	r2.synced = true;
 	/* Sync the data first: a closed row says that it is on stable storage. */
 	r = sync_data(dirfd, k->id);
 	close(dirfd);

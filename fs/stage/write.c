@@ -13,7 +13,7 @@
 #include "fs/stage/hooks.h"
 #include "fs/stage/version.h"
 
-/* st->lock is held up to staged_write_begin(). */
+/* st->lock is held up to staged_write_begin(), but in begin_change(). */
 
 static bool frozen(const struct staged *st)
 {
@@ -27,6 +27,7 @@ static void touch(struct staged *st, uint64_t start, uint64_t end)
 
 	if (start >= end)
 		return;
+	st->changes++;
 	for (i = start / st->sg->part_size; i <= (end - 1) / st->sg->part_size; i++)
 		st->versions[i]++;
 	staged_hash_touch(st, start);
@@ -69,6 +70,11 @@ static void settle_size(struct staged *st)
 	st->unsure = false;
 	if ((uint64_t)sb.st_size > st->size && ftruncate(st->fd, (off_t)st->size))
 		st->unsure = true;
+	/* A file of an earlier daemon has no versions yet for the bytes cut off. */
+	if ((uint64_t)sb.st_size < st->size && staged_reserve_versions(st, old)) {
+		st->unsure = true;
+		return;
+	}
 	if ((uint64_t)sb.st_size < st->size) {
 		st->size = (uint64_t)sb.st_size;
 		extents_remove(&st->written, st->size, UINT64_MAX);
@@ -105,14 +111,37 @@ static bool completes_part(const struct staged *st, uint64_t start, uint64_t end
 	return false;
 }
 
+/*
+ * Take st->lock for a change of bytes. -EBUSY while frozen: a copy that is being published stays a
+ * copy. Another negative errno: the lock is not held either.
+ */
+static int begin_change(struct staged *st)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->lock);
+	while (staged_is_copy(st) && !frozen(st)) {
+		pthread_mutex_unlock(&st->lock);
+		rc = staged_disown(st);
+		if (rc)
+			return rc;
+		pthread_mutex_lock(&st->lock);
+	}
+	rc = frozen(st) ? -EBUSY : 0;
+	/* Not before the row is known to tell of it: staged_await_change(). */
+	if (!rc && (atomic_load(&st->barrier) || atomic_load(&st->row_stale)))
+		rc = -EINPROGRESS;
+	if (rc)
+		pthread_mutex_unlock(&st->lock);
+	return rc;
+}
+
 static int begin(struct staged *st, uint64_t off, uint64_t len)
 {
 	uint64_t end = off + len;
 	bool known;
 	int rc;
 
-	if (frozen(st))
-		return -EBUSY;
 	if (len) {
 		rc = staged_reserve_versions(st, end);
 		if (rc)
@@ -132,7 +161,9 @@ int staged_write_begin(struct staged *st, uint64_t off, uint64_t len, int *ret_f
 
 	if (off > STAGED_SIZE_MAX || len > STAGED_SIZE_MAX - off)
 		return -EFBIG;
-	pthread_mutex_lock(&st->lock);
+	rc = begin_change(st);
+	if (rc)
+		return rc;
 	fd = staged_fd_locked(st);
 	rc = fd < 0 ? fd : begin(st, off, len);
 	pthread_mutex_unlock(&st->lock);
@@ -154,6 +185,7 @@ void staged_write_end(struct staged *st, uint64_t off, uint64_t len, uint64_t do
 			st->size = off + done;
 	}
 	touch(st, off, off + len);
+	staged_write_back(st, off, off + done);
 	if (done < len)
 		st->unsure = true;
 	st->writers--;
@@ -173,8 +205,6 @@ static int resize(struct staged *st, uint64_t size)
 	uint64_t old = st->size;
 	int rc;
 
-	if (frozen(st))
-		return -EBUSY;
 	/* A file of an earlier daemon has no versions yet for the bytes cut off. */
 	rc = staged_reserve_versions(st, size > old ? size : old);
 	if (!rc)
@@ -189,6 +219,9 @@ static int resize(struct staged *st, uint64_t size)
 	st->size = size;
 	extents_remove(&st->written, size, UINT64_MAX);
 	touch(st, old < size ? old : size, old < size ? size : old);
+	/* No byte is left that a failed sync concerns. */
+	if (!size && !st->writers)
+		st->broken = false;
 	if (st->writers)
 		st->unsure = true;
 	settle(st);
@@ -201,7 +234,9 @@ int staged_truncate(struct staged *st, uint64_t size)
 
 	if (size > STAGED_SIZE_MAX)
 		return -EFBIG;
-	pthread_mutex_lock(&st->lock);
+	rc = begin_change(st);
+	if (rc)
+		return rc;
 	rc = staged_fd_locked(st);
 	if (rc >= 0)
 		rc = resize(st, size);
@@ -220,8 +255,6 @@ static int allocate(struct staged *st, int mode, uint64_t off, uint64_t end)
 	uint64_t fresh = end > old && !(mode & FALLOC_FL_PUNCH_HOLE) ? end - old : 0;
 	int rc;
 
-	if (frozen(st))
-		return -EBUSY;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > size)
 		size = end;
 	rc = staged_reserve_versions(st, size);
@@ -270,7 +303,9 @@ int staged_fallocate(struct staged *st, int mode, uint64_t off, uint64_t len)
 		return 0;
 	if (len > STAGED_SIZE_MAX - off)
 		len = STAGED_SIZE_MAX - off;
-	pthread_mutex_lock(&st->lock);
+	rc = begin_change(st);
+	if (rc)
+		return rc;
 	rc = staged_fd_locked(st);
 	if (rc >= 0)
 		rc = allocate(st, mode, off, off + len);

@@ -27,7 +27,8 @@ struct statedb;
 #define DATA_NAME_SIZE 32	       /* ID with its ending, and NUL */
 #define DATA_ERA_SIZE 64
 #define DATA_DIR "data"
-#define DATA_END ".data" /* the ending of a data file */
+#define DATA_END ".data"  /* the ending of a data file */
+#define DATA_COPY ".copy" /* of one that is copied anew after a failed sync, and then renamed */
 #define DATA_DAMAGED "damaged"
 
 /* True if id is DATA_ID_LEN hex digits. */

@@ -295,6 +295,21 @@ static int sweep_orphan(struct datadir *d, const char *id)
 	return 0;
 }
 
+/* The daemon died while it copied data anew. */
+static int sweep_copies(struct datadir *d)
+{
+	struct id_list l = { NULL, 0, 0 };
+	char name[DATA_NAME_SIZE];
+	int rc = list_ids(d->fd, DATA_COPY, &l);
+
+	for (size_t i = 0; i < l.n; i++) {
+		snprintf(name, sizeof(name), "%s" DATA_COPY, l.v[i]);
+		unlinkat(d->fd, name, 0);
+	}
+	free(l.v);
+	return rc;
+}
+
 static int sweep_orphans(struct datadir *d, bool ours)
 {
 	struct id_list l = { NULL, 0, 0 };
@@ -327,6 +342,8 @@ static int sweep(struct datadir *d)
 	rc = check_uuid(d->fd, d->db, false, &ours);
 	if (!rc)
 		rc = files_each(d->db, FILES_DOOMED, sweep_doomed, d);
+	if (!rc)
+		rc = sweep_copies(d);
 	if (!rc)
 		rc = sweep_orphans(d, ours && statedb_is_intact(d->db));
 	return rc;

@@ -37,10 +37,9 @@ static void free_ids(char **ids, size_t count)
 
 void record_release(struct record *r)
 {
-	char *const strings[] = {
-		r->purpose, r->path,	r->filename, r->mime_type,  r->upload_id,
-		r->md5,	    r->file_id, r->error,    r->request_id, r->doubt_md5
-	};
+	char *const strings[] = { r->purpose,	 r->path,      r->filename, r->mime_type,
+				  r->upload_id,	 r->md5,       r->file_id,  r->error,
+				  r->request_id, r->doubt_md5, r->era };
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		free(strings[i]);
@@ -51,6 +50,27 @@ void record_release(struct record *r)
 	free_ids(r->abandoned, r->abandoned_count);
 	free_ids(r->strangers, r->stranger_count);
 	record_init(r);
+}
+
+static int note_column(void *arg, const struct statedb_row *row)
+{
+	*(bool *)arg |= !strcmp(statedb_row_text(row, 1), "synced");
+	return 0;
+}
+
+/* Add the columns that a database of an earlier build lacks: it synced all closed files. */
+static int add_columns(struct statedb *db)
+{
+	bool there = false;
+	int rc;
+
+	statedb_lock(db);
+	rc = statedb_each(db, "PRAGMA table_info(file)", NULL, note_column, &there);
+	statedb_unlock(db);
+	if (rc || there)
+		return rc;
+	return statedb_define(db, "ALTER TABLE file ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;"
+				  "ALTER TABLE file ADD COLUMN era TEXT");
 }
 
 int files_define(struct statedb *db)
@@ -65,7 +85,8 @@ int files_define(struct statedb *db)
 		" part_size INTEGER NOT NULL, part_block INTEGER NOT NULL,"
 		" declared INTEGER NOT NULL, expires_after INTEGER NOT NULL,"
 		" upload_id TEXT, upload_bytes INTEGER NOT NULL, upload_created INTEGER NOT NULL,"
-		" upload_created_at INTEGER NOT NULL, md5 TEXT, file_id TEXT,"
+		" upload_created_at INTEGER NOT NULL, md5 TEXT, synced INTEGER NOT NULL DEFAULT 0,"
+		" era TEXT, file_id TEXT,"
 		" err INTEGER NOT NULL, error TEXT, request_id TEXT, in_doubt INTEGER NOT NULL,"
 		" created INTEGER NOT NULL) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS part ("
@@ -78,6 +99,8 @@ int files_define(struct statedb *db)
 		"CREATE TABLE IF NOT EXISTS abandoned ("
 		" file TEXT NOT NULL REFERENCES file ON DELETE CASCADE,"
 		" upload_id TEXT NOT NULL, UNIQUE (file, upload_id));"
+		"CREATE TABLE IF NOT EXISTS copy ("
+		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS doubt ("
 		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE,"
 		" md5 TEXT, expires_at INTEGER NOT NULL) WITHOUT ROWID;"
@@ -86,7 +109,9 @@ int files_define(struct statedb *db)
 		" file_id TEXT NOT NULL, UNIQUE (file, file_id));"
 		"CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID";
 
-	return statedb_define(db, sql);
+	int rc = statedb_define(db, sql);
+
+	return rc ? rc : add_columns(db);
 }
 
 /* ---- writing ---- */
@@ -97,14 +122,14 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 		"INSERT INTO file (id, state, set_aside, purpose, path, removed, mode, uid, gid,"
 		" mtime_s, mtime_ns, filename, mime_type, size, part_size, part_block, declared,"
 		" expires_after, upload_id, upload_bytes, upload_created, upload_created_at, md5,"
-		" file_id, err, error, request_id, in_doubt, created)"
+		" file_id, err, error, request_id, in_doubt, created, synced, era)"
 		" VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
-		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
+		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
 		" ON CONFLICT (id) DO UPDATE SET state = ?2, filename = ?10, mime_type = ?11,"
 		" size = ?12, part_size = ?13, part_block = ?14, declared = ?15,"
 		" expires_after = ?16, upload_id = ?17, upload_bytes = ?18, upload_created = ?19,"
 		" upload_created_at = ?20, md5 = ?21, file_id = ?22, err = ?23, error = ?24,"
-		" request_id = ?25, in_doubt = ?26, created = ?27";
+		" request_id = ?25, in_doubt = ?26, created = ?27, synced = ?28, era = ?29";
 
 	return statedb_run(
 		db, sql,
@@ -119,7 +144,8 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 			     statedb_int(r->upload_created_at), statedb_text(r->md5),
 			     statedb_text(r->file_id), statedb_int(r->err), statedb_text(r->error),
 			     statedb_text(r->request_id), statedb_int(r->in_doubt),
-			     statedb_int(r->created_s)),
+			     statedb_int(r->created_s), statedb_int(r->synced),
+			     statedb_text(r->era)),
 		NULL);
 }
 
@@ -239,6 +265,53 @@ int files_add_superseded(struct statedb *db, const char *id, const char *file_id
 			   STATEDB_ARGS(statedb_text(id), statedb_text(file_id)), NULL);
 }
 
+int files_set_copy(struct statedb *db, const char *id, bool copy)
+{
+	static const char set[] = "INSERT OR IGNORE INTO copy (file)"
+				  " SELECT id FROM file WHERE id = ?1";
+
+	return statedb_run(db, copy ? set : "DELETE FROM copy WHERE file = ?1",
+			   STATEDB_ARGS(statedb_text(id)), NULL);
+}
+
+int files_reopen(struct statedb *db, const char *id, uint64_t size)
+{
+	static const char own_file[] = "INSERT OR IGNORE INTO superseded (file, file_id)"
+				       " SELECT id, file_id FROM file"
+				       " WHERE id = ?1 AND file_id IS NOT NULL";
+	/* A complete Upload takes no cancel; any other is still to be cancelled. */
+	static const char reopen[] =
+		"UPDATE file SET state = ?2, md5 = NULL, file_id = NULL, size = ?3, declared = 0,"
+		" upload_id = CASE state WHEN ?4 THEN NULL ELSE upload_id END,"
+		" in_doubt = CASE state WHEN ?4 THEN 0 ELSE in_doubt END WHERE id = ?1";
+	int rc = statedb_run(db, own_file, STATEDB_ARGS(statedb_text(id)), NULL);
+
+	if (!rc)
+		rc = statedb_run(db, "DELETE FROM part WHERE file = ?1",
+				 STATEDB_ARGS(statedb_text(id)), NULL);
+	return rc ? rc
+		  : statedb_run(db, reopen,
+				STATEDB_ARGS(statedb_text(id), statedb_int(RECORD_WRITING),
+					     statedb_int((int64_t)size),
+					     statedb_int(RECORD_COMPLETED)),
+				NULL);
+}
+
+int files_take_place(struct statedb *db, const char *id)
+{
+	return statedb_run(db,
+			   "UPDATE file SET removed = 1, file_id = NULL"
+			   " WHERE id <> ?1 AND (purpose, path) ="
+			   " (SELECT purpose, path FROM file WHERE id = ?1)",
+			   STATEDB_ARGS(statedb_text(id)), NULL);
+}
+
+int files_spare(struct statedb *db, const char *id, const char *file_id)
+{
+	return statedb_run(db, "DELETE FROM superseded WHERE file = ?1 AND file_id = ?2",
+			   STATEDB_ARGS(statedb_text(id), statedb_text(file_id)), NULL);
+}
+
 int files_drop(struct statedb *db, const char *id)
 {
 	return statedb_run(db, "DELETE FROM file WHERE id = ?1", STATEDB_ARGS(statedb_text(id)),
@@ -279,8 +352,8 @@ struct loading {
 
 static int load_strings(const struct statedb_row *row, struct record *r)
 {
-	char **const at[] = { &r->purpose, &r->path,	&r->filename, &r->mime_type, &r->upload_id,
-			      &r->md5,	   &r->file_id, &r->error,    &r->request_id };
+	char **const at[] = { &r->purpose, &r->path,	&r->filename, &r->mime_type,  &r->upload_id,
+			      &r->md5,	   &r->file_id, &r->error,    &r->request_id, &r->era };
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < sizeof(at) / sizeof(at[0]); i++)
@@ -292,29 +365,48 @@ static int load_row(void *arg, const struct statedb_row *row)
 {
 	struct loading *l = arg;
 	struct record *r = &l->r;
-	int64_t state = statedb_row_int(row, 9);
+	int64_t state = statedb_row_int(row, 10);
 
 	l->found = true;
 	if (state < 0 || state >= (int64_t)STATE_COUNT)
 		return -EBADMSG;
-	r->state = statedb_row_int(row, 10) ? RECORD_REMOVED : (enum record_state)state;
-	r->mode = (uint32_t)statedb_row_int(row, 11);
-	r->uid = (uint32_t)statedb_row_int(row, 12);
-	r->gid = (uint32_t)statedb_row_int(row, 13);
-	r->mtime_s = statedb_row_int(row, 14);
-	r->mtime_ns = (uint32_t)statedb_row_int(row, 15);
-	r->size = (uint64_t)statedb_row_int(row, 16);
-	r->part_size = (uint64_t)statedb_row_int(row, 17);
-	r->part_block = (uint64_t)statedb_row_int(row, 18);
-	r->declared = (uint64_t)statedb_row_int(row, 19);
-	r->expires_after = (uint64_t)statedb_row_int(row, 20);
-	r->upload_bytes = (uint64_t)statedb_row_int(row, 21);
-	r->upload_created = statedb_row_int(row, 22);
-	r->upload_created_at = statedb_row_int(row, 23);
-	r->err = (int)statedb_row_int(row, 24);
-	r->in_doubt = (uint32_t)statedb_row_int(row, 25);
-	r->created_s = statedb_row_int(row, 26);
+	r->state = statedb_row_int(row, 11) ? RECORD_REMOVED : (enum record_state)state;
+	r->mode = (uint32_t)statedb_row_int(row, 12);
+	r->uid = (uint32_t)statedb_row_int(row, 13);
+	r->gid = (uint32_t)statedb_row_int(row, 14);
+	r->mtime_s = statedb_row_int(row, 15);
+	r->mtime_ns = (uint32_t)statedb_row_int(row, 16);
+	r->size = (uint64_t)statedb_row_int(row, 17);
+	r->part_size = (uint64_t)statedb_row_int(row, 18);
+	r->part_block = (uint64_t)statedb_row_int(row, 19);
+	r->declared = (uint64_t)statedb_row_int(row, 20);
+	r->expires_after = (uint64_t)statedb_row_int(row, 21);
+	r->upload_bytes = (uint64_t)statedb_row_int(row, 22);
+	r->upload_created = statedb_row_int(row, 23);
+	r->upload_created_at = statedb_row_int(row, 24);
+	r->err = (int)statedb_row_int(row, 25);
+	r->in_doubt = (uint32_t)statedb_row_int(row, 26);
+	r->created_s = statedb_row_int(row, 27);
+	r->synced = statedb_row_int(row, 28);
+	r->copy = statedb_row_int(row, 29);
 	return load_strings(row, r);
+}
+
+/*
+ * A copy counts only once its File may exist: until then the File it was made from stands, and
+ * what is left is its Upload to cancel.
+ */
+static void drop_copy(struct record *r)
+{
+	if (!r->copy || r->state == RECORD_COMPLETING || r->state == RECORD_COMPLETED ||
+	    r->state == RECORD_REMOVED)
+		return;
+	r->state = RECORD_REMOVED;
+	free(r->file_id);
+	r->file_id = NULL;
+	free_ids(r->superseded, r->superseded_count);
+	r->superseded = NULL;
+	r->superseded_count = 0;
 }
 
 /* Return v with room for one more than n elements, or NULL; n implies the capacity. */
@@ -388,9 +480,11 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 {
 	static const char sql[] =
 		"SELECT purpose, path, filename, mime_type, upload_id, md5, file_id, error,"
-		" request_id, state, removed, mode, uid, gid, mtime_s, mtime_ns, size, part_size,"
-		" part_block, declared, expires_after, upload_bytes, upload_created,"
-		" upload_created_at, err, in_doubt, created FROM file WHERE id = ?1";
+		" request_id, era, state, removed, mode, uid, gid, mtime_s, mtime_ns, size,"
+		" part_size, part_block, declared, expires_after, upload_bytes, upload_created,"
+		" upload_created_at, err, in_doubt, created, synced,"
+		" EXISTS (SELECT 1 FROM copy WHERE file = id) FROM file"
+		" WHERE id = ?1";
 	const struct statedb_value args[] = { statedb_text(id), { .kind = STATEDB_END } };
 	int rc = statedb_each(db, sql, args, load_row, l);
 
@@ -413,6 +507,8 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 	if (!rc)
 		rc = statedb_each(db, "SELECT file_id FROM stranger WHERE file = ?1 ORDER BY rowid",
 				  args, load_stranger, &l->r);
+	if (!rc)
+		drop_copy(&l->r);
 	return rc;
 }
 

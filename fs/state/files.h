@@ -2,7 +2,8 @@
  * files: the rows of staged files, from which the next mount learns what
  * became of each. Table file, one row a staged file, and its lists: part,
  * superseded, abandoned, and while complete is in doubt: doubt, stranger. Table
- * doomed: ids whose data is to be unlinked.
+ * copy: rows that only copy a File. Table doomed: ids whose data is to be
+ * unlinked.
  *
  * Who writes what: purpose, path, mode, uid, gid, mtime and removed belong to
  * the vfs side; files_set_*() change them. All else belongs to the publisher;
@@ -57,6 +58,8 @@ struct record {
 	struct record_part *parts; /* Parts that arrived and still match the bytes */
 	size_t part_count;
 	char *md5;	   /* NULL: unknown */
+	bool synced;	   /* the bytes were on stable storage when the row was written */
+	char *era;	   /* datadir_era() when they were written; NULL: unknown */
 	char *file_id;	   /* NULL: none */
 	char **superseded; /* File ids to delete once this one is complete */
 	size_t superseded_count;
@@ -75,6 +78,7 @@ struct record {
 	int64_t mtime_s;
 	uint32_t mtime_ns;
 	int64_t created_s; /* time the row was written, for human readers */
+	bool copy;	   /* files_set_copy() marked it; files_save() leaves the mark alone */
 };
 
 void record_init(struct record *r);    /* zero *r */
@@ -98,6 +102,20 @@ int files_set_removed(struct statedb *db, const char *id); /* the state then rea
 int files_set_aside(struct statedb *db, const char *id);   /* stop listing the row as staged */
 /* In a transaction: add a File to delete once this one is complete. */
 int files_add_superseded(struct statedb *db, const char *id, const char *file_id);
+/* In a transaction: take that back. */
+int files_spare(struct statedb *db, const char *id, const char *file_id);
+/*
+ * In a transaction: mark the row as a copy of a File that was not changed, or end that mark. A copy
+ * whose complete was not asked reads as REMOVED and supersedes nothing: the File stands.
+ */
+int files_set_copy(struct statedb *db, const char *id, bool copy);
+/*
+ * In a transaction: the row says WRITING again, with so many bytes. Its File becomes a superseded
+ * one; its Upload and doubt stay.
+ */
+int files_reopen(struct statedb *db, const char *id, uint64_t size);
+/* In a transaction: set all other rows with the purpose and path of id to removed. */
+int files_take_place(struct statedb *db, const char *id);
 /* In a transaction: remove the row and its lists. */
 int files_drop(struct statedb *db, const char *id);
 /*

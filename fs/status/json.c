@@ -245,6 +245,18 @@ static void put_daemon(struct json_writer *w, const struct status_source *src)
 	json_w_i64(w, "time", clock_wall_s());
 }
 
+static void put_listing(struct json_writer *w, const struct status_source *src)
+{
+	if (!src->listing.under_way)
+		return;
+	json_w_object(w, "listing");
+	json_w_bool(w, "first", !src->listing.known);
+	json_w_u64(w, "pages", src->listing.pages);
+	json_w_u64(w, "files", src->listing.files);
+	json_w_u64(w, "seconds", src->listing.seconds);
+	json_w_end_object(w);
+}
+
 int status_json(const struct status_source *src, struct buf *ret)
 {
 	struct publish_rows rows;
@@ -262,6 +274,7 @@ int status_json(const struct status_source *src, struct buf *ret)
 	put_totals(&w, src, &totals);
 	put_service(&w, src);
 	put_space(&w, src);
+	put_listing(&w, src);
 	json_w_array(&w, "files");
 	for (size_t i = 0; i < shown; i++) {
 		/* One line per file, for human readers. */

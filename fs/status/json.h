@@ -10,6 +10,7 @@
 #ifndef UPLOADFS_FS_STATUS_JSON_H
 #define UPLOADFS_FS_STATUS_JSON_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "net/base/buf.h"
@@ -29,6 +30,10 @@ struct status_source {
 	int64_t started; /* seconds since the epoch */
 	unsigned drain_timeout_s;
 	uint64_t cache_max, staging_max; /* bytes */
+	struct {
+		bool under_way, known;
+		uint64_t pages, files, seconds;
+	} listing; /* the fetch of the account's list */
 	struct api *api;
 	struct publisher *publisher;
 	struct staging *staging;

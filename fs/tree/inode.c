@@ -242,11 +242,23 @@ fail:
 	return -ENOMEM;
 }
 
+void inode_published_free(struct published *p)
+{
+	if (!p)
+		return;
+	free(p->upload_id);
+	free(p->error);
+	free(p);
+}
+
+uint64_t inode_next_number(const struct inode_table *t)
+{
+	return t->next_ino;
+}
+
 static void inode_release(struct inode *i)
 {
-	if (i->published)
-		free(i->published->upload_id);
-	free(i->published);
+	inode_published_free(i->published);
 	free(i->filename);
 	free(i->file_id);
 	free(i->name);

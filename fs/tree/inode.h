@@ -26,6 +26,7 @@ struct published {
 	char md5[33];
 	unsigned parts;
 	char *upload_id;
+	char *error;		 /* the File exists, but can't be used: why; NULL: it can */
 	uint64_t fresh_until_ms; /* CLOCK_MONOTONIC: until then a listing may miss the File */
 };
 
@@ -75,7 +76,8 @@ int inode_table_new(struct inode_table **ret);
 void inode_table_free(struct inode_table *t); /* frees all inodes, too; NULL is a no-op */
 struct inode *inode_root(struct inode_table *t);
 size_t inode_count(const struct inode_table *t);
-size_t inode_count_dirs(const struct inode_table *t); /* those of them that are directories */
+uint64_t inode_next_number(const struct inode_table *t); /* of the inode to be made next */
+size_t inode_count_dirs(const struct inode_table *t);	 /* those of them that are directories */
 
 /*
  * Every entry made in a directory, moved in or out, or removed sets the directory's mtime to now.
@@ -100,6 +102,8 @@ int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_i
 int inode_set_filename(struct inode *i, const char *filename);
 /* Move i to another directory or name. 0, or -ENOMEM without a change. */
 int inode_move(struct inode_table *t, struct inode *i, struct inode *parent, const char *name);
+/* Frees p and its strings. NULL is a no-op. */
+void inode_published_free(struct published *p);
 /* Take i out of its directory. Frees i once nothing refers to it, perhaps now. */
 void inode_unlink(struct inode_table *t, struct inode *i);
 

@@ -7,9 +7,10 @@
 
 #include "net/base/json.h"
 
-#define ENDING_MAX 16 /* bytes of an ending to keep, with its dot */
-#define ID_MAX 127    /* bytes of a File id to show */
-#define TEMP_LEN 6    /* random characters at the end of rsync's temporary names */
+#define ENDING_MAX 16  /* bytes of an ending to keep, with its dot */
+#define ID_MAX 127     /* bytes of a File id to show, encoded */
+#define ID_HASH_LEN 17 /* of a longer one: a dot and 16 digits */
+#define TEMP_LEN 6     /* random characters at the end of rsync's temporary names */
 
 const char *const names_purposes[] = { "assistants", "batch",  "evals", "fine-tune",
 				       "user_data",  "vision", NULL };
@@ -147,25 +148,90 @@ static const char *ending(const char *name)
 	return dot;
 }
 
-/* Write "~FILE_ID": at most ID_MAX + 1 bytes, only characters of an id. */
-static void id_mark(const char *file_id, char ret[ID_MAX + 2])
+/* FNV-1a: ids that are cut are told apart, the same way in each process. */
+static uint64_t id_hash(const char *file_id)
 {
-	size_t i;
+	uint64_t h = 0xcbf29ce484222325U;
 
-	ret[0] = '~';
-	for (i = 0; i < ID_MAX && file_id[i]; i++) {
-		ret[i + 1] = file_id[i];
-		if (!is_alnum((unsigned char)file_id[i]) && !strchr("._-", file_id[i]))
-			ret[i + 1] = '_';
+	for (; *file_id; file_id++)
+		h = (h ^ (unsigned char)*file_id) * 0x100000001b3U;
+	return h;
+}
+
+/* Append file_id to at, at most room bytes, encoded. False: it is cut, before a character. */
+static bool put_id(const char *file_id, char *at, size_t room)
+{
+	for (; *file_id; file_id++) {
+		unsigned char c = (unsigned char)*file_id;
+		bool plain = is_alnum(c) || strchr("._-", c);
+		size_t n = plain ? 1 : 3;
+
+		if (n > room)
+			break;
+		room -= n;
+		if (plain)
+			*at = (char)c;
+		else
+			snprintf(at, 4, "%%%02X", c);
+		at += n;
+		*at = '\0';
 	}
-	ret[i + 1] = '\0';
+	return !*file_id;
+}
+
+/* Write "~FILE_ID", encoded: at most ID_MAX + 1 bytes. The end of a long id gives way to a hash. */
+static void id_mark(const char *file_id, char ret[ID_MAX + 4])
+{
+	size_t len;
+
+	memcpy(ret, "~", 2);
+	if (put_id(file_id, ret + 1, ID_MAX))
+		return;
+	ret[1] = '\0';
+	put_id(file_id, ret + 1, ID_MAX - ID_HASH_LEN);
+	len = strlen(ret);
+	snprintf(ret + len, ID_MAX + 4 - len, ".%016llx", (unsigned long long)id_hash(file_id));
+}
+
+void names_id(const char *file_id, char ret[NAMES_MAX + 1])
+{
+	char mark[ID_MAX + 4];
+
+	id_mark(file_id, mark);
+	snprintf(ret, NAMES_MAX + 1, "%s%s", mark[1] == '.' ? "%2E" : "",
+		 mark + (mark[1] == '.' ? 2 : 1));
+}
+
+static int hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+void names_id_decode(const char *name, char *ret)
+{
+	int high, low;
+
+	for (; *name; name++) {
+		high = name[0] == '%' ? hex_digit(name[1]) : -1;
+		low = high >= 0 ? hex_digit(name[2]) : -1;
+		if (low >= 0 && (high || low)) {
+			*ret++ = (char)(high * 16 + low);
+			name += 2;
+		} else {
+			*ret++ = *name;
+		}
+	}
+	*ret = '\0';
 }
 
 /* Append BEGINNING~ID.ending, at most NAMES_MAX bytes. */
 static void put_cut(struct buf *out, const char *name, size_t len, const char *file_id,
 		    const char *end)
 {
-	char mark[ID_MAX + 2];
+	char mark[ID_MAX + 4];
 
 	id_mark(file_id, mark);
 	buf_add(out, name, cut_at_border(name, len, NAMES_MAX - strlen(mark) - strlen(end)));
@@ -262,7 +328,7 @@ size_t names_plain(const char *filename)
 
 void names_duplicate(const char *name, const char *file_id, char ret[NAMES_MAX + 1])
 {
-	char mark[ID_MAX + 2];
+	char mark[ID_MAX + 4];
 	size_t len;
 
 	id_mark(file_id, mark);

@@ -38,7 +38,18 @@ int names_path(const char *filename, const char *file_id, struct buf *ret);
  */
 size_t names_plain(const char *filename);
 
-/* Write "NAME~FILE_ID" to ret; cut NAME at a character border so that all fits NAMES_MAX. */
+/*
+ * Write file_id as a name: other bytes than [A-Za-z0-9._-] and a dot in front as %XX; a long one
+ * ends with a hash.
+ */
+void names_id(const char *file_id, char ret[NAMES_MAX + 1]);
+/* Write the id that name stands for to ret, which has room for name: each %XX but %00 as a byte. */
+void names_id_decode(const char *name, char *ret);
+
+/*
+ * Write "NAME~FILE_ID" to ret, the id encoded as names_id() does; cut NAME at a character border so
+ * that all fits NAMES_MAX.
+ */
 void names_duplicate(const char *name, const char *file_id, char ret[NAMES_MAX + 1]);
 
 /*

@@ -10,6 +10,7 @@
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
+#include "fs/vfs/intent.h"
 #include "fs/vfs/purpose.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
@@ -75,6 +76,56 @@ static int adopt_removed(struct vfs *s, struct staged *st, const struct record *
 	return err;
 }
 
+static struct rename_intent *make_intent(struct vfs *s, const struct record *r)
+{
+	struct rename_intent *t = calloc(1, sizeof(*t));
+	char *path = strdup(r->path), *name, *last = NULL;
+	struct inode *dir = t && path ? vfs_walk(s, r->purpose, path, &name) : NULL;
+
+	if (dir)
+		last = strdup(name);
+	free(path);
+	if (!last) {
+		free(t);
+		return NULL;
+	}
+	t->dir = dir->ino;
+	t->name = last;
+	t->recovered = true;
+	return t;
+}
+
+/*
+ * A rename whose complete was asked. Both names keep their meaning; its publication goes on until
+ * its File is seen, which moves the name, or is known not to exist.
+ */
+static int adopt_intent(struct vfs *s, struct staged *st, const struct record *r)
+{
+	struct rename_intent *t = NULL;
+	struct inode *i;
+	int err = -ENOMEM;
+
+	pthread_mutex_lock(&s->lock);
+	i = nowhere(s, st, r);
+	if (i)
+		t = make_intent(s, r);
+	staged_keep(st);
+	if (t)
+		err = side_make(s, i, st, r);
+	else
+		staged_unref(st);
+	for (size_t k = 0; !err && k < r->superseded_count; k++)
+		err = intent_note(t, r->superseded[k]);
+	if (!err)
+		intent_open(s, t, i->side);
+	else if (t)
+		intent_free(t);
+	if (i)
+		inode_unref(s->table, i);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
 int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 {
 	struct inode *i;
@@ -88,6 +139,8 @@ int vfs_adopt(struct vfs *s, struct staged *st, const struct record *r)
 		staged_unref(st);
 		return -EXDEV;
 	}
+	if (r->copy && r->state == RECORD_COMPLETING)
+		return adopt_intent(s, st, r);
 	pthread_mutex_lock(&s->lock);
 	inode_table_quiet(s->table, true);
 	i = place(s, st, r);

@@ -84,8 +84,8 @@ static int truncate_locked(struct vfs *s, struct handle *h, uint64_t size,
 	return r;
 }
 
-static int truncate_local(struct vfs *s, struct handle *h, uint64_t size,
-			  const struct vfs_caller *who)
+static int truncate_once(struct vfs *s, struct handle *h, uint64_t size,
+			 const struct vfs_caller *who, struct publish **ret_await)
 {
 	struct staged *st = NULL;
 	int r = 0;
@@ -100,8 +100,23 @@ static int truncate_local(struct vfs *s, struct handle *h, uint64_t size,
 	}
 	if (!r)
 		r = truncate_locked(s, h, size, who);
+	if (r == -EINPROGRESS)
+		*ret_await = publish_ref(h->inode->side->pub);
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(st);
+	return r;
+}
+
+static int truncate_local(struct vfs *s, struct handle *h, uint64_t size,
+			  const struct vfs_caller *who)
+{
+	struct publish *pub;
+	int r;
+
+	do {
+		pub = NULL;
+		r = truncate_once(s, h, size, who, &pub);
+	} while (handle_await_change(pub, &r));
 	return r;
 }
 

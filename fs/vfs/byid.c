@@ -1,6 +1,7 @@
 /*
  * .by-id/FILE_ID: any File of the account, listed or not. The directory lists no entries; a lookup
- * in it finds the same inodes as the purposes' directories do. Only the mounter and root may pass,
+ * in it finds the same inodes as the purposes' directories do; %XX in the name stands for a byte of
+ * the ID that no name can have. Only the mounter and root may pass,
  * because an ID bypasses the permissions of the directories above a File. The kernel checks that
  * (default_permissions).
  */
@@ -12,6 +13,7 @@
 #include "fs/vfs/byid.h"
 #include "fs/remote/errmap.h"
 #include "fs/tree/inode.h"
+#include "fs/tree/names.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/purpose.h"
 #include "fs/vfs/vfs_impl.h"
@@ -123,8 +125,13 @@ bool vfs_lookup_special(struct vfs *s, uint64_t parent, const char *name, vfs_en
 			void *arg)
 {
 	struct vfs_entry e;
+	char id[NAMES_MAX + 1];
 	struct inode *dir, *i = NULL;
 	bool inside = false;
+
+	if (strlen(name) > NAMES_MAX)
+		return false;
+	names_id_decode(name, id);
 
 	pthread_mutex_lock(&s->lock);
 	dir = inode_get(s->table, parent);
@@ -132,7 +139,7 @@ bool vfs_lookup_special(struct vfs *s, uint64_t parent, const char *name, vfs_en
 		i = make_dir_by_id(s);
 	} else if (dir && dir->special && dir->kind == INODE_DIR && !strcmp(dir->name, ".by-id")) {
 		inside = true;
-		i = inode_by_file_id(s->table, name);
+		i = inode_by_file_id(s->table, id);
 	}
 	if (i) {
 		i->moved = false;
@@ -142,9 +149,9 @@ bool vfs_lookup_special(struct vfs *s, uint64_t parent, const char *name, vfs_en
 	pthread_mutex_unlock(&s->lock);
 	if (i)
 		cb(arg, 0, &e);
-	else if (inside && !api_id_valid(name))
+	else if (inside && !api_id_valid(id))
 		cb(arg, -ENOENT, NULL);
 	else if (inside)
-		ask(s, name, cb, arg);
+		ask(s, id, cb, arg);
 	return i || inside;
 }

@@ -22,30 +22,19 @@ enum close_kind {
 	CLOSE_ENDS     /* ends the writing */
 };
 
-/*
- * True if close() may return once the bytes are durable here, before the File exists. Under lock.
- */
-static bool closes_early(struct vfs *s, const struct inode *i)
+/* What close() waits for. Under lock. */
+static enum publish_until close_until(struct vfs *s, const struct inode *i)
 {
 	char target[NAMES_MAX + 1];
 	struct publisher_counts counts;
 
 	if (names_temporary(i->name, target))
-		return true;
+		return side_held_until(s);
 	if (!s->cfg.close_async)
-		return false;
+		return UNTIL_ENDED;
 	/* At the limit a closer waits for its own file, so the queue stays bounded. */
 	publisher_get_counts(s->cfg.publisher, &counts);
-	return counts.active < ASYNC_MAX;
-}
-
-/* True if another writer of the file was killed; its release may still be under way. Under lock. */
-static bool other_killed(const struct handle *h)
-{
-	for (const struct handle *o = h->s->handles; o; o = o->next)
-		if (o != h && o->inode == h->inode && o->writer_killed && handle_may_spoil(o))
-			return true;
-	return false;
+	return counts.active < ASYNC_MAX ? UNTIL_DURABLE : UNTIL_ENDED;
 }
 
 /* Under lock. */
@@ -62,7 +51,7 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 		*ret_err = l->write_err;
 		return CLOSE_NOTHING;
 	}
-	if ((l->dirty || l->touched) && (l->killed || other_killed(h))) {
+	if ((l->dirty || l->touched) && (l->killed || handle_has_killed(h->s, h->inode, h))) {
 		/* A killed writer left it half written. */
 		*ret_err = -EIO;
 		l->abort_reported = true;
@@ -118,10 +107,12 @@ static enum close_kind decide_close(struct vfs *s, struct handle *h, bool opener
  * its child was killed. A killed process that only inherited the descriptor does not count. Under
  * lock.
  */
-static void note_killed(struct handle *h, pid_t tid, pid_t pid, uint64_t lock_owner)
+static void note_killed(struct handle *h, bool opener, pid_t tid, pid_t pid, uint64_t lock_owner)
 {
+	bool cut = opener && h->cut && !h->wrote;
+
 	h->closer_killed = handle_may_spoil(h);
-	if (h->closer_killed && wrote_last(h, tid, pid, lock_owner))
+	if (h->closer_killed && (cut || wrote_last(h, tid, pid, lock_owner)))
 		h->writer_killed = true;
 }
 
@@ -138,8 +129,10 @@ bool vfs_close_is_blind(struct vfs *s, struct handle *h, const struct vfs_caller
 void vfs_close_killed(struct vfs *s, struct handle *h, const struct vfs_caller *who,
 		      uint64_t lock_owner)
 {
+	bool opener = writer_is_opener(h->writer, who->tid, lock_owner);
+
 	pthread_mutex_lock(&s->lock);
-	note_killed(h, who->tid, 0, lock_owner);
+	note_killed(h, opener, who->tid, 0, lock_owner);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -164,21 +157,24 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 	pthread_mutex_lock(&s->lock);
 	h->closer_killed = false;
 	if (killed)
-		note_killed(h, who->tid, pid, lock_owner);
+		note_killed(h, opener, who->tid, pid, lock_owner);
 	kind = decide_close(s, h, opener, &err);
 	if (kind != CLOSE_NOTHING && w->cancelled) {
 		kind = CLOSE_NOTHING;
 		err = -EINTR;
 	}
 	if (kind != CLOSE_NOTHING) {
-		w->w.until = closes_early(s, h->inode) ? UNTIL_DURABLE : UNTIL_ENDED;
+		w->w.until = close_until(s, h->inode);
 		w->cb = cb;
 		w->arg = arg;
 		publish_wait(h->inode->side->pub, &w->w);
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (kind == CLOSE_NOTHING) {
-		cb(arg, err);
-		free(w);
-	}
+	if (kind != CLOSE_NOTHING)
+		return;
+	/* The bytes of a close that fails are kept: over a power cut, too. */
+	if (err && err != -EINTR)
+		vfs_fsync(s, h);
+	cb(arg, err);
+	free(w);
 }

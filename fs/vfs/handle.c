@@ -105,6 +105,14 @@ bool handle_may_spoil(const struct handle *h)
 	return h->wrote || (h->cut && i->side && i->side->touched);
 }
 
+bool handle_has_killed(struct vfs *s, const struct inode *i, const struct handle *but)
+{
+	for (const struct handle *h = i->nopen ? s->handles : NULL; h; h = h->next)
+		if (h != but && h->inode == i && h->writer_killed && handle_may_spoil(h))
+			return true;
+	return false;
+}
+
 /* Publish the bytes the last writer of i left, or give them up after a failure. Under lock. */
 static void last_writer_gone(struct vfs *s, struct inode *i)
 {

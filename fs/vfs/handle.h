@@ -50,6 +50,11 @@ struct handle *handle_new(struct vfs *s, struct inode *i, int flags,
 			  struct writer *w /* consumed */);
 /* True if the writer's death leaves half a file: h wrote, or cut and wrote nothing. Under lock. */
 bool handle_may_spoil(const struct handle *h);
+/*
+ * True if a writer of i, through another handle than but, was killed half-way; its release may
+ * still be under way. Under lock.
+ */
+bool handle_has_killed(struct vfs *s, const struct inode *i, const struct handle *but);
 void handle_free(struct handle *h); /* takes the lock */
 
 #endif

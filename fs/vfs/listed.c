@@ -17,6 +17,7 @@
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/intent.h"
 #include "fs/vfs/purpose.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
@@ -39,7 +40,6 @@ struct spot {
 	/* Purpose and directory of the previous File; the next one nearly always has the same. */
 	const char *purpose;
 	struct inode *top;
-	bool renames; /* a File is being renamed here */
 };
 
 /* Find a free name: NAME~FILE_ID, or NAME~FILE_ID.N if that one is taken. False: none free. */
@@ -166,7 +166,7 @@ struct place {
 static bool find_place(struct vfs *s, const struct api_file *f, struct inode *top,
 		       struct place *ret)
 {
-	size_t plain = names_plain(f->filename);
+	size_t plain = f->filename_unknown ? 0 : names_plain(f->filename);
 	struct buf path;
 	char *name;
 
@@ -175,6 +175,11 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
 	if (plain) {
 		ret->dir = top;
 		memcpy(ret->name, f->filename, plain + 1);
+		return top != NULL;
+	}
+	if (f->filename_unknown) {
+		ret->dir = top;
+		names_id(f->id, ret->name);
 		return top != NULL;
 	}
 	buf_init(&path, NAMES_PATH_MAX + NAMES_MAX + 16);
@@ -197,19 +202,15 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
  * True if f, to be shown at p, is probably the File that `other`, which stands there, or a rename
  * to p is becoming.
  */
-static bool is_being_completed(const struct vfs *s, const struct place *p,
-			       const struct inode *other, const struct api_file *f,
-			       const struct spot *at)
+static bool is_being_completed(struct vfs *s, const struct place *p, const struct inode *other,
+			       const struct api_file *f)
 {
-	const struct staged_side *l;
+	const struct rename_intent *t;
 
 	if (other && other->side && is_becoming(other->side, f))
 		return true;
-	for (l = at->renames ? s->sides : NULL; l; l = l->next)
-		if (l->intent && l->intent->dir == p->dir->ino &&
-		    !strcmp(l->intent->name, p->name) && is_becoming(l, f))
-			return true;
-	return false;
+	t = intent_at(s, p->dir, p->name);
+	return t && !intent_dooms(t, f->id) && is_becoming(t->side, f);
 }
 
 /*
@@ -278,7 +279,7 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 	} else if (inode_move(s->table, i, p->dir, p->name)) {
 		i = NULL;
 	}
-	if (!i || inode_set_filename(i, f->filename))
+	if (!i || (!f->filename_unknown && inode_set_filename(i, f->filename)))
 		log_warn("out of memory: a File is not shown, or not under its name");
 	if (!i)
 		return;
@@ -300,9 +301,12 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
  */
 static struct inode *top_of(struct vfs *s, const struct api_file *f, struct spot *at)
 {
-	if (!at->purpose || strcmp(at->purpose, f->purpose)) {
-		at->purpose = f->purpose;
-		at->top = vfs_purpose_dir(s, f->purpose);
+	/* The list of one purpose names no others. */
+	const char *purpose = f->purpose_unknown && s->purpose ? s->purpose : f->purpose;
+
+	if (!at->purpose || strcmp(at->purpose, purpose)) {
+		at->purpose = purpose;
+		at->top = vfs_purpose_dir(s, purpose);
 	}
 	return at->top;
 }
@@ -342,6 +346,7 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 {
 	struct inode *i = inode_by_file_id(s->table, f->id), *other;
 	char plain[NAMES_MAX + 1];
+	struct rename_intent *t;
 	struct place p;
 
 	mark_inode(i, at);
@@ -358,8 +363,11 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 		return;
 	s->flat += p.flat;
 	other = p.taken ? NULL : inode_find(s->table, p.dir, p.name);
-	if (!i && is_being_completed(s, &p, other, f, at))
+	if (!i && is_being_completed(s, &p, other, f))
 		return;
+	t = !i ? intent_at(s, p.dir, p.name) : NULL;
+	if (t)
+		intent_target_taken(t);
 	if (other && (!i || !i->parent) && other->kind == INODE_FILE && is_older(other, f, at) &&
 	    step_aside(s, other))
 		other = NULL;
@@ -435,11 +443,7 @@ static void each_file(struct vfs *s, const struct listing_files *files,
 	struct spot at = { .number = files->number,
 			   .order = (uint32_t)files->before,
 			   .first = files->first };
-	const struct staged_side *l = s->sides;
 
-	while (l && !l->intent)
-		l = l->next;
-	at.renames = l != NULL;
 	for (size_t p = 0; p < files->page_count; p++)
 		for (size_t k = 0; k < files->pages[p].count; k++, at.order++)
 			fn(s, &files->pages[p].files[k], &at);
@@ -557,4 +561,29 @@ bool vfs_knows_file(void *arg, const char *file_id)
 	known = (i && (i->published || i->side)) || vfs_is_gone(s, file_id);
 	pthread_mutex_unlock(&s->lock);
 	return known || (s->cfg.attrs && attrs_get(s->cfg.attrs, file_id, &a));
+}
+
+/* Numbers of inodes grow. */
+uint64_t vfs_mark(void *arg)
+{
+	struct vfs *s = arg;
+	uint64_t mark;
+
+	pthread_mutex_lock(&s->lock);
+	mark = inode_next_number(s->table);
+	pthread_mutex_unlock(&s->lock);
+	return mark;
+}
+
+bool vfs_was_listed(void *arg, const char *file_id, uint64_t mark)
+{
+	struct vfs *s = arg;
+	const struct inode *i;
+	bool was;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_by_file_id(s->table, file_id);
+	was = i && i->ino < mark;
+	pthread_mutex_unlock(&s->lock);
+	return was;
 }

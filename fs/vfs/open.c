@@ -18,6 +18,7 @@
 #include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
+#include "fs/vfs/write.h"
 #include "net/base/clock.h"
 
 /* An open that may have to wait for a publication to end. */
@@ -75,7 +76,7 @@ static int cut_local(struct staged_side *l)
 	l->killed = false;
 	l->write_err = 0;
 	l->abort_reported = false;
-	l->dirty = l->pristine = false;
+	l->dirty = l->pristine = l->recovered = false;
 	/* All bytes are new: they may be a copy of another source. */
 	l->predicted = l->predict_next = 0;
 	l->predict_tries = 0;
@@ -149,6 +150,7 @@ static struct opening *opening_new(struct vfs *s, uint64_t ino, int flags,
 struct opened {
 	enum open_step step;
 	struct handle *h;
+	struct publish *await; /* see handle_await_change(); or NULL */
 	struct vfs_entry e;
 	char *file_id; /* the File to read from, or NULL */
 	uint64_t bytes;
@@ -173,7 +175,16 @@ static int open_handle(struct vfs *s, struct inode *i, int flags, struct writer 
 	return ret->file_id ? 0 : -ENOMEM;
 }
 
-/* w: NULL for a reader; else o and *st are set. *st as in open_writing(). Under lock. */
+/* Under lock: open anew then. */
+static void wait_until(struct opening *o, struct inode *i, enum publish_until until)
+{
+	o->w.until = until;
+	o->w.cb = open_again;
+	o->w.arg = o;
+	publish_wait(i->side->pub, &o->w);
+}
+
+/* w: NULL for a reader; else *st is set. *st as in open_writing(). Under lock. */
 static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w, struct opening *o,
 		       struct staged **st, struct opened *ret)
 {
@@ -186,14 +197,18 @@ static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w,
 	if (i->kind == INODE_DIR)
 		return -EISDIR;
 	cuts = (flags & O_TRUNC) && (i->file_id || (i->side && staged_size(i->side->st)));
+	if (!(flags & O_TRUNC) && i->side && publish_is_unproven(i->side->pub)) {
+		wait_until(o, i, UNTIL_PROVEN);
+		ret->step = OPEN_WAIT;
+		return 0;
+	}
 	r = w ? open_writing(s, i, flags, &o->who, st, &ret->step) : 0;
+	if (r == -EINPROGRESS)
+		ret->await = publish_ref(i->side->pub);
 	if (r)
 		return r;
 	if (ret->step == OPEN_WAIT) {
-		o->w.until = UNTIL_WRITABLE;
-		o->w.cb = open_again;
-		o->w.arg = o;
-		publish_wait(i->side->pub, &o->w);
+		wait_until(o, i, UNTIL_WRITABLE);
 		return 0;
 	}
 	/* The file was removed after the lookup: fail instead of showing an empty file. */
@@ -222,9 +237,11 @@ void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *w
 			return;
 		}
 		w = writer_new(who->tid);
-		o = opening_new(s, ino, flags, who, cb, arg);
-		r = w && o ? staged_create(s->cfg.staging, &st) : -ENOMEM;
+		r = w ? staged_create(s->cfg.staging, &st) : -ENOMEM;
 	}
+	o = opening_new(s, ino, flags, who, cb, arg);
+	if (!o && !r)
+		r = -ENOMEM;
 	if (!r) {
 		pthread_mutex_lock(&s->lock);
 		r = open_locked(s, ino, flags, w, o, &st, &opened);
@@ -236,6 +253,10 @@ void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *w
 	if (!r && opened.step == OPEN_WAIT)
 		return;
 	free(o);
+	if (handle_await_change(opened.await, &r)) {
+		vfs_open(s, ino, flags, who, cb, arg);
+		return;
+	}
 	if (!r)
 		r = open_reading(s, opened.h, opened.file_id, opened.bytes);
 	if (r && opened.h)

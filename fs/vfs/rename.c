@@ -5,7 +5,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "fs/content/cache.h"
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
@@ -13,7 +15,9 @@
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/copyup.h"
 #include "fs/vfs/gone.h"
+#include "fs/vfs/intent.h"
 #include "fs/vfs/node.h"
+#include "fs/vfs/side_name.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/unlink.h"
 #include "fs/vfs/vfs_impl.h"
@@ -22,12 +26,15 @@
 #define RENAME_NOREPLACE_FLAG 1U /* as in linux/fs.h */
 
 struct renaming {
-	struct publish_wait w; /* first */
+	struct publish_wait w;		/* first */
+	struct renaming *next, **pprev; /* list vfs.renamings, under vfs.lock */
 	struct vfs *s;
 	uint64_t parent, new_parent;
 	unsigned flags;
 	struct inode *inode; /* referenced once it is moved, staged or waited for */
 	bool was_file;	     /* a published File: failure undoes the rename */
+	bool was_held;	     /* held: failure holds it again */
+	bool interrupted;    /* its caller was killed: end it unless complete was asked */
 	bool wants_file;     /* the name moves once its File exists */
 	struct rename_intent intent;
 	char *former; /* with keep_old: id of the File to delete; the overwritten one stays */
@@ -41,18 +48,20 @@ static void rename_end(struct renaming *n, int err)
 {
 	struct staged_side *out = NULL;
 
+	pthread_mutex_lock(&n->s->lock);
+	*n->pprev = n->next;
+	if (n->next)
+		n->next->pprev = n->pprev;
+	intent_close(&n->intent);
 	if (n->inode) {
-		pthread_mutex_lock(&n->s->lock);
 		/* Drop content fetched in vain. */
 		out = side_settle(n->s, n->inode);
 		inode_unref(n->s->table, n->inode);
-		pthread_mutex_unlock(&n->s->lock);
-		side_release(n->s, out);
 	}
+	pthread_mutex_unlock(&n->s->lock);
+	side_release(n->s, out);
 	n->cb(n->arg, err);
-	while (n->intent.victim_count)
-		free(n->intent.victims[--n->intent.victim_count]);
-	free(n->intent.victims);
+	intent_release(&n->intent);
 	free(n->former);
 	free(n->new_name);
 	free(n);
@@ -76,15 +85,6 @@ static void rename_staged(void *arg, int err)
 		rename_step(arg);
 }
 
-/* True if the staged file only copies the File and nobody is about to change it. Under lock. */
-static bool only_a_copy(const struct staged_side *l)
-{
-	struct publish_info info;
-
-	publish_get_info(l->pub, &info);
-	return !l->writers && !l->dirty && !l->touched && !info.under_way;
-}
-
 /*
  * Undo the intent: both names are as before. Under lock, on the publisher thread. Returns an
  * argument for side_release(), or NULL.
@@ -95,18 +95,20 @@ static struct staged_side *give_up(struct vfs *s, struct renaming *n)
 
 	if (!l || l->intent != &n->intent)
 		return NULL;
-	l->intent = NULL;
-	if (l->dropped)
+	staged_intend(l->st, false);
+	if (l->dropped) {
+		intent_close(&n->intent);
 		return NULL;
-	for (size_t k = 0; k < n->intent.victim_count; k++)
-		publish_spare(l->pub, n->intent.victims[k]);
-	if (n->was_file && only_a_copy(l)) {
-		side_drop(l);
-		return side_take(s, n->inode);
 	}
-	if (n->inode->parent && side_renamed(s, n->inode))
-		log_error("out of memory: a file keeps the name of a failed rename");
-	return NULL;
+	if (side_moved_back(s, n->inode, &n->intent))
+		log_error("a file keeps the name of a failed rename");
+	if (l->dirty || l->touched || l->killed)
+		return NULL;
+	/* The File stands: what is staged goes when no writer has it open. */
+	l->pristine = n->was_file && staged_is_copy(l->st);
+	if (n->was_held)
+		side_seal(s, n->inode);
+	return side_settle(s, n->inode);
 }
 
 static void rename_published(void *arg, int err)
@@ -116,10 +118,13 @@ static void rename_published(void *arg, int err)
 	struct staged_side *out = NULL;
 
 	pthread_mutex_lock(&s->lock);
+	/* At the end of the daemon the row stays as it is: the next mount decides. */
 	if (err != -EINTR)
 		out = give_up(s, n);
-	else if (n->inode->side && n->inode->side->intent == &n->intent)
-		n->inode->side->intent = NULL; /* the next mount resumes the intent */
+	else
+		intent_close(&n->intent);
+	if (err == -ECANCELED)
+		err = n->intent.taken ? -EEXIST : -EINTR;
 	/* The file was removed by its id meanwhile. */
 	if (!err && n->wants_file && !n->intent.done)
 		err = -ENOENT;
@@ -213,46 +218,6 @@ static int rename_dir(struct vfs *s, struct inode *i, struct inode *other, struc
 	return move_dir(s, i, other, dir, name);
 }
 
-/*
- * Mark the File for deletion along with l's publication: now, or once the intent is done. Under
- * lock.
- */
-static int doom(struct renaming *n, struct staged_side *l, const char *id)
-{
-	struct rename_intent *t = &n->intent;
-	char **grown;
-	int r;
-
-	if (!n->wants_file)
-		return side_supersede(l, id);
-	grown = realloc(t->victims, (t->victim_count + 1) * sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	t->victims = grown;
-	grown[t->victim_count] = strdup(id);
-	if (!grown[t->victim_count])
-		return -ENOMEM;
-	r = publish_supersede(l->pub, id);
-	if (r)
-		free(grown[t->victim_count]);
-	else
-		t->victim_count++;
-	return r;
-}
-
-/*
- * Mark every File of `other`, the replaced entry, for deletion. Leaves the entry alone. Under lock.
- */
-static int doom_all(struct renaming *n, struct staged_side *l, const struct inode *other)
-{
-	int r = other->file_id ? doom(n, l, other->file_id) : 0;
-
-	/* Inherit the Files `other` was to supersede. */
-	for (size_t k = 0; other->side && !r && k < other->side->superseded_count; k++)
-		r = doom(n, l, other->side->superseded_files[k]);
-	return r;
-}
-
 /* Move i to its new name. Do everything that can fail before the target goes. Under lock. */
 static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct inode *other,
 		    struct inode *dir, struct staged_side **ret_out)
@@ -268,13 +233,9 @@ static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct i
 	if (r && inode_move(s->table, i, from, n->name) == 0)
 		side_renamed(s, i);
 	vfs_keep_changed(s);
-	if (r || !other)
-		return r;
-	/* The new name is committed: only log a failure. */
-	if (doom_all(n, i->side, other))
-		log_error("out of memory: a File that was replaced shows beside %s", n->new_name);
-	*ret_out = vfs_detach(s, other);
-	return 0;
+	if (!r && other)
+		*ret_out = vfs_detach(s, other);
+	return r;
 }
 
 /* Begin to publish under the new name; move nothing yet. Under lock. */
@@ -288,16 +249,17 @@ static int begin_intent(struct vfs *s, struct renaming *n, struct inode *i, stru
 	t->name = n->new_name;
 	t->noreplace = n->flags & RENAME_NOREPLACE_FLAG;
 	n->wants_file = true;
-	i->side->intent = t;
-	r = side_renamed(s, i);
-	if (!r && other)
-		r = doom_all(n, i->side, other);
+	intent_open(s, t, i->side);
+	staged_intend(i->side->st, !t->noreplace);
+	r = n->was_file ? staged_mark_copy(i->side->st) : 0;
+	if (!r)
+		r = side_moved(s, i, other);
 	if (r) {
 		/* Its next File must not delete what the target keeps. */
 		for (size_t k = 0; k < t->victim_count; k++)
 			publish_take_back(i->side->pub, t->victims[k]);
-		i->side->intent = NULL;
-		side_renamed(s, i);
+		intent_close(t);
+		staged_intend(i->side->st, false);
 	}
 	return r;
 }
@@ -332,6 +294,9 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 	if (info.outcome == OUTCOME_COMPLETED && i->file_id) {
 		/* Published but still open: publish again under the new name. */
 		n->was_file = true;
+		r = l->killed ? 0 : staged_mark_copy(l->st);
+		if (r)
+			return r;
 		if (side_reopen(l)) {
 			*ret = RENAME_WAIT;
 			return 0;
@@ -342,17 +307,20 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 		n->was_file = false;
 	/* A failed write fetched the File's content: the File itself has the old name. */
 	n->was_file = n->was_file || l->pristine;
-	publishes = held || n->was_file || empty;
+	n->was_held = held;
+	publishes = held || n->was_file;
 	/* A temporary name is held, so the rename needs no File. */
 	r = publishes && !names_temporary(n->new_name, temporary)
 		    ? begin_intent(s, n, i, other, dir)
 		    : move_now(s, n, i, other, dir, ret_out);
 	if (r)
 		return r;
-	if (publishes) {
+	if (publishes)
 		side_seal(s, i);
+	else if (empty)
+		publish_reap(l->pub);
+	if (publishes || empty)
 		*ret = RENAME_PUBLISH;
-	}
 	return 0;
 }
 
@@ -379,17 +347,49 @@ static int rename_check(struct vfs *s, struct renaming *n, struct inode **ret_i,
 	return 0;
 }
 
+/*
+ * 0 if the cache has the whole File. -EXDEV if not: the parents are locked by the kernel until the
+ * rename ends, which is no time for a download; mv copies then.
+ */
+static int cached_here(struct vfs *s, const char *id, uint64_t bytes)
+{
+	struct cache_copy copy;
+	int r = id ? cache_get(s->cfg.cache, id, bytes, &copy) : -ENOENT;
+
+	if (r)
+		return r == -ENOENT ? -EXDEV : r;
+	close(copy.fd);
+	return 0;
+}
+
+/* -EAGAIN if the source is no longer the File that was looked for in the cache, else r. */
+static int look_again(struct renaming *n, const char *id, int r)
+{
+	const struct inode *from, *i = n->inode;
+
+	pthread_mutex_lock(&n->s->lock);
+	from = inode_get(n->s->table, n->parent);
+	if (!from || inode_find(n->s->table, from, n->name) != i || i->side || !i->file_id || !id ||
+	    strcmp(i->file_id, id) != 0)
+		r = -EAGAIN;
+	else if (vfs_is_gone(n->s, id))
+		r = -ENOENT;
+	pthread_mutex_unlock(&n->s->lock);
+	return r;
+}
+
 static void rename_step(struct renaming *n)
 {
 	enum rename_next next = RENAME_DONE;
 	struct vfs *s = n->s;
 	struct inode *i = NULL, *other = NULL, *dir = NULL, *busy = NULL;
-	char held[NAMES_MAX + 1];
+	char held[NAMES_MAX + 1], *id = NULL;
 	struct staged_side *out = NULL;
+	uint64_t bytes = 0;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	r = rename_check(s, n, &i, &other, &dir);
+	r = n->interrupted ? -EINTR : rename_check(s, n, &i, &other, &dir);
 	/* The name is another inode by now: forget the facts of the former one. */
 	if (!r && n->inode && n->inode != i)
 		n->was_file = false;
@@ -413,21 +413,47 @@ static void rename_step(struct renaming *n)
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
 		/* A rename between temporary names stays held. */
 		n->w.until = next == RENAME_WAIT		  ? UNTIL_WRITABLE
-			     : names_temporary(n->new_name, held) ? UNTIL_DURABLE
+			     : names_temporary(n->new_name, held) ? side_held_until(s)
 								  : UNTIL_ENDED;
 		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
 		n->w.arg = n;
 		publish_wait(i->side->pub, &n->w);
 	}
+	if (!r && next == RENAME_STAGE && i->file_id) {
+		id = strdup(i->file_id);
+		bytes = i->bytes;
+	}
 	pthread_mutex_unlock(&s->lock);
 	side_release(s, out);
-	if (r || next == RENAME_DONE)
+	if (!r && next == RENAME_STAGE)
+		r = cached_here(s, id, bytes);
+	if (r == -EXDEV && next == RENAME_STAGE)
+		r = look_again(n, id, r);
+	free(id);
+	if (r == -EAGAIN)
+		rename_step(n);
+	else if (r || next == RENAME_DONE)
 		rename_end(n, r);
 	else if (next == RENAME_STAGE) {
 		/* Retried through rename_file(), now staged. */
 		n->was_file = true;
 		vfs_stage_content(s, i, NULL, rename_staged, n);
 	}
+}
+
+void vfs_rename_interrupted(struct vfs *s, const void *arg)
+{
+	struct renaming *n;
+
+	pthread_mutex_lock(&s->lock);
+	for (n = s->renamings; n && n->arg != arg; n = n->next)
+		;
+	if (n) {
+		n->interrupted = true;
+		if (n->intent.side)
+			publish_withdraw(n->intent.side->pub);
+	}
+	pthread_mutex_unlock(&s->lock);
 }
 
 void vfs_rename(struct vfs *s, uint64_t parent, const char *name, uint64_t new_parent,
@@ -455,5 +481,12 @@ void vfs_rename(struct vfs *s, uint64_t parent, const char *name, uint64_t new_p
 	n->cb = cb;
 	n->arg = arg;
 	memcpy(n->name, name, len);
+	pthread_mutex_lock(&s->lock);
+	n->next = s->renamings;
+	if (n->next)
+		n->next->pprev = &n->next;
+	n->pprev = &s->renamings;
+	s->renamings = n;
+	pthread_mutex_unlock(&s->lock);
 	rename_step(n);
 }

@@ -19,6 +19,8 @@
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/intent.h"
+#include "fs/vfs/side_name.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
@@ -60,9 +62,8 @@ static int note_file(struct vfs *s, struct inode *i, struct publish *pub,
 	memcpy(p->md5, info.md5, sizeof(p->md5));
 	p->parts = info.parts_total;
 	p->upload_id = strdup(info.upload_id);
-	if (i->published)
-		free(i->published->upload_id);
-	free(i->published);
+	p->error = r->error ? strdup(r->error) : NULL;
+	inode_published_free(i->published);
 	i->published = p;
 	i->bytes = r->bytes;
 	i->created_at = r->created_at;
@@ -98,12 +99,29 @@ static void on_deleted(void *arg, const char *file_id)
 	pthread_mutex_unlock(&o->s->lock);
 }
 
-static bool is_victim(const struct rename_intent *t, const char *id)
+/* True if what is at the target goes with the commit of t. Under lock. */
+static bool replaces(const struct rename_intent *t, const struct inode *other)
 {
-	for (size_t k = 0; k < t->victim_count; k++)
-		if (!strcmp(t->victims[k], id))
-			return true;
-	return false;
+	if (other->kind != INODE_FILE || t->noreplace)
+		return false;
+	/* Written since the crash: the rename came before that. */
+	if (t->recovered && other->side)
+		return other->side->recovered;
+	return !t->recovered || !other->file_id || intent_dooms(t, other->file_id);
+}
+
+/* Move i to its new name; beside what has to stay there: to a name of its own. Under lock. */
+static int place_new_file(struct vfs *s, const struct rename_intent *t, struct inode *i,
+			  struct inode *dir, const struct inode *other)
+{
+	char aside[NAMES_MAX + 1];
+
+	if (!other || other == i)
+		return inode_move(s->table, i, dir, t->name);
+	names_duplicate(t->name, staged_id(i->side->st), aside);
+	if (inode_find(s->table, dir, aside))
+		return -EEXIST;
+	return inode_move(s->table, i, dir, aside);
 }
 
 /*
@@ -119,26 +137,48 @@ static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const c
 	struct inode *other = dir ? inode_find(s->table, dir, t->name) : NULL;
 	struct staged_side *out = NULL;
 
-	i->side->intent = NULL;
 	t->done = true;
-	/*
-	 * With NOREPLACE the target came from a listing: its File stays, under the next free name.
-	 */
-	if (other && other != i && other->kind == INODE_FILE) {
-		if (other->file_id && !t->noreplace && !is_victim(t, other->file_id) &&
+	/* Until they are deleted no listing shows them. */
+	for (size_t k = 0; k < t->victim_count; k++)
+		side_note_superseded(i->side, t->victims[k]);
+	if (other && other != i && replaces(t, other)) {
+		if (other->file_id && !intent_dooms(t, other->file_id) &&
 		    (!new_file_id || strcmp(other->file_id, new_file_id) != 0))
 			*ret_unwanted = strdup(other->file_id);
 		if (other->side)
 			side_drop(other->side);
 		out = side_settle(s, other);
 		inode_unlink(s->table, other);
+		other = NULL;
 	}
 	if (i->parent)
 		vfs_keep_dir(s, i->parent);
-	if (!dir || !i->parent || inode_move(s->table, i, dir, t->name))
+	if (!dir || (!i->parent && !t->recovered) || place_new_file(s, t, i, dir, other))
 		log_error("a renamed file shows under its new name after the next listing");
+	intent_close(t);
 	vfs_keep_changed(s);
 	return out;
+}
+
+/* The File exists: the names change before the Files it replaces are deleted. */
+static void on_appeared(void *arg, struct publish *pub, const char *file_id)
+{
+	struct owner *o = arg;
+	struct vfs *s = o->s;
+	struct staged_side *l, *victim = NULL;
+	char *unwanted = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	l = o->inode->side;
+	if (l && l->pub == pub && !l->dropped && l->intent) {
+		vfs_forget_listed(s, file_id);
+		victim = commit_intent(s, o->inode, file_id, &unwanted);
+	}
+	pthread_mutex_unlock(&s->lock);
+	side_release(s, victim);
+	if (unwanted && !s->cfg.keep_old)
+		vfs_delete_unwanted(s, unwanted);
+	free(unwanted);
 }
 
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
@@ -147,11 +187,22 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 	struct vfs *s = o->s;
 	struct staged_side *l, *out = NULL, *victim = NULL;
 	char *unwanted = NULL;
+	struct rename_intent *aims;
 	bool wanted;
 
 	pthread_mutex_lock(&s->lock);
 	l = o->inode->side;
+	/* An earlier daemon's rename that did not happen. */
+	if (r->outcome == OUTCOME_DROPPED && l && l->pub == pub)
+		l->dropped = true;
 	wanted = l && l->pub == pub && !l->dropped;
+	/*
+	 * A rename whose File can't be used fails: both names stay, and the listing shows the File.
+	 */
+	if (r->outcome == OUTCOME_COMPLETED && r->err && wanted && l->intent) {
+		pthread_mutex_unlock(&s->lock);
+		return;
+	}
 	if (r->outcome == OUTCOME_COMPLETED && wanted)
 		free_superseded(l);
 	if (l && l->pub == pub) {
@@ -163,6 +214,13 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		if (r->outcome == OUTCOME_COMPLETED && wanted && note_file(s, o->inode, pub, r))
 			log_error("out of memory: %s shows under its name after the next listing",
 				  r->file_id);
+		/* It is at the target of an open rename, which replaces this File now. */
+		aims = o->inode->parent && r->outcome == OUTCOME_COMPLETED && wanted
+			       ? intent_at(s, o->inode->parent, o->inode->name)
+			       : NULL;
+		if (aims && aims->side != l && !aims->noreplace && !aims->recovered &&
+		    intent_doom(aims, r->file_id))
+			log_error("out of memory: %s stays beside the renamed file", r->file_id);
 		if (r->outcome == OUTCOME_EMPTY && wanted)
 			note_empty(s, o->inode);
 		out = side_settle(s, o->inode);
@@ -181,77 +239,25 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		vfs_delete_unwanted(s, r->file_id);
 }
 
-/*
- * "dir/.NAME.XXXXXX" -> "dir/NAME": the name to send a temporary name under. NULL: not a temporary
- * name, or no memory.
- */
-static char *name_when_renamed(const struct inode *i, const char *path)
-{
-	char target[NAMES_MAX + 1], *hold;
-	const char *name = strrchr(path, '/');
-	size_t dir;
-
-	name = name ? name + 1 : path;
-	/* A removed file has an empty path. */
-	if (!i->parent || !names_temporary(name, target))
-		return NULL;
-	dir = (size_t)(name - path);
-	hold = malloc(dir + strlen(target) + 1);
-	if (!hold)
-		return NULL;
-	memcpy(hold, path, dir);
-	memcpy(hold + dir, target, strlen(target) + 1);
-	return hold;
-}
-
-static int note_superseded(struct staged_side *l, const char *file_id)
-{
-	char **grown = realloc(l->superseded_files, (l->superseded_count + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	l->superseded_files = grown;
-	grown[l->superseded_count] = strdup(file_id);
-	if (!grown[l->superseded_count])
-		return -ENOMEM;
-	l->superseded_count++;
-	return 0;
-}
-
-/* Path and purpose of i's File to be. Under lock. 0 or negative errno. */
-static int publish_path(struct vfs *s, const struct inode *i, const char **ret_purpose, char **ret)
-{
-	const struct rename_intent *t = i->side ? i->side->intent : NULL;
-	const struct inode *dir = t ? inode_get(s->table, t->dir) : NULL;
-	char *base = NULL;
-	int r;
-
-	*ret_purpose = dir ? dir->purpose : i->purpose;
-	if (!dir)
-		return inode_path(i, ret);
-	r = inode_path(dir, &base);
-	if (!r && asprintf(ret, "%s%s%s", base, *base ? "/" : "", t->name) < 0)
-		r = -ENOMEM;
-	free(base);
-	return r;
-}
-
 int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct record *r)
 {
 	struct staged_side *l = calloc(1, sizeof(*l));
 	struct owner *o = calloc(1, sizeof(*o));
 	struct publish_spec spec = { .ended = on_ended,
+				     .appeared = on_appeared,
 				     .deleted = on_deleted,
 				     .release = owner_release };
 	char *path = NULL, *hold = NULL;
+	/* Its publication alone goes on; both names mean what they meant. */
+	bool hidden = r && !i->parent && r->copy && r->state == RECORD_COMPLETING;
 	int err = -ENOMEM;
 
 	if (!l || !o)
 		goto fail;
-	err = inode_path(i, &path);
+	err = hidden ? (path = strdup(r->path)) ? 0 : -ENOMEM : inode_path(i, &path);
 	if (err)
 		goto fail;
-	hold = name_when_renamed(i, path);
+	hold = side_hold_name(i, path);
 	o->s = s;
 	o->inode = i;
 	spec.arg = o;
@@ -271,15 +277,16 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 		goto fail;
 	}
 	/* Without memory the superseded Files stay, as with keep_old. */
-	for (size_t k = 0; r && k < r->superseded_count; k++)
+	for (size_t k = 0; r && !hidden && k < r->superseded_count; k++)
 		if (api_id_valid(r->superseded[k]))
-			note_superseded(l, r->superseded[k]);
+			side_note_superseded(l, r->superseded[k]);
 	inode_ref(i); /* the reference of o */
 	l->st = st;
 	if (r && r->md5 && r->state == RECORD_COMPLETED)
 		snprintf(l->md5, sizeof(l->md5), "%s", r->md5);
 	/* Set it now: the publisher reports it a moment later. */
 	l->killed = r && (r->state == RECORD_WRITING || r->state == RECORD_ABORTED);
+	l->recovered = r != NULL;
 	/* Count the writers that opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
@@ -290,7 +297,7 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 	l->pprev = &s->sides;
 	s->sides = l;
 	/* The file was removed meanwhile: its open handles go on, nothing is published. */
-	if (!i->parent)
+	if (!i->parent && !hidden)
 		side_drop(l);
 	free(path);
 	free(hold);
@@ -309,6 +316,7 @@ struct staged_side *side_take(struct vfs *s, struct inode *i)
 	struct staged_side *l = i->side;
 
 	i->side = NULL;
+	intent_close(l ? l->intent : NULL);
 	/* Handles read on from these bytes: side_release() must not cut them. */
 	for (const struct handle *h = l ? s->handles : NULL; h; h = h->next)
 		l->has_readers = l->has_readers || h->st == l->st;
@@ -341,19 +349,21 @@ struct adopting {
 	struct vfs *s;
 	const struct inode *inode;
 	const char *md5;
+	bool synced;
 };
 
 static int adopt(void *arg, const char *data)
 {
 	const struct adopting *a = arg;
 
-	return cache_adopt(a->s->cfg.cache, a->inode->file_id, data, a->inode->bytes, a->md5);
+	return cache_adopt(a->s->cfg.cache, a->inode->file_id, data, a->inode->bytes, a->md5,
+			   a->synced);
 }
 
 /* Hand the staged bytes, whose MD5 is md5, to the cache. Under lock. */
 static void to_cache(struct vfs *s, struct inode *i, const char *md5)
 {
-	struct adopting a = { s, i, md5 };
+	struct adopting a = { s, i, md5, staged_synced(i->side->st) };
 	char hashed[DIGEST_HEX_SIZE];
 
 	/* A publication that was taken up after its end does not know it. */
@@ -417,69 +427,22 @@ void side_seal(struct vfs *s, struct inode *i)
 	l->seals++;
 	staged_seal(l->st);
 	path = hold = NULL;
-	if (publish_path(s, i, &purpose, &path) == 0)
-		hold = name_when_renamed(i, path);
+	if (side_path(s, i, &purpose, &path) == 0)
+		hold = side_hold_name(i, path);
 	if (!hold || publish_hold(l->pub, hold, s->cfg.hold_timeout_s))
 		publish_seal(l->pub);
 	free(hold);
 	free(path);
 }
 
-/*
- * List the victim's Files: an allocated array ended by NULL, its ids the victim's. NULL: no memory.
- */
-static const char **files_of(const struct inode *victim)
+enum publish_until side_held_until(const struct vfs *s)
 {
-	size_t n = 0, sides = victim && victim->side ? victim->side->superseded_count : 0;
-	const char **ids = calloc(sides + 2, sizeof(*ids));
-
-	if (ids && victim && victim->file_id)
-		ids[n++] = victim->file_id;
-	for (size_t k = 0; ids && k < sides; k++)
-		ids[n++] = victim->side->superseded_files[k];
-	return ids;
-}
-
-int side_told(struct vfs *s, struct inode *i)
-{
-	const char *purpose;
-	char *path, *hold;
-	int r = publish_path(s, i, &purpose, &path);
-
-	if (r)
-		return r;
-	hold = name_when_renamed(i, path);
-	r = publish_rename(i->side->pub, purpose, path, hold);
-	free(hold);
-	free(path);
-	return r;
-}
-
-int side_moved(struct vfs *s, struct inode *i, struct inode *victim)
-{
-	const char *purpose, **superseded;
-	char *path;
-	int r = publish_path(s, i, &purpose, &path);
-
-	if (r)
-		return r;
-	superseded = files_of(victim);
-	r = superseded ? staged_rename(i->side->st, purpose, path,
-				       victim && victim->side ? victim->side->st : NULL, superseded)
-		       : -ENOMEM;
-	free(superseded);
-	free(path);
-	return r ? r : side_told(s, i);
-}
-
-int side_renamed(struct vfs *s, struct inode *i)
-{
-	return side_moved(s, i, NULL);
+	return s->cfg.close_async || s->cfg.sync_always ? UNTIL_DURABLE : UNTIL_KEPT;
 }
 
 void side_changed(struct staged_side *l)
 {
-	l->pristine = false;
+	l->pristine = l->recovered = false;
 	l->dirty = !l->dropped;
 }
 
@@ -493,13 +456,6 @@ int side_reopen(struct staged_side *l)
 	l->predicted = 0;
 	l->predict_tries = PREDICT_TRIES; /* the present bytes are no copy of a source */
 	return 0;
-}
-
-int side_supersede(struct staged_side *l, const char *file_id)
-{
-	int r = publish_supersede(l->pub, file_id);
-
-	return r ? r : note_superseded(l, file_id);
 }
 
 int side_note_removed(struct staged_side *l)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/publish/publisher.h"
 #include "net/base/digest.h"
 
 struct vfs_caller;
@@ -16,23 +17,11 @@ struct handle;
 struct inode;
 struct publish;
 struct record;
+struct rename_intent;
 struct staged;
 struct vfs;
 
 #define PREDICT_TRIES 6
-
-/*
- * A rename that needs a new File. Neither entry changes before that File exists. Under vfs.lock.
- * The rename owns it and outlives the publication's end.
- */
-struct rename_intent {
-	uint64_t dir;	  /* inode number of the new directory */
-	const char *name; /* new name in dir */
-	bool noreplace;
-	bool done;	/* true after the name has moved */
-	char **victims; /* Files at the target that the new File supersedes */
-	size_t victim_count;
-};
 
 /* The local side of a file: its staged bytes and their publication. Under vfs.lock. */
 struct staged_side {
@@ -45,6 +34,7 @@ struct staged_side {
 	bool pristine;			   /* equals the File's content: unchanged so far */
 	bool touched;	/* created or cut to nothing, not closed since: perhaps empty */
 	bool killed;	/* a writer was killed: do not publish */
+	bool recovered; /* as an earlier daemon left it */
 	unsigned kills; /* count of kills; see struct handle */
 	/* negative errno of a failed write not made good since; or 0 */
 	int write_err;
@@ -78,24 +68,12 @@ void side_release(struct vfs *s, struct staged_side *l);
 struct staged_side *side_settle(struct vfs *s, struct inode *i);
 /* End the writing: seal the staged file and publish it. Under lock. */
 void side_seal(struct vfs *s, struct inode *i);
-/*
- * Commit i's new name and tell its publication. Call after a move of i, or when an intent of it
- * begins or ends. i has a local side. Under lock. 0 or negative errno.
- */
-int side_renamed(struct vfs *s, struct inode *i);
-/* Tell i's publication its committed name. Under lock. 0 or negative errno. */
-int side_told(struct vfs *s, struct inode *i);
-/*
- * Do side_renamed() in one transaction with the removal of victim (or NULL), whose place i takes,
- * and with the Files victim stood for. Note those Files afterwards with side_supersede().
- */
-int side_moved(struct vfs *s, struct inode *i, struct inode *victim);
 /* Make the staged file writable again. 0, or -EBUSY while it is being published. Under lock. */
 int side_reopen(struct staged_side *l);
+/* A close under a temporary name waits until then. */
+enum publish_until side_held_until(const struct vfs *s);
 /* Note a change, done or about to be done. Under lock. */
 void side_changed(struct staged_side *l);
-/* Add a File to delete once the new one exists, or with a removal. 0 or -ENOMEM. Under lock. */
-int side_supersede(struct staged_side *l, const char *file_id);
 /*
  * Commit that l is removed, before an unlink is answered. Under lock. 0 or a negative errno: the
  * entry has to stay. A full disk is no error: removing is what makes room.

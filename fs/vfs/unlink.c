@@ -13,6 +13,7 @@
 #include "fs/tree/inode.h"
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/gone.h"
+#include "fs/vfs/handle.h"
 #include "fs/vfs/listed.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
@@ -118,8 +119,6 @@ static void on_deleted(void *arg, const struct api_error *err)
 	if (r) {
 		errmap_text(err, ERRMAP_DELETE, text, sizeof(text));
 		vfs_log_failed(s, d->inode, "removing its File failed", r, text);
-	} else {
-		cache_remove(s->cfg.cache, id);
 	}
 	pthread_mutex_lock(&s->lock);
 	if (!r)
@@ -132,6 +131,8 @@ static void on_deleted(void *arg, const struct api_error *err)
 	if (!more)
 		inode_unref(s->table, d->inode);
 	pthread_mutex_unlock(&s->lock);
+	if (!r)
+		cache_remove(s->cfg.cache, id);
 	free(id);
 	side_release(s, out);
 	if (more) {
@@ -169,14 +170,15 @@ static int collect_files(struct vfs *s, struct removing *d, const struct inode *
 }
 
 /* True if i's writing was broken off, so that its bytes are no File. Under lock. */
-static bool is_aborted(const struct inode *i)
+static bool is_aborted(struct vfs *s, const struct inode *i)
 {
 	struct publish_info info;
 
 	if (!i->side || i->side->dropped)
 		return false;
 	publish_get_info(i->side->pub, &info);
-	return i->side->killed || info.outcome == OUTCOME_ABORTED;
+	/* The RELEASE of a killed writer comes after its parent may know of its death. */
+	return i->side->killed || info.outcome == OUTCOME_ABORTED || handle_has_killed(s, i, NULL);
 }
 
 /* Remove the bytes alone; show the File they would have replaced again. Under lock. */
@@ -217,7 +219,7 @@ void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *c
 		r = -ENOENT;
 	else if (!r && i->kind == INODE_DIR)
 		r = -EISDIR;
-	aborted = !r && is_aborted(i);
+	aborted = !r && is_aborted(s, i);
 	if (!r && !aborted)
 		r = collect_files(s, d, i);
 	/* With a File the service is asked first: it may refuse. */

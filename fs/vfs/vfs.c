@@ -9,6 +9,7 @@
 
 #include "fs/proc/scout.h"
 #include "fs/remote/listing.h"
+#include "net/base/clock.h"
 #include "fs/stage/area.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
@@ -166,4 +167,21 @@ void vfs_statfs(struct vfs *s, struct statvfs *ret)
 	pthread_mutex_unlock(&s->lock);
 	ret->f_files = files + 1000000;
 	ret->f_ffree = ret->f_favail = 1000000;
+}
+
+void vfs_get_listing(struct vfs *s, struct vfs_listing *ret)
+{
+	struct listing_progress p;
+
+	*ret = (struct vfs_listing){ .known = false };
+	if (!s)
+		return;
+	listing_get_progress(s->listing, &p);
+	*ret = (struct vfs_listing){
+		.under_way = p.under_way,
+		.known = p.known,
+		.pages = p.pages,
+		.files = p.files,
+		.seconds = (clock_mono_ms() - p.began_ms) / 1000,
+	};
 }

@@ -53,6 +53,7 @@ struct vfs_config {
 	struct pool *disk;   /* workers for long copies on the local disk */
 	const char *purpose; /* one of names_purposes, or NULL for all */
 	bool close_async, keep_old;
+	bool sync_always; /* closes under temporary names sync, too */
 	bool allow_other; /* let other users read .uploadfs */
 	unsigned list_ttl_s, hold_timeout_s;
 	uint64_t cache_size;
@@ -83,11 +84,23 @@ void vfs_close_doors(struct vfs *s);
 /* True if this mount made or changed the File. arg: the vfs. Takes the lock. */
 bool vfs_knows_file(void *arg, const char *file_id);
 /*
+ * Note which Files are listed now; vfs_was_listed() tells whether file_id was among them. arg: the
+ * vfs. Take the lock.
+ */
+uint64_t vfs_mark(void *arg);
+bool vfs_was_listed(void *arg, const char *file_id, uint64_t mark);
+/*
  * Call fn under the lock for the id of each File of that name and size that has an entry. arg: the
  * vfs. Without memory none is named.
  */
 void vfs_each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
 		     void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
+/* How far the fetch of the account's list is. NULL vfs: none is under way. Not under the lock. */
+struct vfs_listing {
+	bool under_way, known; /* known: a whole list was fetched before */
+	uint64_t pages, files, seconds;
+};
+void vfs_get_listing(struct vfs *s, struct vfs_listing *ret);
 /* Count the files written since their last close. NULL: 0. */
 unsigned vfs_count_unclosed(struct vfs *s);
 /* Set the st_dev of the mount, which predict leaves out. */
@@ -132,9 +145,17 @@ int vfs_mkdir(struct vfs *s, uint64_t parent, const char *name, mode_t mode,
 	      const struct vfs_caller *who, struct vfs_entry *ret);
 int vfs_rmdir(struct vfs *s, uint64_t parent, const char *name);
 void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *cb, void *arg);
-/* flags: 0 or RENAME_NOREPLACE; -EINVAL for others. */
+/*
+ * flags: 0 or RENAME_NOREPLACE; -EINVAL for others. -EXDEV: a File without a whole local copy, or a
+ * directory with a File in it.
+ */
 void vfs_rename(struct vfs *s, uint64_t parent, const char *name, uint64_t new_parent,
 		const char *new_name, unsigned flags, vfs_done_cb *cb, void *arg);
+/*
+ * The caller of the vfs_rename() with that arg is gone: end it with -EINTR, nothing changed, unless
+ * complete was asked. No-op once its cb runs.
+ */
+void vfs_rename_interrupted(struct vfs *s, const void *arg);
 
 struct dir; /* a snapshot of a directory's entries: fs/tree/snapshot.h */
 typedef void vfs_dir_cb(void *arg, int err, struct dir *d);

@@ -14,6 +14,8 @@ struct gone;
 struct inode;
 struct inode_table;
 struct listing;
+struct rename_intent;
+struct renaming;
 struct staged_side;
 struct staging_in;
 
@@ -33,6 +35,8 @@ struct vfs {
 	uint64_t looks; /* tickets issued to the scout */
 	struct handle *handles;
 	struct staged_side *sides;
+	struct rename_intent *intents;	 /* open ones */
+	struct renaming *renamings;	 /* rename.c: under way */
 	struct dir *dirs;		 /* open directories */
 	struct staging_in *stagings;	 /* copyup.c: copies under way */
 	struct gone *gone[GONE_BUCKETS]; /* gone.c */

@@ -44,8 +44,24 @@ void handle_not_written(struct handle *h, bool revived)
 		h->inode->side->killed = true;
 }
 
-int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
-		    const struct vfs_caller *who, int *ret_fd)
+/* Under lock: the publication to wait for if r says that bytes can't change yet; else NULL. */
+static struct publish *to_await(struct handle *h, int r)
+{
+	return r == -EINPROGRESS ? publish_ref(h->inode->side->pub) : NULL;
+}
+
+bool handle_await_change(struct publish *pub, int *r)
+{
+	if (!pub)
+		return false;
+	*r = publish_await_change(pub);
+	publish_unref(pub);
+	return *r == 0;
+}
+
+/* One try; *ret_await: see to_await(). */
+static int write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
+		       const struct vfs_caller *who, int *ret_fd, struct publish **ret_await)
 {
 	struct staged_side *l;
 	bool revived;
@@ -70,7 +86,20 @@ int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
 	} else {
 		handle_not_written(h, revived);
 	}
+	*ret_await = to_await(h, r);
 	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
+		    const struct vfs_caller *who, int *ret_fd)
+{
+	struct publish *pub;
+	int r;
+
+	do
+		r = write_begin(s, h, off, len, who, ret_fd, &pub);
+	while (handle_await_change(pub, &r));
 	return r;
 }
 
@@ -219,6 +248,11 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 		if (r == 0)
 			r = staged_fallocate(l->st, mode, off, len);
 	}
+	if (r == -EINPROGRESS) {
+		r = publish_await_change(l->pub);
+		if (r == 0)
+			r = staged_fallocate(l->st, mode, off, len);
+	}
 	pthread_mutex_lock(&s->lock);
 	if (r)
 		handle_not_written(h, revived && !l->dirty && l->seals == seals);
@@ -230,19 +264,19 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 }
 
 /* Sync bytes and record. Without a record the file was removed or is a File: success. */
-static int sync_all(struct staged *st)
+static int sync_all(struct staged *st, struct publish *pub)
 {
 	int r = staged_sync(st);
 
 	if (!r)
-		r = staged_sync_record(st);
+		r = publish_sync_record(pub);
 	return r == -ENOENT ? 0 : r;
 }
 
 int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off)
 {
 	/* The local side stays as long as a handle that may write is open. */
-	int r = sync_all(h->inode->side->st);
+	int r = sync_all(h->inode->side->st, h->inode->side->pub);
 
 	if (r)
 		vfs_write_failed(s, h, off, r);
@@ -251,16 +285,20 @@ int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off)
 
 int vfs_fsync(struct vfs *s, struct handle *h)
 {
+	struct publish *pub = NULL;
 	struct staged *st;
 	int r, lost;
 
 	pthread_mutex_lock(&s->lock);
 	st = h->inode->side ? staged_ref(h->inode->side->st) : NULL;
+	if (st)
+		pub = publish_ref(h->inode->side->pub);
 	lost = h->inode->side ? h->inode->side->write_err : 0;
 	pthread_mutex_unlock(&s->lock);
 	if (!st)
 		return 0;
-	r = sync_all(st);
+	r = sync_all(st, pub);
 	staged_unref(st);
+	publish_unref(pub);
 	return lost ? lost : r;
 }

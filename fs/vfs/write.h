@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 struct handle;
+struct publish;
 
 /*
  * Return 0 if h may write to its local side now, seals aside; else -EBADF or -EBUSY. Take over a
@@ -16,5 +17,11 @@ struct handle;
 int handle_writable(struct handle *h, bool *ret_revived);
 /* Undo a revival after a failed write: the file is a killed writer's again. Under lock. */
 void handle_not_written(struct handle *h, bool revived);
+
+/*
+ * A change of bytes is -EINPROGRESS (*r): wait for pub, without locks, and drop its reference.
+ * True: try again. NULL: false.
+ */
+bool handle_await_change(struct publish *pub, int *r);
 
 #endif

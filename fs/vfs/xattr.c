@@ -20,7 +20,7 @@
 struct facts {
 	bool local, has_id, dirty;
 	struct publish_info info;
-	char file_id[128], upload_id[128], md5[33];
+	char file_id[API_ID_MAX + 1], upload_id[API_ID_MAX + 1], md5[33];
 	unsigned parts;
 	char *name; /* of the present or future File */
 	const char *purpose;
@@ -34,6 +34,10 @@ static void copy_published(struct facts *f, const struct inode *i)
 		return;
 	memcpy(f->md5, i->published->md5, sizeof(f->md5));
 	f->parts = i->published->parts;
+	if (i->published->error) {
+		f->info.status = "failed";
+		snprintf(f->info.error, sizeof(f->info.error), "%s", i->published->error);
+	}
 	if (i->published->upload_id)
 		snprintf(f->upload_id, sizeof(f->upload_id), "%s", i->published->upload_id);
 }

@@ -67,7 +67,7 @@ static int api_check(const struct api_config *cfg)
 		log_error("the key, organization or project holds control characters");
 		return -EINVAL;
 	}
-	if (cfg->api_version && *cfg->api_version && !api_id_valid(cfg->api_version)) {
+	if (cfg->api_version && *cfg->api_version && !api_word_valid(cfg->api_version)) {
 		log_error("the API version holds other characters than letters, digits, . _ and -");
 		return -EINVAL;
 	}

@@ -12,11 +12,15 @@
  * common to all requests after a 429, and the cap on requests under way happen
  * below this interface; the callback sees the final outcome.
  *
- * Replies are hostile input: bounded in size, of the expected type, ids made of
- * [A-Za-z0-9._-] only, not starting with '.', at most API_ID_MAX bytes, numbers
- * in range. A 2xx reply that fails a check is API_ERR_BAD_REPLY; what may be
- * done twice without harm (all but complete and cancel) is asked for
- * again before that, twice.
+ * Replies are hostile input: bounded in size, of the expected type, ids of 1 to
+ * API_ID_MAX bytes. Only what names an object is required: an id, and what is
+ * said of a call. Other members may be missing or make no sense: they are
+ * unknown then. A number loses its fraction; a time in milliseconds (micro-,
+ * nanoseconds) is brought to seconds. A 2xx reply that fails a check is
+ * API_ERR_BAD_REPLY, and http_status keeps the status; what may be done twice
+ * without harm (all but complete and cancel) is asked for again before that,
+ * twice. A complete or a POST /files is sent again only if it did nothing for
+ * certain.
  *
  * No call hangs for ever. Besides connect_timeout_s, and counted for each
  * attempt: no byte moved while a request or a reply is on its way,
@@ -36,7 +40,8 @@
 #include "net/base/hist.h"
 #include "net/http/network.h"
 
-#define API_ID_MAX 127
+#define API_ID_MAX 1024 /* bytes of an id; any but NUL */
+#define API_WORD_MAX 127
 /* Bytes of payload in a Part (D: 64 MB; S: the SDK sends 64 MiB). */
 #define API_PART_MAX (64ULL << 20)
 #define API_UPLOAD_MAX (8ULL << 30) /* bytes of an Upload (D) */
@@ -109,26 +114,37 @@ enum api_upload_status {
 
 struct api_file {
 	const char *id;
-	const char *filename; /* any bytes but NUL; may be empty */
-	const char *purpose;  /* of the form of an id: usable as a file name */
+	const char *filename; /* any bytes but NUL; may be empty; unknown: the id */
+	const char *purpose;  /* 1 to API_WORD_MAX bytes; unknown: API_PURPOSE_UNKNOWN */
+	/*
+	 * status_details of a File whose status is error, of replies to complete and POST /files:
+	 * secrets redacted, one line. NULL: none.
+	 */
+	const char *details;
 	uint64_t bytes;
-	bool bytes_unknown; /* the size is missing, or null (Azure: not known yet); bytes is 0 */
-	int64_t created_at; /* seconds since the epoch */
-	int64_t expires_at; /* 0: never */
+	bool bytes_unknown; /* missing, null (Azure, for a while), or no size; bytes is 0 */
+	bool filename_unknown, purpose_unknown;
+	bool failed;	    /* its status is error: it exists, but can't be used */
+	int64_t created_at; /* seconds since the epoch; 0: unknown */
+	int64_t expires_at; /* 0: never, or unknown */
 };
+
+#define API_PURPOSE_UNKNOWN "unknown"
 
 struct api_upload {
 	const char *id;
-	enum api_upload_status status;
+	enum api_upload_status status; /* API_UPLOAD_OTHER also if it is not told */
+	bool status_unknown;
 	uint64_t bytes;
-	int64_t created_at, expires_at; /* seconds since the epoch */
+	bool bytes_unknown;
+	int64_t created_at, expires_at; /* seconds since the epoch; 0: unknown */
 	bool has_file;
 	struct api_file file; /* when has_file */
 };
 
 struct api_part {
 	const char *id;
-	const char *upload_id;
+	const char *upload_id; /* NULL: not told */
 };
 
 struct api_upload_spec {
@@ -176,7 +192,7 @@ void api_req_unref(struct api_req *req);
  * drops it with api_req_unref().
  */
 
-/* POST /uploads. Checked: status pending, bytes as asked. */
+/* POST /uploads. Checked: a status that takes Parts, bytes as asked; either may be missing. */
 struct api_req *api_upload_create(struct api *api, const struct api_upload_spec *spec,
 				  api_upload_cb *cb, void *arg);
 
@@ -212,8 +228,10 @@ struct api_req *api_part_add(struct api *api, const char *upload_id,
 void api_part_feed(struct api_req *req);
 
 /*
- * POST /uploads/{id}/complete. md5_hex may be NULL. Checked: the id, status completed, a File with
- * an id, file.bytes == bytes; the Upload's bytes if the service does not know file.bytes yet.
+ * POST /uploads/{id}/complete. md5_hex may be NULL. Checked: the id, status completed (or none), a
+ * File with an id, file.bytes == bytes; the Upload's bytes if file.bytes is unknown. The caller
+ * compares name and purpose. Not retried if the File may exist (maybe_applied): the caller has to
+ * look for it.
  */
 struct api_req *api_upload_complete(struct api *api, const char *upload_id,
 				    const char *const *part_ids, size_t part_count,
@@ -232,8 +250,9 @@ struct api_file_page {
 	struct api_file *files;
 	char *text; /* holds the Files' strings */
 	size_t count;
-	size_t skipped; /* entries that failed the checks and were left out */
+	size_t skipped; /* entries without an id, which were left out */
 	bool has_more;
+	bool stuck; /* the list claims more, but names no place to go on: there is no next page */
 	const char *last_id; /* to pass as after; "" if none */
 };
 typedef void api_page_cb(void *arg, const struct api_error *err, struct api_file_page *page);
@@ -291,7 +310,12 @@ struct api_req *api_file_upload(struct api *api, const struct api_upload_spec *s
 /* Helpers, pure, any thread. */
 const char *api_mime_type(
 	const char *filename); /* MIME type by the filename's ending; never NULL */
+/* Returns whether id may stand in a path, URL-encoded: 1 to API_ID_MAX bytes, not "." or "..". */
 bool api_id_valid(const char *id);
+/* Returns whether s has 1 to API_WORD_MAX of [A-Za-z0-9._-] and does not start with '.'. */
+bool api_word_valid(const char *s);
+/* Returns whether err is about a reply with a 2xx status: the service did what was asked for. */
+bool api_took_effect(const struct api_error *err);
 /* "HTTP 429 rate_limit_exceeded: text (request req_1)", at most size - 1 bytes, one line. */
 void api_error_text(const struct api_error *err, char *buf, size_t size);
 

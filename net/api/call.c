@@ -10,6 +10,7 @@
 #include "net/api/json.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
+#include "net/http/url.h"
 
 /* Time-outs, in idle_timeout_s; with its default of 60 s in brackets. */
 #define API_REPLY_IDLES 2     /* any reply but that of a complete (2 minutes) */
@@ -114,7 +115,8 @@ static int api_prepare(struct hq_job *job, struct http_request *rq)
 	rq->body_len = req->body.len;
 	rq->part = req->has_part ? &req->part : NULL;
 	rq->reply_max = req->reply_max;
-	rq->fresh = req->once;
+	/* A body of 512 MiB is worth a new connection; a complete is asked for once more anyway. */
+	rq->fresh = req->once && req->has_part;
 	api_set_limits(req, rq);
 	if (req->ops->prepare)
 		req->ops->prepare(req, rq);
@@ -136,6 +138,7 @@ static enum api_err_kind kind_of(enum http_fail fail)
 	case HTTP_FAIL_TIMEOUT:
 		return API_ERR_TIMEOUT;
 	case HTTP_FAIL_TOO_BIG:
+	case HTTP_FAIL_GARBLED:
 		return API_ERR_BAD_REPLY;
 	case HTTP_FAIL_REFUSED:
 		return API_ERR_CONFIG;
@@ -169,6 +172,8 @@ static void judge_failure(struct api_req *req, const struct http_result *res, st
 	err->maybe_applied |= res->sent_whole && err->kind != API_ERR_LOCAL;
 	v->retry = hq_worth_retry(res, false);
 	v->at_once = res->stale;
+	if (res->fail == HTTP_FAIL_GARBLED)
+		v->max_retries = API_GARBLED_RETRIES;
 }
 
 static void judge_refusal(struct api_req *req, const struct http_result *res, struct hq_verdict *v)
@@ -326,12 +331,19 @@ struct api_req *api_call_new(struct api *api, size_t size, const struct api_call
 
 void api_call_path(struct api_req *req, const char *before, const char *id, const char *after)
 {
+	struct buf path;
+
 	if (!api_id_valid(id)) {
 		req->refusal = "not an id of the API";
 		return;
 	}
-	if (asprintf(&req->path, "%s%s%s", before, id, after) < 0)
-		req->path = NULL;
+	buf_init(&path, 64 + 3 * API_ID_MAX);
+	buf_adds(&path, before);
+	url_encode(&path, id);
+	buf_adds(&path, after);
+	if (!path.err)
+		req->path = strdup(buf_str(&path));
+	buf_release(&path);
 }
 
 struct api_req *api_call_submit(struct api_req *req)

@@ -70,6 +70,14 @@ void api_clean(char *dst, size_t size, const char *src)
 	free(clean);
 }
 
+void api_clean_details(struct api_file *file, char room[API_DETAILS_SIZE])
+{
+	if (!file->details)
+		return;
+	api_clean(room, API_DETAILS_SIZE, file->details);
+	file->details = room;
+}
+
 /* error.code is a string in the API, a number in some servers. */
 static void get_word(const struct json *obj, const char *key, char *dst, size_t size)
 {

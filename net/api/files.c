@@ -205,11 +205,19 @@ struct content_call {
 	void *arg;
 };
 
+/* A reply whose body is the whole content. */
+static bool is_content(int status)
+{
+	return status == 200 || status == 201 || status == 203;
+}
+
 static void content_begin(struct content_call *c, const struct http_head *head)
 {
 	c->begun = true;
 	c->ranged = head->status == 206;
-	if (c->ranged) {
+	if (head->coded) {
+		c->bad = "the content comes in a coding that was not asked for";
+	} else if (c->ranged) {
 		c->size = head->range_total;
 		if (head->range_first < 0)
 			c->bad = "a partial reply that does not say what part it is";
@@ -217,7 +225,7 @@ static void content_begin(struct content_call *c, const struct http_head *head)
 			c->bad = "a partial reply that begins behind what was asked for";
 		else
 			c->at = (uint64_t)head->range_first;
-	} else if (head->status == 200) {
+	} else if (is_content(head->status)) {
 		c->size = head->content_length;
 		c->at = 0;
 		/*
@@ -408,6 +416,7 @@ struct whole_call {
 	struct digest *digest;	   /* MD5 of the bytes that left in this attempt */
 	uint64_t hashed;
 	struct api_file file;
+	char details[API_DETAILS_SIZE];
 	api_file_cb *cb;
 	void *arg;
 };
@@ -446,9 +455,12 @@ static const char *whole_take(struct api_req *req, const struct json *reply)
 
 	if (why)
 		return why;
+	api_clean_details(&c->file, c->details);
 	if (!c->file.bytes_unknown && c->file.bytes != c->bytes)
 		return "the File is of another size";
-	return strcmp(c->file.purpose, c->purpose) ? "the File has another purpose" : NULL;
+	return !c->file.purpose_unknown && strcmp(c->file.purpose, c->purpose)
+		       ? "the File has another purpose"
+		       : NULL;
 }
 
 static void whole_finish(struct api_req *req)

@@ -44,19 +44,25 @@ void api_json_put_complete(struct buf *out, const char *const *part_ids, size_t 
 
 /* ---- replies ---- */
 
-static bool get_time(const struct json *obj, const char *key, int64_t dflt, int64_t *ret)
+int64_t api_seconds(double number)
 {
-	const struct json *j = json_get(obj, key);
-	int64_t value;
+	/* Milli-, micro- and nanoseconds of this century lie beyond the year 9999. */
+	for (int i = 0; i < 3 && number > (double)API_TIME_MAX; i++)
+		number /= 1000;
+	return number >= 0 && number <= (double)API_TIME_MAX ? (int64_t)number : 0;
+}
 
-	if (!j || json_is_null(j)) {
-		*ret = dflt;
-		return dflt >= 0;
-	}
-	if (json_i64(j, &value) || value < 0 || value > API_TIME_MAX)
+bool api_count(double number, uint64_t *ret)
+{
+	if (!(number >= 0 && number <= API_COUNT_MAX))
 		return false;
-	*ret = value;
+	*ret = (uint64_t)number;
 	return true;
+}
+
+static int64_t get_time(const struct json *obj, const char *key)
+{
+	return api_seconds(json_num(json_get(obj, key), 0));
 }
 
 static const char *get_id(const struct json *obj, const char *key)
@@ -66,10 +72,22 @@ static const char *get_id(const struct json *obj, const char *key)
 	return id && api_id_valid(id) ? id : NULL;
 }
 
+/* The words of status_details: a string, or the message in an object. */
+static const char *details_of(const struct json *file)
+{
+	const struct json *d = json_get(file, "status_details");
+	const char *words = json_str(d);
+
+	if (!words)
+		words = json_get_str(d, "message");
+	return words ? words : json_get_str(d, "code");
+}
+
 const char *api_json_file(const struct json *j, struct api_file *ret)
 {
-	const struct json *bytes = json_get(j, "bytes");
 	struct api_file f = { .bytes = 0 };
+	const char *status = json_get_str(j, "status");
+	size_t len;
 
 	if (!json_is_object(j))
 		return "the File is no object";
@@ -77,17 +95,19 @@ const char *api_json_file(const struct json *j, struct api_file *ret)
 	if (!f.id)
 		return "the File has no valid id";
 	f.filename = json_get_str(j, "filename");
-	if (!f.filename || strlen(f.filename) > API_FILENAME_MAX)
-		return "the File has no valid filename";
-	f.purpose = get_id(j, "purpose");
-	if (!f.purpose)
-		return "the File has no valid purpose";
-	f.bytes_unknown = !bytes || json_is_null(bytes);
-	if (!f.bytes_unknown && json_u64(bytes, &f.bytes))
-		return "the File has no valid byte count";
-	if (!get_time(j, "created_at", -1, &f.created_at) ||
-	    !get_time(j, "expires_at", 0, &f.expires_at))
-		return "the File has no valid times";
+	f.filename_unknown = !f.filename || strlen(f.filename) > API_FILENAME_MAX;
+	if (f.filename_unknown)
+		f.filename = f.id;
+	f.purpose = json_get_str(j, "purpose");
+	len = f.purpose ? strlen(f.purpose) : 0;
+	f.purpose_unknown = !len || len > API_WORD_MAX;
+	if (f.purpose_unknown)
+		f.purpose = API_PURPOSE_UNKNOWN;
+	f.bytes_unknown = !api_count(json_num(json_get(j, "bytes"), -1), &f.bytes);
+	f.created_at = get_time(j, "created_at");
+	f.expires_at = get_time(j, "expires_at");
+	f.failed = status && !strcmp(status, "error");
+	f.details = f.failed ? details_of(j) : NULL;
 	*ret = f;
 	return NULL;
 }
@@ -97,7 +117,7 @@ static enum api_upload_status upload_status(const char *s)
 	static const char *const names[] = { "pending", "completed", "cancelled", "expired" };
 	size_t i;
 
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (i = 0; s && i < sizeof(names) / sizeof(names[0]); i++) {
 		if (!strcmp(s, names[i]))
 			return (enum api_upload_status)i;
 	}
@@ -108,22 +128,20 @@ const char *api_json_upload(const struct json *j, struct api_upload *ret)
 {
 	const struct json *file = json_get(j, "file");
 	struct api_upload up = { .has_file = false };
-	const char *status, *why;
+	const char *status = json_get_str(j, "status"), *why;
 
 	if (!json_is_object(j))
 		return "the Upload is no object";
 	up.id = get_id(j, "id");
 	if (!up.id)
 		return "the Upload has no valid id";
-	status = json_get_str(j, "status");
-	if (!status)
-		return "the Upload has no status";
 	up.status = upload_status(status);
-	if (json_u64(json_get(j, "bytes"), &up.bytes))
-		return "the Upload has no valid byte count";
-	if (!get_time(j, "created_at", -1, &up.created_at) ||
-	    !get_time(j, "expires_at", up.created_at + API_UPLOAD_TTL_S, &up.expires_at))
-		return "the Upload has no valid times";
+	up.status_unknown = !status;
+	up.bytes_unknown = !api_count(json_num(json_get(j, "bytes"), -1), &up.bytes);
+	up.created_at = get_time(j, "created_at");
+	up.expires_at = get_time(j, "expires_at");
+	if (!up.expires_at && up.created_at)
+		up.expires_at = up.created_at + API_UPLOAD_TTL_S;
 	if (file && !json_is_null(file)) {
 		why = api_json_file(file, &up.file);
 		if (why)
@@ -140,21 +158,23 @@ const char *api_json_part(const struct json *j, struct api_part *ret)
 
 	if (!json_is_object(j))
 		return "the Part is no object";
-	part.id = get_id(j, "id");
-	part.upload_id = get_id(j, "upload_id");
-	if (!part.id || !part.upload_id)
-		return "the Part has no valid ids";
+	part.id = json_get_str(j, "id");
+	part.upload_id = json_get_str(j, "upload_id");
+	if (!part.id || !*part.id || strlen(part.id) > API_ID_MAX)
+		return "the Part has no valid id";
 	*ret = part;
 	return NULL;
 }
 
 const char *api_json_deleted(const struct json *j, const char *id)
 {
-	const char *got = json_get_str(j, "id");
+	const struct json *got = json_get(j, "id"), *deleted = json_get(j, "deleted");
 
-	if (!got || strcmp(got, id))
+	if (!json_is_object(j))
+		return "the reply is no object";
+	if (got && !json_is_null(got) && (!json_is_string(got) || strcmp(json_str(got), id)))
 		return "the reply names another File";
-	if (!json_bool(json_get(j, "deleted"), false))
+	if (deleted ? !json_bool(deleted, false) : !json_is_string(got))
 		return "the reply does not say that the File was deleted";
 	return NULL;
 }

@@ -12,7 +12,15 @@
 #include "net/base/buf.h"
 #include "net/base/json.h"
 
-#define API_TIME_MAX 253402300799LL /* the end of the year 9999 */
+#define API_TIME_MAX 253402300799LL	 /* the end of the year 9999 */
+#define API_COUNT_MAX 9007199254740992.0 /* 2^53 */
+
+/* The seconds of a time; milli-, micro- and nanoseconds are recognised. 0: no time. */
+int64_t api_seconds(double number);
+/* A number of bytes, without its fraction. False: it is none. */
+bool api_count(double number, uint64_t *ret);
+
+#define API_DETAILS_SIZE 512
 
 /* Request bodies; errors are sticky in out. */
 void api_json_put_create(struct buf *out, const struct api_upload_spec *spec);
@@ -27,9 +35,10 @@ const char *api_json_deleted(const struct json *j, const char *id);
 /*
  * Reads a page from unparsed text (net/api/page.c); refuses what json_parse() refuses. The text may
  * be freed afterwards. ret->files and ret->text are allocated; release them with free(). Entries
- * that fail the checks of api_json_file() are skipped and counted; entries with status deleted are
- * left out. after: the cursor this page was asked with, or "". A page whose next page would start
- * at the same place again is refused.
+ * that fail the checks of api_json_file(), which are those without an id, are skipped and counted;
+ * entries with status deleted are left out. after: the cursor this page was asked with, or "". A
+ * page that claims more, but whose next page would start at the same place again, is the last one:
+ * stuck.
  */
 const char *api_json_page(const char *body, size_t len, const char *after,
 			  struct api_file_page *ret);
@@ -49,5 +58,7 @@ void api_json_error(const char *body, size_t len, struct api_error *err);
  * escaped, one line, cut at a character to at most size - 1 bytes.
  */
 void api_clean(char *dst, size_t size, const char *src);
+/* Replaces the details of a File, if it has any, by a copy for people to read, in room. */
+void api_clean_details(struct api_file *file, char room[API_DETAILS_SIZE]);
 
 #endif

@@ -132,42 +132,55 @@ static const char *put_id(const struct json_value *v, char **at)
 	return id && api_id_valid(id) ? id : NULL;
 }
 
-/* dflt -1: the member is required. */
-static bool get_time(const struct json_value *v, int64_t dflt, int64_t *ret)
+static int64_t get_time(const struct json_value *v)
 {
-	if (v->kind == JSON_NONE || v->kind == JSON_NULL) {
-		*ret = dflt;
-		return dflt >= 0;
-	}
-	if (!v->is_integer || v->integer < 0 || v->integer > API_TIME_MAX)
-		return false;
-	*ret = v->integer;
-	return true;
+	return v->kind == JSON_NUMBER ? api_seconds(v->number) : 0;
+}
+
+/* The filename, else the id. */
+static void put_filename(const struct json_value *v, char **at, struct api_file *ret)
+{
+	char *start = *at;
+	size_t len = 0;
+
+	ret->filename = put(v, at, &len);
+	ret->filename_unknown = !ret->filename || len > API_FILENAME_MAX;
+	if (!ret->filename_unknown)
+		return;
+	ret->filename = ret->id;
+	*at = start;
+}
+
+static void put_purpose(const struct json_value *v, char **at, struct api_file *ret)
+{
+	char *start = *at;
+	size_t len = 0;
+
+	ret->purpose = put(v, at, &len);
+	ret->purpose_unknown = !ret->purpose || !len || len > API_WORD_MAX;
+	if (!ret->purpose_unknown)
+		return;
+	ret->purpose = API_PURPOSE_UNKNOWN;
+	*at = start;
 }
 
 /*
- * Returns false if the entry is not a File that can be shown. *at: the place for its strings, moved
- * to their end.
+ * Returns false if the entry has no id. *at: the place for its strings, moved to their end. Tells
+ * nothing of status and details: a listing does not need them.
  */
 static bool file_from(const struct members *m, struct api_file *ret, char **at)
 {
 	const struct json_value *bytes = &m->v[BYTES];
-	size_t len = 0;
 
-	ret->id = put_id(&m->v[ID], at);
-	ret->filename = put(&m->v[FILENAME], at, &len);
-	ret->purpose = put_id(&m->v[PURPOSE], at);
-	if (!ret->id || !ret->filename || len > API_FILENAME_MAX || !ret->purpose)
+	*ret = (struct api_file){ .id = put_id(&m->v[ID], at) };
+	if (!ret->id)
 		return false;
-	ret->bytes = 0;
-	ret->bytes_unknown = bytes->kind == JSON_NULL || bytes->kind == JSON_NONE;
-	if (!ret->bytes_unknown) {
-		if (!bytes->is_integer || bytes->integer < 0)
-			return false;
-		ret->bytes = (uint64_t)bytes->integer;
-	}
-	return get_time(&m->v[CREATED_AT], -1, &ret->created_at) &&
-	       get_time(&m->v[EXPIRES_AT], 0, &ret->expires_at);
+	put_filename(&m->v[FILENAME], at, ret);
+	put_purpose(&m->v[PURPOSE], at, ret);
+	ret->bytes_unknown = bytes->kind != JSON_NUMBER || !api_count(bytes->number, &ret->bytes);
+	ret->created_at = get_time(&m->v[CREATED_AT]);
+	ret->expires_at = get_time(&m->v[EXPIRES_AT]);
+	return true;
 }
 
 static bool grow(struct page_reader *r)
@@ -262,7 +275,7 @@ static const char *next_place(struct page_reader *r)
 
 static const char *judge(struct page_reader *r, const char *after, struct api_file_page *ret)
 {
-	bool more = r->has_more.kind == JSON_TRUE;
+	bool more = r->has_more.kind == JSON_TRUE, stuck;
 	const char *last_id;
 
 	if (r->err)
@@ -272,13 +285,13 @@ static const char *judge(struct page_reader *r, const char *after, struct api_fi
 	if (!r->has_data)
 		return "the list has no data";
 	last_id = next_place(r);
-	if (more && (!*last_id || !strcmp(last_id, after)))
-		return "the list claims more but names no place to go on";
+	stuck = more && (!*last_id || !strcmp(last_id, after));
 	*ret = (struct api_file_page){ .files = r->files,
 				       .text = r->text,
 				       .count = r->count,
 				       .skipped = r->skipped,
-				       .has_more = more,
+				       .has_more = more && !stuck,
+				       .stuck = stuck,
 				       .last_id = last_id };
 	return NULL;
 }

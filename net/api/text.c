@@ -54,15 +54,25 @@ const char *api_mime_type(const char *filename)
 
 bool api_id_valid(const char *id)
 {
-	/* A table for speed: three look-ups for each File of a list. */
+	return id && *id && strcmp(id, ".") && strcmp(id, "..") &&
+	       strnlen(id, API_ID_MAX + 1) <= API_ID_MAX;
+}
+
+bool api_took_effect(const struct api_error *err)
+{
+	return err->kind != API_OK && err->http_status >= 200 && err->http_status <= 299;
+}
+
+bool api_word_valid(const char *s)
+{
 	static const bool good[256] = { ['a' ... 'z'] = true, ['A' ... 'Z'] = true,
 					['0' ... '9'] = true, ['.'] = true,
 					['_'] = true,	      ['-'] = true };
-	size_t len = id ? strnlen(id, API_ID_MAX + 1) : 0, i;
-	bool ok = len && len <= API_ID_MAX && id[0] != '.';
+	size_t len = s ? strnlen(s, API_WORD_MAX + 1) : 0, i;
+	bool ok = len && len <= API_WORD_MAX && s[0] != '.';
 
 	for (i = 0; i < len; i++)
-		ok &= good[(unsigned char)id[i]];
+		ok &= good[(unsigned char)s[i]];
 	return ok;
 }
 

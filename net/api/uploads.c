@@ -14,7 +14,7 @@ struct upload_call {
 	struct api_part part;
 	api_upload_cb *upload_cb;
 	api_part_cb *part_cb;
-	char part_name[32];
+	char part_name[32], details[API_DETAILS_SIZE];
 	void *arg;
 };
 
@@ -61,9 +61,9 @@ static const char *create_take(struct api_req *req, const struct json *reply)
 
 	if (why)
 		return why;
-	if (c->up.status != API_UPLOAD_PENDING)
+	if (c->up.status != API_UPLOAD_PENDING && c->up.status != API_UPLOAD_OTHER)
 		return "the new Upload is not pending";
-	if (c->up.bytes != c->bytes)
+	if (!c->up.bytes_unknown && c->up.bytes != c->bytes)
 		return "the new Upload is of another size";
 	return NULL;
 }
@@ -102,7 +102,9 @@ static const char *part_take(struct api_req *req, const struct json *reply)
 
 	if (why)
 		return why;
-	return strcmp(c->part.upload_id, c->id) ? "the Part belongs to another Upload" : NULL;
+	return c->part.upload_id && strcmp(c->part.upload_id, c->id)
+		       ? "the Part belongs to another Upload"
+		       : NULL;
 }
 
 static void part_finish(struct api_req *req)
@@ -166,6 +168,13 @@ void api_part_feed(struct api_req *req)
 
 /* ---- complete ---- */
 
+static bool other_size(const struct upload_call *c)
+{
+	if (!c->up.file.bytes_unknown)
+		return c->up.file.bytes != c->bytes;
+	return !c->up.bytes_unknown && c->up.bytes != c->bytes;
+}
+
 static const char *complete_take(struct api_req *req, const struct json *reply)
 {
 	struct upload_call *c = (struct upload_call *)req;
@@ -173,13 +182,12 @@ static const char *complete_take(struct api_req *req, const struct json *reply)
 
 	if (why)
 		return why;
-	if (c->up.status != API_UPLOAD_COMPLETED)
+	if (c->up.status != API_UPLOAD_COMPLETED && !c->up.status_unknown)
 		return "the Upload is not completed";
 	if (!c->up.has_file)
 		return "the completed Upload has no File";
-	if ((c->up.file.bytes_unknown ? c->up.bytes : c->up.file.bytes) != c->bytes)
-		return "the File is of another size";
-	return NULL;
+	api_clean_details(&c->up.file, c->details);
+	return other_size(c) ? "the File is of another size" : NULL;
 }
 
 static const struct api_call_ops complete_ops = {
@@ -203,7 +211,7 @@ struct api_req *api_upload_complete(struct api *api, const char *upload_id,
 	c->arg = arg;
 	c->bytes = bytes;
 	c->req.limits = API_LIMITS_COMPLETE;
-	c->req.lasting = true;
+	c->req.lasting = c->req.once = true;
 	api_json_put_complete(&c->req.body, part_ids, part_count, md5_hex);
 	return api_call_submit(&c->req);
 }

@@ -237,6 +237,7 @@ static bool convert(const char *text, struct json_value *ret)
 
 	if (end == text || *end)
 		return false;
+	ret->number = d;
 	ret->is_integer = d >= -INT_MAX_D && d <= INT_MAX_D && d == floor(d);
 	if (ret->is_integer)
 		ret->integer = (int64_t)d;
@@ -277,6 +278,7 @@ static bool read_number(struct json_scan *s, struct json_value *ret)
 	s->at = at;
 	ret->is_integer = true;
 	ret->integer = n;
+	ret->number = (double)n;
 	return true;
 }
 

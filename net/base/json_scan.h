@@ -51,7 +51,8 @@ struct json_slice {
 struct json_value {
 	enum json_kind kind;
 	struct json_slice str; /* of a string */
-	bool is_integer;       /* a number in [-2^53, 2^53] without a fraction: */
+	double number;	       /* of a number */
+	bool is_integer;       /* the number lies in [-2^53, 2^53] and has no fraction: */
 	int64_t integer;
 };
 

@@ -67,6 +67,29 @@ bool http_abort(struct http_xfer *x)
 	return whole;
 }
 
+/* True if the failure is about what came: no HTTP, or what curl can't undo. */
+static bool is_garbled(const struct http_xfer *x, CURLcode code)
+{
+	if (!x->sends)
+		return false;
+	switch (code) {
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_BAD_CONTENT_ENCODING:
+	case CURLE_FILESIZE_EXCEEDED:	 /* a Content-Length beyond all bounds */
+	case CURLE_UNSUPPORTED_PROTOCOL: /* another version than HTTP/1 */
+	case CURLE_OUT_OF_MEMORY:	 /* a header line beyond curl's bound of 100 KB */
+		return true;
+#if LIBCURL_VERSION_NUM >= 0x080600
+	case CURLE_TOO_LARGE:
+		return true;
+#endif
+	case CURLE_RECV_ERROR: /* of a connection as well: only the words tell */
+		return strstr(x->error, "chunk") || strstr(x->error, "Too large response headers");
+	default:
+		return false;
+	}
+}
+
 static enum http_fail classify(const struct http_xfer *x, CURLcode code)
 {
 	if (x->timed_out)
@@ -77,6 +100,8 @@ static enum http_fail classify(const struct http_xfer *x, CURLcode code)
 		return HTTP_FAIL_LOCAL;
 	if (x->enough)
 		return HTTP_REPLIED;
+	if (is_garbled(x, code))
+		return HTTP_FAIL_GARBLED;
 	switch (code) {
 	case CURLE_OK:
 		return HTTP_REPLIED;
@@ -98,7 +123,7 @@ static enum http_fail classify(const struct http_xfer *x, CURLcode code)
 		return HTTP_FAIL_VERIFY;
 	case CURLE_OUT_OF_MEMORY:
 		return HTTP_FAIL_LOCAL;
-	case CURLE_UNSUPPORTED_PROTOCOL: /* also a reply that is no HTTP */
+	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_URL_MALFORMAT:
 		return x->sends ? HTTP_FAIL_BROKEN : HTTP_FAIL_REFUSED;
 	default:
@@ -122,6 +147,8 @@ static void fill_result(struct http_xfer *x, CURLcode code, struct http_result *
 				  : curl_easy_strerror(code);
 	if (res->fail == HTTP_REPLIED)
 		res->text = "";
+	else if (res->fail == HTTP_FAIL_GARBLED && code == CURLE_OUT_OF_MEMORY)
+		res->text = "a header line of the reply is too long";
 	else if (!x->sends)
 		http_conn_explain(x->easy, code, x->proxied, res, x->error);
 }

@@ -66,6 +66,8 @@ static void take_header(struct http_head *head, const char *name, const char *v)
 		head->content_length = take_number(&v);
 	} else if (!strcasecmp(name, "Content-Range")) {
 		take_range(head, v);
+	} else if (!strcasecmp(name, "Content-Encoding")) {
+		head->coded |= *v && strcasecmp(v, "identity");
 	} else if (!strcasecmp(name, "Date")) {
 		head->date = backoff_parse_date(v);
 		if (head->date < 0)
@@ -88,8 +90,12 @@ void http_head_line(struct http_head *head, const char *line, size_t len)
 	char text[HEAD_VALUE_MAX + 1], *value;
 	size_t at = 0;
 
+	if (head->complete)
+		return;
 	while (len && isspace((unsigned char)line[len - 1]))
 		len--;
+	if (!len)
+		head->complete = head->status >= 200;
 	if (len > HEAD_VALUE_MAX || memchr(line, '\0', len))
 		return;
 	memcpy(text, line, len);

@@ -38,6 +38,7 @@ bool hq_worth_retry(const struct http_result *res, bool quota)
 		break;
 	case HTTP_FAIL_CONNECT:
 	case HTTP_FAIL_BROKEN:
+	case HTTP_FAIL_GARBLED:
 	case HTTP_FAIL_TLS:
 	case HTTP_FAIL_TIMEOUT:
 		return true;

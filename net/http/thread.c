@@ -92,6 +92,7 @@ static void *http_thread(void *arg)
 
 	for (;;) {
 		run_tasks(h);
+		h->turn_no++;
 		curl_multi_perform(h->multi, &running);
 		reap(h);
 		flush(h);

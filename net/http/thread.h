@@ -115,7 +115,8 @@ typedef int http_data_cb(void *arg, const struct http_head *head, const void *da
 enum http_fail {
 	HTTP_REPLIED,	   /* a whole reply, whatever its status */
 	HTTP_FAIL_CONNECT, /* nothing was sent: cannot resolve or connect */
-	HTTP_FAIL_BROKEN,  /* the connection broke, or the reply is no HTTP */
+	HTTP_FAIL_BROKEN,  /* the connection broke */
+	HTTP_FAIL_GARBLED, /* the reply is no HTTP, or in a coding that can't be read */
 	HTTP_FAIL_PROXY,   /* the proxy refused to connect: permanent */
 	HTTP_FAIL_TLS,	   /* the handshake failed: may succeed later */
 	HTTP_FAIL_VERIFY,  /* the certificate is not good: permanent */
@@ -148,9 +149,9 @@ struct http_request {
 	size_t body_len;
 	const struct http_part *part; /* or NULL; copied, but for the fd */
 	size_t reply_max;	      /* bytes collected of a 2xx body */
-	http_data_cb *data;	      /* NULL: collect */
-	bool fresh;  /* new connection: a broken kept one leaves the outcome open */
-	bool follow; /* redirects of a GET, never from https to http */
+	http_data_cb *data; /* NULL: collect, decoded; else as it comes, asked for plain */
+	bool fresh;	    /* new connection: a broken kept one leaves the outcome open */
+	bool follow;	    /* redirects of a GET, never from https to http */
 	unsigned idle_timeout_s, reply_timeout_s, total_timeout_s;
 	http_done_cb *done;
 	void *arg; /* for data and done */

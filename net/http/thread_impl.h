@@ -34,6 +34,7 @@ struct http {
 
 	struct http_xfers xfers; /* network thread only, as all below */
 	uint64_t watch_at;
+	uint64_t turn_no; /* turns of the loop so far */
 	struct http_rate up_rate, down_rate;
 };
 

@@ -15,6 +15,7 @@
 #define HTTP_DATA_BUFFER (256U << 10)	/* of a streamed reply: received, and handed on, at once */
 #define HTTP_UPLOAD_BUFFER (512L << 10) /* of a part; a call keeps curl's 64 KiB */
 #define HTTP_HEADERS_MAX (256U << 10)
+#define HTTP_TUNNEL_MAX (64U << 10) /* bytes of a reply to CONNECT, taken in one turn of the loop */
 
 /* ---- what curl calls ---- */
 
@@ -128,7 +129,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 	if (x->head.status < 200 || x->head.status > 299) {
 		room = HTTP_ERROR_BODY_MAX - x->reply.len;
 		buf_add(&x->reply, data, len < room ? len : room);
-		return len;
+		/* More than that is a flood: end here, with what is known. */
+		x->enough = len > room;
+		return x->enough ? 0 : len;
 	}
 	if (x->data) {
 		if (!http_rate_receive(&x->http->down_rate, &x->turn, len))
@@ -157,6 +160,25 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 		return size * count;
 	x->too_big = true;
 	return 0;
+}
+
+/*
+ * curl takes a proxy's reply to CONNECT byte by byte, in a loop that ends only when no byte is
+ * there, and calls this for each byte. A proxy that floods it would hold the thread for ever.
+ */
+static int on_progress(void *arg, curl_off_t down_all, curl_off_t down, curl_off_t up_all,
+		       curl_off_t up)
+{
+	struct http_xfer *x = arg;
+
+	(void)down_all, (void)down, (void)up_all, (void)up;
+	if (x->sends)
+		return 0;
+	if (x->turn_no != x->http->turn_no) {
+		x->turn_no = x->http->turn_no;
+		x->turn_calls = 0;
+	}
+	return ++x->turn_calls > HTTP_TUNNEL_MAX;
 }
 
 /* Runs as a request is about to be sent on a connection. */
@@ -211,7 +233,9 @@ static int add_headers(struct curl_slist **list, const char *const *headers)
 static int set_headers(struct http_xfer *x, const struct http_request *rq)
 {
 	/* Without Expect a large body would wait up to a second for a 100 that few send. */
-	static const char *const ours[] = { "Expect:", NULL };
+	static const char *const small[] = { "Expect:", NULL };
+	static const char *const streamed[] = { "Expect:", "Accept-Encoding: identity", NULL };
+	const char *const *ours = rq->data ? streamed : small;
 
 	if (add_headers(&x->plain, ours) || add_headers(&x->plain, rq->headers) ||
 	    add_headers(&x->all, ours) || add_headers(&x->all, rq->headers) ||
@@ -290,6 +314,9 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
 	old_curl_before_send(e, on_send, x, rq->method != HTTP_GET);
+	curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(e, CURLOPT_XFERINFODATA, x);
+	curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
 	http_conn_setup(e, &x->http->network);
 	if (x->http->user_agent)
 		curl_easy_setopt(e, CURLOPT_USERAGENT, x->http->user_agent);
@@ -297,6 +324,9 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 		curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
 	if (rq->data)
 		curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)HTTP_DATA_BUFFER);
+	else
+		/* Whatever curl can undo; a coding that was not asked for is undone as well. */
+		curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "");
 }
 
 void http_xfer_free(struct http_xfer *x)

@@ -37,6 +37,8 @@ struct http_xfer {
 	uint64_t moved, moved_at; /* bytes both ways; when that last changed */
 	uint64_t up, down;	  /* bytes already counted in http->sent and received */
 	size_t header_bytes;
+	uint64_t turn_no;    /* the turn of the loop that calls counts for */
+	unsigned turn_calls; /* calls of on_progress() before the request is sent */
 	unsigned sends, hops;
 	int local_errno;
 	bool get, follow, kept, stale, timed_out, too_big, enough;

@@ -170,7 +170,7 @@ class Lab:
         self.world = World()
         self.ram = tempfile.mkdtemp(prefix="u-bench-",
                                     dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-        self.others = []
+        self.others, self.last = [], []
         self.sources = {}
 
     def _own(self):
@@ -209,6 +209,11 @@ class Lab:
         self.others.append(Other(self.world, name, argv, **more))
         return self.others[-1]
 
+    def until_closed(self, thing):
+        """thing.end() is called when all processes have ended."""
+        self.last.append(thing)
+        return thing
+
     def directory(self, name):
         path = self.world.path(f"{name}{self.world.next_number()}")
         os.mkdir(path)
@@ -243,8 +248,12 @@ class Lab:
             for other in reversed(self.others):
                 other.end()
         finally:
-            shutil.rmtree(self.ram, ignore_errors=True)
-            self.world.close()
+            try:
+                self.world.close()
+            finally:
+                for thing in self.last:
+                    thing.end()
+                shutil.rmtree(self.ram, ignore_errors=True)
 
 
 def post(url, body, field):

@@ -5,6 +5,7 @@ import sys
 
 from harness import GIB, MIB
 from lab import HERE, raw_parts, took
+from slowdisk import SlowDisk
 from table import Row
 
 # Writes at a given pace to a file whose size it declares; prints how long close() took.
@@ -84,6 +85,24 @@ def cp(lab):
             Row("cpu", "processor time of the daemon for it",
                 "`openssl md5` and those four curl", [x / gib for x in cpu],
                 [x / gib for x in least], unit="s/GiB", aim=1.25)]
+
+
+def slow_disk(lab):
+    """The close does not wait for the disk: nobody was promised anything before it returns."""
+    rate = 200_000_000
+    source = lab.source(GIB)
+    disk = lab.until_closed(SlowDisk(lab.ram, 4 * GIB, rate))
+    copies = Copies(lab, source, state_dir=disk.at + "/state")
+    disk.take(copies.mount.pid)
+    copies.cp()
+    ours, limit = [], []
+    for _ in lab.turns():
+        disk.settle()
+        ours.append(copies.cp().wall)
+        limit.append(max(md5(source).wall, raw_parts(lab, copies.sink, source).wall))
+    return [Row("slow-disk", f"cp of 1 GiB, state directory on a disk limited to 200 MB/s (loop device, "
+                f"`{disk.by}`)", "the slower of `openssl md5` and four curl with the same Parts", ours,
+                limit, aim=1.10)]
 
 
 def node(lab):
@@ -189,5 +208,5 @@ def writes(lab):
                 ours, theirs, aim=1.1)]
 
 
-ROWS = {"cp": cp, "node": node, "unknown": unknown, "wire": wire, "eight": eight,
+ROWS = {"cp": cp, "slow-disk": slow_disk, "node": node, "unknown": unknown, "wire": wire, "eight": eight,
         "declared": declared, "writes": writes}

@@ -100,12 +100,12 @@ class Account:
         """
         with self.lock:
             count = len(self.files) + len(self.deleted)
-            file_id = file_id or f"file-{count:08x}{self.tail}"
+            file_id = f"file-{count:08x}{self.tail}" if file_id is None else file_id
             made = 1700000000 + count if created_at is None else created_at
             name = json.dumps(filename).encode() if raw is None else raw
-            text = (b'{"id":"%s","object":"file","purpose":"%s","bytes":%d,"created_at":%d,'
+            text = (b'{"id":%s,"object":"file","purpose":"%s","bytes":%d,"created_at":%d,'
                     b'"expires_at":null,"status":"processed","filename":%s}'
-                    % (file_id.encode(), purpose.encode(), len(content), made, name))
+                    % (json.dumps(file_id).encode(), purpose.encode(), len(content), made, name))
             self.files.append({"id": file_id, "created_at": made, "purpose": purpose,
                                "json": text, "content": content})
         return file_id
@@ -148,7 +148,7 @@ class Account:
             limit = min(int(query.get("limit", 10000)), self.page_max)
             page = files[:limit]
             self.pages.append(len(page))
-            last = b'"%s"' % page[-1]["id"].encode() if page else b"null"
+            last = json.dumps(page[-1]["id"]).encode() if page else b"null"
             if self.lose and len(files) > limit:
                 gone = {x["id"] for x in page[-self.lose:]}
                 self.files = [x for x in self.files if x["id"] not in gone]
@@ -190,7 +190,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):  # noqa: N802
         path, _, query = self.path.partition("?")
-        words = path.split("/")[2:]
+        words = [urllib.parse.unquote(x) for x in path.split("/")[2:]]
         if words == ["files"]:
             wait = self.account.arrived()
             if not self.account.early:
@@ -224,9 +224,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_DELETE(self):  # noqa: N802
-        file_id = self.path.split("/")[3]
+        file_id = urllib.parse.unquote(self.path.split("/")[3])
         if self.account.remove(file_id):
-            self.answer(200, b'{"object":"file","deleted":true,"id":"%s"}' % file_id.encode())
+            self.answer(200, b'{"object":"file","deleted":true,"id":%s}'
+                        % json.dumps(file_id).encode())
         else:
             self.missing()
 

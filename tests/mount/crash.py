@@ -31,11 +31,19 @@ CLOSED = "closed"    # close() returned 0
 HELD = "held"        # close() of a temporary name returned 0, the rename was not answered
 
 
+def wait_for(condition, seconds):
+    """Whether the condition came to hold within that time."""
+    try:
+        return wait_until(condition, "", seconds)
+    except AssertionError:
+        return False
+
+
 class CrashMount(Mount):
     """A mount whose daemon may die at any time, its start included."""
 
-    def __init__(self, world, server, options=(), at=None, when="before", **more):
-        self.at, self.when = at, when
+    def __init__(self, world, server, options=(), at=None, when="before", armed=True, **more):
+        self.at, self.when, self.armed = at, when, armed
         super().__init__(world, server, options, **more)
 
     @property
@@ -45,8 +53,14 @@ class CrashMount(Mount):
     def env(self):
         if self.at is None:
             return super().env()
-        return {**super().env(), "LD_PRELOAD": PRELOAD, "UPLOADFS_CRASH_AT": str(self.at),
-                "UPLOADFS_CRASH_KIND": self.when, "UPLOADFS_CRASH_NOTES": self.notes_path}
+        env = {**super().env(), "LD_PRELOAD": PRELOAD, "UPLOADFS_CRASH_AT": str(self.at),
+               "UPLOADFS_CRASH_KIND": self.when, "UPLOADFS_CRASH_NOTES": self.notes_path}
+        return env if self.armed else {**env, "UPLOADFS_CRASH_ARM": self.state + ".arm"}
+
+    def arm(self):
+        """Steps count from now on; for armed=False."""
+        with open(self.state + ".arm", "w", encoding="ascii"):
+            pass
 
     def start(self):
         self.spawn(self.argv(), self.env())

@@ -3,9 +3,12 @@
  * n-th step that the outside or the next mount can see.
  *
  * UPLOADFS_CRASH_AT     n, counted from 1; unset or 0: count only
- * UPLOADFS_CRASH_KIND   before (default) or after
+ * UPLOADFS_CRASH_KIND   before (default), after, or each: every point once, see below
+ * UPLOADFS_CRASH_ARM    a file; steps count only once it exists
  * UPLOADFS_CRASH_NOTES  a file; see below
  * UPLOADFS_CRASH_SYNC   a file; while it exists, syncing the WAL of the store fails with EIO
+ * UPLOADFS_CRASH_DATA   a file; if it exists, the next sync of a data file fails with EIO, and
+ *                       removes it
  *
  * Apart from crashes, for a state directory that lies elsewhere:
  * UPLOADFS_PLACE        HEX PATH: statfs() of PATH, and below it, tells a type of that number
@@ -16,6 +19,8 @@
  * a request is handed to curl.
  * after: just after the commit, renameat() or unlinkat(), and when a request's
  * reply is there but the daemon has not looked at it.
+ * each: what "after" counts, and before a request. A point before a commit or unlinkat() leaves
+ * the same on disk as the point that came last.
  *
  * Into the notes goes a line for each Upload that a row of the store names
  * ("upload ID"), so that a test knows which ones could be known to the next
@@ -57,14 +62,24 @@ static void note(const char *text)
 	close(fd);
 }
 
+static bool counts(const char *kind, const char *what)
+{
+	const char *wanted = getenv("UPLOADFS_CRASH_KIND"), *arm = getenv("UPLOADFS_CRASH_ARM");
+
+	if (arm && access(arm, F_OK) != 0)
+		return false;
+	if (wanted && !strcmp(wanted, "each"))
+		return !strcmp(kind, "after") || !strcmp(what, "add_handle");
+	return !strcmp(kind, wanted ? wanted : "before");
+}
+
 static void step(const char *kind, const char *what, const char *name)
 {
-	const char *at = getenv("UPLOADFS_CRASH_AT"), *wanted = getenv("UPLOADFS_CRASH_KIND");
+	const char *at = getenv("UPLOADFS_CRASH_AT");
 	unsigned long target = at ? strtoul(at, NULL, 10) : 0;
 	char line[256];
 
-	if (strcmp(kind, wanted ? wanted : "before") != 0 ||
-	    atomic_fetch_add(&steps, 1) + 1 != target)
+	if (!counts(kind, what) || atomic_fetch_add(&steps, 1) + 1 != target)
 		return;
 	snprintf(line, sizeof(line), "step %lu: %s %s %.180s\n", target, kind, what, name);
 	note(line);
@@ -167,10 +182,15 @@ int fdatasync(int fd)
 	int (*real)(int) = (int (*)(int))next("fdatasync");
 	char link[64], name[4096];
 	const char *broken = getenv("UPLOADFS_CRASH_SYNC");
+	const char *once = getenv("UPLOADFS_CRASH_DATA");
 	ssize_t n;
 	int r;
 
 	if (broken && is_wal(fd) && access(broken, F_OK) == 0) {
+		errno = EIO;
+		return -1;
+	}
+	if (once && !is_wal(fd) && unlink(once) == 0) {
 		errno = EIO;
 		return -1;
 	}

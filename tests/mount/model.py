@@ -666,9 +666,12 @@ class Machine:
         # arrived it is a File, which stays until the new one is there.
         if self.patient and new in self.names:
             self.check_server()
+        # contract: a File whose content is not here can't be renamed: mv copies then.
+        remote = not self.cached and file and file.settled()
         _, err = self.both(f"rename {old} {new}",
                            lambda side: renameat2(self.where(side, old), self.where(side, new),
-                                                  flags))
+                                                  flags),
+                           {errno.EXDEV} if remote else ())
         if not err and old != new:
             self.renamed(file, old, new)
         self.check_path(old)

@@ -91,7 +91,8 @@ def test_stays_when_what_was_to_replace_it_fails(world, server):
         os.rename(temporary, path)
     assert info.value.errno == errno.EINVAL
     assert sorted(os.listdir(mount.path("batch"))) == [".f.AbCdEf", "f"]
-    assert (status(temporary), get(temporary)) == ("failed", b"held")
+    assert (status(temporary), get(temporary)) == ("held", b"held")
+    assert "400" in xattr(temporary, "error")
     assert (status(path), get(path)) == ("completed", b"published")
     os.unlink(temporary)
     assert os.listdir(mount.path("batch")) == ["f"]

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from harness import python, run, wait_until
+from harness import python, records, run, wait_until
 from users import AS_USER, NOBODY
 
 OTHER_GROUP = 4242
@@ -278,3 +278,22 @@ def test_a_program_of_a_foreign_group(world, server):
     run([*AS_USER, "/usr/bin/python3", "-B", "-c", TAKE, shared + "/program"])
     st = os.stat(shared + "/program")
     assert (st.st_uid, st.st_gid, oct(stat.S_IMODE(st.st_mode))) == (NOBODY, OTHER_GROUP, "0o777")
+
+
+def test_a_mode_set_while_it_is_written(mount):
+    """Survives a kill of the daemon before the close: nobody reads what its owner has closed off."""
+    path = mount.path("batch", "secret")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.fchmod(fd, 0o600)
+        os.write(fd, b"secret")
+        wait_until(lambda: [x["mode"] & 0o777 for x in records(mount.state)] == [0o600],
+                   "the mode is recorded")
+        mount.kill()
+    finally:
+        try:
+            os.close(fd)
+        except OSError:
+            pass  # its daemon is dead
+    mount.remount()
+    assert oct(stat.S_IMODE(os.stat(path).st_mode)) == "0o600"

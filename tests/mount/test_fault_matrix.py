@@ -195,6 +195,8 @@ def list_cases():
     for fault in [x for x in FAULTS if x not in NO_BODY + LIES]:
         for times in TIMES.values():
             expect = FINAL.get(fault, 0) if times else LASTING[fault]
+            if fault in ("400", "413") and times:
+                expect = 0  # it may be the limit that is refused: a smaller one is asked for
             # Without a listing there is none to show; an older one is better than none.
             yield Case("list", fault, times, "first ls", expect=expect)
             yield Case("list", fault, times, "later ls")

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import DEADLINE, make_file, md5, run, wait_until, xattr
+from harness import DEADLINE, make_file, md5, run, wait_let_go, wait_until, xattr
 from shelf import put
 
 PATIENCE = {"retry_timeout": "1000", "cache_size": "0", "list_ttl": "1000"}
@@ -59,17 +59,35 @@ def test_remove(world, server):
     wait_until(lambda: not os.path.exists(path), "and its name")
 
 
+def cached(world, server):
+    """A mount with a File whose content it has."""
+    mount = world.mount(server, **{**PATIENCE, "cache_size": None})
+    here, there = mount.path("batch", "here"), mount.path("batch", "there")
+    run(["cp", world.path("source"), here])
+    wait_let_go(mount, here)
+    return mount, here, there, md5(here)
+
+
 def test_rename(world, server):
-    """So does the renaming: under its new name it is sent again."""
-    mount = world.mount(server, **PATIENCE)
-    before = md5(mount.path("batch", "here"))
-    mount.remount()
-    assert os.listdir(mount.path("batch")) == ["here"]
-    away(server, "content")
-    ends(server, "content", ["mv", mount.path("batch", "here"), mount.path("batch", "there")])
+    """A rename does not: before its File was asked for it has not happened."""
+    mount, here, there, before = cached(world, server)
+    away(server, "create")
+    ends(server, "create", ["mv", here, there])
+    server.faults([])
+    run(["mv", here, there + "2"])
+    assert [x["filename"] for x in server.files()] == ["there2"]
+    assert os.listdir(mount.path("batch")) == ["there2"] and md5(there + "2") == before
+
+
+def test_rename_that_may_have_happened(world, server):
+    """Once its File was asked for it goes on."""
+    mount, here, there, before = cached(world, server)
+    away(server, "complete")
+    ends(server, "complete", ["mv", here, there])
     server.faults([])
     wait_until(lambda: [x["filename"] for x in server.files()] == ["there"], "it is renamed")
-    assert md5(mount.path("batch", "there")) == before
+    wait_until(lambda: os.listdir(mount.path("batch")) == ["there"], "and shown")
+    assert md5(there) == before
 
 
 def test_file_id(world, server):

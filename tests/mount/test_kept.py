@@ -73,8 +73,9 @@ def test_rows_stay_as_they_are(kept):
     with open(kept.path("batch", "new"), "w", encoding="ascii") as f:
         f.write("new")
     kept.umount()
-    assert [x["path"] for x in records(kept.state) if x["created"] != 1] == []
-    assert len(records(kept.state)) == 2 * COUNT
+    # A close does not wait for its RELEASE: the row of what is a File by now may still be there.
+    rows = [x for x in records(kept.state) if x["path"] != "new"]
+    assert len(rows) == 2 * COUNT and {x["created"] for x in rows} == {1}
 
 
 def test_no_descriptors(kept, source):

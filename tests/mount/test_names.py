@@ -20,7 +20,8 @@ NAMES = [
     b'"\\udcff"', b'"\\ud83d half"', b'"half \\ude00"', b'"\\ud83d\\ude00 whole"',
     "same", "same", "same", "case", "CASE",
 ]
-REFUSED_IDS = ["../../x", "", ".", "a/b", "x" * 200, "file-\n", ".hidden"]
+REFUSED_IDS = ["", ".", "..", "y" * 1025]
+ODD_IDS = ["../../x", "a/b", "x" * 1024, "x" * 1023, "file-\n", ".hidden", " ", "a%2Fb", "\u00fc?#&"]
 
 
 def fill(account):
@@ -36,8 +37,12 @@ def fill(account):
     for name in (f"same~{same[0]}", f"same~{same[0]}.1", f"same~{same[1]}"):
         content = name.encode()
         want[account.add(name, content)] = (name, content)
+    for n, file_id in enumerate(ODD_IDS):
+        # Two of a name: the ID shows in one.
+        name, content = f"odd {n // 2}", f"odd {n}".encode()
+        want[account.add(name, content, file_id=file_id)] = (name, content)
     for n, file_id in enumerate(REFUSED_IDS):
-        account.add(f"refused {n}", b"", file_id=json.dumps(file_id)[1:-1] or " ")
+        account.add(f"refused {n}", b"", file_id=file_id)
     return want
 
 

@@ -15,8 +15,10 @@ from harness import (KEY, MIB, SLOW, arriving_data, assert_nothing_pending, asse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # What somebody else's unlink, rename or kill can do to an operation; and EIO for what a killed
-# writer left, EPERM for publishing what is a File already, ESTALE for a name that went under us.
-MEETS = ["ENOENT", "EEXIST", "ENOTEMPTY", "ENODATA", "EIO", "EPERM", "ESTALE"]
+# writer left, EPERM for publishing what is a File already, ESTALE for a name that went under us,
+# EXDEV for a File that shows again after its update was given up: its content is not here any more.
+MEETS = ["ENOENT", "EEXIST", "ENOTEMPTY", "ENODATA", "EIO", "EPERM", "ESTALE",
+         "EXDEV"]
 
 
 def put(path, data):

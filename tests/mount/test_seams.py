@@ -192,6 +192,73 @@ def test_unseen_writer_exits(server, unseen):
     wait_until(lambda: contents(server) == [("f", b"all")], "the File is there")
 
 
+HALF = "fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)\n"
+DIE = "os.kill(os.getpid(), 9)\n"
+HALVES = {
+    "a duplicate is left": HALF + "os.write(fd, b'half')\nos.dup(fd)\n" + DIE,
+    "a thread wrote": HALF + "t = threading.Thread(target=os.write, args=(fd, b'half'))\n"
+                      "t.start()\nt.join()\n" + DIE,
+    "a thread waits": HALF + "os.write(fd, b'half')\n"
+                      "threading.Thread(target=time.sleep, args=(99,), daemon=True).start()\n" + DIE,
+    "the child wrote last": HALF + "os.write(fd, b'ha')\nos.fork() or (os.write(fd, b'lf'), "
+                            "os.kill(os.getpid(), 9))\nos.wait()\nos.close(fd)\n",
+    "two handles": HALF + "two = os.open(sys.argv[1], os.O_WRONLY)\nos.write(fd, b'ha')\n"
+                   "os.pwrite(two, b'lf', 2)\n" + DIE,
+}
+WHOLES = {
+    "a child inherits": HALF + "os.write(fd, b'all')\nos.fork() or os.kill(os.getpid(), 9)\n"
+                        "os.wait()\nos.close(fd)\n",
+    "a child inherits a duplicate": HALF + "os.write(fd, b'all')\nos.set_inheritable(os.dup(fd), 1)\n"
+                                    "os.fork() or os.kill(os.getpid(), 9)\nos.wait()\n",
+    "a thread writes and closes": HALF + "t = threading.Thread(target=lambda: (os.write(fd, b'all'),"
+                                  " os.close(fd)))\nt.start()\nt.join()\n",
+}
+
+
+@pytest.fixture(params=["seen", "unseen"])
+def any_mount(request, world, server):
+    mount = request.getfixturevalue("unseen") if request.param == "unseen" else \
+        world.mount(server, list_ttl="1")
+    mount.may_fail = True
+    return mount
+
+
+@pytest.mark.parametrize("script", HALVES.values(), ids=HALVES)
+def test_half_a_file(server, any_mount, script):
+    """A file of a killed writer is no File, whichever way its descriptors are shared."""
+    f = any_mount.path("batch", "f")
+    python("import os, sys, threading, time\n" + script, f, check=False)
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == [] and get(f) == b"half"
+
+
+@pytest.mark.parametrize("script", WHOLES.values(), ids=WHOLES)
+def test_a_whole_file(server, any_mount, script):
+    """One that only inherited the file and is killed spoils nothing."""
+    f = any_mount.path("batch", "f")
+    python("import os, sys, threading, time\n" + script, f, check=False)
+    wait_until(lambda: xattr(f, "status") == "completed", "it is published")
+    assert contents(server) == [("f", b"all")]
+
+
+@pytest.mark.parametrize("how", ["thread", "exec", "dup"])
+def test_close_after_the_kill_of_another(server, any_mount, how):
+    """The close of an independent open is EIO after the other writer died, and right after."""
+    f = any_mount.path("batch", "f")
+    writes = {"thread": "t = threading.Thread(target=os.write, args=(fd, b'XX'))\nt.start()\nt.join()\n",
+              "exec": "os.write(fd, b'XX')\nos.set_inheritable(fd, True)\n"
+                      "os.execvp('sh', ['sh', '-c', 'kill -9 $$'])\n",
+              "dup": "other = os.dup(fd)\nos.write(other, b'XX')\n"}
+    with pytest.raises(OSError) as e:
+        with open(f, "wb", buffering=0) as out:
+            out.write(b"whole")
+            python("import os, sys, threading\nfd = os.open(sys.argv[1], os.O_WRONLY)\n"
+                   + writes[how] + DIE, f, check=False)
+    assert e.value.errno == errno.EIO
+    wait_until(lambda: xattr(f, "status") == "aborted", "the kill is noticed")
+    assert contents(server) == []
+
+
 @pytest.mark.parametrize("flags, data", [(0, b"half"), (os.O_TRUNC, b""), (os.O_TRUNC, b"half")])
 def test_close_beside_a_killed_writer(server, seam, flags, data):
     """Whoever else holds the file learns of it, and the File stays."""

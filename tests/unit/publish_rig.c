@@ -18,12 +18,18 @@
 #define DEADLINE_S 60
 #define HURRY_MS 20
 
+#define STOPPED_AT 1700000000 /* wall time while the clock stands */
+
 static _Atomic uint64_t clock_offset;
+static _Atomic uint64_t clock_stopped; /* monotonic milliseconds; 0: it runs */
 
 static uint64_t moved_mono(void)
 {
+	uint64_t stopped = atomic_load(&clock_stopped);
 	struct timespec ts;
 
+	if (stopped)
+		return stopped + atomic_load(&clock_offset);
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 +
 	       atomic_load(&clock_offset);
@@ -34,6 +40,8 @@ static struct timespec moved_wall(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
+	if (atomic_load(&clock_stopped))
+		ts = (struct timespec){ .tv_sec = STOPPED_AT };
 	ts.tv_sec += (time_t)(atomic_load(&clock_offset) / 1000);
 	return ts;
 }
@@ -49,6 +57,16 @@ void rig_init(void)
 void rig_clock_advance(uint64_t ms)
 {
 	atomic_fetch_add(&clock_offset, ms);
+}
+
+void rig_clock_run(void)
+{
+	atomic_store(&clock_stopped, 0);
+}
+
+void rig_clock_stop(void)
+{
+	atomic_store(&clock_stopped, moved_mono() - atomic_load(&clock_offset));
 }
 
 static void start(struct rig *g)
@@ -76,7 +94,7 @@ static void rig_stop(struct rig *g, struct pub *const *pubs, size_t count)
 {
 	struct staging_space space;
 
-	publisher_stop(g->pr);
+	publisher_stop(g->pr, false);
 	fake_api_release(g->api, FAKE_OPS);
 	fake_api_cut_live(g->api);
 	assert_true(fake_api_wait_idle(g->api));
@@ -246,6 +264,7 @@ void pub_reopen(struct pub *f)
 {
 	assert_true(publish_reopen(f->p));
 	staged_unseal(f->st);
+	assert_int_equal(publish_await_change(f->p), 0);
 }
 
 struct ends {

@@ -42,6 +42,9 @@ struct told {
 /* To be called once, before anything else: the clock can be moved then. */
 void rig_init(void);
 void rig_clock_advance(uint64_t ms);
+/* Time stands still from now on, but for rig_clock_advance(); or it runs again. */
+void rig_clock_stop(void);
+void rig_clock_run(void);
 
 void rig_open(struct rig *g);
 /* As a daemon that dies, but for the service: staged files and records stay on disk. */

@@ -377,7 +377,9 @@ static void test_cancel_upload(void **state)
 	assert_int_equal(w.err.http_status, 400);
 	cancel(&w, "upload_unknown");
 	assert_int_equal(w.err.http_status, 404);
-	cancel(&w, "../files");
+	cancel(&w, "../files"); /* escaped: not another place */
+	assert_int_equal(w.err.http_status, 404);
+	cancel(&w, "..");
 	assert_int_equal(w.err.kind, API_ERR_CONFIG);
 	assert_int_equal(w.err.attempts, 0);
 }
@@ -510,7 +512,7 @@ static void test_resets(void **state)
 	free(data);
 }
 
-/* The File exists, but the second answer is a refusal: the caller must be told that it may. */
+/* The File exists: the caller must be told that it may, and complete not be sent again. */
 static void test_lost_complete(void **state)
 {
 	static const char *const rules[] = {
@@ -536,7 +538,9 @@ static void test_lost_complete(void **state)
 		if (w.err.kind == API_OK)
 			fail_msg("%s: taken", rules[i]);
 		assert_true(w.err.maybe_applied);
-		assert_int_equal(w.err.kind, i < 3 ? API_ERR_HTTP : API_ERR_BAD_REPLY);
+		assert_int_equal(w.err.kind, i < 3 ? API_ERR_CONNECT : API_ERR_BAD_REPLY);
+		assert_int_equal(w.err.attempts, 1);
+		assert_int_equal(api_took_effect(&w.err), i >= 2);
 		set_faults("[]");
 		list(&w, "batch", NULL, 100);
 		assert_int_equal(w.count, i + 1);

@@ -110,20 +110,7 @@ static void test_bad_uploads(void **state)
 		"{}",
 		"{\"id\":1,\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
 		"{\"id\":\"\",\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"../x\",\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"a/b\",\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"u?x\",\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"u\\u0000\",\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":-8,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":8.5,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":1e40,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":null,\"created_at\":1,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":8,\"created_at\":-1,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1e15,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":8,\"status\":\"pending\"}",
-		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1,\"expires_at\":\"x\",\"status\":\"\"}",
-		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1,\"status\":1}",
-		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1}",
+		"{\"id\":\"..\",\"bytes\":8,\"created_at\":1,\"status\":\"pending\"}",
 		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1,\"status\":\"completed\",\"file\":1}",
 		"{\"id\":\"u\",\"bytes\":8,\"created_at\":1,\"status\":\"completed\",\"file\":{}}",
 	};
@@ -141,30 +128,114 @@ static void test_bad_uploads(void **state)
 	}
 }
 
+/* Only the id is needed: what is missing or makes no sense is unknown. */
+static void test_odd_uploads(void **state)
+{
+	static const char *const texts[] = {
+		"{\"id\":\"a:b/c d?\",\"status\":\"completed\","
+		"\"file\":{\"id\":\"x/y==\"}}",
+		"{\"id\":\"u\",\"bytes\":-8,\"created_at\":\"x\",\"status\":1,"
+		"\"file\":{\"id\":\"f\","
+		"\"bytes\":[],\"filename\":7,\"purpose\":\"\",\"created_at\":-1,"
+		"\"expires_at\":{}}}",
+		"{\"id\":\"u\",\"bytes\":1e40,\"created_at\":null,\"file\":{\"id\":\"f\","
+		"\"bytes\":null,\"created_at\":1e300}}",
+	};
+	struct api_upload up;
+	struct json *j;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		j = parse(texts[i]);
+		assert_null(api_json_upload(j, &up));
+		assert_true(up.bytes_unknown && up.has_file && up.file.bytes_unknown);
+		assert_true(up.file.filename_unknown && up.file.purpose_unknown);
+		assert_ptr_equal(up.file.filename, up.file.id);
+		assert_string_equal(up.file.purpose, API_PURPOSE_UNKNOWN);
+		assert_int_equal(up.created_at, 0);
+		assert_int_equal(up.file.created_at, 0);
+		assert_int_equal(up.file.expires_at, 0);
+		assert_int_equal(up.status_unknown, i > 0);
+		json_free(j);
+	}
+}
+
+static void test_numbers(void **state)
+{
+	static const struct {
+		const char *time;
+		int64_t seconds;
+	} cases[] = {
+		{ "1700000000", 1700000000 },
+		{ "1700000000.9", 1700000000 },
+		{ "1700000000123", 1700000000 },
+		{ "1700000000123.5", 1700000000 },
+		{ "1700000000123456", 1700000000 },
+		{ "1.7e18", 1700000000 },
+		{ "1e300", 0 },
+		{ "-5", 0 },
+		{ "253402300799", 253402300799LL },
+		{ "\"1700000000\"", 0 },
+	};
+	struct api_file_page page;
+	struct api_file f;
+	char text[300];
+	struct json *j;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text),
+			 "{\"id\":\"f\",\"bytes\":12.75,\"created_at\":%s,\"expires_at\":%s}",
+			 cases[i].time, cases[i].time);
+		j = parse(text);
+		assert_null(api_json_file(j, &f));
+		assert_int_equal(f.created_at, cases[i].seconds);
+		assert_int_equal(f.expires_at, cases[i].seconds);
+		assert_true(f.bytes == 12 && !f.bytes_unknown);
+		json_free(j);
+		snprintf(text, sizeof(text),
+			 "{\"data\":[{\"id\":\"f\",\"bytes\":12.75,\"created_at\":%s}]}",
+			 cases[i].time);
+		assert_null(api_json_page(text, strlen(text), "", &page));
+		assert_int_equal(page.files[0].created_at, cases[i].seconds);
+		assert_true(page.files[0].bytes == 12 && !page.files[0].bytes_unknown);
+		free(page.files);
+		free(page.text);
+	}
+}
+
+static void test_file_error(void **state)
+{
+	struct api_file f;
+	struct json *j;
+
+	(void)state;
+	j = parse("{\"id\":\"f\",\"status\":\"error\",\"status_details\":\"not JSONL\"}");
+	assert_null(api_json_file(j, &f));
+	assert_true(f.failed);
+	assert_string_equal(f.details, "not JSONL");
+	json_free(j);
+	j = parse("{\"id\":\"f\",\"status\":\"error\",\"status_details\":{\"message\":\"bad\"}}");
+	assert_null(api_json_file(j, &f));
+	assert_string_equal(f.details, "bad");
+	json_free(j);
+	j = parse("{\"id\":\"f\",\"status\":\"processed\",\"status_details\":\"fine\"}");
+	assert_null(api_json_file(j, &f));
+	assert_false(f.failed);
+	assert_null(f.details);
+	json_free(j);
+}
+
 static void test_file(void **state)
 {
-	static const char *const bad[] = {
-		"{\"id\":\"f\",\"filename\":1,\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\"f\",\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\".f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\"f\",\"filename\":\"\",\"purpose\":\"/e\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"\",\"bytes\":1,\"created_at\":1}",
-		"{\"id\":\"f\",\"filename\":\"\",\"purpose\":\"p\",\"bytes\":[],\"created_at\":1}",
-		"{\"id\":\"f\",\"filename\":\"x\",\"purpose\":\"p\",\"bytes\":1}",
-	};
 	struct api_file f = { .id = "untouched" };
 	char *big;
 	struct json *j;
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		j = parse(bad[i]);
-		if (!api_json_file(j, &f))
-			fail_msg("taken: %s", bad[i]);
-		assert_string_equal(f.id, "untouched");
-		json_free(j);
-	}
 	/* A count that is not known yet, and a name that no directory can hold. */
 	j = parse("{\"id\":\"f\",\"filename\":\"../\\u0000\",\"purpose\":\"p\",\"bytes\":null,"
 		  "\"created_at\":1,\"expires_at\":5}");
@@ -186,7 +257,8 @@ static void test_file(void **state)
 			 "{\"id\":\"f\",\"filename\":\"%*d\",\"purpose\":\"p\",\"created_at\":1}",
 			 (int)i, 1);
 		j = parse(big);
-		assert_int_equal(api_json_file(j, &f) == NULL, i == API_FILENAME_MAX);
+		assert_null(api_json_file(j, &f));
+		assert_int_equal(f.filename_unknown, i > API_FILENAME_MAX);
 		json_free(j);
 	}
 	free(big);
@@ -203,9 +275,24 @@ static void test_part_and_delete(void **state)
 	assert_string_equal(part.id, "part_1");
 	json_free(j);
 	part.id = "untouched";
-	j = parse("{\"id\":\"part_1\"}");
+	j = parse("{\"id\":\"\"}");
 	assert_non_null(api_json_part(j, &part));
 	assert_string_equal(part.id, "untouched");
+	json_free(j);
+	/* As in Azure's description: no upload_id is required, and any string may be the id. */
+	j = parse("{\"id\":\"LnmictL3p0u4LH/ko343nw==\"}");
+	assert_null(api_json_part(j, &part));
+	assert_string_equal(part.id, "LnmictL3p0u4LH/ko343nw==");
+	assert_null(part.upload_id);
+	json_free(j);
+	j = parse("{\"deleted\":true}");
+	assert_null(api_json_deleted(j, "file-1"));
+	json_free(j);
+	j = parse("{\"id\":\"file-1\",\"object\":\"file.deleted\"}");
+	assert_null(api_json_deleted(j, "file-1"));
+	json_free(j);
+	j = parse("{}");
+	assert_non_null(api_json_deleted(j, "file-1"));
 	json_free(j);
 	j = parse("{\"id\":\"file-1\",\"deleted\":true}");
 	assert_null(api_json_deleted(j, "file-1"));
@@ -263,10 +350,11 @@ static void test_page(void **state)
 	assert_int_equal(page.skipped, 0);
 	assert_string_equal(page.last_id, "file-9");
 	page_release(&page);
-	/* The same place again would be read for ever. */
-	page.last_id = "untouched";
-	assert_non_null(read_page(more, "file-9", &page));
-	assert_string_equal(page.last_id, "untouched");
+	/* The same place again would be read for ever: it is the last page. */
+	assert_null(read_page(more, "file-9", &page));
+	assert_true(page.stuck && !page.has_more);
+	assert_int_equal(page.count, 1);
+	page_release(&page);
 	assert_null(read_page("{\"data\":[" FILE_JSON "],\"has_more\":true}", "", &page));
 	assert_string_equal(page.last_id, "file-1");
 	page_release(&page);
@@ -275,8 +363,17 @@ static void test_page(void **state)
 	assert_false(page.has_more);
 	assert_string_equal(page.last_id, "");
 	page_release(&page);
-	assert_non_null(
-		read_page("{\"data\":[],\"has_more\":true,\"last_id\":\"../x\"}", "", &page));
+	assert_null(read_page("{\"data\":[],\"has_more\":true,\"last_id\":\"..\"}", "", &page));
+	assert_true(page.stuck && !page.has_more);
+	page_release(&page);
+	/* An entry shows with what is known of it, and is skipped without an id. */
+	assert_null(read_page("{\"data\":[{\"id\":\"a/b\",\"bytes\":\"x\"},{\"filename\":\"y\"}]}",
+			      "", &page));
+	assert_int_equal(page.count, 1);
+	assert_int_equal(page.skipped, 1);
+	assert_true(page.files[0].filename_unknown && page.files[0].bytes_unknown);
+	assert_string_equal(page.files[0].purpose, API_PURPOSE_UNKNOWN);
+	page_release(&page);
 	assert_string_equal(read_page("{\"data\":{}}", "", &page), "the list has no data");
 	assert_string_equal(read_page("{}", "", &page), "the list has no data");
 	assert_string_equal(read_page("[]", "", &page), "the list has no data");
@@ -312,8 +409,10 @@ static void test_page_odd(void **state)
 			      "f2", &page));
 	assert_string_equal(page.last_id, "f1");
 	page_release(&page);
-	assert_non_null(read_page("{\"data\":[],\"has_more\":true,\"last_id\":\"\\u0066\\u0031\"}",
-				  "f1", &page));
+	assert_null(read_page("{\"data\":[],\"has_more\":true,\"last_id\":\"\\u0066\\u0031\"}",
+			      "f1", &page));
+	assert_true(page.stuck);
+	page_release(&page);
 	/* A count that is null or missing is unknown; 0 is known. */
 	assert_null(
 		read_page("{\"data\":["
@@ -460,8 +559,8 @@ static void test_mutations(void **state)
 			if (api_json_page(copy, len, "", &page))
 				continue;
 			assert_true(page.count + page.skipped == 1);
-			assert_true(!page.count || (api_id_valid(page.files[0].id) &&
-						    api_id_valid(page.files[0].purpose)));
+			assert_true(!page.count ||
+				    (api_id_valid(page.files[0].id) && page.files[0].purpose[0]));
 			assert_true(!*page.last_id || api_id_valid(page.last_id));
 			page_release(&page);
 			taken++;
@@ -480,10 +579,14 @@ static void test_ids_and_types(void **state)
 	assert_false(api_id_valid(NULL));
 	assert_false(api_id_valid(""));
 	assert_false(api_id_valid("."));
-	assert_false(api_id_valid(".a"));
-	assert_false(api_id_valid("a/b"));
-	assert_false(api_id_valid("a b"));
-	assert_false(api_id_valid("\xc3\xa4"));
+	assert_false(api_id_valid(".."));
+	assert_true(api_id_valid(".a"));
+	assert_true(api_id_valid("a/b"));
+	assert_true(api_id_valid("a b:?#\xc3\xa4\xff\n"));
+	assert_true(api_word_valid("2024-10-21.x_Y"));
+	assert_false(api_word_valid(".a"));
+	assert_false(api_word_valid("a/b"));
+	assert_false(api_word_valid(""));
 	memset(id, 'a', sizeof(id));
 	id[API_ID_MAX] = '\0';
 	assert_true(api_id_valid(id));
@@ -530,13 +633,14 @@ static void test_error_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),	cmocka_unit_test(test_upload),
-		cmocka_unit_test(test_bad_uploads),	cmocka_unit_test(test_file),
-		cmocka_unit_test(test_part_and_delete), cmocka_unit_test(test_page),
-		cmocka_unit_test(test_page_odd),	cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_other_errors),	cmocka_unit_test(test_long_errors),
-		cmocka_unit_test(test_mutations),	cmocka_unit_test(test_ids_and_types),
-		cmocka_unit_test(test_error_text),
+		cmocka_unit_test(test_requests),      cmocka_unit_test(test_upload),
+		cmocka_unit_test(test_bad_uploads),   cmocka_unit_test(test_odd_uploads),
+		cmocka_unit_test(test_numbers),	      cmocka_unit_test(test_file_error),
+		cmocka_unit_test(test_file),	      cmocka_unit_test(test_part_and_delete),
+		cmocka_unit_test(test_page),	      cmocka_unit_test(test_page_odd),
+		cmocka_unit_test(test_errors),	      cmocka_unit_test(test_other_errors),
+		cmocka_unit_test(test_long_errors),   cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_ids_and_types), cmocka_unit_test(test_error_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

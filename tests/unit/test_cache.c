@@ -292,7 +292,8 @@ static void adopt(struct cache *c, const char *id, size_t len, int want)
 	assert_int_equal(statedb_begin(db), 0);
 	assert_int_equal(files_save(db, name, &r), 0);
 	assert_int_equal(statedb_commit(db, NULL), 0);
-	assert_int_equal(cache_adopt(c, id, name, len, "d41d8cd98f00b204e9800998ecf8427e"), want);
+	assert_int_equal(cache_adopt(c, id, name, len, "d41d8cd98f00b204e9800998ecf8427e", false),
+			 want);
 	assert_int_equal(files_has(db, name), want != 0);
 	assert_int_equal(cached_has_data(db, name), want == 0);
 	if (!want)

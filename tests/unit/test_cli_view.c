@@ -1,4 +1,5 @@
 /* cli_view: the screens, as they look; hostile names; rates. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,10 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fs/cli/cli.h"
+#include "fs/cli/mount.h"
 #include "fs/cli/view.h"
 #include "fs/cli/columns.h"
 #include "net/base/json.h"
@@ -294,6 +298,33 @@ static void test_sizes_in_words(void **state)
 	assert_string_equal(cli_size(UINT64_MAX), "16.0 EiB");
 }
 
+/* A status of another format is refused, and nothing of it is handed out. */
+static void test_other_format(void **state)
+{
+	char top[] = "/tmp/view-XXXXXX", dir[64], path[80];
+	struct json *doc = NULL;
+	FILE *f;
+
+	(void)state;
+	assert_non_null(mkdtemp(top));
+	snprintf(dir, sizeof(dir), "%s/.uploadfs", top);
+	snprintf(path, sizeof(path), "%s/status", dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	for (int format = 1; format <= 2; format++) {
+		f = fopen(path, "w");
+		assert_non_null(f);
+		fprintf(f, "{\"format\":%d}", format);
+		assert_int_equal(fclose(f), 0);
+		assert_int_equal(cli_read_status(top, 30, &doc, NULL), format == 1 ? 0 : -EBADMSG);
+		assert_int_equal(doc != NULL, format == 1);
+		json_free(doc);
+		doc = NULL;
+	}
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(dir), 0);
+	assert_int_equal(rmdir(top), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,7 +332,7 @@ int main(void)
 		cmocka_unit_test(test_colours),	       cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_hostile),	       cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_sizes_in_words), cmocka_unit_test(test_wide),
-		cmocka_unit_test(test_columns),
+		cmocka_unit_test(test_columns),	       cmocka_unit_test(test_other_format),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,7 +75,6 @@ static void test_nonsense(void **state)
 		"x-should-retry: maybe",
 		"Date: never",
 		"no colon",
-		"",
 	};
 	struct http_head head, before;
 	size_t i;
@@ -90,12 +89,38 @@ static void test_nonsense(void **state)
 	assert_memory_equal(&head, &before, sizeof(head));
 }
 
+/* What follows the empty line of a final reply is a trailer. */
+static void test_trailers(void **state)
+{
+	struct http_head head;
+
+	(void)state;
+	http_head_init(&head);
+	take(&head, "HTTP/1.1 100 Continue\r\n");
+	take(&head, "\r\n");
+	take(&head, "HTTP/1.1 200 OK\r\n");
+	take(&head, "Content-Encoding: identity\r\n");
+	take(&head, "Content-Length: 5\r\n");
+	take(&head, "\r\n");
+	take(&head, "HTTP/1.1 404: no\r\n");
+	take(&head, "Content-Length: 7\r\n");
+	take(&head, "Content-Encoding: gzip\r\n");
+	assert_int_equal(head.status, 200);
+	assert_int_equal(head.content_length, 5);
+	assert_false(head.coded);
+	http_head_init(&head);
+	take(&head, "HTTP/1.1 200 OK\r\n");
+	take(&head, "content-encoding: gzip, identity\r\n");
+	assert_true(head.coded);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_trailers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

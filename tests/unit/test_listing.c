@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "fs/remote/listing.h"
+#include "fs/remote/walk.h"
 #include "net/base/clock.h"
 #include "tests/unit/fake_api.h"
 
@@ -253,7 +254,7 @@ static void test_patience(void **state)
 	add_files(3);
 	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
 	listing_want(listing, 0, on_answer, &a[0]);
-	now_ms += 60000;
+	now_ms += 59000;
 	listing_want(listing, 60000, on_answer, &a[1]);
 	/* Nothing is known yet. */
 	assert_true(!a[0].calls && !a[1].calls);
@@ -295,6 +296,97 @@ static void want_new(struct answer *a)
 }
 
 /* What is new is found by few small pages, and what is not new is not asked for. */
+/* Pages that trickle in: ten seconds, then what is known; for the very first list a minute. */
+static void test_trickle(void **state)
+{
+	struct listing_progress progress;
+	struct answer first = { 0 }, again = { 0 }, late = { 0 };
+
+	(void)state;
+	add_files(6);
+	fake_api_page_max(api, 1);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	listing_want(listing, 0, on_answer, &first);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_false(first.calls);
+		now_ms += 14000;
+		assert_true(fake_api_wait_calls(api, FAKE_LIST, i + 1));
+		fake_api_release_some(api, FAKE_LIST, 1);
+	}
+	assert_true(fake_api_wait_calls(api, FAKE_LIST, 5));
+	listing_get_progress(listing, &progress);
+	assert_true(progress.under_way && !progress.known);
+	assert_true(progress.pages == 4 && progress.files == 4);
+	now_ms += 14000;
+	listing_want(listing, 0, on_answer, &again);
+	wait_for(&first.calls, 1);
+	wait_for(&again.calls, 1);
+	assert_true(first.err == -ETIMEDOUT && !first.known && again.err == -ETIMEDOUT);
+	/* The fetch goes on, for nobody. */
+	fake_api_release(api, FAKE_LIST);
+	settle();
+	assert_true(wholes == 1 && named_count == 6);
+	fake_api_hold(api, FAKE_LIST, FAKE_HOLD_WORK);
+	listing_want(listing, 0, on_answer, &first);
+	for (unsigned i = 0; i < 3; i++) {
+		now_ms += 3000;
+		fake_api_release_some(api, FAKE_LIST, 1);
+		assert_true(fake_api_wait_calls(api, FAKE_LIST, 6 + i + 2));
+	}
+	assert_int_equal(first.calls, 1);
+	now_ms += 1001;
+	listing_want(listing, 0, on_answer, &late);
+	wait_for(&first.calls, 2);
+	wait_for(&late.calls, 1);
+	assert_true(first.err == -ETIMEDOUT && first.known && late.err == -ETIMEDOUT);
+	fake_api_release(api, FAKE_LIST);
+}
+
+/* Refused limits are tried smaller; what was learned stays. */
+static void test_limit_refused(void **state)
+{
+	struct api_error no = fake_api_error(API_ERR_HTTP, 400, "", "limit must be at most 100");
+	struct answer a = { 0 };
+
+	(void)state;
+	add_files(3);
+	fake_api_fail(api, FAKE_LIST, 1, 2, &no);
+	fetch_whole();
+	assert_true(limit_of(0) == 10000 && limit_of(1) == 1000 && limit_of(2) == 100);
+	now_ms += 5000;
+	fetch_whole();
+	assert_int_equal(limit_of(3), 100);
+	/* A service that refuses them all is told so. */
+	fake_api_fail(api, FAKE_LIST, 1, 9, &no);
+	now_ms += 5000;
+	listing_want(listing, 0, on_answer, &a);
+	wait_for(&a.calls, 1);
+	assert_true(a.err == -EINVAL && limit_of(5) == 20);
+	assert_int_equal(fake_api_calls(api, FAKE_LIST), 6);
+}
+
+static void test_circles(void **state)
+{
+	struct walk w = { .limit_max = 100 };
+	char id[16];
+
+	(void)state;
+	for (unsigned length = 1; length < 40; length++) {
+		for (unsigned tail = 0; tail < 40; tail++) {
+			unsigned n = 0;
+
+			walk_begin(&w);
+			do {
+				snprintf(id, sizeof(id), "%u",
+					 n < tail ? n : tail + (n - tail) % length);
+			} while (walk_goes_on(&w, id) && ++n < 1000);
+			assert_true(n >= tail + length && n <= 3 * (tail + length));
+		}
+	}
+	walk_begin(&w);
+	assert_false(walk_goes_on(&w, ""));
+}
+
 static void test_newest(void **state)
 {
 	struct answer a = { 0 };
@@ -570,6 +662,9 @@ int main(void)
 		TEST(test_no_older_than_asked),
 		TEST(test_newest_no_older_than_asked),
 		TEST(test_patience),
+		TEST(test_trickle),
+		TEST(test_limit_refused),
+		TEST(test_circles),
 		TEST(test_newest),
 		TEST(test_ahead),
 		TEST(test_behind_known),

@@ -221,13 +221,27 @@ static void test_hostile_id(void **state)
 
 	(void)state;
 	names_duplicate("a", "../x\n", ret);
-	assert_string_equal(ret, "a~.._x_");
+	assert_string_equal(ret, "a~..%2Fx%0A");
+	names_id("a:b/c%\xc3", ret);
+	assert_string_equal(ret, "a%3Ab%2Fc%25%C3");
+	names_id_decode("a%3Ab%2fc%25%C3%00%4%zz", ret);
+	assert_string_equal(ret, "a:b/c%\xc3%00%4%zz");
+	names_id(".by-id", ret);
+	assert_string_equal(ret, "%2Eby-id");
 	memset(id, 'i', sizeof(id) - 1);
 	memset(in, 'n', sizeof(in) - 1);
 	names_duplicate(in, id, ret);
 	assert_int_equal(strlen(ret), NAMES_MAX);
 	names_duplicate("", id, ret);
 	assert_int_equal(strlen(ret), 128);
+	/* Long ids that differ only at their end make other names, also by a number behind it. */
+	id[998] = 'j';
+	names_duplicate("", id, in);
+	assert_int_equal(strlen(in), 128);
+	assert_string_not_equal(ret, in);
+	memset(id, '/', sizeof(id) - 1);
+	names_id(id, ret);
+	assert_true(strlen(ret) <= 127 && !strchr(ret, '/'));
 }
 
 static void test_duplicate(void **state)

@@ -291,7 +291,7 @@ static void test_keep_old(void **state)
 	(void)state;
 	rig_close(&g, none, 0);
 	rig_open(&g);
-	publisher_stop(g.pr);
+	publisher_stop(g.pr, false);
 	publisher_free(g.pr);
 	g.cfg.keep_old = true;
 	assert_int_equal(publisher_new(&g.cfg, &g.pr), 0);
@@ -862,12 +862,17 @@ static void test_stop_before_the_sync(void **state)
 	pub_wait(&f, &durable, UNTIL_DURABLE);
 	assert_true(fake_api_wait_calls(g.api, FAKE_PART, 1));
 	assert_int_equal(atomic_load(&durable.calls), 0);
-	/* Closed, but the bytes may not survive: the record does not call it so. */
+	/* Closed, but the bytes may not survive a power cut: the record says so. */
 	pub_load_record(&f, &r);
 	assert_non_null(r.upload_id);
-	assert_int_equal(r.state, RECORD_WRITING);
+	assert_false(r.synced);
 	record_release(&r);
-	publisher_stop(g.pr);
+	publisher_stop(g.pr, true);
+	/* The end of the daemon does it. */
+	pub_load_record(&f, &r);
+	assert_true(r.synced);
+	assert_int_equal(r.state, RECORD_SEALED);
+	record_release(&r);
 	atomic_store(&b.go, true);
 	pool_free(g.disk);
 	fake_api_release(g.api, FAKE_OPS);

@@ -108,7 +108,7 @@ static void slow_close(struct pub *f, struct told *t, uint64_t budget_ms)
 	struct api_error slow = fake_api_error(API_OK, 200, "", "");
 
 	rig_open(&g);
-	publisher_stop(g.pr);
+	publisher_stop(g.pr, false);
 	publisher_free(g.pr);
 	g.cfg.parallel = 1;
 	g.cfg.retry_budget_ms = budget_ms;
@@ -162,7 +162,7 @@ static void a_stream_waits_for_its_close(void **state)
 
 	(void)state;
 	rig_open(&g);
-	publisher_stop(g.pr);
+	publisher_stop(g.pr, false);
 	publisher_free(g.pr);
 	g.cfg.retry_budget_ms = 50000;
 	assert_int_equal(publisher_new(&g.cfg, &g.pr), 0);

@@ -1,7 +1,7 @@
 /* uses: fake_api */
 /*
- * Every record that tells of a step which the service can see is on stable
- * storage before the next such step. fdatasync() and pwrite64() of this program
+ * What has to be on stable storage before the service is asked for a step, or a
+ * close is answered, is there. fdatasync() and pwrite64() of this program
  * stand before those of libc, so that the order can be seen.
  */
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,7 +27,7 @@
 struct save {
 	char id[24]; /* of the staged file */
 	enum record_state state;
-	bool has_upload;
+	bool has_upload, synced;
 	unsigned data_syncs; /* of staged bytes, before it */
 	size_t parts;
 	unsigned calls[FAKE_OPS]; /* made of the service when it was safe */
@@ -39,6 +40,7 @@ static unsigned save_count;
 static struct pub *close_at_abort; /* this one, when its record says that it was aborted */
 
 static atomic_uint data_syncs;
+static atomic_uint bad_syncs;	 /* so many of staged bytes fail */
 static atomic_bool disk_is_full; /* for rows */
 static atomic_int wal_fd = -1;	 /* the store's own, by which it syncs; SQLite has another one */
 
@@ -63,8 +65,10 @@ static int look_at(void *arg, const char *id)
 
 	if (l->count == 8 || files_load(g.area.db, id, &r))
 		return 0;
-	l->v[l->count++] =
-		(struct save){ .state = r.state, .has_upload = r.upload_id, .parts = r.part_count };
+	l->v[l->count++] = (struct save){ .state = r.state,
+					  .has_upload = r.upload_id,
+					  .parts = r.part_count,
+					  .synced = r.synced };
 	snprintf(l->v[l->count - 1].id, sizeof(l->v[0].id), "%s", id);
 	l->aborted |= r.state == RECORD_ABORTED;
 	record_release(&r);
@@ -115,6 +119,11 @@ int fdatasync(int fd)
 
 	if (ours)
 		files_each(g.area.db, FILES_STAGED, look_at, &l);
+	if (!is_wal(fd) && atomic_load(&bad_syncs)) {
+		atomic_fetch_sub(&bad_syncs, 1);
+		errno = EIO;
+		return -1;
+	}
 	r = (int)syscall(SYS_fdatasync, fd);
 	if (!r && !is_wal(fd))
 		atomic_fetch_add(&data_syncs, 1);
@@ -174,12 +183,6 @@ static bool has(enum record_state state, bool has_upload, size_t parts)
 	return find(&at, &s);
 }
 
-static bool sealed_without_upload(void *arg)
-{
-	(void)arg;
-	return has(RECORD_SEALED, false, 0);
-}
-
 static bool md5_is_known(void *arg)
 {
 	char hex[DIGEST_HEX_SIZE];
@@ -187,9 +190,21 @@ static bool md5_is_known(void *arg)
 	return staged_md5(arg, hex) == 0;
 }
 
-static bool part_is_recorded(void *arg)
+static struct {
+	struct pub *f;
+	size_t count;
+} written_parts;
+
+static bool parts_are_written(void *arg)
 {
-	return has(RECORD_WRITING, true, *(size_t *)arg);
+	struct record r;
+	bool ret;
+
+	(void)arg;
+	pub_load_record(written_parts.f, &r);
+	ret = r.state == RECORD_WRITING && r.upload_id && r.part_count == written_parts.count;
+	record_release(&r);
+	return ret;
 }
 
 static int setup(void **state)
@@ -202,7 +217,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* While it is written: created, each Part; at the close: sealed, complete asked, completed. */
+/* Survives a kill: created, and each Part. Durable: complete asked, completed. */
 static void test_each_step(void **state)
 {
 	struct pub f, *pubs[] = { &f };
@@ -217,15 +232,12 @@ static void test_each_step(void **state)
 	assert_true(fake_api_wait_calls(g.api, FAKE_PART, 2));
 	for (parts = 1; parts <= 2; parts++) {
 		fake_api_release_some(g.api, FAKE_PART, 1);
-		/* Replies that are there at once are one record. */
-		rig_wait(&g, NULL, part_is_recorded, &parts);
+		written_parts.f = &f;
+		written_parts.count = parts;
+		rig_wait(&g, NULL, parts_are_written, NULL);
 	}
 	/* A complete before the disk has the record would have to be seen here. */
 	assert_int_equal(pub_close(&f), 0);
-	assert_int_equal(calls_at(&at, RECORD_WRITING, true, 0, FAKE_PART), 0);
-	assert_int_equal(calls_at(&at, RECORD_WRITING, true, 1, FAKE_COMPLETE), 0);
-	assert_int_equal(calls_at(&at, RECORD_WRITING, true, 2, FAKE_COMPLETE), 0);
-	assert_int_equal(calls_at(&at, RECORD_SEALED, true, 2, FAKE_COMPLETE), 0);
 	assert_int_equal(calls_at(&at, RECORD_COMPLETING, true, 2, FAKE_COMPLETE), 0);
 	assert_int_equal(calls_at(&at, RECORD_COMPLETED, true, 2, FAKE_COMPLETE), 1);
 	rig_close(&g, pubs, 1);
@@ -245,14 +257,16 @@ static bool was_told(void *arg)
 	return atomic_load((atomic_int *)arg);
 }
 
-/* Of a file of one Part only what is news is noted: sealed, created, complete asked, and the end
- * before anybody hears of it. */
+/*
+ * Of a file of one Part is durable: complete asked, and the end before anybody hears of it. Its
+ * bytes are not synced.
+ */
 static void test_one_part(void **state)
 {
 	struct pub f, *pubs[] = { &f };
 	atomic_int told = 0;
 	struct publish_wait w = { .until = UNTIL_ENDED, .cb = told_end, .arg = &told };
-	unsigned at = 0;
+	unsigned at = 0, synced = atomic_load(&data_syncs);
 
 	(void)state;
 	pub_new(&g, &f, "a", NULL, NULL);
@@ -262,17 +276,16 @@ static void test_one_part(void **state)
 	staged_seal(f.st);
 	publish_seal(f.p);
 	publish_wait(f.p, &w);
-	rig_wait(&g, NULL, sealed_without_upload, NULL);
 	/* Else the Part would have a record of its own, while the complete waits for the MD5. */
 	rig_wait(&g, NULL, md5_is_known, f.st);
 	fake_api_release(g.api, FAKE_CREATE);
 	assert_true(fake_api_wait_calls(g.api, FAKE_PART, 1));
 	fake_api_release(g.api, FAKE_PART);
 	rig_wait(&g, NULL, was_told, &told);
-	assert_int_equal(calls_at(&at, RECORD_SEALED, true, 0, FAKE_PART), 0);
 	assert_int_equal(calls_at(&at, RECORD_COMPLETING, true, 1, FAKE_COMPLETE), 0);
 	assert_false(has(RECORD_SEALED, true, 1));
 	assert_int_equal(calls_at(&at, RECORD_COMPLETED, true, 1, FAKE_COMPLETE), 1);
+	assert_int_equal(atomic_load(&data_syncs), synced);
 	rig_close(&g, pubs, 1);
 }
 
@@ -284,40 +297,55 @@ static bool find_writing(unsigned *at)
 	return find(at, &s);
 }
 
-/* Before its bytes change nothing on disk says any more that they are a File. */
+/* Before its bytes change nothing on disk says any more that they are a File, if it is believed. */
 static void test_written_again(void **state)
 {
 	struct pub f, *pubs[] = { &f };
 	unsigned at;
+	int fd;
 
 	(void)state;
 	pub_new(&g, &f, "a", NULL, NULL);
 	stage_fill(f.st, 0, 10, 1);
+	assert_int_equal(staged_sync(f.st), 0);
 	assert_int_equal(pub_close(&f), 0);
 	pthread_mutex_lock(&lock);
 	at = save_count;
 	pthread_mutex_unlock(&lock);
 	assert_true(publish_reopen(f.p));
+	staged_unseal(f.st);
+	assert_int_equal(staged_write_begin(f.st, 0, 1, &fd), -EINPROGRESS);
+	assert_int_equal(staged_truncate(f.st, 0), -EINPROGRESS);
+	assert_int_equal(publish_await_change(f.p), 0);
 	assert_true(find_writing(&at));
+	stage_fill(f.st, 0, 10, 1);
 	rig_close(&g, pubs, 1);
 }
 
-/* If that can't be said, the row stays; once there is room again, it is right again. */
+/* If that can't be said, the row stays, and so do the bytes, until there is room again. */
 static void test_written_again_on_a_full_disk(void **state)
 {
 	struct pub f, *pubs[] = { &f };
 	struct record r;
+	int fd;
 
 	(void)state;
 	pub_new(&g, &f, "a", NULL, NULL);
 	stage_fill(f.st, 0, 10, 1);
 	assert_int_equal(pub_close(&f), 0);
 	atomic_store(&disk_is_full, true);
-	pub_reopen(&f);
+	assert_true(publish_reopen(f.p));
+	staged_unseal(f.st);
+	assert_int_equal(publish_await_change(f.p), -ENOSPC);
+	assert_int_equal(staged_write_begin(f.st, 0, 10, &fd), -EINPROGRESS);
+	/* Nor is it durable what nothing tells of. */
+	assert_int_equal(publish_sync_record(f.p), -ENOSPC);
 	pub_load_record(&f, &r);
 	assert_int_equal(r.state, RECORD_COMPLETED);
 	record_release(&r);
 	atomic_store(&disk_is_full, false);
+	assert_int_equal(publish_await_change(f.p), 0);
+	assert_int_equal(publish_sync_record(f.p), 0);
 	stage_fill(f.st, 0, 10, 2);
 	assert_int_equal(pub_close(&f), 0);
 	pub_load_record(&f, &r);
@@ -387,6 +415,7 @@ static void test_written_while_the_end_is_noted(void **state)
 	fake_api_add_file(g.api, "a", "user_data", "old", 3, old);
 	pub_new(&g, &f, "a", NULL, old);
 	stage_fill(f.st, 0, 10, 1);
+	assert_int_equal(staged_sync(f.st), 0); /* or its record is not believed anyway */
 	atomic_store(&again.written, false);
 	atomic_store(&again.f, &f);
 	assert_int_equal(pub_close(&f), 0);
@@ -429,7 +458,7 @@ static void test_closed_anew_with_a_reply(void **state)
 	struct told t;
 	sem_t both[2];
 	struct publish_wait w = { .until = UNTIL_ENDED, .cb = stand_still, .arg = both };
-	unsigned at, synced;
+	unsigned at;
 
 	(void)state;
 	sem_init(&both[0], 0, 0);
@@ -452,7 +481,6 @@ static void test_closed_anew_with_a_reply(void **state)
 	pthread_mutex_unlock(&lock);
 	fake_api_release(g.api, FAKE_PART);
 	assert_true(fake_api_wait_done(g.api, FAKE_PART, 1));
-	synced = atomic_load(&data_syncs);
 	pub_reopen(&f);
 	stage_fill(f.st, 0, 10, 2);
 	staged_seal(f.st);
@@ -464,7 +492,7 @@ static void test_closed_anew_with_a_reply(void **state)
 	assert_int_equal(saves[at].state, RECORD_WRITING);
 	while (saves[at].state == RECORD_WRITING)
 		at = next_of(&f, at + 1);
-	assert_true(saves[at].data_syncs > synced);
+	assert_false(saves[at].synced);
 	sem_destroy(&both[0]);
 	sem_destroy(&both[1]);
 	rig_close(&g, pubs, 2);
@@ -496,20 +524,114 @@ static bool failure_is_recorded(void *arg)
 	return find(&at, &s);
 }
 
-/* Sealed means synced data: until it is, the record says that the file is being written. */
+/* Bytes that are kept are synced before the close that failed is told so. */
 static void test_failure(void **state)
 {
 	struct api_error err = fake_api_error(API_ERR_HTTP, 403, "", "no");
 	struct pub f, *pubs[] = { &f };
-	unsigned at = 0;
+	unsigned at = 0, synced = atomic_load(&data_syncs);
 
 	(void)state;
 	fake_api_fail(g.api, FAKE_CREATE, 1, 1000000, &err);
 	pub_new(&g, &f, "a", NULL, NULL);
 	stage_fill(f.st, 0, 10, 1);
 	assert_int_equal(pub_close(&f), -EACCES);
+	assert_true(atomic_load(&data_syncs) > synced);
 	rig_wait(&g, NULL, failure_is_recorded, NULL);
 	calls_at(&at, RECORD_FAILED, false, 0, FAKE_CREATE);
+	rig_close(&g, pubs, 1);
+}
+
+/* Pages that failed may be clean: a later sync says nothing, and the bytes are not published. */
+static void test_failed_sync_is_final(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+
+	(void)state;
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 10, 1);
+	atomic_store(&bad_syncs, 1);
+	assert_int_equal(staged_sync(f.st), -EIO);
+	assert_int_equal(staged_sync(f.st), -EIO);
+	stage_fill(f.st, 10, 10, 1);
+	assert_int_equal(staged_sync(f.st), -EIO);
+	assert_int_equal(pub_close(&f), -EIO);
+	assert_non_null(strstr(pub_info(&f).error, "syncing"));
+	assert_int_equal(pub_close(&f), -EIO);
+	assert_int_equal(staged_sync(f.st), -EIO);
+	assert_int_equal(fake_api_files(g.api), 0);
+	/* Bytes that are new are no longer those. */
+	pub_reopen(&f);
+	assert_int_equal(staged_truncate(f.st, 0), 0);
+	stage_fill(f.st, 0, 10, 2);
+	assert_int_equal(staged_sync(f.st), 0);
+	assert_int_equal(pub_close(&f), 0);
+	pub_check_file(&f, "a");
+	rig_close(&g, pubs, 1);
+}
+
+static ino_t inode_of(struct pub *f)
+{
+	struct stat sb;
+
+	assert_int_equal(fstat(staged_fd(f->st), &sb), 0);
+	return sb.st_ino;
+}
+
+/* Unless an MD5 of before shows that the bytes in memory are right: these go to a new file. */
+static void test_failed_sync_is_copied(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+	struct told t;
+	ino_t before;
+	char x = 'x';
+
+	(void)state;
+	fake_api_hold(g.api, FAKE_CREATE, FAKE_HOLD_WORK);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 3 * RIG_PART, 1);
+	before = inode_of(&f);
+	staged_seal(f.st);
+	rig_wait(&g, NULL, md5_is_known, f.st);
+	assert_int_equal(staged_check(f.st), 0);
+	atomic_store(&bad_syncs, 1);
+	assert_int_equal(staged_sync(f.st), -EIO);
+	assert_false(staged_synced(f.st));
+	assert_int_equal(staged_sync(f.st), 0);
+	assert_true(staged_synced(f.st));
+	assert_true(inode_of(&f) != before);
+	/* Once more, and now the memory is not what was written. */
+	atomic_store(&bad_syncs, 1);
+	assert_int_equal(staged_sync(f.st), -EIO);
+	assert_int_equal(pwrite(staged_fd(f.st), &x, 1, 5), 1);
+	assert_int_equal(staged_sync(f.st), -EIO);
+	publish_seal(f.p);
+	pub_wait(&f, &t, UNTIL_DURABLE);
+	assert_int_equal(told_err(&t), -EIO);
+	fake_api_release(g.api, FAKE_CREATE);
+	assert_true(fake_api_wait_idle(g.api));
+	assert_int_equal(fake_api_files(g.api), 0);
+	rig_close(&g, pubs, 1);
+}
+
+/* A close that waits for the disk alone hears of a sync that failed, if it could not be mended. */
+static void test_durable_close_and_a_failed_sync(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+	struct told t;
+
+	(void)state;
+	fake_api_hold(g.api, FAKE_CREATE, FAKE_HOLD_WORK);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 10, 1);
+	atomic_store(&bad_syncs, 1000);
+	staged_seal(f.st);
+	publish_seal(f.p);
+	pub_wait(&f, &t, UNTIL_DURABLE);
+	assert_int_equal(told_err(&t), -EIO);
+	assert_string_equal(pub_info(&f).status, "failed");
+	atomic_store(&bad_syncs, 0);
+	fake_api_release(g.api, FAKE_CREATE);
 	rig_close(&g, pubs, 1);
 }
 
@@ -543,6 +665,9 @@ int main(void)
 		cmocka_unit_test_setup(test_closed_anew_with_a_reply, setup),
 		cmocka_unit_test_setup(test_before_the_old_one_goes, setup),
 		cmocka_unit_test_setup(test_failure, setup),
+		cmocka_unit_test_setup(test_failed_sync_is_final, setup),
+		cmocka_unit_test_setup(test_failed_sync_is_copied, setup),
+		cmocka_unit_test_setup(test_durable_close_and_a_failed_sync, setup),
 		cmocka_unit_test_setup(test_closed_while_aborting, setup),
 	};
 	static const struct clock_source clock = { mono, wall };

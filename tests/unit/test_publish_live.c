@@ -18,7 +18,7 @@ static struct rig g;
 static void open_rig(unsigned parallel)
 {
 	rig_open(&g);
-	publisher_stop(g.pr);
+	publisher_stop(g.pr, false);
 	publisher_free(g.pr);
 	pool_free(g.disk);
 	g.cfg.live_step = STEP;

@@ -18,7 +18,7 @@ static int setup(void **state)
 {
 	(void)state;
 	rig_open(&g);
-	publisher_stop(g.pr);
+	publisher_stop(g.pr, false);
 	publisher_free(g.pr);
 	g.cfg.parallel = 1;
 	assert_int_equal(publisher_new(&g.cfg, &g.pr), 0);

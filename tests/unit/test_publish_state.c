@@ -69,17 +69,118 @@ static void test_create_after_stream_failed(void **state)
 	assert_int_equal(publish_next(&v), ACT_WAIT);
 }
 
+/* Nobody waits for the disk unless somebody was promised that. */
+static void test_no_sync(void **state)
+{
+	struct publish_view v = idle();
+
+	(void)state;
+	v.synced = false;
+	assert_int_equal(publish_next(&v), ACT_CREATE);
+	v = whole;
+	v.synced = false;
+	assert_int_equal(publish_next(&v), ACT_COMPLETE);
+	/* A close that waits for the disk alone does not keep the File waiting. */
+	v.sync_wanted = true;
+	assert_int_equal(publish_next(&v), ACT_SYNC);
+	v.syncing = true;
+	assert_int_equal(publish_next(&v), ACT_COMPLETE);
+	v.syncing = false;
+	v.phase = PHASE_COMPLETING;
+	assert_int_equal(publish_next(&v), ACT_SYNC);
+}
+
+static void test_sync_fails(void **state)
+{
+	struct publish_view v = whole;
+
+	(void)state;
+	v.synced = false;
+	v.sync_failed = v.sync_wanted = true;
+	assert_int_equal(publish_next(&v), ACT_FAIL_SYNC);
+	v.phase = PHASE_IDLE;
+	assert_int_equal(publish_next(&v), ACT_FAIL_SYNC);
+	/* Whether there is a File the reply decides. */
+	v.phase = PHASE_COMPLETING;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.phase = PHASE_FAILING;
+	assert_int_equal(publish_next(&v), ACT_END_FAILED);
+}
+
+/* The bytes of a close that fails are synced before it is told. */
+static void test_failing(void **state)
+{
+	struct publish_view v = whole;
+
+	(void)state;
+	v.phase = PHASE_FAILING;
+	assert_int_equal(publish_next(&v), ACT_END_FAILED);
+	v.sync_wanted = true;
+	v.synced = false;
+	assert_int_equal(publish_next(&v), ACT_SYNC);
+	v.syncing = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.syncing = false;
+	v.dropped = true;
+	assert_int_equal(publish_next(&v), ACT_END_FAILED);
+}
+
+/* After a power cut: what was not synced is compared first. */
+static void test_unproven(void **state)
+{
+	struct publish_view v = whole;
+
+	(void)state;
+	v.synced = false;
+	v.unproven = true;
+	v.ready = v.missing = 1;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.complete_unknown = v.mismatch = true;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.phase = PHASE_IDLE;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.phase = PHASE_CLEANUP;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.dropped = true;
+	v.phase = PHASE_OPEN;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+	v.complete_unknown = false;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+}
+
+static void test_spoiled(void **state)
+{
+	struct publish_view v = whole;
+
+	(void)state;
+	v.spoiled = true;
+	v.ready = v.missing = 1;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+	v.phase = PHASE_IDLE;
+	assert_int_equal(publish_next(&v), ACT_END_SPOILED);
+	/* Its File may exist all the same: it was sent before. */
+	v.complete_unknown = true;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+	v.phase = PHASE_OPEN;
+	assert_int_equal(publish_next(&v), ACT_LOOKUP);
+	v.phase = PHASE_CLEANUP;
+	assert_int_equal(publish_next(&v), ACT_CLEANUP);
+}
+
+/* sync=always */
 static void test_sync_first(void **state)
 {
 	struct publish_view v = idle();
 
 	(void)state;
 	v.synced = false;
+	v.sync_wanted = v.sync_first = true;
 	assert_int_equal(publish_next(&v), ACT_SYNC);
 	v.syncing = true;
 	assert_int_equal(publish_next(&v), ACT_CREATE); /* meanwhile */
 	v = whole;
 	v.synced = false;
+	v.sync_wanted = v.sync_first = true;
 	assert_int_equal(publish_next(&v), ACT_SYNC);
 	v.syncing = true;
 	assert_int_equal(publish_next(&v), ACT_WAIT);
@@ -101,7 +202,8 @@ static void test_empty(void **state)
 	assert_int_equal(publish_next(&v), ACT_WAIT);
 	v.held = false;
 	v.synced = false;
-	v.syncing = true;
+	assert_int_equal(publish_next(&v), ACT_END_EMPTY);
+	v.sync_wanted = v.sync_first = v.syncing = true;
 	assert_int_equal(publish_next(&v), ACT_WAIT);
 	/* An Upload of a declared size is given up first. */
 	v = whole;
@@ -266,15 +368,16 @@ static void test_whole(void **state)
 	assert_int_equal(publish_next(&v), ACT_POST);
 	v.md5_known = false;
 	assert_int_equal(publish_next(&v), ACT_WAIT);
-	v.md5_err = -EIO;
-	assert_int_equal(publish_next(&v), ACT_FAIL_READ);
 	v.too_large = true;
 	assert_int_equal(publish_next(&v), ACT_FAIL_SIZE);
+	v.md5_err = -EIO;
+	assert_int_equal(publish_next(&v), ACT_FAIL_READ);
 	v = idle();
 	v.whole = true;
 	v.held = true;
 	assert_int_equal(publish_next(&v), ACT_WAIT);
 	v.held = v.synced = false;
+	v.sync_wanted = v.sync_first = true;
 	assert_int_equal(publish_next(&v), ACT_SYNC);
 	v.syncing = true;
 	assert_int_equal(publish_next(&v), ACT_WAIT);
@@ -291,6 +394,7 @@ static void test_whole(void **state)
 /* ---- all combinations ---- */
 
 #define FLAGS 15
+#define SYNC_KINDS 5
 #define MUST(cond)                                                                                \
 	do {                                                                                      \
 		if (!(cond))                                                                      \
@@ -309,6 +413,7 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_END_EMPTY:
 	case ACT_END_ABORTED:
 	case ACT_END_DROPPED:
+	case ACT_END_SPOILED:
 		return v->phase == PHASE_IDLE;
 	case ACT_SEND:
 	case ACT_SEND_LIVE:
@@ -316,12 +421,15 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_CANCEL:
 		return v->phase == PHASE_OPEN;
 	case ACT_FAIL_READ:
-		return v->phase == PHASE_OPEN || (v->phase == PHASE_IDLE && v->whole);
+		return v->phase == PHASE_OPEN || v->phase == PHASE_IDLE;
 	case ACT_SYNC:
 		/* Beside a reply that is awaited, too: a closer may wait for the disk alone. */
+		return v->phase != PHASE_ENDED;
+	case ACT_FAIL_SYNC:
 		return v->phase == PHASE_IDLE || v->phase == PHASE_OPEN ||
-		       v->phase == PHASE_CREATING || v->phase == PHASE_ASKING ||
-		       v->phase == PHASE_PROBING;
+		       v->phase == PHASE_CREATING;
+	case ACT_END_FAILED:
+		return v->phase == PHASE_FAILING;
 	case ACT_LOOKUP:
 		return v->phase == PHASE_IDLE || v->phase == PHASE_OPEN;
 	case ACT_REOPEN:
@@ -334,7 +442,8 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 
 static void check_complete(const struct publish_view *v, enum publish_action a, unsigned flags)
 {
-	MUST(v->sealed && v->synced && !v->held);
+	MUST(v->sealed && (v->synced || !v->sync_first) && !v->held);
+	MUST(!v->unproven && !v->spoiled);
 	MUST(!v->missing && !v->sending && !v->ready);
 	MUST(v->md5_known && !v->md5_err);
 	MUST(!v->mismatch && !v->expired && v->size_known);
@@ -343,7 +452,8 @@ static void check_complete(const struct publish_view *v, enum publish_action a, 
 /* As a whole: one request, after the close, of bytes of which the MD5 is known. */
 static void check_whole(const struct publish_view *v, enum publish_action a, unsigned flags)
 {
-	MUST(v->whole && v->sealed && v->synced && !v->held && !v->complete_unknown && v->size);
+	MUST(v->whole && v->sealed && (v->synced || !v->sync_first) && !v->held);
+	MUST(!v->complete_unknown && v->size && !v->unproven && !v->spoiled);
 	MUST(a == ACT_POST ? v->md5_known && !v->md5_err && !v->too_large : v->too_large);
 }
 
@@ -370,24 +480,30 @@ static void check(const struct publish_view *v, unsigned flags)
 		MUST(a != ACT_CREATE && a != ACT_SEND && a != ACT_SEND_LIVE && a != ACT_COMPLETE &&
 		     a != ACT_SYNC && a != ACT_POST && a != ACT_FAIL_SIZE);
 	if (a == ACT_SYNC)
-		MUST(v->sealed && !v->synced && !v->syncing);
+		MUST(v->sealed && !v->synced && !v->syncing && v->sync_wanted && !v->sync_failed);
+	if (a == ACT_FAIL_SYNC)
+		MUST(v->sync_failed && v->sync_wanted && !v->synced && !unwanted);
+	if (a == ACT_END_SPOILED)
+		MUST(v->spoiled && !v->complete_unknown && !v->dropped);
 	if (a == ACT_LOOKUP)
 		MUST(v->complete_unknown);
 	if (a == ACT_END_DROPPED)
 		MUST(v->dropped && !v->complete_unknown);
 	if (a == ACT_END_EMPTY)
-		MUST(v->sealed && v->synced && v->size == 0 && !v->held && !v->complete_unknown);
+		MUST(v->sealed && (v->synced || !v->sync_first) && v->size == 0 && !v->held &&
+		     !v->complete_unknown);
 	if (a == ACT_END_ABORTED)
 		MUST(v->aborted && !v->dropped);
 	if (a == ACT_FAIL_READ)
-		MUST(v->md5_err && v->sealed && !v->held);
+		MUST(v->md5_err && v->sealed);
 	/* With nothing in the way it goes on: no state that waits for nobody. */
-	if (v->phase == PHASE_OPEN && !unwanted && v->sealed && !v->held && v->synced &&
-	    !v->missing && !v->sending && v->md5_known)
+	if (v->phase == PHASE_OPEN && !unwanted && v->sealed && !v->held &&
+	    (v->synced || !v->sync_first) && !v->unproven && !v->missing && !v->sending &&
+	    v->md5_known)
 		MUST(a != ACT_WAIT);
 	/* A whole file waits for its MD5. */
-	if (v->phase == PHASE_IDLE && v->sealed && v->synced && !v->held &&
-	    (!v->whole || v->md5_known || v->md5_err))
+	if (v->phase == PHASE_IDLE && v->sealed && (v->synced || !v->sync_first) && !v->held &&
+	    !v->unproven && (!v->whole || v->md5_known || v->md5_err))
 		MUST(a != ACT_WAIT);
 	if ((v->phase == PHASE_IDLE || v->phase == PHASE_OPEN) && unwanted)
 		MUST(a != ACT_WAIT);
@@ -402,6 +518,10 @@ static void check_ends(const struct publish_view *from, unsigned flags)
 
 	if (a == ACT_SYNC)
 		after.syncing = true;
+	else if (a == ACT_FAIL_SYNC)
+		after.phase = PHASE_FAILING;
+	else if (a == ACT_END_FAILED)
+		after.phase = PHASE_ENDED;
 	else if (a == ACT_CANCEL)
 		after.phase = PHASE_IDLE;
 	else if (a == ACT_LOOKUP)
@@ -415,6 +535,16 @@ static void check_ends(const struct publish_view *from, unsigned flags)
 		return;
 	}
 	MUST(publish_next(&after) != a);
+}
+
+/* What concerns the disk, in some combinations. */
+static void set_disk(struct publish_view *v, unsigned kind)
+{
+	v->sync_wanted = kind == 1 || kind == 2 || kind == 3;
+	v->sync_first = kind == 2;
+	v->sync_failed = kind == 3;
+	v->unproven = kind == 4;
+	v->spoiled = kind == 3;
 }
 
 static void test_all_combinations(void **state)
@@ -453,8 +583,11 @@ static void test_all_combinations(void **state)
 				v->missing = v->ready + v->sending + (k % 6 == 4);
 				if (phase == PHASE_ENDED)
 					v->outcome = OUTCOME_COMPLETED + k % 5;
-				check(v, flags);
-				check_ends(v, flags);
+				for (unsigned kind = 0; kind < SYNC_KINDS; kind++) {
+					set_disk(v, kind);
+					check(v, flags);
+					check_ends(v, flags);
+				}
 			}
 		}
 	}
@@ -465,6 +598,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_create),
 		cmocka_unit_test(test_create_after_stream_failed),
+		cmocka_unit_test(test_no_sync),
+		cmocka_unit_test(test_sync_fails),
+		cmocka_unit_test(test_failing),
+		cmocka_unit_test(test_unproven),
+		cmocka_unit_test(test_spoiled),
 		cmocka_unit_test(test_sync_first),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_send_and_complete),

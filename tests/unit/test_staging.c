@@ -29,6 +29,7 @@ static struct record make_record(enum record_state state, uint64_t size)
 	r.path = (char *)(uintptr_t) "dir/x.jsonl";
 	r.size = size;
 	r.part_size = PART;
+	r.synced = true;
 	return r;
 }
 
@@ -141,6 +142,7 @@ static void test_keep_and_open(void **state)
 	stage_fill(st, 0, 3 * PART / 2, 1);
 	stage_check_md5(st);
 	assert_int_equal(staged_md5(st, want), 0);
+	assert_int_equal(staged_sync(st), 0);
 	save(st, RECORD_SEALED, 3 * PART / 2);
 	staged_keep(st);
 	staged_unref(st);
@@ -213,6 +215,7 @@ static void test_open_damaged(void **state)
 	assert_int_equal(staged_create(a.sg, &st), 0);
 	snprintf(id, sizeof(id), "%s", staged_id(st));
 	stage_fill(st, 0, 100, 1);
+	assert_int_equal(staged_sync(st), 0);
 	save(st, RECORD_SEALED, 100);
 	staged_keep(st);
 	staged_unref(st);
@@ -279,10 +282,14 @@ static void test_sweep(void **state)
 	stage_area_close(&a);
 }
 
-/* A row whose data is gone supersedes nothing; of one that is a File nothing is left. */
+/*
+ * A row whose data is gone supersedes nothing; of one that is a File nothing is left, unless it has
+ * Files to delete.
+ */
 static void test_no_data(void **state)
 {
 	static const char sealed[] = "00000000000000aa", completed[] = "00000000000000bb";
+	static const char owing[] = "00000000000000cc";
 	char old[] = "file-old", *superseded[] = { old };
 	struct record r = make_record(RECORD_SEALED, 4);
 	struct staged *st = NULL;
@@ -294,6 +301,8 @@ static void test_no_data(void **state)
 	stage_area_open(&a, PART);
 	save_plain(&a, sealed, r);
 	r.state = RECORD_COMPLETED;
+	save_plain(&a, owing, r);
+	r.superseded_count = 0;
 	save_plain(&a, completed, r);
 	check_open(&a, completed, -ENOENT);
 	assert_false(stage_exists(&a, completed, ".rec"));
@@ -301,6 +310,12 @@ static void test_no_data(void **state)
 	assert_int_equal(r.state, RECORD_ABORTED);
 	assert_int_equal(r.superseded_count, 0);
 	assert_int_equal(staged_size(st), 0);
+	record_release(&r);
+	staged_unref(st);
+	assert_int_equal(staged_open(a.sg, owing, &r, &st), 0);
+	assert_int_equal(r.state, RECORD_COMPLETED);
+	assert_int_equal(r.superseded_count, 1);
+	assert_false(r.synced);
 	record_release(&r);
 	staged_unref(st);
 	stage_area_close(&a);
@@ -614,15 +629,119 @@ static void test_concurrent_saves(void **state)
 	stage_area_close(&a);
 }
 
+/* An adopted file of many parts that something else has cut, when a write is short. */
+static void test_cut_behind_our_back(void **state)
+{
+	struct stage_area a;
+	struct staged *st;
+	struct record r;
+	char id[32];
+	int fd;
+
+	(void)state;
+	stage_area_open(&a, 100);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(st));
+	stage_fill(st, 0, 1 << 20, 1);
+	save(st, RECORD_WRITING, 1 << 20);
+	staged_keep(st);
+	staged_unref(st);
+	stage_area_reopen(&a);
+	assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+	record_release(&r);
+	assert_int_equal(ftruncate(staged_fd(st), 50), 0);
+	assert_int_equal(staged_write_begin(st, 0, 10, &fd), 0);
+	staged_write_end(st, 0, 10, 5);
+	assert_int_equal(staged_size(st), 50);
+	assert_int_equal(staged_version(st, (1 << 20) - 1, 1 << 20), 1);
+	staged_unref(st);
+	stage_area_close(&a);
+}
+
+/* Leaves st to the next daemon and reads its row. */
+static void reload(struct stage_area *a, char id[32], struct record *ret)
+{
+	stage_area_reopen(a);
+	assert_int_equal(files_load(a->db, id, ret), 0);
+}
+
+/* A copy of a File counts once complete was asked, or once it was changed. */
+static void test_copy(void **state)
+{
+	static const enum record_state states[] = { RECORD_WRITING, RECORD_SEALED, RECORD_FAILED,
+						    RECORD_COMPLETING, RECORD_COMPLETED };
+	struct stage_area a;
+	struct staged *st;
+	struct record r;
+	char id[32];
+
+	(void)state;
+	for (size_t k = 0; k < 2 * sizeof(states) / sizeof(states[0]); k++) {
+		enum record_state s = states[k / 2];
+		bool changed = k % 2;
+
+		stage_area_open(&a, PART);
+		assert_int_equal(staged_create(a.sg, &st), 0);
+		snprintf(id, sizeof(id), "%s", staged_id(st));
+		stage_fill(st, 0, 100, 1);
+		assert_int_equal(staged_mark_copy(st), 0);
+		save(st, s, 100);
+		if (changed)
+			stage_fill(st, 0, 10, 2);
+		assert_int_equal(staged_is_copy(st), !changed);
+		staged_keep(st);
+		staged_unref(st);
+		reload(&a, id, &r);
+		assert_int_equal(r.state, changed || s == RECORD_COMPLETING || s == RECORD_COMPLETED
+						  ? s
+						  : RECORD_REMOVED);
+		assert_int_equal(r.copy, !changed);
+		record_release(&r);
+		stage_area_close(&a);
+	}
+}
+
+/* What is sealed stays a copy: the write is refused first. */
+static void test_copy_sealed(void **state)
+{
+	struct stage_area a;
+	struct staged *st;
+	int fd;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	stage_fill(st, 0, 100, 1);
+	assert_int_equal(staged_mark_copy(st), 0);
+	staged_seal(st);
+	assert_int_equal(staged_write_begin(st, 0, 10, &fd), -EBUSY);
+	assert_int_equal(staged_truncate(st, 10), -EBUSY);
+	assert_true(staged_is_copy(st));
+	staged_unseal(st);
+	assert_int_equal(staged_truncate(st, 10), 0);
+	assert_false(staged_is_copy(st));
+	staged_unref(st);
+	stage_area_close(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_life),	       cmocka_unit_test(test_keep_and_open),
-		cmocka_unit_test(test_open_damaged),   cmocka_unit_test(test_sweep),
-		cmocka_unit_test(test_no_data),	       cmocka_unit_test(test_bad_config),
-		cmocka_unit_test(test_size_max),       cmocka_unit_test(test_reserve),
-		cmocka_unit_test(test_give),	       cmocka_unit_test(test_concurrent_saves),
-		cmocka_unit_test(test_other_database), cmocka_unit_test(test_former_directory),
+		cmocka_unit_test(test_cut_behind_our_back),
+		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_copy_sealed),
+		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_keep_and_open),
+		cmocka_unit_test(test_open_damaged),
+		cmocka_unit_test(test_sweep),
+		cmocka_unit_test(test_no_data),
+		cmocka_unit_test(test_bad_config),
+		cmocka_unit_test(test_size_max),
+		cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_give),
+		cmocka_unit_test(test_concurrent_saves),
+		cmocka_unit_test(test_other_database),
+		cmocka_unit_test(test_former_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

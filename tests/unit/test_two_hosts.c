@@ -424,7 +424,7 @@ static void check_close(struct close *c)
 
 	say("host %u: close of %s#%u v%u: %s", n->host->no, n->name, n->uid, c->version,
 	    err ? compat_errno_name(-err) : "0");
-	if (err || n->dropped || n->busy || c->version != n->version)
+	if (err || n->dropped || n->busy || n->maimed || c->version != n->version)
 		return;
 	publish_get_info(n->p, &info);
 	if (info.outcome != OUTCOME_COMPLETED || !find_file(info.file_id, &f) || f.deleted)
@@ -536,6 +536,7 @@ static void do_write(struct host *h, const char *name)
 		return;
 	if (n) {
 		staged_unseal(n->st);
+		assert_int_equal(publish_await_change(n->p), 0);
 		assert_int_equal(staged_truncate(n->st, 0), 0);
 	} else {
 		n = node_new(h, name);
@@ -857,7 +858,7 @@ static void revive(struct host *h, struct node *n)
 
 static void host_stop(struct host *h)
 {
-	publisher_stop(h->pr);
+	publisher_stop(h->pr, false);
 	for (struct node *n = h->nodes; n; n = n->next) {
 		n->maimed |= n->busy;
 		publish_unref(n->p);
