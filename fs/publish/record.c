@@ -178,13 +178,14 @@ int publish_save_record(struct publish *p, bool durable)
 {
 	int err;
 
-	p->recorded.unsaved = p->recorded.md5_unsaved = p->recorded.untouched = false;
+	p->recorded.unsaved = p->recorded.md5_unsaved = false;
 	if (p->recorded.removed)
 		return 0;
 	/*
 	 * Under the lock from the decision to the write: never replace a newer record of writing.
 	 */
 	pthread_mutex_lock(&p->recorded.lock);
+	p->recorded.untouched = false;
 	err = save_record(p);
 	pthread_mutex_unlock(&p->recorded.lock);
 	/* Sync outside the lock: the disk is slow. */
@@ -235,11 +236,11 @@ int publish_save_writing(struct publish *p)
 	struct record r;
 	int err = publish_copy_inputs(p, &in);
 
-	p->recorded.untouched = false;
 	record_init(&r);
 	r.state = RECORD_WRITING;
 	put_inputs(p, &in, &r);
 	pthread_mutex_lock(&p->recorded.lock);
+	p->recorded.untouched = false;
 	if (!err)
 		err = staged_save_writing(p->staged, &r);
 	/*
