@@ -178,7 +178,7 @@ int publish_save_record(struct publish *p, bool durable)
 {
 	int err;
 
-	p->recorded.unsaved = p->recorded.md5_unsaved = false;
+	p->recorded.unsaved = p->recorded.md5_unsaved = p->recorded.untouched = false;
 	if (p->recorded.removed)
 		return 0;
 	/*
@@ -235,6 +235,7 @@ int publish_save_writing(struct publish *p)
 	struct record r;
 	int err = publish_copy_inputs(p, &in);
 
+	p->recorded.untouched = false;
 	record_init(&r);
 	r.state = RECORD_WRITING;
 	put_inputs(p, &in, &r);
@@ -367,6 +368,7 @@ static void load_ended(struct publish *p, enum publish_outcome outcome)
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = outcome;
 	p->observed.info.under_way = false;
+	p->recorded.untouched = true;
 }
 
 static int load_state(struct publish *p, const struct record *r)
