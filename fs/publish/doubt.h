@@ -113,11 +113,12 @@ struct doubt {
 	bool first;		  /* the cancel under way is the first one ever */
 	unsigned looks;
 	uint64_t began_ms, looked_ms, settled_ms, ends_ms, missed_ms;
-	uint64_t look_due_ms;	   /* the next look, monotonic; 0: none */
-	char md5[DIGEST_HEX_SIZE]; /* of the sent bytes */
-	char same[API_ID_MAX + 1]; /* id of the candidate whose MD5 is ours */
-	bool plausible;		   /* at the last look; see struct doubt_view */
-	bool several;		   /* another one has that MD5, too */
+	uint64_t look_due_ms;	      /* the next look, monotonic; 0: none */
+	char md5[DIGEST_HEX_SIZE];    /* of the sent bytes */
+	char same[API_ID_MAX + 1];    /* id of the candidate whose MD5 is ours */
+	char refused[API_ID_MAX + 1]; /* id of the candidate whose content was refused before */
+	bool plausible;		      /* at the last look; see struct doubt_view */
+	bool several;		      /* another one has that MD5, too */
 	char **strangers; /* Files with our name and size: listed before complete, or other bytes */
 	size_t stranger_count;
 };
