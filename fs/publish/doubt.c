@@ -70,7 +70,7 @@ static bool is_over(const struct doubt_view *v)
 {
 	if (v->found == FOUND_UNSURE)
 		return false;
-	if (v->forced)
+	if (v->forced || (v->answered && v->found == FOUND_NONE))
 		return true;
 	/* What is not wanted needs no new File. */
 	if (v->cancel == DOUBT_CANCELLED && (v->found == FOUND_NONE || !v->wanted))
@@ -297,6 +297,7 @@ static void make_view(const struct publish *p, enum doubt_found found,
 		.rival = rival,
 		.plausible = d->plausible,
 		.later = !p->upload.posted && p->pr->service.created_at == CREATED_LATER,
+		.answered = d->answered,
 		.always = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD,
 		.forced = p->now.forced || is_forced(p),
 		.now_ms = clock_mono_ms(),

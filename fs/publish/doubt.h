@@ -18,9 +18,10 @@
  *    or cancel said "cancelled" and this service is not known to give each File its Upload's.
  *  - What is deleted once it is found (the file was removed, renamed or rewritten since) needs the
  *    Upload's created_at, and its MD5 or a cancel that said that complete was done.
- *  - Make a new Upload only after a whole listing without a candidate: at the earliest 10 s after
- *    "cancelled", else twice after the Upload's end. After "cancelled" a File with another
- *    created_at than ours would have is no candidate.
+ *  - A refusal of complete is believed after one whole listing without a candidate.
+ *  - Otherwise make a new Upload only after a whole listing without a candidate: at the earliest
+ *    10 s after "cancelled", else twice after the Upload's end. After "cancelled" a File with
+ *    another created_at than ours would have is no candidate.
  */
 #ifndef UPLOADFS_FS_PUBLISH_DOUBT_H
 #define UPLOADFS_FS_PUBLISH_DOUBT_H
@@ -68,6 +69,7 @@ struct doubt_view {
 	bool upload;	 /* its id is known, and it was not found to be gone */
 	bool expired;	 /* its time is over */
 	bool refused;	 /* complete was refused, its reply not just lost */
+	bool answered;	 /* the only complete was answered, by a refusal: one look is enough */
 	bool may_repeat; /* complete was sent once in this try */
 	bool waited_for; /* a close waits */
 	bool asked_now;	 /* cancel was sent since this try began */
@@ -106,6 +108,7 @@ bool doubt_infers(const struct doubt_view *v);
 struct doubt {
 	bool unknown;		  /* the File of an earlier complete may exist */
 	bool stale;		  /* unknown, and the bytes were rewritten since */
+	bool answered;		  /* see struct doubt_view */
 	bool kept;		  /* the doubt holds a reference of its own */
 	enum doubt_cancel cancel; /* 0: no doubt was recorded */
 	bool repeated, asked_now; /* since this try began */
