@@ -22,6 +22,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "net/base/clock.h"
+#include "net/base/compat.h"
 #include "net/base/log.h"
 #include "tests/unit/fake_api.h"
 #include "tests/unit/stage_area.h"
@@ -48,7 +49,8 @@ static uint64_t model_mono(void)
 
 static struct timespec model_wall(void)
 {
-	return (struct timespec){ .tv_sec = (time_t)(1600000000 + atomic_load(&now_ms) / 1000) };
+	return (struct timespec){ .tv_sec = (time_t)(1600000000 + atomic_load(&now_ms) / 1000),
+				  .tv_nsec = 0 };
 }
 
 static unsigned any(unsigned n)
@@ -421,7 +423,7 @@ static void check_close(struct close *c)
 	struct fake_file f;
 
 	say("host %u: close of %s#%u v%u: %s", n->host->no, n->name, n->uid, c->version,
-	    err ? strerrorname_np(-err) : "0");
+	    err ? compat_errno_name(-err) : "0");
 	if (err || n->dropped || n->busy || n->maimed || c->version != n->version)
 		return;
 	publish_get_info(n->p, &info);
