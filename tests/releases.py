@@ -112,8 +112,8 @@ def copy_tree(folder):
 
 
 def enter(folder, log):
-    subprocess.run(["unshare", "--mount", "--propagation", "private", "--pid", "--fork",
-                    "--kill-child", "sh", "-ec", ENTER, "sh", folder, INSIDE],
+    subprocess.run(["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private",
+                    "--pid", "--fork", "--kill-child", "sh", "-ec", ENTER, "sh", folder, INSIDE],
                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                    timeout=TIMEOUT, check=False)
 

@@ -82,6 +82,7 @@ look_releases() {
 	need debootstrap has debootstrap
 	need git has git
 	need util-linux has unshare
+	need util-linux has setpriv
 	need mount has mount
 }
 
