@@ -79,7 +79,7 @@ _uploadfs() {
 	if [ "$COMP_CWORD" -gt 1 ]; then
 		case ${COMP_WORDS[1]} in
 		status) _uploadfs_of status "$current" "--watch --json --check"; return ;;
-		wait) _uploadfs_of wait "$current" "--timeout"; return ;;
+		wait) _uploadfs_of wait "$current" "--timeout --processed"; return ;;
 		umount) _uploadfs_of umount "$current" "--timeout --force"; return ;;
 		mounts) _uploadfs_of mounts "$current" ""; return ;;
 		recover) _uploadfs_of recover "$current" "--all -o"; return ;;

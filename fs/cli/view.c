@@ -214,10 +214,29 @@ void cli_view_totals(const struct json *doc, struct buf *out)
 				 words[i]);
 	buf_addf(out, "; %llu published (%s)", (unsigned long long)cli_total(doc, "completed"),
 		 cli_size(cli_total(doc, "completed_bytes")));
+	if (json_len(json_get(doc, "unusable")))
+		buf_addf(out, ", %llu unusable",
+			 (unsigned long long)json_len(json_get(doc, "unusable")));
 	if (json_bool(json_get(json_get(doc, "listing"), "first"), false))
 		buf_addf(out, "; listing the account: %llu Files so far, %llu s",
 			 (unsigned long long)cli_number(json_get(doc, "listing"), "files"),
 			 (unsigned long long)cli_number(json_get(doc, "listing"), "seconds"));
+}
+
+/* Files that exist and can't be used. */
+static void put_unusable(const struct json *doc, struct buf *out)
+{
+	const struct json *u = json_first(json_get(doc, "unusable"));
+
+	for (; u; u = json_next(u)) {
+		const char *words = cli_text(u, "status_details");
+
+		buf_addf(out, "%-10s  ", "unusable");
+		buf_addf(out, "%s", cli_clean(cli_text(u, "path")));
+		buf_addf(out, ": the service could not process %s",
+			 cli_clean(cli_text(u, "file_id")));
+		buf_addf(out, "%s%s\n", *words ? ": " : "", cli_clean(words));
+	}
 }
 
 void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struct buf *out)
@@ -227,6 +246,7 @@ void cli_view_plain(const struct json *doc, const struct cli_rates *rates, struc
 	if (cli_number(doc, "files_omitted"))
 		buf_addf(out, "and %llu more\n",
 			 (unsigned long long)cli_number(doc, "files_omitted"));
+	put_unusable(doc, out);
 	if (cli_is_failing(doc)) {
 		cli_health(doc, out);
 		buf_addc(out, '\n');

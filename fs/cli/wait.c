@@ -21,11 +21,12 @@
 #define LOOK_MS 200
 
 static const char help[] =
-	"usage: uploadfs wait [--timeout SECONDS] MOUNTPOINT|FILE\n"
+	"usage: uploadfs wait [--timeout SECONDS] [--processed] MOUNTPOINT|FILE\n"
 	"MOUNTPOINT: waits until no closed file is on its way, files held for a rename\n"
 	"  included. Names failed files, which are tried again by themselves, and aborted\n"
 	"  ones, which are not. Does not wait for open files.\n"
 	"FILE: waits until it is closed and published, then prints its File ID.\n"
+	"  --processed: waits until the service has processed it, too.\n"
 	"Exit status: 0 published; 1 failed or aborted, the reason is on stderr;\n"
 	"  2 wrong usage; 3 the time is over; 4 no such mount, or no answer.\n";
 
@@ -103,7 +104,35 @@ static int file_ended(const char *path, const char *status)
 	return CLI_FAILED;
 }
 
-static int wait_file(const char *path, uint64_t end_ms)
+/* The service's status of a File: asked for at each look. */
+static int wait_processed(const char *path, uint64_t end_ms)
+{
+	char status[64], details[CLI_ATTRIBUTE_MAX];
+
+	for (;;) {
+		int r = cli_attribute(path, "file_status", status, sizeof(status));
+
+		if (r == -ENODATA) {
+			cli_error("%s: the service does not tell whether it is processed", path);
+			return CLI_FAILED;
+		}
+		if (r)
+			return cli_no_attribute(path, r);
+		if (!strcmp(status, "processed"))
+			return CLI_OK;
+		if (!strcmp(status, "error")) {
+			if (cli_attribute(path, "status_details", details, sizeof(details)))
+				snprintf(details, sizeof(details), "it does not say why");
+			cli_error("%s: the service could not process it: %s", path, details);
+			return CLI_FAILED;
+		}
+		if (is_over(end_ms))
+			return time_over(path);
+		cli_sleep_ms(LOOK_MS);
+	}
+}
+
+static int wait_file(const char *path, bool processed, uint64_t end_ms)
 {
 	char status[64];
 
@@ -112,8 +141,11 @@ static int wait_file(const char *path, uint64_t end_ms)
 
 		if (r)
 			return cli_no_attribute(path, r);
-		if (ends(status))
-			return file_ended(path, status);
+		if (ends(status)) {
+			r = processed && !strcmp(status, "completed") ? wait_processed(path, end_ms)
+								      : CLI_OK;
+			return r ? r : file_ended(path, status);
+		}
 		if (is_over(end_ms))
 			return time_over(path);
 		cli_sleep_ms(LOOK_MS);
@@ -140,7 +172,9 @@ static bool is_mountpoint(const char *path)
 int cli_wait(int argc, char **argv)
 {
 	unsigned timeout_s = UINT32_MAX;
+	bool processed = false;
 	const struct cli_option options[] = { { "--timeout", NULL, &timeout_s },
+					      { "--processed", &processed, NULL },
 					      { NULL, NULL, NULL } };
 	const char *path = NULL;
 	uint64_t end_ms = 0;
@@ -159,7 +193,11 @@ int cli_wait(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	if (!is_mountpoint(path) && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)))
-		return wait_file(path, end_ms);
+		return wait_file(path, processed, end_ms);
+	if (processed) {
+		cli_error("--processed: name a FILE; %s is a directory", path);
+		return CLI_USAGE;
+	}
 	r = cli_find_mount(path, &mount, &uid);
 	if (r == CLI_OK)
 		r = wait_mount(mount, end_ms);

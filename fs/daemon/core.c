@@ -242,6 +242,13 @@ bool core_read_key(void *arg)
 	return changed;
 }
 
+static int each_unusable(void *arg, status_unusable_fn *fn, void *fn_arg)
+{
+	struct core *c = arg;
+
+	return vfs_each_unusable(c->vfs, fn, fn_arg);
+}
+
 void core_status(struct core *c, struct status_source *ret)
 {
 	const struct opts *o = c->opts;
@@ -262,6 +269,8 @@ void core_status(struct core *c, struct status_source *ret)
 				       .cache = c->cache,
 				       .md5 = c->md5,
 				       .disk = c->disk,
+				       .each_unusable = each_unusable,
+				       .each_arg = c,
 				       .listing = { list.under_way, list.known, list.pages,
 						    list.files, list.seconds } };
 }

@@ -257,10 +257,32 @@ static void put_listing(struct json_writer *w, const struct status_source *src)
 	json_w_end_object(w);
 }
 
+struct unusable {
+	struct json_writer *w;
+	const struct status_source *src;
+	unsigned count;
+};
+
+static int put_unusable(void *arg, const char *label, const char *file_id, const char *details)
+{
+	struct unusable *u = arg;
+	const char *slash = u->src->purpose ? strchr(label, '/') : NULL;
+
+	if (u->count++ >= STATUS_FILES_MAX)
+		return 0;
+	json_w_object(u->w, NULL);
+	json_w_str(u->w, "path", slash ? slash + 1 : label);
+	json_w_str(u->w, "file_id", file_id);
+	put_text(u->w, "status_details", details);
+	json_w_end_object(u->w);
+	return 0;
+}
+
 int status_json(const struct status_source *src, struct buf *ret)
 {
 	struct publish_rows rows;
 	struct json_writer w;
+	struct unusable unusable = { &w, src, 0 };
 	struct totals totals;
 	size_t shown;
 	int r = take_rows(src, &rows, &totals);
@@ -283,9 +305,12 @@ int status_json(const struct status_source *src, struct buf *ret)
 	}
 	json_w_end_array(&w);
 	json_w_u64(&w, "files_omitted", rows.count - shown);
+	json_w_array(&w, "unusable");
+	r = src->each_unusable ? src->each_unusable(src->each_arg, put_unusable, &unusable) : 0;
+	json_w_end_array(&w);
 	json_w_end_object(&w);
 	publish_rows_free(&rows);
-	return buf_addc(ret, '\n');
+	return r ? r : buf_addc(ret, '\n');
 }
 
 static void log_row(const struct publish_row *row)

@@ -21,6 +21,9 @@ struct pool;
 struct publisher;
 struct staging;
 
+typedef int status_unusable_fn(void *arg, const char *label, const char *file_id,
+			       const char *details);
+
 #define STATUS_FILES_MAX 10000 /* in one document; the totals count all */
 #define STATUS_TEXT_MAX (64U << 20)
 
@@ -39,6 +42,12 @@ struct status_source {
 	struct staging *staging;
 	struct cache *cache;
 	struct pool *md5, *disk;
+	/*
+	 * Calls fn for each File that the service could not process: "purpose/path", words or "".
+	 * 0, or fn's first error. NULL: there is none.
+	 */
+	int (*each_unusable)(void *arg, status_unusable_fn *fn, void *fn_arg);
+	void *each_arg;
 };
 
 /* Append to ret, whose maximum is STATUS_TEXT_MAX. 0, -ENOMEM, -EMSGSIZE. */

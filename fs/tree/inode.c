@@ -256,8 +256,33 @@ uint64_t inode_next_number(const struct inode_table *t)
 	return t->next_ino;
 }
 
+static void state_free(struct file_state *st)
+{
+	if (st)
+		free(st->details);
+	free(st);
+}
+
+int inode_set_state(struct inode *i, const char *word, const char *details, uint64_t asked_ms)
+{
+	struct file_state *st = word ? calloc(1, sizeof(*st)) : NULL;
+
+	if (word && (!st || (details && !(st->details = strdup(details))))) {
+		state_free(st);
+		return -ENOMEM;
+	}
+	if (st) {
+		snprintf(st->word, sizeof(st->word), "%s", word);
+		st->asked_ms = asked_ms;
+	}
+	state_free(i->state);
+	i->state = st;
+	return 0;
+}
+
 static void inode_release(struct inode *i)
 {
+	state_free(i->state);
 	inode_published_free(i->published);
 	free(i->filename);
 	free(i->file_id);
@@ -388,6 +413,8 @@ int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_i
 		index_del(&t->id, i);
 	free(i->file_id);
 	i->file_id = d;
+	state_free(i->state);
+	i->state = NULL;
 	if (!d)
 		return 0;
 	i->id_hash = (uint32_t)strhash_in(0, d);

@@ -30,6 +30,13 @@ struct published {
 	uint64_t fresh_until_ms; /* CLOCK_MONOTONIC: until then a listing may miss the File */
 };
 
+/* What the service last told of a File's processing. */
+struct file_state {
+	char word[32];	   /* uploaded, processed, error, or another */
+	char *details;	   /* of error, or NULL */
+	uint64_t asked_ms; /* CLOCK_MONOTONIC: of the last answer about this File alone; 0: none */
+};
+
 struct inode {
 	/* A search reads these fields of every inode it passes: keep them together. */
 	uint64_t ino;
@@ -67,6 +74,7 @@ struct inode {
 	struct staged_side *side;    /* staged file, or NULL */
 	char *filename;		     /* the File's name if it differs from the path, or NULL */
 	struct published *published; /* set if we published it, else NULL */
+	struct file_state *state;    /* of file_id; NULL: processed, or not known */
 	uint64_t bytes;
 	int64_t created_at, expires_at;
 };
@@ -94,7 +102,13 @@ struct inode *inode_new(struct inode_table *t, struct inode *parent, const char 
 struct inode *inode_find(struct inode_table *t, const struct inode *parent, const char *name);
 struct inode *inode_get(struct inode_table *t, uint64_t ino); /* NULL: no such inode */
 struct inode *inode_by_file_id(struct inode_table *t, const char *file_id);
-/* Set, change or clear (NULL) the File behind i; the id is copied. 0 or -ENOMEM. */
+/*
+ * Set what the service tells of the File; details may be NULL. NULL word: it is not known. 0 or
+ * -ENOMEM: unchanged.
+ */
+int inode_set_state(struct inode *i, const char *word, const char *details, uint64_t asked_ms);
+/* Set, change or clear (NULL) the File behind i and forget its state; the id is copied. 0 or
+ * -ENOMEM. */
 int inode_set_file_id(struct inode_table *t, struct inode *i, const char *file_id);
 /*
  * Set the name of the File behind i: copied, and kept only if it differs from the path. 0 or

@@ -15,6 +15,7 @@
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/file_state.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
 #include "fs/vfs/intent.h"
@@ -283,6 +284,7 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 		log_warn("out of memory: a File is not shown, or not under its name");
 	if (!i)
 		return;
+	vfs_note_state(s, i, f);
 	i->unlisted = i->moved = false;
 	i->unseen = true;
 	i->renamed_for_conflict = p->taken;
@@ -353,6 +355,8 @@ static void show(struct vfs *s, const struct api_file *f, struct spot *at)
 	mark_inode(i, at);
 	if (i)
 		take_size(s, i, f);
+	if (i)
+		vfs_note_state(s, i, f);
 	/* Hide a File of unknown size: readers would take it for empty. */
 	if (!i && f->bytes_unknown)
 		return;

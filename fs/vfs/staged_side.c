@@ -63,6 +63,7 @@ static int note_file(struct vfs *s, struct inode *i, struct publish *pub,
 	p->parts = info.parts_total;
 	p->upload_id = strdup(info.upload_id);
 	p->error = r->error ? strdup(r->error) : NULL;
+	s->has_unusable = s->has_unusable || r->error;
 	inode_published_free(i->published);
 	i->published = p;
 	i->bytes = r->bytes;

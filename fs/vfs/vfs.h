@@ -95,6 +95,15 @@ bool vfs_was_listed(void *arg, const char *file_id, uint64_t mark);
  */
 void vfs_each_listed(void *arg, const char *purpose, const char *filename, uint64_t bytes,
 		     void (*fn)(void *fn_arg, const char *file_id), void *fn_arg);
+/*
+ * Call fn for each File with an entry here that the service could not process: purpose and path,
+ * and its words, "" for none. Stop at fn's first error. 0, -ENOMEM, or that error. Not under the
+ * lock.
+ */
+int vfs_each_unusable(struct vfs *s,
+		      int (*fn)(void *arg, const char *label, const char *file_id,
+				const char *details),
+		      void *arg);
 /* How far the fetch of the account's list is. NULL vfs: none is under way. Not under the lock. */
 struct vfs_listing {
 	bool under_way, known; /* known: a whole list was fetched before */

@@ -31,6 +31,7 @@ struct vfs {
 	struct inode *control[VFS_CONTROLS]; /* set once at the start; NULL: no .uploadfs */
 	/* under lock */
 	struct inode_table *table;
+	bool has_unusable; /* the service told of a File with status error */
 	struct listing *listing;
 	uint64_t looks; /* tickets issued to the scout */
 	struct handle *handles;

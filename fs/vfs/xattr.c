@@ -10,6 +10,7 @@
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
+#include "fs/vfs/file_state.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
@@ -26,6 +27,8 @@ struct facts {
 	const char *purpose;
 	uint64_t bytes;
 	int64_t created_at, expires_at;
+	char file_status[32]; /* "": not known */
+	char *details;
 };
 
 static void copy_published(struct facts *f, const struct inode *i)
@@ -40,6 +43,29 @@ static void copy_published(struct facts *f, const struct inode *i)
 	}
 	if (i->published->upload_id)
 		snprintf(f->upload_id, sizeof(f->upload_id), "%s", i->published->upload_id);
+}
+
+static void release(struct facts *f)
+{
+	free(f->name);
+	free(f->details);
+}
+
+/* What the service tells of the File; of one published here, what its complete told. */
+static int copy_state(struct facts *f, const struct inode *i)
+{
+	const char *details = NULL, *word = NULL;
+
+	if (i->state) {
+		word = i->state->word;
+		details = i->state->details;
+	} else if (i->published && i->published->error) {
+		word = "error";
+		details = i->published->error;
+	}
+	snprintf(f->file_status, sizeof(f->file_status), "%s", word ? word : "");
+	f->details = details ? strdup(details) : NULL;
+	return details && !f->details ? -ENOMEM : 0;
 }
 
 /*
@@ -57,6 +83,8 @@ static int take_name(struct facts *f, const struct inode *i)
 /* Collect the facts of i. Under lock. 0, -ENODATA for anything but a file, -ENOMEM. */
 static int gather(const struct inode *i, struct facts *f)
 {
+	int r = 0;
+
 	memset(f, 0, sizeof(*f));
 	if (i->kind != INODE_FILE || i->special)
 		return -ENODATA;
@@ -78,8 +106,13 @@ static int gather(const struct inode *i, struct facts *f)
 		copy_published(f, i);
 		if (i->file_id)
 			snprintf(f->file_id, sizeof(f->file_id), "%s", i->file_id);
+		r = i->file_id ? copy_state(f, i) : 0;
 	}
-	return take_name(f, i);
+	if (!r)
+		r = take_name(f, i);
+	if (r)
+		release(f);
+	return r;
 }
 
 typedef int value_fn(const struct facts *f, char *buf,
@@ -159,6 +192,16 @@ static int value_request_id(const struct facts *f, char *buf, size_t size)
 	return text(buf, size, f->info.request_id);
 }
 
+static int value_file_status(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->file_status);
+}
+
+static int value_details(const struct facts *f, char *buf, size_t size)
+{
+	return text(buf, size, f->details);
+}
+
 static const struct {
 	const char *name;
 	value_fn *value;
@@ -176,6 +219,8 @@ static const struct {
 	{ "expires_at", value_expires },
 	{ "error", value_error },
 	{ "request_id", value_request_id },
+	{ "file_status", value_file_status },
+	{ "status_details", value_details },
 };
 
 #define ATTRIBUTES (sizeof(attributes) / sizeof(attributes[0]))
@@ -212,7 +257,7 @@ static void answer(struct vfs *s, uint64_t ino, unsigned which, vfs_xattr_cb *cb
 		return;
 	}
 	n = attributes[which].value(&f, buf, sizeof(buf));
-	free(f.name);
+	release(&f);
 	cb(arg, n > 0 ? 0 : -ENODATA, buf, n > 0 ? (size_t)n : 0);
 }
 
@@ -256,6 +301,38 @@ static bool wait_for_end(struct vfs *s, uint64_t ino, unsigned which, vfs_xattr_
 	return waits;
 }
 
+/* The service has answered, or has not: an error shows where nothing is known. */
+static void answer_state(void *arg, int err)
+{
+	struct asking *a = arg;
+	struct facts f;
+	int r = err ? facts_of(a->s, a->ino, &f) : 0;
+
+	if (err && !r) {
+		r = f.file_status[0] ? 0 : err;
+		release(&f);
+	}
+	if (r)
+		a->cb(a->arg, r, NULL, 0);
+	else
+		answer(a->s, a->ino, a->which, a->cb, a->arg);
+	free(a);
+}
+
+/* The service's status changes by itself. True: cb will be called. */
+static bool ask_first(struct vfs *s, uint64_t ino, unsigned which, vfs_xattr_cb *cb, void *arg)
+{
+	struct asking *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return false;
+	*a = (struct asking){ .s = s, .ino = ino, .cb = cb, .arg = arg, .which = which };
+	if (vfs_ask_state(s, ino, answer_state, a))
+		return true;
+	free(a);
+	return false;
+}
+
 void vfs_getxattr(struct vfs *s, uint64_t ino, const char *name, vfs_xattr_cb *cb, void *arg)
 {
 	size_t k = ATTRIBUTES;
@@ -268,9 +345,18 @@ void vfs_getxattr(struct vfs *s, uint64_t ino, const char *name, vfs_xattr_cb *c
 		cb(arg, -ENODATA, NULL, 0);
 		return;
 	}
+	if ((attributes[k].value == value_file_status || attributes[k].value == value_details) &&
+	    ask_first(s, ino, (unsigned)k, cb, arg))
+		return;
 	if (attributes[k].value == value_file_id && wait_for_end(s, ino, (unsigned)k, cb, arg))
 		return;
 	answer(s, ino, (unsigned)k, cb, arg);
+}
+
+/* Each look at the status is a request: leave out what is as usual. */
+static bool is_shown(const struct facts *f, unsigned which)
+{
+	return attributes[which].value != value_file_status || strcmp(f->file_status, "processed");
 }
 
 void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg)
@@ -289,11 +375,11 @@ void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg)
 		return;
 	}
 	for (size_t k = 0; k < ATTRIBUTES; k++)
-		if (attributes[k].value(&f, value, sizeof(value)) > 0)
+		if (is_shown(&f, (unsigned)k) && attributes[k].value(&f, value, sizeof(value)) > 0)
 			len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", PREFIX,
 						attributes[k].name) +
 			       1;
-	free(f.name);
+	release(&f);
 	cb(arg, 0, names, len);
 }
 

@@ -116,9 +116,10 @@ struct api_file {
 	const char *id;
 	const char *filename; /* any bytes but NUL; may be empty; unknown: the id */
 	const char *purpose;  /* 1 to API_WORD_MAX bytes; unknown: API_PURPOSE_UNKNOWN */
+	const char *status;   /* any word; NULL: not told */
 	/*
-	 * status_details of a File whose status is error, of replies to complete and POST /files:
-	 * secrets redacted, one line. NULL: none.
+	 * status_details of a File whose status is error; in lists only if they are a text. Replies
+	 * to complete and POST /files: secrets redacted, one line. NULL: none.
 	 */
 	const char *details;
 	uint64_t bytes;

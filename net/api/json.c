@@ -106,6 +106,7 @@ const char *api_json_file(const struct json *j, struct api_file *ret)
 	f.bytes_unknown = !api_count(json_num(json_get(j, "bytes"), -1), &f.bytes);
 	f.created_at = get_time(j, "created_at");
 	f.expires_at = get_time(j, "expires_at");
+	f.status = status;
 	f.failed = status && !strcmp(status, "error");
 	f.details = f.failed ? details_of(j) : NULL;
 	*ret = f;

@@ -13,7 +13,7 @@
 #define FILE_MIN 160		      /* bytes of text of a File, but for odd ones */
 #define ID_SLICE_MAX (6 * API_ID_MAX) /* an id with each character escaped */
 
-enum field { ID, FILENAME, PURPOSE, BYTES, CREATED_AT, EXPIRES_AT, STATUS, FIELDS };
+enum field { ID, FILENAME, PURPOSE, BYTES, CREATED_AT, EXPIRES_AT, STATUS, DETAILS, FIELDS };
 
 /* The members of an object that matter. The first of two members with one name counts. */
 struct members {
@@ -43,6 +43,7 @@ static const struct word {
 	[CREATED_AT] = { "created_at", 10 },
 	[EXPIRES_AT] = { "expires_at", 10 },
 	[STATUS] = { "status", 6 },
+	[DETAILS] = { "status_details", 14 },
 };
 
 static enum field odd_field_of(const struct json_slice *key)
@@ -70,6 +71,8 @@ static enum field candidate(const struct json_slice *key)
 		return FILENAME;
 	case 10:
 		return *key->s == 'c' ? CREATED_AT : EXPIRES_AT;
+	case 14:
+		return DETAILS;
 	default:
 		return FIELDS;
 	}
@@ -165,12 +168,12 @@ static void put_purpose(const struct json_value *v, char **at, struct api_file *
 }
 
 /*
- * Returns false if the entry has no id. *at: the place for its strings, moved to their end. Tells
- * nothing of status and details: a listing does not need them.
+ * Returns false if the entry has no id. *at: the place for its strings, moved to their end.
  */
 static bool file_from(const struct members *m, struct api_file *ret, char **at)
 {
 	const struct json_value *bytes = &m->v[BYTES];
+	size_t len;
 
 	*ret = (struct api_file){ .id = put_id(&m->v[ID], at) };
 	if (!ret->id)
@@ -180,6 +183,10 @@ static bool file_from(const struct members *m, struct api_file *ret, char **at)
 	ret->bytes_unknown = bytes->kind != JSON_NUMBER || !api_count(bytes->number, &ret->bytes);
 	ret->created_at = get_time(&m->v[CREATED_AT]);
 	ret->expires_at = get_time(&m->v[EXPIRES_AT]);
+	ret->status = put(&m->v[STATUS], at, &len);
+	ret->failed = is_string(&m->v[STATUS], "error", 5);
+	if (ret->failed)
+		ret->details = put(&m->v[DETAILS], at, &len);
 	return true;
 }
 
