@@ -201,7 +201,14 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 	 * A rename whose File can't be used fails: both names stay, and the listing shows the File.
 	 */
 	if (r->outcome == OUTCOME_COMPLETED && r->err && wanted && l->intent) {
+		/* Nobody waits for that of an earlier daemon. */
+		if (l->intent->recovered) {
+			intent_close(l->intent);
+			l->pristine = true;
+			out = side_settle(s, o->inode);
+		}
 		pthread_mutex_unlock(&s->lock);
+		side_release(s, out);
 		return;
 	}
 	if (r->outcome == OUTCOME_COMPLETED && wanted)

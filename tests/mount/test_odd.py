@@ -250,6 +250,26 @@ def test_unusable_file(world, odd):
     assert not odd.deleted and len(odd.made) == 4
 
 
+def test_unusable_file_of_a_recovered_rename(world, odd):
+    """The next mount completes it: both names stay, and each File shows."""
+    mount = doubtful(world, odd)
+    put(mount.path("batch", "g"), b"G" * 1000)
+    asked = threading.Event()
+    odd.twist["complete"] = lambda reply, nth: asked.set() or asked.wait(1) and DROP
+    with ThreadPoolExecutor(1) as pool:
+        moved = pool.submit(os.rename, mount.path("batch", "g"), mount.path("batch", "h"))
+        assert asked.wait(60)
+        mount.kill()
+        assert moved.exception()
+    made = [x["id"] for x, _ in odd.made]
+    odd.twist["complete"] = lambda reply, nth: {
+        **reply, "file": {**reply["file"], "status": "error", "status_details": {"message": "no"}}}
+    mount.remount()
+    wait_until(lambda: odd.count("complete") > len(made), "complete is repeated")
+    wait_until(lambda: len(os.listdir(mount.path("batch"))) == len(odd.made) == 3, "all show")
+    assert xattr(mount.path("batch", "g"), "file_id") == made[0] and not odd.deleted
+
+
 @pytest.mark.parametrize("status", [200, 201])
 def test_created_everywhere(world, odd, status):
     """200 and 201 are one, for each call."""
