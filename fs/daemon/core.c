@@ -208,6 +208,24 @@ static int start_storage(struct core *c)
 	return r;
 }
 
+/* Under key_lock, or before the threads start. "": no key, or no print of it. */
+static void print_key(const struct core *c, char ret[DIGEST_HEX_SIZE])
+{
+	const char *key = c->opts->key;
+
+	if (!key || digest_keyed(statedb_uuid(c->statedb), key, ret))
+		*ret = '\0';
+}
+
+static void tell_key(struct core *c)
+{
+	char print[DIGEST_HEX_SIZE];
+
+	print_key(c, print);
+	if (c->publisher)
+		publisher_set_key(c->publisher, print);
+}
+
 bool core_read_key(void *arg)
 {
 	struct core *c = arg;
@@ -232,6 +250,7 @@ bool core_read_key(void *arg)
 			c->opts->key = key;
 			key = old;
 			log_info("the key was read again");
+			tell_key(c);
 		}
 	}
 	pthread_mutex_unlock(&c->key_lock);
@@ -361,6 +380,7 @@ static void each_listed(void *arg, const char *purpose, const char *filename, ui
 static int start_super(struct core *c, bool ending)
 {
 	const struct opts *o = c->opts;
+	char print[DIGEST_HEX_SIZE];
 	struct publisher_config pc = { .api = c->api,
 				       .disk = c->disk,
 				       .parallel = o->parallel,
@@ -377,6 +397,8 @@ static int start_super(struct core *c, bool ending)
 				       .renew_key_arg = c,
 				       .db = c->statedb,
 				       .service = c->service,
+				       .tenant = c->tenant,
+				       .key_print = print,
 				       .is_known = knows_file,
 				       .mark = mark_files,
 				       .is_before = was_listed,
@@ -405,6 +427,7 @@ static int start_super(struct core *c, bool ending)
 	};
 	int r = fetcher_new(c->api, c->cache, o->parallel, &c->fetcher);
 
+	print_key(c, print);
 	if (!r)
 		fetcher_set_worker(c->fetcher, c->disk);
 	if (!r)
@@ -432,6 +455,12 @@ static int name_service(struct core *c)
 		     : o->azure	  ? o->azure
 				  : o->base_url) < 0) {
 		c->service = NULL;
+		return fail("starting", -ENOMEM);
+	}
+	if (asprintf(&c->tenant, "organization %s, project %s",
+		     o->organization ? o->organization : "none",
+		     o->project ? o->project : "none") < 0) {
+		c->tenant = NULL;
 		return fail("starting", -ENOMEM);
 	}
 	return 0;
@@ -510,5 +539,6 @@ void core_free(struct core *c)
 	if (c->lock_fd >= 0)
 		close(c->lock_fd);
 	free(c->service);
+	free(c->tenant);
 	pthread_mutex_destroy(&c->key_lock);
 }
