@@ -35,11 +35,11 @@ static const char help_text[] =
 	"  -o purpose=P             show the directory of one purpose as the root\n"
 	"  -o close=sync|async      close() waits for the File (default), or not\n"
 	"  -o parallel=N (4), part_size=SIZE (64M), rate_limit=UP[:DOWN] bytes a second\n"
-	"  -o state_dir=DIR         staged files and cache; one per mountpoint\n"
+	"  -o state_dir=DIR, adopt  staged files and cache; adopt: of another service\n"
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
-	"  -o sync=always, keep_old sync at each close; overwriting keeps the former File\n"
+	"  -o no_delete, keep_old, sync=always, expires_after=S\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
 	"SIZE takes K, M, G, T. See uploadfs(1) for the rest, errors and examples.\n";
 

@@ -20,6 +20,7 @@
 #include "fs/publish/publisher.h"
 #include "fs/publish/budget.h"
 #include "fs/daemon/recover.h"
+#include "fs/daemon/tenant.h"
 #include "fs/stage/area.h"
 #include "fs/state/attrs.h"
 #include "fs/state/data.h"
@@ -186,6 +187,7 @@ static int start_storage(struct core *c)
 	struct staging_config sc = { .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
+	const struct daemon_tenant tenant = { o->state_dir, c->service, c->tenant, o->adopt };
 	int r = pool_new(2, &c->disk);
 
 	if (!r)
@@ -205,7 +207,7 @@ static int start_storage(struct core *c)
 		cache_set_worker(c->cache, c->disk);
 	if (!r && (o->close_async || o->sync_always))
 		staging_set_worker(c->staging, c->disk);
-	return r;
+	return r ? r : daemon_check_tenant(c->statedb, &tenant);
 }
 
 /* Under key_lock, or before the threads start. "": no key, or no print of it. */
@@ -385,7 +387,7 @@ static int start_super(struct core *c, bool ending)
 				       .disk = c->disk,
 				       .parallel = o->parallel,
 				       .part_size = o->part_size,
-				       .keep_old = o->keep_old,
+				       .keep_old = o->keep_old || o->no_delete,
 				       .sync_always = o->sync_always,
 				       .retry_budget_ms =
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
@@ -412,8 +414,11 @@ static int start_super(struct core *c, bool ending)
 		.purpose = o->purpose,
 		.close_async = o->close_async,
 		.sync_always = o->sync_always,
-		.keep_old = o->keep_old,
+		.keep_old = o->keep_old || o->no_delete,
+		.no_delete = o->no_delete,
+		.no_overwrite = o->no_delete && !o->keep_old,
 		.list_ttl_s = o->list_ttl_s,
+		.expires_after = o->expires_after_s,
 		.hold_timeout_s = o->hold_timeout_s,
 		.cache_size = o->cache_size,
 		.uid = o->has_uid ? o->uid : getuid(),
