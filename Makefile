@@ -4,15 +4,18 @@
 #             SAN=asan | tsan  build under BUILD/asan or BUILD/tsan instead
 #             FUZZ_SECONDS=60  how long make fuzz runs each target
 #             CC=clang   the compiler (gcc)
+#             AR, STRIP, PKG_CONFIG  other tools of that name (a cross compiler's)
 #             WERROR=1   warnings are errors (set when CI is set)
 #             PREFIX, DESTDIR  where install puts things (/usr/local, none)
 #             SBINDIR    where mount(8) looks for its helpers (/sbin)
+#             RELEASES=trixie  those that make releases tries (bullseye bookworm trixie sid)
 #             V=1        show the commands
 
 BUILD ?= build
 PREFIX ?= /usr/local
 SBINDIR ?= /sbin
 PYTHON ?= /usr/bin/python3
+PKG_CONFIG ?= pkg-config
 BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 ZSH_COMPLETIONS := $(PREFIX)/share/zsh/site-functions
 UNITS := $(PREFIX)/lib/systemd/system
@@ -29,10 +32,10 @@ OUT := $(BUILD)$(if $(SAN),/$(SAN))
 PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd sqlite3
 
 # Evaluated once; silent where the packages are not there yet: .deps-ok speaks up then.
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 # -lm: clang calls floor() where gcc has it inline.
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
-CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lm
+CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wvla $(if $(filter-out 0,$(WERROR)),-Werror)
@@ -55,6 +58,10 @@ else ifeq ($(SAN),fuzz)
 MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all
 MODE_LDFLAGS := -pie -fsanitize=fuzzer,address,undefined
+else ifeq ($(SAN),cov)
+# What make cov builds with.
+MODE_CFLAGS := -O1 -g -fPIE --coverage -fprofile-update=atomic
+MODE_LDFLAGS := -pie --coverage
 else
 $(error SAN is asan or tsan, not "$(SAN)")
 endif
@@ -76,7 +83,7 @@ HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard test
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
 FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
-	$(addprefix fs/host/,mountpoint.c mounts.c) fs/tree/names.c \
+	$(addprefix fs/host/,mountpoint.c mounts.c place.c statedir.c) fs/tree/names.c \
 	net/server/multipart.c $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
@@ -84,7 +91,7 @@ PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
-	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c)
+	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
@@ -104,8 +111,9 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fuzz boot bench lint fmt fmt-check asan tsan \
-	unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean help FORCE
+.PHONY: all demo test unit server-test mounted soak fsx cov fuzz boot releases bench lint fmt \
+	fmt-check asan tsan unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
+	help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
 all: $(BINS) $(OUT)/compile_commands.json
@@ -137,6 +145,16 @@ mounted:
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
 
+## fsx: files under random operations, compared with a copy in memory (FSX_OPERATIONS=20000 a file)
+fsx: all $(OUT)/bin/fsx
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/fsx/fsx.py
+
+## cov: lines and branches that the tests reach, by folder (COV="unit tests/mount/test_cp.py")
+cov:
+	$(Q)sh tests/setup.sh test
+	$(Q)$(MAKE) --no-print-directory SAN=cov all unit-bins
+	$(Q)$(PYTHON) -B tests/cov.py --build $(BUILD)/cov $(COV)
+
 ## fuzz: run what reads foreign bytes with inputs made up, FUZZ_SECONDS (60) each; needs clang
 fuzz:
 	$(Q)sh tests/setup.sh fuzz
@@ -146,6 +164,11 @@ fuzz:
 ## boot: start a Debian under systemd with the package in it, in a container; shut it down in use
 boot: all
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) UPLOADFS_BUILD_TOP=$(abspath $(BUILD)) $(PYTHON) -B tests/boot.py
+
+## releases: build, run the unit tests and make demo on Debian 11, 12, 13 and sid (RELEASES=trixie)
+releases:
+	$(Q)sh tests/setup.sh releases
+	$(Q)$(PYTHON) -B tests/releases.py --build $(BUILD) $(RELEASES)
 
 ## bench: measure against other tools, write the table of docs/performance.md (ROWS=cp,small REPS=5)
 bench:
@@ -181,7 +204,7 @@ tsan:
 	$(Q)$(MAKE) --no-print-directory SAN=tsan all unit-bins
 
 ## unit-bins: build the unit tests, and what other tests need, without running them
-unit-bins: $(UNIT_BINS) $(CRASH_PRELOAD)
+unit-bins: $(UNIT_BINS) $(CRASH_PRELOAD) $(OUT)/bin/fsx
 
 ## fuzz-bins: build what make fuzz runs, without running it (SAN=fuzz CC=clang)
 fuzz-bins: $(FUZZ_BINS)
@@ -238,8 +261,8 @@ help:
 print-%:
 	@printf '%s\n' '$($*)'
 
-$(OUT)/.deps-ok:
-	$(Q)sh tests/setup.sh --check build || { echo 'run: make deps' >&2; exit 1; }
+$(OUT)/.deps-ok: tests/setup.sh
+	$(Q)sh tests/setup.sh --check build
 	$(Q)mkdir -p $(OUT) && touch $@
 
 # Touched when the compiler or its flags change, so that everything is built anew then.
@@ -257,7 +280,7 @@ $(OUT)/%.o: %.c $(OUT)/.flags
 define archive
 $(OUT)/$(1).a: $(call obj,$(2)) $(OUT)/.$(1).list
 	@echo '  AR      $$@'
-	$(Q)rm -f $$@ && ar qcs $$@ $(call obj,$(2))
+	$(Q)rm -f $$@ && $(AR) qcs $$@ $(call obj,$(2))
 $(OUT)/.$(1).list: FORCE | $(OUT)/.deps-ok
 	@printf '%s\n' '$(2)' | cmp -s - $$@ || printf '%s\n' '$(2)' > $$@
 endef
@@ -283,6 +306,11 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libunit.a $(LIBS)
 	@echo '  LINK    $@'
 	$(Q)$(LINK) $< $(EXTRA_OBJS) -Wl,--start-group $(OUT)/libunit.a $(LIBS) -Wl,--end-group \
 		$(PKG_LIBS) $(CMOCKA_LIBS)
+
+$(OUT)/bin/fsx: $(OUT)/tests/fsx/fsx.o
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	$(Q)$(CC) $^ -o $@ $(ALL_LDFLAGS)
 
 $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(OUT)/libfuzz.a
 	@mkdir -p $(@D)

@@ -100,7 +100,7 @@ static void log_to_state_dir(const struct opts *o)
 	char *path;
 	int r;
 
-	if (asprintf(&path, "%s/uploadfs.log", o->state_dir) < 0)
+	if (asprintf(&path, "%s/daemon.log", o->state_dir) < 0)
 		return;
 	log_info("there is no /dev/log here: the log goes to %s; -o log_file= names another", path);
 	r = log_to_file(path);

@@ -82,7 +82,7 @@ export OPENAI_BASE_URL
 say "2. The mount"
 mkdir "$mnt"
 printf '$ uploadfs openai\n'
-"$build/uploadfs" -f "$mnt" -o "state_dir=$work/state" > "$work/uploadfs.log" 2>&1 &
+"$build/uploadfs" -f "$mnt" -o "state_dir=$work/state" > "$work/daemon.log" 2>&1 &
 daemon_pid=$!
 wait_for 20 mounted
 show ls "$mnt"

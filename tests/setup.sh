@@ -3,9 +3,11 @@
 #
 #   tests/setup.sh build   what compiling needs
 #   tests/setup.sh demo    that, and what tests/demo.sh uses
+#   tests/setup.sh unit    that, and what the unit tests use
 #   tests/setup.sh test    that, and what the tests use
 #   tests/setup.sh fuzz    what building needs, and what make fuzz does
 #   tests/setup.sh bench   what demo has, and what make bench compares with
+#   tests/setup.sh releases  what make releases uses on the machine that it runs on
 #   tests/setup.sh --check SET   installs nothing: says what is missing, exits 1
 #
 # Each need is tested by what it gives (a command, a pkg-config module, a file),
@@ -21,20 +23,33 @@ if [ "${1:-}" = --check ]; then
 fi
 set=${1:-}
 case $set in
-build | demo | test | fuzz | bench) ;;
+build | demo | unit | test | fuzz | bench | releases) ;;
 *)
-	echo "usage: tests/setup.sh [--check] build|demo|test|fuzz|bench" >&2
+	echo "usage: tests/setup.sh [--check] build|demo|unit|test|fuzz|bench|releases" >&2
 	exit 2
 	;;
 esac
 
 missing=
+old=
+pkg_config=${PKG_CONFIG:-pkg-config}
 
 # need PACKAGE COMMAND...: PACKAGE is missing when COMMAND fails
 need() {
 	package=$1
 	shift
 	"$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+# need_lib PACKAGE MODULE VERSION NAME: PACKAGE is missing when pkg-config knows no MODULE, which NAME
+# calls for people. The versions are those of Debian 11, the oldest release that is tried.
+need_lib() {
+	if ! $pkg_config --exists "$2" >/dev/null 2>&1; then
+		missing="$missing $1"
+	elif ! $pkg_config --atleast-version="$3" "$2"; then
+		old="$old$4 $($pkg_config --modversion "$2") is too old: $3 or later is needed
+"
+	fi
 }
 
 has() {
@@ -62,17 +77,29 @@ look_bench() {
 	need bindfs has bindfs
 }
 
+look_releases() {
+	need python3 has /usr/bin/python3
+	need debootstrap has debootstrap
+	need git has git
+	need util-linux has unshare
+	need mount has mount
+}
+
 look() {
+	if [ "$set" = releases ]; then
+		look_releases
+		return
+	fi
 	need gcc has gcc
 	need libc6-dev test -e /usr/include/stdlib.h
 	need binutils has ar
-	need pkg-config has pkg-config
-	need libfuse3-dev pkg-config --exists fuse3
-	need libcurl4-openssl-dev pkg-config --exists libcurl
-	need libcjson-dev pkg-config --exists libcjson
-	need libssl-dev pkg-config --exists libcrypto
-	need libmicrohttpd-dev pkg-config --exists libmicrohttpd
-	need libsqlite3-dev pkg-config --exists sqlite3
+	need pkg-config has "$pkg_config"
+	need_lib libfuse3-dev fuse3 3.10.3 libfuse
+	need_lib libcurl4-openssl-dev libcurl 7.74.0 libcurl
+	need_lib libcjson-dev libcjson 1.7.14 cJSON
+	need_lib libssl-dev libcrypto 1.1.1 OpenSSL
+	need_lib libmicrohttpd-dev libmicrohttpd 0.9.72 libmicrohttpd
+	need_lib libsqlite3-dev sqlite3 3.34.1 SQLite
 	need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 	[ "$set" = build ] && return
 	if [ "$set" = fuzz ]; then
@@ -90,6 +117,9 @@ look() {
 		look_bench
 		return
 	fi
+	need_lib libcmocka-dev cmocka 1.1.5 cmocka
+	need openssl has openssl
+	[ "$set" = unit ] && return
 	need python3-pytest /usr/bin/python3 -c 'import pytest'
 	need zsh has zsh
 	need tmux has tmux
@@ -97,7 +127,6 @@ look() {
 	need nodejs has node
 	need npm has npm
 	need curl has curl
-	need libcmocka-dev pkg-config --exists cmocka
 	look_fuzz
 	need clang-format has clang-format
 	need cppcheck has cppcheck
@@ -110,8 +139,6 @@ look() {
 	need patch has patch
 	need perl has perl
 	need util-linux has setarch
-	need curl has curl
-	need openssl has openssl
 	need mount has mount
 	need e2fsprogs has mkfs.ext4
 	need util-linux has nsenter
@@ -147,10 +174,20 @@ install() {
 	quietly apt-get install -y -q --no-install-recommends "$@"
 }
 
+# Installing a package would not help: it is there.
+refuse_old() {
+	[ -z "$old" ] || {
+		printf '%s' "$old" >&2
+		exit 1
+	}
+}
+
 look || true
+refuse_old
 if [ -n "$missing" ]; then
 	if [ -n "$check" ]; then
 		echo "missing packages:$missing" >&2
+		echo "run: make deps" >&2
 		exit 1
 	fi
 	if ! command -v apt-get >/dev/null 2>&1; then
@@ -173,13 +210,14 @@ if [ -n "$missing" ]; then
 	fi
 	missing=
 	look || true
+	refuse_old
 	if [ -n "$missing" ]; then
 		echo "setup: still missing after the installation:$missing" >&2
 		exit 1
 	fi
 fi
 [ -n "$check" ] && exit 0
-[ "$set" = build ] || [ "$set" = fuzz ] && exit 0
+case $set in build | fuzz | unit | releases) exit 0 ;; esac
 
 # Mounting needs the device; a container may have the module but not the node.
 if [ ! -e /dev/fuse ]; then

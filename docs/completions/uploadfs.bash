@@ -5,7 +5,7 @@ close=sync config= connect_timeout= dir_mode= drain_timeout= expires_after= file
 idle_timeout= keep_old key_mode=any key_mode=private list_ttl= log_file= log_format=json log_format=text log_level=debug
 log_level=error log_level=info log_level=warn metrics_listen= no_delete organization= parallel= part_size= project= proxy= proxy=none
 proxy_auth_file= purpose=assistants purpose=batch purpose=evals purpose=fine-tune purpose=user_data purpose=vision
-rate_limit= retry_delay= retry_timeout= ro rw staging_reserve= staging_size= state_dir= sync=always sync=auto uid=
+rate_limit= retry_delay= retry_timeout= ro rw shared_cache= staging_reserve= staging_size= state_dir= sync=always sync=auto uid=
 umask="
 
 # The mountpoints of uploadfs.
@@ -19,7 +19,7 @@ _uploadfs_mounts() {
 # The value of an option that is a path, behind what stands before it.
 _uploadfs_path() {
 	local kind=-f
-	[ "$3" = state_dir ] && kind=-d
+	case $3 in shared_cache | state_dir) kind=-d ;; esac
 	mapfile -t COMPREPLY < <(compgen -P "$1" $kind -- "$2")
 	compopt -o filenames 2>/dev/null
 }
@@ -32,7 +32,7 @@ _uploadfs_word() {
 	esac
 	current=${current##*,}
 	case $current in
-	api_key_file=* | ca_file=* | client_cert=* | client_key=* | config=* | log_file=* | proxy_auth_file=* | state_dir=*)
+	api_key_file=* | ca_file=* | client_cert=* | client_key=* | config=* | log_file=* | proxy_auth_file=* | shared_cache=* | state_dir=*)
 		_uploadfs_path "$before${current%%=*}=" "${current#*=}" "${current%%=*}"
 		return
 		;;

@@ -35,11 +35,11 @@ static const char help_text[] =
 	"  -o purpose=P             show the directory of one purpose as the root\n"
 	"  -o close=sync|async      close() waits for the File (default), or not\n"
 	"  -o parallel=N (4), part_size=SIZE (64M), rate_limit=UP[:DOWN] bytes a second\n"
-	"  -o state_dir=DIR, adopt  staged files and cache; adopt: of another service\n"
+	"  -o state_dir=DIR (staged files, cache), shared_cache=DIR (shared by hosts)\n"
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
-	"  -o no_delete, keep_old, sync=always, expires_after=S\n"
+	"  -o no_delete, keep_old, adopt, sync=always, expires_after=S (of new Files)\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
 	"SIZE takes K, M, G, T. See uploadfs(1) for the rest, errors and examples.\n";
 
@@ -80,6 +80,7 @@ void opts_release(struct opts *o)
 	free(o->proxy_auth_file);
 	network_release(&o->network);
 	free(o->state_dir);
+	free(o->shared_cache);
 	free(o->state_dir_not);
 	free(o->log_file);
 	free(o->metrics_text);

@@ -30,6 +30,7 @@ struct opts {
 	char *state_dir_not;	      /* the default that can't hold it; NULL: it can */
 	uint64_t part_size;	      /* bytes; 64 KiB .. 64 MiB, default 64 MiB */
 	unsigned parallel;	      /* 1..64, default 4 */
+	char *shared_cache;	      /* absolute, its links not resolved; or NULL */
 	uint64_t cache_size;	      /* bytes, default 8 GiB; 0: no cache */
 	uint64_t staging_size;	      /* bytes; 0: no limit but the disk */
 	uint64_t staging_reserve;     /* bytes left free on its disk, default 256 MiB */

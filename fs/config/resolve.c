@@ -228,6 +228,13 @@ static int resolve_paths(struct opts_draft *d)
 	for (i = 0; !rc && i < count; i++)
 		rc = opts_say_origin(d->origins, paths[i].what,
 				     check_target_outside(o, *paths[i].path, paths[i].what));
+	/* Its file server may hang: the directory itself is looked at by a thread that may, too. */
+	if (!rc)
+		rc = opts_say_origin(d->origins, "shared_cache",
+				     make_absolute(&o->shared_cache, "shared_cache", true));
+	if (!rc && o->shared_cache)
+		rc = opts_say_origin(d->origins, "shared_cache",
+				     check_outside(o, o->shared_cache, "shared_cache"));
 	/* SSL_CERT_DIR may be a list. */
 	if (!rc && o->network.ca_dir && !strchr(o->network.ca_dir, ':'))
 		rc = make_absolute(&o->network.ca_dir, "SSL_CERT_DIR", false);

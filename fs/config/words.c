@@ -222,6 +222,7 @@ static const struct word words[] = {
 	{ "rate_limit", W_SPECIAL, 0, 0, 0, opts_set_rate_limit, "UP[:DOWN]" },
 	{ "ro", W_FLAG, FIELD(ro), 0, 0, NULL, NULL },
 	{ "rw", W_CLEAR, FIELD(ro), 0, 0, NULL, NULL },
+	{ "shared_cache", W_TEXT, FIELD(shared_cache), 0, 0, NULL, "DIR" },
 	{ "staging_reserve", W_SIZE, FIELD(staging_reserve), 0, INT64_MAX, NULL, "SIZE" },
 	{ "staging_size", W_SIZE, FIELD(staging_size), 0, INT64_MAX, NULL, "SIZE" },
 	{ "state_dir", W_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR" },

@@ -63,7 +63,7 @@ static void drop_rows(struct cache *c)
 
 	if (!list)
 		return;
-	rc = statedb_begin(c->db);
+	rc = statedb_begin_freeing(c->db);
 	if (!rc) {
 		for (struct cache_entry *e = list; e; e = e->older)
 			cached_drop(c->db, e->id, e->row.data);
@@ -213,7 +213,7 @@ int cache_load(struct cache *c)
 static int write_row(struct cache *c, const char *id, const struct cached *row,
 		     int (*from)(struct statedb *db, const char *data))
 {
-	int rc = statedb_begin(c->db);
+	int rc = statedb_begin_freeing(c->db);
 
 	if (rc)
 		return rc;

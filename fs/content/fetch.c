@@ -10,6 +10,7 @@
 #include "fs/content/fetch_life.h"
 #include "fs/content/fetch_reply.h"
 #include "fs/content/fetch_room.h"
+#include "fs/content/fetch_shared.h"
 #include "net/base/strhash.h"
 
 int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret)
@@ -39,6 +40,11 @@ void fetcher_set_worker(struct fetcher *f, struct pool *worker)
 	pthread_mutex_unlock(&f->lock);
 	if (before)
 		pool_remove(before, &f->room);
+}
+
+void fetcher_set_shared(struct fetcher *f, struct shared *shared)
+{
+	f->shared = shared;
 }
 
 static struct fetch **table_slot(struct fetcher *f, const char *id, uint64_t bytes)
@@ -161,6 +167,13 @@ bool fetch_get_md5(struct fetch *ft, char ret_md5[DIGEST_HEX_SIZE])
 	return known;
 }
 
+void fetch_expect(struct fetch *ft, const char *md5)
+{
+	pthread_mutex_lock(&ft->f->lock);
+	memcpy(ft->expected, md5, strnlen(md5, sizeof(ft->expected) - 1));
+	pthread_mutex_unlock(&ft->f->lock);
+}
+
 /* Take ft out of the table, so that nobody else opens it. Under lock. */
 static void table_remove(struct fetch *ft)
 {
@@ -234,6 +247,7 @@ void fetch_close(struct fetch *ft)
 	}
 	table_remove(ft);
 	fetch_req_cancel_all(ft, NULL);
+	fetch_shared_cancel(ft);
 	fetch_waiters_init(&left);
 	fetch_waiters_move(&ft->waiters, &left);
 	ft->nbusy++;
@@ -242,38 +256,6 @@ void fetch_close(struct fetch *ft)
 	fetch_waiters_answer(&left, -EINTR, "closed while it was read", -1);
 	fetch_drop(ft, truncate);
 	fetch_put(ft);
-}
-
-/* Makes sure that there is a temporary to put content in. */
-static int fetch_begin(struct fetch *ft)
-{
-	struct fetcher *f = ft->f;
-	uint64_t token;
-	int fd, rc;
-
-	pthread_mutex_lock(&f->lock);
-	fd = ft->fd;
-	pthread_mutex_unlock(&f->lock);
-	if (fd >= 0)
-		return 0;
-	rc = cache_fetch_begin(f->cache, &token, &fd);
-	if (rc == -ENOSPC && cache_shrink(f->cache, FETCH_ROOM))
-		rc = cache_fetch_begin(f->cache, &token, &fd);
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&f->lock);
-	if (ft->fd < 0) {
-		ft->fd = fd;
-		ft->token = token;
-		ft->temp = true;
-		fd = -1;
-	}
-	pthread_mutex_unlock(&f->lock);
-	if (fd >= 0) {
-		close(fd);
-		cache_fetch_drop(f->cache, token);
-	}
-	return 0;
 }
 
 /* Under lock. */
@@ -316,7 +298,8 @@ static void fetch_wait(struct fetch *ft, struct fetch_waiter *w)
 		fetch_waiters_add(&now, w);
 	} else {
 		fetch_waiters_add(&ft->waiters, w);
-		rc = fetch_pump(ft);
+		/* Without a file since the shared directory's answer came: the disk is full. */
+		rc = fd < 0 && ft->shared != FETCH_SHARED_ASKED ? -ENOSPC : fetch_pump(ft);
 		if (rc)
 			fetch_take_unserved(ft, &now);
 	}
@@ -351,7 +334,7 @@ void fetch_read(struct fetch *ft, uint64_t off, size_t len, fetch_read_cb *cb, v
 		cb(arg, 0, "", fd, off, (size_t)(end - off));
 		return;
 	}
-	rc = fetch_begin(ft);
+	rc = fetch_shared_ask(ft) ? 0 : fetch_begin(ft);
 	if (rc) {
 		cb(arg, rc, "cannot make a file in the cache", -1, off, 0);
 		return;

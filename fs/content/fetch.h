@@ -27,6 +27,7 @@ struct cache;
 struct fetcher;
 struct fetch;
 struct pool;
+struct shared;
 
 /* parallel: requests under way at once for one File, 1 to 16; others are cut to that. */
 int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct fetcher **ret);
@@ -35,8 +36,10 @@ int fetcher_new(struct api *api, struct cache *cache, unsigned parallel, struct 
  * NULL before the worker ends.
  */
 void fetcher_set_worker(struct fetcher *f, struct pool *worker);
+/* Look into a shared directory first. Before the first fetch_open(); it outlives the fetcher. */
+void fetcher_set_shared(struct fetcher *f, struct shared *shared);
 /*
- * After api_free() of its api, so that no callback is under way. A fetch that
+ * After api_free() of its api and shared_stop(), so that no callback is under way. A fetch that
  * is still open is freed with it, its reads answered with -EINTR. NULL is a no-op.
  */
 void fetcher_free(struct fetcher *f);
@@ -47,6 +50,8 @@ void fetcher_free(struct fetcher *f);
  * that needs it. 0 or negative errno.
  */
 int fetch_open(struct fetcher *f, const char *file_id, uint64_t bytes, struct fetch **ret);
+/* Tell the MD5 of the File, before the first read. It is compared with what others share. */
+void fetch_expect(struct fetch *ft, const char *md5);
 struct fetch *fetch_ref(struct fetch *ft); /* one more, to be closed as well */
 uint64_t fetch_bytes(const struct fetch *ft);
 /*

@@ -1,5 +1,6 @@
 #include "fs/content/fetch_life.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@ void fetch_destroy(struct fetch *ft)
 		cache_fetch_drop(ft->f->cache, ft->token);
 	if (ft->fd >= 0)
 		close(ft->fd);
+	shared_end(ft->shared_file);
 	extents_release(&ft->have);
 	free(ft->id);
 	free(ft);
@@ -40,6 +42,37 @@ struct fetch *fetch_alloc(struct fetcher *f, const char *file_id, uint64_t bytes
 		return NULL;
 	}
 	return ft;
+}
+
+int fetch_begin(struct fetch *ft)
+{
+	struct fetcher *f = ft->f;
+	uint64_t token;
+	int fd, rc;
+
+	pthread_mutex_lock(&f->lock);
+	fd = ft->fd;
+	pthread_mutex_unlock(&f->lock);
+	if (fd >= 0)
+		return 0;
+	rc = cache_fetch_begin(f->cache, &token, &fd);
+	if (rc == -ENOSPC && cache_shrink(f->cache, FETCH_ROOM))
+		rc = cache_fetch_begin(f->cache, &token, &fd);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&f->lock);
+	if (ft->fd < 0) {
+		ft->fd = fd;
+		ft->token = token;
+		ft->temp = true;
+		fd = -1;
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (fd >= 0) {
+		close(fd);
+		cache_fetch_drop(f->cache, token);
+	}
+	return 0;
 }
 
 void fetch_put(struct fetch *ft)

@@ -15,6 +15,7 @@
 #include "fs/content/cache.h"
 #include "fs/content/fetch_plan.h"
 #include "fs/content/fetch_req.h"
+#include "fs/content/shared.h"
 #include "fs/content/waiters.h"
 #include "fs/work/extents.h"
 #include "fs/work/pool.h"
@@ -26,6 +27,9 @@
 #define FETCH_ROOM (256ULL << 20) /* bytes the cache gives back when the disk is full */
 
 enum fetch_range { FETCH_RANGE_UNKNOWN, FETCH_RANGE_YES, FETCH_RANGE_NO };
+
+/* Was the shared directory asked? No request starts before its answer. */
+enum fetch_shared { FETCH_SHARED_NEW, FETCH_SHARED_ASKED, FETCH_SHARED_DONE };
 
 struct fetch {
 	struct fetcher *f;
@@ -51,6 +55,11 @@ struct fetch {
 	bool wants_room;	 /* the disk is full: no request is started until there is room */
 	struct fetch *room_next; /* fetch_room's */
 	struct fetch_waiters waiters;
+	enum fetch_shared shared;
+	struct shared_file *shared_file; /* asked, or to be stored; NULL: neither */
+	char expected[DIGEST_HEX_SIZE];	 /* MD5 that is known of the File; "": none */
+	int shared_fd;			 /* the copy while it is asked for, named by */
+	uint64_t shared_token;		 /* shared_token in the cache */
 };
 
 struct fetcher {
@@ -61,8 +70,9 @@ struct fetcher {
 	api_data_cb *on_data; /* of requests, with their struct fetch_req */
 	api_content_cb *on_done;
 	struct hash_job room;
-	bool ranges;	     /* Range was honoured lately; under lock from here on */
-	struct pool *worker; /* makes room; NULL: the network thread does */
+	struct shared *shared; /* NULL: no directory. Set before the first fetch */
+	bool ranges;	       /* Range was honoured lately; under lock from here on */
+	struct pool *worker;   /* makes room; NULL: the network thread does */
 	struct fetch *buckets[FETCH_BUCKETS];
 };
 
@@ -70,6 +80,11 @@ struct fetcher {
 struct fetch *fetch_alloc(struct fetcher *f, const char *file_id, uint64_t bytes);
 /* Frees a fetch that no reader, request or table knows. NULL is a no-op. */
 void fetch_destroy(struct fetch *ft);
+/*
+ * Makes sure that there is a temporary to put content in; may evict cached content for it. Takes
+ * the lock. 0 or negative errno.
+ */
+int fetch_begin(struct fetch *ft);
 /* Gives nbusy back, and frees the fetch if that was its last user. Takes the lock. */
 void fetch_put(struct fetch *ft);
 

@@ -416,7 +416,7 @@ int fetch_pump(struct fetch *ft)
 {
 	int rc;
 
-	if (!ft->nref || ft->wants_room)
+	if (!ft->nref || ft->wants_room || ft->shared == FETCH_SHARED_ASKED)
 		return 0;
 	rc = ask_for_waiters(ft);
 	if (!rc)

@@ -12,6 +12,7 @@
 
 #include "fs/content/fetch_life.h"
 #include "fs/content/fetch_room.h"
+#include "fs/content/fetch_shared.h"
 #include "fs/remote/errmap.h"
 #include "net/api/api.h"
 
@@ -153,6 +154,7 @@ int fetch_reply_data(void *arg, uint64_t offset, const void *data, size_t len)
 	fetch_waiters_init(&ready);
 	pthread_mutex_lock(&ft->f->lock);
 	rc = req_progress(r, offset, offset + len);
+	fetch_shared_progress(ft, len);
 	if (!rc)
 		take_ready(ft, &ready);
 	pthread_mutex_unlock(&ft->f->lock);
@@ -262,6 +264,7 @@ void fetch_reply_done(void *arg, const struct api_error *err, bool ranged)
 	ft->wants_room = ft->wants_room || room;
 	rc = room ? 0 : req_outcome(r, err, ranged, text);
 	take_ready(ft, &ready);
+	fetch_shared_store(ft);
 	if (rc)
 		req_fail(r, over, &failed);
 	if (!over)

@@ -11,6 +11,7 @@
 
 #include "fs/content/cache.h"
 #include "fs/content/fetch.h"
+#include "fs/content/shared.h"
 #include "fs/work/pool.h"
 #include "fs/publish/part_layout.h"
 #include "fs/config/key.h"
@@ -379,6 +380,34 @@ static void each_listed(void *arg, const char *purpose, const char *filename, ui
 	vfs_each_listed(c->vfs, purpose, filename, bytes, fn, fn_arg);
 }
 
+static int start_shared(struct core *c)
+{
+	const char *dir = c->opts->shared_cache;
+	int r = dir ? shared_open(dir, c->service, &c->shared) : 0;
+
+	if (r == -EPERM)
+		log_error("shared_cache=%s: every user of this host may write there, and so "
+			  "change what is read; chmod o-w, or name another directory",
+			  dir);
+	else if (r)
+		log_error("shared_cache=%s: %s; name a directory that this host can reach", dir,
+			  strerror(-r));
+	return r;
+}
+
+static int start_fetcher(struct core *c)
+{
+	int r = fetcher_new(c->api, c->cache, c->opts->parallel, &c->fetcher);
+
+	if (r)
+		return r;
+	fetcher_set_worker(c->fetcher, c->disk);
+	r = start_shared(c);
+	if (!r)
+		fetcher_set_shared(c->fetcher, c->shared);
+	return r;
+}
+
 static int start_super(struct core *c, bool ending)
 {
 	const struct opts *o = c->opts;
@@ -430,11 +459,9 @@ static int start_super(struct core *c, bool ending)
 		.control = make_text,
 		.control_arg = c,
 	};
-	int r = fetcher_new(c->api, c->cache, o->parallel, &c->fetcher);
+	int r = start_fetcher(c);
 
 	print_key(c, print);
-	if (!r)
-		fetcher_set_worker(c->fetcher, c->disk);
 	if (!r)
 		r = publisher_new(&pc, &c->publisher);
 	sc.fetcher = c->fetcher;
@@ -507,6 +534,8 @@ bool core_finish(struct core *c, unsigned drain_s)
 		publisher_stop(c->publisher, true);
 	}
 	vfs_stop(c->vfs);
+	/* Its answers start requests. */
+	shared_stop(c->shared);
 	api_free(c->api);
 	c->api = NULL;
 	if (left)
@@ -533,6 +562,7 @@ void core_free(struct core *c)
 	pool_free(c->disk);
 	vfs_free(c->vfs);
 	fetcher_free(c->fetcher);
+	shared_close(c->shared);
 	publisher_free(c->publisher);
 	attrs_close(c->attrs);
 	cache_close(c->cache);

@@ -23,6 +23,7 @@ struct pool;
 struct opts;
 struct publisher;
 struct server;
+struct shared;
 struct staging;
 struct status_source;
 struct statedb;
@@ -41,6 +42,7 @@ struct core {
 	struct staging *staging;
 	struct cache *cache;
 	struct fetcher *fetcher;
+	struct shared *shared; /* of shared_cache; or NULL */
 	struct statedb *statedb;
 	struct attrs *attrs;
 	struct publisher *publisher;

@@ -138,6 +138,11 @@ enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms)
 	return next(&counted, ret_at_ms);
 }
 
+bool doubt_infers(const struct doubt_view *v)
+{
+	return v->found != FOUND_SAME || !v->dated || (v->cancel == DOUBT_CANCELLED && !v->always);
+}
+
 /* ---- taking the view and the step ---- */
 
 /* True if the complete was probably done; plain failures make that unlikely. */
@@ -292,6 +297,7 @@ static void make_view(const struct publish *p, enum doubt_found found,
 		.rival = rival,
 		.plausible = d->plausible,
 		.later = !p->upload.posted && p->pr->service.created_at == CREATED_LATER,
+		.always = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD,
 		.forced = p->now.forced || is_forced(p),
 		.now_ms = clock_mono_ms(),
 		.looked_ms = d->looked_ms,
@@ -303,8 +309,9 @@ static void make_view(const struct publish *p, enum doubt_found found,
 	};
 }
 
-static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
+static void adopt(struct publish *p, const struct lookup_found *f, const struct doubt_view *v)
 {
+	bool checked = v->found == FOUND_SAME;
 	struct event ev = { .created_at = f->created_at, .expires_at = f->expires_at };
 
 	memcpy(ev.id, f->id, sizeof(ev.id));
@@ -321,7 +328,8 @@ static void adopt(struct publish *p, const struct lookup_found *f, bool checked)
 		return;
 	}
 	publish_doubt_end(p);
-	p->outcome.inferred = !checked && !p->now.dropped;
+	/* Whoever else made it may remove it: keep our bytes. */
+	p->outcome.inferred = doubt_infers(v) && !p->now.dropped;
 	publish_file_exists(p, &ev);
 }
 
@@ -372,7 +380,7 @@ static void doubt_step(struct publish *p, enum doubt_found found, const struct l
 		doubt_over(p);
 		break;
 	case DOUBT_ADOPT:
-		adopt(p, one, found == FOUND_SAME);
+		adopt(p, one, &v);
 		break;
 	case DOUBT_FAIL:
 		doubt_fail(p);

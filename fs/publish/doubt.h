@@ -14,6 +14,8 @@
  *  - Where it does not, adopt a File as inferred: only if it has the Upload's created_at, or the
  *    service gives others and cancel said that complete was done; and never after "cancelled",
  *    since another host's File is then more likely.
+ *  - A File with our MD5 is inferred as well, so that our bytes stay, if it has another created_at,
+ *    or cancel said "cancelled" and this service is not known to give each File its Upload's.
  *  - What is deleted once it is found (the file was removed, renamed or rewritten since) needs the
  *    Upload's created_at, and its MD5 or a cancel that said that complete was done.
  *  - Make a new Upload only after a whole listing without a candidate: at the earliest 10 s after
@@ -76,6 +78,7 @@ struct doubt_view {
 	bool plausible; /* a candidate is `dated` */
 	bool dated;	/* the one's created_at is the Upload's, or `later` */
 	bool later;	/* this service does not give a File the created_at of its Upload */
+	bool always;	/* it does, as is known */
 	bool forced;	/* user.upload.publish was set: publish anew */
 	uint64_t now_ms;
 	uint64_t looked_ms;   /* when the last look began */
@@ -97,6 +100,8 @@ enum doubt_step {
 
 /* The next step; *ret_at_ms: when to look, for DOUBT_LOOK. Times are clock_mono_ms(). Pure. */
 enum doubt_step doubt_next(const struct doubt_view *v, uint64_t *ret_at_ms);
+/* True if the File to adopt may be another host's all the same, so that our bytes stay. Pure. */
+bool doubt_infers(const struct doubt_view *v);
 
 struct doubt {
 	bool unknown;		  /* the File of an earlier complete may exist */

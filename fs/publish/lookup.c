@@ -322,6 +322,6 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	 * crash.
 	 */
 	publish_save_file(p);
-	if (p->owner.appeared && !p->now.dropped)
+	if (p->owner.appeared && !p->now.dropped && !ev->failed)
 		p->owner.appeared(p->owner.arg, p, p->outcome.file_id);
 }

@@ -259,7 +259,7 @@ struct publish_info {
 	enum publish_outcome outcome;
 	bool under_way; /* closed, and not ended since */
 	bool in_doubt;	/* its File may exist, and is looked for */
-	bool inferred;	/* completed; no reply named its File, nor can the content be compared */
+	bool inferred;	/* completed, but its File may be another host's; the bytes stay */
 	int err;
 	int http_status; /* of the failure; 0: none, or not known */
 	uint64_t upload_bytes;

@@ -119,7 +119,7 @@ static int without_data(struct staging *sg, const char *id, struct record *r)
 
 	if (r->state == RECORD_COMPLETED && !r->superseded_count) {
 		/* Nothing is lost: its File exists. */
-		rc = statedb_begin(sg->db);
+		rc = statedb_begin_freeing(sg->db);
 		if (rc)
 			return rc;
 		files_drop(sg->db, id);
@@ -213,7 +213,7 @@ static void remove_both(struct staged *st)
 		datadir_unmake(st->sg->data, st->id);
 		return;
 	}
-	rc = statedb_begin(st->sg->db);
+	rc = statedb_begin_freeing(st->sg->db);
 	if (!rc) {
 		files_doom(st->sg->db, st->id);
 		rc = statedb_commit(st->sg->db, NULL);
@@ -290,7 +290,8 @@ static int write_row(struct staged *st, const struct record *given)
 	int rc;
 
 	put_bytes(st, r);
-	rc = statedb_begin(db);
+	/* A known file has to become a File before its room can be used again. */
+	rc = st->has_row ? statedb_begin_freeing(db) : statedb_begin(db);
 	if (rc)
 		return rc;
 	rc = files_save(db, st->id, r);
@@ -341,7 +342,7 @@ static int reopen_row(struct staged *st, const struct record *r)
 
 	if (!st->has_row)
 		return write_row(st, r);
-	rc = statedb_begin(db);
+	rc = statedb_begin_freeing(db);
 	if (rc)
 		return rc;
 	files_reopen(db, st->id, r->size);
@@ -465,7 +466,7 @@ void staged_placed(struct staged *st)
 
 int staged_unlink(struct staged *st)
 {
-	int rc = statedb_begin(st->sg->db);
+	int rc = statedb_begin_freeing(st->sg->db);
 
 	if (rc)
 		return rc;
@@ -482,7 +483,7 @@ static int drop_row(struct staged *st)
 
 	if (!st->has_row)
 		return 0;
-	rc = statedb_begin(db);
+	rc = statedb_begin_freeing(db);
 	if (rc)
 		return rc;
 	files_drop(db, st->id);
@@ -531,6 +532,9 @@ void staged_remove(struct staged *st)
 	pthread_mutex_lock(&st->lock);
 	now = st->fate != STAGED_GIVEN && !st->removed;
 	if (now) {
+		/* Open handles read and write on: keep the descriptor, the only way to it. */
+		if (atomic_load(&st->refs) > 1)
+			staged_fd_locked(st);
 		st->fate = STAGED_DISCARD;
 		st->removed = true;
 	}

@@ -223,7 +223,7 @@ void attrs_forget(struct attrs *a, const char *file_id)
 		entry_remove(a, at);
 	pthread_mutex_unlock(&a->lock);
 	/* After a failure here a sweep by a later mount forgets the row. */
-	if (there && statedb_begin(a->store) == 0) {
+	if (there && statedb_begin_freeing(a->store) == 0) {
 		delete_row(a, file_id);
 		statedb_commit(a->store, NULL);
 	}
@@ -303,7 +303,7 @@ void attrs_sweep_end(struct attrs *a, bool (*keep)(void *arg, const char *file_i
 			ids.v[left++] = ids.v[i];
 	}
 	pthread_mutex_lock(&a->set_lock);
-	if (left && statedb_begin(a->store) == 0) {
+	if (left && statedb_begin_freeing(a->store) == 0) {
 		for (i = 0; i < left; i++)
 			if (forget_unmarked(a, ids.v[i]))
 				delete_row(a, ids.v[i]);

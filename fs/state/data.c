@@ -134,7 +134,7 @@ int datadir_fd(const struct datadir *d)
 static void forgive_list(struct datadir *d, struct doomed *list)
 {
 	struct doomed *next;
-	int rc = statedb_begin(d->db);
+	int rc = statedb_begin_freeing(d->db);
 
 	for (; list; list = next) {
 		next = list->next;

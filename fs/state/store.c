@@ -1,77 +1,10 @@
 /*
- * Transactions, statements, and SQLite's errors as errnos.
+ * Transactions and statements.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "fs/state/store_impl.h"
-#include "net/base/log.h"
-
-/* ---- errors ---- */
-
-void statedb_break(struct statedb *s, const char *what)
-{
-	bool first;
-
-	pthread_mutex_lock(&s->wal_lock);
-	first = !s->broken;
-	s->broken = -EIO;
-	pthread_cond_broadcast(&s->synced);
-	pthread_mutex_unlock(&s->wal_lock);
-	if (first)
-		log_error("%s: %s; every change of files is refused with EIO until the next mount",
-			  s->path, what);
-}
-
-/* Return 0, or the errno of a full disk or a quota, which SQLite reports as an I/O error. */
-static int no_room(struct statedb *s, int code)
-{
-	int err = sqlite3_system_errno(s->db);
-
-	if (code != SQLITE_IOERR_WRITE || (err != EDQUOT && err != EFBIG && err != ENOSPC))
-		return 0;
-	return -err;
-}
-
-int statedb_failed(struct statedb *s, int code)
-{
-	int err;
-
-	switch (code & 0xff) {
-	case SQLITE_FULL:
-		return -ENOSPC;
-	case SQLITE_NOMEM:
-		return -ENOMEM;
-	case SQLITE_TOOBIG:
-		return -EMSGSIZE;
-	case SQLITE_CONSTRAINT:
-		return -EEXIST;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return -EBUSY;
-	case SQLITE_IOERR:
-		if (code == SQLITE_IOERR_NOMEM)
-			return -ENOMEM;
-		err = no_room(s, code);
-		if (err)
-			return err;
-		break;
-	default:
-		break;
-	}
-	statedb_break(s, sqlite3_errmsg(s->db));
-	return -EIO;
-}
-
-int statedb_error(struct statedb *s)
-{
-	int err;
-
-	pthread_mutex_lock(&s->wal_lock);
-	err = s->broken;
-	pthread_mutex_unlock(&s->wal_lock);
-	return err;
-}
 
 /* ---- statements ---- */
 
@@ -184,7 +117,7 @@ void statedb_unlock(struct statedb *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-int statedb_begin(struct statedb *s)
+static int begin(struct statedb *s, bool freeing)
 {
 	static const char sql[] = "BEGIN IMMEDIATE";
 	int err = statedb_error(s);
@@ -193,10 +126,22 @@ int statedb_begin(struct statedb *s)
 		return err;
 	pthread_mutex_lock(&s->lock);
 	s->failed = 0;
-	err = run_rows(s, sql, NULL, NULL, NULL);
+	err = statedb_make_room(s, freeing);
+	if (!err)
+		err = run_rows(s, sql, NULL, NULL, NULL);
 	if (err)
 		pthread_mutex_unlock(&s->lock);
 	return err;
+}
+
+int statedb_begin(struct statedb *s)
+{
+	return begin(s, false);
+}
+
+int statedb_begin_freeing(struct statedb *s)
+{
+	return begin(s, true);
 }
 
 static void roll_back(struct statedb *s)

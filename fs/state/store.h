@@ -9,7 +9,8 @@
  * Threads: any. statedb_begin() and statedb_lock() take the one lock of the
  * connection, a leaf below vfs.lock: take no other lock under it, except the
  * private ones of fs/state. A commit writes a few pages to the page cache. It
- * waits for the disk only while a checkpoint runs, on the store's own thread.
+ * waits for the disk only while a checkpoint runs, on the store's own thread,
+ * or where the disk is so full that it runs the checkpoint itself.
  *
  * Failure: an I/O error, corruption or a failed sync is final. Every later
  * change and sync returns -EIO until the store is opened again. A full disk
@@ -39,8 +40,10 @@ int statedb_open(const char *dir, struct statedb **ret);
 int statedb_open_as_is(const char *dir, struct statedb **ret);
 void statedb_close(struct statedb *s); /* checkpoints; NULL is a no-op */
 /*
- * Grow the WAL to 8 MiB: a sync then writes no new size, and small commits fit on a disk that got
- * full. For the daemon. Does nothing with less than 64 MiB free.
+ * Grow the WAL to 8 MiB: a sync then writes no new size, and commits fit on a disk that got full.
+ * With less than 64 MiB free: to a sixteenth of that, but 1 MiB at least, as far as it fits. From
+ * now on WAL and database grow ahead of what they take, and the last 512 KiB of the WAL are a
+ * reserve for statedb_begin_freeing(). For the daemon.
  */
 void statedb_grow(struct statedb *s);
 
@@ -55,6 +58,11 @@ const char *statedb_uuid(const struct statedb *s);
  * the number for statedb_sync().
  */
 int statedb_begin(struct statedb *s);
+/*
+ * The same for a change that gives room back, or that something has to follow which does: it may
+ * use the reserve of a full disk.
+ */
+int statedb_begin_freeing(struct statedb *s);
 int statedb_commit(struct statedb *s, uint64_t *ret_seq);
 void statedb_rollback(struct statedb *s);
 

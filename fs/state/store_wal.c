@@ -1,23 +1,19 @@
 /*
- * The write-ahead log: grow it, sync it for several callers at once, checkpoint it.
+ * The write-ahead log: sync it for several callers at once; checkpoint it when it is time.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fs/state/store_impl.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
-#define GROWN_BYTES (8UL << 20)	     /* a sync then writes bytes, but no new size */
-#define GROW_FREE_BYTES (64UL << 20) /* don't grow with less than this free */
-#define IDLE_BYTES (1UL << 20)	     /* a smaller WAL is not worth a checkpoint */
-#define FULL_BYTES (64UL << 20)	     /* checkpoint a larger WAL even under load */
+#define IDLE_BYTES (1UL << 20)	/* a smaller WAL is not worth a checkpoint */
+#define FULL_BYTES (64UL << 20) /* checkpoint a larger WAL even under load */
 #define IDLE_MS 1000
 
 /* ---- durability ---- */
@@ -78,7 +74,7 @@ static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 	(void)db;
 	(void)name;
 	pthread_mutex_lock(&s->wal_lock);
-	s->wal_bytes = (uint64_t)pages * 4096;
+	s->wal_bytes = WAL_HEAD_BYTES + (uint64_t)pages * WAL_FRAME_BYTES;
 	if (s->wal_bytes >= IDLE_BYTES)
 		pthread_cond_signal(&s->work);
 	pthread_mutex_unlock(&s->wal_lock);
@@ -88,11 +84,10 @@ static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 static int checkpoint(struct statedb *s)
 {
 	static const char touch[] = "UPDATE meta SET value = value + 1 WHERE key = 'checkpoints'";
-	int left = 0, done = 0, rc, err;
+	int err;
 
 	pthread_mutex_lock(&s->lock);
-	rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &left, &done);
-	err = rc == SQLITE_OK ? 0 : statedb_failed(s, rc);
+	err = statedb_empty_wal(s);
 	pthread_mutex_unlock(&s->lock);
 	if (err)
 		return err;
@@ -165,51 +160,7 @@ static void *keep_house(void *arg)
 	return NULL;
 }
 
-/* ---- the file ---- */
-
-static void write_zeros(int fd, off_t from, off_t upto)
-{
-	static const char zeros[65536];
-
-	for (off_t at = from; at < upto;) {
-		size_t len = upto - at < (off_t)sizeof(zeros) ? (size_t)(upto - at) : sizeof(zeros);
-		ssize_t n = pwrite(fd, zeros, len, at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			/* An ungrown WAL works, only slower. */
-			if (ftruncate(fd, from))
-				log_debug("state.db-wal: %s", strerror(errno));
-			return;
-		}
-		at += n;
-	}
-}
-
-/* SQLite reads zeros behind the last commit as the end. */
-static void grow(struct statedb *s)
-{
-	struct statvfs room;
-	struct stat st;
-
-	if (fstat(s->wal_fd, &st) || st.st_size >= (off_t)GROWN_BYTES ||
-	    fstatvfs(s->wal_fd, &room) || (uint64_t)room.f_bavail * room.f_frsize < GROW_FREE_BYTES)
-		return;
-	write_zeros(s->wal_fd, st.st_size, (off_t)GROWN_BYTES);
-}
-
-void statedb_grow(struct statedb *s)
-{
-	/* Take the lock so that nobody appends meanwhile. */
-	pthread_mutex_lock(&s->lock);
-	grow(s);
-	pthread_mutex_unlock(&s->lock);
-	pthread_mutex_lock(&s->wal_lock);
-	s->grown = true;
-	pthread_cond_signal(&s->work);
-	pthread_mutex_unlock(&s->wal_lock);
-}
+/* ---- the thread ---- */
 
 int statedb_wal_start(struct statedb *s)
 {

@@ -49,10 +49,12 @@ static void open_again(void *arg, int err)
 }
 
 /* Open the source of reads for a handle without local bytes. Frees id. */
-static int open_reading(struct vfs *s, struct handle *h, char *id, uint64_t bytes)
+static int open_reading(struct vfs *s, struct handle *h, char *id, uint64_t bytes, const char *md5)
 {
 	int r = id ? fetch_open(s->cfg.fetcher, id, bytes, &h->fetch) : 0;
 
+	if (id && !r && md5[0])
+		fetch_expect(h->fetch, md5);
 	free(id);
 	return r;
 }
@@ -158,6 +160,7 @@ struct opened {
 	struct vfs_entry e;
 	char *file_id; /* the File to read from, or NULL */
 	uint64_t bytes;
+	char md5[sizeof(((struct published *)0)->md5)]; /* of its content; "": unknown */
 };
 
 /* Make i's handle and fill its attributes. w is consumed with the handle. Under lock. */
@@ -176,6 +179,8 @@ static int open_handle(struct vfs *s, struct inode *i, int flags, struct writer 
 		return 0;
 	ret->file_id = strdup(i->file_id);
 	ret->bytes = i->bytes;
+	if (i->published)
+		memcpy(ret->md5, i->published->md5, sizeof(ret->md5));
 	return ret->file_id ? 0 : -ENOMEM;
 }
 
@@ -262,7 +267,7 @@ void vfs_open(struct vfs *s, uint64_t ino, int flags, const struct vfs_caller *w
 		return;
 	}
 	if (!r)
-		r = open_reading(s, opened.h, opened.file_id, opened.bytes);
+		r = open_reading(s, opened.h, opened.file_id, opened.bytes, opened.md5);
 	if (r && opened.h)
 		vfs_release(s, opened.h);
 	cb(arg, r, r ? NULL : &opened.e, r ? NULL : opened.h);

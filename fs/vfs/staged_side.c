@@ -407,7 +407,7 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 		return side_take(s, i);
 	}
 	publish_get_info(l->pub, &info);
-	/* Nobody has compared an inferred File with these bytes: keep them. */
+	/* An inferred File may have other bytes, or be removed by whoever made it: keep these. */
 	if (info.under_way || info.outcome != OUTCOME_COMPLETED || info.inferred)
 		return NULL;
 	leave_to_readers(s, i);

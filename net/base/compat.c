@@ -57,7 +57,9 @@ const char *compat_errno_name(int err)
 
 const char *compat_errno_text(int err)
 {
-	return compat_errno_name(err) ? strerror(err) : NULL;
+	const char *text = strerror(err); /* no locale is set anywhere */
+
+	return strncmp(text, "Unknown error", 13) ? text : NULL;
 }
 
 #endif

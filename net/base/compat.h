@@ -8,7 +8,7 @@
 
 /* "ENOENT" for ENOENT, as strerrorname_np(); static. NULL: not a known number. */
 const char *compat_errno_name(int err);
-/* strerror() without a locale, as strerrordesc_np(). NULL: not a known number. */
+/* "No such file or directory" for ENOENT, as strerrordesc_np(); static. NULL: as above. */
 const char *compat_errno_text(int err);
 /* As pidfd_open(2), without flags: a descriptor, or -1 and errno. */
 int compat_pidfd_open(pid_t pid);

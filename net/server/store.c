@@ -416,7 +416,7 @@ int store_part_sync(struct store *st, const char *owner, const char *id)
 
 int store_owner_sync(struct store *st, const char *owner)
 {
-	int dir, err = st->forgets ? 0 : open_dir(st->data, owner, false, &dir);
+	int dir = -1, err = st->forgets ? 0 : open_dir(st->data, owner, false, &dir);
 
 	if (err || st->forgets)
 		return err;

@@ -86,11 +86,11 @@ def test_without_a_system_log(world, server):
         if os.path.exists("/dev/log"):
             assert "the log goes to" not in result.stderr
             return
-        assert f"the log goes to {state}/uploadfs.log" in result.stderr
+        assert f"the log goes to {state}/daemon.log" in result.stderr
         bash('echo x > "$1"', os.path.join(mnt, "batch", "f"))
 
         def logged():
-            with open(os.path.join(state, "uploadfs.log"), encoding="utf-8") as f:
+            with open(os.path.join(state, "daemon.log"), encoding="utf-8") as f:
                 return "batch/f: published as" in f.read()
 
         wait_until(logged, "the log is in the state directory")

@@ -226,9 +226,16 @@ def test_unusable_file(world, odd):
         os.rename(mount.path("batch", "g"), mount.path("batch", "h"))
     assert caught.value.errno == errno.EIO
     assert xattr(mount.path("batch", "g"), "file_id") == odd.made[2][0]["id"]
+    before = sorted(os.listdir(mount.path("batch")))
+    mount.umount()
+    mount.may_fail = False
+    mount.remount()
+    wait_until(lambda: sorted(os.listdir(mount.path("batch"))) == ["f", "f~" + former, "g", "h"],
+               "each File shows by its name")
     with open(mount.path("batch", "g"), "rb") as f:
         assert f.read() == b"G" * 1000
-    assert not odd.deleted
+    assert xattr(mount.path("batch", "g"), "file_id") == odd.made[2][0]["id"], before
+    assert not odd.deleted and len(odd.made) == 4
 
 
 @pytest.mark.parametrize("status", [200, 201])

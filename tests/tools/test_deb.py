@@ -49,6 +49,24 @@ def fields(package):
     return dict(re.findall(r"^([A-Z][\w-]*): (.*)$", out, re.M))
 
 
+def release():
+    """What the version says of the release: deb12 on Debian 12."""
+    words = dict(shlex.split(x)[0].split("=", 1) for x in read("/etc/os-release").splitlines() if x)
+    number = words.get("VERSION_ID") or words.get("VERSION_CODENAME", "")
+    return ("deb" if words["ID"] == "debian" else words["ID"]) + number
+
+
+def test_strip_of_another_name(package, tmp_path):
+    """STRIP is used in its place."""
+    own = tmp_path / "our-strip"
+    own.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\nexec strip "$@"\n')
+    own.chmod(0o755)
+    again = make_deb({"STRIP": str(own)})
+    assert "/usr/bin/uploadfs" in (tmp_path / "called").read_text()
+    with open(package, "rb") as a, open(again, "rb") as b:
+        assert a.read() == b.read()
+
+
 def test_the_same_bytes_again(package):
     """Whoever builds it, wherever and when."""
     again = make_deb({"TZ": "Asia/Tokyo", "LC_ALL": "C", "LANG": "de_DE.UTF-8"}, umask=0o077)
@@ -61,8 +79,8 @@ def test_contents(package, tmp_path):
     info = fields(package)
     with open(os.path.join(ROOT, "net", "base", "version.h"), encoding="utf-8") as f:
         version = re.search(r'UPLOADFS_VERSION "(.*)"', f.read()).group(1)
-    assert info["Version"] == version + "-1"
-    assert os.path.basename(package) == f"uploadfs_{version}-1_{info['Architecture']}.deb"
+    assert info["Version"] == f"{version}-1~{release()}"
+    assert os.path.basename(package) == f"uploadfs_{info['Version']}_{info['Architecture']}.deb"
     needs = set(re.findall(r"(?:^|, )([a-z0-9.+-]+)", info["Depends"]))
     assert {"libc6", "libcurl4", "libfuse3-3", "libcjson1", "libssl3", "libsqlite3-0", "fuse3"} <= needs
     lines = [x.split(None, 5) for x in run(["dpkg-deb", "-c", package]).stdout.splitlines()]
@@ -150,10 +168,11 @@ def test_life_of_the_package(world, installed, package):
     inside.run("cp", source, "/mnt/openai/batch/bad")
     # Removed while it is mounted: the mount goes on, and is unmounted as any.
     inside.run("dpkg", "-r", "uploadfs")
-    assert listed(inside) == ["/etc/uploadfs.conf", "/var/lib/uploadfs"]
+    log, = [x for x in listed(inside) if x.endswith("/uploadfs.log")]  # as nothing listens to syslog
+    assert sorted(listed(inside)) == ["/etc/uploadfs.conf", "/var/lib/uploadfs", log]
     inside.run("cmp", source, "/mnt/openai/batch/good")
     inside.run("dpkg", "--purge", "uploadfs")
-    assert listed(inside) == ["/var/lib/uploadfs"]
+    assert listed(inside) == ["/var/lib/uploadfs", log]
     inside.run("cmp", source, "/mnt/openai/batch/bad")
     inside.run("umount", "/mnt/openai")
     wait_until(lambda: not inside.processes("/mnt/openai"), "the daemon ends")

@@ -89,6 +89,46 @@ def test_setup_says_what_is_missing(tmp_path):
         assert package in result.stderr.split()
 
 
+def fake_pkg_config(folder, module, version):
+    """A pkg-config of which one module is of this version."""
+    path = folder / "my-pkg-config"
+    path.write_text(f"""#!/bin/sh
+case $* in
+*--atleast-version=*" {module}") exit 1 ;;
+"--modversion {module}") echo {version} ;;
+*) exec pkg-config "$@" ;;
+esac
+""")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_library_that_is_too_old_is_named(tmp_path):
+    """One line, before anything is compiled; nothing is installed."""
+    old = fake_pkg_config(tmp_path, "libcurl", "7.52.1")
+    for target in ("all", "deps"):
+        result = subprocess.run(["make", "-s", "--no-print-directory", f"BUILD={tmp_path}/b",
+                                 "PKG_CONFIG=" + old, target], cwd=ROOT, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, check=False)
+        lines = result.stderr.splitlines()
+        assert result.returncode == 2 and result.stdout == "", result
+        assert lines[0] == "libcurl 7.52.1 is too old: 7.74.0 or later is needed"
+        assert all(x.startswith("make") for x in lines[1:]), lines
+    assert not list(tmp_path.glob("b/**/*.o"))
+
+
+def test_other_tools_by_name(tmp_path):
+    """PKG_CONFIG and AR, from the command line or the environment; STRIP: test_deb.py."""
+    own = tmp_path / "pkg"
+    own.write_text("#!/bin/sh\necho -DFROM_OUR_PKG_CONFIG\n")
+    own.chmod(0o755)
+    assert make("print-PKG_CFLAGS", f"PKG_CONFIG={own}").strip() == "-DFROM_OUR_PKG_CONFIG"
+    assert make("print-PKG_CFLAGS", env={"PKG_CONFIG": str(own)}).strip() == "-DFROM_OUR_PKG_CONFIG"
+    commands = make("-n", f"BUILD={tmp_path}/b", "AR=our-ar", f"{tmp_path}/b/libnet.a")
+    assert re.search(r"\bour-ar qcs \S+/libnet\.a ", commands)
+    assert not re.search(r"(?:^|[ ;&])ar qcs", commands)
+
+
 def test_setup_is_a_no_op_here():
     """All is there now, so nothing is asked of the network: apt-get is never called."""
     result = subprocess.run(["sh", "-x", os.path.join(ROOT, "tests/setup.sh"), "test"],

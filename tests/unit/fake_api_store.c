@@ -353,6 +353,7 @@ void fake_req_work(struct api *api, struct api_req *r)
 
 static void file_view(const struct file *f, struct api_file *ret)
 {
+	memset(ret, 0, sizeof(*ret));
 	ret->id = f->id;
 	ret->filename = f->filename;
 	ret->purpose = f->purpose;

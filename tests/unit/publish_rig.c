@@ -90,7 +90,7 @@ void rig_open(struct rig *g)
 	start(g);
 }
 
-static void stop(struct rig *g, struct pub *const *pubs, size_t count)
+static void rig_stop(struct rig *g, struct pub *const *pubs, size_t count)
 {
 	struct staging_space space;
 
@@ -109,7 +109,7 @@ static void stop(struct rig *g, struct pub *const *pubs, size_t count)
 
 void rig_crash(struct rig *g, struct pub *const *pubs, size_t count)
 {
-	stop(g, pubs, count);
+	rig_stop(g, pubs, count);
 	stage_area_reopen(&g->area);
 }
 
@@ -120,7 +120,7 @@ void rig_restart(struct rig *g)
 
 void rig_close(struct rig *g, struct pub *const *pubs, size_t count)
 {
-	stop(g, pubs, count);
+	rig_stop(g, pubs, count);
 	api_free(g->api);
 	stage_area_close(&g->area);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <curl/curlver.h>
 
 #include "net/api/api.h"
 #include "net/base/log.h"
@@ -245,8 +246,8 @@ static void test_requests(void **state)
 	assert_memory_equal(seen[4], "POST /v1/uploads/upload_1/cancel HTTP", 37);
 	assert_non_null(strstr(seen[4], "\r\nContent-Length: 0\r\n"));
 	assert_null(strcasestr(seen[4], "\r\nContent-Type:"));
-	/* One after the other on one connection. */
-	assert_int_equal(raw_connections(srv), 1);
+	/* One after the other on one connection; before curl 7.80 each change has its own. */
+	assert_int_equal(raw_connections(srv), LIBCURL_VERSION_NUM < 0x075000 ? 5 : 1);
 }
 
 static void test_config(void **state)
@@ -606,7 +607,7 @@ static void test_fairness(void **state)
 		}
 	}
 	/* b came last and did not wait for all of a. (Its answers name upload_1: asked again.) */
-	assert_in_range(first_b, 1, 3);
+	assert_true(first_b >= 1 && first_b <= 3);
 }
 
 static bool slow_list(struct raw_server *s, int c, const struct raw_request *rq)

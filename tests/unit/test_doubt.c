@@ -137,6 +137,24 @@ static void test_cancelled(void **state)
 	assert_int_equal(next(v), DOUBT_LOOK);
 }
 
+/* Where another host's File is as likely, our bytes stay. */
+static void test_inferred(void **state)
+{
+	struct doubt_view v = completed(FOUND_SAME);
+
+	(void)state;
+	assert_true(doubt_infers(&v)); /* of another second */
+	v.dated = true;
+	assert_false(doubt_infers(&v));
+	v.cancel = DOUBT_CANCELLED;
+	assert_true(doubt_infers(&v)); /* our Upload lived when it was cancelled */
+	v.always = true;
+	assert_false(doubt_infers(&v));
+	v = completed(FOUND_LIKE);
+	v.dated = v.always = true;
+	assert_true(doubt_infers(&v));
+}
+
 /* What would be deleted needs more. */
 static void test_unwanted(void **state)
 {
@@ -198,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_like_asks_first),
 		cmocka_unit_test(test_adopt),
 		cmocka_unit_test(test_cancelled),
+		cmocka_unit_test(test_inferred),
 		cmocka_unit_test(test_unwanted),
 		cmocka_unit_test(test_the_end),
 		cmocka_unit_test(test_patience),

@@ -49,7 +49,7 @@ static void start(uint64_t cache_size)
 	assert_int_equal(fetcher_new(api, cache, 4, &fetcher), 0);
 }
 
-static void stop(void)
+static void close_all(void)
 {
 	api_free(api);
 	api = NULL;
@@ -86,7 +86,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	over = true;
-	stop();
+	close_all();
 	return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -907,7 +907,7 @@ static void test_not_kept(void **state)
 	struct fetch *ft;
 
 	(void)state;
-	stop();
+	close_all();
 	start(0);
 	ft = open_pattern(4 * MIB);
 	read_ok(ft, 0, 4 * MIB);

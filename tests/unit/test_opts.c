@@ -206,6 +206,7 @@ static void test_all_options(void **state)
 	(void)state;
 	runs("-o ro,allow_other,part_size=64K,parallel=64 local:/srv/x -oclose=async,keep_old "
 	     "MNT -fo list_ttl=0,hold_timeout=1,retry_timeout=2,connect_timeout=3 -o "
+	     "shared_cache=/srv/../srv/x,"
 	     "idle_timeout=4,drain_timeout=5,cache_size=0,staging_size=3g,allow_http,purpose=evals,"
 	     "organization=org-1,project=proj_1,log_level=warn,log_format=json,"
 	     "log_file=/tmp/l,state_dir=/tmp/s,"
@@ -222,6 +223,7 @@ static void test_all_options(void **state)
 	assert_int_equal(o.idle_timeout_s, 4);
 	assert_int_equal(o.drain_timeout_s, 5);
 	assert_true(o.cache_size == 0);
+	assert_string_equal(o.shared_cache, "/srv/../srv/x");
 	assert_true(o.staging_size == 3ULL << 30);
 	assert_string_equal(o.purpose, "evals");
 	assert_string_equal(o.organization, "org-1");

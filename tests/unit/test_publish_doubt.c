@@ -12,12 +12,14 @@
 
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
+#include "fs/state/files.h"
 #include "fs/state/learned.h"
 #include "net/base/clock.h"
 #include "tests/unit/publish_rig.h"
 
 #define BYTES 100
 #define EVER 1000000
+#define LAG_MS (3600 * 1000) /* longer than any close waits */
 
 static struct rig g;
 static int setup(void **state)
@@ -103,6 +105,94 @@ static void test_listed_before(void **state)
 	(void)state;
 	listed_before(false);
 	listed_before(true);
+}
+
+/* What the next daemon needs to end the doubt about an Upload of bytes with that MD5. */
+static void check_row_in_doubt(const char *id, const char *upload, const char *md5)
+{
+	struct record r;
+
+	assert_int_equal(files_load(g.area.db, id, &r), 0);
+	assert_int_equal(r.state, RECORD_WRITING);
+	assert_true(r.in_doubt);
+	assert_non_null(r.doubt_md5);
+	assert_string_equal(r.doubt_md5, md5);
+	assert_non_null(r.upload_id);
+	assert_string_equal(r.upload_id, upload);
+	assert_int_equal(r.upload_bytes, BYTES);
+	record_release(&r);
+}
+
+/* Written again after a complete in doubt, and killed: the next daemon knows the doubt. */
+static void written_again(bool cancels)
+{
+	struct api_error lost = fake_api_error(API_ERR_TIMEOUT, 0, "", "lost");
+	char md5[DIGEST_HEX_SIZE], id[64], upload[API_ID_MAX + 1];
+	struct pub f;
+	struct pub *const pubs[] = { &f };
+
+	setup(NULL);
+	g.hurry = true;
+	lose_completes();
+	if (!cancels)
+		fake_api_fail(g.api, FAKE_CANCEL, 1, EVER, &lost);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, BYTES, 1);
+	snprintf(id, sizeof(id), "%s", staged_id(f.st));
+	assert_int_equal(pub_close(&f), -EIO);
+	assert_int_equal(staged_md5(f.st, md5), 0);
+	snprintf(upload, sizeof(upload), "%s", pub_info(&f).upload_id);
+	assert_true(publish_reopen(f.p));
+	/* A kill here leaves this row. */
+	check_row_in_doubt(id, upload, md5);
+	/* And one after the publisher's thread has seen the change, this one. */
+	rig_crash(&g, pubs, 1);
+	check_row_in_doubt(id, upload, md5);
+	rig_restart(&g);
+	rig_close(&g, pubs, 0);
+}
+
+static void test_written_again(void **state)
+{
+	(void)state;
+	written_again(false);
+	written_again(true);
+}
+
+/* The same, and the File shows after the kill: it goes when the new bytes are a File. */
+static void test_written_again_and_found(void **state)
+{
+	struct api_error lost = fake_api_error(API_ERR_TIMEOUT, 0, "", "lost");
+	char id[64], upload[API_ID_MAX + 1], md5[DIGEST_HEX_SIZE];
+	struct pub f;
+	struct pub *const pubs[] = { &f };
+
+	(void)state;
+	lost.maybe_applied = true;
+	lost.attempts = 1;
+	g.hurry = true;
+	fake_api_dated(g.api, true);
+	fake_api_lag(g.api, LAG_MS);
+	fake_api_fail(g.api, FAKE_COMPLETE, 1, EVER, &lost);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, BYTES, 1);
+	snprintf(id, sizeof(id), "%s", staged_id(f.st));
+	assert_int_equal(pub_close(&f), -ETIMEDOUT);
+	assert_int_equal(fake_api_files(g.api), 1);
+	assert_int_equal(staged_md5(f.st, md5), 0);
+	snprintf(upload, sizeof(upload), "%s", pub_info(&f).upload_id);
+	assert_true(publish_reopen(f.p));
+	check_row_in_doubt(id, upload, md5);
+	rig_crash(&g, pubs, 1);
+	fake_api_fail_clear(g.api);
+	rig_restart(&g);
+	pub_recover(&g, &f, id, "a", NULL);
+	pub_reopen(&f);
+	stage_fill(f.st, 0, BYTES, 2);
+	fake_api_lag(g.api, 0);
+	assert_int_equal(pub_close(&f), 0);
+	assert_int_equal(fake_api_files(g.api), 1);
+	rig_close(&g, pubs, 1);
 }
 
 /* Of several Files only the one with the lifetime that was asked for is a candidate. */
@@ -221,6 +311,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_listed_before),
+		cmocka_unit_test(test_written_again),
+		cmocka_unit_test_setup(test_written_again_and_found, setup),
 		cmocka_unit_test_setup(test_lifetime, setup),
 		cmocka_unit_test_setup(test_never_the_same_second, setup),
 		cmocka_unit_test_setup(test_created_at_is_learned, setup),

@@ -658,6 +658,38 @@ static void test_cut_behind_our_back(void **state)
 	stage_area_close(&a);
 }
 
+/* A file at rest holds no descriptor: removed, it is still there for who has it open. */
+static void test_removed_at_rest(void **state)
+{
+	struct staged *st, *handle;
+	struct stage_area a;
+	struct record r;
+	char id[32];
+	int fd = -1;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(st));
+	stage_fill(st, 0, 100, 1);
+	save(st, RECORD_WRITING, 100);
+	staged_keep(st);
+	staged_unref(st);
+	stage_area_reopen(&a);
+	assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+	record_release(&r);
+	handle = staged_ref(st);
+	staged_remove(st);
+	staged_unref(st);
+	assert_false(stage_exists(&a, id, ".data"));
+	assert_int_equal(staged_write_begin(handle, 100, 10, &fd), 0);
+	assert_int_equal(pwrite(fd, "0123456789", 10, 100), 10);
+	staged_write_end(handle, 100, 10, 10);
+	assert_int_equal(staged_size(handle), 110);
+	staged_unref(handle);
+	stage_area_close(&a);
+}
+
 /* Leaves st to the next daemon and reads its row. */
 static void reload(struct stage_area *a, char id[32], struct record *ret)
 {
@@ -728,6 +760,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cut_behind_our_back),
+		cmocka_unit_test(test_removed_at_rest),
 		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_copy_sealed),
 		cmocka_unit_test(test_life),

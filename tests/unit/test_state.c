@@ -362,20 +362,79 @@ static void run_on_small_disk(void)
 	_exit(0);
 }
 
-static void test_full_disk(void **state)
+/* One row changed n times, each a commit. 0 or the first error. */
+static int change(struct statedb *s, unsigned n, int (*begin)(struct statedb *s))
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < n; i++) {
+		rc = begin(s);
+		if (rc)
+			break;
+		statedb_run(s, "UPDATE t SET n = n + 1 WHERE k = 'one'", NULL, NULL);
+		rc = statedb_commit(s, NULL);
+	}
+	return rc;
+}
+
+/* In a child with a tmpfs of its own that somebody else fills after the open. */
+static void run_on_filled_disk(void)
+{
+	struct statedb *s = NULL;
+	char name[96];
+	int64_t rows = 0;
+	off_t wal;
+	int fd;
+
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", dir, "tmpfs", 0, "size=4m"))
+		_exit(77);
+	CHECK(!statedb_open(dir, &s) && !define(s) && !put(s, "one", 1, NULL));
+	statedb_grow(s);
+	snprintf(name, sizeof(name), "%s/fill", dir);
+	fd = fill_disk(name);
+	CHECK(fd >= 0);
+	wal = size_of(wal_path);
+	CHECK(wal >= 1 << 20);
+	/* Several times what the WAL takes: it is used from its start again. */
+	CHECK(!change(s, 2000, statedb_begin));
+	CHECK(size_of(wal_path) == wal);
+	/* The database can't grow, so the WAL can't be emptied: the rest of it is for others. */
+	CHECK(put_until_refused(s, 0, &rows) == -ENOSPC && rows > 10);
+	CHECK(put(s, "no", 1, NULL) == -ENOSPC && get(s, "no") == -1);
+	CHECK(!change(s, 10, statedb_begin_freeing) && !statedb_error(s));
+	CHECK(!statedb_sync(s, statedb_seq(s)) && size_of(wal_path) == wal);
+	CHECK(get(s, "one") == 2011 && count(s) == rows + 1);
+	CHECK(!ftruncate(fd, 0) && !put(s, "room again", 1, NULL));
+	statedb_close(s);
+	_exit(0);
+}
+
+static void run_in_child(void (*fn)(void))
 {
 	int status = 0;
 	pid_t pid;
 
-	(void)state;
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid)
-		run_on_small_disk();
+		fn();
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
 		skip();
 	assert_int_equal(status, 0);
+}
+
+static void test_full_disk(void **state)
+{
+	(void)state;
+	run_in_child(run_on_small_disk);
+}
+
+static void test_filled_disk(void **state)
+{
+	(void)state;
+	run_in_child(run_on_filled_disk);
 }
 
 static unsigned damaged_files;
@@ -536,7 +595,7 @@ static void test_damage(void **state)
 	check_set_aside(uuid, 1);
 	clear_dir(NULL);
 	make_old(uuid);
-	assert_int_equal(truncate(path, size_of(path) / 2), 0);
+	assert_int_equal(truncate(path, 5 * 4096 / 2), 0);
 	check_set_aside(uuid, 1);
 	clear_dir(NULL);
 	/* No database of ours. */
@@ -581,8 +640,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_reopen),	   TEST(test_failed_statement), TEST(test_kill),
 		TEST(test_second_process), TEST(test_failed_sync),	TEST(test_full_disk),
-		TEST(test_threads),	   TEST(test_checkpoint),	TEST(test_damage),
-		TEST(test_refused),
+		TEST(test_filled_disk),	   TEST(test_threads),		TEST(test_checkpoint),
+		TEST(test_damage),	   TEST(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -31,11 +31,16 @@
 size_t __sanitizer_get_current_allocated_bytes(void);
 #define allocated() __sanitizer_get_current_allocated_bytes()
 #else
+#if __GLIBC_PREREQ(2, 33)
+#define MALLINFO mallinfo2
+#else
+#define MALLINFO mallinfo
+#endif
 static size_t allocated(void)
 {
-	struct mallinfo2 i = mallinfo2();
+	struct MALLINFO i = MALLINFO();
 
-	return i.uordblks + i.hblkhd;
+	return (size_t)i.uordblks + (size_t)i.hblkhd;
 }
 #endif
 

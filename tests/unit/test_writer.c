@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -133,11 +134,20 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* PIDFD_INFO_EXIT is of Linux 6.15: before it, a reaped process tells nothing. */
+/*
+ * PIDFD_INFO_EXIT is of Linux 6.15: before it, a reaped process tells nothing. Nor does it where
+ * programs of another processor are run by qemu, which does not pass the ioctl on.
+ */
 static bool kernel_remembers(void)
 {
 	struct utsname u;
 	unsigned major = 0, minor = 0;
+	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	bool unknown = ioctl(fd, _IOWR(0xFF, 11, char[64]), NULL) < 0 && errno == ENOTTY;
+
+	assert_true(fd >= 0 && !close(fd));
+	if (unknown)
+		return false;
 
 	assert_int_equal(uname(&u), 0);
 	assert_int_equal(sscanf(u.release, "%u.%u", &major, &minor), 2);
@@ -472,7 +482,7 @@ static void act_stopped(const struct child_end *e)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, on_term);
-	raise(SIGSTOP);
+	kill(getpid(), SIGSTOP); /* raise() of glibc before 2.36 blocks the others meanwhile */
 	hear(e);
 }
 
