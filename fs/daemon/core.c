@@ -539,8 +539,8 @@ bool core_finish(struct core *c, unsigned drain_s)
 	api_free(c->api);
 	c->api = NULL;
 	if (left)
-		log_error("%u file(s) could not be published; they are kept in %s and tried "
-			  "again at the next mount",
+		log_error("%u file(s) could not be published; they are kept in %s, and the "
+			  "next mount tries again what was not refused",
 			  left, c->opts->state_dir);
 	if (unclosed)
 		log_error("%u file(s) were still being written; what was written is kept, and at "
