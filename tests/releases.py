@@ -124,7 +124,7 @@ def outcome(text):
     versions = re.findall(r"^== versions (.*)$", text, re.M)
     words = [x.replace("=", " ") for v in versions for x in v.split()]
     if "packages" not in reached:
-        return False, ["debootstrap FAILED"]
+        return False, ["the root FAILED"]
     counts = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.M)
     for step, following in zip(STEPS, (*STEPS[1:], "end")):
         ok = following in reached

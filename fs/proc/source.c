@@ -131,6 +131,20 @@ static bool on_local_disk(const struct predict_look *l, unsigned long mnt_id)
 
 /* ---- the first step ---- */
 
+/*
+ * Is it a regular file, by the kernel's cache? To tell of another kind may take a lock that is held
+ * for ever: that of an epoll, while it asks a file whose file system does not answer.
+ */
+static bool is_regular(const struct predict_look *l, const char *number)
+{
+	char path[32];
+	struct statx sx;
+
+	snprintf(path, sizeof(path), "fd/%.16s", number);
+	return !statx(l->proc, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &sx) &&
+	       S_ISREG(sx.stx_mode);
+}
+
 /* Position and mount from fdinfo. False when it is gone, or not open for reading. */
 static bool read_fdinfo(int dirfd, const char *name, struct source *ret)
 {
@@ -169,21 +183,17 @@ static int note_sources(struct predict_look *l, DIR *dir)
 			continue;
 		if (++seen > FDS_MAX)
 			return -ENOENT;
-		l->count += read_fdinfo(dirfd(dir), e->d_name, &l->sources[l->count]);
+		l->count += is_regular(l, e->d_name) &&
+			    read_fdinfo(dirfd(dir), e->d_name, &l->sources[l->count]);
 	}
 	return l->count ? 0 : -ENOENT;
 }
 
-static int look_at_thread(struct predict_look *l)
+int predict_note(struct predict_look *l)
 {
-	char path[64];
 	DIR *dir;
 	int fd, rc;
 
-	snprintf(path, sizeof(path), "/proc/%d", (int)l->q.tid);
-	l->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (l->proc < 0)
-		return -ENOENT;
 	fd = openat(l->proc, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == EACCES || errno == EPERM ? -EACCES : -ENOENT;
@@ -200,8 +210,8 @@ static int look_at_thread(struct predict_look *l)
 int predict_begin(const struct predict_query *q, struct predict_look **ret)
 {
 	struct predict_look *l;
+	char path[64];
 	size_t len;
-	int rc;
 
 	if (q->tid <= 0 || !q->end || q->end > INT64_MAX || q->start >= q->end)
 		return -ENOENT;
@@ -209,10 +219,11 @@ int predict_begin(const struct predict_query *q, struct predict_look **ret)
 	if (!l)
 		return -ENOMEM;
 	l->q = *q;
-	rc = look_at_thread(l);
-	if (rc) {
+	snprintf(path, sizeof(path), "/proc/%d", (int)l->q.tid);
+	l->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (l->proc < 0) {
 		predict_free(l);
-		return rc;
+		return -ENOENT;
 	}
 	/* Copied, so that a look that hangs holds no staged file. */
 	len = q->end < SAMPLE ? (size_t)q->end : SAMPLE;

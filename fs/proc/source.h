@@ -1,11 +1,12 @@
 /*
  * source: guess a file's final size from the file that its writer copies from.
  *
- * The guess comes in two steps. predict_begin() runs while the writer waits for
- * the reply to its write, reads procfs only (/proc/TID/fdinfo), and never
- * touches a file of the writer's. predict_finish() looks at the one file found
- * and may hang in a foreign file system: only the scout (fs/proc/scout.h) calls
- * it. Neither is called with a lock held.
+ * The guess comes in three steps. predict_begin() copies what was written.
+ * predict_note() reads /proc/TID/fdinfo while the writer waits for the reply to
+ * its write. predict_finish() looks at the one file found. The last two may hang
+ * for ever, in a foreign file system or in the lock of another thread of the
+ * writer's (an epoll that asks a file): only the scout (fs/proc/scout.h) calls
+ * them. None is called with a lock held.
  *
  * Nothing the writer may not read himself is read for him: see predict_finish().
  */
@@ -29,18 +30,22 @@ struct predict_query {
 struct predict_look;
 
 /*
- * Notes position and mount of each file the thread has open for reading. 0 and
- * a look that the caller frees; -ENOENT: no guess, also for a process with more
- * than 256 descriptors; -EACCES: the process can't be looked at; -ENOMEM.
- * Call only while the writer waits for the reply: /proc/PID/fd of a process
- * inside execve() blocks until its close-on-exec files were closed, and that
- * may wait for one of our replies.
+ * Begins a look at the thread: 0 and a look that the caller frees; -ENOENT: no
+ * guess; -ENOMEM. Blocks on nothing but the local disk.
  */
 int predict_begin(const struct predict_query *q, struct predict_look **ret);
 
 /*
+ * Notes position and mount of each file the thread has open for reading. 0;
+ * -ENOENT: no guess, also for a process with more than 256 descriptors; -EACCES:
+ * the process can't be looked at; -ENOMEM. Call once, while the writer waits for
+ * the reply. May block for ever.
+ */
+int predict_note(struct predict_look *l);
+
+/*
  * 0 and the predicted size when the thread has exactly one regular file open
- * for reading, and either its position at predict_begin() equals end, or that
+ * for reading, and either its position at predict_note() equals end, or that
  * position was 0 (sendfile, copy_file_range, mmap) and its bytes equal ours at
  * the beginning and at end. Files on the mount itself, empty ones (/proc and
  * /sys among them) and those open for appending don't count. The size is at

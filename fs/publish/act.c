@@ -293,12 +293,23 @@ void publish_act_empty(struct publish *p)
 	p->phase = PHASE_CLEANUP;
 }
 
+/* Durable before the File goes. Without a row nothing tells of it. 0 or negative errno. */
+static int note_deletion(struct publish *p)
+{
+	int err;
+
+	publish_save_step(p);
+	err = staged_sync_record(p->staged);
+	return err == -ENOENT || err == -ENODATA ? 0 : err;
+}
+
 /* Delete one File at a time; its reply leads back here. */
 void publish_act_cleanup(struct publish *p)
 {
 	const char *id;
 	struct publish_call *c;
 	struct api_req *req;
+	int err;
 
 	if (!p->outcome.emptied && renamed_meanwhile(p)) {
 		send_anew(p);
@@ -319,9 +330,14 @@ void publish_act_cleanup(struct publish *p)
 	}
 	snprintf(c->file_id, sizeof(c->file_id), "%s", id);
 	p->phase = PHASE_DELETING;
-	publish_save_step(p);
-	/* Durable before the File goes. Without a record nothing tells of it. */
-	staged_sync_record(p->staged);
+	err = note_deletion(p);
+	if (err) {
+		log_warn("%s is not deleted before its record can be written: %s", id,
+			 strerror(-err));
+		publish_call_free(c);
+		end_cleanup(p);
+		return;
+	}
 	req = api_file_delete(p->pr->cfg.api, id, on_deleted, c);
 	if (!req) {
 		publish_call_free(c);

@@ -58,7 +58,7 @@ static bool is_ours(const struct doubt_view *v)
 	if (v->cancel == DOUBT_CANCELLED)
 		return same && (v->wanted ? v->dated : exact);
 	if (v->wanted && same)
-		return v->dated || !v->rival;
+		return v->dated || (!v->rival && !v->always);
 	if (v->wanted)
 		return exact || (v->dated && v->cancel == DOUBT_REFUSED);
 	/* A File that is deleted once it is found has to be more certain than one that stays. */
@@ -70,7 +70,7 @@ static bool is_over(const struct doubt_view *v)
 {
 	if (v->found == FOUND_UNSURE)
 		return false;
-	if (v->forced)
+	if (v->forced || (v->answered && v->found == FOUND_NONE))
 		return true;
 	/* What is not wanted needs no new File. */
 	if (v->cancel == DOUBT_CANCELLED && (v->found == FOUND_NONE || !v->wanted))
@@ -297,6 +297,7 @@ static void make_view(const struct publish *p, enum doubt_found found,
 		.rival = rival,
 		.plausible = d->plausible,
 		.later = !p->upload.posted && p->pr->service.created_at == CREATED_LATER,
+		.answered = d->answered,
 		.always = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD,
 		.forced = p->now.forced || is_forced(p),
 		.now_ms = clock_mono_ms(),
@@ -555,6 +556,15 @@ static void note_same(struct publish *p, const struct lookup_found *f, bool alon
 		look_now(p); /* compare the next one */
 }
 
+/* A service that hands out no content refuses each time; one refusal may be a fault. */
+static bool ask_twice(struct publish *p, const struct lookup_found *f, bool alone)
+{
+	if (!strcmp(p->doubt.refused, f->id))
+		return false;
+	memcpy(p->doubt.refused, f->id, sizeof(p->doubt.refused));
+	return publish_check_content(p, f, alone);
+}
+
 void publish_doubt_checked(struct publish *p, const struct event *ev)
 {
 	const struct lookup_found *f = ev->found;
@@ -564,6 +574,8 @@ void publish_doubt_checked(struct publish *p, const struct event *ev)
 		note_same(p, f, ev->alone);
 		break;
 	case CONTENT_REFUSED:
+		if (ask_twice(p, f, ev->alone))
+			return;
 		doubt_step(p, ev->alone ? FOUND_LIKE : FOUND_OTHERS, ev->alone ? f : NULL);
 		break;
 	case CONTENT_OTHER:

@@ -18,9 +18,10 @@
  *    or cancel said "cancelled" and this service is not known to give each File its Upload's.
  *  - What is deleted once it is found (the file was removed, renamed or rewritten since) needs the
  *    Upload's created_at, and its MD5 or a cancel that said that complete was done.
- *  - Make a new Upload only after a whole listing without a candidate: at the earliest 10 s after
- *    "cancelled", else twice after the Upload's end. After "cancelled" a File with another
- *    created_at than ours would have is no candidate.
+ *  - A refusal of complete is believed after one whole listing without a candidate.
+ *  - Otherwise make a new Upload only after a whole listing without a candidate: at the earliest
+ *    10 s after "cancelled", else twice after the Upload's end. After "cancelled" a File with
+ *    another created_at than ours would have is no candidate.
  */
 #ifndef UPLOADFS_FS_PUBLISH_DOUBT_H
 #define UPLOADFS_FS_PUBLISH_DOUBT_H
@@ -68,6 +69,7 @@ struct doubt_view {
 	bool upload;	 /* its id is known, and it was not found to be gone */
 	bool expired;	 /* its time is over */
 	bool refused;	 /* complete was refused, its reply not just lost */
+	bool answered;	 /* the only complete was answered, by a refusal: one look is enough */
 	bool may_repeat; /* complete was sent once in this try */
 	bool waited_for; /* a close waits */
 	bool asked_now;	 /* cancel was sent since this try began */
@@ -106,6 +108,7 @@ bool doubt_infers(const struct doubt_view *v);
 struct doubt {
 	bool unknown;		  /* the File of an earlier complete may exist */
 	bool stale;		  /* unknown, and the bytes were rewritten since */
+	bool answered;		  /* see struct doubt_view */
 	bool kept;		  /* the doubt holds a reference of its own */
 	enum doubt_cancel cancel; /* 0: no doubt was recorded */
 	bool repeated, asked_now; /* since this try began */
@@ -113,11 +116,12 @@ struct doubt {
 	bool first;		  /* the cancel under way is the first one ever */
 	unsigned looks;
 	uint64_t began_ms, looked_ms, settled_ms, ends_ms, missed_ms;
-	uint64_t look_due_ms;	   /* the next look, monotonic; 0: none */
-	char md5[DIGEST_HEX_SIZE]; /* of the sent bytes */
-	char same[API_ID_MAX + 1]; /* id of the candidate whose MD5 is ours */
-	bool plausible;		   /* at the last look; see struct doubt_view */
-	bool several;		   /* another one has that MD5, too */
+	uint64_t look_due_ms;	      /* the next look, monotonic; 0: none */
+	char md5[DIGEST_HEX_SIZE];    /* of the sent bytes */
+	char same[API_ID_MAX + 1];    /* id of the candidate whose MD5 is ours */
+	char refused[API_ID_MAX + 1]; /* id of the candidate whose content was refused before */
+	bool plausible;		      /* at the last look; see struct doubt_view */
+	bool several;		      /* another one has that MD5, too */
 	char **strangers; /* Files with our name and size: listed before complete, or other bytes */
 	size_t stranger_count;
 };

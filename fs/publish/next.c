@@ -76,9 +76,12 @@ static enum publish_action next_ended(const struct publish_view *v)
 {
 	if (v->outcome == OUTCOME_DROPPED)
 		return ACT_WAIT;
-	if (v->dropped || v->aborted)
-		return v->outcome == OUTCOME_FAILED || v->dropped ? ACT_REOPEN : ACT_WAIT;
+	if (v->dropped)
+		return ACT_REOPEN;
+	/* With an abort behind the retry too: who waits for the retry hears of its end. */
 	if (v->retry && v->outcome != OUTCOME_COMPLETED)
+		return ACT_REOPEN;
+	if (v->aborted && v->outcome == OUTCOME_FAILED)
 		return ACT_REOPEN;
 	return ACT_WAIT;
 }

@@ -240,6 +240,8 @@ static void keep(struct publish *p)
 	    p->outcome.kind == OUTCOME_EMPTY || p->phase == PHASE_CLEANUP ||
 	    p->phase == PHASE_DELETING)
 		return;
+	if (p->recorded.untouched && staged_synced(p->staged))
+		return;
 	if (!r && !staged_synced(p->staged))
 		r = staged_sync(p->staged);
 	if (!r)

@@ -187,6 +187,7 @@ int publish_save_record(struct publish *p, bool durable)
 	 * Under the lock from the decision to the write: never replace a newer record of writing.
 	 */
 	pthread_mutex_lock(&p->recorded.lock);
+	p->recorded.untouched = false;
 	err = save_record(p);
 	pthread_mutex_unlock(&p->recorded.lock);
 	/* Sync outside the lock: the disk is slow. */
@@ -241,6 +242,7 @@ int publish_save_writing(struct publish *p)
 	r.state = RECORD_WRITING;
 	put_inputs(p, &in, &r);
 	pthread_mutex_lock(&p->recorded.lock);
+	p->recorded.untouched = false;
 	if (!err)
 		err = staged_save_writing(p->staged, &r);
 	/*
@@ -369,6 +371,7 @@ static void load_ended(struct publish *p, enum publish_outcome outcome)
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = outcome;
 	p->observed.info.under_way = false;
+	p->recorded.untouched = true;
 }
 
 static int load_state(struct publish *p, const struct record *r)

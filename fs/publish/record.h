@@ -20,6 +20,7 @@ struct recorded {
 	bool unsaved;	    /* a reply told of a step that the record does not have */
 	bool file_unsaved;  /* the record of its File could not be written */
 	bool at_end;	    /* publisher_stop() looked at it */
+	bool untouched;	    /* by lock: the row is still the one that was taken up */
 	bool md5_unsaved;   /* the MD5 is known, and the record does not have it */
 	bool removal_noted; /* dropped: the record says so */
 	bool removed;	    /* dropped: data and record are gone from the disk */

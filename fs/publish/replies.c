@@ -181,8 +181,10 @@ static void handle_completed(struct publish *p, const struct event *ev)
 		publish_file_exists(p, ev);
 		return;
 	}
+	p->doubt.answered = publish_is_refusal(err) && !err->maybe_applied && !p->doubt.unknown;
 	refused(p, err, ERRMAP_WRITE,
-		err->maybe_applied || err->kind == API_ERR_BAD_REPLY || p->doubt.unknown);
+		p->doubt.answered || err->maybe_applied || err->kind == API_ERR_BAD_REPLY ||
+			p->doubt.unknown);
 }
 
 void publish_verified(struct publish *p)

@@ -48,7 +48,8 @@ struct inode {
 	bool stale_pages : 1; /* the kernel's cached pages may be older than the File */
 	bool unlisted : 1;    /* only .by-id has shown the File so far: not writable */
 	bool renamed_for_conflict : 1; /* shown as NAME~FILE_ID: another entry has NAME */
-	bool moved : 1;	    /* was shown as NAME before, and not looked up as NAME~FILE_ID since */
+	bool moved : 1;	 /* was shown as NAME before, and not looked up as NAME~FILE_ID since */
+	bool unseen : 1; /* a listing gave the File this name, and no lookup found it there since */
 	bool contested : 1; /* an entry of the directory was moved: the kernel looks up each name */
 	bool crowded : 1;   /* an entry of the directory is or was shown as NAME~FILE_ID */
 	bool changed : 1;   /* a directory that inode_take_changed() is to return */

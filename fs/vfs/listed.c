@@ -82,7 +82,7 @@ static bool step_aside(struct vfs *s, struct inode *i)
 	ok = i->filename || inode_path(i, &path) == 0;
 	ok = ok && inode_move(s->table, i, i->parent, aside) == 0;
 	if (ok) {
-		i->renamed_for_conflict = i->moved = i->parent->contested = true;
+		i->renamed_for_conflict = i->moved = i->unseen = i->parent->contested = true;
 		i->parent->crowded = true;
 		if (path && inode_set_filename(i, path))
 			log_warn("out of memory: %s will not tell its name", i->file_id);
@@ -284,6 +284,7 @@ static void put_entry(struct vfs *s, struct inode *i, const struct api_file *f,
 	if (!i)
 		return;
 	i->unlisted = i->moved = false;
+	i->unseen = true;
 	i->renamed_for_conflict = p->taken;
 	p->dir->crowded |= p->taken;
 	i->seen = at->number;
@@ -396,7 +397,7 @@ void vfs_take_name_back(struct vfs *s, struct inode *i)
 	if (p.taken || (other && (other->kind == INODE_DIR || !step_aside(s, other))) ||
 	    inode_move(s->table, i, p.dir, p.name))
 		return;
-	i->renamed_for_conflict = i->moved = false;
+	i->renamed_for_conflict = i->moved = i->unseen = false;
 	if (inode_set_filename(i, i->filename))
 		log_warn("out of memory: %s will not tell its name", i->file_id);
 }

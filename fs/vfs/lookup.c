@@ -38,7 +38,7 @@ static int lookup_now(struct vfs *s, uint64_t parent, const char *name, struct v
 	else if (dir)
 		i = inode_find(s->table, dir, name);
 	if (i) {
-		i->moved = false;
+		i->moved = i->unseen = false;
 		i->nlookup++;
 		vfs_fill(s, i, ret);
 		r = 0;
@@ -64,6 +64,7 @@ int vfs_lookup_listed(struct vfs *s, uint64_t parent, const char *name, uint64_t
 	if (i && (i->ino != child || dir->contested))
 		i = NULL;
 	if (i) {
+		i->unseen = false;
 		i->nlookup++;
 		vfs_fill(s, i, ret);
 	}

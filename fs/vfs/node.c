@@ -64,6 +64,25 @@ int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name)
 	return names_check_new(name);
 }
 
+static bool left_name(const struct inode *i, const char *name)
+{
+	const char *last = i->moved && i->filename ? strrchr(i->filename, '/') : NULL;
+
+	return i->moved && i->filename && !strcmp(last ? last + 1 : i->filename, name);
+}
+
+struct inode *vfs_find_meant(struct vfs *s, const struct inode *dir, const char *name)
+{
+	struct inode *i = inode_find(s->table, dir, name), *former;
+
+	if (!i || i->kind != INODE_FILE || i->side || !i->unseen)
+		return i;
+	for (former = dir->contested ? dir->child : NULL; former; former = former->next)
+		if (left_name(former, name))
+			break;
+	return former;
+}
+
 void vfs_inherit_group(const struct inode *dir, struct inode *i)
 {
 	if (!(dir->mode & S_ISGID))

@@ -22,6 +22,13 @@ void vfs_tell_purposes(const char *name);
 int vfs_check_new(struct vfs *s, const struct inode *dir, const char *name);
 
 /*
+ * The entry that a caller means by `name` in dir. A listing may have put another File there after
+ * the kernel looked the name up: then it is the one that left the name, or NULL if that one is
+ * gone. Under lock.
+ */
+struct inode *vfs_find_meant(struct vfs *s, const struct inode *dir, const char *name);
+
+/*
  * Give a new entry of a setgid directory the directory's group; a new directory inherits the bit,
  * too. Under lock.
  */

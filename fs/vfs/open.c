@@ -364,6 +364,7 @@ void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, i
 		r = flags & O_EXCL ? -EEXIST : 0;
 		existing = i->ino;
 		i->nlookup += r == 0;
+		i->unseen = i->unseen && r;
 	} else if (!r) {
 		r = create_new(s, dir, name, mode, flags, who, w, &st, &h);
 		if (h)

@@ -336,7 +336,11 @@ static int rename_check(struct vfs *s, struct renaming *n, struct inode **ret_i,
 	struct inode *i = from ? inode_find(s->table, from, n->name) : NULL;
 	int r;
 
-	if (!i || !dir)
+	/*
+	 * Another File has come by this name, which the caller has not seen. The kernel always
+	 * looks the target up.
+	 */
+	if (!i || !dir || vfs_find_meant(s, from, n->name) != i)
 		return -ENOENT;
 	r = vfs_check_new(s, dir, n->new_name);
 	if (r)

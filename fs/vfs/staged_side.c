@@ -526,9 +526,11 @@ static void on_size_found(void *arg, uint64_t ino, uint64_t ticket, uint64_t siz
 
 int side_start_scout(struct vfs *s)
 {
-	const struct scout_config cfg = {
-		.look = predict_finish, .free = predict_free, .found = on_size_found, .arg = s
-	};
+	const struct scout_config cfg = { .note = predict_note,
+					  .look = predict_finish,
+					  .free = predict_free,
+					  .found = on_size_found,
+					  .arg = s };
 
 	return scout_new(&cfg, &s->scout);
 }
@@ -568,7 +570,7 @@ void side_predict(struct vfs *s, struct handle *h, uint64_t start, uint64_t end,
 	q.staged_fd = staged_fd(st);
 	r = predict_begin(&q, &look);
 	staged_unref(st);
-	/* The rest may touch a file system that hangs: keep it off threads that serve requests. */
+	/* The rest may hang, in /proc as well: keep it off threads that serve requests. */
 	if (!r)
 		scout_post(s->scout, look, h->inode->ino, ticket);
 }

@@ -213,7 +213,7 @@ void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *c
 	pthread_mutex_lock(&s->lock);
 	dir = inode_get(s->table, parent);
 	if (dir)
-		i = inode_find(s->table, dir, name);
+		i = vfs_find_meant(s, dir, name);
 	if (!r && dir && dir->special)
 		r = -EPERM;
 	else if (!r && !i)

@@ -5,6 +5,9 @@
 #define UPLOADFS_NET_BASE_COMPAT_H
 
 #include <sys/types.h>
+#include <time.h>
+
+_Static_assert(sizeof(time_t) >= 8, "uploadfs needs 64-bit time: build it on a 64-bit machine");
 
 /* "ENOENT" for ENOENT, as strerrorname_np(); static. NULL: not a known number. */
 const char *compat_errno_name(int err);

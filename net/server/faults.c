@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "net/base/json.h"
@@ -334,10 +335,16 @@ static int read_text(const char *path, struct buf *text)
 {
 	char chunk[4096];
 	ssize_t n;
-	int err = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
+	int err = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat sb;
 
 	if (fd < 0)
 		return errno == ENOENT ? buf_adds(text, "[]") : -errno;
+	/* It is read at each request: nothing that waits, or is read only once. */
+	if (fstat(fd, &sb) < 0)
+		err = -errno;
+	else if (!S_ISREG(sb.st_mode))
+		err = -EINVAL;
 	while (!err && (n = read(fd, chunk, sizeof(chunk))) != 0)
 		err = n < 0 ? -errno : buf_add(text, chunk, (size_t)n);
 	close(fd);

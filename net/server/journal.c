@@ -11,7 +11,9 @@
 
 int journal_open(const char *path, int *ret_fd)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	/* A FIFO needs a reader, and is not waited for: not by requests, either. */
+	int fd =
+		open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 
 	if (fd < 0)
 		return -errno;

@@ -177,7 +177,9 @@ int store_record_write(struct store *st, enum store_kind kind, const char *id,
 		return text->err;
 	snprintf(name, sizeof(name), "%s.json", id);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", id);
-	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* What a crash left, or a name that somebody prepared: never write into that. */
+	unlinkat(dir, tmp, 0);
+	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	err = fdio_write(fd, buf_str(text), text->len, NULL);
@@ -208,13 +210,31 @@ int store_record_remove(struct store *st, enum store_kind kind, const char *id)
 	return 0;
 }
 
-static int read_record(int dir, const char *name, struct buf *text)
+/* Open for reading; -EINVAL: not a plain file. A FIFO is not waited for. */
+static int open_plain(int dir, const char *name)
 {
-	char chunk[8192];
-	int err = 0, fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), err = 0;
+	struct stat sb;
 
 	if (fd < 0)
 		return -errno;
+	if (fstat(fd, &sb) < 0)
+		err = -errno;
+	else if (!S_ISREG(sb.st_mode))
+		err = -EINVAL;
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
+static int read_record(int dir, const char *name, struct buf *text)
+{
+	char chunk[8192];
+	int err = 0, fd = open_plain(dir, name);
+
+	if (fd < 0)
+		return fd;
 	buf_reset(text);
 	while (!err) {
 		ssize_t n = read(fd, chunk, sizeof(chunk));
@@ -392,12 +412,14 @@ int store_part_open(struct store *st, const char *owner, const char *id, int *re
 	int fd;
 
 	part_path(path, owner, id, true);
-	if (st->forgets)
+	if (st->forgets) {
 		fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	else
-		fd = openat(st->data, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		fd = fd < 0 ? -errno : fd;
+	} else {
+		fd = open_plain(st->data, path);
+	}
 	if (fd < 0)
-		return -errno;
+		return fd;
 	*ret_fd = fd;
 	return 0;
 }

@@ -55,7 +55,7 @@ def wait_until(condition, what, timeout=DEADLINE):
 
 def run(argv, timeout=DEADLINE * 2, check=True, **kwargs):
     """A command in the C locale with its output as text; must exit 0 when check is set."""
-    env = dict(os.environ, LC_ALL="C", **kwargs.pop("env", {}))
+    env = {**os.environ, "LC_ALL": "C", **kwargs.pop("env", {})}
     proc = subprocess.Popen(argv, env=env, start_new_session=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
     try:

@@ -3,6 +3,7 @@ import errno
 import hashlib
 import os
 import threading
+import urllib.error
 
 import pytest
 
@@ -30,8 +31,13 @@ def contents(server):
     """What each File of the account is called, and holds."""
     files = []
     for x in server.files():
-        with server.get(f"/files/{x['id']}/content") as reply:
-            files.append((x["filename"], reply.read()))
+        try:
+            with server.get(f"/files/{x['id']}/content") as reply:
+                files.append((x["filename"], reply.read()))
+        except urllib.error.HTTPError as exc:
+            # It was deleted since the list was made.
+            if exc.code != 404:
+                raise
     return sorted(files)
 
 

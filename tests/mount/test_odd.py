@@ -193,6 +193,18 @@ def test_lost_reply(world, odd):
     assert len(odd.made) == 2
 
 
+@pytest.mark.parametrize("status, cancel", [(400, 200), (404, 404), (410, 400)])
+def test_refused_success(world, odd, status, cancel):
+    """Complete is done, and answered by a refusal: the list is looked at before anything is sent."""
+    odd.twist["complete"] = lambda reply, nth: (status, {}, b'{"error":{"message":"done before"}}')
+    odd.twist["cancel"] = lambda reply, nth: reply if cancel == 200 else (
+        cancel, {}, b'{"error":{"message":"not pending"}}')
+    mount = doubtful(world, odd)
+    put(mount.path("batch", "f"))
+    assert xattr(mount.path("batch", "f"), "file_id") == odd.made[0][0]["id"]
+    assert len(odd.made) == 1 and odd.count("create") == 1 and not odd.deleted
+
+
 def test_lost_reply_once(world, odd):
     """The repeated complete is answered: close() is 0."""
     odd.twist["complete"] = lambda reply, nth: DROP if not nth else reply

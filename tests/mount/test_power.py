@@ -2,6 +2,7 @@
 import concurrent.futures
 import os
 import signal
+import urllib.error
 
 import pytest
 
@@ -236,3 +237,54 @@ def arrived(computer, op, when):
     if step in (("part", "after"), ("complete", "before")):
         return [x for x in server.uploads(status="pending") if x["parts"]]
     return len(server.files()) == (1 if step == ("delete", "after") else 2)
+
+
+RENAMES = [(op, when) for op, when in STALLS if (op, when) != ("create", "before")]
+
+
+@pytest.mark.parametrize("sync", ["auto", "always"])
+@pytest.mark.parametrize("op,when", RENAMES)
+def test_cut_while_one_file_replaces_another(world, server, disk, op, when, sync):
+    """
+    mv a b, both published: a new File is made of a copy, which may or may not be on the disk.
+    Both as they were, or b with the bytes of a; nothing else, and no other File.
+    """
+    computer = Computer(world, server, disk, f"sync={sync}")
+    put(computer.path("a"), DATA)
+    put(computer.path("b"), OTHER)
+    wait_until(lambda: len(server.files()) == 2, "both are Files")
+    server.faults([{"op": op, "times": 0, "action": "stall", "when": when}])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        done = pool.submit(os.rename, computer.path("a"), computer.path("b"))
+        wait_until(lambda: rename_arrived(server, op, when), "the call is there")
+        disk.commit()
+        disk.cut()
+        computer.mount.kill()
+        server.faults([])
+        computer.reboot()
+        assert isinstance(done.exception(), OSError)
+    before, after = [("a", DATA), ("b", OTHER)], [("b", DATA)]
+    made = op == "delete" or (op == "complete" and when == "after")
+    wanted = (after,) if made else (before, after)
+    wait_until(lambda: contents_now(computer) in wanted, "it is as it was, or as it should be")
+    names = [x for x, _ in computer.contents()]
+    wait_until(lambda: sorted(os.listdir(computer.mount.path("batch"))) == names, "so are names")
+    assert [(x, computer.there(x)[1]) for x in names] == computer.contents()
+    assert all(computer.there(x)[0] == "completed" for x in names)
+
+
+def contents_now(computer):
+    """None while a File is just being deleted."""
+    try:
+        return computer.contents()
+    except urllib.error.HTTPError:
+        return None
+
+
+def rename_arrived(server, op, when):
+    """True once that call of the rename is at the service; after: what it does is done."""
+    if (op, when) in (("create", "after"), ("part", "before")):
+        return server.uploads(status="pending")
+    if (op, when) in (("part", "after"), ("complete", "before")):
+        return [x for x in server.uploads(status="pending") if x["parts"]]
+    return len(server.files()) == (2 if (op, when) == ("delete", "after") else 3)

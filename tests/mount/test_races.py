@@ -97,8 +97,12 @@ def test_crowd(world, latency):
     left = {}
 
     def ended():
+        """A listing may still give an older File, NAME~FILE_ID, the plain name back: look again."""
         left.clear()
-        left.update((x, xattr(x, "status")) for x in all_files(root))
+        try:
+            left.update((x, xattr(x, "status")) for x in all_files(root))
+        except FileNotFoundError:
+            return False
         return set(left.values()) <= {"completed", "aborted", "empty"}
 
     try:
@@ -106,13 +110,28 @@ def test_crowd(world, latency):
     except AssertionError as exc:
         raise AssertionError(f"{exc}: {left}") from None
     assert_nothing_pending(server)
-    for path in all_files(root):
-        if xattr(path, "status") == "completed":
-            assert server.content_md5(xattr(path, "file_id"))[1] == md5(path), (seed, path)
+
+    def compared():
+        """As ended(): all of them, under the names that they have now."""
+        try:
+            for path in all_files(root):
+                if xattr(path, "status") == "completed":
+                    file_id, found = xattr(path, "file_id"), md5(path)
+                    if xattr(path, "file_id") != file_id:
+                        return False
+                    assert server.content_md5(file_id)[1] == found, (seed, path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    wait_until(compared, f"each File has its bytes (seed {seed})")
 
     def emptied():
         for path in all_files(root):
-            os.unlink(path)
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                return False
         return not server.files()
 
     wait_until(emptied, f"no File without an entry (seed {seed})")

@@ -295,14 +295,17 @@ def provoke_end(told, world, server):
 def test_errors_of_files(world):
     """Every row of the table of errnos, through a mount, and what a user reads of it."""
     told = Told()
-    server, slow_server = world.server(), world.server()
+    server, slow_server, vague_server = world.server(), world.server(), world.server()
+    vague_server.faults([{"op": op, "times": 0, "action": "invalid_json", "body": body}
+                         for op, body in (("complete", "fine"), ("list", '{"data":[]}'))])
     slow_server.faults([{"op": "create", "times": 0, "action": "stall"}])
     slow = world.mount(slow_server, idle_timeout="1", retry_timeout="1", retry_delay="600")
     mount = world.mount(server, cache_size="0", retry_timeout="1", retry_delay="600",
                         staging_size="32M")
-    slow.may_fail = mount.may_fail = True
-    # This one takes its time; meanwhile the others.
-    cp = copy(slow, "slow")
+    vague = world.mount(vague_server, retry_delay="600")
+    slow.may_fail = mount.may_fail = vague.may_fail = True
+    # These take their time; meanwhile the others.
+    cp, perhaps = copy(slow, "slow"), copy(vague, "vague")
     try:
         provoke_reading(told, server, mount)
         provoke_refusals(told, server, mount)
@@ -315,6 +318,8 @@ def test_errors_of_files(world):
                   *close_fails(mount, "unreachable", lambda fd: os.write(fd, b"x")))
     finally:
         ends_with(cp, "Connection timed out")
+        ends_with(perhaps, "Input/output error")
+    told.note("a reply that makes no sense", "EIO", everywhere(vague, "vague"))
     told.note("too slow", "ETIMEDOUT", everywhere(slow, "slow"))
     told.end()
 

@@ -32,11 +32,30 @@ for f in files: os.close(f)
 """
 
 
+# The beginning of that script, for a process of which a descriptor can't be described: its epoll
+# asks the file sys.argv[1], whose file system never answers.
+POLLER = """
+import os, select, sys, threading
+polled = os.open(sys.argv[1], os.O_RDONLY)
+epoll = select.epoll()
+threading.Thread(target=epoll.register, args=(polled,), daemon=True).start()
+sys.argv[1] = sys.argv[2]
+"""
+
+# Threads that write, and one that puts another program in place of them all.
+EXECER = """
+import os, sys, threading
+files = [os.open(x, os.O_WRONLY | os.O_CREAT, 0o644) for x in sys.argv[1:]]
+for f in files: threading.Thread(target=os.write, args=(f, b"x" * 200000)).start()
+os.execv("/bin/true", ["true"])
+"""
+
+
 class Writer:
     """The script above; a line at a time."""
 
-    def __init__(self, source, data, files, user=()):
-        self.proc = subprocess.Popen([*user, "/usr/bin/python3", "-B", "-c", WRITER, source, data,
+    def __init__(self, source, data, files, user=(), script=WRITER):
+        self.proc = subprocess.Popen([*user, "/usr/bin/python3", "-B", "-c", script, source, data,
                                       *files], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      cwd="/")
         os.set_blocking(self.proc.stdout.fileno(), False)
@@ -137,6 +156,57 @@ def test_a_source_that_hangs(world, hanging):
     finally:
         os.kill(lower.pid, signal.SIGCONT)
         writer.end()
+
+
+@pytest.fixture
+def hangfs(world):
+    """A mount of hangfs.py: a file in it, and the process."""
+    where = world.path("hangfs")
+    os.mkdir(where)
+    os.chmod(world.dir, 0o755)
+    script = os.path.join(os.path.dirname(__file__), "hangfs.py")
+    with subprocess.Popen(["/usr/bin/python3", "-B", script, where],
+                          stdout=subprocess.PIPE) as proc:
+        try:
+            if proc.stdout.readline() != b"mounted\n":
+                pytest.skip("no FUSE mount without fusermount here")
+            yield os.path.join(where, "file"), proc
+        finally:
+            proc.kill()
+            run(["umount", "-l", where], check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a FUSE mount, and another user")
+def test_a_descriptor_that_hangs(world, server, hangfs):
+    """Not only files: to tell of an epoll waits for what it asks. No thread that serves does."""
+    polled, proc = hangfs
+    mount = world.mount(server, "allow_other", f"uid={NOBODY}")
+    data = make_file(world.path("data"), 4 * MIB)
+    files = [mount.path("batch", f"copy{n}") for n in range(8)]
+    writer = Writer(polled, data, [data, *files], AS_USER, POLLER + WRITER.replace("[2]", "[3]")
+                    .replace("[3:]", "[4:]"))
+    try:
+        assert proc.stdout.readline() == b"polled\n"
+        writer.go()
+        writer.said("written")
+        assert run(["ls", mount.path("batch")]).stdout.split() == [f"copy{n}" for n in range(8)]
+        mount.may_fail = True
+        mount.proc.terminate()
+        assert mount.wait() == 1  # what is still open is kept
+    finally:
+        proc.kill()
+        writer.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, and another user")
+def test_a_writer_that_becomes_another_program(world, server):
+    """execve() waits for the threads that write: nobody waits for execve()."""
+    mount = world.mount(server, "allow_other", f"uid={NOBODY}")
+    os.chmod(world.dir, 0o755)
+    for n in range(5):
+        files = [mount.path("batch", f"f{n}.{k}") for k in range(9)]
+        run([*AS_USER, "/usr/bin/python3", "-B", "-c", EXECER, *files], cwd="/")
+    assert len(os.listdir(mount.path("batch"))) == 45
 
 
 def read_as_user(path):

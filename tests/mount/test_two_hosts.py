@@ -4,11 +4,13 @@ import errno
 import os
 import random
 import subprocess
+import time
 
 import pytest
 
 from accounts import post_file
 from harness import MIB, SLOW, make_file, md5, records, run, wait_until, xattr
+from odd import Odd
 
 
 @pytest.fixture
@@ -19,6 +21,13 @@ def here(world, server):
 @pytest.fixture
 def there(world, server):
     return world.mount(server, list_ttl="1")
+
+
+@pytest.fixture
+def odd():
+    service = Odd()
+    yield service
+    service.close()
 
 
 def copy(world, mount, name, size):
@@ -104,6 +113,58 @@ def test_opened_by_a_name_that_went_to_another(world, server, here):
     with open(here.path("batch", "f~" + newer), "ab") as f:
         f.write(b", changed")
     assert sorted(x["filename"] for x in server.files()) == ["f", "f~" + newer]
+
+
+def exchange(odd, here, name, gone):
+    """
+    Another host puts a new File in the place of one that `here` knows: the ids of both. None if the
+    kernel has forgotten the entry by now.
+    """
+    path = here.path("batch", name)
+    old = odd.add(name, b"old", created_at=1)["id"]
+    wait_until(lambda: os.path.exists(path), "the File shows here")
+    listed = time.monotonic()
+    wait_until(lambda: time.monotonic() > listed + 1.1, "the list is old")
+    if gone:
+        odd.delete(old)
+    began = time.monotonic()
+    os.stat(path)
+    new = odd.add(name, b"newer")["id"]
+    odd.add(name, b"", purpose="user_data")
+    asked = odd.count("list")
+    for n in range(20):
+        os.path.exists(here.path("user_data", f"{name}-{n}"))
+        if odd.count("list") > asked:
+            break
+    os.path.exists(here.path("user_data", f"{name}-more"))
+    return (old, new) if time.monotonic() - began < .8 else None
+
+
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("how", ["rm", "mv"])
+def test_by_a_name_that_went_to_another(world, odd, how, gone):
+    """What the kernel looked up a moment ago is removed or renamed, not the File that came since."""
+    here = world.mount(odd, list_ttl="1")
+    for name in (f"f{n}" for n in range(8)):
+        both = exchange(odd, here, name, gone)
+        if not both:
+            continue
+        old, new = both
+        path = here.path("batch", name)
+        left = {x["id"] for x, _ in odd.made}
+        try:
+            os.unlink(path) if how == "rm" else os.rename(path, path + "-moved")
+        except OSError as exc:
+            assert exc.errno == errno.ENOENT
+        else:
+            assert not gone and how == "rm"
+            left.remove(old)
+        assert {x["id"] for x, _ in odd.made} == left and new in left
+        wait_until(lambda: name in os.listdir(here.path("batch")), "it has the name")
+        assert xattr(path, "file_id") == new
+        os.unlink(path)
+        assert odd.deleted[-1] == new
+        return
 
 
 def test_both_overwrite(world, server, here, there):

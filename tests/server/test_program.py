@@ -107,6 +107,53 @@ def test_links_below_the_directory(tmp_path, name):
         assert [p.name for p in target.iterdir()] == ["x.tmp"]
 
 
+@pytest.mark.parametrize("name", ["lock", "uploads", "files/file-" + "0" * 32 + ".json",
+                                  "uploads/upload_" + "0" * 32 + ".json"])
+def test_fifos_below_the_directory(tmp_path, name):
+    """Nor does it wait for somebody at the other end."""
+    store = tmp_path / "d"
+    (store / name).parent.mkdir(mode=0o700, parents=True)
+    for folder in (store, (store / name).parent):
+        folder.chmod(0o700)
+    os.mkfifo(store / name, 0o600)
+    process = subprocess.Popen(command("--dir", store), env=environment(None),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        if name == "lock":  # locked like any file
+            assert "listening" in process.stdout.readline()
+            process.terminate()
+            assert process.wait(20) == 0
+        else:
+            assert process.wait(20) == 1
+            assert str(store) in process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("option,said", [("--faults", "fault rules {}: Invalid argument"),
+                                         ("--journal", "cannot open the journal {}: No such device")])
+def test_fifos_that_nobody_writes_or_reads(tmp_path, option, said):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    done = run("--dir", tmp_path / "d", option, fifo)
+    assert done.returncode == 1 and said.format(fifo) in done.stderr
+
+
+def test_journal_into_a_fifo(make_server, tmp_path):
+    """Somebody reads it; once it is full, lines are lost, and requests are not held up."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        server = make_server("--journal", fifo)
+        for _ in range(500):
+            assert server.request("GET", "/files").status == 200
+        assert b'"op":"list"' in os.read(reader, 4096)
+    finally:
+        os.close(reader)
+
+
 @pytest.mark.parametrize("below", ["", "uploads"])
 def test_directory_of_somebody_else(tmp_path, below):
     store = tmp_path / "d"

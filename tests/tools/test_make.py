@@ -117,6 +117,18 @@ def test_a_library_that_is_too_old_is_named(tmp_path):
     assert not list(tmp_path.glob("b/**/*.o"))
 
 
+def test_32_bit_time_is_refused(tmp_path):
+    """By words that say what to do, wherever the C library has no other time."""
+    source = tmp_path / "old.c"
+    source.write_text("#include <time.h>\n#define time_t int\n#include \"net/base/compat.h\"\n")
+    argv = ["gcc", "-D_GNU_SOURCE", "-I", ROOT, "-fsyntax-only", str(source)]
+    result = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode and result.stderr.count("error") == 1
+    assert "uploadfs needs 64-bit time: build it on a 64-bit machine" in result.stderr
+    source.write_text("#include \"net/base/compat.h\"\n")
+    subprocess.run(argv, check=True)
+
+
 def test_other_tools_by_name(tmp_path):
     """PKG_CONFIG and AR, from the command line or the environment; STRIP: test_deb.py."""
     own = tmp_path / "pkg"

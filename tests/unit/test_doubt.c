@@ -144,6 +144,10 @@ static void test_inferred(void **state)
 
 	(void)state;
 	assert_true(doubt_infers(&v)); /* of another second */
+	assert_int_equal(next(v), DOUBT_ADOPT);
+	v.always = true; /* learned since the list was taken, which had it */
+	assert_int_not_equal(next(v), DOUBT_ADOPT);
+	v.always = false;
 	v.dated = true;
 	assert_false(doubt_infers(&v));
 	v.cancel = DOUBT_CANCELLED;

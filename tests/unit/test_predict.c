@@ -168,7 +168,9 @@ static int observe(uint64_t end, dev_t own_dev, uint64_t *ret_size)
 
 	if (rc)
 		return rc;
-	rc = predict_finish(l, ret_size);
+	rc = predict_note(l);
+	if (!rc)
+		rc = predict_finish(l, ret_size);
 	predict_free(l);
 	return rc;
 }
@@ -392,6 +394,7 @@ static void swap_in(const char *path, int flags, int rc)
 	writer_start(two, 2);
 	q = query(DONE, 1);
 	assert_int_equal(predict_begin(&q, &l), 0);
+	assert_int_equal(predict_note(l), 0);
 	writer_swap(1);
 	assert_int_equal(predict_finish(l, &size), rc);
 	assert_int_equal(size, rc ? 4711 : SIZE);
@@ -446,6 +449,7 @@ static void test_writer_ends(void **state)
 	writer_start(start, 1);
 	q = query(DONE, 1);
 	assert_int_equal(predict_begin(&q, &l), 0);
+	assert_int_equal(predict_note(l), 0);
 	writer_end();
 	assert_int_equal(predict_finish(l, &size), -ENOENT);
 	predict_free(l);

@@ -654,6 +654,30 @@ static void test_closed_while_aborting(void **state)
 	rig_close(&g, pubs, 1);
 }
 
+/* A retry that is aborted before the thread has seen it: who waits hears of an end. */
+static void test_aborted_before_the_retry(void **state)
+{
+	struct pub f, *pubs[] = { &f };
+	struct told t;
+
+	(void)state;
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 100, 1);
+	publish_abort(f.p, -EIO, true);
+	pub_wait_ends(&f, 1);
+	for (unsigned k = 0; k < 50; k++) {
+		publish_seal(f.p);
+		publish_abort(f.p, -EIO, true);
+		pub_wait(&f, &t, UNTIL_ENDED);
+		/* A thread that was quick enough has published it. */
+		if (!told_err(&t))
+			break;
+		assert_int_equal(told_err(&t), -EIO);
+		assert_string_equal(pub_info(&f).status, "aborted");
+	}
+	rig_close(&g, pubs, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -669,6 +693,7 @@ int main(void)
 		cmocka_unit_test_setup(test_failed_sync_is_copied, setup),
 		cmocka_unit_test_setup(test_durable_close_and_a_failed_sync, setup),
 		cmocka_unit_test_setup(test_closed_while_aborting, setup),
+		cmocka_unit_test_setup(test_aborted_before_the_retry, setup),
 	};
 	static const struct clock_source clock = { mono, wall };
 

@@ -336,6 +336,9 @@ static void test_ended(void **state)
 	v = ended(OUTCOME_ABORTED);
 	v.aborted = true;
 	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.retry = true;
+	assert_int_equal(publish_next(&v), ACT_REOPEN);
+	v.retry = false;
 	v.dropped = true;
 	assert_int_equal(publish_next(&v), ACT_REOPEN);
 	v = ended(OUTCOME_DROPPED);
