@@ -163,6 +163,8 @@ static void put_reason(const struct json *doc, const struct json *file, struct b
 		buf_adds(out, "stays here; the service has no empty Files");
 	else
 		buf_adds(out, cli_clean(error));
+	if (!next && cli_number(file, "http_status") && !strstr(error, "user.upload.publish"))
+		buf_adds(out, "; write it again or set user.upload.publish");
 	if (next)
 		buf_addf(out, "; next try in %llu s",
 			 (unsigned long long)(next > now ? next - now : 0));

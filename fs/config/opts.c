@@ -39,7 +39,7 @@ static const char help_text[] =
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
-	"  -o sync=always, keep_old sync at each close; overwriting keeps the former File\n"
+	"  -o no_delete, keep_old, adopt, sync=always, expires_after=S (of new Files)\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
 	"SIZE takes K, M, G, T. See uploadfs(1) for the rest, errors and examples.\n";
 

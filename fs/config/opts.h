@@ -36,7 +36,9 @@ struct opts {
 	uint64_t staging_reserve;     /* bytes left free on its disk, default 256 MiB */
 	bool close_async;	      /* close=async; default close=sync */
 	bool sync_always;	      /* sync=always; default sync=auto */
-	bool keep_old;
+	bool keep_old, no_delete;
+	unsigned expires_after_s; /* 3600..2592000; 0: none */
+	bool adopt; /* kept files of another service, organization or project are sent */
 	bool allow_http;
 	unsigned list_ttl_s;	    /* default 30 */
 	unsigned hold_timeout_s;    /* default 60 */

@@ -177,6 +177,7 @@ static int set_gid(struct opts_draft *d, const char *value)
 	}
 
 static const struct word words[] = {
+	{ "adopt", W_FLAG, FIELD(adopt), 0, 0, NULL, NULL },
 	{ "allow_http", W_FLAG, FIELD(allow_http), 0, 0, NULL, NULL },
 	{ "allow_other", W_FLAG, FIELD(allow_other), 0, 0, NULL, NULL },
 	{ "allow_root", W_FLAG, FIELD(allow_root), 0, 0, NULL, NULL },
@@ -193,6 +194,8 @@ static const struct word words[] = {
 	SECONDS(connect_timeout, 1),
 	{ "dir_mode", W_OCTAL, FIELD(dir_mode), 0, 0777, NULL, "MODE" },
 	SECONDS(drain_timeout, 0),
+	{ "expires_after", W_NUMBER, FIELD(expires_after_s), API_EXPIRY_MIN_S, API_EXPIRY_MAX_S,
+	  NULL, "SECONDS" },
 	{ "file_mode", W_OCTAL, FIELD(file_mode), 0, 0777, NULL, "MODE" },
 	{ "fsname", W_TEXT, FIELD(fsname), 0, 0, NULL, "NAME" },
 	{ "gid", W_SPECIAL, 0, 0, 0, set_gid, "ID" },
@@ -205,6 +208,7 @@ static const struct word words[] = {
 	{ "log_format", W_SPECIAL, 0, 0, 0, set_log_format, "text|json" },
 	{ "log_level", W_SPECIAL, 0, 0, 0, set_log_level, "error|warn|info|debug" },
 	{ "metrics_listen", W_SPECIAL, 0, 0, 0, set_metrics_listen, "ADDR:PORT|/SOCKET" },
+	{ "no_delete", W_FLAG, FIELD(no_delete), 0, 0, NULL, NULL },
 	{ "organization", W_TEXT, FIELD(organization), 0, 0, NULL, "ID" },
 	{ "parallel", W_NUMBER, FIELD(parallel), 1, 64, NULL, "NUMBER" },
 	{ "part_size", W_SIZE, FIELD(part_size), 64 * KIB, API_PART_MAX, NULL, "SIZE" },

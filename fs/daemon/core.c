@@ -21,6 +21,7 @@
 #include "fs/publish/publisher.h"
 #include "fs/publish/budget.h"
 #include "fs/daemon/recover.h"
+#include "fs/daemon/tenant.h"
 #include "fs/stage/area.h"
 #include "fs/state/attrs.h"
 #include "fs/state/data.h"
@@ -187,6 +188,7 @@ static int start_storage(struct core *c)
 	struct staging_config sc = { .part_size = layout_block(o->part_size, o->parallel),
 				     .size_max = o->staging_size,
 				     .reserve = o->staging_reserve };
+	const struct daemon_tenant tenant = { o->state_dir, c->service, c->tenant, o->adopt };
 	int r = pool_new(2, &c->disk);
 
 	if (!r)
@@ -206,7 +208,25 @@ static int start_storage(struct core *c)
 		cache_set_worker(c->cache, c->disk);
 	if (!r && (o->close_async || o->sync_always))
 		staging_set_worker(c->staging, c->disk);
-	return r;
+	return r ? r : daemon_check_tenant(c->statedb, &tenant);
+}
+
+/* Under key_lock, or before the threads start. "": no key, or no print of it. */
+static void print_key(const struct core *c, char ret[DIGEST_HEX_SIZE])
+{
+	const char *key = c->opts->key;
+
+	if (!key || digest_keyed(statedb_uuid(c->statedb), key, ret))
+		*ret = '\0';
+}
+
+static void tell_key(struct core *c)
+{
+	char print[DIGEST_HEX_SIZE];
+
+	print_key(c, print);
+	if (c->publisher)
+		publisher_set_key(c->publisher, print);
 }
 
 bool core_read_key(void *arg)
@@ -233,6 +253,7 @@ bool core_read_key(void *arg)
 			c->opts->key = key;
 			key = old;
 			log_info("the key was read again");
+			tell_key(c);
 		}
 	}
 	pthread_mutex_unlock(&c->key_lock);
@@ -399,11 +420,12 @@ static int start_fetcher(struct core *c)
 static int start_super(struct core *c, bool ending)
 {
 	const struct opts *o = c->opts;
+	char print[DIGEST_HEX_SIZE];
 	struct publisher_config pc = { .api = c->api,
 				       .disk = c->disk,
 				       .parallel = o->parallel,
 				       .part_size = o->part_size,
-				       .keep_old = o->keep_old,
+				       .keep_old = o->keep_old || o->no_delete,
 				       .sync_always = o->sync_always,
 				       .retry_budget_ms =
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
@@ -415,6 +437,8 @@ static int start_super(struct core *c, bool ending)
 				       .renew_key_arg = c,
 				       .db = c->statedb,
 				       .service = c->service,
+				       .tenant = c->tenant,
+				       .key_print = print,
 				       .is_known = knows_file,
 				       .mark = mark_files,
 				       .is_before = was_listed,
@@ -428,8 +452,11 @@ static int start_super(struct core *c, bool ending)
 		.purpose = o->purpose,
 		.close_async = o->close_async,
 		.sync_always = o->sync_always,
-		.keep_old = o->keep_old,
+		.keep_old = o->keep_old || o->no_delete,
+		.no_delete = o->no_delete,
+		.no_overwrite = o->no_delete && !o->keep_old,
 		.list_ttl_s = o->list_ttl_s,
+		.expires_after = o->expires_after_s,
 		.hold_timeout_s = o->hold_timeout_s,
 		.cache_size = o->cache_size,
 		.uid = o->has_uid ? o->uid : getuid(),
@@ -443,6 +470,7 @@ static int start_super(struct core *c, bool ending)
 	};
 	int r = start_fetcher(c);
 
+	print_key(c, print);
 	if (!r)
 		r = publisher_new(&pc, &c->publisher);
 	sc.fetcher = c->fetcher;
@@ -468,6 +496,12 @@ static int name_service(struct core *c)
 		     : o->azure	  ? o->azure
 				  : o->base_url) < 0) {
 		c->service = NULL;
+		return fail("starting", -ENOMEM);
+	}
+	if (asprintf(&c->tenant, "organization %s, project %s",
+		     o->organization ? o->organization : "none",
+		     o->project ? o->project : "none") < 0) {
+		c->tenant = NULL;
 		return fail("starting", -ENOMEM);
 	}
 	return 0;
@@ -514,8 +548,8 @@ bool core_finish(struct core *c, unsigned drain_s)
 	api_free(c->api);
 	c->api = NULL;
 	if (left)
-		log_error("%u file(s) could not be published; they are kept in %s and tried "
-			  "again at the next mount",
+		log_error("%u file(s) could not be published; they are kept in %s, and the "
+			  "next mount tries again what was not refused",
 			  left, c->opts->state_dir);
 	if (unclosed)
 		log_error("%u file(s) were still being written; what was written is kept, and at "
@@ -549,5 +583,6 @@ void core_free(struct core *c)
 	if (c->lock_fd >= 0)
 		close(c->lock_fd);
 	free(c->service);
+	free(c->tenant);
 	pthread_mutex_destroy(&c->key_lock);
 }

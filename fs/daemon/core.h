@@ -34,6 +34,7 @@ struct core {
 	int lock_fd;	   /* holds the lock of the state directory */
 	int64_t started;   /* seconds since the epoch */
 	char *service;	   /* "https://HOST/v1" or "local:DIR" */
+	char *tenant;	   /* organization and project */
 	struct server *server;
 	struct api *api;
 	struct pool *md5, *disk;

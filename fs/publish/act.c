@@ -15,6 +15,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/refused.h"
 #include "fs/publish/strangers.h"
 #include "fs/publish/upload.h"
 #include "fs/stage/file.h"
@@ -220,6 +221,7 @@ static void end_completed(struct publish *p)
 		p->failure.error[0] = '\0';
 	}
 	publish_doubt_end(p);
+	refused_clear(p);
 	p->retry.retries = 0;
 	if (p->now.dropped) {
 		publish_act_end(p, OUTCOME_DROPPED);
@@ -366,6 +368,8 @@ void publish_act_reopen(struct publish *p)
 		return;
 	if (retry)
 		forget_read_error(p);
+	refused_begin_try(p, !p->retry.by_itself);
+	p->retry.by_itself = false;
 	p->sync.err = 0;
 	p->sync.round++;
 	/* An aborted file is published as it stands, and may have been written since. */

@@ -11,6 +11,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/refused.h"
 #include "fs/publish/upload.h"
 #include "fs/remote/errmap.h"
 #include "fs/stage/file.h"
@@ -21,16 +22,6 @@
 bool publish_is_draining(const struct publish *p)
 {
 	return p->pr->cfg.ending || atomic_load(&p->pr->draining);
-}
-
-/* Status codes of the key, the rate and the load are no refusals. */
-bool publish_is_refusal(const struct api_error *err)
-{
-	int s = err->http_status;
-
-	if (err->kind != API_ERR_HTTP || s < 400 || s >= 500)
-		return false;
-	return s != 401 && s != 403 && s != 407 && s != 408 && s != 409 && s != 429;
 }
 
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id)
@@ -51,7 +42,8 @@ bool publish_is_unwanted(struct publish *p)
 
 static void log_failed(const struct publish *p, uint64_t delay_s)
 {
-	bool last = publish_is_draining(p);
+	bool good = refused_for_good(p);
+	bool last = good || publish_is_draining(p);
 	const struct log_field fields[] = {
 		{ "event", "failed", 0 },
 		{ "purpose", p->now.purpose, 0 },
@@ -63,9 +55,12 @@ static void log_failed(const struct publish *p, uint64_t delay_s)
 		{ "next_try_seconds", NULL, delay_s },
 	};
 
-	char next[48] = "tried again by the next mount";
+	char next[80] = "tried again by the next mount";
 
-	if (!last)
+	if (good)
+		snprintf(next, sizeof(next), "%s",
+			 "not sent again by itself: write it again or set user.upload.publish");
+	else if (!last)
 		snprintf(next, sizeof(next), "%s in %llu s",
 			 p->doubt.cancel == DOUBT_DONE ? "looked for again" : "next try",
 			 (unsigned long long)delay_s);
@@ -97,7 +92,7 @@ void publish_end_failed(struct publish *p)
 		delay *= 2;
 	if (delay > p->pr->cfg.retry_max_s)
 		delay = p->pr->cfg.retry_max_s;
-	p->retry.due_ms = clock_mono_ms() + delay * 1000;
+	p->retry.due_ms = refused_for_good(p) ? 0 : clock_mono_ms() + delay * 1000;
 	p->retry.retries++;
 	log_failed(p, delay);
 	p->phase = PHASE_ENDED;
@@ -141,11 +136,13 @@ void publish_fail_api(struct publish *p, const struct api_error *err)
 	errmap_text(err, call, text, sizeof(text));
 	if (publish_stream_fails(p, text))
 		return;
+	refused_note(p, err);
 	/*
-	 * Keep the Upload if the server is unreachable: its Parts save time later. An Upload in
-	 * doubt is needed to end the doubt. Cancel any other, so that no Upload stays pending.
+	 * Keep the Upload if the server is unreachable, or refuses the key: its Parts save time
+	 * later. An Upload in doubt is needed to end the doubt. Cancel any other, so that no Upload
+	 * stays pending.
 	 */
-	if (err->kind != API_ERR_CONNECT && !p->doubt.unknown)
+	if (err->kind != API_ERR_CONNECT && p->refused.kind < REFUSED_KEY && !p->doubt.unknown)
 		publish_cancel_upload(p);
 	fail(p, errmap(err, call), text, err->request_id, err->http_status);
 }

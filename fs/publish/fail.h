@@ -24,8 +24,6 @@ struct failure {
 
 /* True if the daemon ends: no next try in this life. */
 bool publish_is_draining(const struct publish *p);
-/* True if err refuses our request or the Upload's state, not the key, the rate or the load. */
-bool publish_is_refusal(const struct api_error *err);
 /* Set failure.err and its texts; err 0 and "" clear them. */
 void publish_note_error(struct publish *p, int err, const char *text, const char *request_id);
 /*

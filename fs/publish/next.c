@@ -28,6 +28,8 @@ static enum publish_action next_idle(const struct publish_view *v)
 		return v->held || (v->sync_first && !v->synced) ? ACT_WAIT : ACT_END_EMPTY;
 	if (v->sealed && v->md5_err)
 		return ACT_FAIL_READ;
+	if (v->ask_first)
+		return v->sealed && !v->held ? ACT_ASK : ACT_WAIT;
 	if (v->whole)
 		return next_whole(v);
 	/*
@@ -58,6 +60,8 @@ static enum publish_action next_open(const struct publish_view *v)
 		return ACT_FAIL_READ;
 	if (v->expired || v->mismatch || !v->size_known)
 		return ACT_CANCEL;
+	if (v->ask_first)
+		return v->sealed && !v->held ? ACT_ASK : ACT_WAIT;
 	if (v->ready > 0 && v->slot)
 		return ACT_SEND;
 	if (v->live && !v->sealed)

@@ -51,6 +51,7 @@ struct publish_view {
 	uint64_t size;	 /* when size_known: bytes of the Upload */
 	/* what is there */
 	bool early;	       /* the next Upload has to wait for its time */
+	bool ask_first;	       /* the key was refused: ask for a small thing before bytes go */
 	bool whole;	       /* the service has no Uploads: POST /files, after the close */
 	bool too_large;	       /* size is too large for POST /files */
 	bool stream_failed;    /* sending before the close failed: wait for the close */
@@ -76,6 +77,7 @@ struct publish_view {
 enum publish_action {
 	ACT_WAIT,	 /* nothing to do until the next event */
 	ACT_CREATE,	 /* ask for an Upload of that size */
+	ACT_ASK,	 /* ask GET /files whether the key is taken */
 	ACT_POST,	 /* send the file as a whole */
 	ACT_FAIL_SIZE,	 /* end: too_large */
 	ACT_SEND,	 /* hand one ready Part to the queue, then ask again */

@@ -19,6 +19,7 @@
 #include "fs/publish/parts.h"
 #include "fs/publish/publisher.h"
 #include "fs/publish/record.h"
+#include "fs/publish/refused.h"
 #include "fs/publish/retry.h"
 #include "fs/publish/sync.h"
 #include "fs/publish/upload.h"
@@ -60,6 +61,7 @@ struct publish {
 	struct outcome outcome;
 	struct failure failure;
 	struct retry retry;
+	struct refused refused;
 	struct recorded recorded;
 	struct sync sync;
 	struct doubt doubt;

@@ -5,6 +5,7 @@
 #include "fs/publish/publisher.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,6 +132,7 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret)
 		pr->cfg.retry_max_s = 600;
 	if (!pr->cfg.live_step)
 		pr->cfg.live_step = PUBLISH_LIVE_STEP;
+	snprintf(pr->key_print, sizeof(pr->key_print), "%s", cfg->key_print ? cfg->key_print : "");
 	pr->run_tail = &pr->run_head;
 	pthread_mutex_init(&pr->lock, NULL);
 	clock_cond_init(&pr->wake);
@@ -147,6 +149,15 @@ int publisher_new(const struct publisher_config *cfg, struct publisher **ret)
 	}
 	*ret = pr;
 	return 0;
+}
+
+void publisher_set_key(struct publisher *pr, const char *print)
+{
+	pthread_mutex_lock(&pr->lock);
+	snprintf(pr->key_print, sizeof(pr->key_print), "%s", print);
+	for (struct publish *p = pr->all; p; p = p->all_next)
+		publish_queue_locked(p);
+	pthread_mutex_unlock(&pr->lock);
 }
 
 static unsigned count_under_way_locked(const struct publisher *pr)

@@ -36,6 +36,8 @@ struct publisher_config {
 	 */
 	struct statedb *db;
 	const char *service;
+	/* organization and project, and a fingerprint of the key (32 hex digits); NULL: unknown */
+	const char *tenant, *key_print;
 	struct pool *disk;  /* borrowed: the worker that syncs staged data */
 	unsigned parallel;  /* Parts of one file handed to the queue at once */
 	uint64_t part_size; /* bytes; the staging area's */
@@ -73,6 +75,8 @@ struct publisher_config {
 
 /* 0 and *ret, or negative errno. */
 int publisher_new(const struct publisher_config *cfg, struct publisher **ret);
+/* The key changed; print is copied. What was refused for the former one is tried again. */
+void publisher_set_key(struct publisher *pr, const char *print);
 /*
  * Block until nothing is under way (held files do not count) or timeout_s is over. Returns the
  * number of files closed but not published.

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "fs/publish/publisher.h"
+#include "net/base/digest.h"
 #include "net/base/hist.h"
 
 /* Does the service have Uploads? Kept for the life of the mount, once it is sure. */
@@ -42,8 +43,9 @@ struct publisher {
 	struct publish *run_head, **run_tail;
 	struct publish *all;
 	bool stop, stepping;
-	atomic_bool draining; /* what fails now is for the next daemon */
-	unsigned side_calls;  /* cancels nobody waits for */
+	char key_print[DIGEST_HEX_SIZE]; /* under the lock */
+	atomic_bool draining;		 /* what fails now is for the next daemon */
+	unsigned side_calls;		 /* cancels nobody waits for */
 	uint64_t completed;
 	uint64_t ended[OUTCOME_DROPPED + 1];
 	atomic_ullong parts, bytes; /* any thread */

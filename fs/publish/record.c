@@ -11,6 +11,7 @@
 #include "fs/publish/inputs.h"
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
+#include "fs/publish/refused.h"
 #include "fs/publish/strangers.h"
 #include "fs/state/files.h"
 #include "fs/stage/file.h"
@@ -131,6 +132,7 @@ static void put_outcome(struct publish *p, struct record *r)
 	r->err = p->failure.err;
 	r->error = unless_empty(p->failure.error);
 	r->request_id = unless_empty(p->failure.request_id);
+	refused_save(p, r);
 	if (!in_doubt(p))
 		return;
 	r->doubt_md5 = p->doubt.md5[0] ? (char *)p->doubt.md5 : r->md5;
@@ -378,6 +380,7 @@ static int load_state(struct publish *p, const struct record *r)
 	bool exists = r->state == RECORD_COMPLETED || r->state == RECORD_REMOVED;
 	bool found = exists && copy_id(p->outcome.file_id, r->file_id);
 	bool lost = r->state == RECORD_COMPLETING || r->state == RECORD_COMPLETED;
+	bool stays = false;
 	int err = 0;
 
 	if (!found && (lost || r->in_doubt))
@@ -411,6 +414,7 @@ static int load_state(struct publish *p, const struct record *r)
 	case RECORD_FAILED:
 	case RECORD_EMPTY:
 		p->in.sealed = true;
+		stays = r->state == RECORD_FAILED && !p->doubt.unknown && refused_load(p, r);
 		/* A power cut may have lost what was not synced: compare it first. */
 		p->unproven = !r->synced && r->state != RECORD_EMPTY;
 		/* Ignore `declared` unless the file was closed. */
@@ -421,6 +425,8 @@ static int load_state(struct publish *p, const struct record *r)
 		if (r->state == RECORD_EMPTY && !publish_owes_service(p) &&
 		    (!p->in.superseded_count || p->pr->cfg.keep_old))
 			load_ended(p, OUTCOME_EMPTY);
+		if (stays)
+			load_ended(p, OUTCOME_FAILED);
 		break;
 	}
 	return err;

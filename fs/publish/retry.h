@@ -18,6 +18,7 @@ struct retry {
 	unsigned again; /* tries of its requests beyond the first of each */
 	struct publish_budget budget;
 	uint64_t due_ms;    /* the next try by itself, monotonic; 0: none */
+	bool by_itself;	    /* the try that is due: nobody asked for it */
 	bool stream_failed; /* send no more before the close */
 };
 

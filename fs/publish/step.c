@@ -17,6 +17,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/refused.h"
 #include "fs/publish/replies.h"
 #include "fs/publish/retry.h"
 #include "fs/publish/sync.h"
@@ -140,6 +141,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 		.synced = staged_synced(p->staged),
 		.syncing = p->sync.under_way,
 		.sync_failed = p->sync.err,
+		.ask_first = p->refused.ask_first,
 		.early = clock_mono_ms() < p->upload.not_before_ms,
 		.whole = p->pr->service.uploads == UPLOADS_ABSENT,
 	};
@@ -216,6 +218,9 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 	case ACT_CREATE:
 		publish_act_create(p, v->size);
 		break;
+	case ACT_ASK:
+		publish_whole_ask(p);
+		break;
 	case ACT_POST:
 		publish_act_post(p, v->size);
 		break;
@@ -276,6 +281,7 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 static void start_over(struct publish *p)
 {
 	p->outcome.emptied = false;
+	refused_clear(p);
 	/*
 	 * Noted steps concern the old bytes; save nothing before the end of this function, or the
 	 * record would call the new bytes synced.
@@ -326,8 +332,11 @@ static void check_timers(struct publish *p)
 	if (p->phase == PHASE_LOOKUP && due(&p->doubt.look_due_ms))
 		publish_start_lookup(p);
 	if (p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_FAILED && p->now.sealed &&
-	    due(&p->retry.due_ms))
+	    (due(&p->retry.due_ms) || refused_is_over(p))) {
+		/* A close that came meanwhile is more than that. */
+		p->retry.by_itself = !p->now.retry;
 		p->now.retry = true;
+	}
 }
 
 static void earliest(uint64_t *at, uint64_t when)

@@ -18,6 +18,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/refused.h"
 #include "fs/publish/service.h"
 #include "fs/publish/strangers.h"
 #include "fs/publish/upload.h"
@@ -70,6 +71,12 @@ static void ask(struct publish *p)
 	api_req_unref(req);
 }
 
+void publish_whole_ask(struct publish *p)
+{
+	p->refused.asking = true;
+	ask(p);
+}
+
 bool publish_whole_refused(struct publish *p, const struct api_error *err)
 {
 	struct publisher *pr = p->pr;
@@ -88,10 +95,29 @@ bool publish_whole_refused(struct publish *p, const struct api_error *err)
 	return true;
 }
 
+static void key_asked(struct publish *p, const struct api_error *err)
+{
+	char text[sizeof(p->failure.error)];
+
+	p->refused.ask_first = p->refused.asking = false;
+	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;
+	if (err->kind != API_OK) {
+		publish_fail_api(p, err);
+	} else if (refused_bars(p)) {
+		snprintf(text, sizeof(text), "%s", p->failure.error);
+		publish_fail(p, p->failure.err, text, p->failure.request_id);
+		p->failure.http_status = p->refused.http_status;
+	}
+}
+
 void publish_handle_asked(struct publish *p, const struct event *ev)
 {
 	if (p->phase != PHASE_ASKING)
 		return;
+	if (p->refused.asking) {
+		key_asked(p, &ev->api_err);
+		return;
+	}
 	p->phase = PHASE_IDLE;
 	if (ev->api_err.kind != API_OK)
 		/*

@@ -13,6 +13,8 @@ struct publish;
 
 /* True if the refused create is taken for a lack of /uploads. False: an ordinary refusal. */
 bool publish_whole_refused(struct publish *p, const struct api_error *err);
+/* Ask GET /files whether the key is taken, before bytes go; to PHASE_ASKING. */
+void publish_whole_ask(struct publish *p);
 /* Handle EV_ASKED: the reply of GET /files. */
 void publish_handle_asked(struct publish *p, const struct event *ev);
 /* Save the record durably, then send size bytes by POST /files. */

@@ -121,7 +121,8 @@ static const char *hint_http(const struct api_error *err, enum errmap_call call)
 	}
 	if (err->http_status >= 400 && err->http_status < 500 && err->http_status != 408 &&
 	    err->http_status != 409)
-		return writes(call) ? "correct the file or its name and write it again"
+		return writes(call) ? "correct the file or its name, then write it again or set "
+				      "user.upload.publish"
 				    : "the log has more";
 	return writes(call) ? "nothing is lost: it is tried again in the background"
 			    : "try again later";

@@ -39,7 +39,7 @@ void record_release(struct record *r)
 {
 	char *const strings[] = { r->purpose,	 r->path,      r->filename, r->mime_type,
 				  r->upload_id,	 r->md5,       r->file_id,  r->error,
-				  r->request_id, r->doubt_md5, r->era };
+				  r->request_id, r->doubt_md5, r->era,	    r->refused_print };
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		free(strings[i]);
@@ -107,6 +107,9 @@ int files_define(struct statedb *db)
 		"CREATE TABLE IF NOT EXISTS stranger ("
 		" file TEXT NOT NULL REFERENCES file ON DELETE CASCADE,"
 		" file_id TEXT NOT NULL, UNIQUE (file, file_id));"
+		"CREATE TABLE IF NOT EXISTS refusal ("
+		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE, kind INTEGER NOT NULL,"
+		" status INTEGER NOT NULL, print TEXT NOT NULL) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID";
 
 	int rc = statedb_define(db, sql);
@@ -200,6 +203,21 @@ static int save_doubt(struct statedb *db, const char *id, const struct record *r
 			     r->stranger_count);
 }
 
+static int save_refusal(struct statedb *db, const char *id, const struct record *r)
+{
+	static const char clear[] = "DELETE FROM refusal WHERE file = ?1";
+	static const char add[] = "INSERT OR REPLACE INTO refusal (file, kind, status, print)"
+				  " VALUES (?1, ?2, ?3, ?4)";
+
+	if (!r->refused)
+		return statedb_run(db, clear, STATEDB_ARGS(statedb_text(id)), NULL);
+	return statedb_run(db, add,
+			   STATEDB_ARGS(statedb_text(id), statedb_int(r->refused),
+					statedb_int(r->refused_status),
+					statedb_text(r->refused_print ? r->refused_print : "")),
+			   NULL);
+}
+
 int files_save(struct statedb *db, const char *id, const struct record *r)
 {
 	static const char clear_superseded[] = "DELETE FROM superseded WHERE file = ?1";
@@ -219,6 +237,8 @@ int files_save(struct statedb *db, const char *id, const struct record *r)
 	if (!rc)
 		rc = save_ids(db, clear_abandoned, add_abandoned, id, r->abandoned,
 			      r->abandoned_count);
+	if (!rc)
+		rc = save_refusal(db, id, r);
 	return rc ? rc : save_doubt(db, id, r);
 }
 
@@ -468,6 +488,15 @@ static int load_doubt(void *arg, const struct statedb_row *row)
 	return copy_text(row, 0, &r->doubt_md5);
 }
 
+static int load_refusal(void *arg, const struct statedb_row *row)
+{
+	struct record *r = arg;
+
+	r->refused = (uint32_t)statedb_row_int(row, 1);
+	r->refused_status = (int)statedb_row_int(row, 2);
+	return copy_text(row, 0, &r->refused_print);
+}
+
 static int load_stranger(void *arg, const struct statedb_row *row)
 {
 	struct record *r = arg;
@@ -507,6 +536,9 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 	if (!rc)
 		rc = statedb_each(db, "SELECT file_id FROM stranger WHERE file = ?1 ORDER BY rowid",
 				  args, load_stranger, &l->r);
+	if (!rc)
+		rc = statedb_each(db, "SELECT print, kind, status FROM refusal WHERE file = ?1",
+				  args, load_refusal, &l->r);
 	if (!rc)
 		drop_copy(&l->r);
 	return rc;

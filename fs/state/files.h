@@ -1,8 +1,8 @@
 /*
  * files: the rows of staged files, from which the next mount learns what
  * became of each. Table file, one row a staged file, and its lists: part,
- * superseded, abandoned, and while complete is in doubt: doubt, stranger. Table
- * copy: rows that only copy a File. Table doomed: ids whose data is to be
+ * superseded, abandoned, while complete is in doubt: doubt, stranger, and after a
+ * refusal: refusal. Table copy: rows that only copy a File. Table doomed: ids whose data is to be
  * unlinked.
  *
  * Who writes what: purpose, path, mode, uid, gid, mtime and removed belong to
@@ -74,6 +74,10 @@ struct record {
 	char *error;	   /* the failure in words, or NULL */
 	char *request_id;  /* or NULL */
 	uint32_t in_doubt; /* 0, or enum doubt_cancel (fs/publish/doubt.h) */
+	/* enum refused_kind (fs/publish/refused.h); its HTTP status; of what it was refused */
+	uint32_t refused;
+	int refused_status;
+	char *refused_print;
 	uint32_t mode, uid, gid;
 	int64_t mtime_s;
 	uint32_t mtime_ns;

@@ -11,6 +11,7 @@
 #include "fs/tree/inode.h"
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/keep.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
@@ -67,7 +68,7 @@ static int truncate_locked(struct vfs *s, struct handle *h, uint64_t size,
 	struct staged_side *l = h->inode->side;
 	uint64_t before;
 	bool revived;
-	int r = handle_writable(h, &revived);
+	int r = handle_writable(s, h, &revived);
 
 	if (r)
 		return r;
@@ -94,7 +95,8 @@ static int truncate_once(struct vfs *s, struct handle *h, uint64_t size,
 	if (size == 0 && (r = staged_create(s->cfg.staging, &st)) != 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
-	if (!h->inode->side && st) {
+	r = vfs_may_replace(s, h->inode);
+	if (!r && !h->inode->side && st) {
 		r = side_make(s, h->inode, st, NULL);
 		st = NULL;
 	}

@@ -14,6 +14,7 @@
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/control.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/keep.h"
 #include "fs/vfs/listed.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
@@ -108,6 +109,9 @@ static int open_writing(struct vfs *s, struct inode *i, int flags, const struct 
 	*ret = OPEN_NOW;
 	if (!vfs_is_purpose_writable(s, i))
 		return -EPERM;
+	r = flags & O_TRUNC ? vfs_may_replace(s, i) : 0;
+	if (r)
+		return r;
 	vfs_take_name_back(s, i);
 	if (i->side) {
 		if (!(flags & O_TRUNC))

@@ -16,6 +16,8 @@
 #include "fs/vfs/copyup.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/intent.h"
+#include "fs/vfs/keep.h"
+#include "fs/vfs/lifetime.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/side_name.h"
 #include "fs/vfs/staged_side.h"
@@ -309,6 +311,8 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 	n->was_file = n->was_file || l->pristine;
 	n->was_held = held;
 	publishes = held || n->was_file;
+	if (other && !n->was_file)
+		lifetime_take(i, other);
 	/* A temporary name is held, so the rename needs no File. */
 	r = publishes && !names_temporary(n->new_name, temporary)
 		    ? begin_intent(s, n, i, other, dir)
@@ -346,6 +350,11 @@ static int rename_check(struct vfs *s, struct renaming *n, struct inode **ret_i,
 	*ret_other = inode_find(s->table, dir, n->new_name);
 	if (*ret_other && (n->flags & RENAME_NOREPLACE_FLAG))
 		return -EEXIST;
+	r = i == *ret_other ? 0 : vfs_may_delete(s, i);
+	if (!r && *ret_other && i != *ret_other)
+		r = vfs_may_replace(s, *ret_other);
+	if (r)
+		return r;
 	*ret_i = i;
 	*ret_dir = dir;
 	return 0;

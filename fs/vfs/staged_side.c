@@ -20,6 +20,7 @@
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
 #include "fs/vfs/intent.h"
+#include "fs/vfs/lifetime.h"
 #include "fs/vfs/side_name.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
@@ -299,6 +300,8 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
 	i->side = l;
+	if (!r)
+		lifetime_begin(s, i);
 	l->next = s->sides;
 	if (l->next)
 		l->next->pprev = &l->next;

@@ -40,6 +40,7 @@ struct staged_side {
 	int write_err;
 	uint64_t write_err_at; /* offset of the failed write, in bytes */
 	bool abort_reported;   /* a close returned EIO because a writer was killed */
+	bool expiry_set;       /* the lifetime was set by an attribute */
 	bool dropped;	       /* removed: publish nothing any more */
 	unsigned predict_tries;
 	uint64_t predict_next;	 /* size in bytes at which to look again */

@@ -14,6 +14,7 @@
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/keep.h"
 #include "fs/vfs/listed.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
@@ -220,6 +221,8 @@ void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *c
 	else if (!r && i->kind == INODE_DIR)
 		r = -EISDIR;
 	aborted = !r && is_aborted(s, i);
+	if (!r && !aborted)
+		r = vfs_may_delete(s, i);
 	if (!r && !aborted)
 		r = collect_files(s, d, i);
 	/* With a File the service is asked first: it may refuse. */

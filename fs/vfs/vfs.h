@@ -53,9 +53,12 @@ struct vfs_config {
 	struct pool *disk;   /* workers for long copies on the local disk */
 	const char *purpose; /* one of names_purposes, or NULL for all */
 	bool close_async, keep_old;
-	bool sync_always; /* closes under temporary names sync, too */
-	bool allow_other; /* let other users read .uploadfs */
+	bool no_delete;	   /* rm and rename of a File: EPERM */
+	bool no_overwrite; /* other bytes for a File: EPERM */
+	bool sync_always;  /* closes under temporary names sync, too */
+	bool allow_other;  /* let other users read .uploadfs */
 	unsigned list_ttl_s, hold_timeout_s;
+	uint64_t expires_after; /* seconds that new Files live; 0: as their purpose says */
 	uint64_t cache_size;
 	uid_t uid;
 	gid_t gid;

@@ -13,19 +13,24 @@
 #include "fs/tree/inode.h"
 #include "fs/vfs/copyup.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/keep.h"
 #include "fs/vfs/node.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "fs/vfs/wait.h"
 #include "net/base/clock.h"
 
-int handle_writable(struct handle *h, bool *ret_revived)
+int handle_writable(struct vfs *s, struct handle *h, bool *ret_revived)
 {
 	struct staged_side *l = h->inode->side;
+	int r;
 
 	*ret_revived = false;
 	if (!h->may_write)
 		return -EBADF;
+	r = vfs_may_replace(s, h->inode);
+	if (r)
+		return r;
 	if (!l)
 		return -EBUSY; /* the File's content is still to be fetched */
 	/* A handle opened since takes over a killed writer's file. */
@@ -69,7 +74,7 @@ static int write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t l
 
 	pthread_mutex_lock(&s->lock);
 	l = h->inode->side;
-	r = handle_writable(h, &revived);
+	r = handle_writable(s, h, &revived);
 	if (!r) {
 		r = staged_write_begin(l->st, off, len, ret_fd);
 		if (r == -EBUSY && side_reopen(l) == 0)
@@ -231,7 +236,7 @@ int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint6
 		return r;
 	pthread_mutex_lock(&s->lock);
 	l = h->inode->side;
-	r = handle_writable(h, &revived);
+	r = handle_writable(s, h, &revived);
 	if (!r)
 		seals = l->seals;
 	pthread_mutex_unlock(&s->lock);

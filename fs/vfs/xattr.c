@@ -474,11 +474,12 @@ static int set(struct vfs *s, struct inode *i, const char *name, const char *v, 
 		publish_set_mime(l->pub, v);
 	} else {
 		/* expires_after, within the API's bounds (D) */
-		r = parse_u64(v, 2592000, &n);
-		if (!r && n < 3600)
+		r = parse_u64(v, API_EXPIRY_MAX_S, &n);
+		if (!r && n < API_EXPIRY_MIN_S)
 			r = -EINVAL;
 		if (!r)
 			publish_set_expiry(l->pub, n);
+		l->expiry_set |= !r;
 	}
 	return r;
 }

@@ -47,7 +47,9 @@
 #define API_UPLOAD_MAX (8ULL << 30) /* bytes of an Upload (D) */
 #define API_FILE_MAX (512ULL << 20) /* bytes that POST /files takes (D: 512 MB) */
 #define API_UPLOAD_TTL_S 3600	    /* an Upload expires after this time (D, R) */
-#define API_FILENAME_MAX 16384	    /* longest filename taken from a reply, in bytes */
+#define API_EXPIRY_MIN_S 3600	    /* bounds of expires_after (D) */
+#define API_EXPIRY_MAX_S 2592000
+#define API_FILENAME_MAX 16384 /* longest filename taken from a reply, in bytes */
 
 struct api;
 struct api_req;

@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 struct digest {
@@ -102,5 +105,19 @@ int digest_random(void *buf, size_t len)
 		p += n;
 		len -= (size_t)n;
 	}
+	return 0;
+}
+
+int digest_keyed(const char *salt, const char *text, char ret_hex[DIGEST_HEX_SIZE])
+{
+	unsigned char raw[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+
+	if (!HMAC(EVP_sha256(), salt, (int)strlen(salt), (const unsigned char *)text, strlen(text),
+		  raw, &len) ||
+	    len < (DIGEST_HEX_SIZE - 1) / 2)
+		return -EIO;
+	for (unsigned i = 0; i < (DIGEST_HEX_SIZE - 1) / 2; i++)
+		snprintf(ret_hex + 2 * i, 3, "%02x", raw[i]);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * digest: streaming MD5. The only includer of OpenSSL.
+ * digest: streaming MD5, and a keyed fingerprint. The only includer of OpenSSL.
  *
  * A struct digest is used by one thread at a time. Never blocks.
  * digest_copy() takes a snapshot, so that a later rewrite of earlier bytes
@@ -20,6 +20,9 @@ void digest_free(struct digest *d);				   /* NULL is a no-op */
 int digest_update(struct digest *d, const void *data, size_t len); /* 0 or -EIO */
 /* The digest of what was fed so far; d itself can be fed further. 0, -ENOMEM or -EIO. */
 int digest_hex(const struct digest *d, char ret_hex[DIGEST_HEX_SIZE]);
+
+/* The first 128 bits of the HMAC-SHA256 of text, keyed with salt, as hex. 0 or -EIO. */
+int digest_keyed(const char *salt, const char *text, char ret_hex[DIGEST_HEX_SIZE]);
 
 /* Fills buf with random bytes from the system. 0 or negative errno. */
 int digest_random(void *buf, size_t len);

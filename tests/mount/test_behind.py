@@ -121,11 +121,14 @@ def test_directory_with_a_file_that_fails(world, server):
     old, new = mount.path("batch", "old"), mount.path("batch", "new")
     os.mkdir(old)
     server.faults([{"op": "part", "action": "delay", "ms": 300},
-                   {"op": "complete", "action": "status", "status": 400}])
+                   {"op": "complete", "action": "status", "status": 400, "times": 0}])
     put(os.path.join(old, "f"), b"bytes")
     os.rename(old, new)
     assert server.files() == [] and os.listdir(new) == ["f"]
-    assert status(os.path.join(new, "f")) == "failed"
+    # Its name changed: it is sent once more.
+    wait_until(lambda: len(server.journal(op="complete")) == 2, "the second try")
+    wait_until(lambda: status(os.path.join(new, "f")) == "failed", "it is refused again")
+    server.faults([])
     os.setxattr(os.path.join(new, "f"), "user.upload.publish", b"1")
     wait_until(lambda: status(os.path.join(new, "f")) == "completed", "the file is sent again")
     assert [x["filename"] for x in server.files()] == ["new/f"]

@@ -374,6 +374,7 @@ def test_umount_tells_what_is_left(world, server):
     assert mount.wait() == 1 and not is_mounted(mount.mnt)
     server.faults([])
     mount.remount()
+    os.setxattr(mount.path("batch", "bad"), "user.upload.publish", b"1")
     assert xattr(mount.path("batch", "bad"), "file_id")
     mount.umount()
 

@@ -84,7 +84,8 @@ def test_publish_fails(world, server, left):
     server.faults(REFUSE)
     text = cli(world, "recover", "publish", server.url, left.state, code=1).stderr
     assert "no such thing" in text and "1 file(s) could not be published" in text
-    assert "the bytes are kept, tried again by the next mount\n" in text
+    assert ("the bytes are kept, not sent again by itself: write it again or set "
+            "user.upload.publish\n") in text
     assert len(listed(world, left)) == 2 and not server.files()
     assert "holds nothing called" in cli(world, "recover", "publish", server.url, left.state,
                                          "nonsense", code=1).stderr

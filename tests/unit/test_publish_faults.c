@@ -87,8 +87,8 @@ struct error_case {
 
 static const struct error_case error_cases[] = {
 	{ API_ERR_HTTP, 400, "", -EINVAL, false },
-	{ API_ERR_HTTP, 401, "invalid_api_key", -EACCES, false },
-	{ API_ERR_HTTP, 403, "", -EACCES, false },
+	{ API_ERR_HTTP, 401, "invalid_api_key", -EACCES, true },
+	{ API_ERR_HTTP, 403, "", -EACCES, true },
 	{ API_ERR_HTTP, 404, "", -EINVAL, false },
 	{ API_ERR_HTTP, 413, "", -EFBIG, false },
 	{ API_ERR_HTTP, 429, "rate_limit_exceeded", -EIO, false },

@@ -423,6 +423,7 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_COMPLETE:
 	case ACT_CANCEL:
 		return v->phase == PHASE_OPEN;
+	case ACT_ASK:
 	case ACT_FAIL_READ:
 		return v->phase == PHASE_OPEN || v->phase == PHASE_IDLE;
 	case ACT_SYNC:
