@@ -271,7 +271,8 @@ static bool is_forced(const struct publish *p)
  */
 static bool is_dated(const struct publish *p, const struct lookup_found *f, bool rival)
 {
-	bool later = p->upload.posted || p->pr->service.created_at == CREATED_LATER;
+	bool later =
+		p->upload.posted || p->pr->service.created_at == CREATED_LATER || !f->created_at;
 
 	return later ? !rival : f->created_at == p->upload.created_at;
 }
@@ -296,9 +297,11 @@ static void make_view(const struct publish *p, enum doubt_found found,
 		.dated = one && is_dated(p, one, rival),
 		.rival = rival,
 		.plausible = d->plausible,
-		.later = !p->upload.posted && p->pr->service.created_at == CREATED_LATER,
+		.later = (one && !one->created_at) ||
+			 (!p->upload.posted && p->pr->service.created_at == CREATED_LATER),
 		.answered = d->answered,
-		.always = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD,
+		.always = one && one->created_at && !p->upload.posted &&
+			  p->pr->service.created_at == CREATED_WITH_UPLOAD,
 		.forced = p->now.forced || is_forced(p),
 		.now_ms = clock_mono_ms(),
 		.looked_ms = d->looked_ms,

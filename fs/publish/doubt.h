@@ -79,7 +79,7 @@ struct doubt_view {
 	bool rival;	/* another file of this host may become a File like it */
 	bool plausible; /* a candidate is `dated` */
 	bool dated;	/* the one's created_at is the Upload's, or `later` */
-	bool later;	/* this service does not give a File the created_at of its Upload */
+	bool later;	/* its created_at is not that of its Upload here, or not known */
 	bool always;	/* it does, as is known */
 	bool forced;	/* user.upload.publish was set: publish anew */
 	uint64_t now_ms;

@@ -193,6 +193,24 @@ def test_lost_reply(world, odd):
     assert len(odd.made) == 2
 
 
+def test_found_without_its_time(world, odd):
+    """A list that does not tell created_at for a while: the File with our MD5 is ours."""
+    odd.twist["complete"] = lambda reply, nth: (400, {}, b"{}") if nth else DROP
+    odd.twist["list"] = lambda reply, nth: {
+        **reply, "data": [{**x, "created_at": None} for x in reply["data"]]}
+    whole, done = odd.complete, []
+
+    def once(upload_id, body):
+        done.append(upload_id)
+        return whole(upload_id, body) if len(done) == 1 else (400, {"error": {"message": "done"}})
+
+    odd.complete = once
+    mount = doubtful(world, odd)
+    put(mount.path("batch", "f"))
+    assert xattr(mount.path("batch", "f"), "file_id") == odd.made[0][0]["id"]
+    assert len(odd.made) == 1 and odd.count("create") == 1
+
+
 @pytest.mark.parametrize("status, cancel", [(400, 200), (404, 404), (410, 400)])
 def test_refused_success(world, odd, status, cancel):
     """Complete is done, and answered by a refusal: the list is looked at before anything is sent."""
