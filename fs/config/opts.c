@@ -30,7 +30,7 @@ static const char help_text[] =
 	"The key is in OPENAI_API_KEY, or in a file:\n"
 	"  -o api_key_file=FILE     a file of mode 600; key_mode=any: others may read it\n"
 	"  -o organization=ID, project=ID, api_version=V, allow_http, config=FILE\n"
-	"  -o proxy=URL|none, proxy_auth_file=FILE, ca_file=FILE, client_cert=F, bind=ADDR\n"
+	"  -o proxy=URL|none, proxy_auth_file=FILE, ca_file=FILE, client_cert=F, bind=A\n"
 	"  -o log_file=FILE, log_level=LEVEL, log_format=json, metrics_listen=ADDR:PORT\n"
 	"  -o purpose=P             show the directory of one purpose as the root\n"
 	"  -o close=sync|async      close() waits for the File (default), or not\n"
