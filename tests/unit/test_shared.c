@@ -121,7 +121,7 @@ static void end(struct look *l)
 static void test_one_download(void **state)
 {
 	struct look first[FILES], second[FILES];
-	char id[16], buf[BYTES];
+	char id[24], buf[BYTES];
 	int fd = temp(TEXT);
 
 	(void)state;
