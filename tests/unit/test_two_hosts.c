@@ -963,11 +963,12 @@ static void calm_down(void)
 		check();
 		if (++rounds % 500)
 			continue;
-		/* Only what can't be told apart waits for its user. */
+		/* What can't be told apart, and what was refused, waits for its user. */
 		for (unsigned k = 0; k < 2; k++)
 			for (struct node *n = w.host[k].nodes; n; n = n->next)
-				if (is_unsettled(n) && !n->dropped && n->p->doubt.unknown) {
-					n->forced = true;
+				if (is_unsettled(n) && !n->dropped &&
+				    (n->p->doubt.unknown || n->p->outcome.kind == OUTCOME_FAILED)) {
+					n->forced |= n->p->doubt.unknown;
 					publish_force(n->p);
 					start_close(n);
 				}
