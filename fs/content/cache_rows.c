@@ -173,7 +173,9 @@ void cache_set_worker(struct cache *c, struct pool *worker)
 {
 	struct pool *before;
 
-	c->upkeep.run = run_upkeep;
+	/* Before the first job, never while one may run. */
+	if (worker)
+		c->upkeep.run = run_upkeep;
 	pthread_mutex_lock(&c->lock);
 	before = c->worker;
 	c->worker = worker;

@@ -392,7 +392,9 @@ void staged_write_back(struct staged *st, uint64_t start, uint64_t end)
 		st->back_to = end;
 	if (st->back_to - st->back_from < BACK_STEP)
 		return;
-	st->back_job.run = write_some_back;
+	/* Once: a worker may be reading it. */
+	if (!st->back_job.run)
+		st->back_job.run = write_some_back;
 	pthread_mutex_lock(&sg->lock);
 	if (sg->disk)
 		pool_queue(sg->disk, &st->back_job);
