@@ -181,6 +181,8 @@ def test_life_of_the_package(world, installed, package):
     inside.run("dpkg", "-i", world.path("uploadfs.deb"), timeout=120)
     inside.write("/etc/openai.key", KEY + "\n", 0o600)
     inside.run("mount", "/mnt/openai")
+    # It was refused: it is sent again when its user says so.
+    inside.run("setfattr", "-n", "user.upload.publish", "-v", "1", "/mnt/openai/batch/bad")
     inside.run("uploadfs", "wait", "/mnt/openai")
     inside.run("uploadfs", "umount", "/mnt/openai")
     assert sorted(x["filename"] for x in server.files()) == ["bad", "good"]
