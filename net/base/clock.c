@@ -1,32 +1,36 @@
 #include "net/base/clock.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #define WAIT_MAX_MS 1000
 
-static const struct clock_source *source;
+/* Threads of a store may read the clock while a test sets it. */
+static const struct clock_source *_Atomic source;
 
 void clock_set_source(const struct clock_source *src)
 {
-	source = src;
+	atomic_store(&source, src);
 }
 
 uint64_t clock_mono_ms(void)
 {
+	const struct clock_source *src = atomic_load(&source);
 	struct timespec ts;
 
-	if (source && source->mono_ms)
-		return source->mono_ms();
+	if (src && src->mono_ms)
+		return src->mono_ms();
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 struct timespec clock_wall_ts(void)
 {
+	const struct clock_source *src = atomic_load(&source);
 	struct timespec ts;
 
-	if (source && source->wall)
-		return source->wall();
+	if (src && src->wall)
+		return src->wall();
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return ts;
 }
