@@ -20,7 +20,7 @@ def test_of_root(world, server, source):
     assert cli(world, "wait", mount.path("batch", "f")).stdout.strip() == xattr(
         mount.path("batch", "f"), "file_id")
     assert "1 published" in cli(world, "status", mount.mnt).stdout
-    assert mount.mnt in cli(world, "mounts").stdout
+    assert mount.mnt in cli(world, "mounts", mount.mnt).stdout
     cli(world, "umount", mount.mnt)
     assert not is_mounted(mount.mnt) and mount.wait() == 0
     mount.remount()
