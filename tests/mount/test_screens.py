@@ -116,8 +116,10 @@ def test_watch_what_rests(world, screen, openai):
     terminal.type(f"uploadfs status {openai.name} | cat")
     terminal.see("status-lines")
     terminal.clear()
+    terminal.resize(100, 50)  # its long lines take more rows with longer paths
     terminal.type(f"uploadfs status --json {openai.name}")
     terminal.see("status-json")
+    terminal.resize(100, 24)
     terminal.clear()
     terminal.type(f"uploadfs status --watch {openai.name}")
     terminal.see("watch-rests")
