@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "fs/stage/file.h"
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 #include "net/base/fdio.h"
 #include "net/base/log.h"
 

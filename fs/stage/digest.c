@@ -7,7 +7,7 @@
 #include "fs/stage/area_impl.h"
 #include "fs/stage/file.h"
 #include "fs/stage/data.h"
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 #include "fs/stage/hooks.h"
 
 #define HASH_BUFFER (256U << 10)  /* bytes read at once, on the worker's stack */

@@ -8,12 +8,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "fs/stage/file.h"
+#include "fs/stage/limits.h"
 #include "fs/work/pool.h"
+#include "net/base/digest.h"
 
 #define STAGED_SNAPSHOTS (STAGED_SIZE_MAX / POOL_SNAPSHOT)
 
 struct digest;
+struct staged;
 
 /*
  * pos bytes are in cur. While busy a worker owns cur and reads [pos, busy_end); a change meanwhile

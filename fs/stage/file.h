@@ -17,13 +17,12 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "fs/stage/limits.h"
 #include "net/base/digest.h"
 
 struct record;
 struct staged;
 struct staging;
-
-#define STAGED_SIZE_MAX (8ULL << 30) /* bytes; an Upload cannot be larger (API_UPLOAD_MAX) */
 
 /* A new empty staged file with one reference. Save its record soon: see fs/state/data.h. */
 int staged_create(struct staging *sg, struct staged **ret);

@@ -7,7 +7,7 @@
 #include "fs/stage/follow.h"
 
 #include "fs/stage/file.h"
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 #include "fs/stage/version.h"
 
 #define NOBODY UINT64_MAX /* the reader does not wait */

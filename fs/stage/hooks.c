@@ -4,7 +4,7 @@
 #include "fs/stage/hooks.h"
 
 #include "fs/stage/file.h"
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 
 void staged_set_hooks(struct staged *st, const struct staged_hooks *hooks)
 {

@@ -13,7 +13,7 @@
 #include "fs/stage/area_impl.h"
 #include "fs/stage/data.h"
 #include "fs/stage/file.h"
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 #include "fs/state/store.h"
 #include "net/base/digest.h"
 #include "net/base/fdio.h"
@@ -299,21 +299,11 @@ int staged_check(struct staged *st)
 	return rc;
 }
 
-static bool has_name(struct staged *st)
-{
-	bool ret;
-
-	pthread_mutex_lock(&st->lock);
-	ret = st->fate != STAGED_GIVEN && !st->removed;
-	pthread_mutex_unlock(&st->lock);
-	return ret;
-}
-
 int staged_sync_record(struct staged *st)
 {
 	uint64_t seq = atomic_load(&st->saved);
 
-	if (!has_name(st))
+	if (!staged_has_name(st))
 		return -ENOENT;
 	if (!seq || atomic_load(&st->row_stale))
 		return -ENODATA;

@@ -9,7 +9,7 @@
 
 #include "fs/stage/area_impl.h"
 #include "fs/stage/file.h"
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 
 /*
  * Make room before the bytes land: the end of a write cannot fail.

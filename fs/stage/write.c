@@ -8,7 +8,7 @@
 #include "fs/stage/area_impl.h"
 #include "fs/stage/digest.h"
 #include "fs/stage/data.h"
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 #include "fs/stage/follow.h"
 #include "fs/stage/hooks.h"
 #include "fs/stage/version.h"

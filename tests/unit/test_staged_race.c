@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 #include "tests/unit/stage_area.h"
 
 #define MIB (1ULL << 20)

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "fs/work/extents.h"
-#include "fs/stage/file_impl.h"
+#include "fs/stage/staged_impl.h"
 #include "tests/unit/stage_area.h"
 
 #define PART 1000

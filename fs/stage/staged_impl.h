@@ -1,8 +1,8 @@
 /*
- * file_impl: struct staged, for fs/stage only. Lock order: area_impl.h.
+ * staged_impl: struct staged, for fs/stage only. Lock order: area_impl.h.
  */
-#ifndef UPLOADFS_FS_STAGE_FILE_IMPL_H
-#define UPLOADFS_FS_STAGE_FILE_IMPL_H
+#ifndef UPLOADFS_FS_STAGE_STAGED_IMPL_H
+#define UPLOADFS_FS_STAGE_STAGED_IMPL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -79,6 +79,17 @@ static inline bool staged_final(const struct staged *st)
 static inline bool staged_is_synced(const struct staged *st)
 {
 	return st->synced == st->changes && !st->broken;
+}
+
+/* False once its row is another owner's or gone. Takes staged.lock. */
+static inline bool staged_has_name(struct staged *st)
+{
+	bool ret;
+
+	pthread_mutex_lock(&st->lock);
+	ret = st->fate != STAGED_GIVEN && !st->removed;
+	pthread_mutex_unlock(&st->lock);
+	return ret;
 }
 
 /* Under staged.lock: [start, end) was written. Begin to write bytes back, once there are enough. */
