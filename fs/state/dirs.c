@@ -335,7 +335,8 @@ void attrs_dir_each_lifetime(struct attrs *a,
 		" UNION ALL SELECT d.id, tree.purpose,"
 		" CASE tree.path WHEN '' THEN d.name ELSE tree.path || '/' || d.name END"
 		" FROM tree JOIN dir AS d ON d.parent = tree.id)"
-		" SELECT purpose, path, seconds FROM tree JOIN lifetime ON lifetime.dir = tree.id";
+		" SELECT purpose, path, seconds FROM tree JOIN lifetime ON lifetime.dir = tree.id"
+		" ORDER BY purpose, path";
 	struct statedb *s = attrs_store(a);
 	struct found_list l = { 0 };
 	int rc;
