@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 
+#define DIGEST_SIZE 16	   /* bytes of an MD5 */
 #define DIGEST_HEX_SIZE 33 /* 32 lower-case hex digits and NUL */
 
 struct digest;
