@@ -57,7 +57,7 @@ _uploadfs_of() {
 			fi
 			;;
 		wait | ls | fetch) COMPREPLY=($(compgen -f -- "$current")) ;;
-		doctor) COMPREPLY=($(compgen -W "local: azure:https://" -- "$current") $(compgen -d -- "$current")) ;;
+		doctor) COMPREPLY=($(compgen -W "local: azure:https://" -- "$current") $(compgen -f -- "$current")) ;;
 		*) mapfile -t COMPREPLY < <(compgen -W "$(_uploadfs_mounts)" -- "$current") ;;
 		esac
 		;;

@@ -312,6 +312,7 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
 	i->side = l;
+	l->expiry_set = r && r->expires_after;
 	if (!r) {
 		lifetime_begin(s, i);
 		expect(s, i);
