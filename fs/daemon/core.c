@@ -431,6 +431,7 @@ static int start_super(struct core *c, bool ending)
 				       .part_size = o->part_size,
 				       .keep_old = o->keep_old || o->no_delete,
 				       .sync_always = o->sync_always,
+				       .resend = o->resend,
 				       .retry_budget_ms =
 					       BUDGET_RETRY_TIMEOUTS * 1000ULL * o->retry_timeout_s,
 				       .complete_ms = 1000ULL * o->retry_timeout_s,

@@ -26,9 +26,10 @@ struct staged_hash {
 	struct hash_job job;
 	bool queued; /* with the pool, or running */
 	bool busy;
-	int fd;	   /* that the worker reads while busy */
-	bool told; /* on_digest was called for this seal */
-	int err;   /* why hashing stopped; 0 again with the next change or seal */
+	bool checks; /* the worker checks the bytes, too */
+	int fd;	     /* that the worker reads while busy */
+	bool told;   /* on_digest was called for this seal */
+	int err;     /* why hashing stopped; 0 again with the next change or seal */
 	uint64_t pos, busy_end, dirty_from;
 	uint64_t wasted; /* bytes hashed in vain so far */
 	struct digest *cur;
