@@ -300,6 +300,7 @@ static void content_prepare(struct api_req *req, struct http_request *rq)
 	c->size = -1;
 	c->from = c->pos;
 	rq->data = content_data;
+	rq->expected = (c->end < c->total ? c->end : c->total) - c->pos;
 	rq->follow = true;
 }
 
