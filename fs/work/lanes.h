@@ -27,7 +27,8 @@ struct lane_job {
 	/* Say what to hash now, some MiB at most. False: nothing. end() follows in both cases. */
 	bool (*begin)(struct lane_job *j, struct lane_stretch *ret);
 	/*
-	 * The lane is over. d and lines have the bytes up to pos: not all where the job is to leave the pool.
+	 * The lane is over. d and lines have the bytes up to pos: not all where the job is to leave
+	 * the pool.
 	 * err: 0, -ENODATA (fd ends before), or another negative errno: then the state of d is
 	 * undefined. Returns true if there is more to hash now.
 	 */
