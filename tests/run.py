@@ -30,7 +30,7 @@ import sanitizer  # noqa: E402
 
 CPUS = min(os.cpu_count() or 1, 4)
 # Mounted tests and those of the server wait for each other's round trips half of the time.
-WAITERS = CPUS + 1
+WAITERS = CPUS + 2
 # Two of the unit tests (test_api, test_api_raw) do nothing but wait for time-outs.
 UNITS = CPUS + 2
 BUILD_TIMEOUT = 600
@@ -294,7 +294,7 @@ SLOW_UNITS = ("test_api", "test_api_raw", "test_staged_md5", "test_staged_race")
 # Many runs of a few paths, which the other tests take under TSan, too: with it they would take
 # longer than all the rest together. And the subcommands and the start, which have one thread.
 LONG = ("test_killed.py", "test_expiry.py", "test_fault_matrix.py", "test_outage.py",
-        "test_cli.py", "test_boot.py")
+        "test_cli.py", "test_boot.py", "test_doubt.py")
 
 # Files that take half a minute or more in one of the stages, whatever their size.
 SLOW = ("test_async.py", "test_crash.py", "test_deb.py", "test_expiry.py", "test_failures.py",
@@ -318,7 +318,8 @@ STAGES = {
     "mounted": (stage_pytest, {"folder": "mount"}),
     "mounted-plain": (stage_pytest, {"folder": "mount", "select": "plain"}),
     "mounted-asan": (stage_pytest, {"folder": "mount", "san": "asan", "select": "not plain"}),
-    "mounted-tsan": (stage_pytest, {"folder": "mount", "san": "tsan", "select": "not plain",
+    "mounted-tsan": (stage_pytest, {"folder": "mount", "san": "tsan",
+                                    "select": "not plain and not no_tsan",
                                     "leave": LONG}),
 }
 ALL_STAGES = ["build", "build-asan", "build-tsan", "lint", "fmt-check", "tools", "unit",

@@ -25,6 +25,7 @@ enum event_kind {
 	EV_LOOKED_UP,
 	EV_CHECKED, /* the content of a candidate */
 	EV_DELETED,
+	EV_KEPT, /* GET of the File that has these bytes */
 	EV_SYNCED,
 	EV_ABANDONED /* the answer to the cancel of an Upload given up */
 };
@@ -41,7 +42,7 @@ struct event {
 	enum api_upload_status upload_status; /* EV_PROBED, with API_OK */
 	struct lookup_found *found;	      /* EV_LOOKED_UP, EV_CHECKED: owned */
 	size_t found_count;
-	/* EV_COMPLETED, EV_POSTED: of the File; owned, NULL: not told */
+	/* EV_COMPLETED, EV_POSTED, EV_KEPT: of the File; owned, NULL: not told */
 	char *filename, *purpose;
 	bool failed;   /* the File exists, but its status is error: */
 	char *details; /* why, owned, or NULL */

@@ -321,6 +321,7 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	if (ev->failed)
 		note_unusable(p, ev);
 	p->outcome.expires_at = ev->expires_at;
+	p->outcome.kept = ev->kind == EV_KEPT;
 	publish_doubt_end(p);
 	p->abandoned.due = true;
 	p->outcome.news = true;

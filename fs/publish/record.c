@@ -49,7 +49,8 @@ static enum record_state state_now(const struct publish *p)
 /* True if the File is to be deleted because its name was removed. */
 static bool file_owed(const struct publish *p)
 {
-	return p->outcome.file_id[0] && (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
+	return p->outcome.file_id[0] && !p->outcome.kept &&
+	       (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
 }
 
 static bool in_doubt(const struct publish *p)

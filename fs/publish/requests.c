@@ -5,6 +5,7 @@
 #include "fs/publish/publisher.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,6 +139,11 @@ void publish_declare(struct publish *p, uint64_t size)
 void publish_set_expiry(struct publish *p, uint64_t seconds)
 {
 	WITH_INPUTS(p, in->expires_after = seconds);
+}
+
+void publish_set_likely(struct publish *p, const char *file_id)
+{
+	WITH_INPUTS(p, snprintf(in->likely, sizeof(in->likely), "%s", file_id); in->choices++);
 }
 
 void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid)

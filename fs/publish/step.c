@@ -20,6 +20,7 @@
 #include "fs/publish/refused.h"
 #include "fs/publish/replies.h"
 #include "fs/publish/retry.h"
+#include "fs/publish/same.h"
 #include "fs/publish/sync.h"
 #include "fs/publish/upload.h"
 #include "fs/publish/whole.h"
@@ -161,6 +162,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 	}
 	if (v->sealed)
 		view_md5(p, v);
+	publish_same_view(p, v);
 	v->unproven = p->unproven;
 	v->spoiled = p->spoiled;
 	view_sync(p, v);
@@ -223,6 +225,9 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 		break;
 	case ACT_POST:
 		publish_act_post(p, v->size);
+		break;
+	case ACT_KEEP:
+		publish_act_keep(p);
 		break;
 	case ACT_FAIL_SIZE:
 		publish_fail_size(p);
@@ -295,7 +300,8 @@ static void start_over(struct publish *p)
 	if (p->outcome.file_id[0] && !publish_inputs_has(&p->now, p->outcome.file_id))
 		publish_supersede(p, p->outcome.file_id);
 	p->outcome.file_id[0] = '\0';
-	p->outcome.inferred = false;
+	p->outcome.inferred = p->outcome.kept = false;
+	publish_same_reset(p);
 	/* Keep upload: the lookup compares with it. */
 	if (p->doubt.unknown)
 		p->doubt.stale = true;

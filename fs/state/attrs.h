@@ -79,4 +79,16 @@ void attrs_dir_each(struct attrs *a,
 			       const struct attr_set *set),
 		    void *arg);
 
+/*
+ * Set the lifetime of new Files below a directory, in seconds; 0 removes it. The path "" is the
+ * directory of the purpose itself. It moves and goes with the directory. Errors as attrs_set().
+ */
+int attrs_dir_set_lifetime(struct attrs *a, const char *purpose, const char *path,
+			   uint32_t seconds);
+/* Call fn for each directory with a lifetime. fn runs without locks. */
+void attrs_dir_each_lifetime(struct attrs *a,
+			     void (*fn)(void *arg, const char *purpose, const char *path,
+					uint32_t seconds),
+			     void *arg);
+
 #endif

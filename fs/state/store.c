@@ -38,6 +38,9 @@ static int bind(struct statedb *s, sqlite3_stmt *stmt, const struct statedb_valu
 	for (int at = 1; v && rc == SQLITE_OK && v->kind != STATEDB_END; v++, at++) {
 		if (v->kind == STATEDB_INT)
 			rc = sqlite3_bind_int64(stmt, at, v->number);
+		else if (v->kind == STATEDB_BLOB)
+			rc = sqlite3_bind_blob64(stmt, at, v->text, (sqlite3_uint64)v->number,
+						 SQLITE_STATIC);
 		else
 			rc = sqlite3_bind_text(stmt, at, v->text, -1, SQLITE_STATIC);
 	}
@@ -101,6 +104,14 @@ int64_t statedb_row_int(const struct statedb_row *row, int column)
 const char *statedb_row_text(const struct statedb_row *row, int column)
 {
 	return (const char *)sqlite3_column_text(stmt_of(row), column);
+}
+
+const void *statedb_row_blob(const struct statedb_row *row, int column, size_t *ret_len)
+{
+	const void *bytes = sqlite3_column_blob(stmt_of(row), column);
+
+	*ret_len = bytes ? (size_t)sqlite3_column_bytes(stmt_of(row), column) : 0;
+	return bytes;
 }
 
 bool statedb_row_null(const struct statedb_row *row, int column)

@@ -76,7 +76,11 @@ struct inode {
 	struct published *published; /* set if we published it, else NULL */
 	struct file_state *state;    /* of file_id; NULL: processed, or not known */
 	uint64_t bytes;
-	int64_t created_at, expires_at;
+	int64_t created_at;
+	union {
+		int64_t expires_at; /* a file */
+		uint32_t lifetime;  /* a directory: seconds for Files made below it; 0: not set */
+	};
 };
 
 struct inode_table;

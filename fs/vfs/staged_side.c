@@ -183,6 +183,18 @@ static void on_appeared(void *arg, struct publish *pub, const char *file_id)
 	free(unwanted);
 }
 
+/* Its rename is going to replace a File: with the same bytes none is sent. */
+static void expect(struct vfs *s, struct inode *i)
+{
+	char target[NAMES_MAX + 1];
+	const struct inode *other = NULL;
+
+	if (i->parent && names_temporary(i->name, target))
+		other = inode_find(s->table, i->parent, target);
+	if (other && other->kind == INODE_FILE && other->file_id)
+		publish_set_likely(i->side->pub, other->file_id);
+}
+
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
 {
 	struct owner *o = arg;
@@ -244,7 +256,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		vfs_delete_unwanted(s, unwanted);
 	free(unwanted);
 	/* The file was removed before the reply about its File came: delete the File. */
-	if (r->outcome == OUTCOME_COMPLETED && !wanted)
+	if (r->outcome == OUTCOME_COMPLETED && !wanted && !r->kept)
 		vfs_delete_unwanted(s, r->file_id);
 }
 
@@ -300,8 +312,11 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
 	i->side = l;
-	if (!r)
+	l->expiry_set = r && r->expires_after;
+	if (!r) {
 		lifetime_begin(s, i);
+		expect(s, i);
+	}
 	l->next = s->sides;
 	if (l->next)
 		l->next->pprev = &l->next;

@@ -261,6 +261,8 @@ typedef void vfs_xattr_cb(void *arg, int err, const char *value, size_t len);
 void vfs_getxattr(struct vfs *s, uint64_t ino, const char *name, vfs_xattr_cb *cb, void *arg);
 /* Pass the names with their NULs, as listxattr(2) returns them. */
 void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg);
+/* Only a directory's user.upload.expires_after can be removed: -EOPNOTSUPP, -ENODATA. */
+int vfs_removexattr(struct vfs *s, uint64_t ino, const char *name);
 void vfs_setxattr(struct vfs *s, uint64_t ino, const char *name, const char *value, size_t len,
 		  vfs_done_cb *cb, void *arg);
 

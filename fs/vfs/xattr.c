@@ -11,6 +11,7 @@
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/file_state.h"
+#include "fs/vfs/lifetime.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
@@ -341,6 +342,10 @@ void vfs_getxattr(struct vfs *s, uint64_t ino, const char *name, vfs_xattr_cb *c
 		for (k = 0; k < ATTRIBUTES; k++)
 			if (!strcmp(name + strlen(PREFIX), attributes[k].name))
 				break;
+	if (!strcmp(name, LIFETIME_XATTR)) {
+		lifetime_answer(s, ino, cb, arg);
+		return;
+	}
 	if (k == ATTRIBUTES) {
 		cb(arg, -ENODATA, NULL, 0);
 		return;
@@ -367,7 +372,8 @@ void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg)
 	int r = facts_of(s, ino, &f);
 
 	if (r == -ENODATA) {
-		cb(arg, 0, "", 0);
+		len = lifetime_of_dir(s, ino) ? sizeof(LIFETIME_XATTR) : 0;
+		cb(arg, 0, LIFETIME_XATTR, len);
 		return;
 	}
 	if (r) {
@@ -473,10 +479,7 @@ static int set(struct vfs *s, struct inode *i, const char *name, const char *v, 
 			return -EINVAL;
 		publish_set_mime(l->pub, v);
 	} else {
-		/* expires_after, within the API's bounds (D) */
-		r = parse_u64(v, API_EXPIRY_MAX_S, &n);
-		if (!r && n < API_EXPIRY_MIN_S)
-			r = -EINVAL;
+		r = lifetime_parse(v, &n); /* expires_after */
 		if (!r)
 			publish_set_expiry(l->pub, n);
 		l->expiry_set |= !r;
@@ -514,9 +517,12 @@ void vfs_setxattr(struct vfs *s, uint64_t ino, const char *name, const char *val
 	t->w.arg = t;
 	pthread_mutex_lock(&s->lock);
 	i = inode_get(s->table, ino);
-	r = !i			    ? -ENOENT
-	    : i->kind != INODE_FILE ? -EOPNOTSUPP
-				    : set(s, i, name + strlen(PREFIX), v, t);
+	if (!i)
+		r = -ENOENT;
+	else if (i->kind == INODE_FILE)
+		r = set(s, i, name + strlen(PREFIX), v, t);
+	else
+		r = strcmp(name, LIFETIME_XATTR) ? -EOPNOTSUPP : lifetime_set(s, i, v);
 	pthread_mutex_unlock(&s->lock);
 	if (r <= 0) {
 		free(t);
