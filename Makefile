@@ -42,11 +42,15 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointe
 	-Wwrite-strings -Wvla $(if $(filter-out 0,$(WERROR)),-Werror)
 LANG_FLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I.
 
+# A flag if the compiler knows it, for this machine.
+cc_option = $(shell $(CC) -Werror $(1) -x c -c /dev/null -o /dev/null 2>/dev/null && echo $(1))
+
 ifeq ($(SAN),)
+HARDENING := $(foreach flag,-fstack-clash-protection -fcf-protection,$(call cc_option,$(flag)))
 # The directory stands in no binary: the same source gives the same bytes anywhere.
-MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE \
-	-ffile-prefix-map=$(CURDIR)=.
-MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now
+MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 $(HARDENING) \
+	-fPIE -ffile-prefix-map=$(CURDIR)=.
+MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 else ifeq ($(SAN),asan)
 MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
@@ -117,7 +121,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .SUFFIXES:
 .SECONDARY: $(OBJS)
 .PHONY: all demo test unit server-test mounted soak fsx cov fuzz boot releases bench lint fmt \
-	fmt-check asan tsan unit-bins torture torture-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
+	fmt-check asan tsan unit-bins mutate torture torture-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
 	help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -165,6 +169,10 @@ torture:
 	$(Q)sh tests/setup.sh test
 	$(Q)$(MAKE) --no-print-directory SAN=asan torture-bins
 	$(Q)$(PYTHON) -B tests/torture/torture.py --build $(BUILD)/asan $(TORTURE)
+
+## mutate: change one line after the other, count what the unit tests notice (MUTATE="--sample 20 fs/stage")
+mutate: all unit-bins
+	$(Q)$(PYTHON) -B tests/mutate.py --build $(OUT) $(MUTATE)
 
 ## fuzz: run what reads foreign bytes with inputs made up, FUZZ_SECONDS (60) each; needs clang
 fuzz:
