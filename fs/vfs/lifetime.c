@@ -11,6 +11,7 @@
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
+#include "net/base/log.h"
 
 /* Seconds; 0: i is no File, or one that stays, or lives as long as its purpose says by itself. */
 static uint64_t lifetime_of(const struct inode *i)
@@ -40,14 +41,14 @@ void lifetime_begin(struct vfs *s, struct inode *i)
 		seconds = lifetime_of(other);
 	if (!seconds)
 		seconds = s->cfg.expires_after;
-	if (seconds)
-		publish_set_expiry(i->side->pub, seconds);
+	if (seconds && publish_set_expiry(i->side->pub, seconds))
+		log_error("%s/%s: its lifetime is not set", i->purpose, i->name);
 }
 
 void lifetime_take(struct inode *i, const struct inode *other)
 {
 	uint64_t seconds = lifetime_of(other);
 
-	if (seconds && !i->side->expiry_set)
-		publish_set_expiry(i->side->pub, seconds);
+	if (seconds && !i->side->expiry_set && publish_set_expiry(i->side->pub, seconds))
+		log_error("%s/%s: its lifetime is not set", i->purpose, i->name);
 }
