@@ -542,7 +542,8 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 {
 	static const char sql[] =
 		"SELECT purpose, path, filename, mime_type, upload_id, md5, file_id, error,"
-		" request_id, era, upload_purpose, upload_mime, state, removed, mode, uid, gid, mtime_s, mtime_ns, size,"
+		" request_id, era, upload_purpose, upload_mime, state, removed, mode, uid, gid,"
+		" mtime_s, mtime_ns, size,"
 		" part_size, part_block, declared, expires_after, upload_bytes, upload_created,"
 		" upload_created_at, err, in_doubt, created, synced,"
 		" EXISTS (SELECT 1 FROM copy WHERE file = id), upload_expiry FROM file"
