@@ -110,6 +110,8 @@ int files_define(struct statedb *db)
 		"CREATE TABLE IF NOT EXISTS refusal ("
 		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE, kind INTEGER NOT NULL,"
 		" status INTEGER NOT NULL, print TEXT NOT NULL) WITHOUT ROWID;"
+		"CREATE TABLE IF NOT EXISTS checked ("
+		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID";
 
 	int rc = statedb_define(db, sql);
@@ -218,6 +220,14 @@ static int save_refusal(struct statedb *db, const char *id, const struct record 
 			   NULL);
 }
 
+static int save_check(struct statedb *db, const char *id, const struct record *r)
+{
+	static const char set[] = "INSERT OR IGNORE INTO checked (file) VALUES (?1)";
+	static const char clear[] = "DELETE FROM checked WHERE file = ?1";
+
+	return statedb_run(db, r->check ? set : clear, STATEDB_ARGS(statedb_text(id)), NULL);
+}
+
 int files_save(struct statedb *db, const char *id, const struct record *r)
 {
 	static const char clear_superseded[] = "DELETE FROM superseded WHERE file = ?1";
@@ -239,6 +249,8 @@ int files_save(struct statedb *db, const char *id, const struct record *r)
 			      r->abandoned_count);
 	if (!rc)
 		rc = save_refusal(db, id, r);
+	if (!rc)
+		rc = save_check(db, id, r);
 	return rc ? rc : save_doubt(db, id, r);
 }
 
@@ -409,6 +421,7 @@ static int load_row(void *arg, const struct statedb_row *row)
 	r->created_s = statedb_row_int(row, 27);
 	r->synced = statedb_row_int(row, 28);
 	r->copy = statedb_row_int(row, 29);
+	r->check = statedb_row_int(row, 30);
 	return load_strings(row, r);
 }
 
@@ -512,7 +525,8 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 		" request_id, era, state, removed, mode, uid, gid, mtime_s, mtime_ns, size,"
 		" part_size, part_block, declared, expires_after, upload_bytes, upload_created,"
 		" upload_created_at, err, in_doubt, created, synced,"
-		" EXISTS (SELECT 1 FROM copy WHERE file = id) FROM file"
+		" EXISTS (SELECT 1 FROM copy WHERE file = id),"
+		" EXISTS (SELECT 1 FROM checked WHERE file = id) FROM file"
 		" WHERE id = ?1";
 	const struct statedb_value args[] = { statedb_text(id), { .kind = STATEDB_END } };
 	int rc = statedb_each(db, sql, args, load_row, l);
