@@ -19,6 +19,7 @@
 #include "fs/config/opts.h"
 #include "fs/tree/names.h"
 #include "net/api/api.h"
+#include "net/base/jsonl.h"
 
 #define BATCH_MAX 200000000ULL /* bytes of a batch input (D: 200 MB) */
 
@@ -128,21 +129,30 @@ static bool is_known_to_azure(const char *purpose)
 	       strcmp(purpose, "vision");
 }
 
+/* A file as it is looked at. */
+struct candidate {
+	const char *path, *name;
+	uint64_t bytes;
+	char lines[JSONL_TEXT_SIZE]; /* why it is no JSON Lines; "": it is, or need not be */
+};
+
 /* Why that purpose does not take the file; ret is "" if it does. */
-static void refusal(const struct opts *o, const char *purpose, const char *name, uint64_t bytes,
+static void refusal(const struct opts *o, const char *purpose, const struct candidate *c,
 		    char ret[256])
 {
 	*ret = '\0';
 	if (o->azure && !is_known_to_azure(purpose))
 		snprintf(ret, 256, "Azure takes no Uploads of this purpose");
-	else if (takes_jsonl_only(purpose) && !ends_in(name, ".jsonl"))
+	else if (takes_jsonl_only(purpose) && !ends_in(c->name, ".jsonl"))
 		snprintf(ret, 256,
 			 "its files are JSON Lines, and this name does not end in .jsonl");
-	else if (!strcmp(purpose, "batch") && bytes > BATCH_MAX)
+	else if (!strcmp(purpose, "batch") && c->bytes > BATCH_MAX)
 		snprintf(ret, 256,
 			 "%" PRIu64 " bytes are more than the 200 MB of a batch input; "
 			 "split it",
-			 bytes);
+			 c->bytes);
+	else if (takes_jsonl_only(purpose) && *c->lines)
+		snprintf(ret, 256, "%s", c->lines);
 }
 
 /* What no purpose takes. */
@@ -181,12 +191,12 @@ static void append(char *text, const char *between, const char *word)
 }
 
 /* Say which purposes take the file, as its path names none, and why the others don't. */
-static void check_each(const struct opts *o, const char *path, const char *name, uint64_t bytes)
+static void check_each(const struct opts *o, const struct candidate *c)
 {
 	char takes[512] = "", others[512] = "", why[256], last[256] = "";
 
 	for (size_t k = 0; names_purposes[k]; k++) {
-		refusal(o, names_purposes[k], name, bytes, why);
+		refusal(o, names_purposes[k], c, why);
 		if (!*why) {
 			append(takes, ", ", names_purposes[k]);
 			continue;
@@ -201,43 +211,65 @@ static void check_each(const struct opts *o, const char *path, const char *name,
 	}
 	append(others, ": ", last);
 	if (!*takes)
-		cli_report_ill("%s: no purpose takes it; %s", path, others);
+		cli_report_ill("%s: no purpose takes it; %s", c->path, others);
 	else if (*last)
-		cli_report_well("%s: %s, for %s (not %s)", path, cli_size(bytes), takes, others);
+		cli_report_well("%s: %s, for %s (not %s)", c->path, cli_size(c->bytes), takes,
+				others);
 	else
-		cli_report_well("%s: %s, for %s", path, cli_size(bytes), takes);
+		cli_report_well("%s: %s, for %s", c->path, cli_size(c->bytes), takes);
+}
+
+/* Open a regular file. Nothing else is: a FIFO would wait. fd or negative errno. */
+static int open_regular(const char *path, struct stat *ret)
+{
+	int fd;
+
+	if (stat(path, ret))
+		return -errno;
+	if (!S_ISREG(ret->st_mode))
+		return -EMEDIUMTYPE;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+static void report(const struct opts *o, const struct candidate *c, const char *purpose,
+		   const char *why)
+{
+	if (*why)
+		cli_report_ill("%s: %s%s%s", c->path, purpose ? purpose : "", purpose ? ": " : "",
+			       why);
+	else if (purpose)
+		cli_report_well("%s: %s, for %s", c->path, cli_size(c->bytes), purpose);
+	else
+		check_each(o, c);
+	if (!*why && c->bytes > API_FILE_MAX)
+		cli_report_well("%s: a service without Uploads takes %s at most", c->path,
+				cli_size(API_FILE_MAX));
 }
 
 static void check_file(const struct opts *o, const char *path, const char *name)
 {
-	char why[256];
-	struct stat st;
 	const char *purpose = o->purpose ? o->purpose : purpose_in(path);
-	/* Not opened unless it is a regular file: a FIFO would wait. */
-	int fd = stat(path, &st) == 0 && S_ISREG(st.st_mode)
-			 ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
-			 : -1;
+	struct candidate c = { .path = path, .name = name };
+	struct stat st;
+	char why[256];
+	int r, fd = open_regular(path, &st);
 
 	if (fd < 0) {
 		cli_report_ill("%s: %s", path,
-			       stat(path, &st) == 0 && !S_ISREG(st.st_mode)
-				       ? "it is no regular file"
-				       : strerror(errno));
+			       fd == -EMEDIUMTYPE ? "it is no regular file" : strerror(-fd));
 		return;
 	}
+	c.bytes = (uint64_t)st.st_size;
 	refusal_anywhere(o, name, &st, why);
+	if (!*why && ends_in(name, ".jsonl") && (!purpose || takes_jsonl_only(purpose))) {
+		r = jsonl_check(fd, c.lines);
+		if (r && r != -EINVAL)
+			snprintf(why, sizeof(why), "%s", strerror(-r));
+	}
 	if (!*why && purpose)
-		refusal(o, purpose, name, (uint64_t)st.st_size, why);
-	if (*why)
-		cli_report_ill("%s: %s%s%s", path, purpose ? purpose : "", purpose ? ": " : "",
-			       why);
-	else if (purpose)
-		cli_report_well("%s: %s, for %s", path, cli_size((uint64_t)st.st_size), purpose);
-	else
-		check_each(o, path, name, (uint64_t)st.st_size);
-	if (!*why && (uint64_t)st.st_size > API_FILE_MAX)
-		cli_report_well("%s: a service without Uploads takes %s at most", path,
-				cli_size(API_FILE_MAX));
+		refusal(o, purpose, &c, why);
+	report(o, &c, purpose, why);
 	close(fd);
 }
 

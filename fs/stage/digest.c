@@ -12,7 +12,6 @@
 #include "fs/stage/hooks.h"
 #include "fs/stage/prefix.h"
 
-#define HASH_BUFFER (256U << 10)  /* bytes read at once, on the worker's stack */
 #define HASH_STRETCH (8ULL << 20) /* bytes hashed before another file has its turn */
 #define HASH_WAKE (256ULL << 10)  /* queue an open file once it has this much to hash */
 /*
@@ -22,7 +21,7 @@
  */
 #define HASH_WASTE 8
 
-_Static_assert(POOL_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
+_Static_assert(HASH_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
 
 /* st->lock is held unless said otherwise. */
 
@@ -50,7 +49,7 @@ void staged_hash_wake(struct staged *st)
 	if (st->hash.queued || !worth_hashing(st))
 		return;
 	st->hash.queued = true;
-	pool_queue(st->sg->pool, &st->hash.job);
+	pool_queue(st->sg->pool, &st->hash.job.job);
 }
 
 void staged_hash_sealed(struct staged *st)
@@ -63,14 +62,14 @@ void staged_hash_sealed(struct staged *st)
 static void rewind_to(struct staged *st, uint64_t off)
 {
 	struct staged_hash *h = &st->hash;
-	uint64_t from = h->pos, i, last = h->pos / POOL_SNAPSHOT;
+	uint64_t from = h->pos, i, last = h->pos / HASH_SNAPSHOT;
 
-	i = (off < from ? off : from) / POOL_SNAPSHOT;
+	i = (off < from ? off : from) / HASH_SNAPSHOT;
 	if (i >= STAGED_SNAPSHOTS)
 		i = STAGED_SNAPSHOTS - 1;
 	while (i && (!h->snaps || !h->snaps[i]))
 		i--;
-	h->pos = i * POOL_SNAPSHOT;
+	h->pos = i * HASH_SNAPSHOT;
 	h->wasted += from - h->pos;
 	digest_free(h->cur);
 	h->cur = NULL;
@@ -120,9 +119,9 @@ void staged_set_check(struct staged *st, bool on)
 /* The snapshot at pos. NULL: pos is 0, or cur is set. */
 static struct digest *snapshot_at_pos(const struct staged_hash *h)
 {
-	uint64_t i = h->pos / POOL_SNAPSHOT;
+	uint64_t i = h->pos / HASH_SNAPSHOT;
 
-	if (!h->snaps || !i || i >= STAGED_SNAPSHOTS || h->pos % POOL_SNAPSHOT)
+	if (!h->snaps || !i || i >= STAGED_SNAPSHOTS || h->pos % HASH_SNAPSHOT)
 		return NULL;
 	return h->snaps[i];
 }
@@ -131,9 +130,9 @@ static struct digest *snapshot_at_pos(const struct staged_hash *h)
 static void take_snapshot(struct staged *st)
 {
 	struct staged_hash *h = &st->hash;
-	uint64_t i = h->pos / POOL_SNAPSHOT;
+	uint64_t i = h->pos / HASH_SNAPSHOT;
 
-	if (h->pos % POOL_SNAPSHOT || i >= STAGED_SNAPSHOTS)
+	if (h->pos % HASH_SNAPSHOT || i >= STAGED_SNAPSHOTS)
 		return;
 	if (!h->snaps)
 		h->snaps = calloc(STAGED_SNAPSHOTS, sizeof(struct digest *));
@@ -169,67 +168,59 @@ static bool start_stretch(struct staged *st)
 	return true;
 }
 
-/* No lock: hash [pos, end) of fd, and check it. -ENODATA: fd ends before. */
-static int hash_stretch(int fd, struct digest *d, struct jsonl *lines, uint64_t pos, uint64_t end)
-{
-	unsigned char buf[HASH_BUFFER];
-	size_t want;
-	ssize_t n;
-	int rc;
-
-	while (pos < end) {
-		want = end - pos < sizeof(buf) ? (size_t)(end - pos) : sizeof(buf);
-		n = pread(fd, buf, want, (off_t)pos);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENODATA;
-		rc = digest_update(d, buf, (size_t)n);
-		if (rc)
-			return rc;
-		if (lines)
-			jsonl_feed(lines, buf, (size_t)n);
-		pos += (uint64_t)n;
-	}
-	return 0;
-}
-
-/* rc: of hash_stretch(). Ignore what a write overtook, and an error there. */
-static void end_stretch(struct staged *st, int rc)
+/* pos and rc: of lane_job. Ignore what a write overtook, and an error there. */
+static void end_stretch(struct staged *st, uint64_t pos, int rc)
 {
 	struct staged_hash *h = &st->hash;
 
 	h->busy = false;
 	if (h->dirty_from < h->busy_end) {
-		h->wasted += h->busy_end - h->pos;
+		h->wasted += pos - h->pos;
 		rewind_to(st, h->dirty_from);
 	} else if (rc) {
 		rewind_to(st, h->pos);
 		h->err = rc;
 	} else {
-		h->pos = h->busy_end;
+		h->pos = pos;
 		take_snapshot(st);
 		staged_prefix_note(st);
 	}
 }
 
-static bool hash_run(struct hash_job *job)
+static struct staged *staged_of(struct lane_job *job)
 {
-	struct staged *st = (struct staged *)((char *)job - offsetof(struct staged, hash.job));
+	return (struct staged *)((char *)job - offsetof(struct staged, hash.job));
+}
+
+static bool lane_begin(struct lane_job *job, struct lane_stretch *ret)
+{
+	struct staged *st = staged_of(job);
 	struct staged_hash *h = &st->hash;
-	uint64_t pos, end;
-	bool more;
-	int rc;
+	bool ok;
 
 	pthread_mutex_lock(&st->lock);
-	if (start_stretch(st)) {
-		pos = h->pos;
-		end = h->busy_end;
-		pthread_mutex_unlock(&st->lock);
-		rc = hash_stretch(h->fd, h->cur, h->checks ? &st->check.lines : NULL, pos, end);
-		pthread_mutex_lock(&st->lock);
-		end_stretch(st, rc);
-	}
+	ok = start_stretch(st);
+	if (ok)
+		*ret = (struct lane_stretch){
+			.fd = h->fd,
+			.d = h->cur,
+			.lines = h->checks ? &st->check.lines : NULL,
+			.pos = h->pos,
+			.end = h->busy_end,
+		};
+	pthread_mutex_unlock(&st->lock);
+	return ok;
+}
+
+static bool lane_end(struct lane_job *job, uint64_t pos, int rc)
+{
+	struct staged *st = staged_of(job);
+	struct staged_hash *h = &st->hash;
+	bool more;
+
+	pthread_mutex_lock(&st->lock);
+	if (h->busy)
+		end_stretch(st, pos, rc);
 	if (staged_final(st) && !h->told && (h->err || h->pos == st->size)) {
 		h->told = true;
 		/* Clear queued first: a seal while the hook runs queues the job again. */
@@ -246,7 +237,9 @@ static bool hash_run(struct hash_job *job)
 
 void staged_hash_init(struct staged *st)
 {
-	st->hash.job.run = hash_run;
+	st->hash.job.begin = lane_begin;
+	st->hash.job.end = lane_end;
+	lane_job_init(&st->hash.job);
 	jsonl_init(&st->check.lines);
 }
 
@@ -255,7 +248,7 @@ void staged_hash_release(struct staged *st)
 	struct staged_hash *h = &st->hash;
 	size_t i;
 
-	pool_remove(st->sg->pool, &h->job);
+	pool_remove(st->sg->pool, &h->job.job);
 	digest_free(h->cur);
 	for (i = 0; h->snaps && i < STAGED_SNAPSHOTS; i++)
 		digest_free(h->snaps[i]);

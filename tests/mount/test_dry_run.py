@@ -8,7 +8,7 @@ def lay(world):
     """Files below a directory of the test: name -> bytes."""
     root = world.path("in")
     for name, size in (("fine-tune/a.jsonl", 3), ("fine-tune/b.txt", 3), ("fine-tune/e.jsonl", 0),
-                       ("batch/d/big.jsonl", 200000001), ("batch/fits.JSONL", 200000000),
+                       ("batch/d/big.jsonl", 200000001), ("batch/fits.JSONL", 3),
                        ("x/huge", (8 << 30) + 1), ("x/note.txt", 3), ("x/six.pdf", 600 << 20),
                        ("x/a\nb", 3)):
         path = os.path.join(root, name)
@@ -56,6 +56,18 @@ def test_words(world):
     assert findings(world, "", os.path.join(root, "x/link"), code=0)
     # One directory is a mountpoint.
     assert "is free" in "".join(findings(world, "", os.path.join(root, "x"), code=0))
+
+
+def test_lines(world):
+    """Each line of a batch or of data for training is a JSON object."""
+    root = world.path("in")
+    os.makedirs(root)
+    path = os.path.join(root, "x.jsonl")
+    with open(path, "w", encoding="ascii") as f:
+        f.write('{"a": 1}\n{"b": [}\n')
+    assert "batch: line 2: " in findings(world, ",purpose=batch", path, code=1)[0]
+    assert "(not batch, fine-tune: line 2: " in findings(world, "", path, code=0)[0]
+    assert findings(world, ",purpose=evals", path, code=0)[0].endswith("for evals")
 
 
 def test_azure_purposes(world, server):

@@ -1,0 +1,120 @@
+#include "fs/work/lanes.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/base/digest.h"
+
+/*
+ * Bytes of each file that are read at once: all lanes together stay in the processor's cache. The
+ * buffers begin at different places within a page, so that the lanes don't evict each other.
+ */
+#define PIECE (32U << 10)
+#define STEP (PIECE + 320)
+
+struct lane {
+	struct lane_job *job;
+	struct lane_stretch at; /* pos moves */
+	int err;
+};
+
+struct lanes {
+	struct pool *pool;
+	struct lane lane[POOL_WIDTH_MAX];
+	unsigned count;
+	unsigned char *buf; /* POOL_WIDTH_MAX * STEP */
+};
+
+_Static_assert(POOL_WIDTH_MAX <= DIGEST_LANES_MAX, "a piece of each file goes in one call");
+
+/* Read the next piece. Returns its length; 0 with err set. */
+static size_t read_piece(struct lane *l, unsigned char *buf)
+{
+	uint64_t left = l->at.end - l->at.pos;
+	size_t want = left < PIECE ? (size_t)left : PIECE, got = 0;
+	ssize_t n;
+
+	while (got < want) {
+		n = pread(l->at.fd, buf + got, want - got, (off_t)(l->at.pos + got));
+		if (n > 0) {
+			got += (size_t)n;
+		} else if (n == 0 || errno != EINTR) {
+			l->err = n ? -errno : -ENODATA;
+			return 0;
+		}
+	}
+	return got;
+}
+
+/* A piece of each lane. */
+static void hash_pieces(struct lanes *s)
+{
+	struct digest_piece pieces[POOL_WIDTH_MAX];
+	unsigned i, n = 0;
+	size_t len;
+	int rc;
+
+	for (i = 0; i < s->count; i++) {
+		len = read_piece(&s->lane[i], s->buf + i * STEP);
+		if (!len)
+			continue;
+		pieces[n++] = (struct digest_piece){ s->lane[i].at.d, s->buf + i * STEP, len };
+		if (s->lane[i].at.lines)
+			jsonl_feed(s->lane[i].at.lines, s->buf + i * STEP, len);
+		s->lane[i].at.pos += len;
+	}
+	rc = digest_update_many(pieces, n);
+	for (i = 0; rc && i < s->count; i++)
+		s->lane[i].err = rc;
+}
+
+static void take_job(struct lanes *s, struct hash_job *hj)
+{
+	struct lane *l = &s->lane[s->count];
+
+	memset(l, 0, sizeof(*l));
+	l->job = (struct lane_job *)hj;
+	if (l->job->begin(l->job, &l->at))
+		s->count++;
+	else
+		pool_give(s->pool, hj, l->job->end(l->job, 0, 0));
+}
+
+/* Give back the lanes that are done. */
+static void give_back(struct lanes *s)
+{
+	struct lane l;
+	unsigned i = 0;
+
+	while (i < s->count) {
+		l = s->lane[i];
+		if (!l.err && l.at.pos < l.at.end && !pool_unwanted(s->pool, &l.job->job)) {
+			i++;
+			continue;
+		}
+		s->lane[i] = s->lane[--s->count];
+		pool_give(s->pool, &l.job->job, l.job->end(l.job, l.at.pos, l.err));
+	}
+}
+
+static void crew(struct pool *pool, struct hash_job *job)
+{
+	unsigned char buf[POOL_WIDTH_MAX * STEP] __attribute__((aligned(64)));
+	struct lanes s = { .pool = pool, .buf = buf };
+	unsigned width = job->width;
+
+	take_job(&s, job);
+	do {
+		while (s.count < width && (job = pool_take(pool)) != NULL)
+			take_job(&s, job);
+		hash_pieces(&s);
+		give_back(&s);
+	} while (s.count);
+}
+
+void lane_job_init(struct lane_job *j)
+{
+	j->job.crew = crew;
+	j->job.width = digest_lanes() < POOL_WIDTH_MAX ? digest_lanes() : POOL_WIDTH_MAX;
+}
