@@ -164,6 +164,11 @@ int publish_declare(struct publish *p, uint64_t size);
 int publish_set_mime(struct publish *p, const char *mime_type); /* copied */
 int publish_set_expiry(struct publish *p, uint64_t seconds);
 /*
+ * The lines have to be JSON objects (net/base/jsonl.h), or not: a fault fails with -EINVAL before a
+ * File is made.
+ */
+void publish_set_check(struct publish *p, bool on);
+/*
  * The name is temporary, and its rename is going to replace this File: bytes that it has already
  * are not sent before it is known whether they differ.
  */

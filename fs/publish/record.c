@@ -98,6 +98,7 @@ static void put_inputs(const struct publish *p, const struct publish_inputs *in,
 	r->part_size = p->pr->cfg.part_size;
 	r->part_block = publish_part_block(p);
 	r->expires_after = in->expires_after;
+	r->check = in->check;
 	r->superseded = in->superseded;
 	r->superseded_count = in->superseded_count;
 	r->mode = in->mode;
@@ -471,6 +472,7 @@ int publish_load_record(struct publish *p, const struct record *r)
 		return err;
 	p->outcome.created_at = p->upload.created_at;
 	p->in.expires_after = r->expires_after;
+	p->in.check = r->check;
 	err = copy(&p->in.mime, r->mime_type);
 	for (size_t i = 0; !err && i < r->superseded_count; i++)
 		if (api_id_valid(r->superseded[i]))

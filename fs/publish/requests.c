@@ -106,6 +106,7 @@ struct publish *publish_recover(struct publisher *pr, const struct publish_spec 
 		publish_destroy(p);
 		return NULL;
 	}
+	staged_set_check(p->staged, p->in.check);
 	if (p->in.sealed)
 		staged_seal(p->staged);
 	/* Take the snapshot before the thread knows p. */
@@ -155,6 +156,12 @@ int publish_set_expiry(struct publish *p, uint64_t seconds)
 	}
 	publish_unlock_record(p);
 	return err;
+}
+
+void publish_set_check(struct publish *p, bool on)
+{
+	staged_set_check(p->staged, on);
+	WITH_INPUTS(p, in->changed |= in->check != on; in->check = on);
 }
 
 void publish_set_likely(struct publish *p, const char *file_id)

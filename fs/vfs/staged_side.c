@@ -17,6 +17,7 @@
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/check.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
 #include "fs/vfs/intent.h"
@@ -313,8 +314,11 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 		l->writers += h->inode == i && h->may_write;
 	i->side = l;
 	l->expiry_set = r && r->expires_after;
+	l->check = r && r->check ? CHECK_JSONL : CHECK_UNSET;
+	l->check_set = r && r->check;
 	if (!r) {
 		lifetime_begin(s, i);
+		check_begin(s, i);
 		expect(s, i);
 	}
 	l->next = s->sides;
