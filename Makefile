@@ -244,7 +244,7 @@ uninstall:
 	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/_uploadfs
 	rm -f $(DESTDIR)$(UNITS)/uploadfs@.service $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
 
-## deb: install what is missing, then build build/deb/uploadfs_VERSION_ARCH.deb, the Debian package
+## deb: install what is missing, then build the Debian package in build/deb
 deb:
 	$(Q)sh tests/setup.sh deb
 	$(Q)$(MAKE) --no-print-directory all
