@@ -106,7 +106,6 @@ look() {
 	[ "$set" = build ] && return
 	if [ "$set" = deb ]; then
 		need dpkg-dev has dpkg-shlibdeps
-		need dpkg-dev has dpkg-parsechangelog
 		return
 	fi
 	if [ "$set" = fuzz ]; then
