@@ -244,8 +244,10 @@ uninstall:
 	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/_uploadfs
 	rm -f $(DESTDIR)$(UNITS)/uploadfs@.service $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
 
-## deb: build/deb/uploadfs_VERSION_ARCH.deb, the Debian package
-deb: all
+## deb: install what is missing, then build the Debian package in build/deb
+deb:
+	$(Q)sh tests/setup.sh deb
+	$(Q)$(MAKE) --no-print-directory all
 	$(Q)docs/packaging/build-deb $(BUILD)
 
 ## clean: remove the build directory
