@@ -166,12 +166,23 @@ def stacks_of(pid):
 
 
 def stage_build(run, res, name, san=""):
-    targets = ["all", "unit-bins"]
+    targets = ["all", "unit-bins", *(["torture-bins"] if san == "asan" else [])]
     code, text = run.command(["make", "--no-print-directory", "-k", f"-j{CPUS}", "WERROR=1",
                               "BUILD=" + run.build, "SAN=" + san, *targets],
                              BUILD_TIMEOUT, log=name)
     errors = [x for x in text.splitlines() if re.search(r"error|Error|undefined reference", x)]
     res.add(name, code == 0, "\n".join(errors[:60]) or text[-3000:])
+
+
+def stage_torture(run, res, name, san):
+    """Few points of each scene and kind; make torture goes through all."""
+    code, text = run.command([sys.executable, "-B", os.path.join(TESTS, "torture", "torture.py"),
+                              "--build", os.path.join(ROOT, run.out(san)), "--points", "8"],
+                             UNIT_TIMEOUT, log=name)
+    scenes = re.findall(r"^(\w+ \w+ \w+): (\d+) points$", text, re.M)
+    res.passed += len(scenes)
+    if code or not scenes:
+        res.add(name, False, text[-6000:])
 
 
 def stage_lint(run, res, name):
@@ -300,6 +311,7 @@ STAGES = {
     "unit": (stage_unit, {}),
     "unit-asan": (stage_unit, {"san": "asan"}),
     "unit-tsan": (stage_unit, {"san": "tsan"}),
+    "torture": (stage_torture, {"san": "asan"}),
     "server": (stage_pytest, {"folder": "server"}),
     "server-asan": (stage_pytest, {"folder": "server", "san": "asan", "select": "not plain"}),
     "server-tsan": (stage_pytest, {"folder": "server", "san": "tsan", "select": "not plain"}),
@@ -311,8 +323,8 @@ STAGES = {
                                     "leave": LONG}),
 }
 ALL_STAGES = ["build", "build-asan", "build-tsan", "lint", "fmt-check", "tools", "unit",
-              "unit-asan", "unit-tsan", "server", "server-asan", "server-tsan", "mounted-asan",
-              "mounted-plain", "mounted-tsan"]
+              "unit-asan", "unit-tsan", "torture", "server", "server-asan", "server-tsan",
+              "mounted-asan", "mounted-plain", "mounted-tsan"]
 
 
 def with_builds(names):
@@ -323,7 +335,7 @@ def with_builds(names):
         needs = ["build-" + args["san"] if args.get("san") else "build"]
         if name == "tools":
             needs = ["build", "build-asan", "build-tsan"]
-        if func in (stage_unit, stage_pytest):
+        if func in (stage_unit, stage_pytest, stage_torture):
             wanted += [x for x in needs if x not in wanted + names]
         wanted.append(name)
     return wanted

@@ -27,7 +27,7 @@
 static void on_upload(void *arg, const struct api_error *err, const struct api_upload *up)
 {
 	struct publish_call *c = arg;
-	struct event *ev = publish_event_new(c->kind, err);
+	struct event *ev = publish_call_reply(c, err);
 
 	if (up && c->kind == EV_COMPLETED) {
 		publish_event_file(ev, &up->file);
@@ -45,7 +45,7 @@ static void on_upload(void *arg, const struct api_error *err, const struct api_u
 static void on_deleted(void *arg, const struct api_error *err)
 {
 	struct publish_call *c = arg;
-	struct event *ev = publish_event_new(EV_DELETED, err);
+	struct event *ev = publish_call_reply(c, err);
 
 	memcpy(ev->id, c->file_id, sizeof(ev->id));
 	publish_post_reply(c, ev);

@@ -34,12 +34,12 @@
 static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	(void)page;
-	publish_post_reply(arg, publish_event_new(EV_ASKED, err));
+	publish_post_reply(arg, publish_call_reply(arg, err));
 }
 
 static void on_file(void *arg, const struct api_error *err, const struct api_file *file)
 {
-	struct event *ev = publish_event_new(EV_POSTED, err);
+	struct event *ev = publish_call_reply(arg, err);
 
 	if (file)
 		publish_event_file(ev, file);

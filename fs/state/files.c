@@ -618,11 +618,12 @@ static int note_found(void *arg, const struct statedb_row *row)
 static bool has_row(struct statedb *db, const char *sql, const char *id)
 {
 	bool found = false;
+	int rc;
 
 	statedb_lock(db);
-	statedb_each(db, sql, STATEDB_ARGS(statedb_text(id)), note_found, &found);
+	rc = statedb_each(db, sql, STATEDB_ARGS(statedb_text(id)), note_found, &found);
 	statedb_unlock(db);
-	return found;
+	return found || rc;
 }
 
 bool files_has(struct statedb *db, const char *id)

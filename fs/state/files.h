@@ -138,6 +138,7 @@ int files_forgive(struct statedb *db, const char *id);
 
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int files_load(struct statedb *db, const char *id, struct record *ret);
+/* These are true as well if the store can't be read: data may have a row then. */
 bool files_has(struct statedb *db, const char *id);
 bool files_is_doomed(struct statedb *db, const char *id);
 /* True if a row has the File or supersedes it, or the store can't be read. */
