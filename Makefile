@@ -27,6 +27,7 @@ ifneq ($(CI),)
 WERROR ?= 1
 endif
 Q := $(if $(V),,@)
+comma := ,
 
 OUT := $(BUILD)$(if $(SAN),/$(SAN))
 PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd sqlite3
@@ -87,17 +88,19 @@ FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 	net/server/multipart.c $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
+SIM_SRCS := $(sort $(wildcard tests/simulate/*.c))
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
-	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c)
+	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c) \
+	$(SIM_SRCS)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
 DOC_FILES := $(wildcard README.md docs/*.md docs/*.json docs/packaging/uploadfs.conf)
 FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*/*.h fs/*/*.h tests/unit/*.h \
-	tests/fuzz/*.h))
+	tests/fuzz/*.h tests/simulate/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
 OBJS := $(call obj,$(ALL_SRCS))
@@ -323,6 +326,20 @@ $(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so:
 	@mkdir -p $(@D)
 	@echo '  LINK    $@'
 	$(Q)$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -MMD -MP -o $@ $< -ldl
+
+# Whole daemons on one seeded scheduler: their calls of threads, of the clock and of the disk are ours.
+SIM_OBJS := $(call obj,$(SIM_SRCS))
+SIM_WRAPS := $(addprefix pthread_,mutex_init mutex_destroy mutex_lock mutex_trylock mutex_unlock \
+	cond_init cond_destroy cond_wait cond_timedwait cond_signal cond_broadcast create join self exit) \
+	clock_gettime nanosleep open64 openat64 close read write pread64 __pread64_chk pwrite64 \
+	ftruncate64 fallocate64 fdatasync fsync sync_file_range fstat64 fstatat64 stat64 lstat64 statx \
+	unlink unlinkat rename renameat renameat2 mkdirat symlinkat fchmod fchmodat flock fcntl64 futimens \
+	utimensat fstatvfs64 copy_file_range fdopendir readdir64 closedir place_look statedir_open \
+	process_give_way digest_random predict_begin log_msg log_event
+$(OUT)/simulate: $(SIM_OBJS) $(LIBS)
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $(SIM_OBJS) $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAPS)) \
+		-Wl,--start-group $(LIBS) -Wl,--end-group $(PKG_LIBS)
 
 FAKE_API_BINS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(FAKE_API_USERS))
 $(FAKE_API_BINS): EXTRA_OBJS := $(call obj,$(FAKE_API_SRCS))
