@@ -17,6 +17,7 @@ struct version {
 	size_t len;
 	bool closing; /* its close was asked, and all was written: a File of it may come to be */
 	bool closed;  /* the close was 0 */
+	bool renamed; /* that makes new Files of it */
 };
 
 struct version *version_new(unsigned host, const struct version *base, size_t more);
