@@ -3,6 +3,7 @@
 # Variables:  BUILD=dir  where everything is built (build)
 #             SAN=asan | tsan  build under BUILD/asan or BUILD/tsan instead
 #             FUZZ_SECONDS=60  how long make fuzz runs each target
+#             SECONDS=60, FIRST=N, SEED=N  how long make simulate runs, from which seed, or which one
 #             CC=clang   the compiler (gcc)
 #             AR, STRIP, PKG_CONFIG  other tools of that name (a cross compiler's)
 #             WERROR=1   warnings are errors (set when CI is set)
@@ -114,7 +115,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fsx cov fuzz boot releases bench lint fmt \
+.PHONY: all demo test unit server-test mounted soak fsx simulate cov fuzz boot releases bench lint fmt \
 	fmt-check asan tsan unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
 	help FORCE
 
@@ -151,6 +152,11 @@ soak: all $(CRASH_PRELOAD)
 ## fsx: files under random operations, compared with a copy in memory (FSX_OPERATIONS=20000 a file)
 fsx: all $(OUT)/bin/fsx
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/fsx/fsx.py
+
+## simulate: daemons, disk and service under one seeded scheduler for SECONDS (60); SEED=N: that one
+simulate: $(OUT)/simulate
+	$(Q)$(OUT)/simulate --regressions tests/simulate/seeds.txt $(if $(SEED),--seed $(SEED), \
+		--seconds $(or $(SECONDS),60) --first $(or $(FIRST),$(shell date +%s)000))
 
 ## cov: lines and branches that the tests reach, by folder (COV="unit tests/mount/test_cp.py")
 cov:
@@ -327,7 +333,8 @@ $(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so:
 	@echo '  LINK    $@'
 	$(Q)$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -MMD -MP -o $@ $< -ldl
 
-# Whole daemons on one seeded scheduler: their calls of threads, of the clock and of the disk are ours.
+# Whole daemons on one seeded scheduler: their calls of threads, of the clock and of the disk are
+# its own, and so is malloc(): not with SAN.
 SIM_OBJS := $(call obj,$(SIM_SRCS))
 SIM_WRAPS := $(addprefix pthread_,mutex_init mutex_destroy mutex_lock mutex_trylock mutex_unlock \
 	cond_init cond_destroy cond_wait cond_timedwait cond_signal cond_broadcast create join self exit) \

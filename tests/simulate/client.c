@@ -16,6 +16,7 @@
 struct name {
 	char name[4], path[24];
 	struct mays now, safe; /* safe: after a power cut */
+	bool tangled;	       /* a rename went on without its caller: all may come of it */
 	bool renames;	       /* what was no File has left it */
 	struct mays hidden;    /* Files that what was renamed to it should have replaced */
 };
@@ -92,7 +93,7 @@ bool names_can_lose(const struct sim_file *f, unsigned host)
 
 			if (clients[i].p.host != host || strcmp(n->path, f->filename))
 				continue;
-			if (n->now.n == 1 && !n->now.all && n->now.v[0].nr == v->nr)
+			if (n->now.n == 1 && !n->tangled && !n->now.all && n->now.v[0].nr == v->nr)
 				return false;
 		}
 	return true;
@@ -131,6 +132,8 @@ static void tell(const struct client *c, const struct name *n, const char *what,
 /* Where a list may fail, a File that the daemon has not seen yet may be missing. */
 static bool may_be_missing(const struct name *n)
 {
+	if (n->tangled)
+		return true;
 	if (!conf.list_faults || !conf.net_faults)
 		return false;
 	for (unsigned i = 0; i < n->now.n; i++)
@@ -144,7 +147,7 @@ static void look(struct client *c, struct name *n, const unsigned char *data, si
 	int at = mays_find(&n->now, data, len);
 	char may[300];
 
-	if (at < 0 && (data || !may_be_missing(n))) {
+	if (at < 0 && !n->tangled && (data || !may_be_missing(n))) {
 		mays_text(&n->now, may, sizeof(may));
 		wrong("%s of host %u %s \"%.*s\" (%zu bytes), may be: %s", n->path, c->p.host,
 		      data ? "is" : "is missing", data ? (int)(len < 30 ? len : 30) : 0,
@@ -211,8 +214,8 @@ static void op_read(struct client *c, struct name *n)
 
 static bool is_clean(const struct name *n)
 {
-	return n->now.n == 1 && !n->now.all && n->now.v[0].nr && !n->now.v[0].loose &&
-	       version_at(n->now.v[0].nr)->closed &&
+	return !n->tangled && n->now.n == 1 && !n->now.all && n->now.v[0].nr &&
+	       !n->now.v[0].loose && version_at(n->now.v[0].nr)->closed &&
 	       n->now.v[0].min == version_at(n->now.v[0].nr)->len;
 }
 
@@ -242,8 +245,11 @@ static void op_unlink(struct client *c, struct name *n)
 	if (err == -ENOENT && !mays_has(&was, 0) && !may_be_missing(n))
 		wrong("%s is missing", n->path);
 	if (!err || err == -ENOENT) {
+		/* What could not be deleted, or is made although it came too late. */
 		if (conf.net_faults)
 			mays_add_files(&after, n->path, 0);
+		if (conf.net_faults)
+			mays_join(&after, &was);
 		n->now = after;
 		n->safe = after;
 		unsure(n);
@@ -279,6 +285,8 @@ static void op_rename(struct client *c, struct name *n, struct name *to)
 	err = k_rename(&c->p, c->dir_ino, n->name, to->name);
 	if (err == -ENOENT && !mays_has(&from_now, 0) && !may_be_missing(n))
 		wrong("%s is missing", n->path);
+	if (err == -EINTR)
+		n->tangled = to->tangled = true;
 	if (!err) {
 		to->now = from_now;
 		mays_join(&to->safe, &from_safe);
@@ -370,7 +378,7 @@ static bool has_file(const struct writing *w)
 {
 	for (const struct sim_file *f = service_files(); f; f = f->next)
 		if (!f->deleted && version_of(f->data, f->len) == w->v &&
-		    !strcmp(f->filename, w->n->path))
+		    (w->n->tangled || !strcmp(f->filename, w->n->path)))
 			return true;
 	return false;
 }
@@ -397,7 +405,7 @@ static void finish(struct writing *w)
 	bool whole = w->done == w->v->len && !w->failed;
 	int err;
 
-	if (any(c, 100) < 5) {
+	if (conf.signals && any(c, 100) < 5) {
 		trace("client %u: is killed", c->nr);
 		c->p.killed = true;
 	}
@@ -439,10 +447,10 @@ static void op_write(struct client *c, struct name *n, bool append)
 			break;
 		if (any(c, 100) < 15)
 			sync_it(&w);
-		if (any(c, 100) < 4 || c->p.killed) {
+		if (conf.signals && any(c, 100) < 4)
 			c->p.killed = true;
+		if (c->p.killed)
 			break;
-		}
 	}
 	finish(&w);
 }
@@ -538,7 +546,7 @@ static void check_name(const struct client *c, const struct name *n)
 	unsigned mine = 0, others = 0;
 	const struct may *m = &n->now.v[0];
 
-	if (n->now.n != 1 || n->now.all || m->loose || conf.race || conf.hosts > 1)
+	if (n->tangled || n->now.n != 1 || n->now.all || m->loose || conf.race || conf.hosts > 1)
 		return;
 	if (m->nr && !version_at(m->nr)->closed)
 		return;

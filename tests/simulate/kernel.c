@@ -350,6 +350,7 @@ static void *run(void *arg)
 static int ask(struct fuse_req *r)
 {
 	struct fuse_req **at = &requests;
+	unsigned life = host_life(r->who->host);
 
 	if (!host_is_up(r->who->host))
 		return -ENOTCONN;
@@ -364,7 +365,8 @@ static int ask(struct fuse_req *r)
 	while (*at != r)
 		at = &(*at)->next;
 	*at = r->next;
-	return r->err;
+	/* The daemon may have died since it answered. */
+	return host_is_up(r->who->host) && host_life(r->who->host) == life ? r->err : -ENOTCONN;
 }
 
 void kernel_died(unsigned host)

@@ -32,7 +32,7 @@
 #define CALM_MS (20ULL * 86400000)
 
 struct sim_conf conf;
-static bool digests;
+static bool digests, lying_disk;
 
 static struct totals {
 	uint64_t seeds, steps, kills, cuts;
@@ -47,6 +47,7 @@ static void configure(uint64_t seed)
 	memset(&conf, 0, sizeof(conf));
 	conf.seed = seed;
 	conf.hosts = 1;
+	conf.lying_disk = lying_disk;
 	conf.clients = 1 + luck_any(LUCK_WORLD, CLIENTS);
 	conf.ops = 20 + luck_any(LUCK_WORLD, 60);
 	conf.kills = luck_chance(LUCK_WORLD, 600) ? 1 + luck_any(LUCK_WORLD, 8) : 0;
@@ -56,6 +57,7 @@ static void configure(uint64_t seed)
 	conf.preempt = luck_chance(LUCK_WORLD, 700) ? luck_any(LUCK_WORLD, 400) : 0;
 	conf.lag_ms = lags[luck_any(LUCK_WORLD, 5)];
 	conf.part_size = luck_chance(LUCK_WORLD, 500) ? 1024 : 65536;
+	conf.signals = luck_chance(LUCK_WORLD, 500);
 	conf.list_faults = luck_chance(LUCK_WORLD, 300);
 	conf.race = luck_chance(LUCK_WORLD, 200);
 	conf.refuse = luck_chance(LUCK_WORLD, 200);
@@ -108,11 +110,11 @@ static void step(bool calm)
 			strike();
 			return;
 		}
-		if (roll < 10 + conf.kills && conf.kills) {
+		if (roll < 10 + conf.kills && conf.signals) {
 			kernel_kill_one();
 			return;
 		}
-		if (roll > 9990 && !service_busy())
+		if (roll > 9990 && !service_busy() && !co_ready())
 			sim_ms += luck_any(LUCK_WORLD, roll > 9998 ? 4000000 : 3000);
 	}
 	if (roll % 8 == 0 && service_step()) {
@@ -408,6 +410,8 @@ int main(int argc, char **argv)
 
 		if (!strcmp(argv[i], "--trace"))
 			trace_loud = true;
+		else if (!strcmp(argv[i], "--lying-disk"))
+			lying_disk = true;
 		else if (!strcmp(argv[i], "--digests"))
 			digests = true;
 		else if (!strcmp(argv[i], "--keep-on"))
@@ -429,7 +433,8 @@ int main(int argc, char **argv)
 		if (!ok) {
 			fprintf(stderr, "usage: simulate [--seed N] [--first N] [--count N] "
 					"[--seconds S] [--regressions FILE] [--trace] "
-					"[--keep-on] [--digests] [--skip K:FROM-TO,...]\n");
+					"[--keep-on] [--digests] [--lying-disk] "
+					"[--skip K:FROM-TO,...]\n");
 			return 2;
 		}
 	}

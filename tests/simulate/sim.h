@@ -73,6 +73,8 @@ struct sim_conf {
 	unsigned kills, cuts, net_faults, disk_faults; /* per mille */
 	unsigned preempt;
 	uint64_t lag_ms, part_size;
+	bool lying_disk; /* syncs do nothing: the oracle has to notice */
+	bool signals;	 /* end processes */
 	bool list_faults, race, refuse, with_upload, keep_old, close_async, sync_always;
 };
 extern struct sim_conf conf;
