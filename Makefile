@@ -3,6 +3,7 @@
 # Variables:  BUILD=dir  where everything is built (build)
 #             SAN=asan | tsan  build under BUILD/asan or BUILD/tsan instead
 #             FUZZ_SECONDS=60  how long make fuzz runs each target
+#             SECONDS=60, FIRST=N, SEED=N  how long make simulate runs, from which seed, or which one
 #             CC=clang   the compiler (gcc)
 #             AR, STRIP, PKG_CONFIG  other tools of that name (a cross compiler's)
 #             WERROR=1   warnings are errors (set when CI is set)
@@ -28,6 +29,7 @@ WERROR ?= 1
 endif
 OBJCOPY ?= objcopy
 Q := $(if $(V),,@)
+comma := ,
 
 OUT := $(BUILD)$(if $(SAN),/$(SAN))
 PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd sqlite3
@@ -96,17 +98,19 @@ FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 TORTURE_CORE := tests/torture/torture.c tests/torture/inject.c
 TORTURE_FS := $(filter-out $(TORTURE_CORE),$(sort $(wildcard tests/torture/*.c)))
 TORTURE_BINS := $(OUT)/bin/torture-fs
+SIM_SRCS := $(sort $(wildcard tests/simulate/*.c))
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
-	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c tests/torture/*.c)
+	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c tests/torture/*.c) \
+	$(SIM_SRCS)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
 DOC_FILES := $(wildcard README.md docs/*.md docs/*.json docs/packaging/uploadfs.conf)
 FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*/*.h fs/*/*.h tests/unit/*.h \
-	tests/fuzz/*.h tests/torture/*.h))
+	tests/fuzz/*.h tests/torture/*.h tests/simulate/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
 OBJS := $(call obj,$(ALL_SRCS))
@@ -120,8 +124,9 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fsx cov fuzz boot releases bench lint fmt \
-	fmt-check asan tsan unit-bins mutate torture torture-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
+.PHONY: all demo test unit server-test mounted soak fsx simulate torture mutate cov fuzz boot \
+	releases bench lint fmt fmt-check asan tsan unit-bins torture-bins fuzz-bins \
+	compile_commands.json deps install uninstall deb clean \
 	help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -157,6 +162,11 @@ soak: all $(CRASH_PRELOAD)
 ## fsx: files under random operations, compared with a copy in memory (FSX_OPERATIONS=20000 a file)
 fsx: all $(OUT)/bin/fsx
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/fsx/fsx.py
+
+## simulate: daemons, disk and service under one seeded scheduler for SECONDS (60); SEED=N: that one
+simulate: $(OUT)/simulate
+	$(Q)$(OUT)/simulate --regressions tests/simulate/seeds.txt $(if $(SEED),--seed $(SEED), \
+		--seconds $(or $(SECONDS),60) --first $(or $(FIRST),$(shell date +%s)000))
 
 ## cov: lines and branches that the tests reach, by folder (COV="unit tests/mount/test_cp.py")
 cov:
@@ -266,8 +276,10 @@ uninstall:
 	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/_uploadfs
 	rm -f $(DESTDIR)$(UNITS)/uploadfs@.service $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
 
-## deb: build/deb/uploadfs_VERSION_ARCH.deb, the Debian package
-deb: all
+## deb: install what is missing, then build the Debian package in build/deb
+deb:
+	$(Q)sh tests/setup.sh deb
+	$(Q)$(MAKE) --no-print-directory all
 	$(Q)docs/packaging/build-deb $(BUILD)
 
 ## clean: remove the build directory
@@ -359,6 +371,21 @@ $(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so:
 	@mkdir -p $(@D)
 	@echo '  LINK    $@'
 	$(Q)$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -MMD -MP -o $@ $< -ldl
+
+# Whole daemons on one seeded scheduler: their calls of threads, of the clock and of the disk are
+# its own, and so is malloc(): not with SAN.
+SIM_OBJS := $(call obj,$(SIM_SRCS))
+SIM_WRAPS := $(addprefix pthread_,mutex_init mutex_destroy mutex_lock mutex_trylock mutex_unlock \
+	cond_init cond_destroy cond_wait cond_timedwait cond_signal cond_broadcast create join self exit) \
+	clock_gettime nanosleep open64 openat64 close read write pread64 __pread64_chk pwrite64 \
+	ftruncate64 fallocate64 fdatasync fsync sync_file_range fstat64 fstatat64 stat64 lstat64 statx \
+	unlink unlinkat rename renameat renameat2 mkdirat symlinkat fchmod fchmodat flock fcntl64 futimens \
+	utimensat fstatvfs64 copy_file_range fdopendir readdir64 closedir place_look statedir_open \
+	process_give_way digest_random predict_begin log_msg log_event
+$(OUT)/simulate: $(SIM_OBJS) $(LIBS)
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $(SIM_OBJS) $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAPS)) \
+		-Wl,--start-group $(LIBS) -Wl,--end-group $(PKG_LIBS)
 
 FAKE_API_BINS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(FAKE_API_USERS))
 $(FAKE_API_BINS): EXTRA_OBJS := $(call obj,$(FAKE_API_SRCS))

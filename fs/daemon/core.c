@@ -468,6 +468,7 @@ static int start_super(struct core *c, bool ending)
 		.no_delete = o->no_delete,
 		.no_overwrite = o->no_delete && !o->keep_old,
 		.list_ttl_s = o->list_ttl_s,
+		.check_jsonl = o->check_jsonl,
 		.expires_after = o->expires_after_s,
 		.hold_timeout_s = o->hold_timeout_s,
 		.cache_size = o->cache_size,

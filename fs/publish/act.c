@@ -237,12 +237,20 @@ static void end_completed(struct publish *p)
 	publish_finish(p, OUTCOME_COMPLETED);
 }
 
-/* True if a rename came after the Upload was made, too late to give it up. */
-static bool renamed_meanwhile(const struct publish *p)
+/*
+ * True if a rename, or another wish for the File, came after the Upload was made, too late to give
+ * it up.
+ */
+static bool changed_meanwhile(const struct publish *p)
 {
-	return !p->now.dropped && p->now.renames != p->upload.renames &&
-	       (strcmp(p->upload.filename, publish_filename(p)) != 0 ||
-		strcmp(p->upload.purpose, p->now.purpose) != 0);
+	if (p->now.dropped)
+		return false;
+	if (p->now.renames != p->upload.renames &&
+	    (strcmp(p->upload.filename, publish_filename(p)) != 0 ||
+	     strcmp(p->upload.purpose, p->now.purpose) != 0))
+		return true;
+	return p->upload.expiry != p->now.expires_after ||
+	       (p->now.mime && strcmp(p->upload.mime, p->now.mime) != 0);
 }
 
 static void send_anew(struct publish *p)
@@ -314,7 +322,7 @@ void publish_act_cleanup(struct publish *p)
 	struct api_req *req;
 	int err;
 
-	if (!p->outcome.emptied && renamed_meanwhile(p)) {
+	if (!p->outcome.emptied && changed_meanwhile(p)) {
 		send_anew(p);
 		return;
 	}

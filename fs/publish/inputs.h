@@ -26,6 +26,7 @@ struct publish_inputs {
 	uint32_t mode, uid, gid;
 	int abort_err; /* as given to publish_abort() */
 	bool abort_write;
+	bool check;	/* the lines have to be JSON objects */
 	bool withdrawn; /* aborted by publish_withdraw() */
 };
 

@@ -15,6 +15,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/service.h"
 #include "fs/remote/walk.h"
 #include "net/base/clock.h"
 #include "net/base/digest.h"
@@ -160,6 +161,20 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 	api_req_unref(req);
 }
 
+/*
+ * The seconds by which the service's clock was set back since the request: a File made by it has an
+ * earlier time than its beginning then. For POST /files, whose reply alone tells the time.
+ */
+static int64_t clock_set_back(const struct publish *p)
+{
+	int64_t now = publish_service_time(p->pr), expected;
+
+	if (!p->upload.posted || !p->upload.posted_ms || !now)
+		return 0;
+	expected = p->upload.created_at + (int64_t)((clock_mono_ms() - p->upload.posted_ms) / 1000);
+	return expected > now ? expected - now : 0;
+}
+
 static struct lookup *lookup_new(struct publish *p)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
@@ -171,7 +186,7 @@ static struct lookup *lookup_new(struct publish *p)
 	l->epoch = p->upload.epoch;
 	l->bytes = p->upload.bytes;
 	l->expiry = p->upload.expiry;
-	l->created_at = p->upload.created_at;
+	l->created_at = p->upload.created_at - clock_set_back(p);
 	l->limit = l->walk.limit_max = LOOKUP_PAGE;
 	walk_begin(&l->walk);
 	l->same_second = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD;

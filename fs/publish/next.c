@@ -28,6 +28,8 @@ static enum publish_action next_idle(const struct publish_view *v)
 		return v->held || (v->sync_first && !v->synced) ? ACT_WAIT : ACT_END_EMPTY;
 	if (v->sealed && v->md5_err)
 		return ACT_FAIL_READ;
+	if (v->sealed && v->faulty)
+		return ACT_FAIL_LINE;
 	/* Held or not closed: a later difference lets it go on. */
 	if (v->maybe_same)
 		return v->same && !v->held && (v->synced || !v->sync_first) ? ACT_KEEP : ACT_WAIT;
@@ -61,6 +63,8 @@ static enum publish_action next_open(const struct publish_view *v)
 		return ACT_CANCEL;
 	if (v->sealed && v->md5_err)
 		return ACT_FAIL_READ;
+	if (v->sealed && v->faulty && !v->complete_unknown)
+		return ACT_FAIL_LINE;
 	/* Written back to what the File has, after other bytes had left. */
 	if (v->same && !v->complete_unknown)
 		return ACT_CANCEL;

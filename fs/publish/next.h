@@ -74,6 +74,7 @@ struct publish_view {
 	bool live;	       /* a Part may begin to leave while it is written */
 	bool slot;	       /* one more Part may be handed to the queue */
 	bool md5_known;
+	bool faulty; /* md5_known, and a line is not what it has to be */
 	int md5_err; /* negative errno: reading the staged file failed */
 };
 
@@ -90,6 +91,7 @@ enum publish_action {
 	ACT_COMPLETE,	 /* ask for complete */
 	ACT_CANCEL,	 /* give the Upload up: cancel it, back to PHASE_IDLE */
 	ACT_LOOKUP,	 /* look for the File of a complete that may have been done */
+	ACT_FAIL_LINE,	 /* end: faulty */
 	ACT_FAIL_READ,	 /* end: the staged file can't be read (md5_err) */
 	ACT_FAIL_SYNC,	 /* end: sync_failed */
 	ACT_END_FAILED,	 /* end: as PHASE_FAILING noted */

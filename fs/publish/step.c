@@ -92,6 +92,16 @@ static void compare(struct publish *p, int err)
 			  p->now.purpose, p->now.path);
 }
 
+/* False: the lines are not all checked yet. */
+static bool view_lines(struct publish *p, struct publish_view *v)
+{
+	char fault[JSONL_TEXT_SIZE];
+	int r = staged_fault(p->staged, fault);
+
+	v->faulty = r == -EINVAL;
+	return r != -EAGAIN;
+}
+
 /* Note the MD5 of a sealed file, once it is known. */
 static void view_md5(struct publish *p, struct publish_view *v)
 {
@@ -116,7 +126,7 @@ static void view_md5(struct publish *p, struct publish_view *v)
 	}
 	if (r == 0 && strcmp(p->md5, p->md5_then))
 		r = -EBADMSG;
-	v->md5_known = r == 0;
+	v->md5_known = r == 0 && view_lines(p, v);
 	v->md5_err = r == -EAGAIN ? 0 : r;
 }
 
@@ -249,6 +259,9 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 		break;
 	case ACT_LOOKUP:
 		publish_doubt_try(p);
+		break;
+	case ACT_FAIL_LINE:
+		publish_fail_line(p);
 		break;
 	case ACT_FAIL_READ:
 		act_fail_read(p, v->md5_err);

@@ -169,6 +169,7 @@ void publish_act_post(struct publish *p, uint64_t size)
 		p->upload.created_at = clock_wall_s();
 	p->upload.created_at -= POST_SLACK_S;
 	p->upload.posted = true;
+	p->upload.posted_ms = clock_mono_ms();
 	p->phase = PHASE_POSTING;
 	publish_note_strangers(p);
 	/* Durable before the POST: from here on the File may exist. */

@@ -427,7 +427,7 @@ static void test_same(void **state)
 /* ---- all combinations ---- */
 
 #define FLAGS 15
-#define SYNC_KINDS 6
+#define SYNC_KINDS 7
 #define MUST(cond)                                                                                \
 	do {                                                                                      \
 		if (!(cond))                                                                      \
@@ -456,6 +456,7 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_CANCEL:
 		return v->phase == PHASE_OPEN || v->phase == PHASE_CHECKING;
 	case ACT_ASK:
+	case ACT_FAIL_LINE:
 	case ACT_FAIL_READ:
 		return v->phase == PHASE_OPEN || v->phase == PHASE_IDLE;
 	case ACT_SYNC:
@@ -503,6 +504,11 @@ static void check(const struct publish_view *v, unsigned flags)
 		check_complete(v, a, flags);
 	if (a == ACT_POST || a == ACT_FAIL_SIZE)
 		check_whole(v, a, flags);
+	if (a == ACT_FAIL_LINE)
+		MUST(v->faulty && v->sealed && !v->complete_unknown);
+	if (v->faulty)
+		MUST(a != ACT_CREATE && a != ACT_POST && a != ACT_KEEP &&
+		     (a != ACT_COMPLETE || v->complete_unknown));
 	if (a == ACT_KEEP) {
 		MUST(v->same && v->sealed && !v->held && (v->synced || !v->sync_first));
 		MUST(!unwanted && !v->complete_unknown && v->size && !v->unproven);
@@ -592,6 +598,7 @@ static void set_disk(struct publish_view *v, unsigned kind)
 	v->unproven = kind == 4;
 	v->spoiled = kind == 3;
 	v->same = kind == 5 && v->sealed && v->md5_known;
+	v->faulty = kind == 6 && v->sealed && v->md5_known;
 	v->maybe_same = kind == 5 && (v->same || !v->md5_known);
 }
 
