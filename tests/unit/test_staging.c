@@ -668,6 +668,44 @@ static void test_rename(void **state)
 	stage_area_close(&a);
 }
 
+static enum record_state state_of(struct stage_area *a, const char *id)
+{
+	struct record r;
+	enum record_state ret;
+
+	assert_int_equal(files_load(a->db, id, &r), 0);
+	ret = r.state;
+	record_release(&r);
+	return ret;
+}
+
+/* Only a file that is to take the place of others of its name removes them, once it is a File. */
+static void test_takes_place(void **state)
+{
+	struct staged *st, *other;
+	struct stage_area a;
+	char id[40];
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	assert_int_equal(staged_create(a.sg, &other), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(other));
+	save(other, RECORD_WRITING, 0);
+	save(st, RECORD_COMPLETED, 0);
+	assert_int_equal(state_of(&a, id), RECORD_WRITING);
+	staged_intend(st, true);
+	save(st, RECORD_SEALED, 0);
+	assert_int_equal(state_of(&a, id), RECORD_WRITING);
+	save(st, RECORD_COMPLETED, 0);
+	assert_int_equal(state_of(&a, id), RECORD_REMOVED);
+	staged_remove(other);
+	staged_unref(other);
+	staged_remove(st);
+	staged_unref(st);
+	stage_area_close(&a);
+}
+
 static void test_cut_behind_our_back(void **state)
 {
 	struct stage_area a;
@@ -798,6 +836,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rename),
+		cmocka_unit_test(test_takes_place),
 		cmocka_unit_test(test_cut_behind_our_back),
 		cmocka_unit_test(test_removed_at_rest),
 		cmocka_unit_test(test_copy),
