@@ -512,6 +512,7 @@ static void test_threads(void **state)
 
 /* ---- checkpoints ---- */
 
+static pthread_t tester;
 static atomic_uint_fast64_t stopped_ms = 1000000; /* the time, for tests of checkpoints */
 
 static uint64_t stopped_mono(void)
@@ -533,10 +534,8 @@ static void stop_clock(void)
 	clock_set_source(&source);
 }
 
-static atomic_bool gate_closed; /* syncs of state.db wait */
-static atomic_uint at_gate;	/* so many do */
-static pthread_t tester;
-static pthread_t tester;
+static atomic_bool gate_closed;	  /* syncs of state.db wait */
+static atomic_uint at_gate;	  /* so many do */
 static atomic_uint syncs;	  /* of state.db and its WAL, on the test's thread */
 static atomic_uint sync_takes_ms; /* each of them */
 
