@@ -50,7 +50,8 @@ static enum record_state state_now(const struct publish *p)
 /* True if the File is to be deleted because its name was removed. */
 static bool file_owed(const struct publish *p)
 {
-	return p->outcome.file_id[0] && (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
+	return p->outcome.file_id[0] && !p->outcome.kept &&
+	       (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
 }
 
 static bool in_doubt(const struct publish *p)
@@ -98,6 +99,7 @@ static void put_inputs(const struct publish *p, const struct publish_inputs *in,
 	r->part_size = p->pr->cfg.part_size;
 	r->part_block = publish_part_block(p);
 	r->expires_after = in->expires_after;
+	r->check = in->check;
 	r->superseded = in->superseded;
 	r->superseded_count = in->superseded_count;
 	r->mode = in->mode;
@@ -479,6 +481,7 @@ int publish_load_record(struct publish *p, const struct record *r)
 		return err;
 	p->outcome.created_at = p->upload.created_at;
 	p->in.expires_after = r->expires_after;
+	p->in.check = r->check;
 	err = copy(&p->in.mime, r->mime_type);
 	for (size_t i = 0; !err && i < r->superseded_count; i++)
 		if (api_id_valid(r->superseded[i]))

@@ -5,6 +5,7 @@
 #include "fs/publish/publisher.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,7 @@ struct publish *publish_recover(struct publisher *pr, const struct publish_spec 
 		publish_destroy(p);
 		return NULL;
 	}
+	staged_set_check(p->staged, p->in.check);
 	if (p->in.sealed)
 		staged_seal(p->staged);
 	/* Take the snapshot before the thread knows p. */
@@ -144,14 +146,27 @@ int publish_declare(struct publish *p, uint64_t size)
 
 int publish_set_expiry(struct publish *p, uint64_t seconds)
 {
-	int err;
+	int err = 0;
 
 	publish_lock_record(p);
-	err = staged_save_wishes(p->staged, p->in.mime, seconds, p->in.declared);
-	if (!err)
-		WITH_INPUTS(p, in->expires_after = seconds);
+	if (p->in.expires_after != seconds) {
+		err = staged_save_wishes(p->staged, p->in.mime, seconds, p->in.declared);
+		if (!err)
+			WITH_INPUTS(p, in->expires_after = seconds);
+	}
 	publish_unlock_record(p);
 	return err;
+}
+
+void publish_set_check(struct publish *p, bool on)
+{
+	staged_set_check(p->staged, on);
+	WITH_INPUTS(p, in->changed |= in->check != on; in->check = on);
+}
+
+void publish_set_likely(struct publish *p, const char *file_id)
+{
+	WITH_INPUTS(p, snprintf(in->likely, sizeof(in->likely), "%s", file_id); in->choices++);
 }
 
 int publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid)

@@ -125,6 +125,8 @@ int files_define(struct statedb *db)
 		"CREATE TABLE IF NOT EXISTS refusal ("
 		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE, kind INTEGER NOT NULL,"
 		" status INTEGER NOT NULL, print TEXT NOT NULL) WITHOUT ROWID;"
+		"CREATE TABLE IF NOT EXISTS checked ("
+		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID";
 
 	int rc = statedb_define(db, sql);
@@ -237,6 +239,14 @@ static int save_refusal(struct statedb *db, const char *id, const struct record 
 			   NULL);
 }
 
+static int save_check(struct statedb *db, const char *id, const struct record *r)
+{
+	static const char set[] = "INSERT OR IGNORE INTO checked (file) VALUES (?1)";
+	static const char clear[] = "DELETE FROM checked WHERE file = ?1";
+
+	return statedb_run(db, r->check ? set : clear, STATEDB_ARGS(statedb_text(id)), NULL);
+}
+
 int files_save(struct statedb *db, const char *id, const struct record *r)
 {
 	static const char clear_superseded[] = "DELETE FROM superseded WHERE file = ?1";
@@ -258,6 +268,8 @@ int files_save(struct statedb *db, const char *id, const struct record *r)
 			      r->abandoned_count);
 	if (!rc)
 		rc = save_refusal(db, id, r);
+	if (!rc)
+		rc = save_check(db, id, r);
 	return rc ? rc : save_doubt(db, id, r);
 }
 
@@ -442,6 +454,7 @@ static int load_row(void *arg, const struct statedb_row *row)
 	r->synced = statedb_row_int(row, 30);
 	r->copy = statedb_row_int(row, 31);
 	r->upload_expiry = (uint64_t)statedb_row_int(row, 32);
+	r->check = statedb_row_int(row, 33);
 	return load_strings(row, r);
 }
 
@@ -546,7 +559,8 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 		" mtime_s, mtime_ns, size,"
 		" part_size, part_block, declared, expires_after, upload_bytes, upload_created,"
 		" upload_created_at, err, in_doubt, created, synced,"
-		" EXISTS (SELECT 1 FROM copy WHERE file = id), upload_expiry FROM file"
+		" EXISTS (SELECT 1 FROM copy WHERE file = id), upload_expiry,"
+		" EXISTS (SELECT 1 FROM checked WHERE file = id) FROM file"
 		" WHERE id = ?1";
 	const struct statedb_value args[] = { statedb_text(id), { .kind = STATEDB_END } };
 	int rc = statedb_each(db, sql, args, load_row, l);
@@ -604,11 +618,12 @@ static int note_found(void *arg, const struct statedb_row *row)
 static bool has_row(struct statedb *db, const char *sql, const char *id)
 {
 	bool found = false;
+	int rc;
 
 	statedb_lock(db);
-	statedb_each(db, sql, STATEDB_ARGS(statedb_text(id)), note_found, &found);
+	rc = statedb_each(db, sql, STATEDB_ARGS(statedb_text(id)), note_found, &found);
 	statedb_unlock(db);
-	return found;
+	return found || rc;
 }
 
 bool files_has(struct statedb *db, const char *id)

@@ -1,9 +1,9 @@
 /*
  * files: the rows of staged files, from which the next mount learns what
  * became of each. Table file, one row a staged file, and its lists: part,
- * superseded, abandoned, while complete is in doubt: doubt, stranger, and after a
- * refusal: refusal. Table copy: rows that only copy a File. Table doomed: ids whose data is to be
- * unlinked.
+ * superseded, abandoned, while complete is in doubt: doubt, stranger, after a
+ * refusal: refusal, and checked: rows whose lines are checked. Table copy: rows that only copy a
+ * File. Table doomed: ids whose data is to be unlinked.
  *
  * Who writes what: purpose, path, mode, uid, gid, mtime and removed belong to
  * the vfs side; files_set_*() change them. All else belongs to the publisher;
@@ -81,6 +81,7 @@ struct record {
 	uint32_t refused;
 	int refused_status;
 	char *refused_print;
+	bool check; /* its lines have to be JSON objects */
 	uint32_t mode, uid, gid;
 	int64_t mtime_s;
 	uint32_t mtime_ns;
@@ -137,6 +138,7 @@ int files_forgive(struct statedb *db, const char *id);
 
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int files_load(struct statedb *db, const char *id, struct record *ret);
+/* These are true as well if the store can't be read: data may have a row then. */
 bool files_has(struct statedb *db, const char *id);
 bool files_is_doomed(struct statedb *db, const char *id);
 /* True if a row has the File or supersedes it, or the store can't be read. */

@@ -93,11 +93,11 @@ int statedb_idle(struct statedb *s);
 
 /* ---- SQL; for fs/state only ---- */
 
-enum statedb_kind { STATEDB_END, STATEDB_INT, STATEDB_TEXT };
+enum statedb_kind { STATEDB_END, STATEDB_INT, STATEDB_TEXT, STATEDB_BLOB };
 
 struct statedb_value {
 	enum statedb_kind kind;
-	int64_t number;
+	int64_t number;	  /* of a blob: its bytes */
 	const char *text; /* NULL is SQL's NULL */
 };
 
@@ -109,6 +109,14 @@ static inline struct statedb_value statedb_int(int64_t number)
 static inline struct statedb_value statedb_text(const char *text)
 {
 	return (struct statedb_value){ .kind = STATEDB_TEXT, .text = text };
+}
+
+/* bytes: not NULL */
+static inline struct statedb_value statedb_blob(const void *bytes, size_t len)
+{
+	return (struct statedb_value){ .kind = STATEDB_BLOB,
+				       .number = (int64_t)len,
+				       .text = (const char *)bytes };
 }
 
 /* The values of ?1, ?2, ... */
@@ -135,6 +143,8 @@ int statedb_each(struct statedb *s, const char *sql, const struct statedb_value 
 int64_t statedb_row_int(const struct statedb_row *row, int column);
 const char *statedb_row_text(const struct statedb_row *row,
 			     int column); /* valid until fn returns; or NULL */
+/* The same of a blob and its length; NULL if it is empty. */
+const void *statedb_row_blob(const struct statedb_row *row, int column, size_t *ret_len);
 bool statedb_row_null(const struct statedb_row *row, int column);
 
 #endif

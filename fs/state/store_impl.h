@@ -67,6 +67,10 @@ struct statedb {
 	pthread_t thread;
 };
 
+/* store.c */
+/* Prepare the rollback, which then needs no memory. 0 or negative errno. */
+int statedb_prepare(struct statedb *s);
+
 /* store_error.c */
 /*
  * Return the negative errno for a code of SQLite; break the store if the error is final. Under

@@ -141,6 +141,14 @@ static int set_pragmas(struct statedb *s)
 	return 0;
 }
 
+/* Return the code that a line of quick_check tells ("... error code=266"), or 0. */
+static int told_code(const char *text)
+{
+	const char *at = strstr(text, "error code");
+
+	return at ? (int)strtol(at + strcspn(at, "0123456789"), NULL, 10) : 0;
+}
+
 static int check(struct statedb *s)
 {
 	char text[256];
@@ -148,6 +156,12 @@ static int check(struct statedb *s)
 
 	if (rc != SQLITE_OK)
 		return open_failed(s, rc);
+	/* A page that can't be read is a line of the report as well, and no damage. */
+	rc = told_code(text) & 0xff;
+	if (rc == SQLITE_IOERR || rc == SQLITE_NOMEM) {
+		log_error("%s: %s", s->path, text);
+		return rc == SQLITE_IOERR ? -EIO : -ENOMEM;
+	}
 	if (strcmp(text, "ok")) {
 		log_error("%s: %s", s->path, text);
 		return -EBADMSG;
@@ -360,6 +374,8 @@ static int open_store(const char *dir, bool as_is, struct statedb **ret)
 	} else {
 		rc = open_db(s, as_is);
 	}
+	if (!rc)
+		rc = statedb_prepare(s);
 	if (!rc)
 		rc = statedb_define(s, "UPDATE meta SET value = value WHERE key = 'checkpoints'");
 	if (!rc)

@@ -83,12 +83,15 @@ uint64_t statedb_seq(struct statedb *s)
 static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
 	struct statedb *s = arg;
+	uint64_t before;
 
 	(void)db;
 	(void)name;
 	pthread_mutex_lock(&s->wal_lock);
+	before = s->wal_bytes;
 	s->wal_bytes = WAL_HEAD_BYTES + (uint64_t)pages * WAL_FRAME_BYTES;
-	if (s->wal_bytes >= IDLE_BYTES)
+	/* Between these bounds the thread looks once a second: a wake-up a commit is dear. */
+	if ((before < IDLE_BYTES && s->wal_bytes >= IDLE_BYTES) || s->wal_bytes >= FULL_BYTES)
 		pthread_cond_signal(&s->work);
 	pthread_mutex_unlock(&s->wal_lock);
 	return SQLITE_OK;

@@ -326,6 +326,7 @@ def test_without_content(world, server):
 LIST_FAILS = {"op": "list", "action": "status", "status": 500, "times": 0}
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 @pytest.mark.parametrize("fate", ["exists", "repeated", "never"])
 def test_cut_in_doubt(server, files, fate):
     """The next daemon finds the File and moves the name, or there is none and nothing happened."""
