@@ -342,8 +342,8 @@ struct staged_side *side_take(struct vfs *s, struct inode *i)
 
 /*
  * Not open: free its space before rm(1) returns, not when its publication ends; but not before the
- * commit that dropped it is durable. A power cut could bring its row back, as the target of a rename
- * that did not happen, and its bytes would be gone.
+ * commit that dropped it is durable. A power cut could bring its row back, as the target of a
+ * rename that did not happen, and its bytes would be gone.
  */
 static void free_bytes(struct vfs *s, struct staged_side *l)
 {
