@@ -27,6 +27,7 @@ endif
 ifneq ($(CI),)
 WERROR ?= 1
 endif
+OBJCOPY ?= objcopy
 Q := $(if $(V),,@)
 comma := ,
 
@@ -89,19 +90,23 @@ FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 	net/server/multipart.c $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
+# make torture: scenes above the service in memory.
+TORTURE_CORE := tests/torture/torture.c tests/torture/inject.c
+TORTURE_FS := $(filter-out $(TORTURE_CORE),$(sort $(wildcard tests/torture/*.c)))
+TORTURE_BINS := $(OUT)/bin/torture-fs
 SIM_SRCS := $(sort $(wildcard tests/simulate/*.c))
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
-	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c) \
+	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c tests/torture/*.c) \
 	$(SIM_SRCS)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
 DOC_FILES := $(wildcard README.md docs/*.md docs/*.json docs/packaging/uploadfs.conf)
 FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*/*.h fs/*/*.h tests/unit/*.h \
-	tests/fuzz/*.h tests/simulate/*.h))
+	tests/fuzz/*.h tests/torture/*.h tests/simulate/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
 OBJS := $(call obj,$(ALL_SRCS))
@@ -115,8 +120,9 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fsx simulate cov fuzz boot releases bench lint fmt \
-	fmt-check asan tsan unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
+.PHONY: all demo test unit server-test mounted soak fsx simulate torture cov fuzz boot releases bench \
+	lint fmt fmt-check asan tsan unit-bins torture-bins fuzz-bins compile_commands.json deps \
+	install uninstall deb clean \
 	help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -163,6 +169,12 @@ cov:
 	$(Q)sh tests/setup.sh test
 	$(Q)$(MAKE) --no-print-directory SAN=cov all unit-bins
 	$(Q)$(PYTHON) -B tests/cov.py --build $(BUILD)/cov $(COV)
+
+## torture: one allocation or call after the other fails, in scenes of net and fs (TORTURE=publish)
+torture:
+	$(Q)sh tests/setup.sh test
+	$(Q)$(MAKE) --no-print-directory SAN=asan torture-bins
+	$(Q)$(PYTHON) -B tests/torture/torture.py --build $(BUILD)/asan $(TORTURE)
 
 ## fuzz: run what reads foreign bytes with inputs made up, FUZZ_SECONDS (60) each; needs clang
 fuzz:
@@ -218,6 +230,9 @@ unit-bins: $(UNIT_BINS) $(CRASH_PRELOAD) $(OUT)/bin/fsx
 ## fuzz-bins: build what make fuzz runs, without running it (SAN=fuzz CC=clang)
 fuzz-bins: $(FUZZ_BINS)
 
+## torture-bins: build what make torture runs, without running it (SAN=asan)
+torture-bins: $(TORTURE_BINS)
+
 ## compile_commands.json: write build/compile_commands.json for clangd and friends
 compile_commands.json: $(OUT)/compile_commands.json
 
@@ -253,8 +268,10 @@ uninstall:
 	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/_uploadfs
 	rm -f $(DESTDIR)$(UNITS)/uploadfs@.service $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
 
-## deb: build/deb/uploadfs_VERSION_ARCH.deb, the Debian package
-deb: all
+## deb: install what is missing, then build the Debian package in build/deb
+deb:
+	$(Q)sh tests/setup.sh deb
+	$(Q)$(MAKE) --no-print-directory all
 	$(Q)docs/packaging/build-deb $(BUILD)
 
 ## clean: remove the build directory
@@ -320,6 +337,20 @@ $(OUT)/bin/fsx: $(OUT)/tests/fsx/fsx.o
 	@mkdir -p $(@D)
 	@echo '  LINK    $@'
 	$(Q)$(CC) $^ -o $@ $(ALL_LDFLAGS)
+
+# The code under test with its calls renamed: they go to inject.c.
+$(OUT)/torture/%.a: $(OUT)/%.a tests/torture/calls.syms
+	@mkdir -p $(@D)
+	@echo '  OBJCOPY $@'
+	$(Q)$(OBJCOPY) --redefine-syms=tests/torture/calls.syms $< $@
+
+TORTURE_LIBS := $(patsubst $(OUT)/%,$(OUT)/torture/%,$(LIBS))
+$(OUT)/bin/torture-fs: $(call obj,$(TORTURE_FS) $(FAKE_API_SRCS))
+$(TORTURE_BINS): $(call obj,$(TORTURE_CORE)) $(OUT)/libunit.a $(TORTURE_LIBS)
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $(filter %.o,$^) -Wl,--start-group $(OUT)/libunit.a $(TORTURE_LIBS) \
+		-Wl,--end-group $(PKG_LIBS) $(CMOCKA_LIBS)
 
 $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(OUT)/libfuzz.a
 	@mkdir -p $(@D)
