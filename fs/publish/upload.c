@@ -164,7 +164,7 @@ void publish_abandoned_answer(struct publish *p, const struct event *ev)
 
 void publish_cancel_by_id(struct publish *p, const char *upload_id)
 {
-	struct publish_call *c = publish_call_new(p, EV_PROBED);
+	struct publish_call *c = publish_call_new(p, EV_ABANDONED);
 	struct api_req *req;
 
 	if (!c)
