@@ -362,7 +362,7 @@ static int put(struct writing *w)
 	if (n != (ssize_t)len && n != -ENOTCONN) {
 		/* Some of it may be there. */
 		mays_only(&w->n->now, w->v->nr, w->done, w->v->len, false);
-		w->failed = true;
+		w->failed = n < 0; /* the rest of a short one follows */
 	}
 	tell(c, w->n, "write", n);
 	return n < 0 ? (int)n : 0;
