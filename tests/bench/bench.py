@@ -24,7 +24,7 @@ import table  # noqa: E402
 import writing  # noqa: E402
 
 ROWS = {**writing.ROWS, **small.ROWS, **reading.ROWS, **peers.ROWS}
-ORDER = ["cp", "slow-disk", "node", "node-memory", "unknown", "cpu", "wire", "eight", "declared", "small",
+ORDER = ["cp", "slow-disk", "node", "node-memory", "unknown", "cpu", "wire", "eight", "declared", "check", "check-cpu", "small",
          "small-async", "writes", "cold", "again",
          "random", "random-bytes", "readers", "ls", "ls-warm", "ls-memory", "ls-l",
          "over-raw", "over-s3fs", "over-rclone", "memory-1", "memory-16", "memory-64"]
