@@ -103,6 +103,10 @@ static void check_fusermount(void)
 			"%s is not setuid root, so only root can mount; install the package fuse3 "
 			"again",
 			path);
+	else if (geteuid() != 0 && access("/etc/mtab", F_OK))
+		cli_report_ill("there is no /etc/mtab, which %s wants for unmounting; as root: ln "
+			       "-s /proc/self/mounts /etc/mtab",
+			       path);
 	else if (mountpoint_refusal())
 		cli_report_ill("user %u: %s", (unsigned)geteuid(), mountpoint_refusal());
 	else

@@ -60,17 +60,23 @@ struct publish_call {
 	enum event_kind kind;
 	unsigned epoch;
 	uint32_t index, version;
+	struct event *ev;		   /* of the reply; owned, NULL once it was taken */
 	struct publish_live_reader reader; /* of a live Part */
 	char file_id[API_ID_MAX + 1];	   /* or the id of the Upload being cancelled */
 };
 
-/* A call of the current Upload; references p. NULL: out of memory. Publisher thread. */
+/*
+ * A call of the current Upload, with the event of its reply, which thus can't fail; references p.
+ * NULL: out of memory. Publisher thread.
+ */
 struct publish_call *publish_call_new(struct publish *p, enum event_kind kind);
 /* Any thread. */
 void publish_call_free(struct publish_call *c);
-/* err is copied; NULL: none. Never NULL: without memory the process aborts. Any thread. */
-struct event *publish_event_new(enum event_kind kind, const struct api_error *err);
-/* Note what the reply says of the File. Strings are copied. */
+/* Take the event of the reply, once; err is copied. Any thread. */
+struct event *publish_call_reply(struct publish_call *c, const struct api_error *err);
+/* Make an event before what it tells is begun. NULL: out of memory. Any thread. */
+struct event *publish_event_new(enum event_kind kind);
+/* Note what the reply says of the File. Strings are copied; without memory they are not told. */
 void publish_event_file(struct event *ev, const struct api_file *file);
 /* Post ev as the reply to c; takes both. For callbacks, any thread. */
 void publish_post_reply(struct publish_call *c, struct event *ev);

@@ -156,11 +156,13 @@ void publish_unref(struct publish *p); /* NULL is a no-op; the last one calls re
 
 /* Predict the final size in bytes; 0: not known (any more). */
 void publish_predict(struct publish *p, uint64_t size);
-/* Declare the size in bytes: another size at the close fails with -EIO. 0: none. */
-void publish_declare(struct publish *p, uint64_t size);
-/* mime_type is copied; NULL: by the ending. */
-void publish_set_mime(struct publish *p, const char *mime_type);
-void publish_set_expiry(struct publish *p, uint64_t seconds);
+/*
+ * Declare the size in bytes: another size at the close fails with -EIO. 0: none. This and the next
+ * two survive kill -9 when they return. 0 or negative errno: then nothing changed.
+ */
+int publish_declare(struct publish *p, uint64_t size);
+int publish_set_mime(struct publish *p, const char *mime_type); /* copied */
+int publish_set_expiry(struct publish *p, uint64_t seconds);
 /*
  * The lines have to be JSON objects (net/base/jsonl.h), or not: a fault fails with -EINVAL before a
  * File is made.
@@ -193,8 +195,11 @@ void publish_take_back(struct publish *p, const char *file_id);
 void publish_spare(struct publish *p, const char *file_id);
 /* An ended empty file: delete the Files it supersedes now. */
 void publish_reap(struct publish *p);
-/* Save mode and owner in the record, also of an empty, failed or aborted file. */
-void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
+/*
+ * Commit mode and owner to the record, also of an empty, failed or aborted file. 0 or negative
+ * errno: then nothing changed.
+ */
+int publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
 /* Send again after the next listing without its File, which ends a doubt. */
 void publish_force(struct publish *p);

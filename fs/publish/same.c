@@ -131,7 +131,7 @@ void publish_same_reset(struct publish *p)
 /* On the network thread. */
 static void on_file(void *arg, const struct api_error *err, const struct api_file *file)
 {
-	struct event *ev = publish_event_new(EV_KEPT, err);
+	struct event *ev = publish_call_reply(arg, err);
 
 	if (file) {
 		publish_event_file(ev, file);

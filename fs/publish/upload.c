@@ -22,7 +22,7 @@
 static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
 {
 	struct publish_call *c = arg;
-	struct event *ev = publish_event_new(EV_ABANDONED, err);
+	struct event *ev = publish_call_reply(c, err);
 
 	(void)up;
 	if (err->kind != API_OK)
@@ -164,7 +164,7 @@ void publish_abandoned_answer(struct publish *p, const struct event *ev)
 
 void publish_cancel_by_id(struct publish *p, const char *upload_id)
 {
-	struct publish_call *c = publish_call_new(p, EV_PROBED);
+	struct publish_call *c = publish_call_new(p, EV_ABANDONED);
 	struct api_req *req;
 
 	if (!c)

@@ -34,12 +34,12 @@
 static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	(void)page;
-	publish_post_reply(arg, publish_event_new(EV_ASKED, err));
+	publish_post_reply(arg, publish_call_reply(arg, err));
 }
 
 static void on_file(void *arg, const struct api_error *err, const struct api_file *file)
 {
-	struct event *ev = publish_event_new(EV_POSTED, err);
+	struct event *ev = publish_call_reply(arg, err);
 
 	if (file)
 		publish_event_file(ev, file);
@@ -169,6 +169,7 @@ void publish_act_post(struct publish *p, uint64_t size)
 		p->upload.created_at = clock_wall_s();
 	p->upload.created_at -= POST_SLACK_S;
 	p->upload.posted = true;
+	p->upload.posted_ms = clock_mono_ms();
 	p->phase = PHASE_POSTING;
 	publish_note_strangers(p);
 	/* Durable before the POST: from here on the File may exist. */

@@ -245,6 +245,14 @@ bool staged_is_copy(const struct staged *st);
  * name, too. False takes that back.
  */
 void staged_intend(struct staged *st, bool takes_place);
+/*
+ * Commit what the next File is to have: a type (NULL: by its ending), a lifetime in seconds and a
+ * declared size in bytes (0: none). Survives kill -9. 0 or negative errno: then nothing changed.
+ */
+int staged_save_wishes(struct staged *st, const char *mime_type, uint64_t expires_after,
+		       uint64_t declared);
+/* The same for its mode, owner and group. */
+int staged_save_owner(struct staged *st, uint32_t mode, uint32_t uid, uint32_t gid);
 /* Its row gets another name otherwise (attrs_dir_move()): saves leave that alone from now on. */
 void staged_placed(struct staged *st);
 /* The same for an unlink: the next mount publishes nothing of it. 0 or negative errno. */

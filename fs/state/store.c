@@ -63,6 +63,9 @@ static int run_rows(struct statedb *s, const char *sql, const struct statedb_val
 			err = statedb_failed(s, rc);
 		else if (fn)
 			err = fn(arg, (const struct statedb_row *)stmt);
+		/* A text that there was no memory for read as NULL. */
+		if (!err && sqlite3_errcode(s->db) == SQLITE_NOMEM)
+			err = -ENOMEM;
 	}
 	sqlite3_reset(stmt);
 	/* The caller owns the values: don't keep pointers to them. */
@@ -128,6 +131,22 @@ void statedb_unlock(struct statedb *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static const char rollback_sql[] = "ROLLBACK";
+
+static void roll_back(struct statedb *s)
+{
+	/* SQLite has already rolled back after most errors. */
+	if (!sqlite3_get_autocommit(s->db))
+		run_rows(s, rollback_sql, NULL, NULL, NULL);
+}
+
+int statedb_prepare(struct statedb *s)
+{
+	sqlite3_stmt *stmt;
+
+	return prepare(s, rollback_sql, &stmt);
+}
+
 static int begin(struct statedb *s, bool freeing)
 {
 	static const char sql[] = "BEGIN IMMEDIATE";
@@ -137,7 +156,12 @@ static int begin(struct statedb *s, bool freeing)
 		return err;
 	pthread_mutex_lock(&s->lock);
 	s->failed = 0;
-	err = statedb_make_room(s, freeing);
+	/* There was no memory for an earlier rollback. */
+	roll_back(s);
+	if (!sqlite3_get_autocommit(s->db))
+		err = -ENOMEM;
+	if (!err)
+		err = statedb_make_room(s, freeing);
 	if (!err)
 		err = run_rows(s, sql, NULL, NULL, NULL);
 	if (err)
@@ -153,15 +177,6 @@ int statedb_begin(struct statedb *s)
 int statedb_begin_freeing(struct statedb *s)
 {
 	return begin(s, true);
-}
-
-static void roll_back(struct statedb *s)
-{
-	static const char sql[] = "ROLLBACK";
-
-	/* SQLite has already rolled back after most errors. */
-	if (!sqlite3_get_autocommit(s->db))
-		run_rows(s, sql, NULL, NULL, NULL);
 }
 
 int statedb_commit(struct statedb *s, uint64_t *ret_seq)

@@ -8,9 +8,11 @@
  *
  * Threads: any. statedb_begin() and statedb_lock() take the one lock of the
  * connection, a leaf below vfs.lock: take no other lock under it, except the
- * private ones of fs/state. A commit writes a few pages to the page cache. It
- * waits for the disk only while a checkpoint runs, on the store's own thread,
- * or where the disk is so full that it runs the checkpoint itself.
+ * private ones of fs/state. A commit writes a few pages to the page cache. The
+ * store's own thread copies the WAL into the database beside it. A commit waits
+ * for the disk only while that thread begins the WAL anew, which it does when a
+ * sync has just taken less than 50 ms, or at 512 MiB; or where the disk is so
+ * full that the commit has to empty the WAL itself.
  *
  * Failure: an I/O error, corruption or a failed sync is final. Every later
  * change and sync returns -EIO until the store is opened again. A full disk
@@ -81,8 +83,9 @@ uint64_t statedb_seq(struct statedb *s);
 int statedb_error(struct statedb *s);
 
 /*
- * Copy the WAL into the database if it holds 1 MiB or more. Takes up to some hundred ms, during
- * which commits wait. The store's own thread calls it after a second without commits, or at 64 MiB.
+ * Copy the WAL into the database if it holds 1 MiB or more, and begin it anew. Commits go on. The
+ * store's own thread calls it after a second without commits, or at 64 MiB. -EAGAIN: the disk is
+ * slow, or commits come too fast: the WAL goes on as it is.
  */
 int statedb_idle(struct statedb *s);
 

@@ -45,6 +45,12 @@ static uint64_t inherited(const struct vfs *s, const struct inode *dir)
 	return s->cfg.expires_after;
 }
 
+static void set_expiry(struct inode *i, uint64_t seconds)
+{
+	if (publish_set_expiry(i->side->pub, seconds))
+		log_error("%s/%s: its lifetime is not set", i->purpose, i->name);
+}
+
 void lifetime_begin(struct vfs *s, struct inode *i)
 {
 	char target[NAMES_MAX + 1];
@@ -59,7 +65,7 @@ void lifetime_begin(struct vfs *s, struct inode *i)
 	if (!seconds)
 		seconds = inherited(s, i->parent);
 	if (seconds)
-		publish_set_expiry(i->side->pub, seconds);
+		set_expiry(i, seconds);
 }
 
 void lifetime_moved(struct vfs *s, struct inode *i, const struct inode *dir,
@@ -71,7 +77,7 @@ void lifetime_moved(struct vfs *s, struct inode *i, const struct inode *dir,
 		return;
 	if (!seconds)
 		seconds = lifetime_of(i);
-	publish_set_expiry(i->side->pub, seconds ? seconds : inherited(s, dir));
+	set_expiry(i, seconds ? seconds : inherited(s, dir));
 }
 
 int lifetime_parse(const char *text, uint64_t *ret)

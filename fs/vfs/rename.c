@@ -321,8 +321,8 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 	publishes = held || n->was_file;
 	lifetime_moved(s, i, dir, n->was_file ? NULL : other);
 	check_moved(s, i, dir);
-	/* A temporary name is held, so the rename needs no File. */
-	r = publishes && !names_temporary(n->new_name, temporary)
+	/* A temporary name is held, so that the rename needs no File; a File stays one. */
+	r = publishes && (n->was_file || !names_temporary(n->new_name, temporary))
 		    ? begin_intent(s, n, i, other, dir)
 		    : move_now(s, n, i, other, dir, ret_out);
 	if (r)
@@ -432,10 +432,11 @@ static void rename_step(struct renaming *n)
 	if (!r && next == RENAME_PUBLISH && n->was_file && s->cfg.keep_old && i->file_id)
 		n->former = strdup(i->file_id);
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
-		/* A rename between temporary names stays held. */
-		n->w.until = next == RENAME_WAIT		  ? UNTIL_WRITABLE
-			     : names_temporary(n->new_name, held) ? side_held_until(s)
-								  : UNTIL_ENDED;
+		/* What was held under a temporary name stays so under another one. */
+		n->w.until = next == RENAME_WAIT ? UNTIL_WRITABLE
+			     : !n->wants_file && names_temporary(n->new_name, held)
+				     ? side_held_until(s)
+				     : UNTIL_ENDED;
 		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
 		n->w.arg = n;
 		publish_wait(i->side->pub, &n->w);

@@ -520,15 +520,22 @@ void side_declare(struct vfs *s, struct staged_side *l, uint64_t size)
 	publish_predict(l->pub, size);
 }
 
-/* True if it is time to look at what the writer has open. Under lock. */
+/*
+ * True if it is time to look at what the writer has open. Under lock. A short first write is
+ * likely to be all: the look, which costs more than the write, is left to the second one.
+ */
 static bool may_predict(struct vfs *s, struct staged_side *l, uint64_t end)
 {
+	if (!l->predict_next && end < PREDICT_SHORT) {
+		l->predict_next = end + 1;
+		return false;
+	}
 	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
 	    end < l->predict_next)
 		return false;
 	l->predict_tries++;
 	l->look = ++s->looks;
-	l->predict_next = l->predict_next ? l->predict_next * 4 : 1 << 20;
+	l->predict_next = l->predict_tries > 1 ? l->predict_next * 4 : 1 << 20;
 	return true;
 }
 

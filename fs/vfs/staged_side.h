@@ -22,6 +22,7 @@ struct staged;
 struct vfs;
 
 #define PREDICT_TRIES 6
+#define PREDICT_SHORT (64ULL << 10) /* bytes */
 
 /* The local side of a file: its staged bytes and their publication. Under vfs.lock. */
 struct staged_side {

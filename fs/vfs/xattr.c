@@ -455,6 +455,7 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 {
 	struct staged_side *l = i->side;
 	struct publish_info info;
+	int r;
 
 	if (strcmp(v, "1"))
 		return -EINVAL;
@@ -464,12 +465,14 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 		publish_wait(l->pub, &t->w); /* published, or being published */
 		return 1;
 	}
+	r = publish_declare(l->pub, 0);
+	if (r)
+		return r;
 	l->killed = l->dirty = l->touched = l->pristine = false;
 	l->seals++;
 	l->write_err = 0;
 	l->abort_reported = false;
 	l->declared = 0;
-	publish_declare(l->pub, 0);
 	publish_force(l->pub);
 	staged_seal(l->st);
 	publish_seal(l->pub);
@@ -503,18 +506,18 @@ static int set(struct vfs *s, struct inode *i, const char *name, const char *v, 
 		r = parse_u64(v, STAGED_SIZE_MAX, &n);
 		if (r == -EINVAL && parse_u64(v, UINT64_MAX, &n) == 0)
 			r = -EFBIG;
-		if (!r) {
+		if (!r)
+			r = publish_declare(l->pub, n);
+		if (!r)
 			l->declared = n;
-			publish_declare(l->pub, n);
-		}
 	} else if (!strcmp(name, "mime_type")) {
 		if (!strchr(v, '/') || strlen(v) > 127)
 			return -EINVAL;
-		publish_set_mime(l->pub, v);
+		r = publish_set_mime(l->pub, v);
 	} else {
 		r = lifetime_parse(v, &n); /* expires_after */
 		if (!r)
-			publish_set_expiry(l->pub, n);
+			r = publish_set_expiry(l->pub, n);
 		l->expiry_set |= !r;
 	}
 	return r;

@@ -6,12 +6,11 @@
 
 #include "net/base/digest.h"
 
-/*
- * Bytes of each file that are read at once: all lanes together stay in the processor's cache. The
- * buffers begin at different places within a page, so that the lanes don't evict each other.
- */
-#define PIECE (32U << 10)
-#define STEP (PIECE + 320)
+/* Bytes of all files that are read at once: they stay in the processor's cache. */
+#define BUFFER (512U << 10)
+#define PIECE_MAX (128U << 10)
+/* The pieces begin at different places within a page, so that the lanes don't evict each other. */
+#define SKEW 320
 
 struct lane {
 	struct lane_job *job;
@@ -23,16 +22,16 @@ struct lanes {
 	struct pool *pool;
 	struct lane lane[POOL_WIDTH_MAX];
 	unsigned count;
-	unsigned char *buf; /* POOL_WIDTH_MAX * STEP */
+	unsigned char *buf; /* BUFFER + POOL_WIDTH_MAX * SKEW */
 };
 
 _Static_assert(POOL_WIDTH_MAX <= DIGEST_LANES_MAX, "a piece of each file goes in one call");
 
-/* Read the next piece. Returns its length; 0 with err set. */
-static size_t read_piece(struct lane *l, unsigned char *buf)
+/* Read the next piece, of max bytes at most. Returns its length; 0 with err set. */
+static size_t read_piece(struct lane *l, unsigned char *buf, size_t max)
 {
 	uint64_t left = l->at.end - l->at.pos;
-	size_t want = left < PIECE ? (size_t)left : PIECE, got = 0;
+	size_t want = left < max ? (size_t)left : max, got = 0;
 	ssize_t n;
 
 	while (got < want) {
@@ -51,17 +50,19 @@ static size_t read_piece(struct lane *l, unsigned char *buf)
 static void hash_pieces(struct lanes *s)
 {
 	struct digest_piece pieces[POOL_WIDTH_MAX];
+	size_t len, piece = s->count ? BUFFER / s->count : 0;
+	unsigned char *at = s->buf;
 	unsigned i, n = 0;
-	size_t len;
 	int rc;
 
-	for (i = 0; i < s->count; i++) {
-		len = read_piece(&s->lane[i], s->buf + i * STEP);
+	piece = piece < PIECE_MAX ? piece - piece % 4096 : PIECE_MAX;
+	for (i = 0; i < s->count; i++, at += piece + SKEW) {
+		len = read_piece(&s->lane[i], at, piece);
 		if (!len)
 			continue;
-		pieces[n++] = (struct digest_piece){ s->lane[i].at.d, s->buf + i * STEP, len };
+		pieces[n++] = (struct digest_piece){ s->lane[i].at.d, at, len };
 		if (s->lane[i].at.lines)
-			jsonl_feed(s->lane[i].at.lines, s->buf + i * STEP, len);
+			jsonl_feed(s->lane[i].at.lines, at, len);
 		s->lane[i].at.pos += len;
 	}
 	rc = digest_update_many(pieces, n);
@@ -100,7 +101,7 @@ static void give_back(struct lanes *s)
 
 static void crew(struct pool *pool, struct hash_job *job)
 {
-	unsigned char buf[POOL_WIDTH_MAX * STEP] __attribute__((aligned(64)));
+	unsigned char buf[BUFFER + POOL_WIDTH_MAX * SKEW] __attribute__((aligned(64)));
 	struct lanes s = { .pool = pool, .buf = buf };
 	unsigned width = job->width;
 
