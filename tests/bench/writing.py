@@ -1,4 +1,5 @@
 """Rows about writing large files."""
+import json
 import os
 import shlex
 import sys
@@ -183,6 +184,39 @@ def declared(lab):
                 "of 25 MiB/s and 40 ms", "3 round trips + 1 s", ours, allowed, aim=1)]
 
 
+def requests(lab, size):
+    """A file of so many bytes at least, as for a batch: a line for each request."""
+    path = os.path.join(lab.ram, "requests.jsonl")
+    text = "In a few sentences, what is this text about, and who wrote it for whom? " * 4
+    body = {"model": "gpt-4o-mini", "max_tokens": 1000,
+            "messages": [{"role": "system", "content": "You are a helpful assistant."},
+                         {"role": "user", "content": text}]}
+    with open(path, "w", encoding="utf-8") as f:
+        for i in range(lab.bytes(size) // 500):
+            json.dump({"custom_id": f"request-{i}", "method": "POST",
+                       "url": "/v1/chat/completions", "body": body}, f)
+            f.write("\n")
+    return path
+
+
+def check(lab):
+    """What check=jsonl costs."""
+    source = requests(lab, GIB)
+    plain, checked = Copies(lab, source), Copies(lab, source, check="jsonl")
+    plain.cp(), checked.cp()
+    ours, theirs, cpu, least = [], [], [], []
+    gib = os.path.getsize(source) / GIB
+    for _ in lab.turns():
+        ours.append(checked.cp().wall)
+        cpu.append(checked.cpu / gib)
+        theirs.append(plain.cp().wall)
+        least.append(plain.cpu / gib)
+    return [Row("check", "cp of 1 GiB of batch requests with `check=jsonl`", "the same without", ours, theirs,
+                aim=1.5),
+            Row("check-cpu", "processor time of the daemon for it", "the same without", cpu, least,
+                unit="s/GiB", aim=1.5)]
+
+
 def writes(lab):
     """write(2) of 4 KiB each, without the close."""
     size = lab.bytes(256 * MIB)
@@ -209,4 +243,4 @@ def writes(lab):
 
 
 ROWS = {"cp": cp, "slow-disk": slow_disk, "node": node, "unknown": unknown, "wire": wire, "eight": eight,
-        "declared": declared, "writes": writes}
+        "declared": declared, "check": check, "writes": writes}

@@ -41,8 +41,8 @@ def screen(world):
 @pytest.fixture
 def openai(world):
     """A mount on which nothing happens by itself."""
-    mount = world.mount(world.server(), parallel=2, retry_timeout="60", retry_delay="3600",
-                        hold_timeout="3600", drain_timeout="20")
+    mount = world.mount(world.server(), "resend", parallel=2, retry_timeout="60",
+                        retry_delay="3600", hold_timeout="3600", drain_timeout="20")
     mount.may_fail = True
     return mount
 
