@@ -111,7 +111,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fsx cov fuzz boot releases bench lint fmt \
+.PHONY: all demo test unit server-test mounted soak soak-many fsx cov fuzz boot releases bench lint fmt \
 	fmt-check asan tsan unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
 	help FORCE
 
@@ -144,6 +144,10 @@ mounted:
 ## soak: kill the daemon at random points for SOAK_SECONDS (600) and check what remains
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
+
+## soak-many: 10,000 small files through close=async
+soak-many: all
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py --many
 
 ## fsx: files under random operations, compared with a copy in memory (FSX_OPERATIONS=20000 a file)
 fsx: all $(OUT)/bin/fsx
