@@ -56,8 +56,9 @@ def reports(folder):
             texts.append(f.read()[:8000])
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.log"))):
         with open(path, encoding="utf-8", errors="replace") as f:
-            found = re.search(r"^.*(: runtime error: |(ERROR|WARNING): \w+Sanitizer).*", f.read(),
-                              re.M | re.S)
+            text = f.read()
+        # Without ".*" before it: that would go to the end from each line of a long log.
+        found = re.search(r": runtime error: |(ERROR|WARNING): \w+Sanitizer", text)
         if found:
-            texts.append(found.group(0)[:8000])
+            texts.append(text[text.rfind("\n", 0, found.start()) + 1:][:8000])
     return [x for x in texts if x.strip()]

@@ -76,6 +76,7 @@ look_bench() {
 	need s3fs has s3fs
 	need rclone has rclone
 	need bindfs has bindfs
+	need stunnel4 has stunnel4
 }
 
 look_releases() {

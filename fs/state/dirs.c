@@ -103,13 +103,14 @@ int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
 	return statedb_commit(s, NULL);
 }
 
-/* Remove the row and its ancestors as long as they are not kept and hold nothing, no lifetime. */
+/* Remove the row and its ancestors as long as they are not kept and hold nothing, no numbers. */
 static int prune(struct statedb *s, int64_t id)
 {
 	static const char up[] = "SELECT parent FROM dir WHERE id = ?1";
 	static const char drop[] = "DELETE FROM dir WHERE id = ?1 AND NOT kept AND NOT EXISTS"
 				   " (SELECT 1 FROM dir AS d WHERE d.parent = ?1) AND NOT EXISTS"
-				   " (SELECT 1 FROM lifetime WHERE dir = ?1)";
+				   " (SELECT 1 FROM lifetime WHERE dir = ?1) AND NOT EXISTS"
+				   " (SELECT 1 FROM line_check WHERE dir = ?1)";
 	int changed = 1, rc = 0;
 
 	while (!rc && id && changed) {
@@ -136,6 +137,8 @@ int attrs_dir_forget(struct attrs *a, const char *purpose, const char *path)
 		return 0;
 	}
 	statedb_run(s, "DELETE FROM lifetime WHERE dir = ?1", STATEDB_ARGS(statedb_int(id)), NULL);
+	statedb_run(s, "DELETE FROM line_check WHERE dir = ?1", STATEDB_ARGS(statedb_int(id)),
+		    NULL);
 	statedb_run(s, "UPDATE dir SET kept = 0 WHERE id = ?1", STATEDB_ARGS(statedb_int(id)),
 		    NULL);
 	rc = prune(s, id);
@@ -208,9 +211,31 @@ int attrs_dir_move(struct attrs *a, const char *purpose, const char *path, const
 	return statedb_commit(s, NULL);
 }
 
-/* ---- lifetimes ---- */
+/* ---- numbers of directories ---- */
 
-int attrs_dir_set_lifetime(struct attrs *a, const char *purpose, const char *path, uint32_t seconds)
+static const struct {
+	const char *put, *drop, *each, *what;
+} numbers[] = {
+#define NUMBER_SQL(table, column, what)                                                           \
+	{                                                                                         \
+		"INSERT OR REPLACE INTO " table " (dir, " column ") VALUES (?1, ?2)",             \
+			"DELETE FROM " table " WHERE dir = ?1",                                   \
+			"WITH RECURSIVE tree (id, purpose, path) AS ("                            \
+			" SELECT id, name, '' FROM dir WHERE parent = 0"                          \
+			" UNION ALL SELECT d.id, tree.purpose,"                                   \
+			" CASE tree.path WHEN '' THEN d.name ELSE tree.path || '/' || d.name END" \
+			" FROM tree JOIN dir AS d ON d.parent = tree.id)"                         \
+			" SELECT purpose, path, " column " FROM tree JOIN " table                 \
+			" AS n ON n.dir = tree.id"                                                \
+			" ORDER BY purpose, path",                                                \
+			what                                                                      \
+	}
+	[ATTRS_LIFETIME] = NUMBER_SQL("lifetime", "seconds", "lifetimes"),
+	[ATTRS_CHECK] = NUMBER_SQL("line_check", "kind", "checks"),
+};
+
+int attrs_dir_set_number(struct attrs *a, enum attrs_number which, const char *purpose,
+			 const char *path, uint32_t number)
 {
 	struct statedb *s = attrs_store(a);
 	int64_t id = 0;
@@ -218,14 +243,12 @@ int attrs_dir_set_lifetime(struct attrs *a, const char *purpose, const char *pat
 
 	if (rc)
 		return rc;
-	if (seconds)
-		rc = statedb_run(s,
-				 "INSERT OR REPLACE INTO lifetime (dir, seconds) VALUES (?1, ?2)",
-				 STATEDB_ARGS(statedb_int(id), statedb_int(seconds)), NULL);
+	if (number)
+		rc = statedb_run(s, numbers[which].put,
+				 STATEDB_ARGS(statedb_int(id), statedb_int(number)), NULL);
 	else
-		rc = statedb_run(s, "DELETE FROM lifetime WHERE dir = ?1",
-				 STATEDB_ARGS(statedb_int(id)), NULL);
-	if (!rc && !seconds)
+		rc = statedb_run(s, numbers[which].drop, STATEDB_ARGS(statedb_int(id)), NULL);
+	if (!rc && !number)
 		rc = prune(s, id);
 	if (rc) {
 		statedb_rollback(s);
@@ -239,7 +262,7 @@ int attrs_dir_set_lifetime(struct attrs *a, const char *purpose, const char *pat
 struct found {
 	char *purpose, *path;
 	struct attr_set set;
-	uint32_t seconds;
+	uint32_t number;
 };
 
 struct found_list {
@@ -277,13 +300,13 @@ static int add_found(void *arg, const struct statedb_row *row)
 	return rc;
 }
 
-static int add_lifetime(void *arg, const struct statedb_row *row)
+static int add_number(void *arg, const struct statedb_row *row)
 {
 	struct found *f = NULL;
 	int rc = add_row(arg, row, &f);
 
 	if (!rc)
-		f->seconds = (uint32_t)statedb_row_int(row, 2);
+		f->number = (uint32_t)statedb_row_int(row, 2);
 	return rc;
 }
 
@@ -324,31 +347,22 @@ void attrs_dir_each(struct attrs *a,
 	free_found(&l);
 }
 
-void attrs_dir_each_lifetime(struct attrs *a,
-			     void (*fn)(void *arg, const char *purpose, const char *path,
-					uint32_t seconds),
-			     void *arg)
+void attrs_dir_each_number(struct attrs *a, enum attrs_number which,
+			   void (*fn)(void *arg, const char *purpose, const char *path,
+				      uint32_t number),
+			   void *arg)
 {
-	static const char sql[] =
-		"WITH RECURSIVE tree (id, purpose, path) AS ("
-		" SELECT id, name, '' FROM dir WHERE parent = 0"
-		" UNION ALL SELECT d.id, tree.purpose,"
-		" CASE tree.path WHEN '' THEN d.name ELSE tree.path || '/' || d.name END"
-		" FROM tree JOIN dir AS d ON d.parent = tree.id)"
-		" SELECT purpose, path, seconds FROM tree JOIN lifetime ON lifetime.dir = tree.id"
-		" ORDER BY purpose, path";
 	struct statedb *s = attrs_store(a);
 	struct found_list l = { 0 };
 	int rc;
 
 	statedb_lock(s);
-	rc = statedb_each(s, sql, NULL, add_lifetime, &l);
+	rc = statedb_each(s, numbers[which].each, NULL, add_number, &l);
 	statedb_unlock(s);
 	if (rc)
-		log_warn("the lifetimes set on directories can't be read: %s; new Files do not get "
-			 "them",
-			 strerror(-rc));
+		log_warn("the %s set on directories can't be read: %s; new Files do not get them",
+			 numbers[which].what, strerror(-rc));
 	for (size_t i = 0; !rc && i < l.count; i++)
-		fn(arg, l.v[i].purpose, l.v[i].path, l.v[i].seconds);
+		fn(arg, l.v[i].purpose, l.v[i].path, l.v[i].number);
 	free_found(&l);
 }

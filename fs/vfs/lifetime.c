@@ -14,6 +14,7 @@
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/check.h"
 #include "fs/vfs/purpose.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
@@ -44,6 +45,12 @@ static uint64_t inherited(const struct vfs *s, const struct inode *dir)
 	return s->cfg.expires_after;
 }
 
+static void set_expiry(struct inode *i, uint64_t seconds)
+{
+	if (publish_set_expiry(i->side->pub, seconds))
+		log_error("%s/%s: its lifetime is not set", i->purpose, i->name);
+}
+
 void lifetime_begin(struct vfs *s, struct inode *i)
 {
 	char target[NAMES_MAX + 1];
@@ -58,7 +65,7 @@ void lifetime_begin(struct vfs *s, struct inode *i)
 	if (!seconds)
 		seconds = inherited(s, i->parent);
 	if (seconds)
-		publish_set_expiry(i->side->pub, seconds);
+		set_expiry(i, seconds);
 }
 
 void lifetime_moved(struct vfs *s, struct inode *i, const struct inode *dir,
@@ -70,7 +77,7 @@ void lifetime_moved(struct vfs *s, struct inode *i, const struct inode *dir,
 		return;
 	if (!seconds)
 		seconds = lifetime_of(i);
-	publish_set_expiry(i->side->pub, seconds ? seconds : inherited(s, dir));
+	set_expiry(i, seconds ? seconds : inherited(s, dir));
 }
 
 int lifetime_parse(const char *text, uint64_t *ret)
@@ -120,7 +127,7 @@ static int set_dir(struct vfs *s, struct inode *dir, uint32_t seconds)
 	if (*path && seconds)
 		vfs_keep_dir(s, dir);
 	if (s->cfg.attrs)
-		r = attrs_dir_set_lifetime(s->cfg.attrs, dir->purpose, path, seconds);
+		r = attrs_dir_set_number(s->cfg.attrs, ATTRS_LIFETIME, dir->purpose, path, seconds);
 	if (!r)
 		dir->lifetime = seconds;
 	free(path);
@@ -165,6 +172,8 @@ int vfs_removexattr(struct vfs *s, uint64_t ino, const char *name)
 	i = inode_get(s->table, ino);
 	if (i && i->kind == INODE_DIR && !strcmp(name, LIFETIME_XATTR))
 		r = i->lifetime ? set_dir(s, i, 0) : -ENODATA;
+	else if (i && !strcmp(name, CHECK_XATTR))
+		r = check_remove(s, i);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
@@ -187,6 +196,6 @@ void lifetime_load(struct vfs *s)
 	if (!s->cfg.attrs)
 		return;
 	inode_table_quiet(s->table, true);
-	attrs_dir_each_lifetime(s->cfg.attrs, load_one, s);
+	attrs_dir_each_number(s->cfg.attrs, ATTRS_LIFETIME, load_one, s);
 	inode_table_quiet(s->table, false);
 }

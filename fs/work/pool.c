@@ -12,6 +12,8 @@ struct pool {
 	pthread_cond_t work;	      /* something was queued, or stop */
 	pthread_cond_t idle;	      /* a job that is being removed has stopped running */
 	struct hash_job *head, *tail; /* lock */
+	unsigned length;	      /* of the queue; lock */
+	unsigned room;		      /* jobs that crews at work can still take; lock */
 	bool stop;		      /* lock */
 	unsigned threads;	      /* started; written before and after they run only */
 	pthread_t thread[POOL_THREADS_MAX];
@@ -27,7 +29,9 @@ static void push(struct pool *h, struct hash_job *job)
 	else
 		h->head = job;
 	h->tail = job;
-	pthread_cond_signal(&h->work);
+	/* A crew looks into the queue every moment: a second one takes more time in all. */
+	if (++h->length > h->room || !job->crew)
+		pthread_cond_signal(&h->work);
 }
 
 /* Under the lock; the queue is not empty. */
@@ -40,6 +44,9 @@ static struct hash_job *pop(struct pool *h)
 		h->tail = NULL;
 	job->next = NULL;
 	job->queued = false;
+	job->running = true;
+	job->again = false;
+	h->length--;
 	return job;
 }
 
@@ -56,8 +63,68 @@ static void unlink_job(struct pool *h, struct hash_job *job)
 			h->tail = prev;
 		job->next = NULL;
 		job->queued = false;
+		h->length--;
 		return;
 	}
+}
+
+/* Under the lock, which is released for ended(). */
+static void end_run(struct pool *h, struct hash_job *job, bool more)
+{
+	job->running = false;
+	/* The remover frees the job as soon as it sees it idle. */
+	if (job->removing) {
+		pthread_cond_broadcast(&h->idle);
+	} else if (more || job->again) {
+		push(h, job);
+	} else if (job->ended) {
+		pthread_mutex_unlock(&h->lock);
+		job->ended(job);
+		pthread_mutex_lock(&h->lock);
+	}
+}
+
+struct hash_job *pool_take(struct pool *h)
+{
+	struct hash_job *job = NULL;
+
+	pthread_mutex_lock(&h->lock);
+	if (h->head && h->head->crew && !h->stop) {
+		job = pop(h);
+		h->room--;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return job;
+}
+
+void pool_give(struct pool *h, struct hash_job *job, bool more)
+{
+	pthread_mutex_lock(&h->lock);
+	h->room++;
+	end_run(h, job, more);
+	pthread_mutex_unlock(&h->lock);
+}
+
+bool pool_unwanted(struct pool *h, const struct hash_job *job)
+{
+	bool ret;
+
+	pthread_mutex_lock(&h->lock);
+	ret = job->removing || h->stop;
+	pthread_mutex_unlock(&h->lock);
+	return ret;
+}
+
+/* Under the lock, which is released meanwhile. */
+static void run_crew(struct pool *h, struct hash_job *job)
+{
+	unsigned width = job->width;
+
+	h->room += width - 1;
+	pthread_mutex_unlock(&h->lock);
+	job->crew(h, job);
+	pthread_mutex_lock(&h->lock);
+	h->room -= width;
 }
 
 static void *worker(void *arg)
@@ -73,22 +140,14 @@ static void *worker(void *arg)
 		if (h->stop)
 			break;
 		job = pop(h);
-		job->running = true;
-		job->again = false;
+		if (job->crew) {
+			run_crew(h, job);
+			continue;
+		}
 		pthread_mutex_unlock(&h->lock);
 		more = job->run(job);
 		pthread_mutex_lock(&h->lock);
-		job->running = false;
-		/* The remover frees the job as soon as it sees it idle. */
-		if (job->removing)
-			pthread_cond_broadcast(&h->idle);
-		else if (more || job->again)
-			push(h, job);
-		else if (job->ended) {
-			pthread_mutex_unlock(&h->lock);
-			job->ended(job);
-			pthread_mutex_lock(&h->lock);
-		}
+		end_run(h, job, more);
 	}
 	pthread_mutex_unlock(&h->lock);
 	return NULL;
@@ -178,11 +237,10 @@ void pool_remove(struct pool *h, struct hash_job *job)
 
 unsigned pool_length(struct pool *h)
 {
-	unsigned n = 0;
+	unsigned n;
 
 	pthread_mutex_lock(&h->lock);
-	for (const struct hash_job *job = h->head; job; job = job->next)
-		n++;
+	n = h->length;
 	pthread_mutex_unlock(&h->lock);
 	return n;
 }

@@ -536,7 +536,7 @@ static void assert_lifetimes(struct attrs *m, const char *want)
 
 	s.out = open_memstream(&s.text, &s.len);
 	assert_non_null(s.out);
-	attrs_dir_each_lifetime(m, see_lifetime, &s);
+	attrs_dir_each_number(m, ATTRS_LIFETIME, see_lifetime, &s);
 	fclose(s.out);
 	assert_string_equal(s.text, want);
 	free(s.text);
@@ -550,10 +550,10 @@ static void test_lifetimes(void **state)
 	(void)state;
 	assert_int_equal(set_dir(m, "batch", "a", 1), 0);
 	assert_int_equal(set_dir(m, "batch", "a/b", 2), 0);
-	assert_int_equal(attrs_dir_set_lifetime(m, "vision", "", 3600), 0);
-	assert_int_equal(attrs_dir_set_lifetime(m, "batch", "a", 7200), 0);
-	assert_int_equal(attrs_dir_set_lifetime(m, "batch", "a", 7201), 0);
-	assert_int_equal(attrs_dir_set_lifetime(m, "batch", "//", 1), -EINVAL);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "vision", "", 3600), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "batch", "a", 7200), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "batch", "a", 7201), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "batch", "//", 1), -EINVAL);
 	assert_int_equal(attrs_dir_move(m, "batch", "a", "vision", "q"), 0);
 	m = reopen(m);
 	assert_lifetimes(m, "vision:=3600;vision:q=7201;");
@@ -562,8 +562,8 @@ static void test_lifetimes(void **state)
 	assert_int_equal(attrs_dir_forget(m, "vision", "q"), 0);
 	assert_lifetimes(m, "vision:=3600;");
 	assert_int_equal(attrs_dir_forget(m, "vision", ""), -EINVAL);
-	assert_int_equal(attrs_dir_set_lifetime(m, "vision", "", 0), 0);
-	assert_int_equal(attrs_dir_set_lifetime(m, "vision", "none/here", 0), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "vision", "", 0), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "vision", "none/here", 0), 0);
 	assert_int_equal(count_rows("SELECT count(*) FROM dir"), 0);
 	assert_int_equal(count_rows("SELECT count(*) FROM lifetime"), 0);
 	attrs_close(m);
