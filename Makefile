@@ -125,7 +125,7 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fsx simulate torture mutate cov fuzz boot \
+.PHONY: all demo test unit server-test mounted soak soak-many fsx simulate torture mutate cov fuzz boot \
 	releases bench lint fmt fmt-check asan tsan unit-bins torture-bins fuzz-bins \
 	compile_commands.json deps install uninstall deb clean \
 	help FORCE
@@ -159,6 +159,10 @@ mounted:
 ## soak: kill the daemon at random points for SOAK_SECONDS (600) and check what remains
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
+
+## soak-many: 10,000 small files through close=async
+soak-many: all
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py --many
 
 ## fsx: files under random operations, compared with a copy in memory (FSX_OPERATIONS=20000 a file)
 fsx: all $(OUT)/bin/fsx

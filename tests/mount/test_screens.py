@@ -240,6 +240,14 @@ def test_doctor(world, screen):
     terminal.type("OPENAI_API_KEY=sk-wrong " + command)
     terminal.see("doctor-key")
     terminal.clear()
+    for name, text in ("fine-tune/good.jsonl", '{"n": 1}\n'), ("fine-tune/bad.jsonl", '{"n": }\n'), (
+            "batch/notes.txt", "x"):
+        os.makedirs(world.path("in", os.path.dirname(name)), exist_ok=True)
+        with open(world.path("in", name), "w", encoding="ascii") as f:
+            f.write(text)
+    terminal.type("uploadfs doctor -o state_dir=mount99.state none in/fine-tune in/batch; echo $?")
+    terminal.see("doctor-files")
+    terminal.clear()
     server.kill()
     terminal.type(command)
     terminal.see("doctor-unreachable")
