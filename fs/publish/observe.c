@@ -262,6 +262,7 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 		.bytes = p->upload.bytes,
 		.created_at = p->outcome.created_at,
 		.expires_at = p->outcome.expires_at,
+		.kept = p->outcome.kept,
 	};
 	bool forced;
 

@@ -22,7 +22,7 @@
 static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
 {
 	struct publish_call *c = arg;
-	struct event *ev = publish_event_new(EV_ABANDONED, err);
+	struct event *ev = publish_call_reply(c, err);
 
 	(void)up;
 	if (err->kind != API_OK)

@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "fs/stage/area_impl.h"
+#include "fs/stage/check.h"
 #include "fs/stage/file.h"
 #include "fs/stage/data.h"
 #include "fs/stage/staged_impl.h"
 #include "fs/stage/hooks.h"
+#include "fs/stage/prefix.h"
 
 #define HASH_STRETCH (8ULL << 20) /* bytes hashed before another file has its turn */
 #define HASH_WAKE (256ULL << 10)  /* queue an open file once it has this much to hash */
@@ -70,8 +72,9 @@ void staged_hash_sealed(struct staged *st)
 }
 
 /* Go back to the newest snapshot at or before off, and drop cur. */
-static void rewind_to(struct staged_hash *h, uint64_t off)
+static void rewind_to(struct staged *st, uint64_t off)
 {
+	struct staged_hash *h = &st->hash;
 	uint64_t from = h->pos, i, last = h->pos / HASH_SNAPSHOT;
 
 	i = (off < from ? off : from) / HASH_SNAPSHOT;
@@ -83,6 +86,8 @@ static void rewind_to(struct staged_hash *h, uint64_t off)
 	h->wasted += from - h->pos;
 	digest_free(h->cur);
 	h->cur = NULL;
+	staged_prefix_cut(st, h->pos);
+	staged_check_rewind(st, i);
 	for (i++; h->snaps && i <= last && i < STAGED_SNAPSHOTS; i++) {
 		digest_free(h->snaps[i]);
 		h->snaps[i] = NULL;
@@ -96,7 +101,7 @@ void staged_hash_touch(struct staged *st, uint64_t off)
 	h->err = 0;
 	if (!h->busy) {
 		if (off < h->pos)
-			rewind_to(h, off);
+			rewind_to(st, off);
 	} else if (off < h->busy_end && off < h->dirty_from) {
 		h->dirty_from = off;
 	}
@@ -111,6 +116,19 @@ void staged_rehash(struct staged *st)
 	pthread_mutex_unlock(&st->lock);
 }
 
+void staged_set_check(struct staged *st, bool on)
+{
+	pthread_mutex_lock(&st->lock);
+	if (st->check.on != on) {
+		st->check.on = on;
+		/* From the first byte on: what was hashed so far was not checked. */
+		staged_hash_touch(st, 0);
+		staged_hash_sealed(st);
+		staged_hash_wake(st);
+	}
+	pthread_mutex_unlock(&st->lock);
+}
+
 /* The snapshot at pos. NULL: pos is 0, or cur is set. */
 static struct digest *snapshot_at_pos(const struct staged_hash *h)
 {
@@ -122,15 +140,16 @@ static struct digest *snapshot_at_pos(const struct staged_hash *h)
 }
 
 /* On failure a rewrite only goes back further. */
-static void take_snapshot(struct staged_hash *h)
+static void take_snapshot(struct staged *st)
 {
+	struct staged_hash *h = &st->hash;
 	uint64_t i = h->pos / HASH_SNAPSHOT;
 
 	if (h->pos % HASH_SNAPSHOT || i >= STAGED_SNAPSHOTS)
 		return;
 	if (!h->snaps)
 		h->snaps = calloc(STAGED_SNAPSHOTS, sizeof(struct digest *));
-	if (h->snaps && !h->snaps[i])
+	if (h->snaps && !h->snaps[i] && staged_check_snapshot(st, i))
 		h->snaps[i] = digest_copy(h->cur);
 }
 
@@ -156,24 +175,28 @@ static bool start_stretch(struct staged *st)
 		}
 	}
 	h->busy = true;
-	h->busy_end = end < limit ? end : limit;
+	h->busy_end = staged_prefix_stop(st, h->pos, end < limit ? end : limit);
+	h->checks = st->check.on;
 	h->dirty_from = UINT64_MAX;
 	return true;
 }
 
 /* pos and rc: of lane_job. Ignore what a write overtook, and an error there. */
-static void end_stretch(struct staged_hash *h, uint64_t pos, int rc)
+static void end_stretch(struct staged *st, uint64_t pos, int rc)
 {
+	struct staged_hash *h = &st->hash;
+
 	h->busy = false;
 	if (h->dirty_from < h->busy_end) {
 		h->wasted += pos - h->pos;
-		rewind_to(h, h->dirty_from);
+		rewind_to(st, h->dirty_from);
 	} else if (rc) {
-		rewind_to(h, h->pos);
+		rewind_to(st, h->pos);
 		h->err = rc;
 	} else {
 		h->pos = pos;
-		take_snapshot(h);
+		take_snapshot(st);
+		staged_prefix_note(st);
 	}
 }
 
@@ -192,7 +215,13 @@ static bool lane_begin(struct lane_job *job, struct lane_stretch *ret)
 	h->queued = HASH_NOW;
 	ok = start_stretch(st);
 	if (ok)
-		*ret = (struct lane_stretch){ h->fd, h->cur, h->pos, h->busy_end };
+		*ret = (struct lane_stretch){
+			.fd = h->fd,
+			.d = h->cur,
+			.lines = h->checks ? &st->check.lines : NULL,
+			.pos = h->pos,
+			.end = h->busy_end,
+		};
 	pthread_mutex_unlock(&st->lock);
 	return ok;
 }
@@ -205,7 +234,7 @@ static bool lane_end(struct lane_job *job, uint64_t pos, int rc)
 
 	pthread_mutex_lock(&st->lock);
 	if (h->busy)
-		end_stretch(h, pos, rc);
+		end_stretch(st, pos, rc);
 	if (staged_final(st) && !h->told && (h->err || h->pos == st->size)) {
 		h->told = true;
 		/* Clear queued first: a seal while the hook runs queues the job again. */
@@ -225,6 +254,7 @@ void staged_hash_init(struct staged *st)
 	st->hash.job.begin = lane_begin;
 	st->hash.job.end = lane_end;
 	lane_job_init(&st->hash.job);
+	jsonl_init(&st->check.lines);
 }
 
 void staged_hash_release(struct staged *st)
@@ -237,6 +267,8 @@ void staged_hash_release(struct staged *st)
 	for (i = 0; h->snaps && i < STAGED_SNAPSHOTS; i++)
 		digest_free(h->snaps[i]);
 	free(h->snaps);
+	staged_prefix_release(st);
+	staged_check_release(st);
 }
 
 int staged_hash_hex(const struct staged *st, char ret_hex[DIGEST_HEX_SIZE])

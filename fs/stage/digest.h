@@ -28,9 +28,10 @@ struct staged_hash {
 	/* Whether it is with the pool, or running. LATER: it waits for other files. */
 	enum hash_need { HASH_NO, HASH_LATER, HASH_NOW } queued;
 	bool busy;
-	int fd;	   /* that the worker reads while busy */
-	bool told; /* on_digest was called for this seal */
-	int err;   /* why hashing stopped; 0 again with the next change or seal */
+	bool checks; /* the worker checks the bytes, too */
+	int fd;	     /* that the worker reads while busy */
+	bool told;   /* on_digest was called for this seal */
+	int err;     /* why hashing stopped; 0 again with the next change or seal */
 	uint64_t pos, busy_end, dirty_from;
 	uint64_t wasted; /* bytes hashed in vain so far */
 	struct digest *cur;

@@ -17,6 +17,7 @@
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/check.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
 #include "fs/vfs/intent.h"
@@ -183,6 +184,18 @@ static void on_appeared(void *arg, struct publish *pub, const char *file_id)
 	free(unwanted);
 }
 
+/* Its rename is going to replace a File: with the same bytes none is sent. */
+static void expect(struct vfs *s, struct inode *i)
+{
+	char target[NAMES_MAX + 1];
+	const struct inode *other = NULL;
+
+	if (i->parent && names_temporary(i->name, target))
+		other = inode_find(s->table, i->parent, target);
+	if (other && other->kind == INODE_FILE && other->file_id)
+		publish_set_likely(i->side->pub, other->file_id);
+}
+
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
 {
 	struct owner *o = arg;
@@ -244,7 +257,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		vfs_delete_unwanted(s, unwanted);
 	free(unwanted);
 	/* The file was removed before the reply about its File came: delete the File. */
-	if (r->outcome == OUTCOME_COMPLETED && !wanted)
+	if (r->outcome == OUTCOME_COMPLETED && !wanted && !r->kept)
 		vfs_delete_unwanted(s, r->file_id);
 }
 
@@ -300,8 +313,14 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
 	i->side = l;
-	if (!r)
+	l->expiry_set = r && r->expires_after;
+	l->check = r && r->check ? CHECK_JSONL : CHECK_UNSET;
+	l->check_set = r && r->check;
+	if (!r) {
 		lifetime_begin(s, i);
+		check_begin(s, i);
+		expect(s, i);
+	}
 	l->next = s->sides;
 	if (l->next)
 		l->next->pprev = &l->next;
@@ -501,15 +520,22 @@ void side_declare(struct vfs *s, struct staged_side *l, uint64_t size)
 	publish_predict(l->pub, size);
 }
 
-/* True if it is time to look at what the writer has open. Under lock. */
+/*
+ * True if it is time to look at what the writer has open. Under lock. A short first write is
+ * likely to be all: the look, which costs more than the write, is left to the second one.
+ */
 static bool may_predict(struct vfs *s, struct staged_side *l, uint64_t end)
 {
+	if (!l->predict_next && end < PREDICT_SHORT) {
+		l->predict_next = end + 1;
+		return false;
+	}
 	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
 	    end < l->predict_next)
 		return false;
 	l->predict_tries++;
 	l->look = ++s->looks;
-	l->predict_next = l->predict_next ? l->predict_next * 4 : 1 << 20;
+	l->predict_next = l->predict_tries > 1 ? l->predict_next * 4 : 1 << 20;
 	return true;
 }
 

@@ -61,6 +61,8 @@ static void hash_pieces(struct lanes *s)
 		if (!len)
 			continue;
 		pieces[n++] = (struct digest_piece){ s->lane[i].at.d, at, len };
+		if (s->lane[i].at.lines)
+			jsonl_feed(s->lane[i].at.lines, at, len);
 		s->lane[i].at.pos += len;
 	}
 	rc = digest_update_many(pieces, n);

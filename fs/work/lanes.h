@@ -11,11 +11,13 @@
 
 #include "fs/work/pool.h"
 #include "net/base/digest.h"
+#include "net/base/jsonl.h"
 
-/* Bytes [pos, end) of fd are due, for d. */
+/* Bytes [pos, end) of fd are due, for d and for the check of lines (NULL: none). */
 struct lane_stretch {
 	int fd;
 	struct digest *d;
+	struct jsonl *lines;
 	uint64_t pos, end;
 };
 
@@ -25,7 +27,8 @@ struct lane_job {
 	/* Say what to hash now, some MiB at most. False: nothing. end() follows in both cases. */
 	bool (*begin)(struct lane_job *j, struct lane_stretch *ret);
 	/*
-	 * The lane is over. d has the bytes up to pos: not all where the job is to leave the pool.
+	 * The lane is over. d and lines have the bytes up to pos: not all where the job is to leave
+	 * the pool.
 	 * err: 0, -ENODATA (fd ends before), or another negative errno: then the state of d is
 	 * undefined. Returns true if there is more to hash now.
 	 */

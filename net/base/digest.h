@@ -14,6 +14,7 @@
 #include "net/base/md5.h"
 
 #define DIGEST_LANES_MAX MD5_LANES_MAX
+#define DIGEST_SIZE 16	   /* bytes of an MD5 */
 #define DIGEST_HEX_SIZE 33 /* 32 lower-case hex digits and NUL */
 
 struct digest;

@@ -365,6 +365,7 @@ def nested(top):
     return depth
 
 
+@pytest.mark.no_tsan  # one thread, many names
 def test_directories_without_end(world, server):
     """Beyond PATH_MAX one is refused; the tree is moved, listed and found by the next mount."""
     mount = world.mount(server, list_ttl="1")

@@ -43,8 +43,11 @@ static bool begin(struct lane_job *j, struct lane_stretch *ret)
 		usleep(100);
 	if (f->pos == f->end)
 		return false;
-	*ret = (struct lane_stretch){ f->fd, f->d, f->pos,
-				      f->end - f->pos < f->stretch ? f->end : f->pos + f->stretch };
+	*ret = (struct lane_stretch){ .fd = f->fd,
+				      .d = f->d,
+				      .pos = f->pos,
+				      .end = f->end - f->pos < f->stretch ? f->end
+									  : f->pos + f->stretch };
 	return true;
 }
 
