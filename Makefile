@@ -3,6 +3,7 @@
 # Variables:  BUILD=dir  where everything is built (build)
 #             SAN=asan | tsan  build under BUILD/asan or BUILD/tsan instead
 #             FUZZ_SECONDS=60  how long make fuzz runs each target
+#             SECONDS=60, FIRST=N, SEED=N  how long make simulate runs, from which seed, or which one
 #             CC=clang   the compiler (gcc)
 #             AR, STRIP, PKG_CONFIG  other tools of that name (a cross compiler's)
 #             WERROR=1   warnings are errors (set when CI is set)
@@ -26,7 +27,9 @@ endif
 ifneq ($(CI),)
 WERROR ?= 1
 endif
+OBJCOPY ?= objcopy
 Q := $(if $(V),,@)
+comma := ,
 
 OUT := $(BUILD)$(if $(SAN),/$(SAN))
 PKGS := fuse3 libcurl libcjson libcrypto libmicrohttpd sqlite3
@@ -41,11 +44,15 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointe
 	-Wwrite-strings -Wvla $(if $(filter-out 0,$(WERROR)),-Werror)
 LANG_FLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I.
 
+# A flag if the compiler knows it, for this machine.
+cc_option = $(shell $(CC) -Werror $(1) -x c -c /dev/null -o /dev/null 2>/dev/null && echo $(1))
+
 ifeq ($(SAN),)
+HARDENING := $(foreach flag,-fstack-clash-protection -fcf-protection,$(call cc_option,$(flag)))
 # The directory stands in no binary: the same source gives the same bytes anywhere.
-MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE \
-	-ffile-prefix-map=$(CURDIR)=.
-MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now
+MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 $(HARDENING) \
+	-fPIE -ffile-prefix-map=$(CURDIR)=.
+MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 else ifeq ($(SAN),asan)
 MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
@@ -84,20 +91,27 @@ FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
 FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 	$(addprefix fs/host/,mountpoint.c mounts.c place.c statedir.c) fs/tree/names.c \
-	net/server/multipart.c $(wildcard net/base/*.c) \
+	$(addprefix fs/cli/,view.c columns.c health.c cli.c mount.c) $(wildcard fs/state/*.c) \
+	fs/work/pool.c $(addprefix net/server/,multipart.c route.c form.c) $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
+# make torture: scenes above the service in memory.
+TORTURE_CORE := tests/torture/torture.c tests/torture/inject.c
+TORTURE_FS := $(filter-out $(TORTURE_CORE),$(sort $(wildcard tests/torture/*.c)))
+TORTURE_BINS := $(OUT)/bin/torture-fs
+SIM_SRCS := $(sort $(wildcard tests/simulate/*.c))
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
 CRASH_PRELOAD := $(if $(SAN),,$(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so)
 ALL_SRCS := $(PRODUCT_SRCS) $(UNIT_SRCS) $(HELPER_SRCS) $(FAKE_API_SRCS) \
-	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c)
+	$(wildcard tests/mount/*.c tests/server/*.c tests/fuzz/*.c tests/fsx/*.c tests/torture/*.c) \
+	$(SIM_SRCS)
 MAN_PAGES := $(sort $(wildcard docs/*.1))
 MAN5_PAGES := $(sort $(wildcard docs/*.5))
 MAN8_PAGES := $(sort $(wildcard docs/*.8))
 DOC_FILES := $(wildcard README.md docs/*.md docs/*.json docs/packaging/uploadfs.conf)
 FMT_FILES = $(sort $(ALL_SRCS) $(wildcard net/*/*.h fs/*/*.h tests/unit/*.h \
-	tests/fuzz/*.h))
+	tests/fuzz/*.h tests/torture/*.h tests/simulate/*.h))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
 OBJS := $(call obj,$(ALL_SRCS))
@@ -111,8 +125,9 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fsx cov fuzz model boot releases bench lint fmt \
-	fmt-check asan tsan unit-bins fuzz-bins compile_commands.json deps install uninstall deb clean \
+.PHONY: all demo test unit server-test mounted soak soak-many fsx simulate torture mutate model cov fuzz \
+	boot releases bench lint fmt fmt-check asan tsan unit-bins torture-bins fuzz-bins \
+	compile_commands.json deps install uninstall deb clean \
 	help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -145,15 +160,34 @@ mounted:
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
 
+## soak-many: 10,000 small files through close=async
+soak-many: all
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py --many
+
 ## fsx: files under random operations, compared with a copy in memory (FSX_OPERATIONS=20000 a file)
 fsx: all $(OUT)/bin/fsx
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/fsx/fsx.py
+
+## simulate: daemons, disk and service under one seeded scheduler for SECONDS (60); SEED=N: that one
+simulate: $(OUT)/simulate
+	$(Q)$(OUT)/simulate --regressions tests/simulate/seeds.txt $(if $(SEED),--seed $(SEED), \
+		--seconds $(or $(SECONDS),60) --first $(or $(FIRST),$(shell date +%s)000))
 
 ## cov: lines and branches that the tests reach, by folder (COV="unit tests/mount/test_cp.py")
 cov:
 	$(Q)sh tests/setup.sh test
 	$(Q)$(MAKE) --no-print-directory SAN=cov all unit-bins
 	$(Q)$(PYTHON) -B tests/cov.py --build $(BUILD)/cov $(COV)
+
+## torture: one allocation or call after the other fails, in scenes of net and fs (TORTURE=publish)
+torture:
+	$(Q)sh tests/setup.sh test
+	$(Q)$(MAKE) --no-print-directory SAN=asan torture-bins
+	$(Q)$(PYTHON) -B tests/torture/torture.py --build $(BUILD)/asan $(TORTURE)
+
+## mutate: change one line after the other, count what the unit tests notice (MUTATE="--sample 20 fs/stage")
+mutate: all unit-bins
+	$(Q)$(PYTHON) -B tests/mutate.py --build $(OUT) $(MUTATE)
 
 ## fuzz: run what reads foreign bytes with inputs made up, FUZZ_SECONDS (60) each; needs clang
 fuzz:
@@ -214,6 +248,9 @@ unit-bins: $(UNIT_BINS) $(CRASH_PRELOAD) $(OUT)/bin/fsx
 ## fuzz-bins: build what make fuzz runs, without running it (SAN=fuzz CC=clang)
 fuzz-bins: $(FUZZ_BINS)
 
+## torture-bins: build what make torture runs, without running it (SAN=asan)
+torture-bins: $(TORTURE_BINS)
+
 ## compile_commands.json: write build/compile_commands.json for clangd and friends
 compile_commands.json: $(OUT)/compile_commands.json
 
@@ -249,8 +286,10 @@ uninstall:
 	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/uploadfs $(DESTDIR)$(ZSH_COMPLETIONS)/_uploadfs
 	rm -f $(DESTDIR)$(UNITS)/uploadfs@.service $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
 
-## deb: build/deb/uploadfs_VERSION_ARCH.deb, the Debian package
-deb: all
+## deb: install what is missing, then build the Debian package in build/deb
+deb:
+	$(Q)sh tests/setup.sh deb
+	$(Q)$(MAKE) --no-print-directory all
 	$(Q)docs/packaging/build-deb $(BUILD)
 
 ## clean: remove the build directory
@@ -317,6 +356,20 @@ $(OUT)/bin/fsx: $(OUT)/tests/fsx/fsx.o
 	@echo '  LINK    $@'
 	$(Q)$(CC) $^ -o $@ $(ALL_LDFLAGS)
 
+# The code under test with its calls renamed: they go to inject.c.
+$(OUT)/torture/%.a: $(OUT)/%.a tests/torture/calls.syms
+	@mkdir -p $(@D)
+	@echo '  OBJCOPY $@'
+	$(Q)$(OBJCOPY) --redefine-syms=tests/torture/calls.syms $< $@
+
+TORTURE_LIBS := $(patsubst $(OUT)/%,$(OUT)/torture/%,$(LIBS))
+$(OUT)/bin/torture-fs: $(call obj,$(TORTURE_FS) $(FAKE_API_SRCS))
+$(TORTURE_BINS): $(call obj,$(TORTURE_CORE)) $(OUT)/libunit.a $(TORTURE_LIBS)
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $(filter %.o,$^) -Wl,--start-group $(OUT)/libunit.a $(TORTURE_LIBS) \
+		-Wl,--end-group $(PKG_LIBS) $(CMOCKA_LIBS)
+
 $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(OUT)/libfuzz.a
 	@mkdir -p $(@D)
 	@echo '  LINK    $@'
@@ -328,6 +381,21 @@ $(OUT)/tests/crash_preload.so $(OUT)/tests/server_crash.so:
 	@mkdir -p $(@D)
 	@echo '  LINK    $@'
 	$(Q)$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -MMD -MP -o $@ $< -ldl
+
+# Whole daemons on one seeded scheduler: their calls of threads, of the clock and of the disk are
+# its own, and so is malloc(): not with SAN.
+SIM_OBJS := $(call obj,$(SIM_SRCS))
+SIM_WRAPS := $(addprefix pthread_,mutex_init mutex_destroy mutex_lock mutex_trylock mutex_unlock \
+	cond_init cond_destroy cond_wait cond_timedwait cond_signal cond_broadcast create join self exit) \
+	clock_gettime nanosleep open64 openat64 close read write pread64 __pread64_chk pwrite64 \
+	ftruncate64 fallocate64 fdatasync fsync sync_file_range fstat64 fstatat64 stat64 lstat64 statx \
+	unlink unlinkat rename renameat renameat2 mkdirat symlinkat fchmod fchmodat flock fcntl64 futimens \
+	utimensat fstatvfs64 copy_file_range fdopendir readdir64 closedir place_look statedir_open \
+	process_give_way digest_random predict_begin log_msg log_event
+$(OUT)/simulate: $(SIM_OBJS) $(LIBS)
+	@echo '  LINK    $@'
+	$(Q)$(LINK) $(SIM_OBJS) $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAPS)) \
+		-Wl,--start-group $(LIBS) -Wl,--end-group $(PKG_LIBS)
 
 FAKE_API_BINS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(FAKE_API_USERS))
 $(FAKE_API_BINS): EXTRA_OBJS := $(call obj,$(FAKE_API_SRCS))

@@ -30,7 +30,7 @@ import sanitizer  # noqa: E402
 
 CPUS = min(os.cpu_count() or 1, 4)
 # Mounted tests and those of the server wait for each other's round trips half of the time.
-WAITERS = CPUS + 1
+WAITERS = CPUS + 2
 # Two of the unit tests (test_api, test_api_raw) do nothing but wait for time-outs.
 UNITS = CPUS + 2
 BUILD_TIMEOUT = 600
@@ -166,12 +166,24 @@ def stacks_of(pid):
 
 
 def stage_build(run, res, name, san=""):
-    targets = ["all", "unit-bins"]
+    targets = ["all", "unit-bins", *{"asan": ["torture-bins"],
+                                     "": [run.build + "/simulate"]}.get(san, [])]
     code, text = run.command(["make", "--no-print-directory", "-k", f"-j{CPUS}", "WERROR=1",
                               "BUILD=" + run.build, "SAN=" + san, *targets],
                              BUILD_TIMEOUT, log=name)
     errors = [x for x in text.splitlines() if re.search(r"error|Error|undefined reference", x)]
     res.add(name, code == 0, "\n".join(errors[:60]) or text[-3000:])
+
+
+def stage_torture(run, res, name, san):
+    """Few points of each scene and kind; make torture goes through all."""
+    code, text = run.command([sys.executable, "-B", os.path.join(TESTS, "torture", "torture.py"),
+                              "--build", os.path.join(ROOT, run.out(san)), "--points", "8"],
+                             UNIT_TIMEOUT, log=name)
+    scenes = re.findall(r"^(\w+ \w+ \w+): (\d+) points$", text, re.M)
+    res.passed += len(scenes)
+    if code or not scenes:
+        res.add(name, False, text[-6000:])
 
 
 def stage_lint(run, res, name):
@@ -240,6 +252,19 @@ def stage_unit(run, res, name, san=""):
         res.add(name, False, "no unit tests found")
 
 
+def stage_simulate(run, res, name):
+    """Known seeds, new ones for a while, and a world whose disk lies, which has to be noticed."""
+    program = os.path.join(run.build, "simulate")
+    seeds = os.path.join(TESTS, "simulate", "seeds.txt")
+
+    code, text = run.command([program, "--regressions", seeds, "--seconds",
+                              str(SIMULATE_SECONDS)], UNIT_TIMEOUT, log=name)
+    res.add(name, code == 0, text[-6000:])
+    code, text = run.command([program, "--lying-disk", "--keep-on", "--count", "40"],
+                             UNIT_TIMEOUT, log=name + "-lying-disk")
+    res.add(name + ": a disk that lies", code == 1 and " fails: " in text, text[-6000:])
+
+
 def parse_junit(path, res):
     for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
         name = case.get("classname", "") + "::" + case.get("name", "")
@@ -287,13 +312,15 @@ def stage_pytest(run, res, name, folder, san="", select="", leave=()):
         res.add(name, False, "no test ran")
 
 
+SIMULATE_SECONDS = 20
+
 # Of the unit tests: they begin first, so that none is left over for the end.
 SLOW_UNITS = ("test_api", "test_api_raw", "test_staged_md5", "test_staged_race")
 
 # Many runs of a few paths, which the other tests take under TSan, too: with it they would take
 # longer than all the rest together. And the subcommands and the start, which have one thread.
 LONG = ("test_killed.py", "test_expiry.py", "test_fault_matrix.py", "test_outage.py",
-        "test_cli.py", "test_boot.py")
+        "test_cli.py", "test_boot.py", "test_doubt.py")
 
 # Files that take half a minute or more in one of the stages, whatever their size.
 SLOW = ("test_async.py", "test_crash.py", "test_deb.py", "test_expiry.py", "test_failures.py",
@@ -311,18 +338,21 @@ STAGES = {
     "unit": (stage_unit, {}),
     "unit-asan": (stage_unit, {"san": "asan"}),
     "unit-tsan": (stage_unit, {"san": "tsan"}),
+    "torture": (stage_torture, {"san": "asan"}),
+    "simulate": (stage_simulate, {}),
     "server": (stage_pytest, {"folder": "server"}),
     "server-asan": (stage_pytest, {"folder": "server", "san": "asan", "select": "not plain"}),
     "server-tsan": (stage_pytest, {"folder": "server", "san": "tsan", "select": "not plain"}),
     "mounted": (stage_pytest, {"folder": "mount"}),
     "mounted-plain": (stage_pytest, {"folder": "mount", "select": "plain"}),
     "mounted-asan": (stage_pytest, {"folder": "mount", "san": "asan", "select": "not plain"}),
-    "mounted-tsan": (stage_pytest, {"folder": "mount", "san": "tsan", "select": "not plain",
+    "mounted-tsan": (stage_pytest, {"folder": "mount", "san": "tsan",
+                                    "select": "not plain and not no_tsan",
                                     "leave": LONG}),
 }
 ALL_STAGES = ["build", "build-asan", "build-tsan", "lint", "fmt-check", "model", "tools", "unit",
-              "unit-asan", "unit-tsan", "server", "server-asan", "server-tsan", "mounted-asan",
-              "mounted-plain", "mounted-tsan"]
+              "unit-asan", "unit-tsan", "torture", "simulate", "server", "server-asan",
+              "server-tsan", "mounted-asan", "mounted-plain", "mounted-tsan"]
 
 
 def with_builds(names):
@@ -333,7 +363,7 @@ def with_builds(names):
         needs = ["build-" + args["san"] if args.get("san") else "build"]
         if name == "tools":
             needs = ["build", "build-asan", "build-tsan"]
-        if func in (stage_unit, stage_pytest):
+        if func in (stage_unit, stage_torture, stage_simulate, stage_pytest):
             wanted += [x for x in needs if x not in wanted + names]
         wanted.append(name)
     return wanted

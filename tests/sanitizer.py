@@ -7,10 +7,15 @@ import subprocess
 
 
 def options(folder):
-    """Environment for the sanitizers; reports go to folder/san-*, or to stderr when it is ''."""
+    """Environment for the sanitizers; reports go to folder/san/, or to stderr when it is ''."""
+    place = os.path.join(folder, "san")
+    if folder and not os.path.isdir(place):
+        os.mkdir(place)
+        # A daemon of another user reports, too.
+        os.chmod(place, 0o1777)
+
     def line(tool, text):
-        path = f":log_path={os.path.join(folder, 'san-' + tool)}" if folder else ""
-        return text + path
+        return text + (f":log_path={os.path.join(place, tool)}" if folder else "")
 
     return {
         "ASAN_OPTIONS": line("asan", "detect_leaks=1:exitcode=99:detect_stack_use_after_return=1"
@@ -46,13 +51,14 @@ def reports(folder):
     UBSan beside ASan heeds no log_path, in the output kept in *.log.
     """
     texts = []
-    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "san-*"))):
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "san", "*"))):
         with open(path, encoding="utf-8", errors="replace") as f:
             texts.append(f.read()[:8000])
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.log"))):
         with open(path, encoding="utf-8", errors="replace") as f:
-            found = re.search(r"^.*(: runtime error: |(ERROR|WARNING): \w+Sanitizer).*", f.read(),
-                              re.M | re.S)
+            text = f.read()
+        # Without ".*" before it: that would go to the end from each line of a long log.
+        found = re.search(r": runtime error: |(ERROR|WARNING): \w+Sanitizer", text)
         if found:
-            texts.append(found.group(0)[:8000])
+            texts.append(text[text.rfind("\n", 0, found.start()) + 1:][:8000])
     return [x for x in texts if x.strip()]

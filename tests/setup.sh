@@ -2,7 +2,8 @@
 # Installs the Debian packages that are missing, and only those.
 #
 #   tests/setup.sh build   what compiling needs
-#   tests/setup.sh demo    that, and what tests/demo.sh uses
+#   tests/setup.sh deb     that, and what make deb uses
+#   tests/setup.sh demo    what compiling needs, and what tests/demo.sh uses
 #   tests/setup.sh unit    that, and what the unit tests use
 #   tests/setup.sh test    that, and what the tests use
 #   tests/setup.sh fuzz    what building needs, and what make fuzz does
@@ -24,9 +25,9 @@ if [ "${1:-}" = --check ]; then
 fi
 set=${1:-}
 case $set in
-build | demo | unit | test | fuzz | model | bench | releases) ;;
+build | deb | demo | unit | test | fuzz | model | bench | releases) ;;
 *)
-	echo "usage: tests/setup.sh [--check] build|demo|unit|test|fuzz|model|bench|releases" >&2
+	echo "usage: tests/setup.sh [--check] build|deb|demo|unit|test|fuzz|model|bench|releases" >&2
 	exit 2
 	;;
 esac
@@ -83,6 +84,7 @@ look_bench() {
 	need s3fs has s3fs
 	need rclone has rclone
 	need bindfs has bindfs
+	need stunnel4 has stunnel4
 }
 
 look_releases() {
@@ -115,6 +117,10 @@ look() {
 	need_lib libsqlite3-dev sqlite3 3.34.1 SQLite
 	need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 	[ "$set" = build ] && return
+	if [ "$set" = deb ]; then
+		need dpkg-dev has dpkg-shlibdeps
+		return
+	fi
 	if [ "$set" = fuzz ]; then
 		need python3 has /usr/bin/python3
 		look_fuzz

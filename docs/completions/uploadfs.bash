@@ -1,11 +1,11 @@
 # bash completion for uploadfs(1). Sourced by bash-completion, or by hand.
 
-_uploadfs_options="adopt allow_http allow_other allow_root api_key_file= api_version= bind= ca_file= cache_size= client_cert= client_key= close=async
+_uploadfs_options="adopt allow_http allow_other allow_root api_key_file= api_version= bind= ca_file= cache_size= check=jsonl check=none client_cert= client_key= close=async
 close=sync config= connect_timeout= dir_mode= drain_timeout= expires_after= file_mode= fsname= gid= hold_timeout=
 idle_timeout= keep_old key_mode=any key_mode=private list_ttl= log_file= log_format=json log_format=text log_level=debug
 log_level=error log_level=info log_level=warn metrics_listen= no_delete organization= parallel= part_size= project= proxy= proxy=none
 proxy_auth_file= purpose=assistants purpose=batch purpose=evals purpose=fine-tune purpose=user_data purpose=vision
-rate_limit= retry_delay= retry_timeout= ro rw shared_cache= staging_reserve= staging_size= state_dir= sync=always sync=auto uid=
+rate_limit= resend retry_delay= retry_timeout= ro rw shared_cache= staging_reserve= staging_size= state_dir= sync=always sync=auto uid=
 umask="
 
 # The mountpoints of uploadfs.
@@ -57,7 +57,7 @@ _uploadfs_of() {
 			fi
 			;;
 		wait | ls | fetch) COMPREPLY=($(compgen -f -- "$current")) ;;
-		doctor) COMPREPLY=($(compgen -W "local: azure:https://" -- "$current") $(compgen -d -- "$current")) ;;
+		doctor) COMPREPLY=($(compgen -W "local: azure:https://" -- "$current") $(compgen -f -- "$current")) ;;
 		*) mapfile -t COMPREPLY < <(compgen -W "$(_uploadfs_mounts)" -- "$current") ;;
 		esac
 		;;

@@ -15,6 +15,7 @@
 
 #include "fs/cli/cli.h"
 #include "fs/cli/commands.h"
+#include "fs/cli/doctor_files.h"
 #include "fs/cli/doctor_fstab.h"
 #include "fs/cli/doctor_state.h"
 #include "fs/cli/mount.h"
@@ -37,11 +38,15 @@
 
 static const char help[] =
 	"usage: uploadfs doctor [-o OPTION,...] [SOURCE] [MOUNTPOINT]\n"
+	"       uploadfs doctor [-o OPTION,...] [SOURCE] FILE...\n"
 	"Checks whether a mount with these arguments would work; for a MOUNTPOINT alone,\n"
 	"its line in /etc/fstab has the rest. Looks at /dev/fuse, fusermount3, the key,\n"
 	"the service and its certificate, the clocks, the state directory and its disk,\n"
 	"MOUNTPOINT and its line in /etc/fstab; without MOUNTPOINT, all mounts and all\n"
 	"such lines. Changes nothing; asks the service for one list of Files.\n"
+	"With FILEs, a dry run of a copy into a mount: which would be refused, and why,\n"
+	"by name, size, purpose and format. Sends nothing. The purpose is -o purpose=,\n"
+	"else the directory in the FILE's path that is called like one.\n"
 	"Exit status: 0 all is well; 1 something is not: its line says what to do;\n"
 	"  2 wrong usage, or a mountpoint that can't be used.\n";
 
@@ -98,6 +103,10 @@ static void check_fusermount(void)
 			"%s is not setuid root, so only root can mount; install the package fuse3 "
 			"again",
 			path);
+	else if (geteuid() != 0 && access("/etc/mtab", F_OK))
+		cli_report_ill("there is no /etc/mtab, which %s wants for unmounting; as root: ln "
+			       "-s /proc/self/mounts /etc/mtab",
+			       path);
 	else if (mountpoint_refusal())
 		cli_report_ill("user %u: %s", (unsigned)geteuid(), mountpoint_refusal());
 	else
@@ -299,6 +308,34 @@ static void check_all(struct opts *o, const char *said)
 	opts_release(o);
 }
 
+/* The dry run: what would be refused of these files. */
+static int examine_files(const struct doctor_words *w)
+{
+	char *said = NULL;
+	struct opts o;
+	int r = CLI_OK;
+
+	switch (opts_parse_doctor(w->argc, w->argv, &said, &o)) {
+	case OPTS_EXIT_OK:
+		break;
+	case OPTS_EXIT_USAGE:
+		fprintf(stderr, "uploadfs: %s\n", said ? said : "out of memory");
+		r = CLI_USAGE;
+		break;
+	case OPTS_RUN:
+		process_harden();
+		if (said)
+			cli_report_ill("%s", said);
+		check_service(&o, said != NULL);
+		cli_doctor_files(&o, w->files);
+		opts_release(&o);
+		r = cli_report_found_ill() ? CLI_FAILED : CLI_OK;
+		break;
+	}
+	free(said);
+	return r;
+}
+
 static int examine(int argc, char **argv)
 {
 	struct doctor_line l;
@@ -327,13 +364,26 @@ static int examine(int argc, char **argv)
 
 int cli_doctor(int argc, char **argv)
 {
+	struct doctor_words w;
+	int r;
+
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return fputs(help, stdout) < 0 ? CLI_FAILED : CLI_OK;
 	/* The findings replace log lines on this screen. */
 	log_set_level(LOG_LVL_ERROR);
-	check_device();
-	check_fusermount();
-	fflush(stdout);
-	return examine(argc, argv);
+	if (cli_doctor_words(argc, argv, &w)) {
+		cli_error("out of memory");
+		return CLI_FAILED;
+	}
+	if (w.file_count) {
+		r = examine_files(&w);
+	} else {
+		check_device();
+		check_fusermount();
+		fflush(stdout);
+		r = examine(argc, argv);
+	}
+	cli_doctor_words_free(&w);
+	return r;
 }

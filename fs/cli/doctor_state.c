@@ -37,6 +37,21 @@ static char *existing(const char *path)
 	return at;
 }
 
+int cli_doctor_room(const struct opts *o, uint64_t *ret)
+{
+	char *dir = existing(o->state_dir);
+	struct statvfs st;
+	int r = dir && statvfs(dir, &st) == 0 ? 0 : -errno;
+	uint64_t space;
+
+	free(dir);
+	if (r)
+		return r;
+	space = (uint64_t)st.f_bavail * st.f_frsize;
+	*ret = space > o->staging_reserve ? space - o->staging_reserve : 0;
+	return 0;
+}
+
 static int count_kept(void *arg, const struct kept *k)
 {
 	*(unsigned *)arg += kept_is_closed(k);
@@ -46,19 +61,17 @@ static int count_kept(void *arg, const struct kept *k)
 static void check_room(const struct opts *o)
 {
 	char *dir = existing(o->state_dir);
-	struct statvfs st;
 	uint64_t space;
+	int r = cli_doctor_room(o, &space);
 
 	if (!dir)
 		return;
 	if (access(dir, W_OK | X_OK) < 0) {
 		cli_report_ill("state directory %s: %s: %s; choose another with -o state_dir=",
 			       o->state_dir, dir, strerror(errno));
-	} else if (statvfs(dir, &st) < 0) {
-		cli_report_ill("state directory %s: %s", dir, strerror(errno));
+	} else if (r) {
+		cli_report_ill("state directory %s: %s", dir, strerror(-r));
 	} else {
-		space = (uint64_t)st.f_bavail * st.f_frsize;
-		space = space > o->staging_reserve ? space - o->staging_reserve : 0;
 		if (space < SPACE_MIN)
 			cli_report_ill(
 				"state directory %s: room for %s only; files are staged there "

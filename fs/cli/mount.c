@@ -285,5 +285,10 @@ int cli_detach(const char *mount)
 		cli_error("fusermount3 is not there; install the package fuse3");
 	else if (r && geteuid() == 0)
 		cli_error("%s: %s", mount, strerror(-r));
+	else if (r)
+		cli_error("%s is still mounted: fusermount3 could not unmount it%s", mount,
+			  access("/etc/mtab", F_OK) ? "; it wants /etc/mtab, which is not there: "
+						      "ln -s /proc/self/mounts /etc/mtab"
+						    : "");
 	return r;
 }

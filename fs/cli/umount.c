@@ -175,13 +175,21 @@ static int tell_left(const struct json *doc, uid_t mount_uid)
 
 	/* Read the directory with its owner's rights, also as root: it is the owner's. */
 	if (mount_uid == self || seteuid(mount_uid) == 0) {
-		if (stat(dir, &st) == 0 && st.st_uid == mount_uid &&
-		    same_inode(dir, doc, "state_dir_inode"))
+		/* In a container the daemon's path is not ours. */
+		if (stat(dir, &st))
+			r = errno == ENOENT && *dir ? -EXDEV : -EACCES;
+		else if (!same_inode(dir, doc, "state_dir_inode"))
+			r = -EXDEV;
+		else if (st.st_uid == mount_uid)
 			r = cli_tell_left(dir, true);
 		if (mount_uid != self && seteuid(self))
 			r = -errno;
 	}
-	if (r < 0) {
+	if (r == -EXDEV) {
+		cli_error("unmounted; whether all is published stands in %s of the daemon's "
+			  "container, not here: look at its log, or uploadfs recover list there",
+			  dir);
+	} else if (r < 0) {
 		cli_error("unmounted; whether all is published can't be read from %s: %s; its user "
 			  "can: uploadfs recover list",
 			  *dir ? dir : "its state directory", strerror(-r));

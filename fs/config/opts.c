@@ -29,7 +29,7 @@ static const char help_text[] =
 	"  -h, --help  this text                   -V, --version\n"
 	"The key is in OPENAI_API_KEY, or in a file:\n"
 	"  -o api_key_file=FILE     a file of mode 600; key_mode=any: others may read it\n"
-	"  -o organization=ID, project=ID, api_version=V, allow_http, config=FILE\n"
+	"  -o organization=ID, project=ID, api_version=V, allow_http, config=FILE, adopt\n"
 	"  -o proxy=URL|none, proxy_auth_file=FILE, ca_file=FILE, client_cert=F, bind=A\n"
 	"  -o log_file=FILE, log_level=LEVEL, log_format=json, metrics_listen=ADDR:PORT\n"
 	"  -o purpose=P             show the directory of one purpose as the root\n"
@@ -39,7 +39,7 @@ static const char help_text[] =
 	"  -o cache_size=SIZE (8G), staging_size=SIZE (none), staging_reserve=SIZE (256M)\n"
 	"  -o list_ttl=S (30), hold_timeout=S (60), drain_timeout=S (60), retry_delay=S\n"
 	"     retry_timeout=S (120), connect_timeout=S (10), idle_timeout=S (60)\n"
-	"  -o no_delete, keep_old, adopt, sync=always, expires_after=S (of new Files)\n"
+	"  -o no_delete, keep_old, resend, check=jsonl, sync=always, expires_after=S\n"
 	"  -o ro, allow_other, uid=, gid=, umask=, file_mode= (0644), dir_mode= (0755)\n"
 	"SIZE takes K, M, G, T. See uploadfs(1) for the rest, errors and examples.\n";
 

@@ -37,6 +37,8 @@ struct opts {
 	bool close_async;	      /* close=async; default close=sync */
 	bool sync_always;	      /* sync=always; default sync=auto */
 	bool keep_old, no_delete;
+	bool resend;		  /* content that the replaced File has already is sent, too */
+	bool check_jsonl;	  /* check=jsonl; default check=none */
 	unsigned expires_after_s; /* 3600..2592000; 0: none */
 	bool adopt; /* kept files of another service, organization or project are sent */
 	bool allow_http;

@@ -57,6 +57,14 @@ static int set_sync(struct opts_draft *d, const char *value)
 	return opts_fail("sync=%s is not known; use sync=auto or sync=always", value);
 }
 
+static int set_check(struct opts_draft *d, const char *value)
+{
+	d->o->check_jsonl = !strcmp(value, "jsonl");
+	if (d->o->check_jsonl || !strcmp(value, "none"))
+		return 0;
+	return opts_fail("check=%s is not known; use check=none or check=jsonl", value);
+}
+
 static int set_purpose(struct opts_draft *d, const char *value)
 {
 	char *copy;
@@ -187,6 +195,7 @@ static const struct word words[] = {
 	{ "bind", W_SPECIAL, 0, 0, 0, opts_set_bind, "ADDRESS|INTERFACE" },
 	{ "ca_file", W_TEXT, FIELD(network.ca_file), 0, 0, NULL, "FILE" },
 	{ "cache_size", W_SIZE, FIELD(cache_size), 0, INT64_MAX, NULL, "SIZE" },
+	{ "check", W_SPECIAL, 0, 0, 0, set_check, "none|jsonl" },
 	{ "client_cert", W_TEXT, FIELD(network.client_cert), 0, 0, NULL, "FILE" },
 	{ "client_key", W_TEXT, FIELD(network.client_key), 0, 0, NULL, "FILE" },
 	{ "close", W_SPECIAL, 0, 0, 0, set_close, "sync|async" },
@@ -217,6 +226,7 @@ static const struct word words[] = {
 	{ "proxy_auth_file", W_TEXT, FIELD(proxy_auth_file), 0, 0, NULL, "FILE" },
 	{ "purpose", W_SPECIAL, 0, 0, 0, set_purpose, "PURPOSE" },
 	{ "remount", W_SPECIAL, 0, 0, 0, refuse_remount, NULL },
+	{ "resend", W_FLAG, FIELD(resend), 0, 0, NULL, NULL },
 	SECONDS(retry_delay, 1),
 	SECONDS(retry_timeout, 1),
 	{ "rate_limit", W_SPECIAL, 0, 0, 0, opts_set_rate_limit, "UP[:DOWN]" },

@@ -33,6 +33,7 @@ struct fetch *fetch_alloc(struct fetcher *f, const char *file_id, uint64_t bytes
 	ft->nref = 1;
 	ft->fd = -1;
 	extents_init(&ft->have);
+	extents_allow(&ft->have, FETCH_EXTENTS);
 	fetch_waiters_init(&ft->waiters);
 	for (i = 0; i < FETCH_REQS; i++)
 		ft->reqs[i].ft = ft;

@@ -24,6 +24,7 @@
 #define FETCH_REQS 16 /* requests under way per File, whatever was asked for */
 #define FETCH_RUNS 8  /* readers that are told apart, per File */
 #define FETCH_BUCKETS 256
+#define FETCH_EXTENTS 32768	  /* ranges that are noted as there, per File */
 #define FETCH_ROOM (256ULL << 20) /* bytes the cache gives back when the disk is full */
 
 enum fetch_range { FETCH_RANGE_UNKNOWN, FETCH_RANGE_YES, FETCH_RANGE_NO };

@@ -4,8 +4,11 @@
  * Readers are told apart by where they read: reads that follow one another are
  * a run. The further a run has come the more is asked for ahead of it, and the
  * larger the ranges are, so a look at a header or at the last bytes costs one
- * small range, and who reads all has several large ones under way. Ranges begin
- * and end at multiples of an alignment, so no byte is asked for twice.
+ * small range, and who reads all has several large ones under way. A read that
+ * continues no run is asked for as it is, in whole pages: programs that read at
+ * random places would use little of what lies around. Other ranges begin and end
+ * at multiples of an alignment. No byte is asked for twice, but for the small
+ * ranges that such reads have left within a large one.
  *
  * Whether the service honours Range is not known before the first range: until
  * then there is one request. A service that ignores Range answers it with
@@ -18,7 +21,9 @@
 #include "fs/content/fetch_life.h"
 
 #define FETCH_ALIGN (1ULL << 20)      /* bytes; a range begins and ends at a multiple */
+#define FETCH_PAGE (4ULL << 10)	      /* bytes; the same of a range for one read */
 #define FETCH_PIECE_MAX (16ULL << 20) /* bytes of one range, but for huge Files */
+#define FETCH_ISLAND (128ULL << 10)   /* bytes; what is there may come again within a range */
 #define FETCH_SMALL (8ULL << 20)      /* bytes; such a File is asked for in one piece */
 #define FETCH_FAR (8ULL << 20)	      /* bytes a read may lie ahead of a request and wait for it */
 
@@ -31,6 +36,7 @@
 #define RUN_NEARLY (256ULL << 10) /* bytes; a request that lacks less is not worth ending */
 #define RUN_AHEAD (4ULL << 20)	  /* bytes read ahead at first; four times as many each time */
 #define RUN_AHEAD_MAX (64ULL << 20)
+#define RUN_GROWTH 4 /* a run that is not warm asks for so many times what it has read */
 #define RUN_STALE 64 /* reads of others after which a run counts as left */
 
 /* ---- runs ---- */
@@ -39,7 +45,7 @@ static bool run_continues(const struct fetch_run *run, uint64_t off)
 {
 	uint64_t d = off > run->next ? off - run->next : run->next - off;
 
-	return run->used && d <= RUN_NEAR;
+	return run->used && (d <= RUN_NEAR || (off < run->low && run->low - off <= RUN_NEAR));
 }
 
 /* The run that a read at off belongs to; else the one that was not used for the longest time. */
@@ -55,26 +61,74 @@ static struct fetch_run *run_find(struct fetch *ft, uint64_t off)
 		if (run->used < oldest->used)
 			oldest = run;
 	}
-	*oldest = (struct fetch_run){ .next = off };
+	/* Who begins with the first byte is likely to read all. */
+	*oldest = (struct fetch_run){ .low = off,
+				      .next = off,
+				      .come = off ? 0 : FETCH_ALIGN / RUN_GROWTH };
 	return oldest;
+}
+
+/* Returns whether a read of [off, end) goes on before the first byte, as tac does. */
+static bool run_goes_back(struct fetch_run *run, uint64_t off, uint64_t end)
+{
+	bool back = off < run->low && end >= run->low;
+
+	if (back)
+		run->low = off;
+	return back;
+}
+
+/* Returns whether most of what the run went over was read: else it reads here and there. */
+static bool run_is_dense(const struct fetch_run *run)
+{
+	return run->skipped <= run->read;
+}
+
+/* Adds a read to the run. The kernel's reads may come out of order, by up to RUN_NEAR. */
+static void run_add(struct fetch_run *run, uint64_t off, uint64_t end)
+{
+	uint64_t fresh;
+
+	if (end > run->next) {
+		if (off > run->next)
+			run->skipped += off - run->next;
+		fresh = end - (off > run->next ? off : run->next);
+		run->next = end;
+	} else {
+		fresh = end - off < run->skipped ? end - off : run->skipped;
+		run->skipped -= fresh;
+	}
+	run->read += fresh;
+	run->come += fresh;
+}
+
+/* Enough was read to tell whether to read ahead, and how far. */
+static void run_judge(struct fetch_run *run)
+{
+	if (!run_is_dense(run))
+		run->ahead = run->come = 0;
+	else
+		run->ahead = run->ahead ? run->ahead * 4 : RUN_AHEAD;
+	if (run->ahead > RUN_AHEAD_MAX)
+		run->ahead = RUN_AHEAD_MAX;
+	run->read = run->skipped = 0;
 }
 
 uint64_t fetch_note_read(struct fetch *ft, uint64_t off, uint64_t end)
 {
 	struct fetch_run *run = run_find(ft, off);
+	uint64_t likely, before = run->come;
 
 	run->used = ++ft->reads;
-	if (end > run->next) {
-		run->read += end - run->next;
-		run->next = end;
-	}
-	if (run->read >= (run->ahead ? run->ahead : RUN_WARM)) {
-		run->read = 0;
-		run->ahead = run->ahead ? run->ahead * 4 : RUN_AHEAD;
-		if (run->ahead > RUN_AHEAD_MAX)
-			run->ahead = RUN_AHEAD_MAX;
-	}
-	return end - off > run->ahead ? end - off : run->ahead;
+	if (run_goes_back(run, off, end))
+		return end - off > FETCH_ALIGN ? end - off : FETCH_ALIGN;
+	run_add(run, off, end);
+	if (run->read >= (run->ahead ? run->ahead : RUN_WARM))
+		run_judge(run);
+	likely = run->ahead;
+	if (!likely && run_is_dense(run))
+		likely = before < FETCH_ALIGN / RUN_GROWTH ? before * RUN_GROWTH : FETCH_ALIGN;
+	return end - off > likely ? end - off : likely;
 }
 
 void fetch_calm_down(struct fetch *ft)
@@ -82,7 +136,7 @@ void fetch_calm_down(struct fetch *ft)
 	unsigned i;
 
 	for (i = 0; i < FETCH_RUNS; i++)
-		ft->runs[i].ahead = ft->runs[i].read = 0;
+		ft->runs[i].ahead = ft->runs[i].read = ft->runs[i].skipped = 0;
 }
 
 /* ---- what is there, and what is on its way ---- */
@@ -91,21 +145,7 @@ void fetch_calm_down(struct fetch *ft)
 static uint64_t missing_around(const struct fetch *ft, uint64_t start, uint64_t end,
 			       uint64_t *ret_lo, uint64_t *ret_hi)
 {
-	const struct extents *x = &ft->have;
-	uint64_t lo = 0, hi = ft->bytes;
-	size_t i;
-
-	for (i = 0; i < x->n; i++) {
-		if (x->v[i].start > start) {
-			hi = x->v[i].start;
-			break;
-		}
-		lo = x->v[i].end;
-		if (lo > start)
-			start = lo;
-	}
-	*ret_lo = lo;
-	*ret_hi = hi;
+	start = extents_gap(&ft->have, start, ft->bytes, ret_lo, ret_hi);
 	return start < end ? start : end;
 }
 
@@ -183,8 +223,8 @@ static bool next_gap(struct fetch *ft, uint64_t off, uint64_t end, struct gap *r
 /* ---- pieces ---- */
 
 /*
- * Returns the alignment of ranges. It grows with the File, so that the list of extents stays short
- * enough to keep all of them.
+ * Returns the alignment of ranges that are not for one read. It grows with the File, so that the
+ * list of extents stays short enough to keep all of them.
  */
 static uint64_t align_of(const struct fetch *ft)
 {
@@ -207,6 +247,64 @@ static uint64_t piece_size(const struct fetch *ft, uint64_t span)
 	return size;
 }
 
+/*
+ * Returns whether only the read itself is asked for. Too many ranges could not be noted: then those
+ * between them are asked for with them.
+ */
+static bool is_lone(const struct fetch *ft, uint64_t span)
+{
+	return span < FETCH_ALIGN && ft->bytes > FETCH_SMALL &&
+	       ft->have.n < FETCH_EXTENTS - 2 * EXTENTS_MAX;
+}
+
+/* Asks for the bytes of the gap before end, in whole pages. */
+static int lone_start(struct fetch_req *r, const struct gap *gap, uint64_t end)
+{
+	uint64_t start = gap->off - gap->off % FETCH_PAGE;
+
+	if (start < gap->lo)
+		start = gap->lo;
+	end = (end + FETCH_PAGE - 1) / FETCH_PAGE * FETCH_PAGE;
+	return fetch_req_start(r, start, end < gap->hi ? end : gap->hi, false);
+}
+
+/* The first byte above off that a request under way will bring; the end of the File if none. */
+static uint64_t active_above(const struct fetch *ft, uint64_t off)
+{
+	const struct fetch_req *r;
+	uint64_t first = ft->bytes;
+
+	for (r = ft->reqs; r < ft->reqs + FETCH_REQS; r++) {
+		if (r->active && !r->cancelled && fetch_req_due(r) > off &&
+		    fetch_req_due(r) < first)
+			first = fetch_req_due(r);
+	}
+	return first;
+}
+
+/*
+ * Returns where a range from start on ends that may be as long as end: behind the gap, which ends
+ * at hi, it goes on over small ranges that are there, as long as they are at most half of it. A
+ * request for each gap between them would take longer.
+ */
+static uint64_t over_islands(const struct fetch *ft, uint64_t start, uint64_t hi, uint64_t end)
+{
+	uint64_t limit = active_above(ft, start), again = 0, lo, next_hi, next;
+
+	if (limit < end)
+		end = limit;
+	while (hi < end) {
+		next = extents_gap(&ft->have, hi, ft->bytes, &lo, &next_hi);
+		if (next_hi > end)
+			next_hi = end;
+		again += next - hi;
+		if (next - hi > FETCH_ISLAND || next >= end || again > (next_hi - start) / 2)
+			break;
+		hi = next_hi;
+	}
+	return hi;
+}
+
 /* Asks for the piece of the gap that its first wanted byte lies in. */
 static int piece_start(struct fetch *ft, struct fetch_req *r, const struct gap *gap, uint64_t span)
 {
@@ -216,8 +314,12 @@ static int piece_start(struct fetch *ft, struct fetch_req *r, const struct gap *
 
 	if (start < gap->lo)
 		start = gap->lo;
+	end += size;
 	/* Absorb a remainder too small for its own request. */
-	end = gap->hi - end < size + align ? gap->hi : end + size;
+	if (gap->hi < end)
+		end = over_islands(ft, start, gap->hi, end);
+	else if (gap->hi - end < align)
+		end = gap->hi;
 	return fetch_req_start(r, start, end, false);
 }
 
@@ -308,8 +410,8 @@ static void split_at(struct fetch *ft, uint64_t off)
 	r->split = true;
 }
 
-/* Asks for the gap, for a read of span bytes. -EAGAIN: nothing more can be asked for now. */
-static int ask(struct fetch *ft, const struct gap *gap, uint64_t span)
+/* Asks for the gap, for w. -EAGAIN: nothing more can be asked for now. */
+static int ask(struct fetch *ft, const struct gap *gap, const struct fetch_waiter *w)
 {
 	struct fetch_req *r = req_free(ft);
 
@@ -317,7 +419,9 @@ static int ask(struct fetch *ft, const struct gap *gap, uint64_t span)
 		return -EAGAIN;
 	if (ft->range == FETCH_RANGE_NO)
 		return fetch_req_start(r, extents_contiguous(&ft->have), ft->bytes, true);
-	return piece_start(ft, r, gap, span);
+	if (is_lone(ft, w->span))
+		return lone_start(r, gap, w->off + w->span);
+	return piece_start(ft, r, gap, w->span);
 }
 
 /* Asks for the first byte that w lacks. */
@@ -332,7 +436,7 @@ static int ask_first(struct fetch *ft, const struct fetch_waiter *w)
 	split_at(ft, off);
 	if (!next_gap(ft, off, off + 1, &gap))
 		return 0;
-	rc = ask(ft, &gap, w->span);
+	rc = ask(ft, &gap, w);
 	if (rc == -EAGAIN && ft->range == FETCH_RANGE_YES)
 		make_way(ft);
 	return rc == -EAGAIN ? 0 : rc;
@@ -345,7 +449,7 @@ static int ask_rest(struct fetch *ft, const struct fetch_waiter *w)
 	int rc;
 
 	while (next_gap(ft, w->off, w->end, &gap)) {
-		rc = ask(ft, &gap, w->span);
+		rc = ask(ft, &gap, w);
 		if (rc)
 			return rc == -EAGAIN ? 0 : rc;
 	}

@@ -12,15 +12,18 @@ struct fetch_waiters;
 
 /* Reads that follow one another. */
 struct fetch_run {
-	uint64_t next;	/* where its next read is expected */
-	uint64_t ahead; /* bytes from there on that are asked for in advance */
-	uint64_t read;	/* bytes read since ahead last changed */
-	uint64_t used;	/* the number of its last read; 0: free */
+	uint64_t low;	  /* its first byte */
+	uint64_t next;	  /* where its next read is expected */
+	uint64_t ahead;	  /* bytes from there on that are asked for in advance */
+	uint64_t read;	  /* bytes read since ahead was last judged, without those skipped */
+	uint64_t skipped; /* bytes passed over since then, and not read yet */
+	uint64_t come;	  /* bytes read since it began */
+	uint64_t used;	  /* the number of its last read; 0: free */
 };
 
 /*
  * Notes a read of [off, end) in its run. Returns how many bytes from off on are likely to be
- * wanted.
+ * wanted: those alone, unless they continue a run.
  */
 uint64_t fetch_note_read(struct fetch *ft, uint64_t off, uint64_t end);
 /* Stops reading ahead until readers have gone on for a while. */

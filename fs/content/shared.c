@@ -19,6 +19,7 @@
 
 #define WORKERS 4
 #define STACK_SIZE (256U << 10)
+#define CLEAN_MS (6 * 3600 * 1000) /* from one look for what dead hosts left to the next */
 #define POLL_MS 100
 #define BEAT_MS 1000
 #define FIRST_BEATS 8 /* seconds in which the first byte may come */
@@ -49,6 +50,7 @@ struct shared_file {
 
 struct shared {
 	char *dir, *service;
+	atomic_ullong clean_ms; /* when to look for what dead hosts left */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	/* under lock */
@@ -217,6 +219,30 @@ static int store(struct shared_file *f, int fd)
 	return rc;
 }
 
+static int note_entry(void *arg, uint64_t seen)
+{
+	struct shared_file *f = arg;
+
+	(void)seen;
+	atomic_store(&f->alive_ms, clock_mono_ms());
+	return atomic_load(&f->stop) ? -ECANCELED : 0;
+}
+
+/* Content was stored: look now and then for what dead hosts left beside it. */
+static void clean(struct shared_file *f)
+{
+	const struct shared_watch watch = { note_entry, f };
+	uint64_t now = clock_mono_ms(), due = atomic_load(&f->s->clean_ms);
+	mode_t mode;
+	int dir;
+
+	if (now < due || !atomic_compare_exchange_strong(&f->s->clean_ms, &due, now + CLEAN_MS) ||
+	    shared_dir_open(f->s->dir, &dir, &mode))
+		return;
+	shared_dir_clean(dir, &f->name, &watch);
+	close(dir);
+}
+
 static void unlock(struct shared_file *f)
 {
 	mode_t mode;
@@ -298,6 +324,8 @@ static void run(struct shared_file *f)
 		beat(f);
 	if (putting || over)
 		unlock(f);
+	if (putting && !rc)
+		clean(f);
 	pthread_mutex_lock(&s->lock);
 	s->busy--;
 	f->running = false;

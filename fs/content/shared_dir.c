@@ -1,5 +1,6 @@
 #include "fs/content/shared_dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -323,4 +324,52 @@ void shared_dir_unlock(int dir, const struct shared_name *name, const char *toke
 
 	if (shared_dir_holder(dir, name, holder, &progress) == 0 && !strcmp(holder, token))
 		unlinkat(dir, name->lock, 0);
+}
+
+/* ---- what dead hosts left ---- */
+
+/* True for "ID.SERVICE.TOKEN.tmp" and "ID.SERVICE.lock": names that we give. */
+static bool is_passing(const char *name)
+{
+	size_t len = strlen(name), tail;
+	const char *at;
+
+	if (len > 4 && !strcmp(name + len - 4, ".tmp"))
+		tail = 4 + SHARED_TOKEN_SIZE - 1 + 1;
+	else if (len > 5 && !strcmp(name + len - 5, ".lock"))
+		tail = 5;
+	else
+		return false;
+	if (len < tail + SERVICE_LEN + 2)
+		return false;
+	at = name + len - tail - SERVICE_LEN;
+	if (at[-1] != '.' || strspn(at, "0123456789abcdef") != SERVICE_LEN)
+		return false;
+	return tail == 5 ||
+	       strspn(at + SERVICE_LEN + 1, "0123456789abcdef") == SHARED_TOKEN_SIZE - 1;
+}
+
+void shared_dir_clean(int dir, const struct shared_name *fresh, const struct shared_watch *watch)
+{
+	const int flags = AT_SYMLINK_NOFOLLOW;
+	const struct dirent *e;
+	struct stat now, st;
+	uint64_t seen = 0;
+	int fd;
+	DIR *d;
+
+	if (fstatat(dir, fresh->content, &now, flags))
+		return;
+	fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while (!watch->step(watch->arg, seen++) && (e = readdir(d)) != NULL)
+		if (is_passing(e->d_name) && fstatat(dir, e->d_name, &st, flags) == 0 &&
+		    S_ISREG(st.st_mode) && st.st_mtime < now.st_mtime - SHARED_DEAD_S)
+			unlinkat(dir, e->d_name, 0);
+	closedir(d);
 }

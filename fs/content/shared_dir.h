@@ -68,4 +68,12 @@ int shared_dir_holder(int dir, const struct shared_name *name, char ret_token[SH
 /* Remove the lock if its holder is token. */
 void shared_dir_unlock(int dir, const struct shared_name *name, const char *token);
 
+/*
+ * Remove what dead hosts left: temporary files and locks that were last changed SHARED_DEAD_S
+ * before `fresh`, whose content was stored just now: both times are the file server's. step() is
+ * called for each entry.
+ */
+#define SHARED_DEAD_S 3600
+void shared_dir_clean(int dir, const struct shared_name *fresh, const struct shared_watch *watch);
+
 #endif

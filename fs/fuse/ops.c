@@ -402,9 +402,7 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	(void)ino;
-	(void)name;
-	fuse_reply_err(req, EOPNOTSUPP);
+	fuse_reply_err(req, -vfs_removexattr(ops_vfs(req), ino, name));
 }
 
 const struct fuse_lowlevel_ops ops_table = {

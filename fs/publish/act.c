@@ -27,7 +27,7 @@
 static void on_upload(void *arg, const struct api_error *err, const struct api_upload *up)
 {
 	struct publish_call *c = arg;
-	struct event *ev = publish_event_new(c->kind, err);
+	struct event *ev = publish_call_reply(c, err);
 
 	if (up && c->kind == EV_COMPLETED) {
 		publish_event_file(ev, &up->file);
@@ -45,7 +45,7 @@ static void on_upload(void *arg, const struct api_error *err, const struct api_u
 static void on_deleted(void *arg, const struct api_error *err)
 {
 	struct publish_call *c = arg;
-	struct event *ev = publish_event_new(EV_DELETED, err);
+	struct event *ev = publish_call_reply(c, err);
 
 	memcpy(ev->id, c->file_id, sizeof(ev->id));
 	publish_post_reply(c, ev);
@@ -229,7 +229,7 @@ static void end_completed(struct publish *p)
 	}
 	if (p->outcome.unusable) {
 		log_error("%s/%s: %s", p->upload.purpose, p->upload.filename, p->failure.error);
-	} else if (p->outcome.news) {
+	} else if (p->outcome.news && !p->outcome.kept) {
 		log_published(p, ms);
 		hist_add(&p->pr->times, ms);
 		atomic_fetch_add(&p->pr->bytes, p->upload.bytes);
@@ -237,12 +237,20 @@ static void end_completed(struct publish *p)
 	publish_finish(p, OUTCOME_COMPLETED);
 }
 
-/* True if a rename came after the Upload was made, too late to give it up. */
-static bool renamed_meanwhile(const struct publish *p)
+/*
+ * True if a rename, or another wish for the File, came after the Upload was made, too late to give
+ * it up.
+ */
+static bool changed_meanwhile(const struct publish *p)
 {
-	return !p->now.dropped && p->now.renames != p->upload.renames &&
-	       (strcmp(p->upload.filename, publish_filename(p)) != 0 ||
-		strcmp(p->upload.purpose, p->now.purpose) != 0);
+	if (p->now.dropped)
+		return false;
+	if (p->now.renames != p->upload.renames &&
+	    (strcmp(p->upload.filename, publish_filename(p)) != 0 ||
+	     strcmp(p->upload.purpose, p->now.purpose) != 0))
+		return true;
+	return p->upload.expiry != p->now.expires_after ||
+	       (p->now.mime && strcmp(p->upload.mime, p->now.mime) != 0);
 }
 
 static void send_anew(struct publish *p)
@@ -260,9 +268,12 @@ static void send_anew(struct publish *p)
 /* The next File to delete: its own when dropped, else a superseded one. NULL: none. */
 static const char *next_to_delete(const struct publish *p)
 {
-	/* The remover deletes the superseded Files, or leaves those of aborted bytes. */
+	/*
+	 * The remover deletes the superseded Files, the one that was kept too, or leaves those of
+	 * aborted bytes.
+	 */
 	if (p->now.dropped)
-		return p->outcome.file_id[0] ? p->outcome.file_id : NULL;
+		return p->outcome.file_id[0] && !p->outcome.kept ? p->outcome.file_id : NULL;
 	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
 }
 
@@ -311,7 +322,7 @@ void publish_act_cleanup(struct publish *p)
 	struct api_req *req;
 	int err;
 
-	if (!p->outcome.emptied && renamed_meanwhile(p)) {
+	if (!p->outcome.emptied && changed_meanwhile(p)) {
 		send_anew(p);
 		return;
 	}
@@ -378,6 +389,7 @@ void publish_act_reopen(struct publish *p)
 	p->outcome.kind = OUTCOME_NONE;
 	p->retry.restarts = p->retry.bad_replies = 0;
 	publish_budget_start(&p->retry.budget, clock_mono_ms());
+	p->same.refused = false;
 	p->retry.stream_failed = false;
 	p->retry.due_ms = 0;
 	p->phase = p->upload.id[0] ? PHASE_OPEN : PHASE_IDLE;

@@ -104,7 +104,8 @@ static bool is_wanted(const struct publish *p)
 	return !p->now.dropped && !p->doubt.stale && !p->spoiled &&
 	       p->upload.bytes == staged_size(p->staged) &&
 	       !strcmp(p->upload.filename, publish_filename(p)) &&
-	       !strcmp(p->upload.purpose, p->now.purpose) && publish_sealed(p);
+	       !strcmp(p->upload.purpose, p->now.purpose) &&
+	       p->upload.expiry == p->now.expires_after && publish_sealed(p);
 }
 
 /*

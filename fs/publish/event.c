@@ -9,14 +9,18 @@
 
 #include "fs/publish/publication.h"
 #include "fs/stage/file.h"
-#include "net/base/log.h"
 
 struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 {
 	struct publish_call *c = calloc(1, sizeof(*c));
+	struct event *ev = publish_event_new(kind);
 
-	if (!c)
+	if (!c || !ev) {
+		free(c);
+		free(ev);
 		return NULL;
+	}
+	c->ev = ev;
 	c->p = publish_ref(p);
 	c->staged = staged_ref(p->staged);
 	c->kind = kind;
@@ -28,33 +32,32 @@ void publish_call_free(struct publish_call *c)
 {
 	staged_unref(c->staged);
 	publish_unref_later(c->p);
+	if (c->ev)
+		publish_event_free(c->ev);
 	free(c);
 }
 
-struct event *publish_event_new(enum event_kind kind, const struct api_error *err)
+struct event *publish_event_new(enum event_kind kind)
 {
 	struct event *ev = calloc(1, sizeof(*ev));
 
-	if (!ev) {
-		/* A lost reply would make the publication wait for ever. */
-		log_error("out of memory");
-		abort();
-	}
-	ev->kind = kind;
-	if (err)
-		ev->api_err = *err;
+	if (ev)
+		ev->kind = kind;
+	return ev;
+}
+
+struct event *publish_call_reply(struct publish_call *c, const struct api_error *err)
+{
+	struct event *ev = c->ev;
+
+	c->ev = NULL;
+	ev->api_err = *err;
 	return ev;
 }
 
 static char *copy(const char *s)
 {
-	char *copied = s ? strdup(s) : NULL;
-
-	if (s && !copied) {
-		log_error("out of memory");
-		abort();
-	}
-	return copied;
+	return s ? strdup(s) : NULL;
 }
 
 void publish_event_file(struct event *ev, const struct api_file *file)

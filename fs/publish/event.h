@@ -25,6 +25,7 @@ enum event_kind {
 	EV_LOOKED_UP,
 	EV_CHECKED, /* the content of a candidate */
 	EV_DELETED,
+	EV_KEPT, /* GET of the File that has these bytes */
 	EV_SYNCED,
 	EV_ABANDONED /* the answer to the cancel of an Upload given up */
 };
@@ -41,7 +42,7 @@ struct event {
 	enum api_upload_status upload_status; /* EV_PROBED, with API_OK */
 	struct lookup_found *found;	      /* EV_LOOKED_UP, EV_CHECKED: owned */
 	size_t found_count;
-	/* EV_COMPLETED, EV_POSTED: of the File; owned, NULL: not told */
+	/* EV_COMPLETED, EV_POSTED, EV_KEPT: of the File; owned, NULL: not told */
 	char *filename, *purpose;
 	bool failed;   /* the File exists, but its status is error: */
 	char *details; /* why, owned, or NULL */
@@ -59,17 +60,23 @@ struct publish_call {
 	enum event_kind kind;
 	unsigned epoch;
 	uint32_t index, version;
+	struct event *ev;		   /* of the reply; owned, NULL once it was taken */
 	struct publish_live_reader reader; /* of a live Part */
 	char file_id[API_ID_MAX + 1];	   /* or the id of the Upload being cancelled */
 };
 
-/* A call of the current Upload; references p. NULL: out of memory. Publisher thread. */
+/*
+ * A call of the current Upload, with the event of its reply, which thus can't fail; references p.
+ * NULL: out of memory. Publisher thread.
+ */
 struct publish_call *publish_call_new(struct publish *p, enum event_kind kind);
 /* Any thread. */
 void publish_call_free(struct publish_call *c);
-/* err is copied; NULL: none. Never NULL: without memory the process aborts. Any thread. */
-struct event *publish_event_new(enum event_kind kind, const struct api_error *err);
-/* Note what the reply says of the File. Strings are copied. */
+/* Take the event of the reply, once; err is copied. Any thread. */
+struct event *publish_call_reply(struct publish_call *c, const struct api_error *err);
+/* Make an event before what it tells is begun. NULL: out of memory. Any thread. */
+struct event *publish_event_new(enum event_kind kind);
+/* Note what the reply says of the File. Strings are copied; without memory they are not told. */
 void publish_event_file(struct event *ev, const struct api_file *file);
 /* Post ev as the reply to c; takes both. For callbacks, any thread. */
 void publish_post_reply(struct publish_call *c, struct event *ev);

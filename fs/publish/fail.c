@@ -179,6 +179,18 @@ void publish_fail_damaged(struct publish *p)
 		"");
 }
 
+void publish_fail_line(struct publish *p)
+{
+	char fault[JSONL_TEXT_SIZE] = "", text[sizeof(p->failure.error)];
+
+	staged_fault(p->staged, fault);
+	snprintf(text, sizeof(text),
+		 "%s; mend it and write the file again, or set user.upload.check to none", fault);
+	publish_cancel_upload(p);
+	refused_note_lines(p);
+	publish_fail(p, -EINVAL, text, "");
+}
+
 /*
  * The server's MD5 differs from ours, or it refused for another reason: check that the bytes on
  * disk are those that were written.

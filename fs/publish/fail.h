@@ -49,6 +49,8 @@ void publish_fail_local(struct publish *p, int err, const char *what);
 /* The same for -ENOMEM while starting a request. */
 void publish_fail_memory(struct publish *p);
 /* Cancel the Upload and fail: the staged file is not what was written. */
+/* A line is no JSON object. */
+void publish_fail_line(struct publish *p);
 void publish_fail_damaged(struct publish *p);
 /* Go to PHASE_VERIFYING and hash the staged file again; publish_verified() reports. */
 void publish_verify(struct publish *p);

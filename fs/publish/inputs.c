@@ -72,6 +72,7 @@ int publish_inputs_supersede(struct publish_inputs *in, const char *file_id)
 	if (!grown[in->superseded_count])
 		return -ENOMEM;
 	in->superseded_count++;
+	in->choices++;
 	return 0;
 }
 
@@ -90,6 +91,7 @@ void publish_inputs_spare(struct publish_inputs *in, const char *file_id)
 			continue;
 		free(in->superseded[i]);
 		in->superseded[i] = in->superseded[--in->superseded_count];
+		in->choices++;
 		return;
 	}
 }

@@ -11,17 +11,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/api/api.h"
+
 struct publish_inputs {
 	uint64_t predicted, declared, expires_after;
 	bool sealed, held, dropped, aborted, retry, reopen, changed, forced;
 	char *purpose, *path, *hold_name, *mime; /* owned */
 	char **superseded;
 	size_t superseded_count;
+	char likely[API_ID_MAX + 1]; /* a File that a rename is going to replace; "": none */
+	unsigned choices;	     /* counts changes of both */
 	uint64_t hold_deadline_ms;
 	unsigned renames; /* how often publish_rename() was called */
 	uint32_t mode, uid, gid;
 	int abort_err; /* as given to publish_abort() */
 	bool abort_write;
+	bool check;	/* the lines have to be JSON objects */
 	bool withdrawn; /* aborted by publish_withdraw() */
 };
 

@@ -15,6 +15,7 @@
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
+#include "fs/publish/service.h"
 #include "fs/remote/walk.h"
 #include "net/base/clock.h"
 #include "net/base/digest.h"
@@ -33,6 +34,7 @@ struct lookup {
 	struct walk walk;
 	bool undecided;
 	char *filename, *purpose;
+	struct event *ev;	   /* of the answer; owned, NULL once posted */
 	char last[API_ID_MAX + 1]; /* last id of the page before */
 	uint64_t bytes;
 	uint64_t expiry;    /* seconds asked for; 0: none */
@@ -46,14 +48,18 @@ static void lookup_free(struct lookup *l)
 {
 	free(l->filename);
 	free(l->purpose);
+	if (l->ev)
+		publish_event_free(l->ev);
 	publish_unref_later(l->p);
 	free(l);
 }
 
 static void answer(struct lookup *l, const struct api_error *err)
 {
-	struct event *ev = publish_event_new(EV_LOOKED_UP, err);
+	struct event *ev = l->ev;
 
+	l->ev = NULL;
+	ev->api_err = *err;
 	ev->epoch = l->epoch;
 	ev->undecided = l->undecided;
 	ev->found = calloc(l->found_count + 1, sizeof(*ev->found));
@@ -155,6 +161,20 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 	api_req_unref(req);
 }
 
+/*
+ * The seconds by which the service's clock was set back since the request: a File made by it has an
+ * earlier time than its beginning then. For POST /files, whose reply alone tells the time.
+ */
+static int64_t clock_set_back(const struct publish *p)
+{
+	int64_t now = publish_service_time(p->pr), expected;
+
+	if (!p->upload.posted || !p->upload.posted_ms || !now)
+		return 0;
+	expected = p->upload.created_at + (int64_t)((clock_mono_ms() - p->upload.posted_ms) / 1000);
+	return expected > now ? expected - now : 0;
+}
+
 static struct lookup *lookup_new(struct publish *p)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
@@ -166,13 +186,14 @@ static struct lookup *lookup_new(struct publish *p)
 	l->epoch = p->upload.epoch;
 	l->bytes = p->upload.bytes;
 	l->expiry = p->upload.expiry;
-	l->created_at = p->upload.created_at;
+	l->created_at = p->upload.created_at - clock_set_back(p);
 	l->limit = l->walk.limit_max = LOOKUP_PAGE;
 	walk_begin(&l->walk);
 	l->same_second = !p->upload.posted && p->pr->service.created_at == CREATED_WITH_UPLOAD;
 	l->filename = strdup(p->upload.filename);
 	l->purpose = strdup(p->upload.purpose);
-	if (l->filename && l->purpose)
+	l->ev = publish_event_new(EV_LOOKED_UP);
+	if (l->filename && l->purpose && l->ev)
 		return l;
 	lookup_free(l);
 	return NULL;
@@ -202,13 +223,15 @@ struct check {
 	bool alone;
 	struct digest *digest;
 	uint64_t bytes, got;
-	struct lookup_found file;
+	struct event *ev; /* of the answer, with the File; owned, NULL once posted */
 	char md5[DIGEST_HEX_SIZE];
 };
 
 static void check_free(struct check *c)
 {
 	digest_free(c->digest);
+	if (c->ev)
+		publish_event_free(c->ev);
 	publish_unref_later(c->p);
 	free(c);
 }
@@ -239,16 +262,14 @@ static enum lookup_content verdict(struct check *c, const struct api_error *err)
 static void on_content(void *arg, const struct api_error *err, bool ranged)
 {
 	struct check *c = arg;
-	struct event *ev = publish_event_new(EV_CHECKED, err);
+	struct event *ev = c->ev;
 
 	(void)ranged;
+	c->ev = NULL;
+	ev->api_err = *err;
 	ev->epoch = c->epoch;
 	ev->alone = c->alone;
 	ev->content = verdict(c, err);
-	ev->found = calloc(1, sizeof(*ev->found));
-	if (!ev->found)
-		abort();
-	*ev->found = c->file;
 	ev->found_count = 1;
 	publish_post(c->p, ev);
 	check_free(c);
@@ -268,11 +289,13 @@ bool publish_check_content(struct publish *p, const struct lookup_found *f, bool
 	c->p = publish_ref(p);
 	c->epoch = p->upload.epoch;
 	c->alone = alone;
-	c->file = *f;
+	c->ev = publish_event_new(EV_CHECKED);
+	if (c->ev && (c->ev->found = calloc(1, sizeof(*f))) != NULL)
+		*c->ev->found = *f;
 	c->bytes = p->upload.bytes;
 	snprintf(c->md5, sizeof(c->md5), "%s", md5);
 	c->digest = digest_new();
-	if (c->digest)
+	if (c->digest && c->ev && c->ev->found)
 		req = api_file_content(p->pr->cfg.api, f->id, 0, UINT64_MAX, UINT64_MAX, on_data,
 				       on_content, c);
 	if (!req)
@@ -313,6 +336,7 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	if (ev->failed)
 		note_unusable(p, ev);
 	p->outcome.expires_at = ev->expires_at;
+	p->outcome.kept = ev->kind == EV_KEPT;
 	publish_doubt_end(p);
 	p->abandoned.due = true;
 	p->outcome.news = true;

@@ -28,6 +28,11 @@ static enum publish_action next_idle(const struct publish_view *v)
 		return v->held || (v->sync_first && !v->synced) ? ACT_WAIT : ACT_END_EMPTY;
 	if (v->sealed && v->md5_err)
 		return ACT_FAIL_READ;
+	if (v->sealed && v->faulty)
+		return ACT_FAIL_LINE;
+	/* Held or not closed: a later difference lets it go on. */
+	if (v->maybe_same)
+		return v->same && !v->held && (v->synced || !v->sync_first) ? ACT_KEEP : ACT_WAIT;
 	if (v->ask_first)
 		return v->sealed && !v->held ? ACT_ASK : ACT_WAIT;
 	if (v->whole)
@@ -58,6 +63,11 @@ static enum publish_action next_open(const struct publish_view *v)
 		return ACT_CANCEL;
 	if (v->sealed && v->md5_err)
 		return ACT_FAIL_READ;
+	if (v->sealed && v->faulty && !v->complete_unknown)
+		return ACT_FAIL_LINE;
+	/* Written back to what the File has, after other bytes had left. */
+	if (v->same && !v->complete_unknown)
+		return ACT_CANCEL;
 	if (v->expired || v->mismatch || !v->size_known)
 		return ACT_CANCEL;
 	if (v->ask_first)
@@ -117,6 +127,10 @@ enum publish_action publish_next(const struct publish_view *v)
 		return v->syncing ? ACT_WAIT : ACT_END_FAILED;
 	case PHASE_ENDED:
 		return next_ended(v);
+	case PHASE_CHECKING:
+		if (v->dropped || v->aborted)
+			return ACT_CANCEL;
+		return ACT_WAIT;
 	case PHASE_CREATING:
 		/* The reply to the create names the Upload to cancel, whenever it comes. */
 		if (v->withdrawn)

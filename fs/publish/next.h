@@ -16,6 +16,7 @@ enum publish_phase {
 	PHASE_CREATING, /* create was asked */
 	PHASE_OPEN,	/* the Upload takes Parts */
 	PHASE_ASKING,	/* create was refused as by a service without /uploads; /files was asked */
+	PHASE_CHECKING, /* asked whether the File that has these bytes is still there */
 	PHASE_POSTING,	/* the whole file is under way by POST /files */
 	PHASE_COMPLETING, /* complete was asked */
 	PHASE_LOOKUP,	  /* complete may have been done: looking for the File */
@@ -53,6 +54,8 @@ struct publish_view {
 	bool early;	       /* the next Upload has to wait for its time */
 	bool ask_first;	       /* the key was refused: ask for a small thing before bytes go */
 	bool whole;	       /* the service has no Uploads: POST /files, after the close */
+	bool maybe_same;       /* as far as is known, a File that it replaces has these bytes */
+	bool same;	       /* the MD5 of all shows that it has; implies maybe_same */
 	bool too_large;	       /* size is too large for POST /files */
 	bool stream_failed;    /* sending before the close failed: wait for the close */
 	bool mismatch;	       /* the Upload's size, name or purpose is not the wanted one */
@@ -71,6 +74,7 @@ struct publish_view {
 	bool live;	       /* a Part may begin to leave while it is written */
 	bool slot;	       /* one more Part may be handed to the queue */
 	bool md5_known;
+	bool faulty; /* md5_known, and a line is not what it has to be */
 	int md5_err; /* negative errno: reading the staged file failed */
 };
 
@@ -79,6 +83,7 @@ enum publish_action {
 	ACT_CREATE,	 /* ask for an Upload of that size */
 	ACT_ASK,	 /* ask GET /files whether the key is taken */
 	ACT_POST,	 /* send the file as a whole */
+	ACT_KEEP,	 /* look whether the File that has these bytes is still there */
 	ACT_FAIL_SIZE,	 /* end: too_large */
 	ACT_SEND,	 /* hand one ready Part to the queue, then ask again */
 	ACT_SEND_LIVE,	 /* the same with the Part that is being written */
@@ -86,6 +91,7 @@ enum publish_action {
 	ACT_COMPLETE,	 /* ask for complete */
 	ACT_CANCEL,	 /* give the Upload up: cancel it, back to PHASE_IDLE */
 	ACT_LOOKUP,	 /* look for the File of a complete that may have been done */
+	ACT_FAIL_LINE,	 /* end: faulty */
 	ACT_FAIL_READ,	 /* end: the staged file can't be read (md5_err) */
 	ACT_FAIL_SYNC,	 /* end: sync_failed */
 	ACT_END_FAILED,	 /* end: as PHASE_FAILING noted */

@@ -21,6 +21,7 @@ struct outcome {
 	bool news;			/* the File was not announced yet */
 	bool inferred;			/* see struct publish_info */
 	bool emptied;			/* in the cleanup of an empty file, which has no File */
+	bool kept;			/* the File it replaced has these bytes, and stays */
 	bool unusable; /* the File exists, but its status is error; failure tells */
 };
 

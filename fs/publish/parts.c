@@ -36,7 +36,7 @@ bool publish_part_is_ready(const struct publish *p, uint32_t i, bool sealed)
 /* On the network thread. */
 static void on_part(void *arg, const struct api_error *err, const struct api_part *part)
 {
-	struct event *ev = publish_event_new(EV_PART, err);
+	struct event *ev = publish_call_reply(arg, err);
 
 	if (part)
 		snprintf(ev->id, sizeof(ev->id), "%s", part->id);

@@ -254,6 +254,7 @@ void publish_destroy(struct publish *p)
 	}
 	release_steps(p);
 	publish_doubt_end(p);
+	known_release(&p->same.known);
 	publish_inputs_release(&p->in);
 	publish_inputs_release(&p->now);
 	staged_unref(p->staged);

@@ -21,6 +21,7 @@
 #include "fs/publish/record.h"
 #include "fs/publish/refused.h"
 #include "fs/publish/retry.h"
+#include "fs/publish/same.h"
 #include "fs/publish/sync.h"
 #include "fs/publish/upload.h"
 #include "net/api/api.h"
@@ -65,6 +66,7 @@ struct publish {
 	struct recorded recorded;
 	struct sync sync;
 	struct doubt doubt;
+	struct same same;
 	char md5[DIGEST_HEX_SIZE];
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written; "": not known */
 	bool unproven;			/* recovered: to be compared with md5_then first */

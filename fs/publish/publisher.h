@@ -44,6 +44,7 @@ struct publisher_config {
 	uint64_t live_step; /* bytes of a live Part handed on together; 0: 1 MiB */
 	bool keep_old;	    /* do not delete superseded Files */
 	bool sync_always;   /* sync the data before each complete */
+	bool resend;	    /* send bytes, too, that the File they replace has already */
 	/*
 	 * After a 401: true if there is another key now, and the step is taken again. NULL: never.
 	 */
@@ -113,6 +114,7 @@ struct publish_result {
 	const char *file_id, *filename, *purpose, *md5;
 	uint64_t bytes;
 	int64_t created_at, expires_at;
+	bool kept; /* no new File: the one of file_id was replaced by its own bytes */
 };
 
 struct publish_spec {
@@ -154,11 +156,23 @@ void publish_unref(struct publish *p); /* NULL is a no-op; the last one calls re
 
 /* Predict the final size in bytes; 0: not known (any more). */
 void publish_predict(struct publish *p, uint64_t size);
-/* Declare the size in bytes: another size at the close fails with -EIO. 0: none. */
-void publish_declare(struct publish *p, uint64_t size);
-/* mime_type is copied; NULL: by the ending. */
-void publish_set_mime(struct publish *p, const char *mime_type);
-void publish_set_expiry(struct publish *p, uint64_t seconds);
+/*
+ * Declare the size in bytes: another size at the close fails with -EIO. 0: none. This and the next
+ * two survive kill -9 when they return. 0 or negative errno: then nothing changed.
+ */
+int publish_declare(struct publish *p, uint64_t size);
+int publish_set_mime(struct publish *p, const char *mime_type); /* copied */
+int publish_set_expiry(struct publish *p, uint64_t seconds);
+/*
+ * The lines have to be JSON objects (net/base/jsonl.h), or not: a fault fails with -EINVAL before a
+ * File is made.
+ */
+void publish_set_check(struct publish *p, bool on);
+/*
+ * The name is temporary, and its rename is going to replace this File: bytes that it has already
+ * are not sent before it is known whether they differ.
+ */
+void publish_set_likely(struct publish *p, const char *file_id);
 /*
  * Set another name; purpose, path and hold_name (NULL: none) are copied. An Upload made under the
  * old one is given up. 0 or -ENOMEM.
@@ -181,8 +195,11 @@ void publish_take_back(struct publish *p, const char *file_id);
 void publish_spare(struct publish *p, const char *file_id);
 /* An ended empty file: delete the Files it supersedes now. */
 void publish_reap(struct publish *p);
-/* Save mode and owner in the record, also of an empty, failed or aborted file. */
-void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
+/*
+ * Commit mode and owner to the record, also of an empty, failed or aborted file. 0 or negative
+ * errno: then nothing changed.
+ */
+int publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
 /* Send again after the next listing without its File, which ends a doubt. */
 void publish_force(struct publish *p);
@@ -260,6 +277,7 @@ struct publish_info {
 	bool under_way; /* closed, and not ended since */
 	bool in_doubt;	/* its File may exist, and is looked for */
 	bool inferred;	/* completed, but its File may be another host's; the bytes stay */
+	bool spoiled;	/* the bytes of an earlier daemon are not those that were closed */
 	int err;
 	int http_status; /* of the failure; 0: none, or not known */
 	uint64_t upload_bytes;

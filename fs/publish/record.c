@@ -14,6 +14,7 @@
 #include "fs/publish/refused.h"
 #include "fs/publish/strangers.h"
 #include "fs/state/files.h"
+#include "fs/state/store.h"
 #include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
@@ -49,7 +50,8 @@ static enum record_state state_now(const struct publish *p)
 /* True if the File is to be deleted because its name was removed. */
 static bool file_owed(const struct publish *p)
 {
-	return p->outcome.file_id[0] && (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
+	return p->outcome.file_id[0] && !p->outcome.kept &&
+	       (p->phase == PHASE_CLEANUP || p->phase == PHASE_DELETING);
 }
 
 static bool in_doubt(const struct publish *p)
@@ -97,6 +99,7 @@ static void put_inputs(const struct publish *p, const struct publish_inputs *in,
 	r->part_size = p->pr->cfg.part_size;
 	r->part_block = publish_part_block(p);
 	r->expires_after = in->expires_after;
+	r->check = in->check;
 	r->superseded = in->superseded;
 	r->superseded_count = in->superseded_count;
 	r->mode = in->mode;
@@ -110,6 +113,9 @@ static void put_upload(struct publish *p, struct record *r)
 	struct upload *u = &p->upload;
 
 	r->filename = u->filename;
+	r->upload_purpose = u->purpose;
+	r->upload_mime = u->mime;
+	r->upload_expiry = u->expiry;
 	r->upload_id = unless_empty(u->id);
 	r->upload_bytes = u->bytes;
 	r->upload_created = u->created_wall;
@@ -159,11 +165,16 @@ static int save_record(struct publish *p)
 	err = -ENOMEM;
 	record_init(&r);
 	r.state = p->now.reopen || publish_reopening(p) ? RECORD_WRITING : state_now(p);
-	r.declared = p->now.declared;
 	put_inputs(p, &p->now, &r);
-	/* A commit of the vfs side may have added some since now was taken. */
+	/* A commit of the vfs side may have changed these since now was taken. */
 	r.superseded = latest.superseded;
 	r.superseded_count = latest.superseded_count;
+	r.mime_type = latest.mime;
+	r.expires_after = latest.expires_after;
+	r.declared = latest.declared;
+	r.mode = latest.mode;
+	r.uid = latest.uid;
+	r.gid = latest.gid;
 	put_upload(p, &r);
 	put_outcome(p, &r);
 	r.parts = parts_now(p, &r.part_count);
@@ -203,9 +214,17 @@ void publish_note_step(struct publish *p)
 
 void publish_save_step(struct publish *p)
 {
-	/* A power cut leaves an Upload that expires by itself, or Parts that are sent again. */
-	if (p->recorded.unsaved)
-		publish_save_record(p, false);
+	if (!p->recorded.unsaved)
+		return;
+	publish_save_record(p, false);
+	/*
+	 * Several Parts take a while: meanwhile the row that names the Upload becomes durable, off
+	 * this thread. Of the rest a power cut leaves Parts that are sent again.
+	 */
+	if (p->upload.id[0] && p->parts.count > 1 && !p->upload.sync_begun && p->pr->cfg.db) {
+		p->upload.sync_begun = true;
+		statedb_sync_soon(p->pr->cfg.db);
+	}
 }
 
 void publish_save_md5(struct publish *p)
@@ -315,12 +334,17 @@ static int load_upload(struct publish *p, const struct record *r)
 	p->upload.bytes = r->upload_bytes;
 	p->upload.created_wall = r->upload_created;
 	p->upload.created_at = r->upload_created_at ? r->upload_created_at : r->upload_created;
-	p->upload.expiry = r->expires_after;
-	if (copy(&p->upload.filename, name) || copy(&p->upload.purpose, r->purpose) ||
-	    copy(&p->upload.mime, r->mime_type ? r->mime_type : api_mime_type(name)))
+	/* The wishes may have changed since the Upload was made. */
+	p->upload.expiry = r->upload_purpose ? r->upload_expiry : r->expires_after;
+	if (copy(&p->upload.filename, name) ||
+	    copy(&p->upload.purpose, r->upload_purpose ? r->upload_purpose : r->purpose) ||
+	    copy(&p->upload.mime, r->upload_mime ? r->upload_mime
+				  : r->mime_type ? r->mime_type
+						 : api_mime_type(name)))
 		return -ENOMEM;
 	/* Renamed since it was made, by a row that counts no renames. */
-	p->upload.renames = p->in.renames + (strcmp(name, r->path) != 0);
+	p->upload.renames = p->in.renames + (strcmp(name, r->path) != 0 ||
+					     strcmp(p->upload.purpose, r->purpose) != 0);
 	if (r->expires_at > p->upload.created_at && r->expires_at - p->upload.created_at < 86400)
 		ttl = r->expires_at - p->upload.created_at;
 	p->upload.expires_at = p->upload.created_at + ttl;
@@ -457,6 +481,7 @@ int publish_load_record(struct publish *p, const struct record *r)
 		return err;
 	p->outcome.created_at = p->upload.created_at;
 	p->in.expires_after = r->expires_after;
+	p->in.check = r->check;
 	err = copy(&p->in.mime, r->mime_type);
 	for (size_t i = 0; !err && i < r->superseded_count; i++)
 		if (api_id_valid(r->superseded[i]))

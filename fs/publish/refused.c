@@ -71,6 +71,8 @@ static void print_file(const struct publish *p, const struct publish_inputs *in,
 	add(d, in->purpose);
 	add(d, in->path);
 	add(d, in->mime);
+	if (in->check)
+		add(d, "check");
 	if (digest_hex(d, ret))
 		*ret = '\0';
 	digest_free(d);
@@ -102,6 +104,13 @@ void refused_note(struct publish *p, const struct api_error *err)
 	f->print[0] = '\0';
 	if (f->kind)
 		print_now(p, &p->now, f->print);
+}
+
+void refused_note_lines(struct publish *p)
+{
+	refused_clear(p);
+	p->refused.kind = REFUSED_FILE;
+	print_now(p, &p->now, p->refused.print);
 }
 
 bool refused_for_good(const struct publish *p)

@@ -41,6 +41,8 @@ struct refused {
 bool publish_is_refusal(const struct api_error *err);
 /* Note whether err refuses the file or the key. Call it before the Upload is forgotten. */
 void refused_note(struct publish *p, const struct api_error *err);
+/* Its lines are not what they have to be: the same without a service. */
+void refused_note_lines(struct publish *p);
 /* True if no next try comes by itself. */
 bool refused_for_good(const struct publish *p);
 /* True if what was refused has changed since: try now. */

@@ -18,6 +18,7 @@
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
 #include "fs/publish/retry.h"
+#include "fs/publish/same.h"
 #include "fs/publish/service.h"
 #include "fs/publish/sync.h"
 #include "fs/publish/upload.h"
@@ -178,6 +179,7 @@ static void handle_completed(struct publish *p, const struct event *ev)
 		if (!err->maybe_applied && !p->doubt.unknown && ev->created_at)
 			publish_service_note_created(p->pr, ev->created_at == p->upload.created_at,
 						     p->upload.open_ms);
+		publish_note_known(p, ev);
 		publish_file_exists(p, ev);
 		return;
 	}
@@ -230,6 +232,13 @@ static void handle_probed(struct publish *p, const struct event *ev)
 		p->retry.stream_failed = true; /* send each byte at most twice */
 }
 
+static void file_is_gone(struct publish *p, const char *file_id)
+{
+	publish_forget_known(p, file_id);
+	if (p->owner.deleted)
+		p->owner.deleted(p->owner.arg, file_id);
+}
+
 static void handle_deleted(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
@@ -243,8 +252,8 @@ static void handle_deleted(struct publish *p, const struct event *ev)
 	if (failed)
 		log_warn("%s/%s: the File it replaces, %s, could not be deleted: %s",
 			 p->now.purpose, p->now.path, ev->id, text);
-	else if (p->owner.deleted)
-		p->owner.deleted(p->owner.arg, ev->id);
+	else
+		file_is_gone(p, ev->id);
 	/* The replaced File stays; the next daemon tries to delete it again. */
 	if (failed && p->outcome.emptied) {
 		publish_act_end(p, OUTCOME_EMPTY);
@@ -330,6 +339,9 @@ void publish_handle(struct publish *p, const struct event *ev)
 		break;
 	case EV_DELETED:
 		handle_deleted(p, ev);
+		break;
+	case EV_KEPT:
+		publish_handle_kept(p, ev);
 		break;
 	default:
 		break;

@@ -5,6 +5,7 @@
 #include "fs/publish/publisher.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,7 @@ struct publish *publish_recover(struct publisher *pr, const struct publish_spec 
 		publish_destroy(p);
 		return NULL;
 	}
+	staged_set_check(p->staged, p->in.check);
 	if (p->in.sealed)
 		staged_seal(p->staged);
 	/* Take the snapshot before the thread knows p. */
@@ -130,38 +132,69 @@ void publish_predict(struct publish *p, uint64_t size)
 	WITH_INPUTS(p, in->predicted = size);
 }
 
-void publish_declare(struct publish *p, uint64_t size)
+int publish_declare(struct publish *p, uint64_t size)
 {
-	WITH_INPUTS(p, in->declared = size);
+	int err;
+
+	publish_lock_record(p);
+	err = staged_save_wishes(p->staged, p->in.mime, p->in.expires_after, size);
+	if (!err)
+		WITH_INPUTS(p, in->declared = size);
+	publish_unlock_record(p);
+	return err;
 }
 
-void publish_set_expiry(struct publish *p, uint64_t seconds)
+int publish_set_expiry(struct publish *p, uint64_t seconds)
 {
-	WITH_INPUTS(p, in->expires_after = seconds);
+	int err = 0;
+
+	publish_lock_record(p);
+	if (p->in.expires_after != seconds) {
+		err = staged_save_wishes(p->staged, p->in.mime, seconds, p->in.declared);
+		if (!err)
+			WITH_INPUTS(p, in->expires_after = seconds);
+	}
+	publish_unlock_record(p);
+	return err;
 }
 
-void publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid)
+void publish_set_check(struct publish *p, bool on)
 {
-	bool other;
+	staged_set_check(p->staged, on);
+	WITH_INPUTS(p, in->changed |= in->check != on; in->check = on);
+}
 
-	pthread_mutex_lock(&p->pr->lock);
-	other = p->in.mode != mode || p->in.uid != uid || p->in.gid != gid;
-	p->in.mode = mode;
-	p->in.uid = uid;
-	p->in.gid = gid;
+void publish_set_likely(struct publish *p, const char *file_id)
+{
+	WITH_INPUTS(p, snprintf(in->likely, sizeof(in->likely), "%s", file_id); in->choices++);
+}
+
+int publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid)
+{
+	int err;
+
 	/* Before the close as well: after a kill the file must not show an older, wider mode. */
-	p->in.changed |= other;
-	publish_queue_locked(p);
-	pthread_mutex_unlock(&p->pr->lock);
+	publish_lock_record(p);
+	err = staged_save_owner(p->staged, mode, uid, gid);
+	if (!err)
+		WITH_INPUTS(p, in->mode = mode; in->uid = uid; in->gid = gid);
+	publish_unlock_record(p);
+	return err;
 }
 
-void publish_set_mime(struct publish *p, const char *mime_type)
+int publish_set_mime(struct publish *p, const char *mime_type)
 {
-	char *d = mime_type ? strdup(mime_type) : NULL;
-	char *old;
+	char *d = strdup(mime_type), *old = d;
+	int err = d ? 0 : -ENOMEM;
 
-	WITH_INPUTS(p, old = in->mime; in->mime = d);
+	publish_lock_record(p);
+	if (!err)
+		err = staged_save_wishes(p->staged, d, p->in.expires_after, p->in.declared);
+	if (!err)
+		WITH_INPUTS(p, old = in->mime; in->mime = d);
+	publish_unlock_record(p);
 	free(old);
+	return err;
 }
 
 int publish_rename(struct publish *p, const char *purpose, const char *path, const char *hold_name)

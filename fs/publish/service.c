@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fs/publish/publisher_impl.h"
+#include "fs/state/known.h"
 #include "fs/state/learned.h"
 #include "net/api/api.h"
 #include "net/base/clock.h"
@@ -29,6 +30,8 @@ int publish_service_load(struct publisher *pr)
 	if (!pr->cfg.db)
 		return 0;
 	r = learned_define(pr->cfg.db);
+	if (!r)
+		r = known_define(pr->cfg.db);
 	if (!r)
 		r = learned_get(pr->cfg.db, pr->cfg.service, CREATED_AT, &n);
 	if (!r && (n == CREATED_WITH_UPLOAD || n == CREATED_LATER))

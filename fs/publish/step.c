@@ -20,6 +20,7 @@
 #include "fs/publish/refused.h"
 #include "fs/publish/replies.h"
 #include "fs/publish/retry.h"
+#include "fs/publish/same.h"
 #include "fs/publish/sync.h"
 #include "fs/publish/upload.h"
 #include "fs/publish/whole.h"
@@ -87,8 +88,19 @@ static void compare(struct publish *p, int err)
 	staged_compared(p->staged, !p->spoiled);
 	if (p->spoiled)
 		log_error("%s/%s: what is on the disk is not what was closed, and was not synced "
-			  "before the daemon ended; it is not published",
-			  p->now.purpose, p->now.path);
+			  "before the daemon ended; %s",
+			  p->now.purpose, p->now.path,
+			  p->outcome.file_id[0] ? "its File stays" : "it is not published");
+}
+
+/* False: the lines are not all checked yet. */
+static bool view_lines(struct publish *p, struct publish_view *v)
+{
+	char fault[JSONL_TEXT_SIZE];
+	int r = staged_fault(p->staged, fault);
+
+	v->faulty = r == -EINVAL;
+	return r != -EAGAIN;
 }
 
 /* Note the MD5 of a sealed file, once it is known. */
@@ -115,7 +127,7 @@ static void view_md5(struct publish *p, struct publish_view *v)
 	}
 	if (r == 0 && strcmp(p->md5, p->md5_then))
 		r = -EBADMSG;
-	v->md5_known = r == 0;
+	v->md5_known = r == 0 && view_lines(p, v);
 	v->md5_err = r == -EAGAIN ? 0 : r;
 }
 
@@ -161,6 +173,7 @@ static void make_view(struct publish *p, struct publish_view *v)
 	}
 	if (v->sealed)
 		view_md5(p, v);
+	publish_same_view(p, v);
 	v->unproven = p->unproven;
 	v->spoiled = p->spoiled;
 	view_sync(p, v);
@@ -224,6 +237,9 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 	case ACT_POST:
 		publish_act_post(p, v->size);
 		break;
+	case ACT_KEEP:
+		publish_act_keep(p);
+		break;
 	case ACT_FAIL_SIZE:
 		publish_fail_size(p);
 		break;
@@ -244,6 +260,9 @@ static void act(struct publish *p, enum publish_action action, const struct publ
 		break;
 	case ACT_LOOKUP:
 		publish_doubt_try(p);
+		break;
+	case ACT_FAIL_LINE:
+		publish_fail_line(p);
 		break;
 	case ACT_FAIL_READ:
 		act_fail_read(p, v->md5_err);
@@ -295,7 +314,8 @@ static void start_over(struct publish *p)
 	if (p->outcome.file_id[0] && !publish_inputs_has(&p->now, p->outcome.file_id))
 		publish_supersede(p, p->outcome.file_id);
 	p->outcome.file_id[0] = '\0';
-	p->outcome.inferred = false;
+	p->outcome.inferred = p->outcome.kept = false;
+	publish_same_reset(p);
 	/* Keep upload: the lookup compares with it. */
 	if (p->doubt.unknown)
 		p->doubt.stale = true;

@@ -3,6 +3,7 @@
  */
 #include "fs/publish/sync.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 #include "fs/publish/event.h"
@@ -13,8 +14,9 @@
 static bool run_sync(struct hash_job *job)
 {
 	struct publish *p = (struct publish *)((char *)job - offsetof(struct publish, sync.job));
-	struct event *ev = publish_event_new(EV_SYNCED, NULL);
+	struct event *ev = p->sync.ev;
 
+	p->sync.ev = NULL;
 	ev->version = p->sync.started;
 	ev->err = staged_sync(p->staged);
 	publish_post(p, ev);
@@ -27,12 +29,20 @@ void publish_end_sync(struct publish *p)
 	if (!p->sync.under_way)
 		return;
 	pool_remove(p->pr->cfg.disk, &p->sync.job);
+	if (p->sync.ev)
+		publish_event_free(p->sync.ev);
+	p->sync.ev = NULL;
 	p->sync.under_way = false;
 	publish_unref(p);
 }
 
 void publish_act_sync(struct publish *p)
 {
+	p->sync.ev = publish_event_new(EV_SYNCED);
+	if (!p->sync.ev) {
+		p->sync.err = -ENOMEM;
+		return;
+	}
 	p->sync.under_way = true;
 	publish_ref(p); /* until publish_end_sync() */
 	p->sync.started = p->sync.round;

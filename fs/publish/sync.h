@@ -9,6 +9,7 @@
 
 #include "fs/work/pool.h"
 
+struct event;
 struct publish;
 
 /* The staged data on its way to stable storage. */
@@ -17,10 +18,14 @@ struct sync {
 	int err;	  /* of the last one, for these bytes; 0: none failed */
 	uint32_t started; /* round when job was queued */
 	uint32_t round;	  /* a sync of an earlier round says nothing about the bytes now */
+	struct event *ev; /* of its end, while the job has not run; owned */
 	struct hash_job job;
 };
 
-/* Queue the sync and reference p; EV_SYNCED tells the end. Publisher thread. */
+/*
+ * Queue the sync and reference p; EV_SYNCED tells the end. Without memory the sync has failed.
+ * Publisher thread.
+ */
 void publish_act_sync(struct publish *p);
 /*
  * Remove the sync from the queue, waiting if it runs, and drop its reference. No-op without one.

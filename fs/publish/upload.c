@@ -22,7 +22,7 @@
 static void on_side_cancel(void *arg, const struct api_error *err, const struct api_upload *up)
 {
 	struct publish_call *c = arg;
-	struct event *ev = publish_event_new(EV_ABANDONED, err);
+	struct event *ev = publish_call_reply(c, err);
 
 	(void)up;
 	if (err->kind != API_OK)
@@ -55,7 +55,7 @@ int publish_note_upload(struct publish *p, uint64_t size)
 	p->upload.renames = p->now.renames;
 	p->upload.created_wall = clock_wall_s();
 	p->upload.deadline_ms = clock_mono_ms();
-	p->upload.posted = false;
+	p->upload.posted = p->upload.sync_begun = false;
 	if (p->pr->cfg.mark)
 		p->upload.mark = p->pr->cfg.mark(p->pr->cfg.is_known_arg);
 	return 0;
@@ -164,7 +164,7 @@ void publish_abandoned_answer(struct publish *p, const struct event *ev)
 
 void publish_cancel_by_id(struct publish *p, const char *upload_id)
 {
-	struct publish_call *c = publish_call_new(p, EV_PROBED);
+	struct publish_call *c = publish_call_new(p, EV_ABANDONED);
 	struct api_req *req;
 
 	if (!c)

@@ -19,6 +19,7 @@
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/record.h"
 #include "fs/publish/refused.h"
+#include "fs/publish/same.h"
 #include "fs/publish/service.h"
 #include "fs/publish/strangers.h"
 #include "fs/publish/upload.h"
@@ -33,12 +34,12 @@
 static void on_page(void *arg, const struct api_error *err, struct api_file_page *page)
 {
 	(void)page;
-	publish_post_reply(arg, publish_event_new(EV_ASKED, err));
+	publish_post_reply(arg, publish_call_reply(arg, err));
 }
 
 static void on_file(void *arg, const struct api_error *err, const struct api_file *file)
 {
-	struct event *ev = publish_event_new(EV_POSTED, err);
+	struct event *ev = publish_call_reply(arg, err);
 
 	if (file)
 		publish_event_file(ev, file);
@@ -168,6 +169,7 @@ void publish_act_post(struct publish *p, uint64_t size)
 		p->upload.created_at = clock_wall_s();
 	p->upload.created_at -= POST_SLACK_S;
 	p->upload.posted = true;
+	p->upload.posted_ms = clock_mono_ms();
 	p->phase = PHASE_POSTING;
 	publish_note_strangers(p);
 	/* Durable before the POST: from here on the File may exist. */
@@ -196,6 +198,12 @@ static void doubt_another(struct publish *p, const struct api_error *err)
 	publish_doubt(p, &other);
 }
 
+static void posted(struct publish *p, const struct event *ev)
+{
+	publish_note_known(p, ev);
+	publish_file_exists(p, ev);
+}
+
 void publish_handle_posted(struct publish *p, const struct event *ev)
 {
 	const struct api_error *err = &ev->api_err;
@@ -208,7 +216,7 @@ void publish_handle_posted(struct publish *p, const struct event *ev)
 	if (err->kind == API_OK && publish_doubt_knows(p, ev->id))
 		doubt_another(p, err);
 	else if (err->kind == API_OK)
-		publish_file_exists(p, ev);
+		posted(p, ev);
 	else if (err->maybe_applied)
 		publish_doubt(p, err);
 	else if (err->kind == API_ERR_LOCAL && err->local_errno == -EBADMSG)

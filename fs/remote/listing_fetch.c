@@ -140,16 +140,19 @@ static void on_page(void *arg, const struct api_error *err, struct api_file_page
 /* 0, -ENOMEM, or -EINTR: nothing is asked for any more. */
 static int next_page(struct listing *l)
 {
+	const char *after = l->last_id[0] ? l->last_id : NULL;
 	struct api_req *req;
-	bool stopping;
+	bool stopping, known;
 
 	pthread_mutex_lock(&l->lock);
 	stopping = l->stopping;
+	known = l->known;
 	pthread_mutex_unlock(&l->lock);
 	if (stopping)
 		return -EINTR;
-	req = api_file_list(l->cfg.api, l->cfg.purpose, l->last_id[0] ? l->last_id : NULL, l->limit,
-			    true, on_page, l);
+	/* Without an older list there is nothing to show meanwhile. */
+	req = known ? api_file_list(l->cfg.api, l->cfg.purpose, after, l->limit, true, on_page, l)
+		    : api_file_list_brief(l->cfg.api, l->cfg.purpose, after, l->limit, on_page, l);
 	api_req_unref(req);
 	return req ? 0 : -ENOMEM;
 }

@@ -5,14 +5,20 @@
 #include <unistd.h>
 
 #include "fs/stage/area_impl.h"
+#include "fs/stage/check.h"
 #include "fs/stage/file.h"
 #include "fs/stage/data.h"
 #include "fs/stage/staged_impl.h"
 #include "fs/stage/hooks.h"
+#include "fs/stage/prefix.h"
 
-#define HASH_BUFFER (256U << 10)  /* bytes read at once, on the worker's stack */
 #define HASH_STRETCH (8ULL << 20) /* bytes hashed before another file has its turn */
 #define HASH_WAKE (256ULL << 10)  /* queue an open file once it has this much to hash */
+/*
+ * Where there are other files, an open one with less than this waits for them: MD5 of several takes
+ * the time of one. A close waits for so many bytes more at most: some milliseconds.
+ */
+#define HASH_ALONE (2ULL << 20)
 /*
  * A writer that rewrites its first bytes again and again would have the whole file hashed each
  * time. An open file is queued only with at least 1/HASH_WASTE of the bytes hashed in vain to hash:
@@ -20,7 +26,7 @@
  */
 #define HASH_WASTE 8
 
-_Static_assert(POOL_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
+_Static_assert(HASH_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
 
 /* st->lock is held unless said otherwise. */
 
@@ -30,25 +36,33 @@ static uint64_t hash_limit(const struct staged *st)
 	return staged_final(st) ? st->size : extents_contiguous(&st->written);
 }
 
-static bool worth_hashing(const struct staged *st)
+static enum hash_need hash_need(const struct staged *st)
 {
 	const struct staged_hash *h = &st->hash;
 	uint64_t limit = hash_limit(st), left;
 
 	if (staged_final(st))
-		return !h->told;
+		return h->told ? HASH_NO : HASH_NOW;
 	if (h->err || limit <= h->pos)
-		return false;
+		return HASH_NO;
 	left = limit - h->pos;
-	return left >= HASH_WAKE && left >= h->wasted / HASH_WASTE;
+	if (left < HASH_WAKE || left < h->wasted / HASH_WASTE)
+		return HASH_NO;
+	return left < HASH_ALONE && staging_files(st->sg) > 1 ? HASH_LATER : HASH_NOW;
 }
 
 void staged_hash_wake(struct staged *st)
 {
-	if (st->hash.queued || !worth_hashing(st))
+	struct staged_hash *h = &st->hash;
+	enum hash_need need;
+
+	if (h->queued == HASH_NOW || (need = hash_need(st)) <= h->queued)
 		return;
-	st->hash.queued = true;
-	pool_queue(st->sg->pool, &st->hash.job);
+	h->queued = need;
+	if (need == HASH_NOW)
+		pool_queue(st->sg->pool, &h->job.job);
+	else
+		pool_queue_later(st->sg->pool, &h->job.job);
 }
 
 void staged_hash_sealed(struct staged *st)
@@ -58,19 +72,22 @@ void staged_hash_sealed(struct staged *st)
 }
 
 /* Go back to the newest snapshot at or before off, and drop cur. */
-static void rewind_to(struct staged_hash *h, uint64_t off)
+static void rewind_to(struct staged *st, uint64_t off)
 {
-	uint64_t from = h->pos, i, last = h->pos / POOL_SNAPSHOT;
+	struct staged_hash *h = &st->hash;
+	uint64_t from = h->pos, i, last = h->pos / HASH_SNAPSHOT;
 
-	i = (off < from ? off : from) / POOL_SNAPSHOT;
+	i = (off < from ? off : from) / HASH_SNAPSHOT;
 	if (i >= STAGED_SNAPSHOTS)
 		i = STAGED_SNAPSHOTS - 1;
 	while (i && (!h->snaps || !h->snaps[i]))
 		i--;
-	h->pos = i * POOL_SNAPSHOT;
+	h->pos = i * HASH_SNAPSHOT;
 	h->wasted += from - h->pos;
 	digest_free(h->cur);
 	h->cur = NULL;
+	staged_prefix_cut(st, h->pos);
+	staged_check_rewind(st, i);
 	for (i++; h->snaps && i <= last && i < STAGED_SNAPSHOTS; i++) {
 		digest_free(h->snaps[i]);
 		h->snaps[i] = NULL;
@@ -84,7 +101,7 @@ void staged_hash_touch(struct staged *st, uint64_t off)
 	h->err = 0;
 	if (!h->busy) {
 		if (off < h->pos)
-			rewind_to(h, off);
+			rewind_to(st, off);
 	} else if (off < h->busy_end && off < h->dirty_from) {
 		h->dirty_from = off;
 	}
@@ -99,26 +116,40 @@ void staged_rehash(struct staged *st)
 	pthread_mutex_unlock(&st->lock);
 }
 
+void staged_set_check(struct staged *st, bool on)
+{
+	pthread_mutex_lock(&st->lock);
+	if (st->check.on != on) {
+		st->check.on = on;
+		/* From the first byte on: what was hashed so far was not checked. */
+		staged_hash_touch(st, 0);
+		staged_hash_sealed(st);
+		staged_hash_wake(st);
+	}
+	pthread_mutex_unlock(&st->lock);
+}
+
 /* The snapshot at pos. NULL: pos is 0, or cur is set. */
 static struct digest *snapshot_at_pos(const struct staged_hash *h)
 {
-	uint64_t i = h->pos / POOL_SNAPSHOT;
+	uint64_t i = h->pos / HASH_SNAPSHOT;
 
-	if (!h->snaps || !i || i >= STAGED_SNAPSHOTS || h->pos % POOL_SNAPSHOT)
+	if (!h->snaps || !i || i >= STAGED_SNAPSHOTS || h->pos % HASH_SNAPSHOT)
 		return NULL;
 	return h->snaps[i];
 }
 
 /* On failure a rewrite only goes back further. */
-static void take_snapshot(struct staged_hash *h)
+static void take_snapshot(struct staged *st)
 {
-	uint64_t i = h->pos / POOL_SNAPSHOT;
+	struct staged_hash *h = &st->hash;
+	uint64_t i = h->pos / HASH_SNAPSHOT;
 
-	if (h->pos % POOL_SNAPSHOT || i >= STAGED_SNAPSHOTS)
+	if (h->pos % HASH_SNAPSHOT || i >= STAGED_SNAPSHOTS)
 		return;
 	if (!h->snaps)
 		h->snaps = calloc(STAGED_SNAPSHOTS, sizeof(struct digest *));
-	if (h->snaps && !h->snaps[i])
+	if (h->snaps && !h->snaps[i] && staged_check_snapshot(st, i))
 		h->snaps[i] = digest_copy(h->cur);
 }
 
@@ -144,84 +175,86 @@ static bool start_stretch(struct staged *st)
 		}
 	}
 	h->busy = true;
-	h->busy_end = end < limit ? end : limit;
+	h->busy_end = staged_prefix_stop(st, h->pos, end < limit ? end : limit);
+	h->checks = st->check.on;
 	h->dirty_from = UINT64_MAX;
 	return true;
 }
 
-/* No lock: hash [pos, end) of fd. -ENODATA: fd ends before. */
-static int hash_stretch(int fd, struct digest *d, uint64_t pos, uint64_t end)
+/* pos and rc: of lane_job. Ignore what a write overtook, and an error there. */
+static void end_stretch(struct staged *st, uint64_t pos, int rc)
 {
-	unsigned char buf[HASH_BUFFER];
-	size_t want;
-	ssize_t n;
-	int rc;
+	struct staged_hash *h = &st->hash;
 
-	while (pos < end) {
-		want = end - pos < sizeof(buf) ? (size_t)(end - pos) : sizeof(buf);
-		n = pread(fd, buf, want, (off_t)pos);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENODATA;
-		rc = digest_update(d, buf, (size_t)n);
-		if (rc)
-			return rc;
-		pos += (uint64_t)n;
-	}
-	return 0;
-}
-
-/* rc: of hash_stretch(). Ignore what a write overtook, and an error there. */
-static void end_stretch(struct staged_hash *h, int rc)
-{
 	h->busy = false;
 	if (h->dirty_from < h->busy_end) {
-		h->wasted += h->busy_end - h->pos;
-		rewind_to(h, h->dirty_from);
+		h->wasted += pos - h->pos;
+		rewind_to(st, h->dirty_from);
 	} else if (rc) {
-		rewind_to(h, h->pos);
+		rewind_to(st, h->pos);
 		h->err = rc;
 	} else {
-		h->pos = h->busy_end;
-		take_snapshot(h);
+		h->pos = pos;
+		take_snapshot(st);
+		staged_prefix_note(st);
 	}
 }
 
-static bool hash_run(struct hash_job *job)
+static struct staged *staged_of(struct lane_job *job)
 {
-	struct staged *st = (struct staged *)((char *)job - offsetof(struct staged, hash.job));
+	return (struct staged *)((char *)job - offsetof(struct staged, hash.job));
+}
+
+static bool lane_begin(struct lane_job *job, struct lane_stretch *ret)
+{
+	struct staged *st = staged_of(job);
 	struct staged_hash *h = &st->hash;
-	uint64_t pos, end;
-	bool more;
-	int rc;
+	bool ok;
 
 	pthread_mutex_lock(&st->lock);
-	if (start_stretch(st)) {
-		pos = h->pos;
-		end = h->busy_end;
-		pthread_mutex_unlock(&st->lock);
-		rc = hash_stretch(h->fd, h->cur, pos, end);
-		pthread_mutex_lock(&st->lock);
-		end_stretch(h, rc);
-	}
+	h->queued = HASH_NOW;
+	ok = start_stretch(st);
+	if (ok)
+		*ret = (struct lane_stretch){
+			.fd = h->fd,
+			.d = h->cur,
+			.lines = h->checks ? &st->check.lines : NULL,
+			.pos = h->pos,
+			.end = h->busy_end,
+		};
+	pthread_mutex_unlock(&st->lock);
+	return ok;
+}
+
+static bool lane_end(struct lane_job *job, uint64_t pos, int rc)
+{
+	struct staged *st = staged_of(job);
+	struct staged_hash *h = &st->hash;
+	enum hash_need need = HASH_NO;
+
+	pthread_mutex_lock(&st->lock);
+	if (h->busy)
+		end_stretch(st, pos, rc);
 	if (staged_final(st) && !h->told && (h->err || h->pos == st->size)) {
 		h->told = true;
 		/* Clear queued first: a seal while the hook runs queues the job again. */
-		h->queued = false;
+		h->queued = HASH_NO;
 		staged_call_hook(st, HOOK_DIGEST);
-		more = false;
 	} else {
-		more = worth_hashing(st);
-		h->queued = more;
+		need = h->queued = hash_need(st);
 	}
+	if (need == HASH_LATER)
+		pool_queue_later(st->sg->pool, &job->job);
 	pthread_mutex_unlock(&st->lock);
-	return more;
+	return need == HASH_NOW;
 }
 
 void staged_hash_init(struct staged *st)
 {
-	st->hash.job.run = hash_run;
+	st->hash.job.begin = lane_begin;
+	st->hash.job.end = lane_end;
+	lane_job_init(&st->hash.job);
+	jsonl_init(&st->check.lines);
 }
 
 void staged_hash_release(struct staged *st)
@@ -229,11 +262,13 @@ void staged_hash_release(struct staged *st)
 	struct staged_hash *h = &st->hash;
 	size_t i;
 
-	pool_remove(st->sg->pool, &h->job);
+	pool_remove(st->sg->pool, &h->job.job);
 	digest_free(h->cur);
 	for (i = 0; h->snaps && i < STAGED_SNAPSHOTS; i++)
 		digest_free(h->snaps[i]);
 	free(h->snaps);
+	staged_prefix_release(st);
+	staged_check_release(st);
 }
 
 int staged_hash_hex(const struct staged *st, char ret_hex[DIGEST_HEX_SIZE])

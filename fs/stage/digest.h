@@ -9,10 +9,11 @@
 #include <stdint.h>
 
 #include "fs/stage/limits.h"
-#include "fs/work/pool.h"
+#include "fs/work/lanes.h"
 #include "net/base/digest.h"
 
-#define STAGED_SNAPSHOTS (STAGED_SIZE_MAX / POOL_SNAPSHOT)
+#define HASH_SNAPSHOT (16ULL << 20) /* bytes between two snapshots of the state of MD5 */
+#define STAGED_SNAPSHOTS (STAGED_SIZE_MAX / HASH_SNAPSHOT)
 
 struct digest;
 struct staged;
@@ -20,15 +21,17 @@ struct staged;
 /*
  * pos bytes are in cur. While busy a worker owns cur and reads [pos, busy_end); a change meanwhile
  * lowers dirty_from. cur NULL: to be made anew from the snapshot at pos. snaps[i] is the state
- * after i * POOL_SNAPSHOT bytes, for i * POOL_SNAPSHOT <= pos, or NULL.
+ * after i * HASH_SNAPSHOT bytes, for i * HASH_SNAPSHOT <= pos, or NULL.
  */
 struct staged_hash {
-	struct hash_job job;
-	bool queued; /* with the pool, or running */
+	struct lane_job job;
+	/* Whether it is with the pool, or running. LATER: it waits for other files. */
+	enum hash_need { HASH_NO, HASH_LATER, HASH_NOW } queued;
 	bool busy;
-	int fd;	   /* that the worker reads while busy */
-	bool told; /* on_digest was called for this seal */
-	int err;   /* why hashing stopped; 0 again with the next change or seal */
+	bool checks; /* the worker checks the bytes, too */
+	int fd;	     /* that the worker reads while busy */
+	bool told;   /* on_digest was called for this seal */
+	int err;     /* why hashing stopped; 0 again with the next change or seal */
 	uint64_t pos, busy_end, dirty_from;
 	uint64_t wasted; /* bytes hashed in vain so far */
 	struct digest *cur;

@@ -19,6 +19,7 @@
 
 #include "fs/stage/limits.h"
 #include "net/base/digest.h"
+#include "net/base/jsonl.h"
 
 struct record;
 struct staged;
@@ -129,11 +130,36 @@ int staged_md5(struct staged *st, char ret_hex[DIGEST_HEX_SIZE]);
 /* Hash a sealed file again from its first byte, to find damage on disk. on_digest tells the end. */
 void staged_rehash(struct staged *st);
 
+/*
+ * The MD5 of the file's beginnings, as far as hashed: of its first (i + 1) * *ret_step bytes the
+ * i-th DIGEST_SIZE bytes of *ret, which the caller frees. *ret_step is the area's part size. 0 or
+ * -ENOMEM.
+ */
+int staged_prefixes(struct staged *st, uint64_t *ret_step, unsigned char **ret, size_t *ret_count);
+/*
+ * The file may become equal to another, of which such prefixes are known; they are copied. From now
+ * on each is compared once so many bytes are hashed. step 0: it may not. 0 or -ENOMEM.
+ */
+int staged_expect(struct staged *st, uint64_t step, const unsigned char *prefixes, uint64_t count);
+/* True if a comparison showed another MD5; on_fill has told. */
+bool staged_differs(struct staged *st);
+
+/*
+ * Check from now on that the bytes are JSON Lines (net/base/jsonl.h); or not any more. A file that
+ * has bytes is hashed again for that.
+ */
+void staged_set_check(struct staged *st, bool on);
+/*
+ * 0: the bytes are right, or not checked; -EINVAL: ret_text tells the fault; -EAGAIN and other
+ * errors: as staged_md5().
+ */
+int staged_fault(struct staged *st, char ret_text[JSONL_TEXT_SIZE]);
+
 /* Called from any thread without locks held; must not block. */
 struct staged_hooks {
 	/*
 	 * A part became fully covered (the last part of a size set by truncation or fallocate: up
-	 * to that size), or a watch's reader can go on.
+	 * to that size), a watch's reader can go on, or the bytes differ from those expected.
 	 */
 	void (*on_fill)(void *arg);
 	void (*on_quiet)(void *arg); /* see staged_seal() */
@@ -219,6 +245,14 @@ bool staged_is_copy(const struct staged *st);
  * name, too. False takes that back.
  */
 void staged_intend(struct staged *st, bool takes_place);
+/*
+ * Commit what the next File is to have: a type (NULL: by its ending), a lifetime in seconds and a
+ * declared size in bytes (0: none). Survives kill -9. 0 or negative errno: then nothing changed.
+ */
+int staged_save_wishes(struct staged *st, const char *mime_type, uint64_t expires_after,
+		       uint64_t declared);
+/* The same for its mode, owner and group. */
+int staged_save_owner(struct staged *st, uint32_t mode, uint32_t uid, uint32_t gid);
 /* Its row gets another name otherwise (attrs_dir_move()): saves leave that alone from now on. */
 void staged_placed(struct staged *st);
 /* The same for an unlink: the next mount publishes nothing of it. 0 or negative errno. */

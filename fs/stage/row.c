@@ -206,6 +206,50 @@ out:
 	return rc;
 }
 
+/* Take record_lock, and begin to change columns of the row. -ENOENT: the first save has them. */
+static int begin_columns(struct staged *st)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->record_lock);
+	rc = st->has_row && staged_has_name(st) ? statedb_begin_freeing(st->sg->db) : -ENOENT;
+	if (rc)
+		pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+static int commit_columns(struct staged *st)
+{
+	uint64_t seq;
+	int rc = statedb_commit(st->sg->db, &seq);
+
+	if (!rc)
+		atomic_store(&st->saved, seq);
+	pthread_mutex_unlock(&st->record_lock);
+	return rc;
+}
+
+int staged_save_wishes(struct staged *st, const char *mime_type, uint64_t expires_after,
+		       uint64_t declared)
+{
+	int rc = begin_columns(st);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	files_set_wishes(st->sg->db, st->id, mime_type, expires_after, declared);
+	return commit_columns(st);
+}
+
+int staged_save_owner(struct staged *st, uint32_t mode, uint32_t uid, uint32_t gid)
+{
+	int rc = begin_columns(st);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	files_set_owner(st->sg->db, st->id, mode, uid, gid);
+	return commit_columns(st);
+}
+
 void staged_placed(struct staged *st)
 {
 	pthread_mutex_lock(&st->record_lock);

@@ -10,9 +10,11 @@
 #include <stdint.h>
 
 #include "fs/stage/area_impl.h"
+#include "fs/stage/check.h"
 #include "fs/stage/digest.h"
 #include "fs/stage/file.h"
 #include "fs/stage/follow.h"
+#include "fs/stage/prefix.h"
 #include "fs/work/extents.h"
 #include "net/base/digest.h"
 
@@ -61,6 +63,8 @@ struct staged {
 	uint32_t *versions;	     /* by part index; beyond: 0 */
 	uint32_t version_count;
 	struct staged_hash hash;
+	struct staged_prefix prefix;
+	struct staged_lines check;
 	struct staged_watch watch;
 	struct staged_hooks hooks;
 	unsigned hooks_running;

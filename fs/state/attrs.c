@@ -326,7 +326,11 @@ static const char tables[] = "CREATE TABLE IF NOT EXISTS attr ("
 			     " id INTEGER PRIMARY KEY, parent INTEGER NOT NULL,"
 			     " name TEXT NOT NULL, kept INTEGER NOT NULL,"
 			     " mode INTEGER, uid INTEGER, gid INTEGER, has_mtime INTEGER,"
-			     " mtime_s INTEGER, mtime_ns INTEGER, UNIQUE (parent, name))";
+			     " mtime_s INTEGER, mtime_ns INTEGER, UNIQUE (parent, name));"
+			     "CREATE TABLE IF NOT EXISTS lifetime ("
+			     " dir INTEGER PRIMARY KEY, seconds INTEGER NOT NULL);"
+			     "CREATE TABLE IF NOT EXISTS line_check ("
+			     " dir INTEGER PRIMARY KEY, kind INTEGER NOT NULL)";
 
 static int load_row(void *arg, const struct statedb_row *row)
 {

@@ -79,4 +79,21 @@ void attrs_dir_each(struct attrs *a,
 			       const struct attr_set *set),
 		    void *arg);
 
+/* Numbers that Files made below a directory inherit. */
+enum attrs_number {
+	ATTRS_LIFETIME, /* seconds */
+	ATTRS_CHECK	/* 1: no check; 2: JSON Lines */
+};
+/*
+ * Set a number of a directory; 0 removes it. The path "" is the directory of the purpose itself. It
+ * moves and goes with the directory. Errors as attrs_set().
+ */
+int attrs_dir_set_number(struct attrs *a, enum attrs_number which, const char *purpose,
+			 const char *path, uint32_t number);
+/* Call fn for each directory with that number. fn runs without locks. */
+void attrs_dir_each_number(struct attrs *a, enum attrs_number which,
+			   void (*fn)(void *arg, const char *purpose, const char *path,
+				      uint32_t number),
+			   void *arg);
+
 #endif

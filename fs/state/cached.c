@@ -90,12 +90,13 @@ static int note_found(void *arg, const struct statedb_row *row)
 bool cached_has_data(struct statedb *db, const char *data)
 {
 	bool found = false;
+	int rc;
 
 	statedb_lock(db);
-	statedb_each(db, "SELECT 1 FROM cached WHERE data = ?1", STATEDB_ARGS(statedb_text(data)),
-		     note_found, &found);
+	rc = statedb_each(db, "SELECT 1 FROM cached WHERE data = ?1",
+			  STATEDB_ARGS(statedb_text(data)), note_found, &found);
 	statedb_unlock(db);
-	return found;
+	return found || rc;
 }
 
 struct reader {

@@ -42,7 +42,7 @@ int cached_touch(struct statedb *db, const char *file_id, int64_t used_s);
 /* In a transaction: note that data was read back right, so that it is on stable storage. */
 int cached_set_synced(struct statedb *db, const char *file_id, const char *data);
 
-/* True if data is the content of a File. */
+/* True if data is the content of a File, or the store can't be read. */
 bool cached_has_data(struct statedb *db, const char *data);
 /*
  * Call fn for each row, the least recently used first. The caller holds the lock of the store; fn

@@ -61,12 +61,12 @@ static int walk(struct statedb *s, const char *purpose, char *path, bool make, i
 	return rc;
 }
 
-/* Do walk() in a new transaction, which an error ends. */
+/* Do walk() in a new transaction, which an error ends. The path "" is the purpose itself. */
 static int begin_at(struct statedb *s, const char *purpose, const char *path, bool make,
 		    int64_t *ret_id)
 {
 	char *copy = NULL;
-	int rc = copy_path(path, &copy);
+	int rc = *path ? copy_path(path, &copy) : 0;
 
 	if (!rc)
 		rc = statedb_begin(s);
@@ -90,7 +90,7 @@ int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
 	struct statedb *s = attrs_store(a);
 	struct attr_set clean = *set;
 	int64_t id = 0;
-	int rc = begin_at(s, purpose, path, true, &id);
+	int rc = *path ? begin_at(s, purpose, path, true, &id) : -EINVAL;
 
 	if (rc)
 		return rc;
@@ -103,12 +103,14 @@ int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
 	return statedb_commit(s, NULL);
 }
 
-/* Remove the row and its ancestors as long as they are not kept and hold nothing. */
+/* Remove the row and its ancestors as long as they are not kept and hold nothing, no numbers. */
 static int prune(struct statedb *s, int64_t id)
 {
 	static const char up[] = "SELECT parent FROM dir WHERE id = ?1";
 	static const char drop[] = "DELETE FROM dir WHERE id = ?1 AND NOT kept AND NOT EXISTS"
-				   " (SELECT 1 FROM dir AS d WHERE d.parent = ?1)";
+				   " (SELECT 1 FROM dir AS d WHERE d.parent = ?1) AND NOT EXISTS"
+				   " (SELECT 1 FROM lifetime WHERE dir = ?1) AND NOT EXISTS"
+				   " (SELECT 1 FROM line_check WHERE dir = ?1)";
 	int changed = 1, rc = 0;
 
 	while (!rc && id && changed) {
@@ -126,7 +128,7 @@ int attrs_dir_forget(struct attrs *a, const char *purpose, const char *path)
 {
 	struct statedb *s = attrs_store(a);
 	int64_t id = 0;
-	int rc = begin_at(s, purpose, path, false, &id);
+	int rc = *path ? begin_at(s, purpose, path, false, &id) : -EINVAL;
 
 	if (rc)
 		return rc;
@@ -134,6 +136,9 @@ int attrs_dir_forget(struct attrs *a, const char *purpose, const char *path)
 		statedb_rollback(s);
 		return 0;
 	}
+	statedb_run(s, "DELETE FROM lifetime WHERE dir = ?1", STATEDB_ARGS(statedb_int(id)), NULL);
+	statedb_run(s, "DELETE FROM line_check WHERE dir = ?1", STATEDB_ARGS(statedb_int(id)),
+		    NULL);
 	statedb_run(s, "UPDATE dir SET kept = 0 WHERE id = ?1", STATEDB_ARGS(statedb_int(id)),
 		    NULL);
 	rc = prune(s, id);
@@ -190,7 +195,7 @@ int attrs_dir_move(struct attrs *a, const char *purpose, const char *path, const
 	int rc = copy_path(to_path, &to);
 
 	if (!rc)
-		rc = begin_at(s, purpose, path, false, &id);
+		rc = *path ? begin_at(s, purpose, path, false, &id) : -EINVAL;
 	if (rc) {
 		free(to);
 		return rc;
@@ -206,11 +211,58 @@ int attrs_dir_move(struct attrs *a, const char *purpose, const char *path, const
 	return statedb_commit(s, NULL);
 }
 
+/* ---- numbers of directories ---- */
+
+static const struct {
+	const char *put, *drop, *each, *what;
+} numbers[] = {
+#define NUMBER_SQL(table, column, what)                                                           \
+	{                                                                                         \
+		"INSERT OR REPLACE INTO " table " (dir, " column ") VALUES (?1, ?2)",             \
+			"DELETE FROM " table " WHERE dir = ?1",                                   \
+			"WITH RECURSIVE tree (id, purpose, path) AS ("                            \
+			" SELECT id, name, '' FROM dir WHERE parent = 0"                          \
+			" UNION ALL SELECT d.id, tree.purpose,"                                   \
+			" CASE tree.path WHEN '' THEN d.name ELSE tree.path || '/' || d.name END" \
+			" FROM tree JOIN dir AS d ON d.parent = tree.id)"                         \
+			" SELECT purpose, path, " column " FROM tree JOIN " table                 \
+			" AS n ON n.dir = tree.id"                                                \
+			" ORDER BY purpose, path",                                                \
+			what                                                                      \
+	}
+	[ATTRS_LIFETIME] = NUMBER_SQL("lifetime", "seconds", "lifetimes"),
+	[ATTRS_CHECK] = NUMBER_SQL("line_check", "kind", "checks"),
+};
+
+int attrs_dir_set_number(struct attrs *a, enum attrs_number which, const char *purpose,
+			 const char *path, uint32_t number)
+{
+	struct statedb *s = attrs_store(a);
+	int64_t id = 0;
+	int rc = begin_at(s, purpose, path, true, &id);
+
+	if (rc)
+		return rc;
+	if (number)
+		rc = statedb_run(s, numbers[which].put,
+				 STATEDB_ARGS(statedb_int(id), statedb_int(number)), NULL);
+	else
+		rc = statedb_run(s, numbers[which].drop, STATEDB_ARGS(statedb_int(id)), NULL);
+	if (!rc && !number)
+		rc = prune(s, id);
+	if (rc) {
+		statedb_rollback(s);
+		return rc;
+	}
+	return statedb_commit(s, NULL);
+}
+
 /* ---- listing them ---- */
 
 struct found {
 	char *purpose, *path;
 	struct attr_set set;
+	uint32_t number;
 };
 
 struct found_list {
@@ -218,9 +270,9 @@ struct found_list {
 	size_t count, capacity;
 };
 
-static int add_found(void *arg, const struct statedb_row *row)
+/* The first columns are purpose and path. */
+static int add_row(struct found_list *l, const struct statedb_row *row, struct found **ret)
 {
-	struct found_list *l = arg;
 	struct found *f = l->v;
 
 	if (l->count == l->capacity) {
@@ -230,12 +282,41 @@ static int add_found(void *arg, const struct statedb_row *row)
 			return -ENOMEM;
 		l->v = f;
 	}
-	f += l->count;
-	f->purpose = strdup(statedb_row_text(row, 0));
-	f->path = strdup(statedb_row_text(row, 1));
-	attrs_from_row(row, 2, &f->set);
-	l->count++;
+	f += l->count++;
+	memset(f, 0, sizeof(*f));
+	f->purpose = statedb_row_dup(row, 0);
+	f->path = statedb_row_dup(row, 1);
+	*ret = f;
 	return f->purpose && f->path ? 0 : -ENOMEM;
+}
+
+static int add_found(void *arg, const struct statedb_row *row)
+{
+	struct found *f = NULL;
+	int rc = add_row(arg, row, &f);
+
+	if (!rc)
+		attrs_from_row(row, 2, &f->set);
+	return rc;
+}
+
+static int add_number(void *arg, const struct statedb_row *row)
+{
+	struct found *f = NULL;
+	int rc = add_row(arg, row, &f);
+
+	if (!rc)
+		f->number = (uint32_t)statedb_row_int(row, 2);
+	return rc;
+}
+
+static void free_found(struct found_list *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		free(l->v[i].purpose);
+		free(l->v[i].path);
+	}
+	free(l->v);
 }
 
 void attrs_dir_each(struct attrs *a,
@@ -261,11 +342,27 @@ void attrs_dir_each(struct attrs *a,
 	if (rc)
 		log_warn("the empty directories can't be read: %s; they are not shown",
 			 strerror(-rc));
-	for (size_t i = 0; i < l.count; i++) {
-		if (!rc)
-			fn(arg, l.v[i].purpose, l.v[i].path, &l.v[i].set);
-		free(l.v[i].purpose);
-		free(l.v[i].path);
-	}
-	free(l.v);
+	for (size_t i = 0; !rc && i < l.count; i++)
+		fn(arg, l.v[i].purpose, l.v[i].path, &l.v[i].set);
+	free_found(&l);
+}
+
+void attrs_dir_each_number(struct attrs *a, enum attrs_number which,
+			   void (*fn)(void *arg, const char *purpose, const char *path,
+				      uint32_t number),
+			   void *arg)
+{
+	struct statedb *s = attrs_store(a);
+	struct found_list l = { 0 };
+	int rc;
+
+	statedb_lock(s);
+	rc = statedb_each(s, numbers[which].each, NULL, add_number, &l);
+	statedb_unlock(s);
+	if (rc)
+		log_warn("the %s set on directories can't be read: %s; new Files do not get them",
+			 numbers[which].what, strerror(-rc));
+	for (size_t i = 0; !rc && i < l.count; i++)
+		fn(arg, l.v[i].purpose, l.v[i].path, l.v[i].number);
+	free_found(&l);
 }

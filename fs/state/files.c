@@ -37,9 +37,10 @@ static void free_ids(char **ids, size_t count)
 
 void record_release(struct record *r)
 {
-	char *const strings[] = { r->purpose,	 r->path,      r->filename, r->mime_type,
-				  r->upload_id,	 r->md5,       r->file_id,  r->error,
-				  r->request_id, r->doubt_md5, r->era,	    r->refused_print };
+	char *const strings[] = { r->purpose,	     r->path,	    r->filename, r->mime_type,
+				  r->upload_id,	     r->md5,	    r->file_id,	 r->error,
+				  r->request_id,     r->doubt_md5,  r->era,	 r->refused_print,
+				  r->upload_purpose, r->upload_mime };
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		free(strings[i]);
@@ -52,25 +53,41 @@ void record_release(struct record *r)
 	record_init(r);
 }
 
+/* Columns that a database of an earlier build lacks. */
+struct columns {
+	bool synced, upload;
+};
+
 static int note_column(void *arg, const struct statedb_row *row)
 {
-	*(bool *)arg |= !strcmp(statedb_row_text(row, 1), "synced");
+	const char *name = statedb_row_text(row, 1);
+	struct columns *there = arg;
+
+	if (!name)
+		return -ENOMEM;
+	there->synced |= !strcmp(name, "synced");
+	there->upload |= !strcmp(name, "upload_purpose");
 	return 0;
 }
 
-/* Add the columns that a database of an earlier build lacks: it synced all closed files. */
 static int add_columns(struct statedb *db)
 {
-	bool there = false;
+	struct columns there = { 0 };
 	int rc;
 
 	statedb_lock(db);
 	rc = statedb_each(db, "PRAGMA table_info(file)", NULL, note_column, &there);
 	statedb_unlock(db);
-	if (rc || there)
-		return rc;
-	return statedb_define(db, "ALTER TABLE file ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;"
-				  "ALTER TABLE file ADD COLUMN era TEXT");
+	/* That build synced all closed files. */
+	if (!rc && !there.synced)
+		rc = statedb_define(db,
+				    "ALTER TABLE file ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;"
+				    "ALTER TABLE file ADD COLUMN era TEXT");
+	if (!rc && !there.upload)
+		rc = statedb_define(db, "ALTER TABLE file ADD COLUMN upload_purpose TEXT;"
+					"ALTER TABLE file ADD COLUMN upload_mime TEXT;"
+					"ALTER TABLE file ADD COLUMN upload_expiry INTEGER");
+	return rc;
 }
 
 int files_define(struct statedb *db)
@@ -110,6 +127,8 @@ int files_define(struct statedb *db)
 		"CREATE TABLE IF NOT EXISTS refusal ("
 		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE, kind INTEGER NOT NULL,"
 		" status INTEGER NOT NULL, print TEXT NOT NULL) WITHOUT ROWID;"
+		"CREATE TABLE IF NOT EXISTS checked ("
+		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID";
 
 	int rc = statedb_define(db, sql);
@@ -125,14 +144,17 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 		"INSERT INTO file (id, state, set_aside, purpose, path, removed, mode, uid, gid,"
 		" mtime_s, mtime_ns, filename, mime_type, size, part_size, part_block, declared,"
 		" expires_after, upload_id, upload_bytes, upload_created, upload_created_at, md5,"
-		" file_id, err, error, request_id, in_doubt, created, synced, era)"
+		" file_id, err, error, request_id, in_doubt, created, synced, era, upload_purpose,"
+		" upload_mime, upload_expiry)"
 		" VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
-		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
+		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31,"
+		" ?32)"
 		" ON CONFLICT (id) DO UPDATE SET state = ?2, filename = ?10, mime_type = ?11,"
 		" size = ?12, part_size = ?13, part_block = ?14, declared = ?15,"
 		" expires_after = ?16, upload_id = ?17, upload_bytes = ?18, upload_created = ?19,"
 		" upload_created_at = ?20, md5 = ?21, file_id = ?22, err = ?23, error = ?24,"
-		" request_id = ?25, in_doubt = ?26, created = ?27, synced = ?28, era = ?29";
+		" request_id = ?25, in_doubt = ?26, created = ?27, synced = ?28, era = ?29,"
+		" upload_purpose = ?30, upload_mime = ?31, upload_expiry = ?32";
 
 	return statedb_run(
 		db, sql,
@@ -148,7 +170,8 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 			     statedb_text(r->file_id), statedb_int(r->err), statedb_text(r->error),
 			     statedb_text(r->request_id), statedb_int(r->in_doubt),
 			     statedb_int(r->created_s), statedb_int(r->synced),
-			     statedb_text(r->era)),
+			     statedb_text(r->era), statedb_text(r->upload_purpose),
+			     statedb_text(r->upload_mime), statedb_int((int64_t)r->upload_expiry)),
 		NULL);
 }
 
@@ -218,6 +241,14 @@ static int save_refusal(struct statedb *db, const char *id, const struct record 
 			   NULL);
 }
 
+static int save_check(struct statedb *db, const char *id, const struct record *r)
+{
+	static const char set[] = "INSERT OR IGNORE INTO checked (file) VALUES (?1)";
+	static const char clear[] = "DELETE FROM checked WHERE file = ?1";
+
+	return statedb_run(db, r->check ? set : clear, STATEDB_ARGS(statedb_text(id)), NULL);
+}
+
 int files_save(struct statedb *db, const char *id, const struct record *r)
 {
 	static const char clear_superseded[] = "DELETE FROM superseded WHERE file = ?1";
@@ -239,6 +270,8 @@ int files_save(struct statedb *db, const char *id, const struct record *r)
 			      r->abandoned_count);
 	if (!rc)
 		rc = save_refusal(db, id, r);
+	if (!rc)
+		rc = save_check(db, id, r);
 	return rc ? rc : save_doubt(db, id, r);
 }
 
@@ -247,6 +280,18 @@ int files_set_place(struct statedb *db, const char *id, const char *purpose, con
 	return statedb_run(
 		db, "UPDATE file SET purpose = ?2, path = ?3 WHERE id = ?1",
 		STATEDB_ARGS(statedb_text(id), statedb_text(purpose), statedb_text(path)), NULL);
+}
+
+int files_set_wishes(struct statedb *db, const char *id, const char *mime_type,
+		     uint64_t expires_after, uint64_t declared)
+{
+	return statedb_run(db,
+			   "UPDATE file SET mime_type = ?2, expires_after = ?3, declared = ?4"
+			   " WHERE id = ?1",
+			   STATEDB_ARGS(statedb_text(id), statedb_text(mime_type),
+					statedb_int((int64_t)expires_after),
+					statedb_int((int64_t)declared)),
+			   NULL);
 }
 
 int files_set_owner(struct statedb *db, const char *id, uint32_t mode, uint32_t uid, uint32_t gid)
@@ -372,8 +417,9 @@ struct loading {
 
 static int load_strings(const struct statedb_row *row, struct record *r)
 {
-	char **const at[] = { &r->purpose, &r->path,	&r->filename, &r->mime_type,  &r->upload_id,
-			      &r->md5,	   &r->file_id, &r->error,    &r->request_id, &r->era };
+	char **const at[] = { &r->purpose,    &r->path, &r->filename,	    &r->mime_type,
+			      &r->upload_id,  &r->md5,	&r->file_id,	    &r->error,
+			      &r->request_id, &r->era,	&r->upload_purpose, &r->upload_mime };
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < sizeof(at) / sizeof(at[0]); i++)
@@ -385,30 +431,32 @@ static int load_row(void *arg, const struct statedb_row *row)
 {
 	struct loading *l = arg;
 	struct record *r = &l->r;
-	int64_t state = statedb_row_int(row, 10);
+	int64_t state = statedb_row_int(row, 12);
 
 	l->found = true;
 	if (state < 0 || state >= (int64_t)STATE_COUNT)
 		return -EBADMSG;
-	r->state = statedb_row_int(row, 11) ? RECORD_REMOVED : (enum record_state)state;
-	r->mode = (uint32_t)statedb_row_int(row, 12);
-	r->uid = (uint32_t)statedb_row_int(row, 13);
-	r->gid = (uint32_t)statedb_row_int(row, 14);
-	r->mtime_s = statedb_row_int(row, 15);
-	r->mtime_ns = (uint32_t)statedb_row_int(row, 16);
-	r->size = (uint64_t)statedb_row_int(row, 17);
-	r->part_size = (uint64_t)statedb_row_int(row, 18);
-	r->part_block = (uint64_t)statedb_row_int(row, 19);
-	r->declared = (uint64_t)statedb_row_int(row, 20);
-	r->expires_after = (uint64_t)statedb_row_int(row, 21);
-	r->upload_bytes = (uint64_t)statedb_row_int(row, 22);
-	r->upload_created = statedb_row_int(row, 23);
-	r->upload_created_at = statedb_row_int(row, 24);
-	r->err = (int)statedb_row_int(row, 25);
-	r->in_doubt = (uint32_t)statedb_row_int(row, 26);
-	r->created_s = statedb_row_int(row, 27);
-	r->synced = statedb_row_int(row, 28);
-	r->copy = statedb_row_int(row, 29);
+	r->state = statedb_row_int(row, 13) ? RECORD_REMOVED : (enum record_state)state;
+	r->mode = (uint32_t)statedb_row_int(row, 14);
+	r->uid = (uint32_t)statedb_row_int(row, 15);
+	r->gid = (uint32_t)statedb_row_int(row, 16);
+	r->mtime_s = statedb_row_int(row, 17);
+	r->mtime_ns = (uint32_t)statedb_row_int(row, 18);
+	r->size = (uint64_t)statedb_row_int(row, 19);
+	r->part_size = (uint64_t)statedb_row_int(row, 20);
+	r->part_block = (uint64_t)statedb_row_int(row, 21);
+	r->declared = (uint64_t)statedb_row_int(row, 22);
+	r->expires_after = (uint64_t)statedb_row_int(row, 23);
+	r->upload_bytes = (uint64_t)statedb_row_int(row, 24);
+	r->upload_created = statedb_row_int(row, 25);
+	r->upload_created_at = statedb_row_int(row, 26);
+	r->err = (int)statedb_row_int(row, 27);
+	r->in_doubt = (uint32_t)statedb_row_int(row, 28);
+	r->created_s = statedb_row_int(row, 29);
+	r->synced = statedb_row_int(row, 30);
+	r->copy = statedb_row_int(row, 31);
+	r->upload_expiry = (uint64_t)statedb_row_int(row, 32);
+	r->check = statedb_row_int(row, 33);
 	return load_strings(row, r);
 }
 
@@ -509,10 +557,12 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 {
 	static const char sql[] =
 		"SELECT purpose, path, filename, mime_type, upload_id, md5, file_id, error,"
-		" request_id, era, state, removed, mode, uid, gid, mtime_s, mtime_ns, size,"
+		" request_id, era, upload_purpose, upload_mime, state, removed, mode, uid, gid,"
+		" mtime_s, mtime_ns, size,"
 		" part_size, part_block, declared, expires_after, upload_bytes, upload_created,"
 		" upload_created_at, err, in_doubt, created, synced,"
-		" EXISTS (SELECT 1 FROM copy WHERE file = id) FROM file"
+		" EXISTS (SELECT 1 FROM copy WHERE file = id), upload_expiry,"
+		" EXISTS (SELECT 1 FROM checked WHERE file = id) FROM file"
 		" WHERE id = ?1";
 	const struct statedb_value args[] = { statedb_text(id), { .kind = STATEDB_END } };
 	int rc = statedb_each(db, sql, args, load_row, l);
@@ -570,11 +620,12 @@ static int note_found(void *arg, const struct statedb_row *row)
 static bool has_row(struct statedb *db, const char *sql, const char *id)
 {
 	bool found = false;
+	int rc;
 
 	statedb_lock(db);
-	statedb_each(db, sql, STATEDB_ARGS(statedb_text(id)), note_found, &found);
+	rc = statedb_each(db, sql, STATEDB_ARGS(statedb_text(id)), note_found, &found);
 	statedb_unlock(db);
-	return found;
+	return found || rc;
 }
 
 bool files_has(struct statedb *db, const char *id)

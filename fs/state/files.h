@@ -1,9 +1,9 @@
 /*
  * files: the rows of staged files, from which the next mount learns what
  * became of each. Table file, one row a staged file, and its lists: part,
- * superseded, abandoned, while complete is in doubt: doubt, stranger, and after a
- * refusal: refusal. Table copy: rows that only copy a File. Table doomed: ids whose data is to be
- * unlinked.
+ * superseded, abandoned, while complete is in doubt: doubt, stranger, after a
+ * refusal: refusal, and checked: rows whose lines are checked. Table copy: rows that only copy a
+ * File. Table doomed: ids whose data is to be unlinked.
  *
  * Who writes what: purpose, path, mode, uid, gid, mtime and removed belong to
  * the vfs side; files_set_*() change them. All else belongs to the publisher;
@@ -42,16 +42,19 @@ struct record_part {
 
 struct record {
 	enum record_state state;
-	char *purpose;		   /* not NULL */
-	char *path;		   /* below the purpose, '/' between components; not NULL */
-	char *filename;		   /* filename of the Upload, made or to be made; NULL: path */
-	char *mime_type;	   /* NULL: derived from the ending */
-	uint64_t size;		   /* bytes of the staged file when the row was written */
-	uint64_t part_size;	   /* bytes of a Part of the Upload below */
-	uint64_t part_block;	   /* bytes of a small Part (part_layout.h) */
-	uint64_t declared;	   /* bytes declared by the xattr; 0: none */
-	uint64_t expires_after;	   /* seconds; 0: none */
-	char *upload_id;	   /* NULL: no Upload */
+	char *purpose;		/* not NULL */
+	char *path;		/* below the purpose, '/' between components; not NULL */
+	char *filename;		/* filename of the Upload, made or to be made; NULL: path */
+	char *mime_type;	/* NULL: derived from the ending */
+	uint64_t size;		/* bytes of the staged file when the row was written */
+	uint64_t part_size;	/* bytes of a Part of the Upload below */
+	uint64_t part_block;	/* bytes of a small Part (part_layout.h) */
+	uint64_t declared;	/* bytes declared by the xattr; 0: none */
+	uint64_t expires_after; /* seconds; 0: none */
+	char *upload_id;	/* NULL: no Upload */
+	char *upload_purpose;	/* what the Upload was created with; NULL: as above */
+	char *upload_mime;
+	uint64_t upload_expiry;
 	uint64_t upload_bytes;	   /* bytes the Upload was created with */
 	int64_t upload_created;	   /* our clock, seconds since the epoch */
 	int64_t upload_created_at; /* the server's clock; 0: unknown */
@@ -78,6 +81,7 @@ struct record {
 	uint32_t refused;
 	int refused_status;
 	char *refused_print;
+	bool check; /* its lines have to be JSON objects */
 	uint32_t mode, uid, gid;
 	int64_t mtime_s;
 	uint32_t mtime_ns;
@@ -100,6 +104,9 @@ int files_define(struct statedb *db);
 int files_save(struct statedb *db, const char *id, const struct record *r);
 /* In a transaction: set columns of the vfs side. Without a row nothing happens. */
 int files_set_place(struct statedb *db, const char *id, const char *purpose, const char *path);
+/* What the next File is to have. mime_type may be NULL. */
+int files_set_wishes(struct statedb *db, const char *id, const char *mime_type,
+		     uint64_t expires_after, uint64_t declared);
 int files_set_owner(struct statedb *db, const char *id, uint32_t mode, uint32_t uid, uint32_t gid);
 int files_set_mtime(struct statedb *db, const char *id, int64_t s, uint32_t ns);
 int files_set_removed(struct statedb *db, const char *id); /* the state then reads as REMOVED */
@@ -131,6 +138,7 @@ int files_forgive(struct statedb *db, const char *id);
 
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int files_load(struct statedb *db, const char *id, struct record *ret);
+/* These are true as well if the store can't be read: data may have a row then. */
 bool files_has(struct statedb *db, const char *id);
 bool files_is_doomed(struct statedb *db, const char *id);
 /* True if a row has the File or supersedes it, or the store can't be read. */

@@ -38,6 +38,9 @@ static int bind(struct statedb *s, sqlite3_stmt *stmt, const struct statedb_valu
 	for (int at = 1; v && rc == SQLITE_OK && v->kind != STATEDB_END; v++, at++) {
 		if (v->kind == STATEDB_INT)
 			rc = sqlite3_bind_int64(stmt, at, v->number);
+		else if (v->kind == STATEDB_BLOB)
+			rc = sqlite3_bind_blob64(stmt, at, v->text, (sqlite3_uint64)v->number,
+						 SQLITE_STATIC);
 		else
 			rc = sqlite3_bind_text(stmt, at, v->text, -1, SQLITE_STATIC);
 	}
@@ -60,6 +63,9 @@ static int run_rows(struct statedb *s, const char *sql, const struct statedb_val
 			err = statedb_failed(s, rc);
 		else if (fn)
 			err = fn(arg, (const struct statedb_row *)stmt);
+		/* A text that there was no memory for read as NULL. */
+		if (!err && sqlite3_errcode(s->db) == SQLITE_NOMEM)
+			err = -ENOMEM;
 	}
 	sqlite3_reset(stmt);
 	/* The caller owns the values: don't keep pointers to them. */
@@ -100,6 +106,21 @@ const char *statedb_row_text(const struct statedb_row *row, int column)
 	return (const char *)sqlite3_column_text(stmt_of(row), column);
 }
 
+const void *statedb_row_blob(const struct statedb_row *row, int column, size_t *ret_len)
+{
+	const void *bytes = sqlite3_column_blob(stmt_of(row), column);
+
+	*ret_len = bytes ? (size_t)sqlite3_column_bytes(stmt_of(row), column) : 0;
+	return bytes;
+}
+
+char *statedb_row_dup(const struct statedb_row *row, int column)
+{
+	const char *text = statedb_row_text(row, column);
+
+	return text ? strdup(text) : NULL;
+}
+
 bool statedb_row_null(const struct statedb_row *row, int column)
 {
 	return sqlite3_column_type(stmt_of(row), column) == SQLITE_NULL;
@@ -117,6 +138,22 @@ void statedb_unlock(struct statedb *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static const char rollback_sql[] = "ROLLBACK";
+
+static void roll_back(struct statedb *s)
+{
+	/* SQLite has already rolled back after most errors. */
+	if (!sqlite3_get_autocommit(s->db))
+		run_rows(s, rollback_sql, NULL, NULL, NULL);
+}
+
+int statedb_prepare(struct statedb *s)
+{
+	sqlite3_stmt *stmt;
+
+	return prepare(s, rollback_sql, &stmt);
+}
+
 static int begin(struct statedb *s, bool freeing)
 {
 	static const char sql[] = "BEGIN IMMEDIATE";
@@ -126,7 +163,12 @@ static int begin(struct statedb *s, bool freeing)
 		return err;
 	pthread_mutex_lock(&s->lock);
 	s->failed = 0;
-	err = statedb_make_room(s, freeing);
+	/* There was no memory for an earlier rollback. */
+	roll_back(s);
+	if (!sqlite3_get_autocommit(s->db))
+		err = -ENOMEM;
+	if (!err)
+		err = statedb_make_room(s, freeing);
 	if (!err)
 		err = run_rows(s, sql, NULL, NULL, NULL);
 	if (err)
@@ -142,15 +184,6 @@ int statedb_begin(struct statedb *s)
 int statedb_begin_freeing(struct statedb *s)
 {
 	return begin(s, true);
-}
-
-static void roll_back(struct statedb *s)
-{
-	static const char sql[] = "ROLLBACK";
-
-	/* SQLite has already rolled back after most errors. */
-	if (!sqlite3_get_autocommit(s->db))
-		run_rows(s, sql, NULL, NULL, NULL);
 }
 
 int statedb_commit(struct statedb *s, uint64_t *ret_seq)

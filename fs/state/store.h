@@ -8,9 +8,11 @@
  *
  * Threads: any. statedb_begin() and statedb_lock() take the one lock of the
  * connection, a leaf below vfs.lock: take no other lock under it, except the
- * private ones of fs/state. A commit writes a few pages to the page cache. It
- * waits for the disk only while a checkpoint runs, on the store's own thread,
- * or where the disk is so full that it runs the checkpoint itself.
+ * private ones of fs/state. A commit writes a few pages to the page cache. The
+ * store's own thread copies the WAL into the database beside it. A commit waits
+ * for the disk only while that thread begins the WAL anew, which it does when a
+ * sync has just taken less than 50 ms, or at 512 MiB; or where the disk is so
+ * full that the commit has to empty the WAL itself.
  *
  * Failure: an I/O error, corruption or a failed sync is final. Every later
  * change and sync returns -EIO until the store is opened again. A full disk
@@ -75,24 +77,27 @@ void statedb_unlock(struct statedb *s);
  * without locks. One sync serves all waiting callers.
  */
 int statedb_sync(struct statedb *s, uint64_t seq);
+/* Make all commits durable on the store's own thread; wait for nothing. */
+void statedb_sync_soon(struct statedb *s);
 /* Return the number of the last commit. statedb_sync(s, statedb_seq(s)) makes all durable. */
 uint64_t statedb_seq(struct statedb *s);
 /* Return 0, or the final error that every change gets from now on. */
 int statedb_error(struct statedb *s);
 
 /*
- * Copy the WAL into the database if it holds 1 MiB or more. Takes up to some hundred ms, during
- * which commits wait. The store's own thread calls it after a second without commits, or at 64 MiB.
+ * Copy the WAL into the database if it holds 1 MiB or more, and begin it anew. Commits go on. The
+ * store's own thread calls it after a second without commits, or at 64 MiB. -EAGAIN: the disk is
+ * slow, or commits come too fast: the WAL goes on as it is.
  */
 int statedb_idle(struct statedb *s);
 
 /* ---- SQL; for fs/state only ---- */
 
-enum statedb_kind { STATEDB_END, STATEDB_INT, STATEDB_TEXT };
+enum statedb_kind { STATEDB_END, STATEDB_INT, STATEDB_TEXT, STATEDB_BLOB };
 
 struct statedb_value {
 	enum statedb_kind kind;
-	int64_t number;
+	int64_t number;	  /* of a blob: its bytes */
 	const char *text; /* NULL is SQL's NULL */
 };
 
@@ -104,6 +109,14 @@ static inline struct statedb_value statedb_int(int64_t number)
 static inline struct statedb_value statedb_text(const char *text)
 {
 	return (struct statedb_value){ .kind = STATEDB_TEXT, .text = text };
+}
+
+/* bytes: not NULL */
+static inline struct statedb_value statedb_blob(const void *bytes, size_t len)
+{
+	return (struct statedb_value){ .kind = STATEDB_BLOB,
+				       .number = (int64_t)len,
+				       .text = (const char *)bytes };
 }
 
 /* The values of ?1, ?2, ... */
@@ -130,6 +143,10 @@ int statedb_each(struct statedb *s, const char *sql, const struct statedb_value 
 int64_t statedb_row_int(const struct statedb_row *row, int column);
 const char *statedb_row_text(const struct statedb_row *row,
 			     int column); /* valid until fn returns; or NULL */
+/* The same of a blob and its length; NULL if it is empty. */
+const void *statedb_row_blob(const struct statedb_row *row, int column, size_t *ret_len);
+/* Return a copy, which the caller frees; NULL: SQL's NULL, or no memory. */
+char *statedb_row_dup(const struct statedb_row *row, int column);
 bool statedb_row_null(const struct statedb_row *row, int column);
 
 #endif

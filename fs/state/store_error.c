@@ -22,9 +22,9 @@ void statedb_break(struct statedb *s, const char *what)
 }
 
 /* Return 0, or the errno of a full disk or a quota, which SQLite reports as an I/O error. */
-static int no_room(struct statedb *s, int code)
+static int no_room(sqlite3 *db, int code)
 {
-	int err = sqlite3_system_errno(s->db);
+	int err = sqlite3_system_errno(db);
 
 	if (code != SQLITE_IOERR_WRITE || (err != EDQUOT && err != EFBIG && err != ENOSPC))
 		return 0;
@@ -32,6 +32,11 @@ static int no_room(struct statedb *s, int code)
 }
 
 int statedb_failed(struct statedb *s, int code)
+{
+	return statedb_failed_at(s, s->db, code);
+}
+
+int statedb_failed_at(struct statedb *s, sqlite3 *db, int code)
 {
 	int err;
 
@@ -50,14 +55,14 @@ int statedb_failed(struct statedb *s, int code)
 	case SQLITE_IOERR:
 		if (code == SQLITE_IOERR_NOMEM)
 			return -ENOMEM;
-		err = no_room(s, code);
+		err = no_room(db, code);
 		if (err)
 			return err;
 		break;
 	default:
 		break;
 	}
-	statedb_break(s, sqlite3_errmsg(s->db));
+	statedb_break(s, sqlite3_errmsg(db));
 	return -EIO;
 }
 

@@ -1,7 +1,8 @@
 /*
  * store_impl: shared by store_error.c (errors), store_room.c (room in the WAL), store.c
- * (transactions, SQL), store_wal.c (syncs, its thread) and store_open.c (opening, damage). Private
- * to these. Lock order: store.lock, then store.wal_lock.
+ * (transactions, SQL), store_wal.c (syncs, its thread), store_copy.c (the copy of the WAL into the
+ * database) and store_open.c (opening, damage). Private to these. Lock order:
+ * store.lock, then store.copy_lock, then store.wal_lock.
  */
 #ifndef UPLOADFS_FS_STATE_STORE_IMPL_H
 #define UPLOADFS_FS_STATE_STORE_IMPL_H
@@ -15,6 +16,11 @@
 
 #define STATEDB_STATEMENTS_MAX 128
 #define STATEDB_UUID_SIZE 33
+/*
+ * Keeps other processes out, and the WAL's index in memory: no shared memory is needed, and
+ * connections of this process go together.
+ */
+#define STATEDB_VFS "unix-excl"
 #define WAL_HEAD_BYTES 32
 #define WAL_FRAME_BYTES (24 + 4096) /* of a page */
 
@@ -40,6 +46,13 @@ struct statedb {
 	/* Our own descriptor of the WAL, for syncs outside the lock. Close it only after db. */
 	int wal_fd;
 
+	/* Two more connections, so that the copy into the database needs no lock of commits. */
+	pthread_mutex_t copy_lock; /* protects the fields below */
+	sqlite3 *keeper;	   /* copies the WAL into the database */
+	sqlite3 *pin;		   /* reads: while pinned, a commit can't begin the WAL anew */
+	bool pinned;
+	uint64_t copied; /* bytes of the WAL that are in the database; while pinned */
+
 	pthread_mutex_t wal_lock; /* protects the fields below */
 	pthread_cond_t synced;	  /* signals changes of durable, syncing, broken */
 	pthread_cond_t work;	  /* wakes the thread: stop, or a checkpoint is due */
@@ -48,11 +61,15 @@ struct statedb {
 	uint64_t wal_bytes;	  /* used in the WAL since its last checkpoint */
 	bool syncing;		  /* a thread is in fdatasync() */
 	int broken;		  /* 0, or -EIO, which is final */
-	bool grown;		  /* the WAL was grown and not synced since */
+	bool sync_now;		  /* the thread is to sync the WAL */
 	bool stop;
 	bool has_thread;
 	pthread_t thread;
 };
+
+/* store.c */
+/* Prepare the rollback, which then needs no memory. 0 or negative errno. */
+int statedb_prepare(struct statedb *s);
 
 /* store_error.c */
 /*
@@ -60,6 +77,8 @@ struct statedb {
  * lock.
  */
 int statedb_failed(struct statedb *s, int code);
+/* The same for another connection, under its lock. */
+int statedb_failed_at(struct statedb *s, sqlite3 *db, int code);
 /* Refuse every change from now on. */
 void statedb_break(struct statedb *s, const char *what);
 
@@ -70,11 +89,18 @@ void statedb_break(struct statedb *s, const char *what);
  * reserve is left. Under lock. Blocks on the disk only where that is nearly full.
  */
 int statedb_make_room(struct statedb *s, bool freeing);
+/* store_copy.c */
+int statedb_copy_open(struct statedb *s); /* call after the first read of the database */
+void statedb_copy_close(struct statedb *s);
+/* The database grows in steps of so many bytes. Under lock. */
+void statedb_copy_steps(struct statedb *s, int bytes);
 /*
- * Copy the WAL into the database; the next commit begins it anew, in the space that it has. 0 or
- * negative errno. Under lock.
+ * Copy into the database what the WAL holds, and sync that, without the lock: commits go on, and
+ * append to the WAL. 0 or negative errno. *ret_left: bytes that came meanwhile.
  */
-int statedb_empty_wal(struct statedb *s);
+int statedb_copy_ahead(struct statedb *s, uint64_t *ret_left);
+/* Copy the rest, and let the next commit begin the WAL anew. Under lock. 0 or negative errno. */
+int statedb_copy_rest(struct statedb *s);
 
 /* store_wal.c */
 int statedb_wal_start(struct statedb *s); /* call after the first read of the database */

@@ -37,6 +37,29 @@ static off_t size_of(const char *path, const char *ending)
 	return size;
 }
 
+/*
+ * Wait for readers without a daemon (doctor), which finish soon. A process that was forked from one
+ * with the database open can't be told by SQLite, which takes it for that one. 0 or -EBUSY.
+ */
+static int wait_for_others(int fd)
+{
+	static const struct timespec pause = { .tv_nsec = 5000000 };
+	/* The bytes that SQLite locks. */
+	struct flock lock = { .l_whence = SEEK_SET, .l_start = 0x40000000, .l_len = 512 };
+	uint64_t until = clock_mono_ms() + BUSY_MS;
+
+	for (;;) {
+		lock.l_type = F_WRLCK;
+		if (fcntl(fd, F_GETLK, &lock) || lock.l_type == F_UNLCK)
+			return 0;
+		if (clock_mono_ms() >= until)
+			return -EBUSY;
+		lock.l_start = 0x40000000;
+		lock.l_len = 512;
+		nanosleep(&pause, NULL);
+	}
+}
+
 /* Make the file here: SQLite would use the umask's mode and follow a symlink. */
 static int make_file(const char *path)
 {
@@ -52,6 +75,8 @@ static int make_file(const char *path)
 		rc = -EBADMSG;
 	else if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600))
 		rc = -errno;
+	if (!rc)
+		rc = wait_for_others(fd);
 	close(fd);
 	return rc;
 }
@@ -93,16 +118,13 @@ static int open_failed(struct statedb *s, int code)
 	}
 }
 
-/*
- * Set EXCLUSIVE before WAL: SQLite then needs no shared memory. NORMAL syncs only at checkpoints.
- */
+/* NORMAL syncs only at checkpoints. */
 static int set_pragmas(struct statedb *s)
 {
 	static const char *const pragmas[] = {
-		"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA mmap_size = 0",
-		"PRAGMA journal_mode = WAL",	   "PRAGMA synchronous = NORMAL",
-		"PRAGMA wal_autocheckpoint = 0",   "PRAGMA temp_store = MEMORY",
-		"PRAGMA foreign_keys = ON",
+		"PRAGMA mmap_size = 0",	       "PRAGMA journal_mode = WAL",
+		"PRAGMA synchronous = NORMAL", "PRAGMA wal_autocheckpoint = 0",
+		"PRAGMA temp_store = MEMORY",  "PRAGMA foreign_keys = ON",
 	};
 	char text[64];
 
@@ -119,6 +141,14 @@ static int set_pragmas(struct statedb *s)
 	return 0;
 }
 
+/* Return the code that a line of quick_check tells ("... error code=266"), or 0. */
+static int told_code(const char *text)
+{
+	const char *at = strstr(text, "error code");
+
+	return at ? (int)strtol(at + strcspn(at, "0123456789"), NULL, 10) : 0;
+}
+
 static int check(struct statedb *s)
 {
 	char text[256];
@@ -126,6 +156,12 @@ static int check(struct statedb *s)
 
 	if (rc != SQLITE_OK)
 		return open_failed(s, rc);
+	/* A page that can't be read is a line of the report as well, and no damage. */
+	rc = told_code(text) & 0xff;
+	if (rc == SQLITE_IOERR || rc == SQLITE_NOMEM) {
+		log_error("%s: %s", s->path, text);
+		return rc == SQLITE_IOERR ? -EIO : -ENOMEM;
+	}
 	if (strcmp(text, "ok")) {
 		log_error("%s: %s", s->path, text);
 		return -EBADMSG;
@@ -189,7 +225,7 @@ static int try_open(struct statedb *s)
 		return rc == -EBADMSG ? -EMEDIUMTYPE : rc;
 	rc = sqlite3_open_v2(s->path, &s->db,
 			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-			     NULL);
+			     STATEDB_VFS);
 	if (!s->db)
 		return -ENOMEM;
 	if (rc != SQLITE_OK)
@@ -306,11 +342,13 @@ static int open_db(struct statedb *s, bool as_is)
 static void free_store(struct statedb *s, bool keep_wal)
 {
 	statedb_wal_stop(s);
+	statedb_copy_close(s);
 	close_db(s, keep_wal);
 	if (s->wal_fd >= 0)
 		close(s->wal_fd);
 	pthread_cond_destroy(&s->work);
 	pthread_cond_destroy(&s->synced);
+	pthread_mutex_destroy(&s->copy_lock);
 	pthread_mutex_destroy(&s->wal_lock);
 	pthread_mutex_destroy(&s->lock);
 	free(s->path);
@@ -326,6 +364,7 @@ static int open_store(const char *dir, bool as_is, struct statedb **ret)
 		return -ENOMEM;
 	s->wal_fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->copy_lock, NULL);
 	pthread_mutex_init(&s->wal_lock, NULL);
 	pthread_cond_init(&s->synced, NULL);
 	clock_cond_init(&s->work);
@@ -336,9 +375,13 @@ static int open_store(const char *dir, bool as_is, struct statedb **ret)
 		rc = open_db(s, as_is);
 	}
 	if (!rc)
+		rc = statedb_prepare(s);
+	if (!rc)
 		rc = statedb_define(s, "UPDATE meta SET value = value WHERE key = 'checkpoints'");
 	if (!rc)
 		rc = sync_dir(dir);
+	if (!rc)
+		rc = statedb_copy_open(s);
 	if (!rc)
 		rc = statedb_wal_start(s);
 	if (rc) {

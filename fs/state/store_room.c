@@ -88,28 +88,14 @@ static uint64_t used_bytes(struct statedb *s)
 	return used;
 }
 
-int statedb_empty_wal(struct statedb *s)
-{
-	int pages = 0, done = 0;
-	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &done);
-
-	if (rc != SQLITE_OK)
-		return statedb_failed(s, rc);
-	pthread_mutex_lock(&s->wal_lock);
-	/* The next commit begins at the start of the file. */
-	if (pages == done)
-		s->wal_bytes = 0;
-	pthread_mutex_unlock(&s->wal_lock);
-	return 0;
-}
-
 /* A checkpoint has to find room in the database, too: give it space in steps, the first one now. */
 static void grow_database(struct statedb *s)
 {
 	int step = DB_STEP_BYTES;
 
 	sqlite3_file_control(s->db, NULL, SQLITE_FCNTL_CHUNK_SIZE, &step);
-	statedb_empty_wal(s);
+	statedb_copy_steps(s, step);
+	statedb_copy_rest(s);
 }
 
 void statedb_grow(struct statedb *s)
@@ -121,7 +107,7 @@ void statedb_grow(struct statedb *s)
 		grow_to(s, RESERVE_BYTES);
 	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_lock(&s->wal_lock);
-	s->grown = true;
+	s->sync_now = true;
 	pthread_cond_signal(&s->work);
 	pthread_mutex_unlock(&s->wal_lock);
 }
@@ -134,7 +120,7 @@ static void empty_on_full_disk(struct statedb *s)
 	if (s->full_ms && now - s->full_ms < AGAIN_MS)
 		return;
 	/* The database itself may have to grow for it. */
-	s->full_ms = statedb_empty_wal(s) ? now : 0;
+	s->full_ms = statedb_copy_rest(s) ? now : 0;
 }
 
 int statedb_make_room(struct statedb *s, bool freeing)

@@ -14,7 +14,12 @@
 
 #define IDLE_BYTES (1UL << 20)	/* a smaller WAL is not worth a checkpoint */
 #define FULL_BYTES (64UL << 20) /* checkpoint a larger WAL even under load */
+/* Beyond that the WAL is emptied even if the disk is slow, and commits wait for it. */
+#define LIMIT_BYTES (512UL << 20)
 #define IDLE_MS 1000
+#define SLOW_MS 50		/* a sync that takes longer: don't sync under the lock now */
+#define REST_BYTES (128U << 10) /* to be copied under the lock */
+#define ROUNDS 8
 
 /* ---- durability ---- */
 
@@ -54,6 +59,14 @@ int statedb_sync(struct statedb *s, uint64_t seq)
 	return err;
 }
 
+void statedb_sync_soon(struct statedb *s)
+{
+	pthread_mutex_lock(&s->wal_lock);
+	s->sync_now = true;
+	pthread_cond_signal(&s->work);
+	pthread_mutex_unlock(&s->wal_lock);
+}
+
 uint64_t statedb_seq(struct statedb *s)
 {
 	uint64_t seq;
@@ -70,24 +83,28 @@ uint64_t statedb_seq(struct statedb *s)
 static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
 	struct statedb *s = arg;
+	uint64_t before;
 
 	(void)db;
 	(void)name;
 	pthread_mutex_lock(&s->wal_lock);
+	before = s->wal_bytes;
 	s->wal_bytes = WAL_HEAD_BYTES + (uint64_t)pages * WAL_FRAME_BYTES;
-	if (s->wal_bytes >= IDLE_BYTES)
+	/* Between these bounds the thread looks once a second: a wake-up a commit is dear. */
+	if ((before < IDLE_BYTES && s->wal_bytes >= IDLE_BYTES) || s->wal_bytes >= FULL_BYTES)
 		pthread_cond_signal(&s->work);
 	pthread_mutex_unlock(&s->wal_lock);
 	return SQLITE_OK;
 }
 
+/* Copy the rest; begin the WAL anew. */
 static int checkpoint(struct statedb *s)
 {
 	static const char touch[] = "UPDATE meta SET value = value + 1 WHERE key = 'checkpoints'";
 	int err;
 
 	pthread_mutex_lock(&s->lock);
-	err = statedb_empty_wal(s);
+	err = statedb_copy_rest(s);
 	pthread_mutex_unlock(&s->lock);
 	if (err)
 		return err;
@@ -103,9 +120,21 @@ static int checkpoint(struct statedb *s)
 	return err;
 }
 
+/* Sync the WAL, whatever it holds, and tell how long that takes. */
+static int time_sync(struct statedb *s, uint64_t *ret_ms)
+{
+	uint64_t begun = clock_mono_ms();
+	int rc = fdatasync(s->wal_fd) ? errno : 0;
+
+	if (rc)
+		statedb_break(s, strerror(rc));
+	*ret_ms = clock_mono_ms() - begun;
+	return rc ? -EIO : 0;
+}
+
 int statedb_idle(struct statedb *s)
 {
-	uint64_t bytes;
+	uint64_t bytes, took = 0, left = REST_BYTES + 1;
 	int err;
 
 	pthread_mutex_lock(&s->wal_lock);
@@ -114,8 +143,17 @@ int statedb_idle(struct statedb *s)
 	pthread_mutex_unlock(&s->wal_lock);
 	if (err || bytes < IDLE_BYTES)
 		return err;
-	/* Sync outside the lock: the checkpoint then finds little to sync under it. */
-	err = statedb_sync(s, statedb_seq(s));
+	/* Each round leaves what came during it. */
+	for (unsigned n = 0; !err && left > REST_BYTES && n < ROUNDS; n++) {
+		err = statedb_sync(s, statedb_seq(s));
+		if (!err)
+			err = statedb_copy_ahead(s, &left);
+	}
+	if (!err)
+		err = time_sync(s, &took);
+	/* The rest and the WAL's new header are synced under the lock: not on a slow disk. */
+	if (!err && (took > SLOW_MS || left > REST_BYTES) && bytes < LIMIT_BYTES)
+		return -EAGAIN;
 	return err ? err : checkpoint(s);
 }
 
@@ -133,9 +171,9 @@ static void *keep_house(void *arg)
 
 	pthread_mutex_lock(&s->wal_lock);
 	while (!s->stop) {
-		if (s->grown) {
-			/* Sync the growth here, so that the first sync of a file need not. */
-			s->grown = false;
+		if (s->sync_now) {
+			/* The growth, too, so that the first sync of a file need not. */
+			s->sync_now = false;
 			pthread_mutex_unlock(&s->wal_lock);
 			statedb_sync(s, statedb_seq(s));
 			pthread_mutex_lock(&s->wal_lock);
@@ -147,10 +185,11 @@ static void *keep_house(void *arg)
 		}
 		seen = s->committed;
 		until = clock_mono_ms() + IDLE_MS;
-		/* After a failure (disk full) the bytes stay in the WAL; retry once a second. */
-		while (!s->stop && (failed || s->wal_bytes < FULL_BYTES) && clock_mono_ms() < until)
+		/* Full or slow disk: the bytes stay in the WAL; retry once a second. */
+		while (!s->stop && !s->sync_now && (failed || s->wal_bytes < FULL_BYTES) &&
+		       clock_mono_ms() < until)
 			clock_cond_wait(&s->work, &s->wal_lock, until);
-		if (s->stop || !is_due(s, seen))
+		if (s->stop || s->sync_now || !is_due(s, seen))
 			continue;
 		pthread_mutex_unlock(&s->wal_lock);
 		failed = statedb_idle(s) != 0;

@@ -60,6 +60,7 @@ struct inode {
 	bool contested : 1; /* an entry of the directory was moved: the kernel looks up each name */
 	bool crowded : 1;   /* an entry of the directory is or was shown as NAME~FILE_ID */
 	bool changed : 1;   /* a directory that inode_take_changed() is to return */
+	unsigned check : 2; /* a directory: enum check of fs/vfs/check.h */
 	uint32_t seen;	    /* number of the last listing that named it; 0: none did */
 	uint32_t order;	    /* its place in that listing; 0: the newest */
 	uint32_t nref;
@@ -76,7 +77,11 @@ struct inode {
 	struct published *published; /* set if we published it, else NULL */
 	struct file_state *state;    /* of file_id; NULL: processed, or not known */
 	uint64_t bytes;
-	int64_t created_at, expires_at;
+	int64_t created_at;
+	union {
+		int64_t expires_at; /* a file */
+		uint32_t lifetime;  /* a directory: seconds for Files made below it; 0: not set */
+	};
 };
 
 struct inode_table;

@@ -18,26 +18,41 @@
 #include "fs/vfs/write.h"
 #include "net/base/clock.h"
 
-/* Under lock. */
-static void set_plain(struct vfs *s, struct inode *i, const struct stat *st, unsigned what)
+/* Mode, owner and group: recorded before they count. Under lock. */
+static int set_owner(struct inode *i, const struct stat *st, unsigned what)
 {
-	if (what & VFS_SET_MODE)
-		i->mode = st->st_mode & 07777;
-	if (what & VFS_SET_UID)
-		i->uid = st->st_uid;
-	if (what & VFS_SET_GID)
-		i->gid = st->st_gid;
+	uint32_t mode = what & VFS_SET_MODE ? st->st_mode & 07777 : i->mode;
+	uint32_t uid = what & VFS_SET_UID ? st->st_uid : i->uid;
+	uint32_t gid = what & VFS_SET_GID ? st->st_gid : i->gid;
+	int r = i->side ? publish_set_owner(i->side->pub, mode, uid, gid) : 0;
+
+	if (r)
+		return r;
+	i->mode = mode;
+	i->uid = uid;
+	i->gid = gid;
+	return 0;
+}
+
+/* Under lock. */
+static int set_plain(struct vfs *s, struct inode *i, const struct stat *st, unsigned what)
+{
+	int r = 0;
+
+	if (what & (VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID))
+		r = set_owner(i, st, what);
+	if (r)
+		return r;
 	if (what & VFS_SET_MTIME) {
 		i->mtime = st->st_mtim;
 		i->has_mtime = true;
 		if (i->side)
 			staged_set_mtime(i->side->st, &i->mtime);
 	}
-	if (i->side && (what & (VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID)))
-		publish_set_owner(i->side->pub, i->mode, i->uid, i->gid);
 	/* The attributes of a file being written are stored once it is a File. */
 	if (what & ~(unsigned)VFS_SET_SIZE && (!i->side || !i->side->dirty))
 		vfs_remember(s, i);
+	return 0;
 }
 
 /* Under lock: h's local side was cut or extended from before to size bytes. */
@@ -205,7 +220,7 @@ void vfs_setattr(struct vfs *s, uint64_t ino, const struct stat *st, unsigned wh
 	else if ((what & VFS_SET_SIZE) && i->kind == INODE_DIR)
 		r = -EISDIR;
 	else
-		set_plain(s, i, st, what);
+		r = set_plain(s, i, st, what);
 	if (!r && !(what & VFS_SET_SIZE))
 		vfs_fill(s, i, &e);
 	pthread_mutex_unlock(&s->lock);

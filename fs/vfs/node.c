@@ -102,9 +102,9 @@ void vfs_drop_privileges(struct vfs *s, struct inode *i, const struct vfs_caller
 	if (who->uid == 0 || !(i->mode & drop))
 		return;
 	i->mode &= ~drop;
-	if (i->side)
-		publish_set_owner(i->side->pub, i->mode, i->uid, i->gid);
-	else
+	if (i->side && publish_set_owner(i->side->pub, i->mode, i->uid, i->gid))
+		log_error("%s/%s: its mode is not recorded", i->purpose, i->name);
+	else if (!i->side)
 		vfs_remember(s, i);
 }
 

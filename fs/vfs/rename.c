@@ -13,6 +13,7 @@
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/check.h"
 #include "fs/vfs/copyup.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/intent.h"
@@ -104,6 +105,8 @@ static struct staged_side *give_up(struct vfs *s, struct renaming *n)
 	}
 	if (side_moved_back(s, n->inode, &n->intent))
 		log_error("a file keeps the name of a failed rename");
+	lifetime_moved(s, n->inode, n->inode->parent, NULL);
+	check_moved(s, n->inode, n->inode->parent);
 	if (l->dirty || l->touched || l->killed)
 		return NULL;
 	/* The File stands: what is staged goes when no writer has it open. */
@@ -186,9 +189,14 @@ static int move_dir(struct vfs *s, struct inode *i, struct inode *other, struct 
 		inode_unlink(s->table, other);
 	r = inode_move(s->table, i, dir, name);
 	vfs_keep_changed(s);
-	for (at = i; !r && at; at = inode_next_below(i, at))
-		if (at->kind == INODE_FILE && side_told(s, at))
+	for (at = i; !r && at; at = inode_next_below(i, at)) {
+		if (at->kind != INODE_FILE)
+			continue;
+		if (side_told(s, at))
 			log_error("out of memory: a file is published under its former name");
+		lifetime_moved(s, at, at->parent, NULL);
+		check_moved(s, at, at->parent);
+	}
 	return r;
 }
 
@@ -311,10 +319,10 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 	n->was_file = n->was_file || l->pristine;
 	n->was_held = held;
 	publishes = held || n->was_file;
-	if (other && !n->was_file)
-		lifetime_take(i, other);
-	/* A temporary name is held, so the rename needs no File. */
-	r = publishes && !names_temporary(n->new_name, temporary)
+	lifetime_moved(s, i, dir, n->was_file ? NULL : other);
+	check_moved(s, i, dir);
+	/* A temporary name is held, so that the rename needs no File; a File stays one. */
+	r = publishes && (n->was_file || !names_temporary(n->new_name, temporary))
 		    ? begin_intent(s, n, i, other, dir)
 		    : move_now(s, n, i, other, dir, ret_out);
 	if (r)
@@ -424,10 +432,11 @@ static void rename_step(struct renaming *n)
 	if (!r && next == RENAME_PUBLISH && n->was_file && s->cfg.keep_old && i->file_id)
 		n->former = strdup(i->file_id);
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
-		/* A rename between temporary names stays held. */
-		n->w.until = next == RENAME_WAIT		  ? UNTIL_WRITABLE
-			     : names_temporary(n->new_name, held) ? side_held_until(s)
-								  : UNTIL_ENDED;
+		/* What was held under a temporary name stays so under another one. */
+		n->w.until = next == RENAME_WAIT ? UNTIL_WRITABLE
+			     : !n->wants_file && names_temporary(n->new_name, held)
+				     ? side_held_until(s)
+				     : UNTIL_ENDED;
 		n->w.cb = next == RENAME_WAIT ? rename_again : rename_published;
 		n->w.arg = n;
 		publish_wait(i->side->pub, &n->w);

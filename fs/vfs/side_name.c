@@ -27,8 +27,8 @@ char *side_hold_name(const struct inode *i, const char *path)
 	size_t dir;
 
 	name = name ? name + 1 : path;
-	/* A removed file has an empty path. */
-	if (!i->parent || !names_temporary(name, target))
+	/* A removed file has an empty path; a rename that waits for its File holds nothing. */
+	if (!i->parent || (i->side && i->side->intent) || !names_temporary(name, target))
 		return NULL;
 	dir = (size_t)(name - path);
 	hold = malloc(dir + strlen(target) + 1);

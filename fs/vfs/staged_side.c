@@ -12,11 +12,13 @@
 #include "fs/proc/source.h"
 #include "fs/state/data.h"
 #include "fs/state/files.h"
+#include "fs/state/store.h"
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"
+#include "fs/vfs/check.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
 #include "fs/vfs/intent.h"
@@ -183,6 +185,18 @@ static void on_appeared(void *arg, struct publish *pub, const char *file_id)
 	free(unwanted);
 }
 
+/* Its rename is going to replace a File: with the same bytes none is sent. */
+static void expect(struct vfs *s, struct inode *i)
+{
+	char target[NAMES_MAX + 1];
+	const struct inode *other = NULL;
+
+	if (i->parent && names_temporary(i->name, target))
+		other = inode_find(s->table, i->parent, target);
+	if (other && other->kind == INODE_FILE && other->file_id)
+		publish_set_likely(i->side->pub, other->file_id);
+}
+
 static void on_ended(void *arg, struct publish *pub, const struct publish_result *r)
 {
 	struct owner *o = arg;
@@ -244,7 +258,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		vfs_delete_unwanted(s, unwanted);
 	free(unwanted);
 	/* The file was removed before the reply about its File came: delete the File. */
-	if (r->outcome == OUTCOME_COMPLETED && !wanted)
+	if (r->outcome == OUTCOME_COMPLETED && !wanted && !r->kept)
 		vfs_delete_unwanted(s, r->file_id);
 }
 
@@ -300,8 +314,14 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
 	i->side = l;
-	if (!r)
+	l->expiry_set = r && r->expires_after;
+	l->check = r && r->check ? CHECK_JSONL : CHECK_UNSET;
+	l->check_set = r && r->check;
+	if (!r) {
 		lifetime_begin(s, i);
+		check_begin(s, i);
+		expect(s, i);
+	}
 	l->next = s->sides;
 	if (l->next)
 		l->next->pprev = &l->next;
@@ -339,16 +359,27 @@ struct staged_side *side_take(struct vfs *s, struct inode *i)
 	return l;
 }
 
+/*
+ * Not open: free its space before rm(1) returns, not when its publication ends; but not before the
+ * commit that dropped it is durable. A power cut could bring its row back, as the target of a
+ * rename that did not happen, and its bytes would be gone.
+ */
+static void free_bytes(struct vfs *s, struct staged_side *l)
+{
+	struct statedb *db = s->cfg.db;
+
+	if (!staged_size(l->st) || (db && statedb_sync(db, statedb_seq(db))))
+		return;
+	staged_unseal(l->st);
+	staged_truncate(l->st, 0);
+}
+
 void side_release(struct vfs *s, struct staged_side *l)
 {
-	(void)s;
 	if (!l)
 		return;
-	/* Not open: free its space before rm(1) returns, not when its publication ends. */
-	if (l->dropped && !l->has_readers) {
-		staged_unseal(l->st);
-		staged_truncate(l->st, 0);
-	}
+	if (l->dropped && !l->has_readers)
+		free_bytes(s, l);
 	publish_unref(l->pub);
 	staged_unref(l->st);
 	free_superseded(l);
@@ -416,7 +447,7 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 	}
 	publish_get_info(l->pub, &info);
 	/* An inferred File may have other bytes, or be removed by whoever made it: keep these. */
-	if (info.under_way || info.outcome != OUTCOME_COMPLETED || info.inferred)
+	if (info.under_way || info.outcome != OUTCOME_COMPLETED || (info.inferred && !info.spoiled))
 		return NULL;
 	leave_to_readers(s, i);
 	to_cache(s, i, info.md5);
@@ -501,15 +532,22 @@ void side_declare(struct vfs *s, struct staged_side *l, uint64_t size)
 	publish_predict(l->pub, size);
 }
 
-/* True if it is time to look at what the writer has open. Under lock. */
+/*
+ * True if it is time to look at what the writer has open. Under lock. A short first write is
+ * likely to be all: the look, which costs more than the write, is left to the second one.
+ */
 static bool may_predict(struct vfs *s, struct staged_side *l, uint64_t end)
 {
+	if (!l->predict_next && end < PREDICT_SHORT) {
+		l->predict_next = end + 1;
+		return false;
+	}
 	if (l->dropped || l->predicted || l->declared || l->predict_tries >= PREDICT_TRIES ||
 	    end < l->predict_next)
 		return false;
 	l->predict_tries++;
 	l->look = ++s->looks;
-	l->predict_next = l->predict_next ? l->predict_next * 4 : 1 << 20;
+	l->predict_next = l->predict_tries > 1 ? l->predict_next * 4 : 1 << 20;
 	return true;
 }
 

@@ -22,6 +22,7 @@ struct staged;
 struct vfs;
 
 #define PREDICT_TRIES 6
+#define PREDICT_SHORT (64ULL << 10) /* bytes */
 
 /* The local side of a file: its staged bytes and their publication. Under vfs.lock. */
 struct staged_side {
@@ -41,6 +42,8 @@ struct staged_side {
 	uint64_t write_err_at; /* offset of the failed write, in bytes */
 	bool abort_reported;   /* a close returned EIO because a writer was killed */
 	bool expiry_set;       /* the lifetime was set by an attribute */
+	uint8_t check;	       /* enum check (check.h): what its lines have to be */
+	bool check_set;	       /* by an attribute */
 	bool dropped;	       /* removed: publish nothing any more */
 	unsigned predict_tries;
 	uint64_t predict_next;	 /* size in bytes at which to look again */

@@ -19,6 +19,8 @@
 #include "fs/vfs/copyup.h"
 #include "fs/vfs/gone.h"
 #include "fs/vfs/handle.h"
+#include "fs/vfs/check.h"
+#include "fs/vfs/lifetime.h"
 #include "fs/vfs/listed.h"
 #include "fs/vfs/purpose.h"
 #include "fs/vfs/staged_side.h"
@@ -56,6 +58,8 @@ int vfs_new(const struct vfs_config *cfg, struct vfs **ret)
 	if (r)
 		goto fail_table;
 	vfs_load_dirs(s);
+	lifetime_load(s);
+	check_load(s);
 	*ret = s;
 	return 0;
 fail_table:

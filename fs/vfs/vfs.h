@@ -58,6 +58,7 @@ struct vfs_config {
 	bool sync_always;  /* closes under temporary names sync, too */
 	bool allow_other;  /* let other users read .uploadfs */
 	unsigned list_ttl_s, hold_timeout_s;
+	bool check_jsonl;	/* lines below batch and fine-tune have to be JSON objects */
 	uint64_t expires_after; /* seconds that new Files live; 0: as their purpose says */
 	uint64_t cache_size;
 	uid_t uid;
@@ -261,6 +262,8 @@ typedef void vfs_xattr_cb(void *arg, int err, const char *value, size_t len);
 void vfs_getxattr(struct vfs *s, uint64_t ino, const char *name, vfs_xattr_cb *cb, void *arg);
 /* Pass the names with their NULs, as listxattr(2) returns them. */
 void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg);
+/* A directory's user.upload.expires_after, and .check, can be removed: -EOPNOTSUPP, -ENODATA. */
+int vfs_removexattr(struct vfs *s, uint64_t ino, const char *name);
 void vfs_setxattr(struct vfs *s, uint64_t ino, const char *name, const char *value, size_t len,
 		  vfs_done_cb *cb, void *arg);
 

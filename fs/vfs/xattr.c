@@ -10,7 +10,9 @@
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
+#include "fs/vfs/check.h"
 #include "fs/vfs/file_state.h"
+#include "fs/vfs/lifetime.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
 #include "net/api/api.h"
@@ -341,6 +343,14 @@ void vfs_getxattr(struct vfs *s, uint64_t ino, const char *name, vfs_xattr_cb *c
 		for (k = 0; k < ATTRIBUTES; k++)
 			if (!strcmp(name + strlen(PREFIX), attributes[k].name))
 				break;
+	if (!strcmp(name, LIFETIME_XATTR)) {
+		lifetime_answer(s, ino, cb, arg);
+		return;
+	}
+	if (!strcmp(name, CHECK_XATTR)) {
+		check_answer(s, ino, cb, arg);
+		return;
+	}
 	if (k == ATTRIBUTES) {
 		cb(arg, -ENODATA, NULL, 0);
 		return;
@@ -359,15 +369,42 @@ static bool is_shown(const struct facts *f, unsigned which)
 	return attributes[which].value != value_file_status || strcmp(f->file_status, "processed");
 }
 
+/* Append the name of the check, if it has a value. Returns the new length. */
+static size_t list_check(struct vfs *s, uint64_t ino, char *names, size_t len)
+{
+	const struct inode *i;
+
+	pthread_mutex_lock(&s->lock);
+	i = inode_get(s->table, ino);
+	if (i && *check_word(check_of(s, i))) {
+		memcpy(names + len, CHECK_XATTR, sizeof(CHECK_XATTR));
+		len += sizeof(CHECK_XATTR);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return len;
+}
+
+static size_t list_dir(struct vfs *s, uint64_t ino, char *names)
+{
+	size_t len = 0;
+
+	if (lifetime_of_dir(s, ino)) {
+		memcpy(names, LIFETIME_XATTR, sizeof(LIFETIME_XATTR));
+		len = sizeof(LIFETIME_XATTR);
+	}
+	return list_check(s, ino, names, len);
+}
+
 void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg)
 {
-	char names[ATTRIBUTES * 40], value[65536];
+	char names[(ATTRIBUTES + 1) * 40], value[65536];
 	struct facts f;
 	size_t len = 0;
 	int r = facts_of(s, ino, &f);
 
 	if (r == -ENODATA) {
-		cb(arg, 0, "", 0);
+		len = list_dir(s, ino, names);
+		cb(arg, 0, names, len);
 		return;
 	}
 	if (r) {
@@ -380,6 +417,7 @@ void vfs_listxattr(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg)
 						attributes[k].name) +
 			       1;
 	release(&f);
+	len = list_check(s, ino, names, len);
 	cb(arg, 0, names, len);
 }
 
@@ -417,6 +455,7 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 {
 	struct staged_side *l = i->side;
 	struct publish_info info;
+	int r;
 
 	if (strcmp(v, "1"))
 		return -EINVAL;
@@ -426,12 +465,14 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 		publish_wait(l->pub, &t->w); /* published, or being published */
 		return 1;
 	}
+	r = publish_declare(l->pub, 0);
+	if (r)
+		return r;
 	l->killed = l->dirty = l->touched = l->pristine = false;
 	l->seals++;
 	l->write_err = 0;
 	l->abort_reported = false;
 	l->declared = 0;
-	publish_declare(l->pub, 0);
 	publish_force(l->pub);
 	staged_seal(l->st);
 	publish_seal(l->pub);
@@ -441,7 +482,8 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 
 static bool is_settable(const char *name)
 {
-	static const char *const names[] = { "size", "mime_type", "expires_after", "publish" };
+	static const char *const names[] = { "size", "mime_type", "expires_after", "publish",
+					     "check" };
 
 	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
 		if (!strcmp(name, names[k]))
@@ -464,21 +506,18 @@ static int set(struct vfs *s, struct inode *i, const char *name, const char *v, 
 		r = parse_u64(v, STAGED_SIZE_MAX, &n);
 		if (r == -EINVAL && parse_u64(v, UINT64_MAX, &n) == 0)
 			r = -EFBIG;
-		if (!r) {
+		if (!r)
+			r = publish_declare(l->pub, n);
+		if (!r)
 			l->declared = n;
-			publish_declare(l->pub, n);
-		}
 	} else if (!strcmp(name, "mime_type")) {
 		if (!strchr(v, '/') || strlen(v) > 127)
 			return -EINVAL;
-		publish_set_mime(l->pub, v);
+		r = publish_set_mime(l->pub, v);
 	} else {
-		/* expires_after, within the API's bounds (D) */
-		r = parse_u64(v, API_EXPIRY_MAX_S, &n);
-		if (!r && n < API_EXPIRY_MIN_S)
-			r = -EINVAL;
+		r = lifetime_parse(v, &n); /* expires_after */
 		if (!r)
-			publish_set_expiry(l->pub, n);
+			r = publish_set_expiry(l->pub, n);
 		l->expiry_set |= !r;
 	}
 	return r;
@@ -514,9 +553,14 @@ void vfs_setxattr(struct vfs *s, uint64_t ino, const char *name, const char *val
 	t->w.arg = t;
 	pthread_mutex_lock(&s->lock);
 	i = inode_get(s->table, ino);
-	r = !i			    ? -ENOENT
-	    : i->kind != INODE_FILE ? -EOPNOTSUPP
-				    : set(s, i, name + strlen(PREFIX), v, t);
+	if (!i)
+		r = -ENOENT;
+	else if (!strcmp(name, CHECK_XATTR))
+		r = check_set(s, i, v);
+	else if (i->kind == INODE_FILE)
+		r = set(s, i, name + strlen(PREFIX), v, t);
+	else
+		r = strcmp(name, LIFETIME_XATTR) ? -EOPNOTSUPP : lifetime_set(s, i, v);
 	pthread_mutex_unlock(&s->lock);
 	if (r <= 0) {
 		free(t);

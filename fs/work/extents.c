@@ -7,6 +7,12 @@
 void extents_init(struct extents *x)
 {
 	memset(x, 0, sizeof(*x));
+	x->max = EXTENTS_MAX;
+}
+
+void extents_allow(struct extents *x, size_t max)
+{
+	x->max = max;
 }
 
 void extents_release(struct extents *x)
@@ -41,8 +47,8 @@ static int reserve_one(struct extents *x)
 
 	if (x->n < x->cap)
 		return 0;
-	if (cap > EXTENTS_MAX + 1)
-		cap = EXTENTS_MAX + 1;
+	if (cap > x->max + 1)
+		cap = x->max + 1;
 	v = realloc(x->v, cap * sizeof(*v));
 	if (!v)
 		return -ENOMEM;
@@ -61,8 +67,8 @@ static int insert_at(struct extents *x, size_t i, uint64_t start, uint64_t end)
 	x->v[i].start = start;
 	x->v[i].end = end;
 	x->n++;
-	if (x->n > EXTENTS_MAX)
-		x->n = EXTENTS_MAX;
+	if (x->n > x->max)
+		x->n = x->max;
 	return 0;
 }
 
@@ -136,6 +142,20 @@ bool extents_cover(const struct extents *x, uint64_t start, uint64_t end)
 	/* If it ends at start, no other begins there: extents are not adjacent. */
 	i = first_reaching(x, start);
 	return i < x->n && x->v[i].start <= start && x->v[i].end >= end;
+}
+
+uint64_t extents_gap(const struct extents *x, uint64_t start, uint64_t limit, uint64_t *ret_lo,
+		     uint64_t *ret_hi)
+{
+	size_t i = first_reaching(x, start);
+
+	*ret_lo = i ? x->v[i - 1].end : 0;
+	if (i < x->n && x->v[i].start <= start) {
+		start = *ret_lo = x->v[i].end;
+		i++;
+	}
+	*ret_hi = i < x->n ? x->v[i].start : limit;
+	return start;
 }
 
 uint64_t extents_end(const struct extents *x, uint64_t start)

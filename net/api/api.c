@@ -139,6 +139,7 @@ static int start_queue(struct api *api, const struct api_config *cfg)
 		.network = cfg->network,
 	};
 
+	api->connect_s = hc.connect_timeout_s;
 	if (cfg->network) {
 		log_secret(cfg->network->http.password);
 		log_secret(cfg->network->https.password);

@@ -262,6 +262,13 @@ typedef void api_page_cb(void *arg, const struct api_error *err, struct api_file
 struct api_req *api_file_list(struct api *api, const char *purpose, const char *after,
 			      unsigned limit, bool desc, api_page_cb *cb, void *arg);
 
+/*
+ * The same, newest first, for somebody who waits and has nothing else: a service that can't be
+ * reached is tried for connect_timeout_s, and once more.
+ */
+struct api_req *api_file_list_brief(struct api *api, const char *purpose, const char *after,
+				    unsigned limit, api_page_cb *cb, void *arg);
+
 /* GET /files/{id}. Checked: the id. */
 struct api_req *api_file_get(struct api *api, const char *file_id, api_file_cb *cb, void *arg);
 

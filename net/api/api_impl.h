@@ -23,7 +23,7 @@ struct api {
 	struct hist times[API_OPS];   /* of attempts */
 	atomic_ullong failed[API_OPS];
 	struct health health;
-	unsigned idle_s;
+	unsigned idle_s, connect_s;
 	pthread_mutex_t lock;
 	char *key; /* by lock; NULL: none */
 };

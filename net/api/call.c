@@ -160,6 +160,18 @@ static void err_begin(struct api_req *req, const struct http_result *res)
 	api_clean(req->err.request_id, sizeof(req->err.request_id), res->head.request_id);
 }
 
+/* True if somebody waits for a service that can't be reached, and has waited long enough. */
+static bool is_out_of_reach(const struct api_req *req, const struct http_result *res)
+{
+	uint64_t limit_ms = req->api->connect_s * 1000ULL;
+
+	if (!req->brief || !req->job.retries || res->sent_whole)
+		return false;
+	return (res->fail == HTTP_FAIL_CONNECT || res->fail == HTTP_FAIL_TLS ||
+		res->fail == HTTP_FAIL_TIMEOUT) &&
+	       clock_mono_ms() - req->job.first_failure_ms >= limit_ms;
+}
+
 static void judge_failure(struct api_req *req, const struct http_result *res, struct hq_verdict *v)
 {
 	struct api_error *err = &req->err;
@@ -170,7 +182,7 @@ static void judge_failure(struct api_req *req, const struct http_result *res, st
 	if (err->kind != API_ERR_LOCAL)
 		api_clean(err->message, sizeof(err->message), res->text);
 	err->maybe_applied |= res->sent_whole && err->kind != API_ERR_LOCAL;
-	v->retry = hq_worth_retry(res, false);
+	v->retry = hq_worth_retry(res, false) && !is_out_of_reach(req, res);
 	v->at_once = res->stale;
 	if (res->fail == HTTP_FAIL_GARBLED)
 		v->max_retries = API_GARBLED_RETRIES;

@@ -49,6 +49,7 @@ struct api_req {
 	bool once;	    /* never retry if the work may have been done; with lasting */
 	bool may_be_absent; /* a 501 says that there is no such endpoint */
 	bool again_if_garbled; /* doing it twice is harmless */
+	bool brief; /* a service that can't be reached is tried for connect_timeout_s, and again */
 	size_t reply_max;
 	char *path; /* path after the base URL; NULL: refusal says why */
 	const char *refusal;

@@ -68,8 +68,8 @@ static const struct api_call_ops list_ops = {
 	.release = file_release,
 };
 
-struct api_req *api_file_list(struct api *api, const char *purpose, const char *after,
-			      unsigned limit, bool desc, api_page_cb *cb, void *arg)
+static struct api_req *list_files(struct api *api, const char *purpose, const char *after,
+				  unsigned limit, bool desc, bool brief, api_page_cb *cb, void *arg)
 {
 	struct file_call *c = file_call_new(api, &list_ops, after ? after : "");
 	struct buf path;
@@ -78,6 +78,7 @@ struct api_req *api_file_list(struct api *api, const char *purpose, const char *
 		return NULL;
 	c->page_cb = cb;
 	c->arg = arg;
+	c->req.brief = brief;
 	c->req.reply_max = API_LIST_MAX;
 	buf_init(&path, 4096);
 	buf_addf(&path, "/files?limit=%u&order=%s", limit, desc ? "desc" : "asc");
@@ -93,6 +94,18 @@ struct api_req *api_file_list(struct api *api, const char *purpose, const char *
 		c->req.path = strdup(buf_str(&path));
 	buf_release(&path);
 	return api_call_submit(&c->req);
+}
+
+struct api_req *api_file_list(struct api *api, const char *purpose, const char *after,
+			      unsigned limit, bool desc, api_page_cb *cb, void *arg)
+{
+	return list_files(api, purpose, after, limit, desc, false, cb, arg);
+}
+
+struct api_req *api_file_list_brief(struct api *api, const char *purpose, const char *after,
+				    unsigned limit, api_page_cb *cb, void *arg)
+{
+	return list_files(api, purpose, after, limit, true, true, cb, arg);
 }
 
 /* ---- get ---- */
@@ -287,6 +300,7 @@ static void content_prepare(struct api_req *req, struct http_request *rq)
 	c->size = -1;
 	c->from = c->pos;
 	rq->data = content_data;
+	rq->expected = (c->end < c->total ? c->end : c->total) - c->pos;
 	rq->follow = true;
 }
 

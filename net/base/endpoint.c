@@ -65,7 +65,7 @@ static int parse_address(const char *text, size_t len, in_port_t port, struct en
 		ret->len = sizeof(*in);
 		return 0;
 	}
-	return -EINVAL;
+	return len && !strpbrk(copy, ":[]") && !brackets ? -EADDRNOTAVAIL : -EINVAL;
 }
 
 int endpoint_parse(const char *text, struct endpoint *ret)

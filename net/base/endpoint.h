@@ -12,7 +12,7 @@ struct endpoint {
 
 /*
  * Take "ADDR:PORT", "[ADDR]:PORT", "PORT" or ":PORT" on 127.0.0.1, or "/PATH" of a unix socket.
- * Names are not resolved. 0 or -EINVAL.
+ * Names are not resolved. 0; -EADDRNOTAVAIL: ADDR may be a name, it is no address; -EINVAL.
  */
 int endpoint_parse(const char *text, struct endpoint *ret);
 /*

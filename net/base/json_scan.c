@@ -1,12 +1,12 @@
 #include "net/base/json_scan.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net/base/json.h"
+#include "net/base/json_chars.h"
 
 #define NUMBER_ROOM 64		     /* characters; longer ones are copied to the heap */
 #define DIGITS_MAX 15		     /* of a number surely below 2^53 */
@@ -47,29 +47,10 @@ static bool count_node(struct json_scan *s)
 
 /* ---- strings ---- */
 
-/* Sixteen characters at once: a notation of gcc and clang, for whatever the processor has. */
-typedef unsigned char chars16 __attribute__((vector_size(16)));
-
-/* Returns the position of the first quote, backslash or control character, or end. */
 static const char *plain_end(const char *at, const char *end)
 {
-	const chars16 none = { 0 }, quote = none + '"', backslash = none + '\\', space = none + ' ';
-	chars16 c, found;
-	uint64_t half[2];
-
-	while (end - at >= 16) {
-		memcpy(&c, at, sizeof(c));
-		found = (chars16)(c == quote) | (chars16)(c == backslash) | (chars16)(c < space);
-		memcpy(half, &found, sizeof(half));
-		if (half[0])
-			return at + __builtin_ctzll(le64toh(half[0])) / 8;
-		if (half[1])
-			return at + 8 + __builtin_ctzll(le64toh(half[1])) / 8;
-		at += 16;
-	}
-	while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= ' ')
-		at++;
-	return at;
+	return (const char *)json_plain_end((const unsigned char *)at, (const unsigned char *)end,
+					    false);
 }
 
 static int hex_digit(char c)

@@ -150,8 +150,9 @@ struct http_request {
 	const struct http_part *part; /* or NULL; copied, but for the fd */
 	size_t reply_max;	      /* bytes collected of a 2xx body */
 	http_data_cb *data; /* NULL: collect, decoded; else as it comes, asked for plain */
-	bool fresh;	    /* new connection: a broken kept one leaves the outcome open */
-	bool follow;	    /* redirects of a GET, never from https to http */
+	uint64_t expected; /* bytes of the reply to data, if known, else 0; for the buffers' size */
+	bool fresh;	   /* new connection: a broken kept one leaves the outcome open */
+	bool follow;	   /* redirects of a GET, never from https to http */
 	unsigned idle_timeout_s, reply_timeout_s, total_timeout_s;
 	http_done_cb *done;
 	void *arg; /* for data and done */

@@ -13,9 +13,19 @@
 
 #define HTTP_ERROR_BODY_MAX (64U << 10) /* of a reply outside 2xx; the rest is dropped */
 #define HTTP_DATA_BUFFER (256U << 10)	/* of a streamed reply: received, and handed on, at once */
-#define HTTP_UPLOAD_BUFFER (512L << 10) /* of a part; a call keeps curl's 64 KiB */
+#define HTTP_UPLOAD_BUFFER (512U << 10) /* of a part; a call keeps curl's 64 KiB */
+#define HTTP_BUFFER_STEP (16U << 10)	/* a short body has buffers of so many times this: what */
+					/* malloc() maps costs a fault a page each time */
 #define HTTP_HEADERS_MAX (256U << 10)
 #define HTTP_TUNNEL_MAX (64U << 10) /* bytes of a reply to CONNECT, taken in one turn of the loop */
+
+/* The size of a buffer for a body of len bytes and what goes with it; 0: unknown. */
+static size_t buffer_size(uint64_t len, size_t max)
+{
+	if (!len || len > max - 2 * HTTP_BUFFER_STEP)
+		return max;
+	return (size_t)(len / HTTP_BUFFER_STEP + 2) * HTTP_BUFFER_STEP;
+}
 
 /* ---- what curl calls ---- */
 
@@ -108,12 +118,12 @@ static int gather(struct http_xfer *x, const char *data, size_t len)
 	int rc = 0;
 
 	if (!x->gather)
-		x->gather = malloc(HTTP_DATA_BUFFER);
-	if (!x->gather || len > HTTP_DATA_BUFFER - x->gathered)
+		x->gather = malloc(x->gather_size);
+	if (!x->gather || len > x->gather_size - x->gathered)
 		rc = http_xfer_flush(x);
 	if (rc)
 		return rc;
-	if (!x->gather || len > HTTP_DATA_BUFFER)
+	if (!x->gather || len > x->gather_size)
 		return hand_on(x, data, len);
 	memcpy(x->gather + x->gathered, data, len);
 	x->gathered += len;
@@ -276,7 +286,8 @@ static int set_part(struct http_xfer *x, const struct http_part *part)
 	x->part.before = NULL;
 	/* A quote in a filename as \", which more servers undo than a %22. */
 	old_curl_escape_quotes(x->easy);
-	curl_easy_setopt(x->easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_UPLOAD_BUFFER);
+	curl_easy_setopt(x->easy, CURLOPT_UPLOAD_BUFFERSIZE,
+			 (long)buffer_size(part->len, HTTP_UPLOAD_BUFFER));
 	return curl_easy_setopt(x->easy, CURLOPT_MIMEPOST, x->mime) ? -ENOMEM : 0;
 }
 
@@ -322,8 +333,9 @@ static void set_options(struct http_xfer *x, const struct http_request *rq)
 		curl_easy_setopt(e, CURLOPT_USERAGENT, x->http->user_agent);
 	if (rq->fresh)
 		curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+	x->gather_size = buffer_size(rq->expected, HTTP_DATA_BUFFER);
 	if (rq->data)
-		curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)HTTP_DATA_BUFFER);
+		curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)x->gather_size);
 	else
 		/* Whatever curl can undo; a coding that was not asked for is undone as well. */
 		curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "");

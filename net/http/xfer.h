@@ -30,8 +30,8 @@ struct http_xfer {
 	void *arg;
 	struct http_head head;
 	struct buf reply;
-	char *gather; /* for the data callback; of HTTP_DATA_BUFFER bytes, or NULL */
-	size_t gathered;
+	char *gather; /* for the data callback; of gather_size bytes, or NULL */
+	size_t gathered, gather_size;
 	size_t reply_max;
 	uint64_t idle_ms, reply_ms;
 	uint64_t moved, moved_at; /* bytes both ways; when that last changed */

@@ -221,4 +221,4 @@ fail:
 	return err;
 }
 
-const struct endpoint ep_content = { .finish = content_finish };
+const struct operation ep_content = { .finish = content_finish };

@@ -63,7 +63,7 @@ static int list_finish(struct request *rq)
 	return file_page(rq->srv->state, &q, &over, &rq->refusal, &rq->reply, &rq->items);
 }
 
-const struct endpoint ep_list = { .finish = list_finish };
+const struct operation ep_list = { .finish = list_finish };
 
 static int get_finish(struct request *rq)
 {
@@ -76,7 +76,7 @@ static int get_finish(struct request *rq)
 	return 0;
 }
 
-const struct endpoint ep_get = { .finish = get_finish };
+const struct operation ep_get = { .finish = get_finish };
 
 static int delete_finish(struct request *rq)
 {
@@ -99,7 +99,7 @@ static int delete_finish(struct request *rq)
 	return 0;
 }
 
-const struct endpoint ep_delete = { .finish = delete_finish };
+const struct operation ep_delete = { .finish = delete_finish };
 
 /* ---- POST /files ---- */
 
@@ -357,4 +357,4 @@ static void file_release(struct request *rq)
 	free(fr);
 }
 
-const struct endpoint ep_upload_file = { file_begin, file_data, file_finish, file_release };
+const struct operation ep_upload_file = { file_begin, file_data, file_finish, file_release };

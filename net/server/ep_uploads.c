@@ -93,7 +93,7 @@ static int create_finish(struct request *rq)
 	return 0;
 }
 
-const struct endpoint ep_create = { .finish = create_finish };
+const struct operation ep_create = { .finish = create_finish };
 
 /* ---- parts ---- */
 
@@ -226,7 +226,7 @@ static void part_release(struct request *rq)
 	free(pr);
 }
 
-const struct endpoint ep_part = { part_begin, part_data, part_finish, part_release };
+const struct operation ep_part = { part_begin, part_data, part_finish, part_release };
 
 /* ---- complete ---- */
 
@@ -380,7 +380,7 @@ out:
 	return err;
 }
 
-const struct endpoint ep_complete = { .finish = complete_finish };
+const struct operation ep_complete = { .finish = complete_finish };
 
 static int cancel_finish(struct request *rq)
 {
@@ -394,4 +394,4 @@ static int cancel_finish(struct request *rq)
 	return 0;
 }
 
-const struct endpoint ep_cancel = { .finish = cancel_finish };
+const struct operation ep_cancel = { .finish = cancel_finish };

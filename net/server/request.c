@@ -18,7 +18,7 @@
 #define DRAIN_STRANGER_MAX (65ULL << 20) /* a Part, of a request refused for its key or origin */
 #define REQUEST_TIMEOUT_S 300		 /* without a byte, once a request was let in */
 
-static const struct endpoint *const endpoints[OP_COUNT] = {
+static const struct operation *const endpoints[OP_COUNT] = {
 	[OP_CREATE] = &ep_create, [OP_PART] = &ep_part,	      [OP_COMPLETE] = &ep_complete,
 	[OP_CANCEL] = &ep_cancel, [OP_LIST] = &ep_list,	      [OP_GET] = &ep_get,
 	[OP_DELETE] = &ep_delete, [OP_CONTENT] = &ep_content, [OP_UPLOAD_FILE] = &ep_upload_file,

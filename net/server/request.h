@@ -49,7 +49,7 @@ struct conn {
 struct request;
 
 /* The steps of an operation. Each may be NULL; returns as in refusal.h. */
-struct endpoint {
+struct operation {
 	int (*begin)(struct request *rq); /* the header has arrived */
 	/* Take a piece of the body. NULL: the body is collected in rq->body. */
 	int (*data)(struct request *rq, const char *data, size_t len);
@@ -62,7 +62,7 @@ struct request {
 	struct server *srv;
 	struct conn *conn;
 	struct MHD_Connection *mhd;
-	const struct endpoint *ep; /* NULL: no such operation */
+	const struct operation *ep; /* NULL: no such operation */
 	struct route route;
 	char method[16], path[REQUEST_PATH_MAX], id[ID_SIZE];
 	struct fault *fault; /* the fault rule for this request, or NULL */
@@ -116,7 +116,7 @@ enum MHD_Result reply_send(struct request *rq);
 void request_journal(struct request *rq);
 
 /* The steps of each operation: ep_uploads.c, ep_files.c, content.c */
-extern const struct endpoint ep_create, ep_part, ep_complete, ep_cancel;
-extern const struct endpoint ep_list, ep_get, ep_delete, ep_content, ep_upload_file;
+extern const struct operation ep_create, ep_part, ep_complete, ep_cancel;
+extern const struct operation ep_list, ep_get, ep_delete, ep_content, ep_upload_file;
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/base/endpoint.h"
 #include "net/base/log.h"
 #include "net/server/files.h"
 #include "net/server/request.h"
@@ -23,36 +24,32 @@
 #define EXPIRE_MS 500
 #define SLOW_SOCKET_BUFFER (64 << 10) /* the kernel's buffers must not hide a rate */
 
-union address {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
-
-static int parse_address(const char *text, uint16_t port, union address *ret)
+int server_parse_listen(const char *text, struct endpoint *ret)
 {
-	memset(ret, 0, sizeof(*ret));
-	if (!text || !strcmp(text, "localhost"))
-		text = "127.0.0.1";
-	if (inet_pton(AF_INET, text, &ret->in.sin_addr) == 1) {
-		ret->in.sin_family = AF_INET;
-		ret->in.sin_port = htons(port);
-		return 0;
+	const char *name = "localhost", *rest = text + strlen(name);
+	char full[128];
+	bool local = !strncmp(text, name, strlen(name)) && (!*rest || *rest == ':');
+	int r, n = snprintf(full, sizeof(full), "%s%s", local ? "127.0.0.1" : "",
+			    local ? rest : text);
+
+	if (n < 0 || (size_t)n + sizeof(":0") > sizeof(full))
+		return -EINVAL;
+	r = endpoint_parse(full, ret);
+	if (r == -EINVAL) {
+		memcpy(full + n, ":0", sizeof(":0"));
+		r = endpoint_parse(full, ret);
 	}
-	if (inet_pton(AF_INET6, text, &ret->in6.sin6_addr) == 1) {
-		ret->in6.sin6_family = AF_INET6;
-		ret->in6.sin6_port = htons(port);
-		return 0;
-	}
-	log_error("not an IP address to listen on: %s", text);
-	return -EINVAL;
+	return !r && ret->addr.ss_family == AF_UNIX ? -EINVAL : r;
 }
 
-static bool is_loopback(const union address *addr)
+static bool is_loopback(const struct endpoint *at)
 {
-	if (addr->sa.sa_family == AF_INET)
-		return ntohl(addr->in.sin_addr.s_addr) >> 24 == 127;
-	return IN6_IS_ADDR_LOOPBACK(&addr->in6.sin6_addr);
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&at->addr;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&at->addr;
+
+	if (at->addr.ss_family == AF_INET)
+		return ntohl(in->sin_addr.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
@@ -107,36 +104,38 @@ static void *janitor_main(void *arg)
 	return NULL;
 }
 
-static void make_url(struct server *srv, const union address *addr)
+static void make_url(struct server *srv, const struct endpoint *at)
 {
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&at->addr;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&at->addr;
 	const union MHD_DaemonInfo *info;
 	char host[INET6_ADDRSTRLEN] = "";
-	bool v6 = addr->sa.sa_family == AF_INET6;
+	bool v6 = at->addr.ss_family == AF_INET6;
 
 	info = MHD_get_daemon_info(srv->daemon, MHD_DAEMON_INFO_BIND_PORT);
-	inet_ntop(addr->sa.sa_family, v6 ? (const void *)&addr->in6.sin6_addr : &addr->in.sin_addr,
-		  host, sizeof(host));
+	inet_ntop(at->addr.ss_family, v6 ? (const void *)&in6->sin6_addr : &in->sin_addr, host,
+		  sizeof(host));
 	snprintf(srv->url, sizeof(srv->url), v6 ? "http://[%s]:%u%s" : "http://%s:%u%s", host,
 		 info ? info->port : 0, flavor_base(srv->flavor));
 }
 
 /* Start the socket and its threads, last of all: requests come from here on. */
-static int start_daemon(struct server *srv, const union address *addr)
+static int start_daemon(struct server *srv, const struct endpoint *at)
 {
 	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION |
 			 MHD_USE_ITC | MHD_USE_ERROR_LOG;
 
-	if (addr->sa.sa_family == AF_INET6)
+	if (at->addr.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
 	/* Set no limit per address on the loopback: all users share one address. */
 	errno = 0;
 	srv->daemon = MHD_start_daemon(
 		flags, 0, NULL, NULL, request_handler, srv, MHD_OPTION_EXTERNAL_LOGGER,
-		on_daemon_log, NULL, MHD_OPTION_SOCK_ADDR, &addr->sa,
+		on_daemon_log, NULL, MHD_OPTION_SOCK_ADDR, (const struct sockaddr *)&at->addr,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONN_MEMORY,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONN_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
 		(unsigned)CONN_TIMEOUT_S, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-		is_loopback(addr) ? 0 : (unsigned)CONN_PER_ADDRESS, MHD_OPTION_NOTIFY_COMPLETED,
+		is_loopback(at) ? 0 : (unsigned)CONN_PER_ADDRESS, MHD_OPTION_NOTIFY_COMPLETED,
 		request_completed, srv, MHD_OPTION_NOTIFY_CONNECTION, on_connection, srv,
 		MHD_OPTION_END);
 	if (!srv->daemon) {
@@ -145,7 +144,7 @@ static int start_daemon(struct server *srv, const union address *addr)
 		log_error("cannot listen: %s", strerror(-err));
 		return err;
 	}
-	make_url(srv, addr);
+	make_url(srv, at);
 	return 0;
 }
 
@@ -220,15 +219,17 @@ static int init(struct server *srv, const struct server_opts *opts)
 int server_start(const struct server_opts *opts, struct server **ret)
 {
 	struct server *srv;
-	union address addr;
-	int err = parse_address(opts->listen_addr, opts->port, &addr);
+	struct endpoint at;
+	int err = server_parse_listen(opts->listen ? opts->listen : "", &at);
 
-	if (err)
-		return err;
-	if (!is_loopback(&addr) && (!opts->key || !*opts->key)) {
+	if (err) {
+		log_error("not an IP address to listen on: %s", opts->listen);
+		return -EINVAL;
+	}
+	if (!is_loopback(&at) && (!opts->key || !*opts->key)) {
 		log_error(
 			"refusing to listen on %s, which is not a loopback address, without a key",
-			opts->listen_addr);
+			opts->listen);
 		return -EACCES;
 	}
 	srv = calloc(1, sizeof(*srv));
@@ -242,7 +243,7 @@ int server_start(const struct server_opts *opts, struct server **ret)
 	err = -pthread_create(&srv->janitor, NULL, janitor_main, srv);
 	if (err)
 		goto fail;
-	err = start_daemon(srv, &addr);
+	err = start_daemon(srv, &at);
 	if (err) {
 		server_stop(srv);
 		return err;

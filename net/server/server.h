@@ -18,15 +18,14 @@
 struct fault_hook; /* faults.h */
 
 struct server_opts {
-	const char *dir;	 /* storage directory, created 0700 if missing; NULL: sink */
-	const char *listen_addr; /* NULL: 127.0.0.1 */
-	uint16_t port;		 /* 0: any free port */
-	const char *key;	 /* NULL or "": any key is accepted */
-	unsigned upload_ttl_s;	 /* 0: that of the flavor */
-	unsigned latency_ms;	 /* added before each reply */
-	bool no_range;		 /* send contents whole, ignoring Range */
-	enum flavor flavor;	 /* the service to play */
-	uint64_t rate;		 /* bytes per second and connection, both ways; 0: no limit */
+	const char *dir;       /* storage directory, created 0700 if missing; NULL: sink */
+	const char *listen;    /* as server_parse_listen() takes it; NULL: 127.0.0.1:0 */
+	const char *key;       /* NULL or "": any key is accepted */
+	unsigned upload_ttl_s; /* 0: that of the flavor */
+	unsigned latency_ms;   /* added before each reply */
+	bool no_range;	       /* send contents whole, ignoring Range */
+	enum flavor flavor;    /* the service to play */
+	uint64_t rate;	       /* bytes per second and connection, both ways; 0: no limit */
 	/* For tests: both or none. faults is a JSON file of rules, fault_hook &fault_rules. */
 	const char *faults;
 	const struct fault_hook *fault_hook;
@@ -39,8 +38,14 @@ struct server_opts {
 	uint64_t sink_file_bytes;
 };
 
+struct endpoint;
 struct server;
 
+/*
+ * Take "ADDR:PORT", "[ADDR]:PORT", "localhost:PORT", ":PORT" or "PORT"; without a port any free
+ * one. 0, or as endpoint_parse(); a unix socket is -EINVAL.
+ */
+int server_parse_listen(const char *text, struct endpoint *ret);
 /*
  * Start a server. 0, or a negative errno after a log line with the reason: -EBUSY (another server
  * has the directory), -EACCES (not a loopback address, and no key), -EINVAL (bad address or fault

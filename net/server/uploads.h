@@ -46,6 +46,17 @@ int upload_complete(struct state *st, const char *id, const struct complete_spec
 /* Cancel an Upload. The caller gets a reference. */
 int upload_cancel(struct state *st, const char *id, struct refusal *r, struct upload **ret);
 
+/* ---- for complete.c; takes state.lock ---- */
+
+/*
+ * Find an Upload, reference it, wait for it and mark it busy: nothing else changes it until
+ * upload_release(), or upload_end(), which leaves the reference to the caller.
+ */
+int upload_acquire(struct state *st, const char *id, struct refusal *r, struct upload **ret);
+void upload_release(struct state *st, struct upload *up);
+/* Write the record of an ended Upload. After an error it stays in memory. */
+int upload_save_end(struct state *st, struct upload *up);
+
 /* ---- for state.c; state.lock is held ---- */
 
 int upload_index(struct state *st,

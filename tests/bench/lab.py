@@ -256,9 +256,9 @@ class Lab:
                 shutil.rmtree(self.ram, ignore_errors=True)
 
 
-def post(url, body, field):
+def post(url, body, field, options=()):
     """A JSON request by curl that is not measured; the value of a field of the reply."""
-    out = harness.run(["curl", "-sS", "-f", "-H", "Content-Type: application/json", "-d", body,
+    out = harness.run(["curl", *options, "-sS", "-f", "-H", "Content-Type: application/json", "-d", body,
                        url]).stdout
     return re.search(rf'"{field}":"([^"]+)"', out).group(1)
 
@@ -266,7 +266,7 @@ def post(url, body, field):
 def raw_create(server, source):
     """The id of a new Upload for source."""
     return post(server.url + "/uploads", '{"filename":"raw","purpose":"batch","bytes":%d,'
-                '"mime_type":"text/plain"}' % os.path.getsize(source), "id")
+                '"mime_type":"text/plain"}' % os.path.getsize(source), "id", getattr(server, "curl", ()))
 
 
 def raw_parts(lab, server, source, processes=4, upload=None, replies=None):
@@ -281,7 +281,7 @@ def raw_parts(lab, server, source, processes=4, upload=None, replies=None):
         argv = []
         for nr in range(first, len(parts), processes):
             argv += ["--next"] if argv else ["curl"]
-            argv += ["-sS", "-f", "-o", f"{replies}/{nr}" if replies else os.devnull,
+            argv += [*getattr(server, "curl", ()), "-sS", "-f", "-o", f"{replies}/{nr}" if replies else os.devnull,
                      "-H", "Expect:", "-F",
                      f"data=@{parts[nr]};filename=p;type=application/octet-stream", url]
         commands.append(argv)

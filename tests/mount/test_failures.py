@@ -108,6 +108,7 @@ def test_server_gone_under_cp(world, server, mount):
     assert_published(server, dest, source)
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 def test_upload_given_up_while_the_server_is_gone(world, server, mount):
     """Nobody hears its cancel: it is cancelled when the server is back."""
     mount.may_fail = True
@@ -130,6 +131,7 @@ def test_upload_given_up_while_the_server_is_gone(world, server, mount):
     assert_published(server, dest, source)
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 def test_stalled_part_times_out(world, server, source):
     """A server that takes no bytes is noticed: ETIMEDOUT."""
     mount = world.mount(server, idle_timeout="1", retry_timeout="1")

@@ -254,6 +254,47 @@ def test_held_again(world, server, files):
     assert contents(server) == [("f", b"source"), ("g", b"new")]
 
 
+@pytest.mark.parametrize("target", [None, "held"])
+def test_to_a_temporary_name(server, files, target):
+    """A File stays one under a temporary name, and a kill right after the reply changes nothing."""
+    mount, f, _ = files
+    temporary = mount.path("batch", ".h.aBcDeF")
+    if target:
+        put(temporary, b"held")
+    os.rename(f, temporary)
+    mount.kill()
+    mount.remount()
+    assert sorted(os.listdir(mount.path("batch"))) == [".h.aBcDeF", "g"]
+    assert get(temporary) == b"source"
+    assert contents(server) == [(".h.aBcDeF", b"source"), ("g", b"target")]
+
+
+def test_attributes_of_a_staged_file(server, files):
+    """They are recorded before the reply."""
+    mount, _, g = files
+    h = mount.path("batch", "h")
+    server.faults([REFUSED])
+    with pytest.raises(OSError):
+        put(h, b"failed")
+    out = os.open(g, os.O_RDWR)
+    try:
+        os.write(out, b"half")
+        os.fchmod(out, 0o600)
+        os.chown(h, 1, 2)
+        os.setxattr(h, "user.upload.mime_type", b"text/x-h")
+        os.setxattr(h, "user.upload.expires_after", b"7200")
+        mount.kill()
+    finally:
+        with pytest.raises(OSError):
+            os.close(out)
+    rows = {x["path"]: x for x in harness.records(mount.state)}
+    assert rows["g"]["mode"] == 0o600
+    assert (rows["h"]["uid"], rows["h"]["gid"]) == (1, 2)
+    assert (rows["h"]["mime_type"], rows["h"]["expires_after"]) == ("text/x-h", 7200)
+    mount.remount()
+    assert os.stat(g).st_mode & 0o777 == 0o600 and os.stat(h).st_uid == 1
+
+
 def test_failed_with_an_open_writer(server, files):
     """The File that could not be renamed stays, and can be changed."""
     _, f, g = files
@@ -285,6 +326,7 @@ def test_without_content(world, server):
 LIST_FAILS = {"op": "list", "action": "status", "status": 500, "times": 0}
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 @pytest.mark.parametrize("fate", ["exists", "repeated", "never"])
 def test_cut_in_doubt(server, files, fate):
     """The next daemon finds the File and moves the name, or there is none and nothing happened."""

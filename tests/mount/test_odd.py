@@ -126,6 +126,7 @@ def unreadable(odd, reply):
     return {**reply, "file": {**made, **more[body]}} if isinstance(body, str) else body
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 def test_unreadable_success(world, odd):
     """After a 2xx nothing is sent again by itself: no second complete, Upload or File."""
     theirs = odd.add("theirs", b"T" * 1000)
@@ -161,6 +162,7 @@ def test_unreadable_success(world, odd):
     mount.may_fail = False
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 def test_written_anew_after_unreadable_success(world, odd):
     """New bytes are a new File; a removed file is looked for and leaves nothing here."""
     odd.twist["complete"] = lambda reply, nth: b"fine" if nth < 2 else reply
@@ -371,6 +373,7 @@ def test_refused_limit(world, odd):
     assert odd.count("complete") == 1
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 def test_list_trickles(world, odd):
     """Ten seconds, then what is known: for ls and a new name. status tells how far the first is."""
     for n in range(4):

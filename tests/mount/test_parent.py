@@ -9,7 +9,9 @@ from harness import BUILD, SAN, assert_published, bash, is_mounted, run, xattr
 from parent import ParentMount
 from test_cli import argv, cli
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount(2) without a helper")
+# TSan takes no order between threads from an inherited descriptor of /dev/fuse.
+pytestmark = [pytest.mark.no_tsan,
+              pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount(2) without a helper")]
 NAMELESS = 54321
 
 

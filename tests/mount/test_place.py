@@ -18,7 +18,7 @@ UPLOADFS = os.path.join(BUILD, "uploadfs")
 
 def uploadfs(*words, **env):
     return run(sanitizer.wrap(SAN, [UPLOADFS, *words]), check=False,
-               env={**sanitizer.options(SAN), **os.environ, "OPENAI_API_KEY": KEY, **env})
+               env={**sanitizer.options(""), **os.environ, "OPENAI_API_KEY": KEY, **env})
 
 
 def doctor(*words, **env):

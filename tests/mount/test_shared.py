@@ -135,6 +135,7 @@ def test_damaged_with_its_md5(world, server, shared):
     wait_until(lambda: os.path.exists(there) and md5(there) == md5(source), "it was replaced")
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 def test_locks_left_behind(world, server, shared):
     """A dead host's lock does not block for long, and goes; nor does what is no lock."""
     source = make_file(world.path("source"), SIZE)

@@ -141,16 +141,21 @@ def test_kept_alive(server):
 
 
 def test_latency_is_added_to_each_and_shared_by_none(make_server):
-    server = make_server("--latency", "300")
+    server = make_server("--latency", "600")
     start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         replies = list(pool.map(lambda _: server.request("GET", "/files"), range(32)))
-    assert time.monotonic() - start >= 0.3
+    assert time.monotonic() - start >= 0.6
     assert [r.status for r in replies] == [200] * 32
     entries = server.journal("list")
-    assert all(e["t_end_ms"] - e["t_start_ms"] >= 300 for e in entries)
-    # All of them were under way at one time.
-    assert max(e["t_start_ms"] for e in entries) < min(e["t_end_ms"] for e in entries)
+    assert all(e["t_end_ms"] - e["t_start_ms"] >= 600 for e in entries)
+    assert at_one_time(entries) >= 16
+
+
+def at_one_time(entries):
+    """How many of them were under way at the same time, at most."""
+    return max(sum(e["t_start_ms"] <= one["t_start_ms"] < e["t_end_ms"] for e in entries)
+               for one in entries)
 
 
 def test_rate_limits_each_connection_both_ways(make_server):
@@ -160,7 +165,7 @@ def test_rate_limits_each_connection_both_ways(make_server):
         replies = list(pool.map(lambda _: server.part(upload, bytes(MIB)), range(4)))
     entries = server.journal("part")
     assert all(e["t_end_ms"] - e["t_start_ms"] >= 900 for e in entries)
-    assert max(e["t_start_ms"] for e in entries) < min(e["t_end_ms"] for e in entries)
+    assert at_one_time(entries) >= 2
     file = server.complete(upload, [replies[0].json["id"]]).json["file"]["id"]
     start = time.monotonic()
     assert server.content(file).body == bytes(MIB)
@@ -206,7 +211,7 @@ def test_one_address_does_not_take_all(tmp_path):
         port = int(process.stdout.readline().split(":")[2].split("/")[0])
         for _ in range(1024):
             sockets.append(socket.create_connection(("127.0.0.1", port), timeout=20))
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as refused:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as refused:
             try:
                 assert refused.recv(1) == b""
             except ConnectionResetError:

@@ -436,6 +436,12 @@ struct api_req *api_file_list(struct api *api, const char *purpose, const char *
 	return req_submit(api, r);
 }
 
+struct api_req *api_file_list_brief(struct api *api, const char *purpose, const char *after,
+				    unsigned limit, api_page_cb *cb, void *arg)
+{
+	return api_file_list(api, purpose, after, limit, true, cb, arg);
+}
+
 struct api_req *api_file_get(struct api *api, const char *file_id, api_file_cb *cb, void *arg)
 {
 	struct api_req *r = req_new(FAKE_GET, file_id, arg);

@@ -41,7 +41,8 @@ struct api *fake_api_new(void);
  * Faults. The nth call of op from now on (1: the next) and the times - 1 after
  * it end with err. Nothing is done on the service then, unless
  * err->maybe_applied is set: all is done, and only the reply is lost. With
- * API_OK all goes well, but after retries for err->retrying_ms. Several may be
+ * API_OK all goes well, but after retries for err->retrying_ms, and the reply has
+ * the Date err->server_time. Several may be
  * set; each counts for itself.
  */
 void fake_api_fail(struct api *api, enum fake_op op, unsigned nth, unsigned times,

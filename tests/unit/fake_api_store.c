@@ -343,10 +343,12 @@ void fake_req_work(struct api *api, struct api_req *r)
 		work_cancel(api, r);
 	else if (r->op == FAKE_GET || r->op == FAKE_DELETE || (r->op == FAKE_LIST && r->id))
 		work_file(api, r);
-	if (r->fault.kind)
+	if (r->fault.kind) {
 		r->err = r->fault;
-	else
-		r->err.retrying_ms = r->fault.retrying_ms;
+		return;
+	}
+	r->err.retrying_ms = r->fault.retrying_ms;
+	r->err.server_time = r->fault.server_time;
 }
 
 /* Replies. Without the lock; what they point to lives until api_free(). */

@@ -939,6 +939,25 @@ static void test_stuck_body(void **state)
 	assert_non_null(strstr(w.err.message, "no byte moved"));
 }
 
+/* Somebody waits for the list: the service is given connect_timeout, not retry_timeout. */
+static void test_brief_list(void **state)
+{
+	struct api_config cfg;
+	struct api_wait w;
+
+	(void)state;
+	srv = raw_start(scripted, (void *)(uintptr_t) "");
+	raw_refuse(srv);
+	cfg = config(raw_url(srv));
+	cfg.connect_timeout_s = 1;
+	cfg.retry_timeout_s = 3600;
+	assert_int_equal(api_new(&cfg, &api), 0);
+	api_wait_init(&w);
+	assert_true(api_wait_for(&w, api_file_list_brief(api, NULL, NULL, 10, api_wait_page, &w)));
+	assert_int_equal(w.err.kind, API_ERR_CONNECT);
+	assert_true(w.err.attempts >= 2);
+}
+
 /* ---- TLS ---- */
 
 static void test_no_tls(void **state)
@@ -1147,6 +1166,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_5xx_may_be_applied, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stuck_body, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_brief_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_tls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_content_replies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_content_in_bites, setup, teardown),

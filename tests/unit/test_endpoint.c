@@ -26,9 +26,10 @@ static void test_addresses(void **state)
 		     { "9464", "127.0.0.1", 9464 },
 		     { ":0", "127.0.0.1", 0 },
 		     { "0.0.0.0:65535", "0.0.0.0", 65535 } };
-	static const char *const bad[] = { "",	      ":",     "host:1", "1.2.3.4",	"1.2.3.4:",
-					   "::1",     "::1:5", "[::1]",	 "[1.2.3.4]:5", "1:-1",
-					   "1:65536", "1: 5",  "[]:5" };
+	static const char *const bad[] = {
+		"",	 ":",		"[host]:1", "1.2.3.4", "1.2.3.4:", "::1", "::1:5",
+		"[::1]", "[1.2.3.4]:5", "1:-1",	    "1:65536", "1: 5",	   "[]:5"
+	};
 	struct endpoint e;
 	char text[INET6_ADDRSTRLEN];
 
@@ -44,6 +45,7 @@ static void test_addresses(void **state)
 	}
 	assert_int_equal(endpoint_parse("[::1]:5", &e), 0);
 	assert_int_equal(e.addr.ss_family, AF_INET6);
+	assert_int_equal(endpoint_parse("host:1", &e), -EADDRNOTAVAIL);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(endpoint_parse(bad[i], &e), -EINVAL);
 }

@@ -74,6 +74,34 @@ static void test_against_bitmap(void **state)
 	}
 }
 
+/* The gap that a byte lies in, or the next one. */
+static void test_gaps(void **state)
+{
+	struct extents x;
+	uint64_t lo, hi;
+
+	(void)state;
+	extents_init(&x);
+	assert_int_equal(extents_gap(&x, 7, 100, &lo, &hi), 7);
+	assert_true(lo == 0 && hi == 100);
+	extents_allow(&x, 2);
+	assert_int_equal(extents_add(&x, 10, 20), 0);
+	assert_int_equal(extents_add(&x, 30, 40), 0);
+	assert_int_equal(extents_gap(&x, 5, 100, &lo, &hi), 5);
+	assert_true(lo == 0 && hi == 10);
+	for (uint64_t at = 10; at <= 20; at++) {
+		assert_int_equal(extents_gap(&x, at, 100, &lo, &hi), 20);
+		assert_true(lo == 20 && hi == 30);
+	}
+	assert_int_equal(extents_gap(&x, 25, 100, &lo, &hi), 25);
+	assert_true(lo == 20 && hi == 30);
+	assert_int_equal(extents_gap(&x, 90, 100, &lo, &hi), 90);
+	assert_true(lo == 40 && hi == 100);
+	assert_int_equal(extents_add(&x, 50, 60), 0);
+	assert_int_equal(x.n, 2);
+	extents_release(&x);
+}
+
 static void test_sequential_is_one(void **state)
 {
 	struct extents x;
@@ -149,9 +177,8 @@ static void test_empty_ranges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_against_bitmap),
-		cmocka_unit_test(test_sequential_is_one),
-		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_against_bitmap),	  cmocka_unit_test(test_gaps),
+		cmocka_unit_test(test_sequential_is_one), cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_empty_ranges),
 	};
 

@@ -365,7 +365,7 @@ static void test_stops(void **state)
 	assert_true(fake_api_wait_idle(api));
 	assert_int_equal(contents(), n + 1);
 	assert_int_equal(content_call(n).offset, 100 * MIB);
-	assert_int_equal(content_call(n).len, MIB);
+	assert_int_equal(content_call(n).len, 4096);
 	fetch_close(ft);
 	assert_int_equal(temporaries(), 0);
 	assert_int_equal(cache_used(cache), 0);
@@ -470,18 +470,17 @@ static void test_far(void **state)
 	ft = open_pattern(bytes);
 	read_ok(ft, bytes - 100, 100);
 	c = content_call(0);
-	assert_int_equal(c.offset, 99 * MIB);
+	assert_int_equal(c.offset, 100 * MIB - 4096);
 	assert_true(c.len == UINT64_MAX);
-	read_ok(ft, 99 * MIB, 4096);
 	read_ok(ft, 60 * MIB + 5000, 100000);
 	c = content_call(1);
-	assert_int_equal(c.offset, 60 * MIB);
-	assert_int_equal(c.len, MIB);
+	assert_int_equal(c.offset, 60 * MIB + 4096);
+	assert_int_equal(c.len, 102400);
 	read_ok(ft, 0, 4096);
-	assert_int_equal(contents(), 3);
-	/* Over a border: both sides. */
+	assert_int_equal(content_call(2).len, MIB);
+	/* Over a border. */
 	read_ok(ft, 20 * MIB - 5, 10);
-	assert_int_equal(contents(), 5);
+	assert_int_equal(contents(), 4);
 	read_ok(ft, 0, (size_t)bytes);
 	assert_true(fake_api_wait_idle(api));
 	assert_int_equal(fake_api_active_max(api, FAKE_CONTENT), 4);
@@ -500,8 +499,8 @@ static void test_gaps(void **state)
 	unsigned i, n;
 
 	(void)state;
-	read_ok(ft, 16 * MIB, 10);
-	read_ok(ft, 40 * MIB, 10);
+	read_ok(ft, 16 * MIB, MIB);
+	read_ok(ft, 40 * MIB, MIB);
 	read_ok(ft, 15 * MIB, 3 * MIB);
 	assert_true(fake_api_wait_idle(api));
 	assert_int_equal(content_call(2).offset, 15 * MIB);
@@ -513,6 +512,108 @@ static void test_gaps(void **state)
 	for (i = 0; i < n; i++)
 		asked += v[i].len == UINT64_MAX ? bytes - v[i].offset : v[i].len;
 	assert_int_equal(asked, bytes);
+	fetch_close(ft);
+	assert_int_equal(cache_used(cache), bytes);
+}
+
+/* Bytes that were asked for by the requests from the nth on. */
+static uint64_t asked_since(unsigned nth, uint64_t bytes)
+{
+	uint64_t asked = 0;
+	struct fake_call c;
+
+	for (; nth < contents(); nth++) {
+		c = content_call(nth);
+		asked += c.len == UINT64_MAX ? bytes - c.offset : c.len;
+	}
+	return asked;
+}
+
+/* A sequence of numbers below n, the same in each run. */
+static uint64_t next_random(uint64_t *seed, uint64_t n)
+{
+	*seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (*seed >> 20) % n;
+}
+
+/* Reads at random places cost what is read, also where many of them lie near another. */
+static void test_random(void **state)
+{
+	static const uint64_t sizes[] = { 32 * MIB, 1024 * MIB, 100 * 1024 * MIB };
+	static const size_t lens[] = { 4096, 65536, 200000 };
+	uint64_t seed = 1, bytes, read, off;
+	struct fetch *ft;
+	unsigned i, first;
+
+	(void)state;
+	for (unsigned k = 0; k < 3; k++) {
+		bytes = sizes[k];
+		ft = open_pattern(bytes);
+		first = contents();
+		for (i = 0, read = 0; i < 80; i++, read += lens[k]) {
+			off = next_random(&seed, bytes - lens[k]) / 4096 * 4096;
+			read_ok(ft, off, lens[k]);
+		}
+		assert_true(fake_api_wait_idle(api));
+		assert_true(asked_since(first, bytes) <= 2 * read);
+		fetch_close(ft);
+	}
+}
+
+/* Reads that go on from a random place soon ask for more at once; those with holes don't. */
+static void test_runs(void **state)
+{
+	const uint64_t bytes = 1000 * MIB;
+	struct fetch *ft = open_pattern(bytes);
+	unsigned i;
+
+	(void)state;
+	read_on(ft, 300 * MIB, 302 * MIB - 16384, 16384);
+	assert_true(contents() <= 8);
+	assert_int_equal(content_call(1).offset, 300 * MIB + 16384);
+	assert_int_equal(content_call(1).len, 65536);
+	assert_true(fake_api_wait_idle(api));
+	i = contents();
+	for (uint64_t off = 600 * MIB; off < 640 * MIB; off += 300000)
+		read_ok(ft, off, 65536);
+	assert_true(fake_api_wait_idle(api));
+	assert_true(asked_since(i, bytes) <= 2 * 140 * 65536);
+	fetch_close(ft);
+}
+
+/* From back to front, as tac reads. */
+static void test_backwards(void **state)
+{
+	const uint64_t bytes = 64 * MIB;
+	struct fetch *ft = open_pattern(bytes);
+
+	(void)state;
+	for (uint64_t off = bytes; off > 32 * MIB; off -= 65536)
+		read_ok(ft, off - 65536, 65536);
+	assert_true(contents() <= 34);
+	assert_int_equal(asked_since(0, bytes), 32 * MIB);
+	fetch_close(ft);
+}
+
+/* More ranges than can be noted: the rest comes in larger ones, and every read is answered. */
+static void test_many_places(void **state)
+{
+	const uint64_t bytes = 210 * MIB, step = 8192;
+	struct fetch *ft = open_pattern(bytes);
+	struct reading r;
+	unsigned n;
+
+	(void)state;
+	for (uint64_t off = step; off < bytes; off += step) {
+		memset(&r, 0, sizeof(r));
+		read_start(&r, ft, off, 4096);
+		assert_int_equal(read_end(&r), 0);
+	}
+	n = contents();
+	assert_true(n < bytes / step);
+	/* All of it does not cost a request for each gap between them. */
+	read_ok(ft, 0, (size_t)bytes);
+	assert_true(contents() - n < 100);
 	fetch_close(ft);
 	assert_int_equal(cache_used(cache), bytes);
 }
@@ -601,7 +702,7 @@ static void test_split(void **state)
 	assert_int_equal(answers(&all), 0);
 	c = content_call(5);
 	assert_int_equal(c.offset, 30 * MIB);
-	assert_int_equal(c.len, MIB);
+	assert_int_equal(c.len, 8192);
 	how.quota = 0;
 	fake_api_content(api, &how);
 	assert_int_equal(read_end(&all), 0);
@@ -1123,6 +1224,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_far, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gaps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_runs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_backwards, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_places, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_at_most_four, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_make_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_split, setup, teardown),

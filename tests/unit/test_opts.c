@@ -181,6 +181,7 @@ static void test_defaults(void **state)
 	assert_int_equal(o.parallel, 4);
 	assert_true(o.cache_size == 8ULL << 30);
 	assert_true(o.staging_size == 0);
+	assert_false(o.resend || o.check_jsonl);
 	assert_false(o.close_async || o.keep_old || o.allow_http || o.foreground || o.debug);
 	assert_false(o.ro || o.allow_other || o.has_uid || o.has_gid || o.has_umask);
 	assert_int_equal(o.list_ttl_s, 30);
@@ -210,10 +211,12 @@ static void test_all_options(void **state)
 	     "idle_timeout=4,drain_timeout=5,cache_size=0,staging_size=3g,allow_http,purpose=evals,"
 	     "organization=org-1,project=proj_1,log_level=warn,log_format=json,"
 	     "log_file=/tmp/l,state_dir=/tmp/s,"
+	     "resend,check=jsonl,"
 	     "uid=1,gid=2,umask=022,file_mode=600,dir_mode=0700",
 	     &o);
 	assert_true(o.ro && o.allow_other && o.close_async && o.keep_old && o.foreground);
 	assert_true(o.allow_http && !o.debug);
+	assert_true(o.resend && o.check_jsonl);
 	assert_true(o.part_size == 65536);
 	assert_int_equal(o.parallel, 64);
 	assert_int_equal(o.list_ttl_s, 0);
@@ -559,6 +562,9 @@ static void test_values(void **state)
 		{ "close=maybe", "close=sync or close=async" },
 		{ "close", "close=sync|async" },
 		{ "keep_old=1", "use just keep_old" },
+		{ "resend=1", "use just resend" },
+		{ "check=json", "check=none or check=jsonl" },
+		{ "check", "check=none|jsonl" },
 		{ "ro=1", "use just ro" },
 		{ "purpose=batch_output", "fine-tune" },
 		{ "purpose=", "fine-tune" },

@@ -195,6 +195,103 @@ static void test_written_again_and_found(void **state)
 	rig_close(&g, pubs, 1);
 }
 
+/* Lose the reply to complete; the File shows only after fake_api_lag(0). */
+static void lose_reply(struct pub *f, char id[64])
+{
+	struct api_error lost = fake_api_error(API_ERR_TIMEOUT, 0, "", "lost");
+
+	lost.maybe_applied = true;
+	lost.attempts = 1;
+	g.hurry = true;
+	fake_api_dated(g.api, true);
+	fake_api_lag(g.api, LAG_MS);
+	fake_api_fail(g.api, FAKE_COMPLETE, 1, EVER, &lost);
+	pub_new(&g, f, "a", NULL, NULL);
+	stage_fill(f->st, 0, BYTES, 1);
+	snprintf(id, 64, "%s", staged_id(f->st));
+	assert_int_equal(pub_close(f), -ETIMEDOUT);
+	assert_int_equal(fake_api_files(g.api), 1);
+}
+
+static void restart(struct pub *f, const char *id)
+{
+	rig_crash(&g, &f, 1);
+	fake_api_fail_clear(g.api);
+	rig_restart(&g);
+	fake_api_lag(g.api, 0);
+	pub_recover(&g, f, id, "a", NULL);
+}
+
+/* Another lifetime is wished for in doubt: the File without it is found, over a kill, and goes. */
+static void test_another_lifetime_in_doubt(void **state)
+{
+	struct record r;
+	struct pub f;
+	struct pub *const pubs[] = { &f };
+	char id[64];
+
+	(void)state;
+	lose_reply(&f, id);
+	assert_int_equal(publish_set_expiry(f.p, 7200), 0);
+	assert_int_equal(publish_set_mime(f.p, "text/x-mine"), 0);
+	/* It is in the row when the call returns, and the Upload's own is there, too. */
+	assert_int_equal(files_load(g.area.db, id, &r), 0);
+	assert_int_equal(r.expires_after, 7200);
+	assert_int_equal(r.upload_expiry, 0);
+	assert_string_equal(r.mime_type, "text/x-mine");
+	assert_string_not_equal(r.upload_mime, "text/x-mine");
+	record_release(&r);
+	restart(&f, id);
+	pub_wait_ends(&f, 1);
+	assert_string_equal(pub_info(&f).status, "completed");
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
+	assert_int_equal(fake_api_files(g.api), 1);
+	rig_close(&g, pubs, 1);
+}
+
+/* The row is moved to another purpose in doubt: the File is looked for where it was made. */
+static void test_another_purpose_in_doubt(void **state)
+{
+	struct pub f;
+	struct pub *const pubs[] = { &f };
+	char id[64];
+
+	(void)state;
+	lose_reply(&f, id);
+	assert_int_equal(statedb_begin(g.area.db), 0);
+	assert_int_equal(files_set_place(g.area.db, id, "batch", "a"), 0);
+	assert_int_equal(statedb_commit(g.area.db, NULL), 0);
+	restart(&f, id);
+	pub_wait_ends(&f, 1);
+	assert_int_equal(fake_api_files(g.api), 1);
+	assert_string_equal(pub_info(&f).status, "completed");
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 1);
+	rig_close(&g, pubs, 1);
+}
+
+/* A lifetime that is set while complete is under way: a File with it takes the place. */
+static void test_lifetime_while_completing(void **state)
+{
+	struct told t;
+	struct pub f;
+	struct pub *const pubs[] = { &f };
+
+	(void)state;
+	fake_api_hold(g.api, FAKE_COMPLETE, FAKE_HOLD_REPLY);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, BYTES, 1);
+	staged_seal(f.st);
+	publish_seal(f.p);
+	pub_wait(&f, &t, UNTIL_ENDED);
+	assert_true(fake_api_wait_calls(g.api, FAKE_COMPLETE, 1));
+	assert_int_equal(publish_set_expiry(f.p, 7200), 0);
+	fake_api_release(g.api, FAKE_COMPLETE);
+	assert_int_equal(told_err(&t), 0);
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
+	assert_int_equal(fake_api_files(g.api), 1);
+	rig_close(&g, pubs, 1);
+}
+
 /* Of several Files only the one with the lifetime that was asked for is a candidate. */
 static void test_lifetime(void **state)
 {
@@ -313,6 +410,9 @@ int main(void)
 		cmocka_unit_test(test_listed_before),
 		cmocka_unit_test(test_written_again),
 		cmocka_unit_test_setup(test_written_again_and_found, setup),
+		cmocka_unit_test_setup(test_another_lifetime_in_doubt, setup),
+		cmocka_unit_test_setup(test_another_purpose_in_doubt, setup),
+		cmocka_unit_test_setup(test_lifetime_while_completing, setup),
 		cmocka_unit_test_setup(test_lifetime, setup),
 		cmocka_unit_test_setup(test_never_the_same_second, setup),
 		cmocka_unit_test_setup(test_created_at_is_learned, setup),

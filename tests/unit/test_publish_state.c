@@ -394,10 +394,40 @@ static void test_whole(void **state)
 	assert_int_equal(publish_next(&v), ACT_LOOKUP);
 }
 
+static void test_same(void **state)
+{
+	struct publish_view v = idle();
+
+	(void)state;
+	v.same = v.maybe_same = true;
+	assert_int_equal(publish_next(&v), ACT_KEEP);
+	v.held = true; /* its rename may come */
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.held = v.same = v.md5_known = false;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.sealed = false; /* foreseen to be as large */
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.maybe_same = false;
+	assert_int_equal(publish_next(&v), ACT_CREATE);
+	v = idle();
+	v.same = v.maybe_same = v.whole = v.ask_first = true;
+	assert_int_equal(publish_next(&v), ACT_KEEP);
+	/* The Upload was made for other bytes. */
+	v = whole;
+	v.same = v.maybe_same = true;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+	v.complete_unknown = true;
+	assert_int_equal(publish_next(&v), ACT_COMPLETE);
+	v.phase = PHASE_CHECKING;
+	assert_int_equal(publish_next(&v), ACT_WAIT);
+	v.aborted = true;
+	assert_int_equal(publish_next(&v), ACT_CANCEL);
+}
+
 /* ---- all combinations ---- */
 
 #define FLAGS 15
-#define SYNC_KINDS 5
+#define SYNC_KINDS 7
 #define MUST(cond)                                                                                \
 	do {                                                                                      \
 		if (!(cond))                                                                      \
@@ -412,6 +442,7 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 		return true;
 	case ACT_CREATE:
 	case ACT_POST:
+	case ACT_KEEP:
 	case ACT_FAIL_SIZE:
 	case ACT_END_EMPTY:
 	case ACT_END_ABORTED:
@@ -421,9 +452,11 @@ static bool fits_phase(const struct publish_view *v, enum publish_action a)
 	case ACT_SEND:
 	case ACT_SEND_LIVE:
 	case ACT_COMPLETE:
-	case ACT_CANCEL:
 		return v->phase == PHASE_OPEN;
+	case ACT_CANCEL:
+		return v->phase == PHASE_OPEN || v->phase == PHASE_CHECKING;
 	case ACT_ASK:
+	case ACT_FAIL_LINE:
 	case ACT_FAIL_READ:
 		return v->phase == PHASE_OPEN || v->phase == PHASE_IDLE;
 	case ACT_SYNC:
@@ -471,6 +504,20 @@ static void check(const struct publish_view *v, unsigned flags)
 		check_complete(v, a, flags);
 	if (a == ACT_POST || a == ACT_FAIL_SIZE)
 		check_whole(v, a, flags);
+	if (a == ACT_FAIL_LINE)
+		MUST(v->faulty && v->sealed && !v->complete_unknown);
+	if (v->faulty)
+		MUST(a != ACT_CREATE && a != ACT_POST && a != ACT_KEEP &&
+		     (a != ACT_COMPLETE || v->complete_unknown));
+	if (a == ACT_KEEP) {
+		MUST(v->same && v->sealed && !v->held && (v->synced || !v->sync_first));
+		MUST(!unwanted && !v->complete_unknown && v->size && !v->unproven);
+	}
+	if (a == ACT_CREATE || a == ACT_POST)
+		MUST(!v->maybe_same);
+	if (v->same)
+		MUST(v->complete_unknown ||
+		     (a != ACT_SEND && a != ACT_SEND_LIVE && a != ACT_COMPLETE));
 	if (a == ACT_CREATE) {
 		MUST(!v->whole);
 		MUST(!v->complete_unknown && v->size_known && v->size > 0);
@@ -507,7 +554,8 @@ static void check(const struct publish_view *v, unsigned flags)
 		MUST(a != ACT_WAIT);
 	/* A whole file waits for its MD5. */
 	if (v->phase == PHASE_IDLE && v->sealed && (v->synced || !v->sync_first) && !v->held &&
-	    !v->unproven && (!v->whole || v->md5_known || v->md5_err))
+	    !v->unproven && (!v->maybe_same || v->same || v->md5_err) &&
+	    (!v->whole || v->md5_known || v->md5_err))
 		MUST(a != ACT_WAIT);
 	if ((v->phase == PHASE_IDLE || v->phase == PHASE_OPEN) && unwanted)
 		MUST(a != ACT_WAIT);
@@ -549,6 +597,9 @@ static void set_disk(struct publish_view *v, unsigned kind)
 	v->sync_failed = kind == 3;
 	v->unproven = kind == 4;
 	v->spoiled = kind == 3;
+	v->same = kind == 5 && v->sealed && v->md5_known;
+	v->faulty = kind == 6 && v->sealed && v->md5_known;
+	v->maybe_same = kind == 5 && (v->same || !v->md5_known);
 }
 
 static void test_all_combinations(void **state)
@@ -616,6 +667,7 @@ int main(void)
 		cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_waits_for_replies),
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_all_combinations),
 	};
 

@@ -432,6 +432,27 @@ static void test_crash(void **state)
 	crash(false);
 }
 
+/* The service's clock is set back before the POST: its File is older than the last reply. */
+static void test_clock_set_back(void **state)
+{
+	struct api_error late = fake_api_error(API_ERR_HTTP, 404, "", "no such place");
+	struct api_error ok = fake_api_error(API_OK, 0, "", "");
+	struct pub f;
+
+	(void)state;
+	late.server_time = SERVICE_CLOCK + 7200;
+	ok.server_time = SERVICE_CLOCK;
+	fake_api_fail(g.api, FAKE_CREATE, 1, EVER, &late);
+	close_one(&first, "first", 10, 0);
+	pub_free(&first);
+	fake_api_fail(g.api, FAKE_LIST, 1, EVER, &ok);
+	lose(API_ERR_TIMEOUT, 0);
+	close_one(&f, "a", 100, 0);
+	assert_int_equal(fake_api_calls(g.api, FAKE_UPLOAD), 2);
+	assert_int_equal(fake_api_files(g.api), 2);
+	finish(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -449,6 +470,7 @@ int main(void)
 		cmocka_unit_test_setup(test_lost_and_not_done, setup),
 		cmocka_unit_test_setup(test_dropped_on_its_way, setup),
 		cmocka_unit_test(test_crash),
+		cmocka_unit_test_setup(test_clock_set_back, setup),
 	};
 
 	rig_init();

@@ -105,9 +105,9 @@ static void test_one_per_directory(void **state)
 	opts.dir = dir;
 	log_to_file("/dev/null");
 	assert_int_equal(server_start(&opts, &second), -EBUSY);
-	opts.listen_addr = "0.0.0.0";
+	opts.listen = "0.0.0.0";
 	assert_int_equal(server_start(&opts, &second), -EACCES);
-	opts.listen_addr = "nonsense";
+	opts.listen = "nonsense";
 	assert_int_equal(server_start(&opts, &second), -EINVAL);
 	log_to_stderr();
 	assert_null(second);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -133,6 +134,47 @@ static void test_damage(void **state)
 	assert_int_equal(faccessat(dir, name.content, F_OK, AT_SYMLINK_NOFOLLOW), -1);
 }
 
+/* A file of that name, last changed so many seconds ago. */
+static void leave(const char *file, int64_t age_s)
+{
+	struct timespec t[2] = { { .tv_sec = time(NULL) - age_s },
+				 { .tv_sec = time(NULL) - age_s } };
+	int fd = openat(dir, file, O_WRONLY | O_CREAT, 0600);
+
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(futimens(fd, t), 0);
+	close(fd);
+}
+
+/* Temporary files and locks of dead hosts go; what is young, or not ours, stays. */
+static void test_clean(void **state)
+{
+	static const char *const gone[] = { "file-1.0123456789abcdef.fedcba9876543210.tmp",
+					    "file-1.0123456789abcdef.lock" };
+	static const char *const stay[] = { "file-1.0123456789abcdef",
+					    "file-1.0123456789abcdef.md5",
+					    "notes.tmp",
+					    "my.lock",
+					    "file-1.0123456789abcdeX.lock",
+					    "file-1.0123456789abcdef.fedcba987654321.tmp" };
+
+	(void)state;
+	assert_int_equal(shared_dir_put(dir, &name, 0600, BYTES, "", in, &watch), 0);
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
+		leave(gone[i], SHARED_DEAD_S - 60);
+		shared_dir_clean(dir, &name, &watch);
+		assert_int_equal(faccessat(dir, gone[i], F_OK, 0), 0);
+		leave(gone[i], SHARED_DEAD_S + 60);
+	}
+	for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+		leave(stay[i], 10 * SHARED_DEAD_S);
+	shared_dir_clean(dir, &name, &watch);
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		assert_int_equal(faccessat(dir, gone[i], F_OK, 0), -1);
+	for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+		assert_int_equal(unlinkat(dir, stay[i], 0), 0);
+}
+
 static void test_locks(void **state)
 {
 	char ours[SHARED_TOKEN_SIZE], other[SHARED_TOKEN_SIZE], holder[SHARED_TOKEN_SIZE];
@@ -179,6 +221,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_put_and_take, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_clean, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_locks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_may_write, setup, teardown),
 	};

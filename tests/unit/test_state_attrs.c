@@ -523,6 +523,52 @@ static void test_dirs_moved(void **state)
 	attrs_close(m);
 }
 
+static void see_lifetime(void *arg, const char *purpose, const char *path, uint32_t seconds)
+{
+	struct seen *s = arg;
+
+	fprintf(s->out, "%s:%s=%u;", purpose, path, seconds);
+}
+
+static void assert_lifetimes(struct attrs *m, const char *want)
+{
+	struct seen s = { .text = NULL };
+
+	s.out = open_memstream(&s.text, &s.len);
+	assert_non_null(s.out);
+	attrs_dir_each_number(m, ATTRS_LIFETIME, see_lifetime, &s);
+	fclose(s.out);
+	assert_string_equal(s.text, want);
+	free(s.text);
+}
+
+/* It moves and goes with its directory, and keeps the row of one that nobody made. */
+static void test_lifetimes(void **state)
+{
+	struct attrs *m = reopen(NULL);
+
+	(void)state;
+	assert_int_equal(set_dir(m, "batch", "a", 1), 0);
+	assert_int_equal(set_dir(m, "batch", "a/b", 2), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "vision", "", 3600), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "batch", "a", 7200), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "batch", "a", 7201), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "batch", "//", 1), -EINVAL);
+	assert_int_equal(attrs_dir_move(m, "batch", "a", "vision", "q"), 0);
+	m = reopen(m);
+	assert_lifetimes(m, "vision:=3600;vision:q=7201;");
+	assert_dirs(m, "vision:q=1;vision:q/b=2;");
+	assert_int_equal(attrs_dir_forget(m, "vision", "q/b"), 0);
+	assert_int_equal(attrs_dir_forget(m, "vision", "q"), 0);
+	assert_lifetimes(m, "vision:=3600;");
+	assert_int_equal(attrs_dir_forget(m, "vision", ""), -EINVAL);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "vision", "", 0), 0);
+	assert_int_equal(attrs_dir_set_number(m, ATTRS_LIFETIME, "vision", "none/here", 0), 0);
+	assert_int_equal(count_rows("SELECT count(*) FROM dir"), 0);
+	assert_int_equal(count_rows("SELECT count(*) FROM lifetime"), 0);
+	attrs_close(m);
+}
+
 struct sweep {
 	struct attrs *m;
 	unsigned asked;
@@ -733,6 +779,7 @@ int main(void)
 		TEST(test_long_names), TEST(test_dirs_in_order),
 		TEST(test_dirs_moved), TEST(test_sweep),
 		TEST(test_refused),    TEST(test_threads),
+		TEST(test_lifetimes),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -68,6 +68,9 @@ static struct record make(void)
 				.declared = 3,
 				.expires_after = 4,
 				.upload_id = text("upload-2"),
+				.upload_purpose = text("vision"),
+				.upload_mime = text("text/x-a"),
+				.upload_expiry = 13,
 				.upload_bytes = 5,
 				.upload_created = -6,
 				.upload_created_at = INT64_MAX,
@@ -119,6 +122,9 @@ static void check(const char *id, const struct record *want)
 	same_text(r.filename, want->filename);
 	same_text(r.mime_type, want->mime_type);
 	same_text(r.upload_id, want->upload_id);
+	same_text(r.upload_purpose, want->upload_purpose);
+	same_text(r.upload_mime, want->upload_mime);
+	assert_int_equal(r.upload_expiry, want->upload_expiry);
 	same_text(r.md5, want->md5);
 	same_text(r.file_id, want->file_id);
 	same_text(r.error, want->error);

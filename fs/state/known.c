@@ -1,0 +1,121 @@
+#include "fs/state/known.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/state/store.h"
+
+void known_release(struct known *k)
+{
+	free(k->filename);
+	free(k->purpose);
+	free(k->mime_type);
+	free(k->prefixes);
+	memset(k, 0, sizeof(*k));
+}
+
+int known_define(struct statedb *db)
+{
+	/* Numbers grow with the age of the rows. */
+	return statedb_define(db, "CREATE TABLE IF NOT EXISTS known ("
+				  " number INTEGER PRIMARY KEY AUTOINCREMENT,"
+				  " file_id TEXT NOT NULL UNIQUE, filename TEXT NOT NULL,"
+				  " purpose TEXT NOT NULL, mime_type TEXT NOT NULL,"
+				  " expires_after INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+				  " md5 TEXT NOT NULL, step INTEGER NOT NULL,"
+				  " prefixes BLOB NOT NULL)");
+}
+
+int known_put(struct statedb *db, const char *file_id, const struct known *k)
+{
+	static const char put[] =
+		"INSERT OR REPLACE INTO known (file_id, filename, purpose, mime_type,"
+		" expires_after, bytes, md5, step, prefixes)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+	static const char trim[] = "DELETE FROM known WHERE number <="
+				   " (SELECT max(number) FROM known) - ?1";
+	const void *prefixes = k->prefix_count ? (const void *)k->prefixes : "";
+	int rc = statedb_begin(db);
+
+	if (rc)
+		return rc;
+	statedb_run(db, put,
+		    STATEDB_ARGS(statedb_text(file_id), statedb_text(k->filename),
+				 statedb_text(k->purpose), statedb_text(k->mime_type),
+				 statedb_int((int64_t)k->expires_after),
+				 statedb_int((int64_t)k->bytes), statedb_text(k->md5),
+				 statedb_int((int64_t)k->step),
+				 statedb_blob(prefixes, k->prefix_count * DIGEST_SIZE)),
+		    NULL);
+	statedb_run(db, trim, STATEDB_ARGS(statedb_int(KNOWN_MAX)), NULL);
+	return statedb_commit(db, NULL);
+}
+
+int known_drop(struct statedb *db, const char *file_id)
+{
+	int rc = statedb_begin(db);
+
+	if (rc)
+		return rc;
+	statedb_run(db, "DELETE FROM known WHERE file_id = ?1", STATEDB_ARGS(statedb_text(file_id)),
+		    NULL);
+	return statedb_commit(db, NULL);
+}
+
+struct loading {
+	struct known k;
+	bool found;
+};
+
+static int load_row(void *arg, const struct statedb_row *row)
+{
+	struct loading *l = arg;
+	struct known *k = &l->k;
+	const char *md5 = statedb_row_text(row, 3);
+	const void *prefixes;
+	size_t len;
+
+	l->found = true;
+	if (!md5 || strlen(md5) != DIGEST_HEX_SIZE - 1)
+		return -EBADMSG;
+	memcpy(k->md5, md5, DIGEST_HEX_SIZE);
+	k->expires_after = (uint64_t)statedb_row_int(row, 4);
+	k->bytes = (uint64_t)statedb_row_int(row, 5);
+	k->step = (uint64_t)statedb_row_int(row, 6);
+	prefixes = statedb_row_blob(row, 7, &len);
+	if (!k->step || len % DIGEST_SIZE || len / DIGEST_SIZE > k->bytes / k->step)
+		return -EBADMSG;
+	k->prefix_count = len / DIGEST_SIZE;
+	k->prefixes = malloc(len + 1);
+	k->filename = statedb_row_dup(row, 0);
+	k->purpose = statedb_row_dup(row, 1);
+	k->mime_type = statedb_row_dup(row, 2);
+	if (!k->prefixes || !k->filename || !k->purpose || !k->mime_type)
+		return -ENOMEM;
+	if (len)
+		memcpy(k->prefixes, prefixes, len);
+	return 0;
+}
+
+int known_get(struct statedb *db, const char *file_id, struct known *ret)
+{
+	struct loading l = { .found = false };
+	int rc;
+
+	statedb_lock(db);
+	rc = statedb_each(db,
+			  "SELECT filename, purpose, mime_type, md5, expires_after, bytes, step,"
+			  " prefixes FROM known WHERE file_id = ?1",
+			  STATEDB_ARGS(statedb_text(file_id)), load_row, &l);
+	statedb_unlock(db);
+	if (!rc && !l.found)
+		rc = -ENOENT;
+	if (rc)
+		known_release(&l.k);
+	else
+		*ret = l.k;
+	return rc;
+}
