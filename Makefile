@@ -125,8 +125,8 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak soak-many fsx simulate torture mutate cov fuzz boot \
-	releases bench lint fmt fmt-check asan tsan unit-bins torture-bins fuzz-bins \
+.PHONY: all demo test unit server-test mounted soak soak-many fsx simulate torture mutate model cov fuzz \
+	boot releases bench lint fmt fmt-check asan tsan unit-bins torture-bins fuzz-bins \
 	compile_commands.json deps install uninstall deb clean \
 	help FORCE
 
@@ -194,6 +194,11 @@ fuzz:
 	$(Q)sh tests/setup.sh fuzz
 	$(Q)$(MAKE) --no-print-directory SAN=fuzz CC=clang fuzz-bins
 	$(Q)$(PYTHON) -B tests/fuzz/fuzz.py --build $(BUILD)/fuzz --seconds $(or $(FUZZ_SECONDS),60)
+
+## model: check the models of publication and namespace by spin, some minutes; a line for each run
+model:
+	$(Q)sh tests/setup.sh model
+	$(Q)$(PYTHON) -B tests/model/run.py --build $(BUILD)
 
 ## boot: start a Debian under systemd with the package in it, in a container; shut it down in use
 boot: all

@@ -200,6 +200,16 @@ def stage_fmt(run, res, name):
     res.add(name, code == 0, "make fmt would change: " + " ".join(files) if files else text)
 
 
+def stage_model(run, res, name):
+    """A line of tests/model/run.py is a test."""
+    code, text = run.command([sys.executable, "-B", os.path.join(TESTS, "model", "run.py"), "--short",
+                              "--build", run.build], BUILD_TIMEOUT, log=name)
+    good = re.findall(r": (?:the same|noticed|holds|violation found)\b", text)
+    res.passed += len(good)
+    if code != 0 or not good:
+        res.add(name, False, text[-6000:])
+
+
 def parse_tap(text, code):
     """(passed, names of the failed) of one cmocka executable."""
     passed, failed = 0, []
@@ -323,6 +333,7 @@ STAGES = {
     "build-tsan": (stage_build, {"san": "tsan"}),
     "lint": (stage_lint, {}),
     "fmt-check": (stage_fmt, {}),
+    "model": (stage_model, {}),
     "tools": (stage_pytest, {"folder": "tools"}),
     "unit": (stage_unit, {}),
     "unit-asan": (stage_unit, {"san": "asan"}),
@@ -339,7 +350,7 @@ STAGES = {
                                     "select": "not plain and not no_tsan",
                                     "leave": LONG}),
 }
-ALL_STAGES = ["build", "build-asan", "build-tsan", "lint", "fmt-check", "tools", "unit",
+ALL_STAGES = ["build", "build-asan", "build-tsan", "lint", "fmt-check", "model", "tools", "unit",
               "unit-asan", "unit-tsan", "torture", "simulate", "server", "server-asan",
               "server-tsan", "mounted-asan", "mounted-plain", "mounted-tsan"]
 

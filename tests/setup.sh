@@ -7,6 +7,7 @@
 #   tests/setup.sh unit    that, and what the unit tests use
 #   tests/setup.sh test    that, and what the tests use
 #   tests/setup.sh fuzz    what building needs, and what make fuzz does
+#   tests/setup.sh model   what make model uses
 #   tests/setup.sh bench   what demo has, and what make bench compares with
 #   tests/setup.sh releases  what make releases uses on the machine that it runs on
 #   tests/setup.sh --check SET   installs nothing: says what is missing, exits 1
@@ -24,9 +25,9 @@ if [ "${1:-}" = --check ]; then
 fi
 set=${1:-}
 case $set in
-build | deb | demo | unit | test | fuzz | bench | releases) ;;
+build | deb | demo | unit | test | fuzz | model | bench | releases) ;;
 *)
-	echo "usage: tests/setup.sh [--check] build|deb|demo|unit|test|fuzz|bench|releases" >&2
+	echo "usage: tests/setup.sh [--check] build|deb|demo|unit|test|fuzz|model|bench|releases" >&2
 	exit 2
 	;;
 esac
@@ -67,6 +68,13 @@ look_fuzz() {
 	need libclang-rt-dev has_fuzzer
 }
 
+look_model() {
+	need python3 has /usr/bin/python3
+	need gcc has gcc
+	need libc6-dev test -e /usr/include/stdlib.h
+	need spin has spin
+}
+
 look_bench() {
 	need curl has curl
 	need openssl has openssl
@@ -91,6 +99,10 @@ look_releases() {
 look() {
 	if [ "$set" = releases ]; then
 		look_releases
+		return
+	fi
+	if [ "$set" = model ]; then
+		look_model
 		return
 	fi
 	need gcc has gcc
@@ -128,6 +140,7 @@ look() {
 	need openssl has openssl
 	[ "$set" = unit ] && return
 	need python3-pytest /usr/bin/python3 -c 'import pytest'
+	need spin has spin
 	need zsh has zsh
 	need tmux has tmux
 	need python3-jsonschema /usr/bin/python3 -c 'import jsonschema'
@@ -224,7 +237,7 @@ if [ -n "$missing" ]; then
 	fi
 fi
 [ -n "$check" ] && exit 0
-case $set in build | fuzz | unit | releases) exit 0 ;; esac
+case $set in build | fuzz | model | unit | releases) exit 0 ;; esac
 
 # Mounting needs the device; a container may have the module but not the node.
 if [ ! -e /dev/fuse ]; then

@@ -14,8 +14,9 @@
  *  - Where it does not, adopt a File as inferred: only if it has the Upload's created_at, or the
  *    service gives others and cancel said that complete was done; and never after "cancelled",
  *    since another host's File is then more likely.
- *  - A File with our MD5 is inferred as well, so that our bytes stay, if it has another created_at,
- *    or cancel said "cancelled" and this service is not known to give each File its Upload's.
+ *  - A File with our MD5 is inferred as well, so that our bytes stay, if it has another created_at
+ *    or one that can't be compared, or cancel said "cancelled" and this service is not known to
+ *    give each File its Upload's.
  *  - What is deleted once it is found (the file was removed, renamed or rewritten since) needs the
  *    Upload's created_at, and its MD5 or a cancel that said that complete was done.
  *  - A refusal of complete is believed after one whole listing without a candidate.
@@ -80,6 +81,7 @@ struct doubt_view {
 	bool plausible; /* a candidate is `dated` */
 	bool dated;	/* the one's created_at is the Upload's, or `later` */
 	bool later;	/* its created_at is not that of its Upload here, or not known */
+	bool undated;	/* the one's created_at can't be compared with the Upload's */
 	bool always;	/* it does, as is known */
 	bool forced;	/* user.upload.publish was set: publish anew */
 	uint64_t now_ms;

@@ -150,6 +150,9 @@ static void test_inferred(void **state)
 	v.always = false;
 	v.dated = true;
 	assert_false(doubt_infers(&v));
+	v.undated = true;
+	assert_true(doubt_infers(&v)); /* another host may have written the same bytes */
+	v.undated = false;
 	v.cancel = DOUBT_CANCELLED;
 	assert_true(doubt_infers(&v)); /* our Upload lived when it was cancelled */
 	v.always = true;
