@@ -185,6 +185,7 @@ void publish_snapshot(struct publish *p)
 	o->in_doubt = p->doubt.unknown;
 	p->observed.unproven = p->unproven;
 	o->inferred = p->outcome.inferred && p->outcome.file_id[0];
+	o->spoiled = p->spoiled;
 	o->http_status = p->failure.http_status;
 	o->upload_bytes = p->upload.bytes;
 	o->sent_bytes = sent;

@@ -283,6 +283,7 @@ struct publish_info {
 	bool under_way; /* closed, and not ended since */
 	bool in_doubt;	/* its File may exist, and is looked for */
 	bool inferred;	/* completed, but its File may be another host's; the bytes stay */
+	bool spoiled;	/* the bytes of an earlier daemon are not those that were closed */
 	int err;
 	int http_status; /* of the failure; 0: none, or not known */
 	uint64_t upload_bytes;

@@ -88,8 +88,9 @@ static void compare(struct publish *p, int err)
 	staged_compared(p->staged, !p->spoiled);
 	if (p->spoiled)
 		log_error("%s/%s: what is on the disk is not what was closed, and was not synced "
-			  "before the daemon ended; it is not published",
-			  p->now.purpose, p->now.path);
+			  "before the daemon ended; %s",
+			  p->now.purpose, p->now.path,
+			  p->outcome.file_id[0] ? "its File stays" : "it is not published");
 }
 
 /* False: the lines are not all checked yet. */

@@ -145,6 +145,8 @@ const char *statedb_row_text(const struct statedb_row *row,
 			     int column); /* valid until fn returns; or NULL */
 /* The same of a blob and its length; NULL if it is empty. */
 const void *statedb_row_blob(const struct statedb_row *row, int column, size_t *ret_len);
+/* Return a copy, which the caller frees; NULL: SQL's NULL, or no memory. */
+char *statedb_row_dup(const struct statedb_row *row, int column);
 bool statedb_row_null(const struct statedb_row *row, int column);
 
 #endif

@@ -12,6 +12,7 @@
 #include "fs/proc/source.h"
 #include "fs/state/data.h"
 #include "fs/state/files.h"
+#include "fs/state/store.h"
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
 #include "fs/tree/inode.h"
@@ -358,16 +359,27 @@ struct staged_side *side_take(struct vfs *s, struct inode *i)
 	return l;
 }
 
+/*
+ * Not open: free its space before rm(1) returns, not when its publication ends; but not before the
+ * commit that dropped it is durable. A power cut could bring its row back, as the target of a
+ * rename that did not happen, and its bytes would be gone.
+ */
+static void free_bytes(struct vfs *s, struct staged_side *l)
+{
+	struct statedb *db = s->cfg.db;
+
+	if (!staged_size(l->st) || (db && statedb_sync(db, statedb_seq(db))))
+		return;
+	staged_unseal(l->st);
+	staged_truncate(l->st, 0);
+}
+
 void side_release(struct vfs *s, struct staged_side *l)
 {
-	(void)s;
 	if (!l)
 		return;
-	/* Not open: free its space before rm(1) returns, not when its publication ends. */
-	if (l->dropped && !l->has_readers) {
-		staged_unseal(l->st);
-		staged_truncate(l->st, 0);
-	}
+	if (l->dropped && !l->has_readers)
+		free_bytes(s, l);
 	publish_unref(l->pub);
 	staged_unref(l->st);
 	free_superseded(l);
@@ -435,7 +447,7 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 	}
 	publish_get_info(l->pub, &info);
 	/* An inferred File may have other bytes, or be removed by whoever made it: keep these. */
-	if (info.under_way || info.outcome != OUTCOME_COMPLETED || info.inferred)
+	if (info.under_way || info.outcome != OUTCOME_COMPLETED || (info.inferred && !info.spoiled))
 		return NULL;
 	leave_to_readers(s, i);
 	to_cache(s, i, info.md5);

@@ -18,7 +18,7 @@ void check_made(const struct sim_file *f)
 	for (const struct sim_file *g = service_files(); g; g = g->next)
 		if (g != f && !g->deleted && !strcmp(g->filename, f->filename) &&
 		    g->len == f->len && !memcmp(g->data, f->data, f->len) && !conf.race &&
-		    !(v->renamed && (conf.net_faults || conf.kills)))
+		    !(v->renamed && (conf.net_faults || conf.kills || conf.signals)))
 			wrong("%s and %s are the same v%u \"%s\"", g->id, f->id, v->nr,
 			      f->filename);
 }

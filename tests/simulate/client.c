@@ -119,10 +119,13 @@ static bool find_dir(struct client *c)
 	return !err;
 }
 
-static void tell(const struct client *c, const struct name *n, const char *what, long r)
+static void tell(const struct client *c, struct name *n, const char *what, long r)
 {
 	char may[300];
 
+	/* Changes that are refused from then on may be half done. */
+	if (disk_has_failed(c->p.host))
+		n->tangled = true;
 	if (!trace_loud)
 		return;
 	mays_text(&n->now, may, sizeof(may));
@@ -242,7 +245,7 @@ static void op_unlink(struct client *c, struct name *n)
 	mays_join(&n->now, &after);
 	mays_join(&n->safe, &after);
 	err = k_unlink(&c->p, c->dir_ino, n->name);
-	if (err == -ENOENT && !mays_has(&was, 0) && !may_be_missing(n))
+	if (err == -ENOENT && !mays_has(&was, 0) && !may_be_missing(n) && !conf.net_faults)
 		wrong("%s is missing", n->path);
 	if (!err || err == -ENOENT) {
 		/* What could not be deleted, or is made although it came too late. */
@@ -283,7 +286,7 @@ static void op_rename(struct client *c, struct name *n, struct name *to)
 	mays_join(&n->now, &after);
 	mays_join(&n->safe, &after);
 	err = k_rename(&c->p, c->dir_ino, n->name, to->name);
-	if (err == -ENOENT && !mays_has(&from_now, 0) && !may_be_missing(n))
+	if (err == -ENOENT && !mays_has(&from_now, 0) && !may_be_missing(n) && !conf.net_faults)
 		wrong("%s is missing", n->path);
 	if (err == -EINTR)
 		n->tangled = to->tangled = true;
@@ -295,7 +298,7 @@ static void op_rename(struct client *c, struct name *n, struct name *to)
 		unsure(n);
 		unsure(to);
 	}
-	trace("client %u: rename to %s", c->nr, to->path);
+	tell(c, to, "rename to", err);
 	tell(c, n, "rename", err);
 	k_forget(&c->p, ino, c->life);
 	if (!err_to)
@@ -348,6 +351,8 @@ static int put(struct writing *w)
 	size_t left = w->v->len - w->done, len = left < 64 ? left : 1 + any(c, (unsigned)left);
 	ssize_t n;
 
+	if (!host_is_up(c->p.host) || host_life(c->p.host) != w->h.life)
+		return -ENOTCONN;
 	mays_only(&w->n->now, w->v->nr, w->done, w->done + len, false);
 	n = k_write(&c->p, &w->h, w->v->data + w->done, len, w->done);
 	if (n >= 0) {
@@ -357,7 +362,7 @@ static int put(struct writing *w)
 	if (n != (ssize_t)len && n != -ENOTCONN) {
 		/* Some of it may be there. */
 		mays_only(&w->n->now, w->v->nr, w->done, w->v->len, false);
-		w->failed = true;
+		w->failed = n < 0; /* the rest of a short one follows */
 	}
 	tell(c, w->n, "write", n);
 	return n < 0 ? (int)n : 0;
@@ -378,7 +383,7 @@ static bool has_file(const struct writing *w)
 {
 	for (const struct sim_file *f = service_files(); f; f = f->next)
 		if (!f->deleted && version_of(f->data, f->len) == w->v &&
-		    (w->n->tangled || !strcmp(f->filename, w->n->path)))
+		    !strcmp(f->filename, w->n->path))
 			return true;
 	return false;
 }
@@ -390,7 +395,7 @@ static void check_closed(struct writing *w, int err)
 	if (err == -ENOTCONN)
 		return;
 	if (!err) {
-		if (!conf.close_async && !has_file(w))
+		if (!conf.close_async && !w->n->tangled && !has_file(w))
 			wrong("close of %s is 0, and there is no File of v%u", w->n->path, v->nr);
 		v->closed = true;
 		mays_only(&w->n->safe, v->nr, v->len, v->len, false);
@@ -526,6 +531,8 @@ void clients_start(void)
 				snprintf(n->path, sizeof(n->path), "%s/%s", c->dir, n->name);
 				mays_only(&n->now, 0, 0, 0, false);
 				mays_only(&n->safe, 0, 0, 0, false);
+				/* A File that is made after its cancel may take any name. */
+				n->tangled = conf.race && conf.net_faults;
 			}
 			co_detach(co_start(ARENA_WORLD, "client", client_main, c));
 		}
@@ -558,11 +565,11 @@ static void check_name(const struct client *c, const struct name *n)
 		if (v->nr == m->nr)
 			mine++;
 		else
-			others++;
+			others++, trace("%s \"%s\" is v%u", f->id, f->filename, v->nr);
 	}
 	if (m->nr && version_at(m->nr)->closed && mine != 1 && host_drained(c->p.host))
 		wrong("%s is v%u in the end, of which there are %u Files", n->path, m->nr, mine);
-	if (others && host_drained(c->p.host) && !n->renames && !conf.keep_old &&
+	if (others && host_drained(c->p.host) && !n->renames && !conf.keep_old && !conf.cuts &&
 	    !conf.net_faults && !conf.lag_ms)
 		wrong("%s is v%u in the end, and there are %u other Files", n->path, m->nr, others);
 }

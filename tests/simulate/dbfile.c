@@ -3,15 +3,30 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "fs/state/store_impl.h"
 #include "tests/simulate/disk.h"
 #include "tests/simulate/sim.h"
+
+#define REGIONS 16
+#define READ_LOCKS SQLITE_SHM_NLOCK
+
+/* What the connections of a daemon share; in its memory. */
+static struct shared {
+	void *regions[REGIONS];
+	int readers[READ_LOCKS];       /* of each lock of the shared memory; -1: one that writes */
+	int readers_of_file, reserved; /* of the locks of the database itself */
+	bool exclusive;
+} shared[HOSTS];
 
 struct dbfile {
 	sqlite3_file base;
 	struct disk_file *file;
-	int chunk; /* the file grows by so many bytes */
+	int lock;	      /* of the file: SQLITE_LOCK_... */
+	int held[READ_LOCKS]; /* of the shared memory: 1 reads, -1 writes */
+	int chunk;	      /* the file grows by so many bytes */
 	bool remove;
 	char path[96];
 };
@@ -21,10 +36,13 @@ static int code_of(ssize_t err, int otherwise)
 	return err == -ENOSPC ? SQLITE_FULL : otherwise;
 }
 
+static int db_unlock(sqlite3_file *file, int how);
+
 static int db_close(sqlite3_file *file)
 {
 	struct dbfile *d = (struct dbfile *)file;
 
+	db_unlock(file, SQLITE_LOCK_NONE);
 	if (d->remove)
 		disk_unlink(d->file->host, d->path);
 	disk_put(d->file);
@@ -84,18 +102,125 @@ static int db_size(sqlite3_file *file, sqlite3_int64 *ret)
 	return SQLITE_OK;
 }
 
+static struct shared *shared_of(const struct dbfile *d)
+{
+	return &shared[d->file->host];
+}
+
 static int db_lock(sqlite3_file *file, int how)
 {
-	(void)file;
-	(void)how;
+	struct dbfile *d = (struct dbfile *)file;
+	struct shared *s = shared_of(d);
+
+	if (how <= d->lock)
+		return SQLITE_OK;
+	if (d->lock == SQLITE_LOCK_NONE) {
+		if (s->exclusive)
+			return SQLITE_BUSY;
+		s->readers_of_file++;
+		d->lock = SQLITE_LOCK_SHARED;
+	}
+	if (how >= SQLITE_LOCK_RESERVED && d->lock < SQLITE_LOCK_RESERVED) {
+		if (s->reserved)
+			return SQLITE_BUSY;
+		s->reserved = 1;
+		d->lock = SQLITE_LOCK_RESERVED;
+	}
+	if (how == SQLITE_LOCK_EXCLUSIVE) {
+		if (s->readers_of_file > 1)
+			return SQLITE_BUSY;
+		s->exclusive = true;
+		d->lock = how;
+	}
+	return SQLITE_OK;
+}
+
+static int db_unlock(sqlite3_file *file, int how)
+{
+	struct dbfile *d = (struct dbfile *)file;
+	struct shared *s = shared_of(d);
+
+	if (how >= d->lock)
+		return SQLITE_OK;
+	if (d->lock == SQLITE_LOCK_EXCLUSIVE)
+		s->exclusive = false;
+	if (d->lock >= SQLITE_LOCK_RESERVED)
+		s->reserved = 0;
+	if (how == SQLITE_LOCK_NONE)
+		s->readers_of_file--;
+	d->lock = how;
 	return SQLITE_OK;
 }
 
 static int db_reserved(sqlite3_file *file, int *ret)
 {
-	(void)file;
-	*ret = 0;
+	*ret = shared_of((struct dbfile *)file)->reserved;
 	return SQLITE_OK;
+}
+
+/* ---- shared memory, among the connections of one daemon ---- */
+
+static int shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **ret)
+{
+	struct shared *s = shared_of((struct dbfile *)file);
+
+	*ret = NULL;
+	if (region >= REGIONS)
+		return SQLITE_IOERR_SHMMAP;
+	if (!s->regions[region] && extend)
+		s->regions[region] = calloc(1, (size_t)size);
+	*ret = s->regions[region];
+	return SQLITE_OK;
+}
+
+static bool can_lock(const struct shared *s, const struct dbfile *d, int i, bool reads)
+{
+	if (reads)
+		return s->readers[i] >= 0;
+	return s->readers[i] == (d->held[i] > 0 ? 1 : 0);
+}
+
+static int shm_lock(sqlite3_file *file, int from, int count, int flags)
+{
+	struct dbfile *d = (struct dbfile *)file;
+	struct shared *s = shared_of(d);
+	bool reads = flags & SQLITE_SHM_SHARED;
+
+	co_point();
+	for (int i = from; i < from + count && (flags & SQLITE_SHM_LOCK); i++)
+		if (!d->held[i] && !can_lock(s, d, i, reads))
+			return SQLITE_BUSY;
+	for (int i = from; i < from + count; i++) {
+		if (flags & SQLITE_SHM_LOCK && !d->held[i]) {
+			d->held[i] = reads ? 1 : -1;
+			s->readers[i] += d->held[i];
+		} else if (flags & SQLITE_SHM_UNLOCK && d->held[i]) {
+			s->readers[i] -= d->held[i];
+			d->held[i] = 0;
+		}
+	}
+	return SQLITE_OK;
+}
+
+static void shm_barrier(sqlite3_file *file)
+{
+	(void)file;
+}
+
+static int shm_unmap(sqlite3_file *file, int remove)
+{
+	struct shared *s = shared_of((struct dbfile *)file);
+
+	for (unsigned i = 0; remove && i < REGIONS; i++) {
+		free(s->regions[i]);
+		s->regions[i] = NULL;
+	}
+	return SQLITE_OK;
+}
+
+void dbfile_forget(unsigned host)
+{
+	memset(&shared[host], 0, sizeof(shared[host]));
 }
 
 static int db_control(sqlite3_file *file, int op, void *arg)
@@ -132,7 +257,7 @@ static int db_traits(sqlite3_file *file)
 }
 
 static const sqlite3_io_methods methods = {
-	.iVersion = 1,
+	.iVersion = 2,
 	.xClose = db_close,
 	.xRead = db_read,
 	.xWrite = db_write,
@@ -140,11 +265,15 @@ static const sqlite3_io_methods methods = {
 	.xSync = db_sync,
 	.xFileSize = db_size,
 	.xLock = db_lock,
-	.xUnlock = db_lock,
+	.xUnlock = db_unlock,
 	.xCheckReservedLock = db_reserved,
 	.xFileControl = db_control,
 	.xSectorSize = db_sector,
 	.xDeviceCharacteristics = db_traits,
+	.xShmMap = shm_map,
+	.xShmLock = shm_lock,
+	.xShmBarrier = shm_barrier,
+	.xShmUnmap = shm_unmap,
 };
 
 static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags,
@@ -212,6 +341,8 @@ static int vfs_random(sqlite3_vfs *vfs, int len, char *ret)
 static int vfs_sleep(sqlite3_vfs *vfs, int us)
 {
 	(void)vfs;
+	if (co_self())
+		co_block_until(NULL, sim_ms + 1 + (uint64_t)us / 1000);
 	return us;
 }
 
@@ -234,7 +365,7 @@ static sqlite3_vfs vfs_sim = {
 	.iVersion = 1,
 	.szOsFile = sizeof(struct dbfile),
 	.mxPathname = 90,
-	.zName = "sim",
+	.zName = STATEDB_VFS,
 	.xOpen = vfs_open,
 	.xDelete = vfs_delete,
 	.xAccess = vfs_access,
@@ -247,6 +378,7 @@ static sqlite3_vfs vfs_sim = {
 
 void dbfile_reset(void)
 {
+	memset(shared, 0, sizeof(shared));
 	sqlite3_test_control(SQLITE_TESTCTRL_PRNG_RESET);
 }
 

@@ -52,5 +52,6 @@ void sys_close_all(unsigned host); /* the descriptors of a daemon that was kille
 void sys_reset(void);
 void dbfile_init(void);
 void dbfile_reset(void);
+void dbfile_forget(unsigned host); /* its daemon was killed */
 
 #endif

@@ -143,6 +143,7 @@ void host_kill(unsigned host, bool cut)
 	co_kill(ARENA_HOST + host);
 	service_forget(host);
 	sys_close_all(host);
+	dbfile_forget(host);
 	disk_forgive(host);
 	if (cut) {
 		disk_cut_power(host);

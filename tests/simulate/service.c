@@ -505,8 +505,8 @@ bool service_step(void)
 		misfire(c);
 	else
 		work(c);
-	if (!c->err.kind)
-		trace("net: %s of host %u is answered", call_name(c), c->host);
+	trace("net: %s of host %u is answered%s%s", call_name(c), c->host, c->err.kind ? ": " : "",
+	      c->err.message);
 	call_answered(c);
 	return true;
 }

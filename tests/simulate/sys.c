@@ -434,9 +434,18 @@ int __wrap_flock(int fd, int how)
 int __wrap_fcntl64(int fd, int cmd, ...)
 {
 	struct open_file *o = get(fd);
+	struct flock *lock;
+	va_list ap;
 
 	if (o && (cmd == F_DUPFD_CLOEXEC || cmd == F_DUPFD))
 		return open_here(o->path, 0);
+	if (cmd == F_GETLK) {
+		/* Nobody else uses the directory. */
+		va_start(ap, cmd);
+		lock = va_arg(ap, struct flock *);
+		va_end(ap);
+		lock->l_type = F_UNLCK;
+	}
 	return 0;
 }
 
