@@ -44,11 +44,15 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointe
 	-Wwrite-strings -Wvla $(if $(filter-out 0,$(WERROR)),-Werror)
 LANG_FLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I.
 
+# A flag if the compiler knows it, for this machine.
+cc_option = $(shell $(CC) -Werror $(1) -x c -c /dev/null -o /dev/null 2>/dev/null && echo $(1))
+
 ifeq ($(SAN),)
+HARDENING := $(foreach flag,-fstack-clash-protection -fcf-protection,$(call cc_option,$(flag)))
 # The directory stands in no binary: the same source gives the same bytes anywhere.
-MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE \
-	-ffile-prefix-map=$(CURDIR)=.
-MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now
+MODE_CFLAGS := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 $(HARDENING) \
+	-fPIE -ffile-prefix-map=$(CURDIR)=.
+MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 else ifeq ($(SAN),asan)
 MODE_CFLAGS := -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
@@ -87,7 +91,8 @@ FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
 FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 	$(addprefix fs/host/,mountpoint.c mounts.c place.c statedir.c) fs/tree/names.c \
-	net/server/multipart.c $(wildcard net/base/*.c) \
+	$(addprefix fs/cli/,view.c columns.c health.c cli.c mount.c) $(wildcard fs/state/*.c) \
+	fs/work/pool.c $(addprefix net/server/,multipart.c route.c form.c) $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
 # make torture: scenes above the service in memory.
@@ -120,9 +125,9 @@ BINS := $(if $(wildcard net/server/main.c),$(OUT)/uploads-server) \
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(OBJS)
-.PHONY: all demo test unit server-test mounted soak fsx simulate torture cov fuzz boot releases bench \
-	lint fmt fmt-check asan tsan unit-bins torture-bins fuzz-bins compile_commands.json deps \
-	install uninstall deb clean \
+.PHONY: all demo test unit server-test mounted soak soak-many fsx simulate torture mutate cov fuzz boot \
+	releases bench lint fmt fmt-check asan tsan unit-bins torture-bins fuzz-bins \
+	compile_commands.json deps install uninstall deb clean \
 	help FORCE
 
 ## all: build build/uploadfs and build/uploads-server (the default)
@@ -155,6 +160,10 @@ mounted:
 soak: all $(CRASH_PRELOAD)
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
 
+## soak-many: 10,000 small files through close=async
+soak-many: all
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py --many
+
 ## fsx: files under random operations, compared with a copy in memory (FSX_OPERATIONS=20000 a file)
 fsx: all $(OUT)/bin/fsx
 	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/fsx/fsx.py
@@ -175,6 +184,10 @@ torture:
 	$(Q)sh tests/setup.sh test
 	$(Q)$(MAKE) --no-print-directory SAN=asan torture-bins
 	$(Q)$(PYTHON) -B tests/torture/torture.py --build $(BUILD)/asan $(TORTURE)
+
+## mutate: change one line after the other, count what the unit tests notice (MUTATE="--sample 20 fs/stage")
+mutate: all unit-bins
+	$(Q)$(PYTHON) -B tests/mutate.py --build $(OUT) $(MUTATE)
 
 ## fuzz: run what reads foreign bytes with inputs made up, FUZZ_SECONDS (60) each; needs clang
 fuzz:

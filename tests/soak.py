@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Daemons that die at random points, for a given time; see tests/mount/crash.py.
 
-Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N] [--model | --power | --readers]
+Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N] [--model | --power | --readers | --many]
 
 Each run is made from a seed: its writers, their sizes, the server's latency and
 passing faults, when the daemon is killed, and whether the next one is, too.
@@ -12,6 +12,8 @@ fourth seed is a run of readers beside another host, see tests/mount/reading_run
 with --readers every one is.
 With --model: the same calls on a mount and on a local directory, see
 tests/mount/model.py; what fails there prints its seed and its steps.
+With --many: 10,000 small files through close=async, by several writers, with passing faults and a
+daemon that is killed on the way; each becomes one File with its bytes.
 With --power: the power cuts of tests/mount/test_power.py on xfs and btrfs, as root;
 without options this comes first.
 """
@@ -138,6 +140,50 @@ def live(seed):
     (read_along if seed % 4 == 3 else live_and_die)(seed)
 
 
+def write_many(mount, count, first):
+    """Writers beside each other: numbered files, each with its number as content."""
+    def write(start):
+        for n in range(start, first + count, 8):
+            with open(mount.path("user_data", f"d{n % 10}", f"f{n}"), "wb", buffering=0) as f:
+                f.write(b"%d\n" % n)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(write, first + k) for k in range(8)]:
+            done.result()
+
+
+def check_many(server, count):
+    """Each is there once, with its bytes, and nothing else is."""
+    names = {f"d{n % 10}/f{n}": len(str(n)) + 1 for n in range(count)}
+    found = [(x["filename"], x["bytes"]) for x in server.files()]
+    assert len(found) == len(set(found)), "a file was made twice"
+    assert dict(found) == names, f"{len(found)} Files of {count}"
+
+
+def many(count=10000):
+    """One run of small files. AssertionError when something does not hold."""
+    world = World()
+    try:
+        server = world.server()
+        server.faults([{"op": x, "nth": n, "times": 3, "action": "status", "status": 503}
+                       for n, x in ((50, "create"), (70, "part"), (90, "complete"))])
+        mount = world.mount(server, close="async", retry_delay="1")
+        mount.may_fail = True
+        for k in range(10):
+            os.makedirs(mount.path("user_data", f"d{k}"))
+        write_many(mount, count // 2, 0)
+        mount.kill()
+        mount.remount()
+        write_many(mount, count - count // 2, count // 2)
+        harness.run([os.path.join(harness.BUILD, "uploadfs"), "wait", mount.mnt], timeout=1800)
+        check_many(server, count)
+        mount.umount()
+    finally:
+        world.close()
+    print(f"{count} small files: all is well")
+    return 0
+
+
 def soak(seconds, at_a_time=4, first=None, one=live):
     """(runs, stories of those that failed)."""
     seeds = itertools.count(first if first is not None else random.randrange(10 ** 9))
@@ -196,11 +242,14 @@ def main():
     parser.add_argument("--model", action="store_true")
     parser.add_argument("--power", action="store_true")
     parser.add_argument("--readers", action="store_true")
+    parser.add_argument("--many", action="store_true")
     args = parser.parse_args()
     # As timeout(1) ends it: its mounts and daemons go, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if args.model:
         return soak_model(args.seconds, args.seed or random.randrange(10 ** 9))
+    if args.many:
+        return many()
     one = read_along if args.readers else live
     if args.seed is not None:
         one(args.seed)

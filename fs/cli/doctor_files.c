@@ -25,10 +25,16 @@
 
 /* ---- the command line ---- */
 
+/* A word of fstab for the default SOURCE, which it is without a MOUNTPOINT, too. */
+static bool is_default(const char *word)
+{
+	return !strcmp(word, "none") || !strcmp(word, "uploadfs");
+}
+
 static bool is_source(const char *word)
 {
 	return strstr(word, "://") || !strncmp(word, "local:", 6) || !strncmp(word, "azure:", 6) ||
-	       !strcmp(word, "none") || !strcmp(word, "uploadfs");
+	       is_default(word);
 }
 
 static bool is_file(const char *word)
@@ -81,7 +87,8 @@ int cli_doctor_words(int argc, char **argv, struct doctor_words *ret)
 		memcpy(w.argv, argv, (size_t)argc * sizeof(*argv));
 		w.argc = argc;
 	} else if (w.file_count < count) {
-		w.argv[w.argc++] = w.files[0];
+		if (!is_default(w.files[0]))
+			w.argv[w.argc++] = w.files[0];
 		memmove(w.files, w.files + 1, (size_t)count * sizeof(*w.files));
 	}
 	w.argv[w.argc] = NULL;

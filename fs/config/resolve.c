@@ -22,6 +22,7 @@
 #include "fs/config/value.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
+#include "fs/host/real.h"
 #include "fs/host/place.h"
 #include "fs/host/statedir.h"
 #include "net/http/url.h"
@@ -44,7 +45,7 @@ static char *join(const char *dir, const char *name)
  */
 static char *absolute(const char *path)
 {
-	char *real = realpath(path, NULL), *parent, *slash, *up;
+	char *real = real_path(path), *parent, *slash, *up;
 	size_t len = strlen(path);
 
 	if (real || errno != ENOENT)
@@ -82,6 +83,13 @@ static char *with_links(const char *path)
 	return abs;
 }
 
+static int no_answer(const char *path, const char *what)
+{
+	return opts_fail("%s %s: its file system does not answer; is its server down? wait for it, "
+			 "or name another place",
+			 what, path);
+}
+
 /* Replace *path by its absolute form; `what` names it in messages. */
 static int make_absolute(char **path, const char *what, bool keep_links)
 {
@@ -90,6 +98,8 @@ static int make_absolute(char **path, const char *what, bool keep_links)
 	if (!*path)
 		return 0;
 	abs = keep_links ? with_links(*path) : absolute(*path);
+	if (!abs && errno == ETIMEDOUT)
+		return no_answer(*path, what);
 	if (!abs)
 		return opts_fail("%s %s: %s; give a path that can be reached", what, *path,
 				 strerror(errno));
@@ -128,7 +138,7 @@ static char *mount_at(const char *path)
 	slash = parent ? strrchr(parent, '/') : NULL;
 	if (slash)
 		*slash = '\0';
-	dir = realpath(!slash ? "." : slash == parent ? "/" : parent, NULL);
+	dir = real_path(!slash ? "." : slash == parent ? "/" : parent);
 	if (parent && dir)
 		abs = join(dir, slash ? slash + 1 : parent);
 	free(parent);
@@ -154,6 +164,10 @@ static int resolve_mountpoint(struct opts *o)
 				 "leave it open under a number above 2",
 				 o->mountpoint);
 	}
+	abs = real_path(o->mountpoint);
+	if (!abs && errno == ETIMEDOUT)
+		return no_answer(o->mountpoint, "mountpoint");
+	free(abs);
 	if (stat(o->mountpoint, &st)) {
 		err = errno;
 		abs = mountpoint_is_dead(err) || err == EACCES ? mount_at(o->mountpoint) : NULL;
@@ -171,7 +185,7 @@ static int resolve_mountpoint(struct opts *o)
 	}
 	if (!S_ISDIR(st.st_mode))
 		return mountpoint_fail(o->mountpoint, ENOTDIR);
-	abs = realpath(o->mountpoint, NULL);
+	abs = real_path(o->mountpoint);
 	if (!abs)
 		return mountpoint_fail(o->mountpoint, errno);
 	free(o->mountpoint);
@@ -196,8 +210,12 @@ static int check_outside(const struct opts *o, const char *path, const char *wha
 /* The same for a path whose links are kept; one that leads nowhere yet is told at its reading. */
 static int check_target_outside(const struct opts *o, const char *path, const char *what)
 {
-	char *real = path ? realpath(path, NULL) : NULL;
-	int rc = check_outside(o, real ? real : path, what);
+	char *real = path ? real_path(path) : NULL;
+	int rc;
+
+	if (path && !real && errno == ETIMEDOUT)
+		return no_answer(path, what);
+	rc = check_outside(o, real ? real : path, what);
 
 	free(real);
 	return rc;

@@ -14,6 +14,7 @@
 #include "fs/publish/refused.h"
 #include "fs/publish/strangers.h"
 #include "fs/state/files.h"
+#include "fs/state/store.h"
 #include "fs/stage/file.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
@@ -213,9 +214,17 @@ void publish_note_step(struct publish *p)
 
 void publish_save_step(struct publish *p)
 {
-	/* A power cut leaves an Upload that expires by itself, or Parts that are sent again. */
-	if (p->recorded.unsaved)
-		publish_save_record(p, false);
+	if (!p->recorded.unsaved)
+		return;
+	publish_save_record(p, false);
+	/*
+	 * Several Parts take a while: meanwhile the row that names the Upload becomes durable, off
+	 * this thread. Of the rest a power cut leaves Parts that are sent again.
+	 */
+	if (p->upload.id[0] && p->parts.count > 1 && !p->upload.sync_begun && p->pr->cfg.db) {
+		p->upload.sync_begun = true;
+		statedb_sync_soon(p->pr->cfg.db);
+	}
 }
 
 void publish_save_md5(struct publish *p)

@@ -55,7 +55,7 @@ int publish_note_upload(struct publish *p, uint64_t size)
 	p->upload.renames = p->now.renames;
 	p->upload.created_wall = clock_wall_s();
 	p->upload.deadline_ms = clock_mono_ms();
-	p->upload.posted = false;
+	p->upload.posted = p->upload.sync_begun = false;
 	if (p->pr->cfg.mark)
 		p->upload.mark = p->pr->cfg.mark(p->pr->cfg.is_known_arg);
 	return 0;

@@ -27,6 +27,7 @@ struct upload {
 	uint64_t open_ms;	/* from then until complete was asked for */
 	uint64_t deadline_ms;	/* our clock, monotonic; 0: none */
 	bool posted;		/* by POST /files: there is no Upload */
+	bool sync_begun;	/* of the row that names it */
 	uint64_t posted_ms;	/* clock_mono_ms() of that; 0: an earlier daemon's */
 	uint64_t not_before_ms; /* no create before this, monotonic; 0: none */
 	unsigned twins;		/* Uploads given up since another had their created_at */

@@ -123,6 +123,16 @@ void staging_count(struct staging *sg, int files)
 	pthread_mutex_unlock(&sg->lock);
 }
 
+unsigned staging_files(struct staging *sg)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&sg->lock);
+	n = sg->files;
+	pthread_mutex_unlock(&sg->lock);
+	return n;
+}
+
 int staging_scan(struct staging *sg, int (*fn)(void *arg, const char *id), void *arg)
 {
 	return files_each(sg->db, FILES_STAGED, fn, arg);

@@ -40,6 +40,8 @@ int staging_charge(struct staging *sg, uint64_t growth, uint64_t fresh);
 void staging_adopt(struct staging *sg, uint64_t bytes);
 /* Give bytes back to the area. */
 void staging_release(struct staging *sg, uint64_t bytes);
+/* Number of staged files. */
+unsigned staging_files(struct staging *sg);
 /* Count one file more or less: +1 or -1. */
 void staging_count(struct staging *sg, int files);
 

@@ -15,6 +15,11 @@
 #define HASH_STRETCH (8ULL << 20) /* bytes hashed before another file has its turn */
 #define HASH_WAKE (256ULL << 10)  /* queue an open file once it has this much to hash */
 /*
+ * Where there are other files, an open one with less than this waits for them: MD5 of several takes
+ * the time of one. A close waits for so many bytes more at most: some milliseconds.
+ */
+#define HASH_ALONE (2ULL << 20)
+/*
  * A writer that rewrites its first bytes again and again would have the whole file hashed each
  * time. An open file is queued only with at least 1/HASH_WASTE of the bytes hashed in vain to hash:
  * this bounds the waste to about HASH_WASTE times the file.
@@ -31,25 +36,33 @@ static uint64_t hash_limit(const struct staged *st)
 	return staged_final(st) ? st->size : extents_contiguous(&st->written);
 }
 
-static bool worth_hashing(const struct staged *st)
+static enum hash_need hash_need(const struct staged *st)
 {
 	const struct staged_hash *h = &st->hash;
 	uint64_t limit = hash_limit(st), left;
 
 	if (staged_final(st))
-		return !h->told;
+		return h->told ? HASH_NO : HASH_NOW;
 	if (h->err || limit <= h->pos)
-		return false;
+		return HASH_NO;
 	left = limit - h->pos;
-	return left >= HASH_WAKE && left >= h->wasted / HASH_WASTE;
+	if (left < HASH_WAKE || left < h->wasted / HASH_WASTE)
+		return HASH_NO;
+	return left < HASH_ALONE && staging_files(st->sg) > 1 ? HASH_LATER : HASH_NOW;
 }
 
 void staged_hash_wake(struct staged *st)
 {
-	if (st->hash.queued || !worth_hashing(st))
+	struct staged_hash *h = &st->hash;
+	enum hash_need need;
+
+	if (h->queued == HASH_NOW || (need = hash_need(st)) <= h->queued)
 		return;
-	st->hash.queued = true;
-	pool_queue(st->sg->pool, &st->hash.job.job);
+	h->queued = need;
+	if (need == HASH_NOW)
+		pool_queue(st->sg->pool, &h->job.job);
+	else
+		pool_queue_later(st->sg->pool, &h->job.job);
 }
 
 void staged_hash_sealed(struct staged *st)
@@ -199,6 +212,7 @@ static bool lane_begin(struct lane_job *job, struct lane_stretch *ret)
 	bool ok;
 
 	pthread_mutex_lock(&st->lock);
+	h->queued = HASH_NOW;
 	ok = start_stretch(st);
 	if (ok)
 		*ret = (struct lane_stretch){
@@ -216,7 +230,7 @@ static bool lane_end(struct lane_job *job, uint64_t pos, int rc)
 {
 	struct staged *st = staged_of(job);
 	struct staged_hash *h = &st->hash;
-	bool more;
+	enum hash_need need = HASH_NO;
 
 	pthread_mutex_lock(&st->lock);
 	if (h->busy)
@@ -224,15 +238,15 @@ static bool lane_end(struct lane_job *job, uint64_t pos, int rc)
 	if (staged_final(st) && !h->told && (h->err || h->pos == st->size)) {
 		h->told = true;
 		/* Clear queued first: a seal while the hook runs queues the job again. */
-		h->queued = false;
+		h->queued = HASH_NO;
 		staged_call_hook(st, HOOK_DIGEST);
-		more = false;
 	} else {
-		more = worth_hashing(st);
-		h->queued = more;
+		need = h->queued = hash_need(st);
 	}
+	if (need == HASH_LATER)
+		pool_queue_later(st->sg->pool, &job->job);
 	pthread_mutex_unlock(&st->lock);
-	return more;
+	return need == HASH_NOW;
 }
 
 void staged_hash_init(struct staged *st)

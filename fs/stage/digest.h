@@ -25,7 +25,8 @@ struct staged;
  */
 struct staged_hash {
 	struct lane_job job;
-	bool queued; /* with the pool, or running */
+	/* Whether it is with the pool, or running. LATER: it waits for other files. */
+	enum hash_need { HASH_NO, HASH_LATER, HASH_NOW } queued;
 	bool busy;
 	bool checks; /* the worker checks the bytes, too */
 	int fd;	     /* that the worker reads while busy */

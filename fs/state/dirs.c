@@ -284,8 +284,8 @@ static int add_row(struct found_list *l, const struct statedb_row *row, struct f
 	}
 	f += l->count++;
 	memset(f, 0, sizeof(*f));
-	f->purpose = strdup(statedb_row_text(row, 0));
-	f->path = strdup(statedb_row_text(row, 1));
+	f->purpose = statedb_row_dup(row, 0);
+	f->path = statedb_row_dup(row, 1);
 	*ret = f;
 	return f->purpose && f->path ? 0 : -ENOMEM;
 }

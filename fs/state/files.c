@@ -63,6 +63,8 @@ static int note_column(void *arg, const struct statedb_row *row)
 	const char *name = statedb_row_text(row, 1);
 	struct columns *there = arg;
 
+	if (!name)
+		return -ENOMEM;
 	there->synced |= !strcmp(name, "synced");
 	there->upload |= !strcmp(name, "upload_purpose");
 	return 0;

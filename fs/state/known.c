@@ -90,9 +90,9 @@ static int load_row(void *arg, const struct statedb_row *row)
 		return -EBADMSG;
 	k->prefix_count = len / DIGEST_SIZE;
 	k->prefixes = malloc(len + 1);
-	k->filename = strdup(statedb_row_text(row, 0));
-	k->purpose = strdup(statedb_row_text(row, 1));
-	k->mime_type = strdup(statedb_row_text(row, 2));
+	k->filename = statedb_row_dup(row, 0);
+	k->purpose = statedb_row_dup(row, 1);
+	k->mime_type = statedb_row_dup(row, 2);
 	if (!k->prefixes || !k->filename || !k->purpose || !k->mime_type)
 		return -ENOMEM;
 	if (len)

@@ -114,6 +114,13 @@ const void *statedb_row_blob(const struct statedb_row *row, int column, size_t *
 	return bytes;
 }
 
+char *statedb_row_dup(const struct statedb_row *row, int column)
+{
+	const char *text = statedb_row_text(row, column);
+
+	return text ? strdup(text) : NULL;
+}
+
 bool statedb_row_null(const struct statedb_row *row, int column)
 {
 	return sqlite3_column_type(stmt_of(row), column) == SQLITE_NULL;

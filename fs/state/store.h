@@ -77,6 +77,8 @@ void statedb_unlock(struct statedb *s);
  * without locks. One sync serves all waiting callers.
  */
 int statedb_sync(struct statedb *s, uint64_t seq);
+/* Make all commits durable on the store's own thread; wait for nothing. */
+void statedb_sync_soon(struct statedb *s);
 /* Return the number of the last commit. statedb_sync(s, statedb_seq(s)) makes all durable. */
 uint64_t statedb_seq(struct statedb *s);
 /* Return 0, or the final error that every change gets from now on. */
@@ -143,6 +145,8 @@ const char *statedb_row_text(const struct statedb_row *row,
 			     int column); /* valid until fn returns; or NULL */
 /* The same of a blob and its length; NULL if it is empty. */
 const void *statedb_row_blob(const struct statedb_row *row, int column, size_t *ret_len);
+/* Return a copy, which the caller frees; NULL: SQL's NULL, or no memory. */
+char *statedb_row_dup(const struct statedb_row *row, int column);
 bool statedb_row_null(const struct statedb_row *row, int column);
 
 #endif

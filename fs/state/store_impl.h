@@ -61,7 +61,7 @@ struct statedb {
 	uint64_t wal_bytes;	  /* used in the WAL since its last checkpoint */
 	bool syncing;		  /* a thread is in fdatasync() */
 	int broken;		  /* 0, or -EIO, which is final */
-	bool grown;		  /* the WAL was grown and not synced since */
+	bool sync_now;		  /* the thread is to sync the WAL */
 	bool stop;
 	bool has_thread;
 	pthread_t thread;

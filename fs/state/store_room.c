@@ -107,7 +107,7 @@ void statedb_grow(struct statedb *s)
 		grow_to(s, RESERVE_BYTES);
 	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_lock(&s->wal_lock);
-	s->grown = true;
+	s->sync_now = true;
 	pthread_cond_signal(&s->work);
 	pthread_mutex_unlock(&s->wal_lock);
 }

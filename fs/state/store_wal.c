@@ -59,6 +59,14 @@ int statedb_sync(struct statedb *s, uint64_t seq)
 	return err;
 }
 
+void statedb_sync_soon(struct statedb *s)
+{
+	pthread_mutex_lock(&s->wal_lock);
+	s->sync_now = true;
+	pthread_cond_signal(&s->work);
+	pthread_mutex_unlock(&s->wal_lock);
+}
+
 uint64_t statedb_seq(struct statedb *s)
 {
 	uint64_t seq;
@@ -163,9 +171,9 @@ static void *keep_house(void *arg)
 
 	pthread_mutex_lock(&s->wal_lock);
 	while (!s->stop) {
-		if (s->grown) {
-			/* Sync the growth here, so that the first sync of a file need not. */
-			s->grown = false;
+		if (s->sync_now) {
+			/* The growth, too, so that the first sync of a file need not. */
+			s->sync_now = false;
 			pthread_mutex_unlock(&s->wal_lock);
 			statedb_sync(s, statedb_seq(s));
 			pthread_mutex_lock(&s->wal_lock);
@@ -178,9 +186,10 @@ static void *keep_house(void *arg)
 		seen = s->committed;
 		until = clock_mono_ms() + IDLE_MS;
 		/* Full or slow disk: the bytes stay in the WAL; retry once a second. */
-		while (!s->stop && (failed || s->wal_bytes < FULL_BYTES) && clock_mono_ms() < until)
+		while (!s->stop && !s->sync_now && (failed || s->wal_bytes < FULL_BYTES) &&
+		       clock_mono_ms() < until)
 			clock_cond_wait(&s->work, &s->wal_lock, until);
-		if (s->stop || !is_due(s, seen))
+		if (s->stop || s->sync_now || !is_due(s, seen))
 			continue;
 		pthread_mutex_unlock(&s->wal_lock);
 		failed = statedb_idle(s) != 0;

@@ -105,8 +105,8 @@ static int take_key(void *arg, const struct statedb_row *row)
 	struct tenant_key *k = arg;
 
 	tenant_release_key(k);
-	k->print = strdup(statedb_row_text(row, 0));
-	k->from = strdup(statedb_row_text(row, 1));
+	k->print = statedb_row_dup(row, 0);
+	k->from = statedb_row_dup(row, 1);
 	return k->print && k->from ? 0 : -ENOMEM;
 }
 
@@ -160,7 +160,7 @@ static int take_id(void *arg, const struct statedb_row *row)
 {
 	struct ids *ids = arg;
 
-	ids->v[ids->count] = strdup(statedb_row_text(row, 0));
+	ids->v[ids->count] = statedb_row_dup(row, 0);
 	return ids->v[ids->count] ? (ids->count++, 0) : -ENOMEM;
 }
 

@@ -7,65 +7,99 @@
 #define POOL_THREADS_MAX 8
 #define POOL_STACK (2UL << 20) /* bytes; jobs keep their read buffer on the stack */
 
+struct list {
+	struct hash_job *head, *tail;
+	unsigned length;
+};
+
 struct pool {
 	pthread_mutex_t lock;
-	pthread_cond_t work;	      /* something was queued, or stop */
-	pthread_cond_t idle;	      /* a job that is being removed has stopped running */
-	struct hash_job *head, *tail; /* lock */
-	unsigned length;	      /* of the queue; lock */
-	unsigned room;		      /* jobs that crews at work can still take; lock */
-	bool stop;		      /* lock */
-	unsigned threads;	      /* started; written before and after they run only */
+	pthread_cond_t work; /* something became ready, or stop */
+	pthread_cond_t idle; /* a job that is being removed has stopped running */
+	struct list ready;   /* lock, as all that follows */
+	struct list later;   /* pool_queue_later() */
+	unsigned room;	     /* jobs that crews at work can still take */
+	bool stop;
+	unsigned threads; /* started; written before and after they run only */
 	pthread_t thread[POOL_THREADS_MAX];
 };
 
-/* Under the lock. */
-static void push(struct pool *h, struct hash_job *job)
+/* Under the lock, as all functions of lists. */
+static void append(struct list *l, struct hash_job *job)
 {
 	job->next = NULL;
-	job->queued = true;
-	if (h->tail)
-		h->tail->next = job;
+	if (l->tail)
+		l->tail->next = job;
 	else
-		h->head = job;
-	h->tail = job;
-	/* A crew looks into the queue every moment: a second one takes more time in all. */
-	if (++h->length > h->room || !job->crew)
-		pthread_cond_signal(&h->work);
+		l->head = job;
+	l->tail = job;
+	l->length++;
 }
 
-/* Under the lock; the queue is not empty. */
-static struct hash_job *pop(struct pool *h)
+static struct hash_job *first(struct list *l)
 {
-	struct hash_job *job = h->head;
+	struct hash_job *job = l->head;
 
-	h->head = job->next;
-	if (!h->head)
-		h->tail = NULL;
+	if (!job)
+		return NULL;
+	l->head = job->next;
+	if (!l->head)
+		l->tail = NULL;
+	l->length--;
 	job->next = NULL;
-	job->queued = false;
-	job->running = true;
-	job->again = false;
-	h->length--;
+	job->queued = POOL_NO;
 	return job;
 }
 
-/* Under the lock. */
-static void unlink_job(struct pool *h, struct hash_job *job)
+static void unlink_job(struct list *l, struct hash_job *job)
 {
 	struct hash_job **at, *prev = NULL;
 
-	for (at = &h->head; *at; prev = *at, at = &(*at)->next) {
+	for (at = &l->head; *at; prev = *at, at = &(*at)->next) {
 		if (*at != job)
 			continue;
 		*at = job->next;
-		if (h->tail == job)
-			h->tail = prev;
+		if (l->tail == job)
+			l->tail = prev;
 		job->next = NULL;
-		job->queued = false;
-		h->length--;
+		job->queued = POOL_NO;
+		l->length--;
 		return;
 	}
+}
+
+static struct list *list_of(struct pool *h, const struct hash_job *job)
+{
+	return job->queued == POOL_LATER ? &h->later : &h->ready;
+}
+
+static void push(struct pool *h, struct hash_job *job, int when)
+{
+	struct hash_job *other;
+
+	job->queued = when;
+	append(list_of(h, job), job);
+	if (when == POOL_LATER && h->later.length < (job->width + 1) / 2)
+		return;
+	while ((other = first(&h->later)) != NULL) {
+		other->queued = POOL_NOW;
+		append(&h->ready, other);
+	}
+	/* A crew looks into the queue every moment: a second one takes more time in all. */
+	if (h->ready.length > h->room || !job->crew)
+		pthread_cond_signal(&h->work);
+}
+
+/* The next job, which runs from now on, or NULL. */
+static struct hash_job *pop(struct pool *h)
+{
+	struct hash_job *job = first(&h->ready);
+
+	if (job) {
+		job->running = true;
+		job->again = POOL_NO;
+	}
+	return job;
 }
 
 /* Under the lock, which is released for ended(). */
@@ -76,7 +110,7 @@ static void end_run(struct pool *h, struct hash_job *job, bool more)
 	if (job->removing) {
 		pthread_cond_broadcast(&h->idle);
 	} else if (more || job->again) {
-		push(h, job);
+		push(h, job, more ? POOL_NOW : job->again);
 	} else if (job->ended) {
 		pthread_mutex_unlock(&h->lock);
 		job->ended(job);
@@ -89,7 +123,7 @@ struct hash_job *pool_take(struct pool *h)
 	struct hash_job *job = NULL;
 
 	pthread_mutex_lock(&h->lock);
-	if (h->head && h->head->crew && !h->stop) {
+	if (h->ready.head && h->ready.head->crew && !h->stop) {
 		job = pop(h);
 		h->room--;
 	}
@@ -135,7 +169,7 @@ static void *worker(void *arg)
 
 	pthread_mutex_lock(&h->lock);
 	for (;;) {
-		while (!h->head && !h->stop)
+		while (!h->ready.head && !h->stop)
 			pthread_cond_wait(&h->work, &h->lock);
 		if (h->stop)
 			break;
@@ -211,16 +245,29 @@ void pool_free(struct pool *h)
 	free(h);
 }
 
-void pool_queue(struct pool *h, struct hash_job *job)
+static void queue(struct pool *h, struct hash_job *job, int when)
 {
 	pthread_mutex_lock(&h->lock);
-	if (job->removing)
+	if (job->removing) {
 		;
-	else if (job->running)
-		job->again = true;
-	else if (!job->queued)
-		push(h, job);
+	} else if (job->running) {
+		job->again = when > (int)job->again ? when : (int)job->again;
+	} else if ((int)job->queued < when) {
+		if (job->queued)
+			unlink_job(list_of(h, job), job);
+		push(h, job, when);
+	}
 	pthread_mutex_unlock(&h->lock);
+}
+
+void pool_queue(struct pool *h, struct hash_job *job)
+{
+	queue(h, job, POOL_NOW);
+}
+
+void pool_queue_later(struct pool *h, struct hash_job *job)
+{
+	queue(h, job, POOL_LATER);
 }
 
 void pool_remove(struct pool *h, struct hash_job *job)
@@ -228,7 +275,7 @@ void pool_remove(struct pool *h, struct hash_job *job)
 	pthread_mutex_lock(&h->lock);
 	job->removing = true;
 	if (job->queued)
-		unlink_job(h, job);
+		unlink_job(list_of(h, job), job);
 	while (job->running)
 		pthread_cond_wait(&h->idle, &h->lock);
 	job->removing = false;
@@ -240,7 +287,7 @@ unsigned pool_length(struct pool *h)
 	unsigned n;
 
 	pthread_mutex_lock(&h->lock);
-	n = h->length;
+	n = h->ready.length + h->later.length;
 	pthread_mutex_unlock(&h->lock);
 	return n;
 }

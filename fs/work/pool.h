@@ -39,10 +39,16 @@ struct hash_job {
 	 * not queued again. The pool has let go of the job, so the callback may free it.
 	 */
 	void (*ended)(struct hash_job *job);
-	struct hash_job *next;		       /* pool's */
-	bool queued, running, again, removing; /* pool's, under its lock */
+	struct hash_job *next; /* pool's, as all that follows; under its lock */
+	enum { POOL_NO, POOL_LATER, POOL_NOW } queued, again;
+	bool running, removing;
 };
 void pool_queue(struct pool *h, struct hash_job *job);
+/*
+ * The same for a job that can wait for company: it runs once any job of the pool is queued by
+ * pool_queue(), or half a crew waits so. A crew that is full takes the least time for each job.
+ */
+void pool_queue_later(struct pool *h, struct hash_job *job);
 /* In crew() only. The next job in the queue, which now runs; NULL: none, or it has no crew. */
 struct hash_job *pool_take(struct pool *h);
 /* In crew() only. job has run; more: it has more to do. The crew forgets it. */
@@ -55,7 +61,7 @@ bool pool_unwanted(struct pool *h, const struct hash_job *job);
  */
 void pool_remove(struct pool *h, struct hash_job *job);
 
-/* Returns the number of jobs that wait for a worker. */
+/* Returns the number of jobs that wait for a worker, or for company. */
 unsigned pool_length(struct pool *h);
 
 #endif

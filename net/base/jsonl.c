@@ -353,13 +353,42 @@ static bool step(struct jsonl *j, unsigned char c, uint64_t at)
 	}
 }
 
+/*
+ * Pass the plain characters of a string, and what most often follows it: its end, the colon behind
+ * a name, the comma behind a value, the quote of the next string.
+ */
+static const unsigned char *pass_strings(struct jsonl *j, const unsigned char *p,
+					 const unsigned char *end)
+{
+	bool key = j->key, object = in_object(j);
+
+	for (;;) {
+		p = json_plain_end(p, end, true);
+		if (end - p < 4 || *p != '"' || (!key && p[1] != ','))
+			break;
+		if (key && p[1] != ':')
+			break;
+		key = !key && object;
+		p += 2;
+		p += *p == ' ';
+		if (*p != '"') {
+			j->key = key;
+			j->state = key ? KEY : VALUE;
+			return p;
+		}
+		p++;
+	}
+	j->key = key;
+	return p;
+}
+
 void jsonl_feed(struct jsonl *j, const void *bytes, size_t len)
 {
 	const unsigned char *start = bytes, *p = start, *end = start + len;
 
 	while (p < end && !j->fault) {
 		if (j->state == STRING)
-			p = json_plain_end(p, end, true);
+			p = pass_strings(j, p, end);
 		if (p == end)
 			break;
 		if (!step(j, *p, j->fed + (uint64_t)(p - start))) {

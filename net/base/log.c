@@ -279,7 +279,7 @@ void log_redact(char *dst, size_t size, const char *src)
 			log_put(dst, size, &at, src, keep);
 			log_put(dst, size, &at, LOG_MARK, strlen(LOG_MARK));
 			src += keep + len;
-			first = false;
+			first = true; /* the mark ends a word */
 			continue;
 		}
 		first = !isalnum((unsigned char)*src);

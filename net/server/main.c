@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "net/base/digest.h"
 #include "net/base/fdio.h"
 #include "net/base/buf.h"
 #include "net/base/endpoint.h"
@@ -315,6 +316,7 @@ static int serve(const struct config *cfg)
 int main(int argc, char **argv)
 {
 	struct config cfg = { 0 };
+	struct digest_choice choice;
 	int err;
 
 	/* Otherwise the listening socket or a file could get the number of stdout or stderr. */
@@ -334,5 +336,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	cfg.opts.key = getenv("OPENAI_API_KEY");
+	digest_choose(&choice);
+	log_debug("MD5 by %s (1 MiB: %.2f ms; OpenSSL %.2f ms)", choice.one, choice.own_ms,
+		  choice.openssl_ms);
 	return serve(&cfg) ? 1 : 0;
 }

@@ -1,4 +1,5 @@
 """Rows about writing large files."""
+import json
 import os
 import shlex
 import sys
@@ -154,15 +155,38 @@ def wire(lab):
 
 
 def eight(lab):
+    """Many files: the MD5 of one can't be computed in parts, those of several go side by side."""
     whole, eighth = lab.source(2 * GIB), lab.source(GIB // 4)
     copies = Copies(lab, whole)
     copies.cp()
-    ours, theirs = [], []
+    ours, theirs, digest, cpu = [], [], [], []
     for _ in lab.turns():
         ours.append(copies.at_once([eighth] * 8).wall)
+        cpu.append(copies.cpu)
         theirs.append(copies.cp().wall)
-    return [Row("eight", "8 files of 256 MiB by 8 cp at once", "the same bytes as one file", ours,
-                theirs, aim=1.05)]
+        digest.append(md5(whole).wall)
+    gib = os.path.getsize(whole) / GIB
+    what = "8 files of 256 MiB by 8 cp at once"
+    return [Row("eight", what, "the same bytes as one file", ours, theirs, aim=0.45),
+            Row("eight-md5", what, "`openssl md5` of the same bytes", ours, digest),
+            Row("eight-cpu", "processor time of the daemon for them", "–", [x / gib for x in cpu],
+                unit="s/GiB", aim=1.6)]
+
+
+def sixty_four(lab):
+    eighth, small = lab.source(GIB // 4), lab.source(32 * MIB)
+    copies = Copies(lab, eighth)
+    copies.at_once([eighth] * 8)
+    ours, theirs, cpu = [], [], []
+    for _ in lab.turns():
+        ours.append(copies.at_once([small] * 64).wall)
+        cpu.append(copies.cpu)
+        theirs.append(copies.at_once([eighth] * 8).wall)
+    gib = 64 * os.path.getsize(small) / GIB
+    return [Row("sixty-four", "64 files of 32 MiB by 64 cp at once", "the same bytes as 8 files", ours,
+                theirs, aim=1.10),
+            Row("sixty-four-cpu", "processor time of the daemon for them", "–", [x / gib for x in cpu],
+                unit="s/GiB", aim=1.6)]
 
 
 def declared(lab):
@@ -181,6 +205,39 @@ def declared(lab):
         allowed.append(3 * rtt + 1)
     return [Row("declared", "close() of 128 MiB of declared size, written at 10 MB/s over a wire "
                 "of 25 MiB/s and 40 ms", "3 round trips + 1 s", ours, allowed, aim=1)]
+
+
+def requests(lab, size):
+    """A file of so many bytes at least, as for a batch: a line for each request."""
+    path = os.path.join(lab.ram, "requests.jsonl")
+    text = "In a few sentences, what is this text about, and who wrote it for whom? " * 4
+    body = {"model": "gpt-4o-mini", "max_tokens": 1000,
+            "messages": [{"role": "system", "content": "You are a helpful assistant."},
+                         {"role": "user", "content": text}]}
+    with open(path, "w", encoding="utf-8") as f:
+        for i in range(lab.bytes(size) // 500):
+            json.dump({"custom_id": f"request-{i}", "method": "POST",
+                       "url": "/v1/chat/completions", "body": body}, f)
+            f.write("\n")
+    return path
+
+
+def check(lab):
+    """What check=jsonl costs."""
+    source = requests(lab, GIB)
+    plain, checked = Copies(lab, source), Copies(lab, source, check="jsonl")
+    plain.cp(), checked.cp()
+    ours, theirs, cpu, least = [], [], [], []
+    gib = os.path.getsize(source) / GIB
+    for _ in lab.turns():
+        ours.append(checked.cp().wall)
+        cpu.append(checked.cpu / gib)
+        theirs.append(plain.cp().wall)
+        least.append(plain.cpu / gib)
+    return [Row("check", "cp of 1 GiB of batch requests with `check=jsonl`", "the same without", ours, theirs,
+                aim=1.5),
+            Row("check-cpu", "processor time of the daemon for it", "the same without", cpu, least,
+                unit="s/GiB", aim=1.5)]
 
 
 def writes(lab):
@@ -209,4 +266,4 @@ def writes(lab):
 
 
 ROWS = {"cp": cp, "slow-disk": slow_disk, "node": node, "unknown": unknown, "wire": wire, "eight": eight,
-        "declared": declared, "writes": writes}
+        "sixty-four": sixty_four, "declared": declared, "check": check, "writes": writes}

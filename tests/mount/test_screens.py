@@ -41,8 +41,8 @@ def screen(world):
 @pytest.fixture
 def openai(world):
     """A mount on which nothing happens by itself."""
-    mount = world.mount(world.server(), parallel=2, retry_timeout="60", retry_delay="3600",
-                        hold_timeout="3600", drain_timeout="20")
+    mount = world.mount(world.server(), "resend", parallel=2, retry_timeout="60",
+                        retry_delay="3600", hold_timeout="3600", drain_timeout="20")
     mount.may_fail = True
     return mount
 
@@ -239,6 +239,14 @@ def test_doctor(world, screen):
     terminal.clear()
     terminal.type("OPENAI_API_KEY=sk-wrong " + command)
     terminal.see("doctor-key")
+    terminal.clear()
+    for name, text in ("fine-tune/good.jsonl", '{"n": 1}\n'), ("fine-tune/bad.jsonl", '{"n": }\n'), (
+            "batch/notes.txt", "x"):
+        os.makedirs(world.path("in", os.path.dirname(name)), exist_ok=True)
+        with open(world.path("in", name), "w", encoding="ascii") as f:
+            f.write(text)
+    terminal.type("uploadfs doctor -o state_dir=mount99.state none in/fine-tune in/batch; echo $?")
+    terminal.see("doctor-files")
     terminal.clear()
     server.kill()
     terminal.type(command)

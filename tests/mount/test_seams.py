@@ -1,6 +1,7 @@
 """A rename that fails changes nothing: neither name, nor bytes, nor open handle."""
 import errno
 import os
+import threading
 
 import pytest
 
@@ -128,6 +129,25 @@ def test_fsync_of_a_directory(noted):
         os.fsync(top)
         assert "wal" in syncs()
     os.close(top)
+
+
+@pytest.mark.plain
+def test_upload_of_several_parts(server, noted):
+    """The row that names it is durable before the Parts are in."""
+    mount, syncs = noted
+    wait_until(lambda: "wal" in syncs(), "the WAL was grown")
+    server.faults([{"op": "part", "nth": 2, "action": "stall"}])
+    writer = threading.Thread(target=put, args=(mount.path("batch", "f"), bytes(3 << 20)))
+    writer.start()
+    try:
+        wait_until(lambda: "wal" in syncs(), "it is durable")
+        assert writer.is_alive() and not server.journal(op="complete")
+    finally:
+        server.faults([])
+        # The stalled Part is sent again.
+        server.restart()
+        writer.join()
+    assert [x["filename"] for x in server.files()] == ["f"]
 
 
 @pytest.mark.plain

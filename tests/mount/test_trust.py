@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import MIB, make_file, run, wait_until
+from harness import BUILD, MIB, make_file, run, wait_until
 from users import AS_USER, NOBODY
 
 pytestmark = pytest.mark.plain
@@ -196,6 +196,18 @@ def test_a_descriptor_that_hangs(world, server, hangfs):
     finally:
         proc.kill()
         writer.end()
+
+
+@pytest.mark.plain
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a FUSE mount")
+def test_a_path_whose_server_is_down(world, hangfs):
+    """The mount is refused in words; it does not wait for ever."""
+    path, proc = hangfs
+    os.kill(proc.pid, signal.SIGSTOP)
+    os.mkdir(world.path("m"))
+    result = run([os.path.join(BUILD, "uploadfs"), "local:" + world.path("srv"), world.path("m"), "-o",
+                  "state_dir=" + os.path.join(os.path.dirname(path), "x")], check=False)
+    assert result.returncode == 2 and "its file system does not answer" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, and another user")

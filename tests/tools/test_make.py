@@ -68,12 +68,26 @@ def test_fault_rules_are_in_the_test_server_only():
 
 
 def test_hardening():
-    """A position-independent executable with all relocations read-only."""
+    """
+    A position-independent executable with all relocations read-only and no stack that code runs
+    on; canaries, checked calls of the C library, and where the compiler has them stack probes and
+    marked targets of jumps.
+    """
     for name in ("uploadfs", "uploads-server"):
-        out = subprocess.run(["readelf", "-hld", os.path.join(BUILD, name)],
+        path = os.path.join(BUILD, name)
+        out = subprocess.run(["readelf", "-hldW", "--dyn-syms", path],
                              stdout=subprocess.PIPE, text=True, check=True).stdout
         assert re.search(r"Type:\s+DYN", out) and "GNU_RELRO" in out
         assert re.search(r"BIND_NOW|FLAGS.*NOW", out)
+        assert re.search(r"GNU_STACK\s.* RW ", out)
+        assert "__stack_chk_fail" in out and re.search(r"__v?snprintf_chk\b", out)
+        if "-fcf-protection" in make("print-HARDENING").split() and "X86-64" in out:
+            code = subprocess.run(["objdump", "-d", "--disassemble=main", path],
+                                  stdout=subprocess.PIPE, text=True, check=True).stdout
+            assert re.search(r"<main>:\n.*endbr64", code)
+    probe = subprocess.run(["gcc", "-Werror", "-fstack-clash-protection", "-x", "c", "-c",
+                            "/dev/null", "-o", "/dev/null"], check=False)
+    assert probe.returncode or "-fstack-clash-protection" in make("print-HARDENING").split()
 
 
 def test_setup_says_what_is_missing(tmp_path):

@@ -11,6 +11,8 @@ const struct scene torture_scenes[] = {
 	{ "recover", scene_recover, 0 },
 	{ "stage", scene_stage, 0 },
 	{ "publish", scene_publish, 0 },
+	{ "fetch", scene_fetch, 0 },
+	{ "texts", scene_texts, MEMORY },
 	{ "whole", scene_whole, 0 },
 	{ 0 },
 };

@@ -165,6 +165,35 @@ static void test_nesting(void **state)
 	free(deep);
 }
 
+/* Texts of strings and what stands between them: the same fault in one piece and byte by byte. */
+static void test_strings(void **state)
+{
+	static const char *const words[] = { "\"a\"", "\"\"",	":",	 ",",	     " ",  "{",
+					     "}",     "[",	"]",	 "1",	     "\\", "\"",
+					     "b",     "\": \"", "\",\"", "\xc3\xa4", "\n" };
+	char text[256], whole[JSONL_TEXT_SIZE], bytes[JSONL_TEXT_SIZE];
+	unsigned long good = 0;
+
+	(void)state;
+	srandom(11);
+	for (unsigned i = 0; i < 200000; i++) {
+		size_t len = (size_t)snprintf(text, sizeof(text), "{\"k\":[\"v\",\"w\"],\"a");
+
+		for (unsigned k = (unsigned)random() % 8; k; k--) {
+			const char *w = words[(size_t)random() % (sizeof(words) / sizeof(*words))];
+
+			memcpy(text + len, w, strlen(w));
+			len += strlen(w);
+		}
+		memcpy(text + len, "\":\"\"}", 5);
+		len += 5;
+		good += good_at(text, len, len, whole);
+		good_at(text, len, 0, bytes);
+		assert_string_equal(whole, bytes);
+	}
+	assert_true(good > 1000);
+}
+
 /* What is good here is good for the other reader, which is laxer. */
 static void test_other_reader(void **state)
 {
@@ -228,7 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),	cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_nesting), cmocka_unit_test(test_other_reader),
-		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_file),	cmocka_unit_test(test_strings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,7 @@ static void test_redact(void **state)
 	check_redact("abc is too short", "abc is too short");
 	check_redact("key=hunter2-key.", "key=[redacted].");
 	check_redact("xhunter2-keyhunter2-key", "x[redacted][redacted]");
+	check_redact("hunter2-keysk-Ab12****xyz", "[redacted][redacted]");
 	check_redact("Authorization: Bearer a.b-c", "Authorization: Bearer [redacted]");
 	check_redact("authorization: bearer a.b-c d", "authorization: bearer [redacted] d");
 	check_redact("provided: sk-proj-Ab12****xyz, see", "provided: [redacted], see");

@@ -296,13 +296,81 @@ static void test_crews(void **state)
 	pool_free(h);
 }
 
+static bool one_waits(void *arg)
+{
+	return pool_length(arg) == 1;
+}
+
+static void wait_done(struct pool *h, struct job *j, unsigned runs)
+{
+	wait_runs(j, runs);
+	pool_remove(h, &j->job);
+	assert_int_equal(atomic_load(&j->runs), runs);
+}
+
+/* What can wait waits for half a crew, or for a job that can't. */
+static void test_later(void **state)
+{
+	struct job j[4], gate;
+	struct pool *h;
+
+	(void)state;
+	assert_int_equal(pool_new(1, &h), 0);
+	for (size_t i = 0; i < 4; i++) {
+		crew_job_init(&j[i], 0);
+		j[i].job.width = 5;
+	}
+	crew_job_init(&gate, 0);
+	gate.job.width = 5;
+	pool_queue_later(h, &j[0].job);
+	pool_queue_later(h, &j[1].job);
+	pool_queue_later(h, &j[1].job);
+	assert_int_equal(pool_length(h), 2);
+	/* A job that is ready takes them along. */
+	pool_queue(h, &gate.job);
+	wait_done(h, &gate, 1);
+	wait_done(h, &j[0], 1);
+	wait_done(h, &j[1], 1);
+	/* One of them can't wait any longer. */
+	pool_queue_later(h, &j[0].job);
+	pool_queue_later(h, &j[1].job);
+	pool_queue(h, &j[0].job);
+	wait_done(h, &j[0], 2);
+	wait_done(h, &j[1], 2);
+	/* Three are half a crew of five. One that was taken out is none. */
+	pool_queue_later(h, &j[0].job);
+	pool_queue_later(h, &j[1].job);
+	pool_remove(h, &j[1].job);
+	pool_queue_later(h, &j[2].job);
+	assert_int_equal(pool_length(h), 2);
+	assert_int_equal(atomic_load(&j[0].runs), 2);
+	pool_queue_later(h, &j[3].job);
+	wait_done(h, &j[0], 3);
+	wait_done(h, &j[2], 1);
+	wait_done(h, &j[3], 1);
+	assert_int_equal(atomic_load(&j[1].runs), 2);
+	/* Queued so while it runs: it waits again. */
+	atomic_store(&j[2].block, true);
+	pool_queue(h, &j[2].job);
+	wait_runs(&j[2], 2);
+	pool_queue_later(h, &j[2].job);
+	atomic_store(&j[2].block, false);
+	stage_wait(one_waits, h);
+	pool_queue(h, &gate.job);
+	wait_done(h, &j[2], 3);
+	for (size_t i = 0; i < 4; i++)
+		pool_remove(h, &j[i].job);
+	pool_remove(h, &gate.job);
+	pool_free(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arguments),      cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_again),	       cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_free_with_work), cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_crews),
+		cmocka_unit_test(test_crews),	       cmocka_unit_test(test_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,7 +180,7 @@ static bool at_rest(void *arg)
 	bool rest;
 
 	pthread_mutex_lock(&st->lock);
-	rest = !st->hash.queued;
+	rest = st->hash.queued != HASH_NOW;
 	pthread_mutex_unlock(&st->lock);
 	return rest;
 }
@@ -203,11 +203,12 @@ typedef void change(struct staged *st);
 static void check_overtaken(uint64_t size, uint64_t gate_pos, change *overtake)
 {
 	struct staged *st = fresh(), *other[OTHERS];
+	/* Beside others the last bytes wait for company. */
+	size_t i, others = gate_pos < size ? OTHERS : 0;
 	uint64_t at;
-	size_t i;
 
 	gate_close(gate_pos);
-	for (i = 0; i < OTHERS; i++) {
+	for (i = 0; i < others; i++) {
 		assert_int_equal(staged_create(area.sg, &other[i]), 0);
 		stage_fill(other[i], 0, (i + 1) * 700001, (unsigned)i + 2);
 	}
@@ -216,7 +217,7 @@ static void check_overtaken(uint64_t size, uint64_t gate_pos, change *overtake)
 	stage_wait(at_gate, NULL);
 	overtake(st);
 	gate_open();
-	for (i = 0; i < OTHERS; i++) {
+	for (i = 0; i < others; i++) {
 		stage_check_md5(other[i]);
 		staged_unref(other[i]);
 	}
@@ -275,7 +276,7 @@ static void test_overtaken(void **state)
 					   rewrite_before_stretch, rewrite_ahead,
 					   cut_in_stretch,	   cut_and_regrow,
 					   write_lands_late };
-	static const uint64_t gates[] = { 1, MIB, 18 * MIB, 20 * MIB, 24 * MIB };
+	static const uint64_t gates[] = { 1, MIB, 18 * MIB, 20 * MIB, 22 * MIB, 24 * MIB };
 	size_t i, j;
 
 	(void)state;

@@ -630,6 +630,82 @@ static void test_concurrent_saves(void **state)
 }
 
 /* An adopted file of many parts that something else has cut, when a write is short. */
+/* A rename is in the row of a file that has one, with and without a victim. */
+static void test_rename(void **state)
+{
+	const struct staged_place to = { .purpose = "batch", .path = "new" };
+	struct staged *st, *victim;
+	struct stage_area a;
+	char id[2][40];
+	struct record r;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	save(st, RECORD_WRITING, 0);
+	assert_int_equal(staged_rename(st, &to), 0);
+	assert_int_equal(files_load(a.db, staged_id(st), &r), 0);
+	assert_string_equal(r.path, "new");
+	record_release(&r);
+	assert_int_equal(staged_create(a.sg, &victim), 0);
+	save(victim, RECORD_WRITING, 0);
+	snprintf(id[0], sizeof(id[0]), "%s", staged_id(st));
+	snprintf(id[1], sizeof(id[1]), "%s", staged_id(victim));
+	assert_int_equal(staged_rename(st, &(struct staged_place){ .purpose = "batch",
+								   .path = "newer",
+								   .victim = victim }),
+			 0);
+	assert_int_equal(files_load(a.db, id[0], &r), 0);
+	assert_string_equal(r.path, "newer");
+	record_release(&r);
+	assert_int_equal(files_load(a.db, id[1], &r), 0);
+	assert_int_equal(r.state, RECORD_REMOVED);
+	record_release(&r);
+	staged_remove(victim);
+	staged_unref(victim);
+	staged_remove(st);
+	staged_unref(st);
+	stage_area_close(&a);
+}
+
+static enum record_state state_of(struct stage_area *a, const char *id)
+{
+	struct record r;
+	enum record_state ret;
+
+	assert_int_equal(files_load(a->db, id, &r), 0);
+	ret = r.state;
+	record_release(&r);
+	return ret;
+}
+
+/* Only a file that is to take the place of others of its name removes them, once it is a File. */
+static void test_takes_place(void **state)
+{
+	struct staged *st, *other;
+	struct stage_area a;
+	char id[40];
+
+	(void)state;
+	stage_area_open(&a, PART);
+	assert_int_equal(staged_create(a.sg, &st), 0);
+	assert_int_equal(staged_create(a.sg, &other), 0);
+	snprintf(id, sizeof(id), "%s", staged_id(other));
+	save(other, RECORD_WRITING, 0);
+	save(st, RECORD_COMPLETED, 0);
+	assert_int_equal(state_of(&a, id), RECORD_WRITING);
+	staged_intend(st, true);
+	save(st, RECORD_SEALED, 0);
+	assert_int_equal(state_of(&a, id), RECORD_WRITING);
+	save(st, RECORD_COMPLETED, 0);
+	assert_int_equal(state_of(&a, id), RECORD_REMOVED);
+	staged_remove(other);
+	staged_unref(other);
+	staged_remove(st);
+	staged_unref(st);
+	stage_area_close(&a);
+}
+
 static void test_cut_behind_our_back(void **state)
 {
 	struct stage_area a;
@@ -759,6 +835,8 @@ static void test_copy_sealed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rename),
+		cmocka_unit_test(test_takes_place),
 		cmocka_unit_test(test_cut_behind_our_back),
 		cmocka_unit_test(test_removed_at_rest),
 		cmocka_unit_test(test_copy),
