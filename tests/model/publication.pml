@@ -21,7 +21,7 @@
  * completion, without the daemon knowing it, does not go on with a complete after "cancelled"
  * (docs/design.md, Assumptions). The service is chosen at the start: whether Files have their Uploads'
  * created_at, whether the daemon knows that, whether content is handed out. POST /files, a part of a
- * walk, and the syncing of the bytes are not here.
+ * walk, a close that keeps a File of the same bytes, and the syncing of the bytes are not here.
  *
  * former=A1, A3, A5: a rule of the former design, with which spin has to find a violation.
  */
@@ -517,7 +517,10 @@ inline take_view()
 	v_live = 0;
 	v_slot = 1;
 	v_md5_known = p.sealed;
-	v_md5_err = 0
+	v_md5_err = 0;
+	v_maybe_same = 0;
+	v_same = 0;
+	v_faulty = 0
 }
 
 /* The next File to delete goes to p.arg; 0: none. */

@@ -9,15 +9,16 @@
 #define M_PHASE_CREATING 1
 #define M_PHASE_OPEN 2
 #define M_PHASE_ASKING 3
-#define M_PHASE_POSTING 4
-#define M_PHASE_COMPLETING 5
-#define M_PHASE_LOOKUP 6
-#define M_PHASE_PROBING 7
-#define M_PHASE_VERIFYING 8
-#define M_PHASE_CLEANUP 9
-#define M_PHASE_DELETING 10
-#define M_PHASE_FAILING 11
-#define M_PHASE_ENDED 12
+#define M_PHASE_CHECKING 4
+#define M_PHASE_POSTING 5
+#define M_PHASE_COMPLETING 6
+#define M_PHASE_LOOKUP 7
+#define M_PHASE_PROBING 8
+#define M_PHASE_VERIFYING 9
+#define M_PHASE_CLEANUP 10
+#define M_PHASE_DELETING 11
+#define M_PHASE_FAILING 12
+#define M_PHASE_ENDED 13
 
 /* enum publish_outcome */
 #define M_OUTCOME_NONE 0
@@ -32,22 +33,24 @@
 #define M_ACT_CREATE 1
 #define M_ACT_ASK 2
 #define M_ACT_POST 3
-#define M_ACT_FAIL_SIZE 4
-#define M_ACT_SEND 5
-#define M_ACT_SEND_LIVE 6
-#define M_ACT_SYNC 7
-#define M_ACT_COMPLETE 8
-#define M_ACT_CANCEL 9
-#define M_ACT_LOOKUP 10
-#define M_ACT_FAIL_READ 11
-#define M_ACT_FAIL_SYNC 12
-#define M_ACT_END_FAILED 13
-#define M_ACT_END_SPOILED 14
-#define M_ACT_REOPEN 15
-#define M_ACT_CLEANUP 16
-#define M_ACT_END_EMPTY 17
-#define M_ACT_END_ABORTED 18
-#define M_ACT_END_DROPPED 19
+#define M_ACT_KEEP 4
+#define M_ACT_FAIL_SIZE 5
+#define M_ACT_SEND 6
+#define M_ACT_SEND_LIVE 7
+#define M_ACT_SYNC 8
+#define M_ACT_COMPLETE 9
+#define M_ACT_CANCEL 10
+#define M_ACT_LOOKUP 11
+#define M_ACT_FAIL_LINE 12
+#define M_ACT_FAIL_READ 13
+#define M_ACT_FAIL_SYNC 14
+#define M_ACT_END_FAILED 15
+#define M_ACT_END_SPOILED 16
+#define M_ACT_REOPEN 17
+#define M_ACT_CLEANUP 18
+#define M_ACT_END_EMPTY 19
+#define M_ACT_END_ABORTED 20
+#define M_ACT_END_DROPPED 21
 
 /* enum doubt_cancel, doubt_found, doubt_step */
 #define M_DOUBT_UNASKED 1
@@ -77,7 +80,7 @@ hidden byte v_dropped, v_aborted, v_withdrawn, v_sealed, v_held, v_retry, v_size
 hidden byte v_early, v_ask_first, v_whole, v_too_large, v_stream_failed, v_mismatch, v_expired;
 hidden byte v_complete_unknown, v_sync_wanted, v_sync_first, v_synced, v_syncing, v_sync_failed;
 hidden byte v_unproven, v_spoiled, v_ready, v_sending, v_missing, v_live, v_slot, v_md5_known;
-hidden byte v_md5_err;
+hidden byte v_md5_err, v_maybe_same, v_same, v_faulty;
 
 /* The same for struct doubt_view. Times count only in three comparisons. */
 hidden byte d_cancel, d_found, d_next;
@@ -142,6 +145,18 @@ inline next_idle_create()
 	fi
 }
 
+inline next_idle_send()
+{
+	if
+	:: v_maybe_same ->
+		if
+		:: v_same && !v_held && (v_synced || !v_sync_first) -> v_action = M_ACT_KEEP
+		:: else -> skip
+		fi
+	:: else -> next_idle_create()
+	fi
+}
+
 inline next_idle()
 {
 	if
@@ -166,7 +181,9 @@ inline next_idle()
 			:: else -> v_action = M_ACT_END_EMPTY
 			fi
 		:: !v_spoiled && v_sealed && v_sized && v_md5_err -> v_action = M_ACT_FAIL_READ
-		:: else -> next_idle_create()
+		:: !v_spoiled && v_sealed && v_sized && !v_md5_err && v_faulty ->
+			v_action = M_ACT_FAIL_LINE
+		:: else -> next_idle_send()
 		fi
 	fi
 }
@@ -197,9 +214,11 @@ inline next_open_sound()
 		if
 		:: v_spoiled -> v_action = M_ACT_CANCEL
 		:: !v_spoiled && v_sealed && v_md5_err -> v_action = M_ACT_FAIL_READ
+		:: !v_spoiled && v_sealed && !v_md5_err && v_faulty && !v_complete_unknown ->
+			v_action = M_ACT_FAIL_LINE
 		:: else ->
 			if
-			:: v_expired || v_mismatch || !v_size_known -> v_action = M_ACT_CANCEL
+			:: (v_same && !v_complete_unknown) || v_expired || v_mismatch || !v_size_known -> v_action = M_ACT_CANCEL
 			:: else ->
 				if
 				:: v_ask_first ->
@@ -251,6 +270,7 @@ inline publish_next()
 		:: v_phase == M_PHASE_CLEANUP && !v_unproven -> v_action = M_ACT_CLEANUP
 		:: v_phase == M_PHASE_FAILING && !v_syncing -> v_action = M_ACT_END_FAILED
 		:: v_phase == M_PHASE_ENDED -> next_ended()
+		:: v_phase == M_PHASE_CHECKING && (v_dropped || v_aborted) -> v_action = M_ACT_CANCEL
 		:: v_phase == M_PHASE_CREATING && v_withdrawn -> v_action = M_ACT_CANCEL
 		:: else -> skip
 		fi

@@ -42,9 +42,9 @@ static int table_views(int kind)
 {
 	static const int views[] = {
 		[KIND_DOUBT] = 6 * 6 << 18,
-		[KIND_IDLE] = 1 << 18,
-		[KIND_OPEN] = 1 << 20,
-		[KIND_SYNC] = 13 * 6 << 14,
+		[KIND_IDLE] = 1 << 21,
+		[KIND_OPEN] = 1 << 22,
+		[KIND_SYNC] = 14 * 6 << 14,
 	};
 
 	return views[kind];
@@ -109,7 +109,8 @@ static struct doubt_view doubt_of(int view)
 	SET(held) SET(retry) SET(size_known) SET(early) SET(ask_first) SET(whole)            \
 	SET(too_large) SET(stream_failed) SET(mismatch) SET(expired) SET(complete_unknown)   \
 	SET(sync_wanted) SET(sync_first) SET(synced) SET(syncing) SET(sync_failed)           \
-	SET(unproven) SET(spoiled) SET(live) SET(slot) SET(md5_known)
+	SET(unproven) SET(spoiled) SET(maybe_same) SET(same) SET(faulty)                     \
+	SET(live) SET(slot) SET(md5_known)
 
 /* Every input but phase and outcome, from the bits of n. */
 static void fill(struct publish_view *v, uint64_t n)
@@ -133,6 +134,9 @@ static void fill(struct publish_view *v, uint64_t n)
 	v->too_large = bit(&n);
 	v->stream_failed = bit(&n);
 	v->early = bit(&n);
+	v->maybe_same = bit(&n);
+	v->same = bit(&n);
+	v->faulty = bit(&n);
 }
 
 /* What the rules of the phase read: all combinations. The rest by chance, without a sync. */
@@ -140,7 +144,7 @@ static void fill_for(struct publish_view *v, int kind, int view)
 {
 	uint64_t n = mixed((uint64_t)view * 4 + (uint64_t)kind);
 
-	fill(v, n >> 20);
+	fill(v, n >> 24);
 	v->withdrawn = bit(&n);
 	v->retry = bit(&n);
 	v->mismatch = bit(&n);
@@ -157,10 +161,15 @@ static void fill_for(struct publish_view *v, int kind, int view)
 
 static void fill_open(struct publish_view *v, uint64_t n)
 {
-	bool sized = v->size > 0;
+	struct publish_view chance = *v;
 
 	fill(v, n & ((1 << 13) - 1));
-	v->size = sized ? 4096 : 0;
+	v->size = chance.size;
+	v->whole = chance.whole;
+	v->too_large = chance.too_large;
+	v->stream_failed = chance.stream_failed;
+	v->early = chance.early;
+	v->maybe_same = chance.maybe_same;
 	n >>= 13;
 	v->mismatch = bit(&n);
 	v->expired = bit(&n);
@@ -169,6 +178,8 @@ static void fill_open(struct publish_view *v, uint64_t n)
 	v->live = bit(&n);
 	v->missing = bit(&n) ? 4 : 0;
 	v->sending = bit(&n) ? 2 : 0;
+	v->same = bit(&n);
+	v->faulty = bit(&n);
 }
 
 /* Each phase and outcome with all that next_sync() and next_ended() read. */
