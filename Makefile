@@ -90,7 +90,7 @@ HELPER_SRCS := $(filter-out $(UNIT_SRCS) $(FAKE_API_SRCS),$(sort $(wildcard test
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # The modules that take foreign bytes, and what they stand on: compiling all would take minutes.
 FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
-	$(addprefix fs/host/,mountpoint.c mounts.c place.c statedir.c) fs/tree/names.c \
+	$(addprefix fs/host/,mountpoint.c mounts.c place.c real.c statedir.c) fs/tree/names.c \
 	$(addprefix fs/cli/,view.c columns.c health.c cli.c mount.c) $(wildcard fs/state/*.c) \
 	fs/work/pool.c $(addprefix net/server/,multipart.c route.c form.c) $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \

@@ -232,7 +232,8 @@ static int note_entry(void *arg, uint64_t seen)
 static void clean(struct shared_file *f)
 {
 	const struct shared_watch watch = { note_entry, f };
-	uint64_t now = clock_mono_ms(), due = atomic_load(&f->s->clean_ms);
+	uint64_t now = clock_mono_ms();
+	unsigned long long due = atomic_load(&f->s->clean_ms);
 	mode_t mode;
 	int dir;
 
