@@ -10,7 +10,7 @@ def options(folder):
     """Environment for the sanitizers; reports go to folder/san/, or to stderr when it is ''."""
     place = os.path.join(folder, "san")
     if folder and not os.path.isdir(place):
-        os.mkdir(place)
+        os.makedirs(place, exist_ok=True)
         # A daemon of another user reports, too.
         os.chmod(place, 0o1777)
 

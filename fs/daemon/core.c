@@ -582,6 +582,9 @@ void core_free(struct core *c)
 	if (c->data)
 		datadir_set_worker(c->data, NULL);
 	pool_free(c->disk);
+	/* A copy that was made after the publisher's end went on to wait for it. */
+	if (c->publisher)
+		publisher_end_waits(c->publisher);
 	vfs_free(c->vfs);
 	fetcher_free(c->fetcher);
 	shared_close(c->shared);

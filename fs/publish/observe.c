@@ -18,13 +18,13 @@ void publish_wait(struct publish *p, struct publish_wait *w)
 {
 	w->p = p;
 	pthread_mutex_lock(&p->pr->lock);
-	w->linked = !p->pr->stop;
-	if (w->linked) {
-		publish_ref(p);
-		w->next = p->observed.waits;
-		p->observed.waits = w;
+	w->linked = true;
+	publish_ref(p);
+	w->next = p->observed.waits;
+	p->observed.waits = w;
+	/* After the thread's end publisher_end_waits() answers. */
+	if (!p->pr->stop)
 		publish_queue_locked(p);
-	}
 	pthread_mutex_unlock(&p->pr->lock);
 }
 

@@ -282,6 +282,13 @@ void publisher_stop(struct publisher *pr, bool keep_all)
 	}
 	if (keep_all)
 		keep_unpublished(pr);
+	publisher_end_waits(pr);
+}
+
+void publisher_end_waits(struct publisher *pr)
+{
+	struct publish *p;
+
 	while ((p = next_unfinished(pr)) != NULL) {
 		publish_end_sync(p);
 		publish_tell_stopped(p);

@@ -92,6 +92,11 @@ unsigned publisher_drain(struct publisher *pr, unsigned timeout_s);
  * publications (each holds its staged file until then), and calls publisher_free().
  */
 void publisher_stop(struct publisher *pr, bool keep_all);
+/*
+ * Answer the waits that began after publisher_stop() (-EINTR). Call it once nothing begins one any
+ * more, and before what their callbacks use ends.
+ */
+void publisher_end_waits(struct publisher *pr);
 void publisher_free(struct publisher *pr); /* NULL is a no-op */
 struct publisher_counts {
 	unsigned active; /* closed, not ended */
@@ -247,7 +252,8 @@ bool publish_is_unproven(struct publish *p);
 void publish_drop(struct publish *p);
 
 /*
- * A wait. cb runs on the publisher thread (or that of publisher_stop()) exactly once, unless
+ * A wait. cb runs on the publisher thread (or that of publisher_stop() or publisher_end_waits())
+ * exactly once, unless
  * publish_wait_cancel() returns true.
  */
 enum publish_until {

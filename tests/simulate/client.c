@@ -251,7 +251,7 @@ static void op_unlink(struct client *c, struct name *n)
 		/* What could not be deleted, or is made although it came too late. */
 		if (conf.net_faults)
 			mays_add_files(&after, n->path, 0);
-		if (conf.net_faults)
+		if (conf.net_faults || conf.close_async)
 			mays_join(&after, &was);
 		n->now = after;
 		n->safe = after;

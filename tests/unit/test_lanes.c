@@ -183,7 +183,7 @@ static void test_leaves(void **state)
 	atomic_store(&gate_open, true);
 	stage_wait(has_begun, &endless);
 	pool_remove(pool, &endless.job.job);
-	assert_in_range(endless.pos, 0, 1ULL << 44);
+	assert_true(endless.pos <= 1ULL << 44);
 	assert_int_equal(endless.err, 0);
 	check_md5(&good);
 	stage_wait(has_ended, &cut);

@@ -80,7 +80,7 @@ static void test_ways(void **state)
 	assert_true(md5_best()->usable() && md5_single()->usable());
 	assert_int_equal(md5_single()->lanes, 1);
 	for (size_t i = 0; i < n; i++) {
-		assert_in_range(w[i].lanes, 1, MD5_LANES_MAX);
+		assert_true(w[i].lanes >= 1 && w[i].lanes <= MD5_LANES_MAX);
 		assert_true(!w[i].usable() || w[i].lanes <= md5_best()->lanes);
 		for (int k = 0; k < 80 && w[i].usable(); k++)
 			check_way(&w[i]);
@@ -146,7 +146,7 @@ static void test_many(void **state)
 	assert_true(c.openssl_ms > 0 && c.own_ms > 0);
 	mix_all();
 	assert_int_equal(digest_update_many(NULL, 0), 0);
-	assert_in_range(digest_lanes(), 1, DIGEST_LANES_MAX);
+	assert_true(digest_lanes() >= 1 && digest_lanes() <= DIGEST_LANES_MAX);
 }
 
 /* Sanitizers take long for it, and see nothing that test_many() doesn't have. */

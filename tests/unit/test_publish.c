@@ -847,7 +847,7 @@ static bool is_running(void *arg)
 static void test_stop_before_the_sync(void **state)
 {
 	struct blocker b = { .job.run = block };
-	struct told durable;
+	struct told late, durable;
 	struct record r;
 	struct pub f;
 
@@ -873,6 +873,12 @@ static void test_stop_before_the_sync(void **state)
 	assert_true(r.synced);
 	assert_int_equal(r.state, RECORD_SEALED);
 	record_release(&r);
+	/* A worker that goes on after that may begin a wait. */
+	pub_wait(&f, &late, UNTIL_ENDED);
+	assert_int_equal(atomic_load(&late.calls), 0);
+	publisher_end_waits(g.pr);
+	assert_int_equal(atomic_load(&late.calls), 1);
+	assert_int_equal(atomic_load(&late.err), -EINTR);
 	atomic_store(&b.go, true);
 	pool_free(g.disk);
 	fake_api_release(g.api, FAKE_OPS);
