@@ -1147,6 +1147,10 @@ init {
 		};
 		if :: same_date = 0 :: same_date = 1 fi;
 		if :: learned = 0 :: learned = 1 fi;
+#if NPUB > 1
+		/* docs/proof.md, Known */
+		learned = (same_date -> learned : 1);
+#endif
 		if :: content = 0 :: content = 1 fi;
 		run World(0);
 		run Late();

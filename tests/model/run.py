@@ -50,9 +50,7 @@ LONG = SHORT + [
     ("publication", {"losses": 1, "rewrites": 1, "drops": 1}, ""),
     ("publication", {"losses": 2}, ""),
     ("publication", {"losses": 1, "strangers": 1, "drops": 1}, ""),
-    ("publication", {"losses": 1, "strangers": 1, "crashes": 1}, ""),
     ("publication-2", {"losses": 1, "drops": 1}, "A1"),
-    ("publication-2", {"losses": 1, "drops": 1}, ""),
     ("namespace", {"crashes": 1, "cuts": 1, "fails": 1}, ""),
     ("namespace-2", {"fails": 1}, ""),
 ]
