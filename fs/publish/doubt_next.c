@@ -36,8 +36,10 @@ static bool is_ours(const struct doubt_view *v)
 		return same && (v->wanted ? v->dated : exact);
 	if (v->wanted && same)
 		return v->dated || (!v->rival && !v->always);
+	/* Without its content the rival's File looks the same, unless its created_at tells. */
 	if (v->wanted)
-		return exact || (v->dated && v->cancel == DOUBT_REFUSED);
+		return (!v->rival || v->always) &&
+		       (exact || (v->dated && v->cancel == DOUBT_REFUSED));
 	/* A File that is deleted once it is found has to be more certain than one that stays. */
 	return exact && (same || v->cancel == DOUBT_REFUSED);
 }

@@ -292,7 +292,8 @@ inline doubt_is_ours()
 		:: d_cancel != M_DOUBT_CANCELLED && d_wanted && d_same ->
 			d_ours = (d_dated || (!d_rival && !d_always))
 		:: d_cancel != M_DOUBT_CANCELLED && d_wanted && !d_same ->
-			d_ours = (d_exact || (d_dated && d_cancel == M_DOUBT_REFUSED))
+			d_ours = ((!d_rival || d_always) &&
+				  (d_exact || (d_dated && d_cancel == M_DOUBT_REFUSED)))
 		:: else ->
 			d_ours = (d_exact && (d_same || d_cancel == M_DOUBT_REFUSED))
 		fi

@@ -104,6 +104,12 @@ static void test_adopt(void **state)
 	assert_int_not_equal(next(v), DOUBT_ADOPT);
 	v.dated = v.plausible = true;
 	assert_int_equal(next(v), DOUBT_ADOPT);
+	/* Another file of this host may have made it: only a created_at that always tells counts. */
+	v.rival = true;
+	assert_int_not_equal(next(v), DOUBT_ADOPT);
+	v.always = true;
+	assert_int_equal(next(v), DOUBT_ADOPT);
+	v.rival = v.always = false;
 	v.later = true;
 	assert_int_equal(next(v), DOUBT_ADOPT);
 	/* Without its answer the Upload's second has to tell. */
