@@ -104,7 +104,7 @@ static void test_adopt(void **state)
 	assert_int_not_equal(next(v), DOUBT_ADOPT);
 	v.dated = v.plausible = true;
 	assert_int_equal(next(v), DOUBT_ADOPT);
-	/* Another file of this host may have made it: only a created_at that always tells counts. */
+	/* Another file of this host may have made it, unless the created_at always tells. */
 	v.rival = true;
 	assert_int_not_equal(next(v), DOUBT_ADOPT);
 	v.always = true;
