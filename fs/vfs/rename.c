@@ -243,6 +243,7 @@ static int move_now(struct vfs *s, struct renaming *n, struct inode *i, struct i
 	if (r && inode_move(s->table, i, from, n->name) == 0)
 		side_renamed(s, i);
 	vfs_keep_changed(s);
+	i->side->moved = i->side->moved || !r;
 	if (!r && other)
 		*ret_out = vfs_detach(s, other);
 	return r;

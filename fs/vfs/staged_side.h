@@ -36,6 +36,7 @@ struct staged_side {
 	bool touched;	/* created or cut to nothing, not closed since: perhaps empty */
 	bool killed;	/* a writer was killed: do not publish */
 	bool recovered; /* as an earlier daemon left it */
+	bool moved;	/* renamed: the File that it would replace has another name */
 	unsigned kills; /* count of kills; see struct handle */
 	/* negative errno of a failed write not made good since; or 0 */
 	int write_err;

@@ -187,12 +187,14 @@ static struct staged_side *remove_bytes(struct vfs *s, struct inode *i)
 {
 	struct inode *dir = i->parent;
 	char *id = i->file_id ? strdup(i->file_id) : NULL, *name = strdup(i->name);
+	/* Under the name that the service knows: after a rename the listing tells it. */
+	bool here = !i->side->moved;
 	struct staged_side *out;
 
 	inode_ref(i);
 	out = vfs_detach(s, i);
 	inode_set_file_id(s->table, i, NULL);
-	if (id && name)
+	if (id && name && here)
 		vfs_show_again(s, i, dir, name, id);
 	inode_unref(s->table, i);
 	vfs_keep_changed(s);

@@ -384,6 +384,20 @@ def test_rm_right_after_a_kill(server, files):
     assert contents(server) == [("f", b"source"), ("g", b"target")]
 
 
+def test_rm_of_aborted_bytes_that_were_renamed(server, files):
+    """The File that they would have replaced shows under the name that it has."""
+    mount, f, _ = files
+    python("import os, sys\nfd = os.open(sys.argv[1], os.O_WRONLY)\nos.write(fd, b'half')\n"
+           "os.kill(os.getpid(), 9)", f, check=False)
+    wait_until(lambda: xattr(f, "status") == "aborted", "its writer was killed")
+    h = mount.path("batch", "h")
+    os.rename(f, h)
+    os.unlink(h)
+    wait_until(lambda: sorted(os.listdir(mount.path("batch"))) == ["f", "g"], "it is f again")
+    assert get(f) == b"source" and not os.path.exists(h)
+    assert contents(server) == [("f", b"source"), ("g", b"target")]
+
+
 def test_rm_while_it_is_written(server, files):
     """It takes the File that was opened, too: all that the name stands for."""
     _, f, _ = files
