@@ -111,6 +111,31 @@ def test_fsync(computer, how):
     assert not computer.there("g")
 
 
+@pytest.mark.parametrize("how", ["rm", "mv"])
+def test_removed_bytes(computer, how):
+    """Bytes of which an fsync was promised are whole as long as their name may come back."""
+    fd = os.open(computer.path(), os.O_WRONLY | os.O_CREAT)
+    os.write(fd, DATA)
+    os.fsync(fd)
+    computer.power_cut(fd)
+    assert computer.there() == ("aborted", DATA)
+    if how == "mv":
+        fd = os.open(computer.path("g"), os.O_WRONLY | os.O_CREAT)
+        os.write(fd, OTHER)
+        os.fsync(fd)
+        os.rename(computer.path("g"), computer.path())
+    else:
+        os.unlink(computer.path())
+    computer.disk.commit()
+    computer.power_cut(fd)
+    left = [(x, computer.there(x)[1]) for x in sorted(os.listdir(computer.mount.path("batch")))]
+    before, after = [("f", DATA)], []
+    if how == "mv":
+        before, after = [("f", DATA), ("g", OTHER)], [("f", OTHER)]
+    assert left in (before, after)
+    assert not computer.contents()
+
+
 @pytest.mark.parametrize("then", ["nothing", "chmod", "written on"])
 def test_async_close(world, server, disk, then):
     """It is published, whatever came after the close and was not synced."""
