@@ -154,7 +154,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct ops_parked *p = ops_park(req);
+	struct ops_parked *p = ops_park_for(req, vfs_unlink_interrupted);
 
 	if (p)
 		vfs_unlink(p->s, parent, name, parked_done, p);

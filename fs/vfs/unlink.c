@@ -22,11 +22,13 @@
 #include "net/api/api.h"
 
 struct removing {
+	struct removing *next, **pprev; /* list vfs.removings, under vfs.lock */
 	struct vfs *s;
 	struct inode *inode; /* referenced */
 	char *own;	     /* the entry's File, or NULL */
 	char **ids;	     /* Files to delete, last one first */
 	size_t count;
+	bool alone; /* its caller was killed: what is written since stays */
 	vfs_done_cb *cb;
 	void *arg;
 };
@@ -80,7 +82,7 @@ static bool replaced_meanwhile(struct removing *d)
 	const struct inode *i = d->inode;
 	char *own;
 
-	if (!i->parent || !i->file_id || (d->own && !strcmp(i->file_id, d->own)))
+	if (d->alone || !i->parent || !i->file_id || (d->own && !strcmp(i->file_id, d->own)))
 		return false;
 	own = strdup(i->file_id);
 	if (!own || add_id(d, strdup(i->file_id))) {
@@ -92,6 +94,16 @@ static bool replaced_meanwhile(struct removing *d)
 	return true;
 }
 
+/* True if the entry is more than what the removal began with. Under lock. */
+static bool was_written(const struct removing *d)
+{
+	const struct inode *i = d->inode;
+
+	if (i->side && !i->side->pristine && !i->side->dropped)
+		return true;
+	return i->file_id && d->own && strcmp(i->file_id, d->own) != 0;
+}
+
 /* All Files are deleted: remove the entry. Under lock. */
 static struct staged_side *removed(struct vfs *s, struct removing *d)
 {
@@ -101,6 +113,11 @@ static struct staged_side *removed(struct vfs *s, struct removing *d)
 	/* The entry is gone already, by its name or by a listing. */
 	if (!i->parent && !i->file_id)
 		return NULL;
+	if (d->alone && i->parent && was_written(d)) {
+		if (d->own && i->file_id && !strcmp(i->file_id, d->own))
+			inode_set_file_id(s->table, i, NULL);
+		return NULL;
+	}
 	out = vfs_detach(s, i);
 	inode_set_file_id(s->table, i, NULL);
 	return out;
@@ -129,8 +146,12 @@ static void on_deleted(void *arg, const struct api_error *err)
 	more = !r && (d->count || replaced_meanwhile(d));
 	if (!r && !more)
 		out = removed(s, d);
-	if (!more)
+	if (!more) {
+		*d->pprev = d->next;
+		if (d->next)
+			d->next->pprev = d->pprev;
 		inode_unref(s->table, d->inode);
+	}
 	pthread_mutex_unlock(&s->lock);
 	if (!r)
 		cache_remove(s->cfg.cache, id);
@@ -238,6 +259,11 @@ void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *c
 		d->inode = i;
 		d->cb = cb;
 		d->arg = arg;
+		d->next = s->removings;
+		if (d->next)
+			d->next->pprev = &d->next;
+		d->pprev = &s->removings;
+		s->removings = d;
 		inode_ref(i);
 		r = 1;
 	} else if (!r) {
@@ -251,4 +277,16 @@ void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *c
 	}
 	removing_free(d);
 	cb(arg, r);
+}
+
+void vfs_unlink_interrupted(struct vfs *s, const void *arg)
+{
+	struct removing *d;
+
+	pthread_mutex_lock(&s->lock);
+	for (d = s->removings; d && d->arg != arg; d = d->next)
+		;
+	if (d)
+		d->alone = true;
+	pthread_mutex_unlock(&s->lock);
 }

@@ -159,6 +159,11 @@ int vfs_mkdir(struct vfs *s, uint64_t parent, const char *name, mode_t mode,
 int vfs_rmdir(struct vfs *s, uint64_t parent, const char *name);
 void vfs_unlink(struct vfs *s, uint64_t parent, const char *name, vfs_done_cb *cb, void *arg);
 /*
+ * The caller of the vfs_unlink() with that arg is gone: what is written to the name from now on
+ * stays. No-op once its cb runs.
+ */
+void vfs_unlink_interrupted(struct vfs *s, const void *arg);
+/*
  * flags: 0 or RENAME_NOREPLACE; -EINVAL for others. -EXDEV: a File without a whole local copy, or a
  * directory with a File in it.
  */

@@ -15,6 +15,7 @@ struct inode;
 struct inode_table;
 struct listing;
 struct rename_intent;
+struct removing;
 struct renaming;
 struct staged_side;
 struct staging_in;
@@ -38,6 +39,7 @@ struct vfs {
 	struct staged_side *sides;
 	struct rename_intent *intents;	 /* open ones */
 	struct renaming *renamings;	 /* rename.c: under way */
+	struct removing *removings;	 /* unlink.c: that wait for the service */
 	struct dir *dirs;		 /* open directories */
 	struct staging_in *stagings;	 /* copyup.c: copies under way */
 	struct gone *gone[GONE_BUCKETS]; /* gone.c */

@@ -398,6 +398,29 @@ def test_rm_of_aborted_bytes_that_were_renamed(server, files):
     assert contents(server) == [("f", b"source"), ("g", b"target")]
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_written_after_a_killed_rm(server, files, closed):
+    """What was written after the death of rm(1) stays; the File of before goes."""
+    mount, f, _ = files
+    server.faults([{"op": "delete", "action": "status", "status": 503, "times": 0}])
+    proc = subprocess.Popen(["rm", f], stderr=subprocess.DEVNULL)
+    wait_until(lambda: server.journal(op="delete", status=503), "it asks for the deletion")
+    proc.terminate()
+    assert proc.wait(harness.DEADLINE) == -15
+    with open(f, "wb", buffering=0) as out:
+        out.write(b"anew")
+        if not closed:
+            server.faults([])
+            wait_until(lambda: contents(server) == [("g", b"target")], "the deletion is over")
+        writing = Later(out.close)
+        if closed:
+            wait_until(lambda: ("f", b"anew") in contents(server), "it is a File")
+            server.faults([])
+        writing.result()
+    wait_until(lambda: contents(server) == [("f", b"anew"), ("g", b"target")], "two are left")
+    assert sorted(os.listdir(mount.path("batch"))) == ["f", "g"] and get(f) == b"anew"
+
+
 def test_rm_while_it_is_written(server, files):
     """It takes the File that was opened, too: all that the name stands for."""
     _, f, _ = files
