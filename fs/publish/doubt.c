@@ -22,6 +22,7 @@
 #include "fs/publish/upload.h"
 #include "fs/stage/file.h"
 #include "fs/state/files.h"
+#include "fs/state/known.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
@@ -348,7 +349,8 @@ static bool is_known(const struct publish *p, const char *id)
 	for (size_t i = 0; i < p->now.superseded_count; i++)
 		if (!strcmp(p->now.superseded[i], id))
 			return true;
-	if (cfg->db && files_knows(cfg->db, id))
+	if (cfg->db &&
+	    (files_knows(cfg->db, id) || known_as_of_another(cfg->db, id, staged_id(p->staged))))
 		return true;
 	return cfg->is_known && cfg->is_known(cfg->is_known_arg, id);
 }

@@ -26,15 +26,15 @@ int known_define(struct statedb *db)
 				  " purpose TEXT NOT NULL, mime_type TEXT NOT NULL,"
 				  " expires_after INTEGER NOT NULL, bytes INTEGER NOT NULL,"
 				  " md5 TEXT NOT NULL, step INTEGER NOT NULL,"
-				  " prefixes BLOB NOT NULL)");
+				  " prefixes BLOB NOT NULL, maker TEXT NOT NULL)");
 }
 
-int known_put(struct statedb *db, const char *file_id, const struct known *k)
+int known_put(struct statedb *db, const char *file_id, const char *maker, const struct known *k)
 {
 	static const char put[] =
 		"INSERT OR REPLACE INTO known (file_id, filename, purpose, mime_type,"
-		" expires_after, bytes, md5, step, prefixes)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+		" expires_after, bytes, md5, step, prefixes, maker)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 	static const char trim[] = "DELETE FROM known WHERE number <="
 				   " (SELECT max(number) FROM known) - ?1";
 	const void *prefixes = k->prefix_count ? (const void *)k->prefixes : "";
@@ -48,7 +48,8 @@ int known_put(struct statedb *db, const char *file_id, const struct known *k)
 				 statedb_int((int64_t)k->expires_after),
 				 statedb_int((int64_t)k->bytes), statedb_text(k->md5),
 				 statedb_int((int64_t)k->step),
-				 statedb_blob(prefixes, k->prefix_count * DIGEST_SIZE)),
+				 statedb_blob(prefixes, k->prefix_count * DIGEST_SIZE),
+				 statedb_text(maker)),
 		    NULL);
 	statedb_run(db, trim, STATEDB_ARGS(statedb_int(KNOWN_MAX)), NULL);
 	return statedb_commit(db, NULL);
@@ -118,4 +119,24 @@ int known_get(struct statedb *db, const char *file_id, struct known *ret)
 	else
 		*ret = l.k;
 	return rc;
+}
+
+static int note_found(void *arg, const struct statedb_row *row)
+{
+	(void)row;
+	*(bool *)arg = true;
+	return 0;
+}
+
+bool known_as_of_another(struct statedb *db, const char *file_id, const char *maker)
+{
+	bool found = false;
+	int rc;
+
+	statedb_lock(db);
+	rc = statedb_each(db, "SELECT 1 FROM known WHERE file_id = ?1 AND maker != ?2",
+			  STATEDB_ARGS(statedb_text(file_id), statedb_text(maker)), note_found,
+			  &found);
+	statedb_unlock(db);
+	return !rc && found;
 }

@@ -10,6 +10,7 @@
 #ifndef UPLOADFS_FS_STATE_KNOWN_H
 #define UPLOADFS_FS_STATE_KNOWN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,11 +36,13 @@ void known_release(struct known *k);
 
 /* Make the missing table. Call once, before all else. */
 int known_define(struct statedb *db);
-/* Set the row of a File. 0 or negative errno. */
-int known_put(struct statedb *db, const char *file_id, const struct known *k);
+/* Set the row of a File. maker: the id of the staged file that became it. 0 or negative errno. */
+int known_put(struct statedb *db, const char *file_id, const char *maker, const struct known *k);
 /* The File was deleted. 0 or negative errno. */
 int known_drop(struct statedb *db, const char *file_id);
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
 int known_get(struct statedb *db, const char *file_id, struct known *ret);
+/* True if another staged file than that one is known to have become the File. */
+bool known_as_of_another(struct statedb *db, const char *file_id, const char *maker);
 
 #endif

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/state/attrs.h"
 #include "fs/vfs/listed.h"
 #include "fs/content/cache.h"
 #include "fs/publish/publisher.h"
 #include "fs/remote/listing.h"
+#include "fs/stage/file.h"
+#include "fs/state/attrs.h"
+#include "fs/state/known.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/names.h"
 #include "fs/vfs/attrs_kept.h"
@@ -211,7 +213,10 @@ static bool is_being_completed(struct vfs *s, const struct place *p, const struc
 	if (other && other->side && is_becoming(other->side, f))
 		return true;
 	t = intent_at(s, p->dir, p->name);
-	return t && !intent_dooms(t, f->id) && is_becoming(t->side, f);
+	if (!t || intent_dooms(t, f->id) || !is_becoming(t->side, f))
+		return false;
+	/* A mount before this one may have published to the name while the rename hung. */
+	return !s->cfg.db || !known_as_of_another(s->cfg.db, f->id, staged_id(t->side->st));
 }
 
 /*

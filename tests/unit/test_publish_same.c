@@ -283,7 +283,7 @@ static void test_other_parts(void **state)
 		memmove(k.prefixes + i * DIGEST_SIZE, k.prefixes + (2 * i + 1) * DIGEST_SIZE,
 			DIGEST_SIZE);
 	k.step *= 2;
-	assert_int_equal(known_put(g.area.db, first, &k), 0);
+	assert_int_equal(known_put(g.area.db, first, "another", &k), 0);
 	known_release(&k);
 	rig_crash(&g, NULL, 0);
 	rig_restart(&g);
