@@ -86,11 +86,14 @@ static void compare(struct publish *p, int err)
 	p->unproven = false;
 	p->spoiled = err || strcmp(p->md5, p->md5_then) != 0;
 	staged_compared(p->staged, !p->spoiled);
-	if (p->spoiled)
-		log_error("%s/%s: what is on the disk is not what was closed, and was not synced "
-			  "before the daemon ended; %s",
-			  p->now.purpose, p->now.path,
-			  p->outcome.file_id[0] ? "its File stays" : "it is not published");
+	if (!p->spoiled)
+		return;
+	/* A row with that of the disk would make these bytes the right ones at the next mount. */
+	memcpy(p->md5, p->md5_then, sizeof(p->md5));
+	log_error("%s/%s: what is on the disk is not what was closed, and was not synced "
+		  "before the daemon ended; %s",
+		  p->now.purpose, p->now.path,
+		  p->outcome.file_id[0] ? "its File stays" : "it is not published");
 }
 
 /* False: the lines are not all checked yet. */
