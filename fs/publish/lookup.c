@@ -17,6 +17,8 @@
 #include "fs/publish/record.h"
 #include "fs/publish/service.h"
 #include "fs/remote/walk.h"
+#include "fs/stage/file.h"
+#include "fs/state/known.h"
 #include "net/base/clock.h"
 #include "net/base/digest.h"
 
@@ -341,6 +343,9 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	p->abandoned.due = true;
 	p->outcome.news = true;
 	p->phase = PHASE_CLEANUP;
+	/* No doubt of another file takes it for its own, also once this row is gone. */
+	if (p->pr->cfg.db && !p->outcome.kept)
+		known_claim(p->pr->cfg.db, ev->id, staged_id(p->staged));
 	/*
 	 * Save before the File is announced: a file removed after that must not return after a
 	 * crash.

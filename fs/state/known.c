@@ -55,6 +55,20 @@ int known_put(struct statedb *db, const char *file_id, const char *maker, const 
 	return statedb_commit(db, NULL);
 }
 
+int known_claim(struct statedb *db, const char *file_id, const char *maker)
+{
+	int rc = statedb_begin(db);
+
+	if (rc)
+		return rc;
+	statedb_run(db,
+		    "INSERT OR IGNORE INTO known (file_id, filename, purpose, mime_type,"
+		    " expires_after, bytes, md5, step, prefixes, maker)"
+		    " VALUES (?1, '', '', '', 0, 0, '', 0, x'', ?2)",
+		    STATEDB_ARGS(statedb_text(file_id), statedb_text(maker)), NULL);
+	return statedb_commit(db, NULL);
+}
+
 int known_drop(struct statedb *db, const char *file_id)
 {
 	int rc = statedb_begin(db);

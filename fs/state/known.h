@@ -38,9 +38,11 @@ void known_release(struct known *k);
 int known_define(struct statedb *db);
 /* Set the row of a File. maker: the id of the staged file that became it. 0 or negative errno. */
 int known_put(struct statedb *db, const char *file_id, const char *maker, const struct known *k);
+/* Note the maker of a File of uncertain bytes, unless it has a row. 0 or negative errno. */
+int known_claim(struct statedb *db, const char *file_id, const char *maker);
 /* The File was deleted. 0 or negative errno. */
 int known_drop(struct statedb *db, const char *file_id);
-/* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: invalid values; -ENOMEM. */
+/* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: no valid bytes; -ENOMEM. */
 int known_get(struct statedb *db, const char *file_id, struct known *ret);
 /* True if another staged file than that one is known to have become the File. */
 bool known_as_of_another(struct statedb *db, const char *file_id, const char *maker);
