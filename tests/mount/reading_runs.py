@@ -199,8 +199,19 @@ class Run:
         run([os.path.join(harness.BUILD, "uploadfs"), "wait", "--timeout", "60", self.there.mnt],
             check=False)
         for mount in (self.here, self.there):
-            wait_until(lambda m=mount: self.same(m), "it shows what the server has", 90)
+            try:
+                wait_until(lambda m=mount: self.same(m), "it shows what the server has", 90)
+            except AssertionError as exc:
+                raise AssertionError(f"{exc}\n{mount.name}: {self.shown(mount)}\nserver: "
+                                     f"{[(x['filename'], x['id']) for x in self.server.files()]}"
+                                     ) from exc
         assert self.reads > 0 or self.may_die, "nothing was read"
+
+    @staticmethod
+    def shown(mount):
+        top = mount.path("batch")
+        return [(x, [harness.xattr(os.path.join(top, x), y) for y in ("status", "file_id", "error")])
+                for x in sorted(os.listdir(top))]
 
     def same(self, mount):
         try:

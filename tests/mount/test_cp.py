@@ -13,6 +13,7 @@ def overlap(a, b):
     return a["t_start_ms"] < b["t_end_ms"] and b["t_start_ms"] < a["t_end_ms"]
 
 
+@pytest.mark.no_tsan  # sheer size
 def test_200_mib_in_64_mib_parts(world):
     """
     One Upload; parts of 64, 64, 64 and 8 MiB, in parallel; the right MD5. cp is

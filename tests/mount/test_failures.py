@@ -49,6 +49,7 @@ def cp_fails(source, dest, words):
     return result.stderr
 
 
+@pytest.mark.no_tsan  # it waits most of the time
 @pytest.mark.parametrize("case", CASES)
 def test_refused(server, mount, source, case):
     rule, words, causes = CASES[case]

@@ -78,6 +78,7 @@ def test_rows_stay_as_they_are(kept):
     assert len(rows) == 2 * COUNT and {x["created"] for x in rows} == {1}
 
 
+@pytest.mark.no_tsan  # many files, one path
 def test_no_descriptors(kept, source):
     """At rest they hold none, neither after they were made nor after a remount; then they work."""
     few = descriptors(kept)

@@ -9,6 +9,7 @@ from harness import (GIB, MIB, SLOW, assert_nothing_pending, make_file, md5, run
 CLOSERS = 32
 
 
+@pytest.mark.no_tsan  # its requests are those of test_races
 def test_ls_while_32_files_close(world, server, mount):
     """ls and stat answer while not one of the 32 closes has."""
     source = make_file(world.path("source"), MIB + 1)
@@ -44,14 +45,14 @@ def test_ls_while_32_files_close(world, server, mount):
 
 @pytest.mark.plain
 @pytest.mark.parametrize("tool", ["cp", "cat"])
-def test_memory_with_2_gib(world, tool):
+def test_memory_with_1_gib(world, tool):
     """By a size that is observed (cp streams), and one that is not known (a pipe)."""
     server = world.server()
     mount = world.mount(server, part_size=None)
     source = world.path("big")
     with open(source, "wb") as f:
-        f.truncate(2 * GIB)
-        for i in range(0, 2 * GIB, 16 * MIB):
+        f.truncate(GIB)
+        for i in range(0, GIB, 16 * MIB):
             f.seek(i)
             f.write(b"%d" % i)
     dest = mount.path("batch", "big")
@@ -60,8 +61,8 @@ def test_memory_with_2_gib(world, tool):
     else:
         run(["bash", "-c", 'cat "$1" | cat > "$2"', "bash", source, dest], timeout=110)
     assert mount.memory("VmHWM") < 64 * MIB
-    assert (xattr(dest, "parts"), xattr(dest, "md5")) == ("35/35", md5(source))
-    assert [x["bytes"] for x in server.files()] == [2 * GIB]
+    assert (xattr(dest, "parts"), xattr(dest, "md5")) == ("19/19", md5(source))
+    assert [x["bytes"] for x in server.files()] == [GIB]
     assert_nothing_pending(server)
 
 

@@ -76,14 +76,14 @@ def test_away_for_a_while(world, stalling, back):
 
 @pytest.mark.plain
 @pytest.mark.parametrize("back", ["in the middle", "in close"])
-def test_away_under_1_gib(world, back):
-    """The real size, the real parts: 15 of 64 MiB and 4 of 16."""
+def test_away_under_large_parts(world, back):
+    """Parts of the real size: 7 of 64 MiB and 4 of 16."""
     server = world.server()
     server.faults([{"op": "part", "nth": 3, "times": 0, "action": "stall", "when": "during"}])
     mount = world.mount(server, part_size=None, **PATIENCE)
-    source = make_file(world.path("1g.jsonl"), GIB)
-    outage_under_cp(server, mount, source, mount.path("batch", "out.jsonl"), GIB // 2, back)
-    assert xattr(mount.path("batch", "out.jsonl"), "parts") == "19/19"
+    source = make_file(world.path("large.jsonl"), GIB // 2)
+    outage_under_cp(server, mount, source, mount.path("batch", "out.jsonl"), GIB // 4, back)
+    assert xattr(mount.path("batch", "out.jsonl"), "parts") == "11/11"
 
 
 def test_away_with_size_unknown(world, stalling, big):

@@ -3,6 +3,8 @@ import os
 import re
 import time
 
+import pytest
+
 from harness import DEADLINE, Mount, bash, wait_until
 from accounts import Filler
 
@@ -21,6 +23,7 @@ def requests(mount, opcode):
     return len(re.findall(rf"opcode: {opcode} \(", mount.log()))
 
 
+@pytest.mark.no_tsan  # counts requests
 def test_ls_l_looks_up_no_file(world):
     """ls -l of 2,000 Files takes few LOOKUPs, shows right attributes, and leaks no inode."""
     server = world.server()

@@ -150,6 +150,7 @@ def test_exit(server, mount, source, script):
     assert_published(server, dest, source)
 
 
+@pytest.mark.no_tsan  # many programs, the same paths
 def test_large_by_every_tool(world):
     """200 MiB in 64 MiB parts again, by tools whose size is known and those whose is not."""
     server = world.server()
