@@ -315,7 +315,8 @@ def stage_pytest(run, res, name, folder, san="", select="", leave=()):
 SIMULATE_SECONDS = 20
 
 # Of the unit tests: they begin first, so that none is left over for the end.
-SLOW_UNITS = ("test_api", "test_api_raw", "test_staged_md5", "test_staged_race")
+SLOW_UNITS = ("test_api", "test_api_raw", "test_publish_faults", "test_staged_md5",
+              "test_staged_race", "test_two_hosts", "test_fetch")
 
 # Many runs of a few paths, which the other tests take under TSan, too: with it they would take
 # longer than all the rest together. And the subcommands and the start, which have one thread.
