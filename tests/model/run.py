@@ -17,7 +17,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-MEMORY_MB = 3500
+MEMORY_MB = 7500
 TIMEOUT = 1800
 
 PUBLICATION = {"losses": 0, "refusals": 0, "crashes": 0, "strangers": 0, "rewrites": 0, "drops": 0,
@@ -26,7 +26,7 @@ NAMESPACE = {"crashes": 0, "cuts": 0, "fails": 0, "former": 0}
 # Verifier → (model, how it is compiled, what its bounds are without a word).
 VERIFIERS = {
     "publication": ("publication", ["-DNPUB=1"], PUBLICATION),
-    "publication-2": ("publication", ["-DNPUB=2"], PUBLICATION),
+    "publication-2": ("publication", ["-DNPUB=2", "-DCOLLAPSE"], PUBLICATION),
     "namespace": ("namespace", ["-DUSERS=1"], NAMESPACE),
     "namespace-2": ("namespace", ["-DUSERS=2"], NAMESPACE),
 }
@@ -51,6 +51,7 @@ LONG = SHORT + [
     ("publication", {"losses": 2}, ""),
     ("publication", {"losses": 1, "strangers": 1, "drops": 1}, ""),
     ("publication-2", {"losses": 1, "drops": 1}, "A1"),
+    ("publication-2", {"losses": 1, "drops": 1}, ""),
     ("namespace", {"crashes": 1, "cuts": 1, "fails": 1}, ""),
     ("namespace-2", {"fails": 1}, ""),
 ]
