@@ -253,12 +253,12 @@ def stage_unit(run, res, name, san=""):
 
 
 def stage_simulate(run, res, name):
-    """Known seeds, new ones for a while, and a world whose disk lies, which has to be noticed."""
+    """Seeds that failed once, a number of others, and a disk that lies, which has to be noticed."""
     program = os.path.join(run.build, "simulate")
     seeds = os.path.join(TESTS, "simulate", "seeds.txt")
 
-    code, text = run.command([program, "--regressions", seeds, "--seconds",
-                              str(SIMULATE_SECONDS)], UNIT_TIMEOUT, log=name)
+    code, text = run.command([program, "--regressions", seeds, "--count", str(SIMULATE_SEEDS),
+                              "--seconds", str(UNIT_TIMEOUT)], UNIT_TIMEOUT, log=name)
     res.add(name, code == 0, text[-6000:])
     code, text = run.command([program, "--lying-disk", "--keep-on", "--count", "40"],
                              UNIT_TIMEOUT, log=name + "-lying-disk")
@@ -312,7 +312,8 @@ def stage_pytest(run, res, name, folder, san="", select="", leave=()):
         res.add(name, False, "no test ran")
 
 
-SIMULATE_SECONDS = 20
+# Of seeds that nobody has seen fail; make simulate looks for others.
+SIMULATE_SEEDS = 200
 
 # Of the unit tests: they begin first, so that none is left over for the end.
 SLOW_UNITS = ("test_api", "test_api_raw", "test_publish_faults", "test_staged_md5",

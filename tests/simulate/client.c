@@ -290,6 +290,8 @@ static void op_rename(struct client *c, struct name *n, struct name *to)
 		wrong("%s is missing", n->path);
 	if (err == -EINTR)
 		n->tangled = to->tangled = true;
+	/* Which of both came first is not known: what the source is, the target may be now. */
+	to->tangled |= n->tangled;
 	if (!err) {
 		to->now = from_now;
 		mays_join(&to->safe, &from_safe);
