@@ -391,7 +391,7 @@ SIM_WRAPS := $(addprefix pthread_,mutex_init mutex_destroy mutex_lock mutex_tryl
 	ftruncate64 fallocate64 fdatasync fsync sync_file_range fstat64 fstatat64 stat64 lstat64 statx \
 	unlink unlinkat rename renameat renameat2 mkdirat symlinkat fchmod fchmodat flock fcntl64 futimens \
 	utimensat fstatvfs64 copy_file_range fdopendir readdir64 closedir place_look statedir_open \
-	process_give_way digest_random predict_begin log_msg log_event
+	process_give_way digest_random digest_lanes predict_begin log_msg log_event
 $(OUT)/simulate: $(SIM_OBJS) $(LIBS)
 	@echo '  LINK    $@'
 	$(Q)$(LINK) $(SIM_OBJS) $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAPS)) \
