@@ -320,9 +320,12 @@ SLOW_UNITS = ("test_api", "test_api_raw", "test_publish_faults", "test_staged_md
               "test_staged_race", "test_two_hosts", "test_fetch")
 
 # Many runs of a few paths, which the other tests take under TSan, too: with it they would take
-# longer than all the rest together. And the subcommands and the start, which have one thread.
+# longer than all the rest together. And what one program after the other does: the subcommands, the
+# start, tools, names and networks.
 LONG = ("test_killed.py", "test_expiry.py", "test_fault_matrix.py", "test_outage.py",
-        "test_cli.py", "test_boot.py", "test_doubt.py")
+        "test_cli.py", "test_boot.py", "test_doubt.py", "test_shapes.py", "test_networks.py",
+        "test_editors.py", "test_tools.py", "test_directories.py", "test_names.py",
+        "test_damage.py")
 
 # Files that take half a minute or more in one of the stages, whatever their size.
 SLOW = ("test_async.py", "test_crash.py", "test_deb.py", "test_expiry.py", "test_failures.py",

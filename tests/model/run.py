@@ -38,7 +38,6 @@ SHORT = [
     ("publication", {"losses": 1, "crashes": 1}, ""),
     ("publication", {"losses": 1, "rewrites": 1}, ""),
     ("publication", {"refusals": 1, "losses": 1}, ""),
-    ("publication", {"losses": 1, "strangers": 1}, ""),
     ("namespace", {"crashes": 1, "fails": 1}, "B1"),
     ("namespace", {"crashes": 1, "fails": 1}, "C1"),
     ("namespace", {"crashes": 1}, "D2"),
@@ -46,6 +45,7 @@ SHORT = [
     ("namespace", {"cuts": 1, "fails": 1}, ""),
 ]
 LONG = SHORT + [
+    ("publication", {"losses": 1, "strangers": 1}, ""),
     ("publication", {"losses": 1, "crashes": 1, "drops": 1}, ""),
     ("publication", {"losses": 1, "rewrites": 1, "drops": 1}, ""),
     ("publication", {"losses": 2}, ""),
