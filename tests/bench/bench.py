@@ -26,10 +26,10 @@ import writing  # noqa: E402
 
 ROWS = {**writing.ROWS, **small.ROWS, **reading.ROWS, **secure.ROWS, **peers.ROWS}
 ORDER = ["cp", "slow-disk", "node", "node-memory", "unknown", "cpu", "wire", "eight", "eight-md5",
-         "eight-cpu", "sixty-four", "sixty-four-cpu", "declared", "small", "small-async",
-         "many-rclone", "many-curl", "writes", "cold", "again", "random", "random-bytes", "readers",
-         "tls-cp", "tls-cold", "ls", "ls-warm", "ls-memory", "ls-l", "over-raw", "over-s3fs",
-         "over-rclone", "memory-1", "memory-16", "memory-64"]
+         "eight-cpu", "sixty-four", "sixty-four-cpu", "declared", "check", "check-cpu", "small",
+         "small-async", "many-rclone", "many-curl", "writes", "cold", "again", "random",
+         "random-bytes", "readers", "tls-cp", "tls-cold", "ls", "ls-warm", "ls-memory", "ls-l",
+         "over-raw", "over-s3fs", "over-rclone", "memory-1", "memory-16", "memory-64"]
 
 
 def measure(name, args):
