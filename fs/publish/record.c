@@ -38,7 +38,7 @@ static enum record_state state_now(const struct publish *p)
 	 * Closed, but neither synced nor with an MD5 to compare it with: after a power cut nobody
 	 * could tell its bytes from others.
 	 */
-	if (!publish_sealed(p) || (!p->md5[0] && !staged_synced(p->staged)))
+	if (!publish_sealed(p) || (!p->md5_then[0] && !staged_synced(p->staged)))
 		return RECORD_WRITING;
 	if (p->doubt.unknown)
 		return RECORD_COMPLETING;
@@ -126,8 +126,8 @@ static void put_upload(struct publish *p, struct record *r)
 
 static void put_outcome(struct publish *p, struct record *r)
 {
-	/* After a restart md5 waits for the hash. */
-	r->md5 = unless_empty(p->md5[0] ? p->md5 : p->md5_then);
+	/* Of what was closed, never of what is on the disk: the next mount compares with it. */
+	r->md5 = unless_empty(p->md5_then);
 	r->file_id = unless_empty(p->outcome.file_id);
 	if (p->now.dropped && !file_owed(p))
 		r->file_id = NULL;

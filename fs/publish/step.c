@@ -86,14 +86,11 @@ static void compare(struct publish *p, int err)
 	p->unproven = false;
 	p->spoiled = err || strcmp(p->md5, p->md5_then) != 0;
 	staged_compared(p->staged, !p->spoiled);
-	if (!p->spoiled)
-		return;
-	/* A row with that of the disk would make these bytes the right ones at the next mount. */
-	memcpy(p->md5, p->md5_then, sizeof(p->md5));
-	log_error("%s/%s: what is on the disk is not what was closed, and was not synced "
-		  "before the daemon ended; %s",
-		  p->now.purpose, p->now.path,
-		  p->outcome.file_id[0] ? "its File stays" : "it is not published");
+	if (p->spoiled)
+		log_error("%s/%s: what is on the disk is not what was closed, and was not synced "
+			  "before the daemon ended; %s",
+			  p->now.purpose, p->now.path,
+			  p->outcome.file_id[0] ? "its File stays" : "it is not published");
 }
 
 /* False: the lines are not all checked yet. */
@@ -109,18 +106,14 @@ static bool view_lines(struct publish *p, struct publish_view *v)
 /* Note the MD5 of a sealed file, once it is known. */
 static void view_md5(struct publish *p, struct publish_view *v)
 {
-	int r;
+	int r = p->spoiled ? 0 : staged_md5(p->staged, p->md5);
 
+	if (p->unproven && r != -EAGAIN)
+		compare(p, r);
 	/* What is on the disk counts no more. */
 	if (p->spoiled) {
 		memcpy(p->md5, p->md5_then, sizeof(p->md5));
 		return;
-	}
-	r = staged_md5(p->staged, p->md5);
-	if (p->unproven && r != -EAGAIN) {
-		compare(p, r);
-		if (p->spoiled)
-			return;
 	}
 	/* The MD5 stays until the next write; a change without one is damage on disk. */
 	if (r == 0 && !p->md5_then[0]) {

@@ -26,7 +26,8 @@ static void open_bytes(struct staged *st, uint64_t seq)
 static void put_bytes(struct staged *st, struct record *r)
 {
 	pthread_mutex_lock(&st->lock);
-	r->synced = staged_is_synced(st);
+	/* Spoiled bytes are to be compared again, however well they are synced. */
+	r->synced = staged_is_synced(st) && !st->spoiled;
 	r->era = st->era[0] ? st->era : NULL;
 	pthread_mutex_unlock(&st->lock);
 }
