@@ -24,11 +24,11 @@
 
 void publish_note_known(struct publish *p, const struct event *ev)
 {
-	struct known k = { .filename = p->upload.filename,
-			   .purpose = p->upload.purpose,
-			   .mime_type = p->upload.mime,
-			   .expires_after = p->upload.expiry,
-			   .bytes = p->upload.bytes };
+	struct known_file k = { .filename = p->upload.filename,
+				.purpose = p->upload.purpose,
+				.mime_type = p->upload.mime,
+				.expires_after = p->upload.expiry,
+				.bytes = p->upload.bytes };
 	int err = 0;
 
 	/* In doubt the File may be of former bytes. */
@@ -58,7 +58,7 @@ static bool alike_lifetime(uint64_t a, uint64_t b)
 }
 
 /* True if the File is what would be made of the same bytes. */
-static bool fits(const struct publish *p, const struct known *k)
+static bool fits(const struct publish *p, const struct known_file *k)
 {
 	return !strcmp(k->filename, publish_filename(p)) && !strcmp(k->purpose, p->now.purpose) &&
 	       !strcmp(k->mime_type, publish_mime_type(p)) &&
@@ -67,7 +67,7 @@ static bool fits(const struct publish *p, const struct known *k)
 
 static bool take(struct publish *p, const char *file_id)
 {
-	struct known k;
+	struct known_file k;
 
 	if (!*file_id || known_get(p->pr->cfg.db, file_id, &k))
 		return false;

@@ -20,7 +20,7 @@ struct publish_view;
 /* The File that the bytes may equal. */
 struct same {
 	char file_id[API_ID_MAX + 1]; /* "": none */
-	struct known known;	      /* if there is one */
+	struct known_file known;      /* if there is one */
 	bool looked;		      /* for it, with the following inputs: */
 	unsigned choices, renames;
 	bool refused; /* the service has it no more, or not so: send these bytes */

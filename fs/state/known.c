@@ -8,7 +8,7 @@
 
 #include "fs/state/store.h"
 
-void known_release(struct known *k)
+void known_release(struct known_file *k)
 {
 	free(k->filename);
 	free(k->purpose);
@@ -29,7 +29,8 @@ int known_define(struct statedb *db)
 				  " prefixes BLOB NOT NULL, maker TEXT NOT NULL)");
 }
 
-int known_put(struct statedb *db, const char *file_id, const char *maker, const struct known *k)
+int known_put(struct statedb *db, const char *file_id, const char *maker,
+	      const struct known_file *k)
 {
 	static const char put[] =
 		"INSERT OR REPLACE INTO known (file_id, filename, purpose, mime_type,"
@@ -81,14 +82,14 @@ int known_drop(struct statedb *db, const char *file_id)
 }
 
 struct loading {
-	struct known k;
+	struct known_file k;
 	bool found;
 };
 
 static int load_row(void *arg, const struct statedb_row *row)
 {
 	struct loading *l = arg;
-	struct known *k = &l->k;
+	struct known_file *k = &l->k;
 	const char *md5 = statedb_row_text(row, 3);
 	const void *prefixes;
 	size_t len;
@@ -115,7 +116,7 @@ static int load_row(void *arg, const struct statedb_row *row)
 	return 0;
 }
 
-int known_get(struct statedb *db, const char *file_id, struct known *ret)
+int known_get(struct statedb *db, const char *file_id, struct known_file *ret)
 {
 	struct loading l = { .found = false };
 	int rc;

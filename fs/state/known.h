@@ -20,7 +20,7 @@ struct statedb;
 
 #define KNOWN_MAX 100000
 
-struct known {
+struct known_file {
 	char *filename, *purpose, *mime_type; /* as sent; not NULL */
 	uint64_t expires_after;		      /* seconds, as asked for; 0: none */
 	uint64_t bytes;
@@ -32,18 +32,19 @@ struct known {
 };
 
 /* Free all that *k points to, and zero it. */
-void known_release(struct known *k);
+void known_release(struct known_file *k);
 
 /* Make the missing table. Call once, before all else. */
 int known_define(struct statedb *db);
 /* Set the row of a File. maker: the id of the staged file that became it. 0 or negative errno. */
-int known_put(struct statedb *db, const char *file_id, const char *maker, const struct known *k);
+int known_put(struct statedb *db, const char *file_id, const char *maker,
+	      const struct known_file *k);
 /* Note the maker of a File of uncertain bytes, unless it has a row. 0 or negative errno. */
 int known_claim(struct statedb *db, const char *file_id, const char *maker);
 /* The File was deleted. 0 or negative errno. */
 int known_drop(struct statedb *db, const char *file_id);
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: no valid bytes; -ENOMEM. */
-int known_get(struct statedb *db, const char *file_id, struct known *ret);
+int known_get(struct statedb *db, const char *file_id, struct known_file *ret);
 /* True if another staged file than that one is known to have become the File. */
 bool known_as_of_another(struct statedb *db, const char *file_id, const char *maker);
 

@@ -60,7 +60,7 @@ struct inode {
 	bool contested : 1; /* an entry of the directory was moved: the kernel looks up each name */
 	bool crowded : 1;   /* an entry of the directory is or was shown as NAME~FILE_ID */
 	bool changed : 1;   /* a directory that inode_take_changed() is to return */
-	unsigned check : 2; /* a directory: enum check of fs/vfs/check.h */
+	unsigned check : 2; /* a directory: enum line_check of fs/vfs/check.h */
 	uint32_t seen;	    /* number of the last listing that named it; 0: none did */
 	uint32_t order;	    /* its place in that listing; 0: the newest */
 	uint32_t nref;

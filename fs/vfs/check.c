@@ -23,17 +23,17 @@ static bool has_lines(const char *purpose)
 }
 
 /* What is written in dir inherits. */
-static enum check inherited(const struct vfs *s, const struct inode *dir)
+static enum line_check inherited(const struct vfs *s, const struct inode *dir)
 {
 	const char *purpose = dir ? dir->purpose : NULL;
 
 	for (; dir; dir = dir->parent)
 		if (dir->check)
-			return (enum check)dir->check;
+			return (enum line_check)dir->check;
 	return s->cfg.check_jsonl && has_lines(purpose) ? CHECK_JSONL : CHECK_UNSET;
 }
 
-static void apply(struct staged_side *l, enum check check)
+static void apply(struct staged_side *l, enum line_check check)
 {
 	l->check = check;
 	publish_set_check(l->pub, check == CHECK_JSONL);
@@ -41,7 +41,7 @@ static void apply(struct staged_side *l, enum check check)
 
 void check_begin(struct vfs *s, struct inode *i)
 {
-	enum check check = inherited(s, i->parent);
+	enum line_check check = inherited(s, i->parent);
 
 	if (check)
 		apply(i->side, check);
@@ -53,7 +53,7 @@ void check_moved(struct vfs *s, struct inode *i, const struct inode *dir)
 		apply(i->side, inherited(s, dir));
 }
 
-static int set_file(struct staged_side *l, enum check check)
+static int set_file(struct staged_side *l, enum line_check check)
 {
 	if (!l || l->dropped)
 		return -EPERM; /* a File can't be changed */
@@ -62,7 +62,7 @@ static int set_file(struct staged_side *l, enum check check)
 	return 0;
 }
 
-static int set_dir(struct vfs *s, struct inode *dir, enum check check)
+static int set_dir(struct vfs *s, struct inode *dir, enum line_check check)
 {
 	char *path = NULL;
 	int r;
@@ -90,9 +90,9 @@ static int set_dir(struct vfs *s, struct inode *dir, enum check check)
 
 int check_set(struct vfs *s, struct inode *i, const char *text)
 {
-	enum check check = !strcmp(text, "jsonl")  ? CHECK_JSONL
-			   : !strcmp(text, "none") ? CHECK_NONE
-						   : CHECK_UNSET;
+	enum line_check check = !strcmp(text, "jsonl")	? CHECK_JSONL
+				: !strcmp(text, "none") ? CHECK_NONE
+							: CHECK_UNSET;
 
 	if (!check) {
 		log_warn(CHECK_XATTR "=%.32s is not known; use jsonl or none", text);
@@ -112,16 +112,16 @@ int check_remove(struct vfs *s, struct inode *i)
 	return 0;
 }
 
-enum check check_of(struct vfs *s, const struct inode *i)
+enum line_check check_of(struct vfs *s, const struct inode *i)
 {
 	if (i->special)
 		return CHECK_UNSET;
 	if (i->kind == INODE_DIR)
-		return (enum check)i->check;
-	return i->side ? (enum check)i->side->check : inherited(s, i->parent);
+		return (enum line_check)i->check;
+	return i->side ? (enum line_check)i->side->check : inherited(s, i->parent);
 }
 
-const char *check_word(enum check check)
+const char *check_word(enum line_check check)
 {
 	return check == CHECK_JSONL ? "jsonl" : check == CHECK_NONE ? "none" : "";
 }

@@ -15,7 +15,7 @@ struct inode;
 
 #define CHECK_XATTR "user.upload.check"
 
-enum check { CHECK_UNSET, CHECK_NONE, CHECK_JSONL }; /* as stored: append only */
+enum line_check { CHECK_UNSET, CHECK_NONE, CHECK_JSONL }; /* as stored: append only */
 
 /* i's publication is new: set its check. */
 void check_begin(struct vfs *s, struct inode *i);
@@ -30,9 +30,9 @@ int check_set(struct vfs *s, struct inode *i, const char *text);
 /* Let it inherit again. Errors as check_set(); -ENODATA: it was not set. */
 int check_remove(struct vfs *s, struct inode *i);
 /* A directory's own, or what holds for a file. */
-enum check check_of(struct vfs *s, const struct inode *i);
+enum line_check check_of(struct vfs *s, const struct inode *i);
 /* The value of the attribute; "": none. */
-const char *check_word(enum check check);
+const char *check_word(enum line_check check);
 /* Pass it to cb; -ENODATA without one. Takes vfs.lock. */
 void check_answer(struct vfs *s, uint64_t ino, vfs_xattr_cb *cb, void *arg);
 /* Load those of an earlier mount, after vfs_load_dirs(). */

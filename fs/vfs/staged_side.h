@@ -43,7 +43,7 @@ struct staged_side {
 	uint64_t write_err_at; /* offset of the failed write, in bytes */
 	bool abort_reported;   /* a close returned EIO because a writer was killed */
 	bool expiry_set;       /* the lifetime was set by an attribute */
-	uint8_t check;	       /* enum check (check.h): what its lines have to be */
+	uint8_t check;	       /* enum line_check (check.h): what its lines have to be */
 	bool check_set;	       /* by an attribute */
 	bool dropped;	       /* removed: publish nothing any more */
 	unsigned predict_tries;

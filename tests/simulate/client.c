@@ -175,12 +175,12 @@ static ssize_t read_all(struct client *c, struct sim_handle *h, unsigned char *b
 	ssize_t n;
 
 	for (;;) {
-		n = k_read(&c->p, h, buf + got, step, got);
+		if (step > READ_MAX - got)
+			step = READ_MAX - got;
+		n = step ? k_read(&c->p, h, buf + got, step, got) : 0;
 		if (n <= 0)
 			break;
 		got += (size_t)n;
-		if (got + step > READ_MAX)
-			break;
 	}
 	return n < 0 ? n : (ssize_t)got;
 }

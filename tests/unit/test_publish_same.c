@@ -270,7 +270,7 @@ static void test_resend(void **state)
 /* Kept across mounts, and compared by the steps it was made with. */
 static void test_other_parts(void **state)
 {
-	struct known k;
+	struct known_file k;
 	struct pub f;
 
 	(void)state;
