@@ -84,7 +84,7 @@ static bool expect(struct publish *p, const char *file_id)
 /* Choose the File anew when others are replaced, or under another name. */
 static void look(struct publish *p)
 {
-	struct same *s = &p->same;
+	struct same_content *s = &p->same;
 	bool found = false;
 
 	if (s->looked && s->choices == p->now.choices && s->renames == p->now.renames)
@@ -105,7 +105,7 @@ static void look(struct publish *p)
 
 void publish_same_view(struct publish *p, struct publish_view *v)
 {
-	const struct same *s = &p->same;
+	const struct same_content *s = &p->same;
 
 	if (p->pr->cfg.resend || !p->pr->cfg.db || v->phase == PHASE_ENDED)
 		return;
