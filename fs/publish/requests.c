@@ -370,7 +370,8 @@ void publish_take_back(struct publish *p, const char *file_id)
 
 void publish_force(struct publish *p)
 {
-	WITH_INPUTS(p, in->forced = true);
+	/* A doubt that is yet to come is none that the user knew of. */
+	WITH_INPUTS(p, in->forced |= p->observed.info.in_doubt);
 }
 
 void publish_drop(struct publish *p)
