@@ -384,6 +384,7 @@ void side_release(struct vfs *s, struct staged_side *l)
 	staged_unref(l->st);
 	free_superseded(l);
 	free(l->superseded_files);
+	lost_clear(&l->lost);
 	free(l);
 }
 
