@@ -31,7 +31,7 @@ struct handle {
 	unsigned kills;
 	/* the last close was by a killed process and published nothing */
 	bool closer_killed;
-	/* writes that failed before there was a local side: they count with the first that does not */
+	/* bytes whose write failed before there was a local side: see vfs_write_failed() */
 	struct lost lost;
 	bool outdated;	     /* the File's size changed since the open: its content is another */
 	bool writer_killed;  /* a process that wrote here was killed, whoever closes later */
