@@ -388,6 +388,32 @@ def test_cut_in_doubt(server, files, fate):
     assert get(g) == b"source"
 
 
+@pytest.mark.parametrize("keeps", ["keep_old", "no_delete"])
+def test_cut_with_keep_old(world, server, keeps):
+    """What is renamed is no old File: the next daemon deletes it, unless that may delete nothing."""
+    mount = world.mount(server, "keep_old", list_ttl="1")
+    mount.may_fail = True
+    f, g = mount.path("batch", "f"), mount.path("batch", "g")
+    for path, data in ((f, b"source"), (g, b"target")):
+        put(path, data)
+        wait_let_go(mount, path)
+    server.faults([{"op": "complete", "action": "drop", "times": 0}, LIST_FAILS])
+    rename = Later(os.rename, f, g)
+    wait_until(lambda: server.journal(op="complete", fault="drop"), "complete is asked")
+    mount.kill()
+    with pytest.raises(OSError):
+        rename.result()
+    server.faults([])
+    mount.flags = [keeps]
+    mount.remount()
+    left = [("f", b"source")] if keeps == "no_delete" else []
+    want = [*left, ("g", b"source"), ("g", b"target")]
+    wait_until(lambda: harness.records(mount.state) == [], "it is over")
+    assert contents(server) == want
+    wait_until(lambda: len(os.listdir(mount.path("batch"))) == len(want), "and shown")
+    assert get(g) == b"source"
+
+
 def test_rm_of_aborted_bytes_in_doubt(world, server, files):
     """Neither the bytes nor the File that they may have become take the File before with them."""
     mount, f, _ = files
