@@ -42,7 +42,8 @@ struct publisher_config {
 	unsigned parallel;  /* Parts of one file handed to the queue at once */
 	uint64_t part_size; /* bytes; the staging area's */
 	uint64_t live_step; /* bytes of a live Part handed on together; 0: 1 MiB */
-	bool keep_old;	    /* do not delete superseded Files */
+	bool keep_old;	    /* do not delete superseded Files, but those that a rename moves */
+	bool no_delete;	    /* with keep_old: not even those */
 	bool sync_always;   /* sync the data before each complete */
 	bool resend;	    /* send bytes, too, that the File they replace has already */
 	/*
