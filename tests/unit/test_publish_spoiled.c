@@ -74,7 +74,9 @@ static void check_row(const char *md5, bool synced)
 	struct record r;
 
 	assert_true(rig_load_record(&g, id, &r));
-	assert_string_equal(r.md5, md5);
+	/* An aborted file is published by its user alone, and needs none. */
+	if (r.md5 || r.state != RECORD_ABORTED)
+		assert_string_equal(r.md5, md5);
 	assert_int_equal(r.synced, synced);
 	record_release(&r);
 }
