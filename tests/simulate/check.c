@@ -4,16 +4,17 @@
 #include "tests/simulate/model.h"
 #include "tests/simulate/service.h"
 #include "tests/simulate/sim.h"
+#include "tests/simulate/stranger.h"
 
 void check_made(const struct sim_file *f)
 {
-	const struct version *v = version_of(f->data, f->len);
+	struct version *v = version_of(f->data, f->len);
 
 	if (!v)
 		wrong("%s \"%s\" has bytes that nobody wrote", f->id, f->filename);
 	if (!v->closing)
 		wrong("%s \"%s\" is v%u, which nobody closed", f->id, f->filename, v->nr);
-	if (v->host != f->maker)
+	if (v->host == STRANGER ? !names_can_move(v, f->maker) : v->host != f->maker)
 		wrong("host %u makes %s of v%u of host %u", f->maker, f->id, v->nr, v->host);
 	for (const struct sim_file *g = service_files(); g; g = g->next)
 		if (g != f && !g->deleted && !strcmp(g->filename, f->filename) &&
@@ -23,8 +24,11 @@ void check_made(const struct sim_file *f)
 			      f->filename);
 }
 
-void check_deleted(const struct sim_file *f)
+void check_deleted(struct sim_file *f)
 {
+	if (f->maker != f->deleter && !names_can_doom(f, f->deleter))
+		wrong("host %u deletes %s \"%s\" of host %u", f->deleter, f->id, f->filename,
+		      f->maker);
 	if (!names_can_lose(f, f->deleter))
 		wrong("host %u deletes %s \"%s\", which a name is", f->deleter, f->id, f->filename);
 }
