@@ -891,7 +891,7 @@ static bool redirect_by_id(struct raw_server *s, int c, const struct raw_request
 
 	(void)s;
 	note(rq);
-	raw_reply(c, at ? atoi(at + 7) : 500,
+	raw_reply(c, at ? (int)strtoul(at + 7, NULL, 10) : 500,
 		  "Location: /v1/files/file-1\r\n"
 		  "Connection: close\r\n",
 		  "{}");
