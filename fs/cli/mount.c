@@ -17,6 +17,7 @@
 #include "fs/host/control.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
+#include "fs/host/real.h"
 #include "fs/status/json.h"
 #include "net/base/buf.h"
 #include "net/base/clock.h"
@@ -27,7 +28,7 @@
 static const struct mount_entry *named(const struct mount_list *list, const char *path)
 {
 	/* realpath() fails on a dead mount: compare the path as given. */
-	char *real = realpath(path, NULL);
+	char *real = real_path(path);
 	const struct mount_entry *e = mounts_find(list, real ? real : path);
 
 	free(real);
