@@ -210,6 +210,10 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 	distrust(&r, size);
 	st->has_row = true;
 	atomic_store(&st->copy, r.copy);
+	if (r.copy && r.moved && !(st->moved = strdup(r.moved))) {
+		rc = -ENOMEM;
+		goto err_staged;
+	}
 	/* An earlier daemon may have written it without a sync. */
 	atomic_store(&st->saved, statedb_seq(sg->db));
 	rc = extents_add(&st->written, 0, size);
@@ -274,6 +278,7 @@ void staged_unref(struct staged *st)
 		staging_count(st->sg, -1);
 	extents_release(&st->written);
 	free(st->versions);
+	free(st->moved);
 	pthread_cond_destroy(&st->hooks_idle);
 	pthread_mutex_destroy(&st->lock);
 	pthread_mutex_destroy(&st->sync_lock);

@@ -836,11 +836,13 @@ static void test_copy(void **state)
 		assert_int_equal(staged_create(a.sg, &st), 0);
 		snprintf(id, sizeof(id), "%s", staged_id(st));
 		stage_fill(st, 0, 100, 1);
-		assert_int_equal(staged_mark_copy(st), 0);
+		assert_int_equal(staged_mark_copy(st, "file-moved"), 0);
 		save(st, s, 100);
 		if (changed)
 			stage_fill(st, 0, 10, 2);
 		assert_int_equal(staged_is_copy(st), !changed);
+		assert_int_equal(staged_moves(st, "file-moved"), !changed);
+		assert_false(staged_moves(st, "file-other"));
 		staged_keep(st);
 		staged_unref(st);
 		reload(&a, id, &r);
@@ -848,7 +850,12 @@ static void test_copy(void **state)
 						  ? s
 						  : RECORD_REMOVED);
 		assert_int_equal(r.copy, !changed);
+		assert_int_equal(!r.moved, changed);
 		record_release(&r);
+		assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+		assert_int_equal(staged_moves(st, "file-moved"), !changed);
+		record_release(&r);
+		staged_unref(st);
 		stage_area_close(&a);
 	}
 }
@@ -864,7 +871,7 @@ static void test_copy_sealed(void **state)
 	stage_area_open(&a, PART);
 	assert_int_equal(staged_create(a.sg, &st), 0);
 	stage_fill(st, 0, 100, 1);
-	assert_int_equal(staged_mark_copy(st), 0);
+	assert_int_equal(staged_mark_copy(st, NULL), 0);
 	staged_seal(st);
 	assert_int_equal(staged_write_begin(st, 0, 10, &fd), -EBUSY);
 	assert_int_equal(staged_truncate(st, 10), -EBUSY);
