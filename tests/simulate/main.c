@@ -225,13 +225,14 @@ static bool run(uint64_t seed)
 	luck_start(seed);
 	reset();
 	configure(seed);
-	trace("seed %llu: hosts %u, clients %u, ops %u, kills %u, cuts %u, net %u, disk %u, "
-	      "preempt %u, lag %llu, part %llu, race %d, refuse %d, with_upload %d, keep_old %d, async %d, "
-	      "always %d, stranger %u",
+	trace("seed %llu: hosts %u, clients %u, ops %u, kills %u, cuts %u, net %u, disk %u",
 	      (unsigned long long)seed, conf.hosts, conf.clients, conf.ops, conf.kills, conf.cuts,
-	      conf.net_faults, conf.disk_faults, conf.preempt, (unsigned long long)conf.lag_ms,
-	      (unsigned long long)conf.part_size, conf.race, conf.refuse, conf.with_upload,
-	      conf.keep_old, conf.close_async, conf.sync_always, conf.stranger);
+	      conf.net_faults, conf.disk_faults);
+	trace("preempt %u, lag %llu, part %llu, race %d, refuse %d, with_upload %d, keep_old %d, "
+	      "async %d, always %d, stranger %u",
+	      conf.preempt, (unsigned long long)conf.lag_ms, (unsigned long long)conf.part_size,
+	      conf.race, conf.refuse, conf.with_upload, conf.keep_old, conf.close_async,
+	      conf.sync_always, conf.stranger);
 	if (setjmp(luck_back)) {
 		co_reset();
 		arena_enter(ARENA_BASE);
