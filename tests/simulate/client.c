@@ -93,11 +93,13 @@ void clients_host_died(unsigned host, bool cut)
 
 void clients_stranger_came(const struct sim_file *f)
 {
+	unsigned who = f->deleted ? f->deleter : f->maker;
+
 	for (unsigned i = 0; i < count; i++)
 		for (unsigned k = 0; k < NAMES; k++) {
 			struct name *n = &clients[i].names[k];
 
-			if (strcmp(n->path, f->filename))
+			if (clients[i].p.host == who || strcmp(n->path, f->filename))
 				continue;
 			n->shared = true;
 			n->robbed |= f->deleted;
@@ -149,14 +151,21 @@ bool names_can_doom(struct sim_file *f, unsigned host)
 	return false;
 }
 
+static bool may_move(const struct name *n, const struct version *v)
+{
+	if (!n->busy && !n->unbounded)
+		return false;
+	for (const struct sim_file *f = service_files(); f; f = f->next)
+		if (!strcmp(f->filename, n->path) && version_of(f->data, f->len) == v)
+			return true;
+	return false;
+}
+
 bool names_can_move(struct version *v, unsigned host)
 {
-	for (const struct sim_file *f = service_files(); f && !v->renamed; f = f->next)
-		for (unsigned i = 0; i < count && version_of(f->data, f->len) == v; i++)
-			for (unsigned k = 0; k < NAMES; k++)
-				v->renamed |= clients[i].p.host == host &&
-					      clients[i].names[k].busy &&
-					      !strcmp(clients[i].names[k].path, f->filename);
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned k = 0; k < NAMES && !v->renamed; k++)
+			v->renamed = clients[i].p.host == host && may_move(&clients[i].names[k], v);
 	return v->renamed;
 }
 
@@ -166,7 +175,7 @@ static void check_id(struct client *c, struct name *n, uint64_t ino, const struc
 	const struct sim_file *f;
 	char id[64];
 
-	if (!conf.stranger || k_file_id(&c->p, ino, id, sizeof(id)))
+	if ((!conf.stranger && conf.hosts == 1) || k_file_id(&c->p, ino, id, sizeof(id)))
 		return;
 	f = service_files();
 	while (f && strcmp(f->id, id))
@@ -195,11 +204,19 @@ static bool is_astray(const struct name *n, const unsigned char *data, size_t le
 	return false;
 }
 
-static bool is_strangers(const unsigned char *data, size_t len)
+/* What another host has written, or has made a File of by this name. */
+static bool is_strangers(const struct client *c, const struct name *n, const unsigned char *data,
+			 size_t len)
 {
 	const struct version *v = version_of(data, len);
 
-	return v && v->host == STRANGER;
+	if (v && v->host != c->p.host)
+		return v->closing;
+	for (const struct sim_file *f = service_files(); v && f; f = f->next)
+		if (f->maker != c->p.host && !strcmp(f->filename, n->path) && f->len == len &&
+		    !memcmp(f->data, data, len))
+			return true;
+	return false;
 }
 
 bool names_can_lose(const struct sim_file *f, unsigned host)
@@ -273,7 +290,7 @@ static void look(struct client *c, struct name *n, const unsigned char *data, si
 	int at = mays_find(&n->now, data, len);
 	char may[300];
 
-	if (at < 0 && data && n->shared && is_strangers(data, len))
+	if (at < 0 && data && n->shared && is_strangers(c, n, data, len))
 		return;
 	if (at < 0 && data && (n->robbed || mays_has(&n->now, 0)) && is_astray(n, data, len))
 		return;
@@ -564,7 +581,7 @@ static void sync_it(struct writing *w)
 static bool has_file(const struct writing *w)
 {
 	for (const struct sim_file *f = service_files(); f; f = f->next)
-		if ((!f->deleted || f->deleter == STRANGER) &&
+		if ((!f->deleted || f->deleter != w->c->p.host) &&
 		    version_of(f->data, f->len) == w->v && f->maker == w->c->p.host &&
 		    !strcmp(f->filename, w->n->path))
 			return true;
@@ -575,7 +592,7 @@ static bool has_file(const struct writing *w)
 static bool may_have_inferred(const struct writing *w)
 {
 	for (const struct sim_file *f = service_files(); f; f = f->next)
-		if (conf.refuse && f->maker == STRANGER && f->len == w->v->len &&
+		if (conf.refuse && f->maker != w->c->p.host && f->len == w->v->len &&
 		    !strcmp(f->filename, w->n->path) && service_has_twin(f, w->c->p.host))
 			return true;
 	return false;
@@ -750,14 +767,14 @@ static void check_name(const struct client *c, const struct name *n)
 	unsigned mine = 0, others = 0;
 	const struct may *m = &n->now.v[0];
 
-	if (n->tangled || n->now.n != 1 || n->now.all || m->loose || conf.race || conf.hosts > 1)
+	if (n->tangled || n->now.n != 1 || n->now.all || m->loose || conf.race)
 		return;
 	if (m->nr && !version_at(m->nr)->closed)
 		return;
 	for (const struct sim_file *f = service_files(); f; f = f->next) {
 		const struct version *v = version_of(f->data, f->len);
 
-		if ((f->deleted && !(n->robbed && f->deleter == STRANGER)) ||
+		if ((f->deleted && !(n->robbed && f->deleter != c->p.host)) ||
 		    strcmp(f->filename, n->path))
 			continue;
 		if (v->nr == m->nr)

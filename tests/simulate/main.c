@@ -68,6 +68,10 @@ static void configure(uint64_t seed)
 	conf.sync_always = luck_chance(LUCK_WORLD, 150);
 	if (!alone && luck_chance(LUCK_STRANGER, 600))
 		conf.stranger = 20 + luck_any(LUCK_STRANGER, 300);
+	if (!alone && luck_chance(LUCK_STRANGER, 300)) {
+		conf.hosts = HOSTS;
+		conf.clients = (conf.clients + 1) / 2;
+	}
 }
 
 static void strike(void)
@@ -221,13 +225,14 @@ static bool run(uint64_t seed)
 	luck_start(seed);
 	reset();
 	configure(seed);
-	trace("seed %llu: clients %u, ops %u, kills %u, cuts %u, net %u, disk %u, preempt %u, "
-	      "lag %llu, part %llu, race %d, refuse %d, with_upload %d, keep_old %d, async %d, "
-	      "always %d, stranger %u",
-	      (unsigned long long)seed, conf.clients, conf.ops, conf.kills, conf.cuts,
-	      conf.net_faults, conf.disk_faults, conf.preempt, (unsigned long long)conf.lag_ms,
-	      (unsigned long long)conf.part_size, conf.race, conf.refuse, conf.with_upload,
-	      conf.keep_old, conf.close_async, conf.sync_always, conf.stranger);
+	trace("seed %llu: hosts %u, clients %u, ops %u, kills %u, cuts %u, net %u, disk %u",
+	      (unsigned long long)seed, conf.hosts, conf.clients, conf.ops, conf.kills, conf.cuts,
+	      conf.net_faults, conf.disk_faults);
+	trace("preempt %u, lag %llu, part %llu, race %d, refuse %d, with_upload %d, keep_old %d, "
+	      "async %d, always %d, stranger %u",
+	      conf.preempt, (unsigned long long)conf.lag_ms, (unsigned long long)conf.part_size,
+	      conf.race, conf.refuse, conf.with_upload, conf.keep_old, conf.close_async,
+	      conf.sync_always, conf.stranger);
 	if (setjmp(luck_back)) {
 		co_reset();
 		arena_enter(ARENA_BASE);
@@ -362,7 +367,7 @@ static bool run_seed(uint64_t seed, bool shrinks)
 	return false;
 }
 
-/* A seed a line, "alone" behind it: without another host; '#' begins a comment. */
+/* A seed a line, "alone" behind it: without other hosts; '#' begins a comment. */
 static bool run_file(const char *path)
 {
 	FILE *f = fopen(path, "r");

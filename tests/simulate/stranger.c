@@ -98,7 +98,7 @@ static void finish(struct own_upload *up)
 
 static void delete (void)
 {
-	struct sim_file *f = pick_file(any(100) < 60 ? STRANGER : 0);
+	struct sim_file *f = pick_file(any(100) < 60 ? STRANGER : any(conf.hosts));
 
 	if (!f || !service_shows(f))
 		return;
