@@ -171,6 +171,7 @@ static int save_record(struct publish *p)
 	r.superseded_count = latest.superseded_count;
 	r.mime_type = latest.mime;
 	r.expires_after = latest.expires_after;
+	r.check = latest.check;
 	r.declared = latest.declared;
 	r.mode = latest.mode;
 	r.uid = latest.uid;

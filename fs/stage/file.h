@@ -255,6 +255,8 @@ int staged_save_wishes(struct staged *st, const char *mime_type, uint64_t expire
 		       uint64_t declared);
 /* The same for its mode, owner and group. */
 int staged_save_owner(struct staged *st, uint32_t mode, uint32_t uid, uint32_t gid);
+/* The same for whether its lines have to be JSON objects. */
+int staged_save_check(struct staged *st, bool on);
 /* Its row gets another name otherwise (attrs_dir_move()): saves leave that alone from now on. */
 void staged_placed(struct staged *st);
 /* The same for an unlink: the next mount publishes nothing of it. 0 or negative errno. */

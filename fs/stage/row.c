@@ -272,6 +272,16 @@ int staged_save_owner(struct staged *st, uint32_t mode, uint32_t uid, uint32_t g
 	return commit_columns(st);
 }
 
+int staged_save_check(struct staged *st, bool on)
+{
+	int rc = begin_columns(st);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	files_set_check(st->sg->db, st->id, on);
+	return commit_columns(st);
+}
+
 void staged_placed(struct staged *st)
 {
 	pthread_mutex_lock(&st->record_lock);

@@ -200,12 +200,12 @@ static int save_refusal(struct statedb *db, const char *id, const struct record 
 			   NULL);
 }
 
-static int save_check(struct statedb *db, const char *id, const struct record *r)
+int files_set_check(struct statedb *db, const char *id, bool on)
 {
 	static const char set[] = "INSERT OR IGNORE INTO checked (file) VALUES (?1)";
 	static const char clear[] = "DELETE FROM checked WHERE file = ?1";
 
-	return statedb_run(db, r->check ? set : clear, STATEDB_ARGS(statedb_text(id)), NULL);
+	return statedb_run(db, on ? set : clear, STATEDB_ARGS(statedb_text(id)), NULL);
 }
 
 int files_save(struct statedb *db, const char *id, const struct record *r)
@@ -230,7 +230,7 @@ int files_save(struct statedb *db, const char *id, const struct record *r)
 	if (!rc)
 		rc = save_refusal(db, id, r);
 	if (!rc)
-		rc = save_check(db, id, r);
+		rc = files_set_check(db, id, r->check);
 	return rc ? rc : save_doubt(db, id, r);
 }
 

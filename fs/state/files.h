@@ -108,6 +108,8 @@ int files_set_place(struct statedb *db, const char *id, const char *purpose, con
 /* What the next File is to have. mime_type may be NULL. */
 int files_set_wishes(struct statedb *db, const char *id, const char *mime_type,
 		     uint64_t expires_after, uint64_t declared);
+/* Whether its lines have to be JSON objects. */
+int files_set_check(struct statedb *db, const char *id, bool on);
 int files_set_owner(struct statedb *db, const char *id, uint32_t mode, uint32_t uid, uint32_t gid);
 int files_set_mtime(struct statedb *db, const char *id, int64_t s, uint32_t ns);
 int files_set_removed(struct statedb *db, const char *id); /* the state then reads as REMOVED */

@@ -164,6 +164,19 @@ static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const c
 	return out;
 }
 
+/* As side_release(), without waiting for the disk: the publisher's thread must not. */
+static void forget(struct staged_side *l)
+{
+	if (!l)
+		return;
+	publish_unref(l->pub);
+	staged_unref(l->st);
+	free_superseded(l);
+	free(l->superseded_files);
+	lost_clear(&l->lost);
+	free(l);
+}
+
 /* The File exists: the names change before the Files it replaces are deleted. */
 static void on_appeared(void *arg, struct publish *pub, const char *file_id)
 {
@@ -179,7 +192,7 @@ static void on_appeared(void *arg, struct publish *pub, const char *file_id)
 		victim = commit_intent(s, o->inode, file_id, &unwanted);
 	}
 	pthread_mutex_unlock(&s->lock);
-	side_release(s, victim);
+	forget(victim);
 	if (unwanted && !s->cfg.keep_old)
 		vfs_delete_unwanted(s, unwanted);
 	free(unwanted);
@@ -223,7 +236,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 			out = side_settle(s, o->inode);
 		}
 		pthread_mutex_unlock(&s->lock);
-		side_release(s, out);
+		forget(out);
 		return;
 	}
 	if (r->outcome == OUTCOME_COMPLETED && wanted)
@@ -252,8 +265,8 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 			staged_rest(l->st, 2);
 	}
 	pthread_mutex_unlock(&s->lock);
-	side_release(s, out);
-	side_release(s, victim);
+	forget(out);
+	forget(victim);
 	if (unwanted && !s->cfg.keep_old)
 		vfs_delete_unwanted(s, unwanted);
 	free(unwanted);
@@ -376,16 +389,9 @@ static void free_bytes(struct vfs *s, struct staged_side *l)
 
 void side_release(struct vfs *s, struct staged_side *l)
 {
-	if (!l)
-		return;
-	if (l->dropped && !l->has_readers)
+	if (l && l->dropped && !l->has_readers)
 		free_bytes(s, l);
-	publish_unref(l->pub);
-	staged_unref(l->st);
-	free_superseded(l);
-	free(l->superseded_files);
-	lost_clear(&l->lost);
-	free(l);
+	forget(l);
 }
 
 struct adopting {

@@ -64,6 +64,7 @@ struct staged_side {
 int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct record *r);
 /* Take the local side out of i, under lock. Give it to side_release() without the lock. */
 struct staged_side *side_take(struct vfs *s, struct inode *i);
+/* May block for a sync of the store, so that the space of a removed file is free at once. */
 void side_release(struct vfs *s, struct staged_side *l);
 /*
  * Take the local side out and hand its bytes to the cache, if nothing needs the side any more.

@@ -173,7 +173,6 @@ def test_target_is_being_written(server, asked):
     with open(os.open(g, os.O_RDWR | os.O_TRUNC), "r+b", buffering=0) as out:
         out.write(b"half")
         server.faults([])
-        # The File that was opened is replaced by the close alone.
         wait_until(lambda: ("g", b"source") in (contents(server) or []), "it is renamed")
         wait_until(lambda: not os.path.exists(f), "the name has moved")
         assert get(g) == b"half" and os.pread(out.fileno(), 9, 0) == b"half"
