@@ -183,11 +183,25 @@ def test_target_is_being_written(server, asked):
     with open(os.open(g, os.O_RDWR | os.O_TRUNC), "r+b", buffering=0) as out:
         out.write(b"half")
         server.faults([])
-        # The File that was opened is replaced by the close alone.
         wait_until(lambda: ("g", b"source") in (contents(server) or []), "it is renamed")
         wait_until(lambda: not os.path.exists(f), "the name has moved")
         assert get(g) == b"half" and os.pread(out.fileno(), 9, 0) == b"half"
     assert renamed_beside(mount, server, b"half")
+
+
+def test_target_was_closed_before_a_crash(server, files):
+    """The next daemon knows the rename and the newer bytes, and drops neither."""
+    mount, f, g = files
+    killed_mv(server, f, g)
+    writing = Later(put, g, b"newer!")
+    wait_until(lambda: [x["state"] for x in harness.records(mount.state)] == ["completing"] * 2,
+               "both are asked for")
+    mount.kill()
+    with pytest.raises(OSError):
+        writing.result()
+    server.faults([])
+    mount.remount()
+    assert renamed_beside(mount, server, b"newer!")
 
 
 def test_what_stood_before_goes_with_the_rename(server, files):
