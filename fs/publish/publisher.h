@@ -207,7 +207,10 @@ void publish_reap(struct publish *p);
  */
 int publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
-/* Send again after the next listing without its File, which ends a doubt. */
+/*
+ * If in doubt: send again after the next listing without its File, the one that is under way
+ * included. A try that is about to fail is followed by another one.
+ */
 void publish_force(struct publish *p);
 /* Publish the file, closed and staged_seal()ed by the caller, under its name. Ends a hold. */
 void publish_seal(struct publish *p);

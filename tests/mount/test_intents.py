@@ -33,6 +33,18 @@ def renameat2(old, new, flags):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), old)
 
 
+def terminated(argv, condition, what):
+    """argv ends by SIGTERM once the condition holds."""
+    proc = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(condition, what)
+        proc.terminate()
+        assert proc.wait(harness.DEADLINE) == -15
+    finally:
+        proc.kill()
+        proc.wait()
+
+
 def contents(server):
     """(name, bytes) of each File; None while one is being deleted."""
     try:
@@ -124,10 +136,8 @@ def killed_mv(server, f, g):
     """mv, killed once complete was asked."""
     server.faults([{"op": "complete", "match": "g", "action": "status", "status": 503,
                     "times": 0}])
-    proc = subprocess.Popen(["mv", f, g], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="complete", status=503), "complete is asked")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    terminated(["mv", f, g], lambda: server.journal(op="complete", status=503),
+               "complete is asked")
 
 
 @pytest.fixture
@@ -234,10 +244,8 @@ def test_source_of_a_killed_caller_is_removed(world, server, files):
     """After EINTR the name can be removed and made anew."""
     mount, f, g = files
     server.faults([{"op": "create", "match": "g", "action": "status", "status": 503, "times": 0}])
-    proc = subprocess.Popen(["mv", f, g], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="create", status=503), "it asks for an Upload")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    terminated(["mv", f, g], lambda: server.journal(op="create", status=503),
+               "it asks for an Upload")
     wait_until(lambda: xattr(f, "status") == "completed", "the rename is given up")
     server.faults([])
     assert sorted(os.listdir(mount.path("batch"))) == ["f", "g"]
@@ -474,10 +482,8 @@ def test_written_after_a_killed_rm(server, files, closed):
     """What was written after the death of rm(1) stays; the File of before goes."""
     mount, f, _ = files
     server.faults([{"op": "delete", "action": "status", "status": 503, "times": 0}])
-    proc = subprocess.Popen(["rm", f], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="delete", status=503), "it asks for the deletion")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    terminated(["rm", f], lambda: server.journal(op="delete", status=503),
+               "it asks for the deletion")
     with open(f, "wb", buffering=0) as out:
         out.write(b"anew")
         if not closed:
