@@ -189,21 +189,6 @@ def test_target_is_being_written(server, asked):
     assert renamed_beside(mount, server, b"half")
 
 
-def test_target_was_closed_before_a_crash(server, files):
-    """The next daemon knows the rename and the newer bytes, and drops neither."""
-    mount, f, g = files
-    killed_mv(server, f, g)
-    writing = Later(put, g, b"newer!")
-    wait_until(lambda: [x["state"] for x in harness.records(mount.state)] == ["completing"] * 2,
-               "both are asked for")
-    mount.kill()
-    with pytest.raises(OSError):
-        writing.result()
-    server.faults([])
-    mount.remount()
-    assert renamed_beside(mount, server, b"newer!")
-
-
 def test_what_stood_before_goes_with_the_rename(server, files):
     """Bytes at the target that are no File, not written since the caller's death."""
     mount, f, g = files
