@@ -472,7 +472,7 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 		return r;
 	l->killed = l->dirty = l->touched = l->pristine = false;
 	l->seals++;
-	l->write_err = 0;
+	lost_clear(&l->lost);
 	l->abort_reported = false;
 	l->declared = 0;
 	publish_force(l->pub);
