@@ -197,8 +197,10 @@ def test_unclosed_beside_closed(world, server):
         with open(source, "rb") as f:
             os.write(fd, f.read(MIB))
         os.fsync(fd)
+        server.faults([{"op": "complete", "action": "status", "status": 503, "times": 0}])
         run(["cp", source, mount.path("batch", "closed")])
         mount.kill()
+        server.faults([])
     finally:
         try:
             os.close(fd)

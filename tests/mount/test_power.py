@@ -228,10 +228,11 @@ def test_cut_at_each_call(world, server, disk, op, when):
     computer = Computer(world, server, disk)
     put(computer.path(), OTHER)
     wait_until(lambda: server.journal(op="complete", status=200), "it is a File")
+    known = ids(server)
     server.faults([{"op": op, "times": 0, "action": "stall", "when": when}])
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         done = pool.submit(put, computer.path(), DATA)
-        wait_until(lambda: arrived(computer, op, when), "the call is there")
+        wait_until(lambda: arrived(computer, op, when, known), "the call is there")
         disk.commit()
         disk.cut()
         computer.mount.kill()
@@ -252,8 +253,15 @@ def test_cut_at_each_call(world, server, disk, op, when):
             wait_until(lambda: computer.there() == ("completed", OTHER), "it shows again")
 
 
-def arrived(computer, op, when):
-    """True once that call is at the service, or about to be; after: what it does is done."""
+def ids(server):
+    return {x["id"] for x in server.files()}
+
+
+def arrived(computer, op, when, known):
+    """
+    True once that call is at the service, or about to be; after: what it does is done. known: ids
+    of the Files before.
+    """
     server, step = computer.server, (op, when)
     if step == ("create", "before"):
         return xattr(computer.path(), "status") == "publishing"
@@ -261,7 +269,13 @@ def arrived(computer, op, when):
         return server.uploads(status="pending")
     if step in (("part", "after"), ("complete", "before")):
         return [x for x in server.uploads(status="pending") if x["parts"]]
-    return len(server.files()) == (1 if step == ("delete", "after") else 2)
+    return has_new_file(server, step, known)
+
+
+def has_new_file(server, step, known):
+    """True once the new File is there, beside all of before, or one less."""
+    now = ids(server)
+    return now - known and len(now) == len(known) + (step != ("delete", "after"))
 
 
 RENAMES = [(op, when) for op, when in STALLS if (op, when) != ("create", "before")]
@@ -278,10 +292,11 @@ def test_cut_while_one_file_replaces_another(world, server, disk, op, when, sync
     put(computer.path("a"), DATA)
     put(computer.path("b"), OTHER)
     wait_until(lambda: len(server.files()) == 2, "both are Files")
+    known = ids(server)
     server.faults([{"op": op, "times": 0, "action": "stall", "when": when}])
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         done = pool.submit(os.rename, computer.path("a"), computer.path("b"))
-        wait_until(lambda: rename_arrived(server, op, when), "the call is there")
+        wait_until(lambda: rename_arrived(server, op, when, known), "the call is there")
         disk.commit()
         disk.cut()
         computer.mount.kill()
@@ -313,10 +328,10 @@ def contents_now(computer):
         return None
 
 
-def rename_arrived(server, op, when):
+def rename_arrived(server, op, when, known):
     """True once that call of the rename is at the service; after: what it does is done."""
     if (op, when) in (("create", "after"), ("part", "before")):
         return server.uploads(status="pending")
     if (op, when) in (("part", "after"), ("complete", "before")):
         return [x for x in server.uploads(status="pending") if x["parts"]]
-    return len(server.files()) == (2 if (op, when) == ("delete", "after") else 3)
+    return has_new_file(server, (op, when), known)
