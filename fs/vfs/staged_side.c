@@ -79,7 +79,8 @@ static int note_file(struct vfs *s, struct inode *i, struct publish *pub,
 	i->filename = NULL;
 	/* The File is new: no listing has named it. */
 	i->seen = 0;
-	vfs_remember(s, i);
+	/* Until then the row `completed` has them. */
+	vfs_remember_later(s, i);
 	return 0;
 }
 
@@ -451,6 +452,8 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 		return NULL;
 	leave_to_readers(s, i);
 	to_cache(s, i, info.md5);
+	if (s->cfg.db)
+		statedb_flush(s->cfg.db);
 	return side_take(s, i);
 }
 
