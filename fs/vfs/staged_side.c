@@ -457,7 +457,7 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 	return side_take(s, i);
 }
 
-void side_seal(struct vfs *s, struct inode *i)
+static void seal_side(struct vfs *s, struct inode *i, bool first)
 {
 	struct staged_side *l = i->side;
 	struct publish_info info;
@@ -475,9 +475,19 @@ void side_seal(struct vfs *s, struct inode *i)
 	if (side_path(s, i, &purpose, &path) == 0)
 		hold = side_hold_name(i, path);
 	if (!hold || publish_hold(l->pub, hold, s->cfg.hold_timeout_s))
-		publish_seal(l->pub);
+		(first ? publish_seal_first : publish_seal)(l->pub);
 	free(hold);
 	free(path);
+}
+
+void side_seal(struct vfs *s, struct inode *i)
+{
+	seal_side(s, i, false);
+}
+
+void side_seal_first(struct vfs *s, struct inode *i)
+{
+	seal_side(s, i, true);
 }
 
 enum publish_until side_held_until(const struct vfs *s)
