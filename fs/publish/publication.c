@@ -139,7 +139,7 @@ void publish_drop_parts(struct publish *p)
 	p->parts.v = NULL;
 	p->parts.count = 0;
 	p->parts.sending = 0;
-	p->parts.live.on = false;
+	p->parts.live.on = p->parts.stray = false;
 }
 
 int publish_supersede(struct publish *p, const char *file_id)

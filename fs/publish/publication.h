@@ -66,7 +66,7 @@ struct publish {
 	struct recorded recorded;
 	struct sync sync;
 	struct doubt doubt;
-	struct same same;
+	struct same_content same;
 	char md5[DIGEST_HEX_SIZE];
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written; "": not known */
 	bool unproven;			/* recovered: to be compared with md5_then first */

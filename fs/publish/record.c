@@ -172,6 +172,7 @@ static int save_record(struct publish *p)
 	r.superseded_count = latest.superseded_count;
 	r.mime_type = latest.mime;
 	r.expires_after = latest.expires_after;
+	r.check = latest.check;
 	r.declared = latest.declared;
 	r.mode = latest.mode;
 	r.uid = latest.uid;
@@ -301,6 +302,7 @@ static int load_parts(struct publish *p, const struct record *r)
 	p->parts.v = calloc(p->parts.count + 1, sizeof(*p->parts.v));
 	if (!p->parts.v)
 		return -ENOMEM;
+	p->parts.stray = true; /* as far as this daemon knows */
 	for (size_t i = 0; i < r->part_count; i++) {
 		uint32_t index = r->parts[i].index;
 

@@ -78,9 +78,9 @@ static int cut_local(struct staged_side *l)
 	if (r)
 		return r;
 	l->killed = false;
-	l->write_err = 0;
+	lost_clear(&l->lost);
 	l->abort_reported = false;
-	l->dirty = l->pristine = l->recovered = false;
+	l->dirty = l->pristine = l->old = false;
 	/* All bytes are new: they may be a copy of another source. */
 	l->predicted = l->predict_next = 0;
 	l->predict_tries = 0;
