@@ -214,6 +214,9 @@ int publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t g
 void publish_force(struct publish *p);
 /* Publish the file, closed and staged_seal()ed by the caller, under its name. Ends a hold. */
 void publish_seal(struct publish *p);
+/* The same; publish_wait() or publish_wake() has to follow, and is when the thread looks at it. */
+void publish_seal_first(struct publish *p);
+void publish_wake(struct publish *p);
 /*
  * The same for a temporary name, but complete waits for a rename, at most timeout_s: then the file
  * is published under the name it has. filename, copied: for the Upload. 0 or -ENOMEM.

@@ -10,6 +10,7 @@
 #include "fs/proc/writer.h"
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
+#include "fs/state/store.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/control.h"
@@ -325,6 +326,8 @@ static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t
 	i->uid = who->uid;
 	i->gid = who->gid;
 	vfs_inherit_group(dir, i);
+	/* With the first row of the file. */
+	vfs_keep_changed_later(s);
 	r = side_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r) {
@@ -337,7 +340,6 @@ static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t
 	if (!*ret)
 		return -ENOMEM;
 	i->nlookup++;
-	vfs_keep_changed(s);
 	return 0;
 }
 
@@ -367,6 +369,8 @@ void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, i
 		i->unseen = i->unseen && r;
 	} else if (!r) {
 		r = create_new(s, dir, name, mode, flags, who, w, &st, &h);
+		if (s->cfg.db)
+			statedb_flush(s->cfg.db);
 		if (h) {
 			vfs_fill(s, h->inode, &e);
 			/* A write takes these bits, which the kernel does not see. */

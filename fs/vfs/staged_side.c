@@ -79,7 +79,8 @@ static int note_file(struct vfs *s, struct inode *i, struct publish *pub,
 	i->filename = NULL;
 	/* The File is new: no listing has named it. */
 	i->seen = 0;
-	vfs_remember(s, i);
+	/* Until then the row `completed` has them. */
+	vfs_remember_later(s, i);
 	return 0;
 }
 
@@ -458,10 +459,12 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 		return NULL;
 	leave_to_readers(s, i);
 	to_cache(s, i, info.md5);
+	if (s->cfg.db)
+		statedb_flush(s->cfg.db);
 	return side_take(s, i);
 }
 
-void side_seal(struct vfs *s, struct inode *i)
+static void seal_side(struct vfs *s, struct inode *i, bool first)
 {
 	struct staged_side *l = i->side;
 	struct publish_info info;
@@ -479,9 +482,19 @@ void side_seal(struct vfs *s, struct inode *i)
 	if (side_path(s, i, &purpose, &path) == 0)
 		hold = side_hold_name(i, path);
 	if (!hold || publish_hold(l->pub, hold, s->cfg.hold_timeout_s))
-		publish_seal(l->pub);
+		(first ? publish_seal_first : publish_seal)(l->pub);
 	free(hold);
 	free(path);
+}
+
+void side_seal(struct vfs *s, struct inode *i)
+{
+	seal_side(s, i, false);
+}
+
+void side_seal_first(struct vfs *s, struct inode *i)
+{
+	seal_side(s, i, true);
 }
 
 enum publish_until side_held_until(const struct vfs *s)

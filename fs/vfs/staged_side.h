@@ -73,6 +73,8 @@ void side_release(struct vfs *s, struct staged_side *l);
 struct staged_side *side_settle(struct vfs *s, struct inode *i);
 /* End the writing: seal the staged file and publish it. Under lock. */
 void side_seal(struct vfs *s, struct inode *i);
+/* The same; publish_wait() or publish_wake() has to follow. */
+void side_seal_first(struct vfs *s, struct inode *i);
 /* Make the staged file writable again. 0, or -EBUSY while it is being published. Under lock. */
 int side_reopen(struct staged_side *l);
 /* A close under a temporary name waits until then. */
