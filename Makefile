@@ -4,6 +4,7 @@
 #             SAN=asan | tsan  build under BUILD/asan or BUILD/tsan instead
 #             FUZZ_SECONDS=60  how long make fuzz runs each target
 #             SECONDS=60, FIRST=N, SEED=N  how long make simulate runs, from which seed, or which one
+#             SECONDS=600  how long make soak runs
 #             CC=clang   the compiler (gcc)
 #             AR, STRIP, PKG_CONFIG  other tools of that name (a cross compiler's)
 #             WERROR=1   warnings are errors (set when CI is set)
@@ -156,9 +157,9 @@ server-test:
 mounted:
 	$(Q)$(PYTHON) -B tests/run.py --build $(BUILD) mounted$(if $(SAN),-$(SAN))
 
-## soak: kill the daemon at random points for SOAK_SECONDS (600) and check what remains
+## soak: two mounts, faults and deaths for SECONDS (600); what remains, a table of memory and the like
 soak: all $(CRASH_PRELOAD)
-	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py
+	$(Q)UPLOADFS_BUILD=$(abspath $(OUT)) $(PYTHON) -B tests/soak.py $(if $(SECONDS),--seconds $(SECONDS))
 
 ## soak-many: 10,000 small files through close=async
 soak-many: all

@@ -1,7 +1,12 @@
 #!/usr/bin/python3
-"""Daemons that die at random points, for a given time; see tests/mount/crash.py.
+"""A long life of two mounts, and beside it daemons that die at random points, for a given time.
 
-Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N] [--model | --power | --readers | --many]
+Usage: tests/soak.py [--seconds N] [--seed N] [--at-a-time N]
+                     [--model | --power | --readers | --many | --long]
+
+The long life is that of tests/mount/long_run.py: a table of memory, descriptors, threads, staged
+bytes and pending Uploads over time, which must not grow. --long: that alone, from --seed.
+The others are short, see tests/mount/crash.py.
 
 Each run is made from a seed: its writers, their sizes, the server's latency and
 passing faults, when the daemon is killed, and whether the next one is, too.
@@ -33,6 +38,7 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [TESTS, os.path.join(TESTS, "mount")]
 import crash  # noqa: E402
 import harness  # noqa: E402
+import long_run  # noqa: E402
 import model_runs  # noqa: E402
 import reading_runs  # noqa: E402
 from crash import PART  # noqa: E402
@@ -184,16 +190,16 @@ def many(count=10000):
     return 0
 
 
-def soak(seconds, at_a_time=4, first=None, one=live):
-    """(runs, stories of those that failed)."""
+def soak(seconds, at_a_time=4, first=None, one=live, least=0):
+    """(runs, stories of those that failed); longer if there were not so many runs by then."""
     seeds = itertools.count(first if first is not None else random.randrange(10 ** 9))
     end = time.monotonic() + seconds
     runs, failures = 0, []
     with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
         under_way = set()
         while True:
-            while len(under_way) < at_a_time and time.monotonic() < end and \
-                    len(failures) < FAILURES_MAX:
+            while len(under_way) < at_a_time and len(failures) < FAILURES_MAX and \
+                    (time.monotonic() < end or runs + len(under_way) < least):
                 under_way.add(pool.submit(one, next(seeds)))
             if not under_way:
                 return runs, failures
@@ -233,16 +239,31 @@ def power():
     return 1 if any(codes) else 0
 
 
+def live_long(seconds, seed):
+    """0 if one long life of that many seconds is well."""
+    world = World()
+    try:
+        report, story = long_run.live_long(world, seconds, seed)
+    finally:
+        try:
+            world.close()
+        except AssertionError as exc:
+            story += f"\n{exc}"
+    print(f"{report}\n{story}", flush=True)
+    return 1 if story.strip() else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float,
                         default=float(os.environ.get("SOAK_SECONDS") or 600))
     parser.add_argument("--seed", type=int, help="only the run with this seed")
-    parser.add_argument("--at-a-time", type=int, default=4)
+    parser.add_argument("--at-a-time", type=int, default=2)
     parser.add_argument("--model", action="store_true")
     parser.add_argument("--power", action="store_true")
     parser.add_argument("--readers", action="store_true")
     parser.add_argument("--many", action="store_true")
+    parser.add_argument("--long", action="store_true")
     args = parser.parse_args()
     # As timeout(1) ends it: its mounts and daemons go, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -250,6 +271,8 @@ def main():
         return soak_model(args.seconds, args.seed or random.randrange(10 ** 9))
     if args.many:
         return many()
+    if args.long:
+        return live_long(args.seconds, args.seed or random.randrange(10 ** 9))
     one = read_along if args.readers else live
     if args.seed is not None:
         one(args.seed)
@@ -260,7 +283,10 @@ def main():
         return lost
     first = random.randrange(10 ** 9)
     print(f"for {args.seconds:.0f} s, seeds from {first}", flush=True)
-    runs, failures = soak(args.seconds, args.at_a_time, first, one)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        long = None if args.readers else pool.submit(live_long, args.seconds, first)
+        runs, failures = soak(args.seconds, args.at_a_time, first, one)
+        lost |= long.result() if long else 0
     for story in failures:
         print(story)
     print(f"{runs} runs, {len(failures)} failed")
