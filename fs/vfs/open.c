@@ -126,8 +126,8 @@ static int open_writing(struct vfs *s, struct inode *i, int flags, const struct 
 		return r;
 	}
 	/*
-	 * Removed and reopened through /proc/PID/fd, or removed elsewhere since the caller's lookup:
-	 * there is no name to publish under. The kernel looks the name up again.
+	 * Removed and reopened through /proc/PID/fd, or removed elsewhere since the caller's
+	 * lookup: there is no name to publish under. The kernel looks the name up again.
 	 */
 	if (!i->parent && (flags & O_TRUNC || !i->unlisted))
 		return -ESTALE;
