@@ -33,6 +33,8 @@ static void open_done(void *arg, int err, const struct vfs_entry *e, struct hand
 	o->fi.direct_io = vfs_direct_io(h);
 	o->fi.keep_cache = vfs_keep_cache(h);
 	ops_entry(e, &p);
+	if (e->new_file)
+		p.attr_timeout = SETTLED_S;
 	r = o->create ? fuse_reply_create(o->req, &p, &o->fi) : fuse_reply_open(o->req, &o->fi);
 	/* The caller was interrupted: neither a release nor a forget comes. */
 	if (r == -ENOENT) {

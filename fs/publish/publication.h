@@ -49,7 +49,7 @@ struct publish {
 	struct event *events, **events_tail;
 	struct publish *run_next; /* run queue */
 	bool run_queued;
-	unsigned unrefs_due; /* references that publish_unref_later() gave back */
+	unsigned unrefs_due; /* references that other threads gave back */
 	struct publish *all_prev, *all_next;
 	struct observed observed;
 
@@ -77,6 +77,8 @@ struct publish {
 
 /* Queue ev, which it takes, and wake the thread. NULL: only wake. Any thread. */
 void publish_post(struct publish *p, struct event *ev);
+/* Queue ev, which it takes, and give back a reference to p, which one look does. Any thread. */
+void publish_post_last(struct publish *p, struct event *ev);
 /* Under publisher.lock. False: the last reference goes right now. */
 bool publish_take_ref(struct publish *p);
 /* Under publisher.lock: put p on the run queue and wake the thread. */

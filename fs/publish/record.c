@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fs/publish/inputs.h"
+#include "fs/publish/observe.h"
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/refused.h"
@@ -230,7 +231,8 @@ void publish_save_step(struct publish *p)
 
 void publish_save_md5(struct publish *p)
 {
-	if (p->recorded.md5_unsaved)
+	/* The close that waits for the sync has it saved. */
+	if (p->recorded.md5_unsaved && !(p->sync.under_way && publish_wants_durable(p)))
 		publish_save_record(p, false);
 }
 

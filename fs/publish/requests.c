@@ -57,7 +57,11 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 
 static void publish_link(struct publish *p)
 {
-	struct staged_hooks hooks = { hook_wake, hook_wake, hook_wake, p };
+	struct staged_hooks hooks = { .on_fill = hook_wake,
+				      .on_quiet = hook_wake,
+				      .on_digest = hook_wake,
+				      .arg = p,
+				      .hashes_short = true };
 
 	staged_keep(p->staged);
 	pthread_mutex_lock(&p->pr->lock);

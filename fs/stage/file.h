@@ -127,6 +127,11 @@ bool staged_watch_right(struct staged *st, uint32_t id, uint32_t *ret_version);
  * errno: reading failed, until the file is changed or sealed anew.
  */
 int staged_md5(struct staged *st, char ret_hex[DIGEST_HEX_SIZE]);
+/*
+ * Hash what is left of a sealed file on the calling thread if that is short; else, and where a
+ * worker has begun, the workers do it. on_digest does not tell of the former. Reads the data.
+ */
+void staged_hash_short(struct staged *st);
 /* Hash a sealed file again from its first byte, to find damage on disk. on_digest tells the end. */
 void staged_rehash(struct staged *st);
 
@@ -166,6 +171,7 @@ struct staged_hooks {
 	/* The MD5 of a sealed file is known, or failed: once for each staged_seal() that seals. */
 	void (*on_digest)(void *arg);
 	void *arg;
+	bool hashes_short; /* arg calls staged_hash_short() after each staged_seal() */
 };
 /*
  * Set the hooks once, before the first write. Clear them with NULL before arg goes away: the call

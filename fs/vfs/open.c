@@ -368,8 +368,11 @@ void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, i
 		i->unseen = i->unseen && r;
 	} else if (!r) {
 		r = create_new(s, dir, name, mode, flags, who, w, &st, &h);
-		if (h)
+		if (h) {
 			vfs_fill(s, h->inode, &e);
+			/* A write takes these bits, which the kernel does not see. */
+			e.new_file = s->cfg.list_ttl_s && !(mode & (S_ISUID | S_ISGID));
+		}
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(st);

@@ -322,7 +322,8 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 		snprintf(l->md5, sizeof(l->md5), "%s", r->md5);
 	/* Set it now: the publisher reports it a moment later. */
 	l->killed = r && (r->state == RECORD_WRITING || r->state == RECORD_ABORTED);
-	l->old = r != NULL;
+	/* What was closed may be newer than a rename to it: it is never dropped for one. */
+	l->old = l->killed || (r && r->state == RECORD_EMPTY);
 	/* Count the writers that opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;

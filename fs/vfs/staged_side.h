@@ -36,7 +36,8 @@ struct staged_side {
 	bool pristine;			   /* equals the File's content: unchanged so far */
 	bool touched; /* created or cut to nothing, not closed since: perhaps empty */
 	bool killed;  /* a writer was killed: do not publish */
-	bool old; /* as an earlier daemon, or the caller of a rename to it, left it at its death */
+	/* left so at the death of a rename's caller, or unclosed by an earlier daemon */
+	bool old;
 	bool moved;	     /* renamed: the File that it would replace has another name */
 	unsigned kills;	     /* count of kills; see struct handle */
 	struct lost lost;    /* bytes whose write failed: nothing is published without them */

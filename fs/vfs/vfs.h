@@ -130,6 +130,8 @@ struct vfs_entry {
 	struct stat st;
 	/* the kernel may cache the entry for a moment: nobody here writes the file */
 	bool settled;
+	/* it was just made: the kernel may cache its attributes, which only the kernel changes */
+	bool new_file;
 };
 
 typedef void vfs_entry_cb(void *arg, int err, const struct vfs_entry *e);

@@ -33,6 +33,18 @@ def renameat2(old, new, flags):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), old)
 
 
+def terminated(argv, condition, what):
+    """argv ends by SIGTERM once the condition holds."""
+    proc = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(condition, what)
+        proc.terminate()
+        assert proc.wait(harness.DEADLINE) == -15
+    finally:
+        proc.kill()
+        proc.wait()
+
+
 def contents(server):
     """(name, bytes) of each File; None while one is being deleted."""
     try:
@@ -124,10 +136,8 @@ def killed_mv(server, f, g):
     """mv, killed once complete was asked."""
     server.faults([{"op": "complete", "match": "g", "action": "status", "status": 503,
                     "times": 0}])
-    proc = subprocess.Popen(["mv", f, g], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="complete", status=503), "complete is asked")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    terminated(["mv", f, g], lambda: server.journal(op="complete", status=503),
+               "complete is asked")
 
 
 @pytest.fixture
@@ -173,11 +183,25 @@ def test_target_is_being_written(server, asked):
     with open(os.open(g, os.O_RDWR | os.O_TRUNC), "r+b", buffering=0) as out:
         out.write(b"half")
         server.faults([])
-        # The File that was opened is replaced by the close alone.
         wait_until(lambda: ("g", b"source") in (contents(server) or []), "it is renamed")
         wait_until(lambda: not os.path.exists(f), "the name has moved")
         assert get(g) == b"half" and os.pread(out.fileno(), 9, 0) == b"half"
     assert renamed_beside(mount, server, b"half")
+
+
+def test_target_was_closed_before_a_crash(server, files):
+    """The next daemon knows the rename and the newer bytes, and drops neither."""
+    mount, f, g = files
+    killed_mv(server, f, g)
+    writing = Later(put, g, b"newer!")
+    wait_until(lambda: [x["state"] for x in harness.records(mount.state)] == ["completing"] * 2,
+               "both are asked for")
+    mount.kill()
+    with pytest.raises(OSError):
+        writing.result()
+    server.faults([])
+    mount.remount()
+    assert renamed_beside(mount, server, b"newer!")
 
 
 def test_what_stood_before_goes_with_the_rename(server, files):
@@ -220,10 +244,8 @@ def test_source_of_a_killed_caller_is_removed(world, server, files):
     """After EINTR the name can be removed and made anew."""
     mount, f, g = files
     server.faults([{"op": "create", "match": "g", "action": "status", "status": 503, "times": 0}])
-    proc = subprocess.Popen(["mv", f, g], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="create", status=503), "it asks for an Upload")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    terminated(["mv", f, g], lambda: server.journal(op="create", status=503),
+               "it asks for an Upload")
     wait_until(lambda: xattr(f, "status") == "completed", "the rename is given up")
     server.faults([])
     assert sorted(os.listdir(mount.path("batch"))) == ["f", "g"]
@@ -460,10 +482,8 @@ def test_written_after_a_killed_rm(server, files, closed):
     """What was written after the death of rm(1) stays; the File of before goes."""
     mount, f, _ = files
     server.faults([{"op": "delete", "action": "status", "status": 503, "times": 0}])
-    proc = subprocess.Popen(["rm", f], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="delete", status=503), "it asks for the deletion")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    terminated(["rm", f], lambda: server.journal(op="delete", status=503),
+               "it asks for the deletion")
     with open(f, "wb", buffering=0) as out:
         out.write(b"anew")
         if not closed:
