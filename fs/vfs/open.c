@@ -126,14 +126,15 @@ static int open_writing(struct vfs *s, struct inode *i, int flags, const struct 
 			cut_now(s, i, who);
 		return r;
 	}
+	/*
+	 * Removed and reopened through /proc/PID/fd, or removed elsewhere since the caller's
+	 * lookup: there is no name to publish under. The kernel looks the name up again.
+	 */
+	if (!i->parent && (flags & O_TRUNC || !i->unlisted))
+		return -ESTALE;
 	/* Fetch the content at the first write: touch(1) needs none. */
 	if (!(flags & O_TRUNC))
 		return 0;
-	/*
-	 * The file was removed and reopened through /proc/PID/fd: it has no name to publish under.
-	 */
-	if (!i->parent)
-		return -ESTALE;
 	r = side_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r == 0)
