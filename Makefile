@@ -93,7 +93,7 @@ FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 	$(addprefix fs/host/,mountpoint.c mounts.c place.c real.c statedir.c) fs/tree/names.c \
 	$(addprefix fs/cli/,view.c columns.c health.c cli.c mount.c) $(wildcard fs/state/*.c) \
-	fs/work/pool.c $(addprefix net/server/,multipart.c route.c form.c) $(wildcard net/base/*.c) \
+	fs/work/pool.c $(addprefix net/server/,multipart.c range.c route.c form.c) $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
 # make torture: scenes above the service in memory, and scenes of net.
