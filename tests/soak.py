@@ -190,16 +190,16 @@ def many(count=10000):
     return 0
 
 
-def soak(seconds, at_a_time=4, first=None, one=live):
-    """(runs, stories of those that failed)."""
+def soak(seconds, at_a_time=4, first=None, one=live, least=0):
+    """(runs, stories of those that failed); longer if there were not so many runs by then."""
     seeds = itertools.count(first if first is not None else random.randrange(10 ** 9))
     end = time.monotonic() + seconds
     runs, failures = 0, []
     with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
         under_way = set()
         while True:
-            while len(under_way) < at_a_time and time.monotonic() < end and \
-                    len(failures) < FAILURES_MAX:
+            while len(under_way) < at_a_time and len(failures) < FAILURES_MAX and \
+                    (time.monotonic() < end or runs + len(under_way) < least):
                 under_way.add(pool.submit(one, next(seeds)))
             if not under_way:
                 return runs, failures

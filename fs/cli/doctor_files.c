@@ -17,6 +17,7 @@
 #include "fs/cli/doctor_state.h"
 #include "fs/cli/report.h"
 #include "fs/config/opts.h"
+#include "fs/host/real.h"
 #include "fs/tree/names.h"
 #include "net/api/api.h"
 #include "net/base/jsonl.h"
@@ -41,7 +42,7 @@ static bool is_file(const char *word)
 {
 	struct stat st;
 
-	return stat(word, &st) == 0 && !S_ISDIR(st.st_mode);
+	return real_stat(word, &st) == 0 && !S_ISDIR(st.st_mode);
 }
 
 /* How many of the words are files: the last ones. */
@@ -231,8 +232,9 @@ static int open_regular(const char *path, struct stat *ret)
 {
 	int fd;
 
-	if (stat(path, ret))
-		return -errno;
+	fd = real_stat(path, ret);
+	if (fd)
+		return fd;
 	if (!S_ISREG(ret->st_mode))
 		return -EMEDIUMTYPE;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

@@ -11,6 +11,7 @@
 
 #include "fs/cli/report.h"
 #include "fs/config/opts.h"
+#include "fs/host/real.h"
 #include "net/http/url.h"
 
 #define HELPER "/sbin/mount.uploadfs"
@@ -66,8 +67,10 @@ static void check_options(const struct mntent *m, const char *where)
 static void check_place(const struct mntent *m, const char *where)
 {
 	struct stat st;
-	int r = stat(m->mnt_dir, &st) ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+	int r = -real_stat(m->mnt_dir, &st);
 
+	if (!r && !S_ISDIR(st.st_mode))
+		r = ENOTDIR;
 	if (r == ENOENT)
 		cli_report_ill("%s: the directory is not there; run mkdir -p %s", where,
 			       m->mnt_dir);
@@ -145,7 +148,7 @@ void cli_doctor_line(const char *fstab, int argc, char **argv, struct doctor_lin
 	struct doctor_line l = { 0 };
 	int at = only_word(argc, argv), i;
 
-	l.mountpoint = at ? realpath(argv[at], NULL) : NULL;
+	l.mountpoint = at ? real_path(argv[at]) : NULL;
 	if (at && !l.mountpoint)
 		l.mountpoint = strdup(argv[at]);
 	if (l.mountpoint)

@@ -73,7 +73,7 @@ static int note(void *arg, const char *path, uint64_t bytes)
 
 static int read_all(struct fetching *f, const char *path, char *block)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = 0;
 	ssize_t n;
 
 	if (fd < 0)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "fs/host/control.h"
 #include "fs/host/mountpoint.h"
 #include "fs/host/mounts.h"
+#include "fs/host/real.h"
 #include "fs/status/json.h"
 #include "net/base/buf.h"
 #include "net/base/clock.h"
@@ -27,7 +29,7 @@
 static const struct mount_entry *named(const struct mount_list *list, const char *path)
 {
 	/* realpath() fails on a dead mount: compare the path as given. */
-	char *real = realpath(path, NULL);
+	char *real = real_path(path);
 	const struct mount_entry *e = mounts_find(list, real ? real : path);
 
 	free(real);
@@ -69,20 +71,42 @@ int cli_find_mount(const char *path, char **ret_path, uid_t *ret_uid)
 
 /* ---- its status ---- */
 
+/*
+ * Open MOUNT/.uploadfs/status. The file system may be a program of another user, who must not
+ * choose what is opened here: no link is followed, and nothing but a plain file is taken. fd or
+ * negative errno, -EBADMSG: it is something else.
+ */
+static int open_status(const char *mount)
+{
+	const int how = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	char path[4400];
+	struct stat st;
+	int dir, fd;
+
+	snprintf(path, sizeof(path), "%s/.uploadfs", mount);
+	dir = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = dir < 0 ? -1 : openat(dir, "status", how);
+	if (fd < 0)
+		return errno == ELOOP || errno == ENOTDIR || errno == ENXIO ? -EBADMSG : -errno;
+	close(dir);
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	close(fd);
+	return -EBADMSG;
+}
+
 /* The child: copy the document into the pipe; the exit status is the errno. */
 static void copy_out(const char *mount, int out)
 {
 	static char block[65536];
-	char path[4400];
 	ssize_t n = 1;
 	int fd;
 
 	/* Ctrl-C must end a wait for a mount that hangs, whatever the parent does with it. */
 	signal(SIGINT, SIG_DFL);
-	snprintf(path, sizeof(path), "%s/.uploadfs/status", mount);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open_status(mount);
 	if (fd < 0)
-		_exit(errno);
+		_exit(-fd);
 	while ((n = read(fd, block, sizeof(block))) > 0)
 		for (ssize_t at = 0, w; at < n; at += w)
 			if ((w = write(out, block + at, (size_t)(n - at))) < 0)
@@ -118,14 +142,12 @@ static int collect(int fd, unsigned timeout_s, struct buf *text)
 /* The child: ask through the mount; the exit status is the errno. */
 static void ask_end(const char *mount, int out)
 {
-	char path[4400];
 	int fd;
 
 	(void)out;
 	signal(SIGINT, SIG_DFL);
-	snprintf(path, sizeof(path), "%s/.uploadfs/status", mount);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	_exit(fd < 0 || ioctl(fd, CONTROL_END) ? errno : 0);
+	fd = open_status(mount);
+	_exit(fd < 0 ? -fd : ioctl(fd, CONTROL_END) ? errno : 0);
 }
 
 /* Run one of the above, which may hang, in a child, and take what it writes. */

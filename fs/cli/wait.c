@@ -14,6 +14,7 @@
 #include "fs/cli/mount.h"
 #include "fs/cli/tree.h"
 #include "fs/host/mounts.h"
+#include "fs/host/real.h"
 #include "net/base/clock.h"
 #include "net/base/json.h"
 
@@ -137,7 +138,11 @@ static int wait_file(const char *path, bool processed, uint64_t end_ms)
 	char status[64];
 
 	for (;;) {
-		int r = cli_attribute(path, "status", status, sizeof(status));
+		int r = cli_reach(path);
+
+		if (r)
+			return r;
+		r = cli_attribute(path, "status", status, sizeof(status));
 
 		if (r)
 			return cli_no_attribute(path, r);
@@ -152,18 +157,19 @@ static int wait_file(const char *path, bool processed, uint64_t end_ms)
 	}
 }
 
-/* Use the path only: stat() fails on a dead mount. */
+/* Use the path only: stat() fails on a dead mount, and waits for one that hangs. */
 static bool is_mountpoint(const char *path)
 {
-	char *real = realpath(path, NULL);
 	struct mount_list list;
+	char *real = NULL;
 	bool found;
 
-	if (mounts_read(&list)) {
-		free(real);
+	if (mounts_read(&list))
 		return false;
-	}
-	found = mounts_find(&list, real ? real : path) != NULL;
+	found = mounts_find(&list, path) != NULL;
+	if (!found)
+		real = real_path(path);
+	found = found || (real && mounts_find(&list, real));
 	mounts_free(&list);
 	free(real);
 	return found;
@@ -192,8 +198,13 @@ int cli_wait(int argc, char **argv)
 		cli_error("name a MOUNTPOINT or a FILE; see uploadfs wait --help");
 		return CLI_USAGE;
 	}
-	if (!is_mountpoint(path) && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)))
-		return wait_file(path, processed, end_ms);
+	if (!is_mountpoint(path)) {
+		r = cli_reach(path);
+		if (r)
+			return r;
+		if (real_stat(path, &st) || !S_ISDIR(st.st_mode))
+			return wait_file(path, processed, end_ms);
+	}
 	if (processed) {
 		cli_error("--processed: name a FILE; %s is a directory", path);
 		return CLI_USAGE;

@@ -124,8 +124,9 @@ static int mountpoint_fail(const char *path, int err)
 }
 
 /*
- * One of our mounts whose daemon is dead, or which is of another user: its path can't be asked
- * for, but that of the directory it is in can. The absolute path, or NULL when it is no such thing.
+ * One of our mounts whose daemon is dead or hangs, or which is of another user: its path can't be
+ * asked for, but that of the directory it is in can. The absolute path, or NULL when it is no such
+ * thing.
  */
 static char *mount_at(const char *path)
 {
@@ -164,13 +165,13 @@ static int resolve_mountpoint(struct opts *o)
 				 "leave it open under a number above 2",
 				 o->mountpoint);
 	}
-	abs = real_path(o->mountpoint);
-	if (!abs && errno == ETIMEDOUT)
-		return no_answer(o->mountpoint, "mountpoint");
-	free(abs);
-	if (stat(o->mountpoint, &st)) {
-		err = errno;
-		abs = mountpoint_is_dead(err) || err == EACCES ? mount_at(o->mountpoint) : NULL;
+	err = -real_stat(o->mountpoint, &st);
+	if (err) {
+		abs = mountpoint_is_dead(err) || err == EACCES || err == ETIMEDOUT
+			      ? mount_at(o->mountpoint)
+			      : NULL;
+		if (!abs && err == ETIMEDOUT)
+			return no_answer(o->mountpoint, "mountpoint");
 		if (!abs)
 			return mountpoint_fail(o->mountpoint, err);
 		if (err == EACCES) {

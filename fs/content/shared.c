@@ -14,34 +14,22 @@
 #include <unistd.h>
 
 #include "fs/content/shared_dir.h"
+#include "fs/content/shared_job.h"
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
 #define WORKERS 4
 #define STACK_SIZE (256U << 10)
-#define CLEAN_MS (6 * 3600 * 1000) /* from one look for what dead hosts left to the next */
 #define POLL_MS 100
-#define BEAT_MS 1000
-#define FIRST_BEATS 8 /* seconds in which the first byte may come */
-#define STOP_MS 4000  /* for what is being stored, at the end */
+#define STOP_MS 4000 /* for what is being stored, at the end */
 #define NEVER UINT64_MAX
 
 struct shared_file {
 	struct shared *s;
 	struct shared_file *next;
-	struct shared_name name;
-	uint64_t bytes;
-	char md5[DIGEST_HEX_SIZE];
+	struct shared_job job; /* of the worker that runs it, but for its atomics */
 	shared_cb *cb;
 	void *arg;
-	atomic_bool stop;	       /* the worker ends its copy */
-	atomic_uint_fast64_t alive_ms; /* when it last got along */
-	atomic_uint_fast64_t progress; /* bytes of the download */
-	/* of the worker that runs it */
-	char token[SHARED_TOKEN_SIZE], holder[SHARED_TOKEN_SIZE];
-	bool locked;
-	uint64_t beaten, waiting_ms, holder_at, gained;
-	unsigned idle;
 	/* under lock */
 	uint64_t due_ms;
 	int fd; /* to copy to, or from; -1: none */
@@ -113,172 +101,6 @@ static void answer(struct shared_file *f, int err)
 	reap(f);
 }
 
-/* ---- work in the directory ---- */
-
-static int note_step(void *arg, uint64_t copied)
-{
-	struct shared_file *f = arg;
-
-	(void)copied;
-	atomic_store(&f->alive_ms, clock_mono_ms());
-	return atomic_load(&f->stop) ? -ECANCELED : 0;
-}
-
-struct putting {
-	struct shared_file *f;
-	int dir;
-	uint64_t beat_ms;
-};
-
-/* Others wait for what is being stored, too. */
-static int note_put(void *arg, uint64_t copied)
-{
-	struct putting *p = arg;
-	uint64_t now = clock_mono_ms();
-
-	if (p->f->locked && now - p->beat_ms >= BEAT_MS) {
-		p->beat_ms = now;
-		if (shared_dir_beat(p->dir, &p->f->name, p->f->token, p->f->bytes + copied))
-			p->f->locked = false;
-	}
-	return note_step(p->f, copied);
-}
-
-/* Another mount downloads it: true while it is worth waiting. */
-static bool is_patient(struct shared_file *f, int dir)
-{
-	uint64_t progress = 0, now = clock_mono_ms();
-	char holder[SHARED_TOKEN_SIZE] = "";
-
-	/* One that can't be read gets along as little as one that makes no sense. */
-	(void)shared_dir_holder(dir, &f->name, holder, &progress);
-	if (!f->waiting_ms)
-		f->waiting_ms = now;
-	else if (!strcmp(holder, f->holder) && progress > f->holder_at)
-		f->gained += progress - f->holder_at;
-	/* Whatever stands there, the sum stays within the File: once to load, once to store. */
-	if (f->gained > 2 * f->bytes)
-		f->gained = 2 * f->bytes;
-	memcpy(f->holder, holder, sizeof(holder));
-	f->holder_at = progress;
-	return now - f->waiting_ms <= SHARED_WAIT_MS + f->gained / (SHARED_PACE / 1000);
-}
-
-/* -ENOENT: download it, perhaps with our lock; -EAGAIN: another one does. */
-static int claim(struct shared_file *f, int dir, mode_t mode)
-{
-	int rc = shared_dir_lock(dir, &f->name, mode, f->token);
-
-	if (rc == -EEXIST && is_patient(f, dir))
-		return -EAGAIN;
-	/* No progress: left behind by a dead host. Slow ones keep their lock. */
-	if (rc == -EEXIST && !f->gained) {
-		shared_dir_unlock(dir, &f->name, f->holder);
-		if (!f->holder[0])
-			unlinkat(dir, f->name.lock, 0);
-		rc = shared_dir_lock(dir, &f->name, mode, f->token);
-	}
-	f->locked = !rc;
-	return -ENOENT;
-}
-
-static int look(struct shared_file *f, int fd)
-{
-	const struct shared_watch watch = { note_step, f };
-	mode_t mode;
-	int dir, rc = shared_dir_open(f->s->dir, &dir, &mode);
-
-	if (rc)
-		return rc;
-	rc = shared_dir_take(dir, &f->name, f->bytes, f->md5, fd, &watch);
-	if (rc == -ENOENT) {
-		rc = claim(f, dir, mode);
-		/* The former holder may have stored it since the first look. */
-		if (f->locked)
-			rc = shared_dir_take(dir, &f->name, f->bytes, f->md5, fd, &watch);
-		if (f->locked && !rc) {
-			shared_dir_unlock(dir, &f->name, f->token);
-			f->locked = false;
-		}
-	}
-	close(dir);
-	return rc;
-}
-
-static int store(struct shared_file *f, int fd)
-{
-	struct putting putting = { .f = f };
-	const struct shared_watch watch = { note_put, &putting };
-	mode_t mode;
-	int rc = shared_dir_open(f->s->dir, &putting.dir, &mode);
-
-	if (rc)
-		return rc;
-	rc = shared_dir_put(putting.dir, &f->name, mode, f->bytes, f->md5, fd, &watch);
-	close(putting.dir);
-	return rc;
-}
-
-static int note_entry(void *arg, uint64_t seen)
-{
-	struct shared_file *f = arg;
-
-	(void)seen;
-	atomic_store(&f->alive_ms, clock_mono_ms());
-	return atomic_load(&f->stop) ? -ECANCELED : 0;
-}
-
-/* Content was stored: look now and then for what dead hosts left beside it. */
-static void clean(struct shared_file *f)
-{
-	const struct shared_watch watch = { note_entry, f };
-	uint64_t now = clock_mono_ms();
-	unsigned long long due = atomic_load(&f->s->clean_ms);
-	mode_t mode;
-	int dir;
-
-	if (now < due || !atomic_compare_exchange_strong(&f->s->clean_ms, &due, now + CLEAN_MS) ||
-	    shared_dir_open(f->s->dir, &dir, &mode))
-		return;
-	shared_dir_clean(dir, &f->name, &watch);
-	close(dir);
-}
-
-static void unlock(struct shared_file *f)
-{
-	mode_t mode;
-	int dir;
-
-	if (!f->locked)
-		return;
-	f->locked = false;
-	/* One that stays is left behind like a dead host's. */
-	if (shared_dir_open(f->s->dir, &dir, &mode))
-		return;
-	shared_dir_unlock(dir, &f->name, f->token);
-	close(dir);
-}
-
-/* Tell the progress; a download that stands still makes way for those who wait. */
-static void beat(struct shared_file *f)
-{
-	uint64_t progress = atomic_load(&f->progress);
-	mode_t mode;
-	int dir;
-
-	f->idle = progress == f->beaten ? f->idle + 1 : 0;
-	f->beaten = progress;
-	if (f->idle >= (progress ? SHARED_IDLE_BEATS : FIRST_BEATS)) {
-		unlock(f);
-		return;
-	}
-	if (shared_dir_open(f->s->dir, &dir, &mode))
-		return;
-	if (shared_dir_beat(dir, &f->name, f->token, progress))
-		f->locked = false;
-	close(dir);
-}
-
 /* ---- workers ---- */
 
 /* Under lock. */
@@ -294,13 +116,13 @@ static void tell(struct shared *s, const char *what, int err)
 /* Under lock: a look-up's outcome. f may be gone afterwards. */
 static void looked(struct shared_file *f, int rc)
 {
-	if (rc == -EAGAIN && !atomic_load(&f->stop)) {
+	if (rc == -EAGAIN && !atomic_load(&f->job.stop)) {
 		f->due_ms = clock_mono_ms() + POLL_MS;
 		return;
 	}
 	if (rc && rc != -ENOENT && rc != -EAGAIN && rc != -ECANCELED)
 		tell(f->s, "reading", rc);
-	f->due_ms = f->locked ? clock_mono_ms() + BEAT_MS : NEVER;
+	f->due_ms = f->job.locked ? clock_mono_ms() + SHARED_BEAT_MS : NEVER;
 	answer(f, rc == -EAGAIN ? -ECANCELED : rc);
 }
 
@@ -315,18 +137,18 @@ static void run(struct shared_file *f)
 	f->running = true;
 	f->fd = -1; /* a worker that hangs keeps it */
 	s->busy++;
-	atomic_store(&f->alive_ms, clock_mono_ms());
+	atomic_store(&f->job.alive_ms, clock_mono_ms());
 	pthread_mutex_unlock(&s->lock);
 	if (wanted)
-		rc = atomic_load(&f->stop) ? -ECANCELED : look(f, fd);
+		rc = atomic_load(&f->job.stop) ? -ECANCELED : shared_job_look(&f->job, fd);
 	else if (putting)
-		rc = store(f, fd);
-	else if (f->locked && !over)
-		beat(f);
+		rc = shared_job_store(&f->job, fd);
+	else if (f->job.locked && !over)
+		shared_job_beat(&f->job);
 	if (putting || over)
-		unlock(f);
+		shared_job_unlock(&f->job);
 	if (putting && !rc)
-		clean(f);
+		shared_job_clean(&f->job);
 	pthread_mutex_lock(&s->lock);
 	s->busy--;
 	f->running = false;
@@ -346,8 +168,8 @@ static void run(struct shared_file *f)
 	/* What came up meanwhile has set its own time. */
 	if (f->wanted && wanted)
 		looked(f, rc);
-	else if (f->locked && f->due_ms == NEVER)
-		f->due_ms = over || f->ended ? 0 : clock_mono_ms() + BEAT_MS;
+	else if (f->job.locked && f->due_ms == NEVER)
+		f->due_ms = over || f->ended ? 0 : clock_mono_ms() + SHARED_BEAT_MS;
 	else
 		reap(f);
 	pthread_cond_broadcast(&s->changed);
@@ -411,7 +233,7 @@ static struct shared_file *find_stuck(struct shared *s, uint64_t now)
 	struct shared_file *f;
 
 	for (f = s->files; f; f = f->next) {
-		if (now < atomic_load(&f->alive_ms) + SHARED_HANG_MS)
+		if (now < atomic_load(&f->job.alive_ms) + SHARED_HANG_MS)
 			continue;
 		if ((f->running && !f->hung) || (f->wanted && !f->calling))
 			return f;
@@ -429,10 +251,10 @@ static void *watch_main(void *arg)
 		f = find_stuck(s, clock_mono_ms());
 		if (!f) {
 			clock_cond_wait(&s->changed, &s->lock,
-					s->files ? clock_mono_ms() + BEAT_MS / 2 : NEVER);
+					s->files ? clock_mono_ms() + SHARED_BEAT_MS / 2 : NEVER);
 			continue;
 		}
-		atomic_store(&f->stop, true);
+		atomic_store(&f->job.stop, true);
 		if (f->running && !f->hung) {
 			f->hung = true;
 			s->hung++;
@@ -523,8 +345,8 @@ void shared_stop(struct shared *s)
 	s->stopped = true;
 	for (f = s->files; f; f = f->next) {
 		if (!f->putting)
-			atomic_store(&f->stop, true);
-		if (!f->running && (f->locked || f->putting))
+			atomic_store(&f->job.stop, true);
+		if (!f->running && (f->job.locked || f->putting))
 			f->due_ms = 0;
 	}
 	pthread_cond_broadcast(&s->changed);
@@ -540,8 +362,8 @@ void shared_stop(struct shared *s)
 	}
 	settle(s, clock_mono_ms() + STOP_MS);
 	for (f = s->files; f; f = f->next)
-		atomic_store(&f->stop, true);
-	settle(s, clock_mono_ms() + BEAT_MS);
+		atomic_store(&f->job.stop, true);
+	settle(s, clock_mono_ms() + SHARED_BEAT_MS);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -561,15 +383,17 @@ struct shared_file *shared_begin(struct shared *s, const char *file_id, uint64_t
 	if (!f)
 		return NULL;
 	f->s = s;
-	f->bytes = bytes;
+	f->job.dir = s->dir;
+	f->job.clean_ms = &s->clean_ms;
+	f->job.bytes = bytes;
 	f->fd = -1;
 	f->due_ms = NEVER;
-	memcpy(f->md5, md5, strnlen(md5, sizeof(f->md5) - 1));
-	if (!shared_dir_name(s->service, file_id, &f->name) || shared_dir_token(f->token)) {
+	memcpy(f->job.md5, md5, strnlen(md5, sizeof(f->job.md5) - 1));
+	if (!shared_dir_name(s->service, file_id, &f->job.name) || shared_dir_token(f->job.token)) {
 		free(f);
 		return NULL;
 	}
-	atomic_store(&f->alive_ms, clock_mono_ms());
+	atomic_store(&f->job.alive_ms, clock_mono_ms());
 	pthread_mutex_lock(&s->lock);
 	f->next = s->files;
 	s->files = f;
@@ -581,7 +405,7 @@ struct shared_file *shared_begin(struct shared *s, const char *file_id, uint64_t
 static void post(struct shared_file *f)
 {
 	f->due_ms = clock_mono_ms();
-	atomic_store(&f->alive_ms, f->due_ms);
+	atomic_store(&f->job.alive_ms, f->due_ms);
 	pthread_cond_broadcast(&f->s->changed);
 }
 
@@ -609,7 +433,7 @@ int shared_get(struct shared_file *f, int fd, shared_cb *cb, void *arg)
 void shared_cancel(struct shared_file *f)
 {
 	pthread_mutex_lock(&f->s->lock);
-	atomic_store(&f->stop, true);
+	atomic_store(&f->job.stop, true);
 	if (f->wanted && !f->running)
 		post(f);
 	pthread_mutex_unlock(&f->s->lock);
@@ -617,7 +441,7 @@ void shared_cancel(struct shared_file *f)
 
 void shared_progress(struct shared_file *f, uint64_t bytes)
 {
-	atomic_fetch_add(&f->progress, bytes);
+	atomic_fetch_add(&f->job.progress, bytes);
 }
 
 void shared_put(struct shared_file *f, int fd)
@@ -629,7 +453,7 @@ void shared_put(struct shared_file *f, int fd)
 	if (ours >= 0 && !s->hung && !s->stopped && !f->putting && f->fd < 0) {
 		f->fd = ours;
 		f->putting = true;
-		atomic_store(&f->stop, false);
+		atomic_store(&f->job.stop, false);
 		post(f);
 		ours = -1;
 	}
@@ -647,7 +471,7 @@ void shared_end(struct shared_file *f)
 	s = f->s;
 	pthread_mutex_lock(&s->lock);
 	f->ended = true;
-	if (!f->running && !f->putting && f->locked && !s->stopped)
+	if (!f->running && !f->putting && f->job.locked && !s->stopped)
 		post(f);
 	reap(f);
 	pthread_mutex_unlock(&s->lock);

@@ -437,6 +437,7 @@ static int start_super(struct core *c, bool ending)
 				       .parallel = o->parallel,
 				       .part_size = o->part_size,
 				       .keep_old = o->keep_old || o->no_delete,
+				       .no_delete = o->no_delete,
 				       .sync_always = o->sync_always,
 				       .resend = o->resend,
 				       .retry_budget_ms =

@@ -33,6 +33,8 @@ static void open_done(void *arg, int err, const struct vfs_entry *e, struct hand
 	o->fi.direct_io = vfs_direct_io(h);
 	o->fi.keep_cache = vfs_keep_cache(h);
 	ops_entry(e, &p);
+	if (e->new_file)
+		p.attr_timeout = SETTLED_S;
 	r = o->create ? fuse_reply_create(o->req, &p, &o->fi) : fuse_reply_open(o->req, &o->fi);
 	/* The caller was interrupted: neither a release nor a forget comes. */
 	if (r == -ENOENT) {
@@ -140,9 +142,9 @@ static ssize_t put(int fd, const char *data, size_t len, uint64_t off)
 static void note_failure(struct vfs *s, struct handle *h, uint64_t off, size_t len, ssize_t done)
 {
 	if (done < 0)
-		vfs_write_failed(s, h, off, (int)done);
+		vfs_write_failed(s, h, off, len, (int)done);
 	else if ((size_t)done < len)
-		vfs_write_failed(s, h, off + (size_t)done, -EIO);
+		vfs_write_failed(s, h, off + (size_t)done, len - (size_t)done, -EIO);
 }
 
 /*
@@ -151,7 +153,7 @@ static void note_failure(struct vfs *s, struct handle *h, uint64_t off, size_t l
  */
 static ssize_t sync_write(struct vfs *s, struct handle *h, int flags, uint64_t off, ssize_t done)
 {
-	int r = done > 0 && (flags & O_DSYNC) ? vfs_write_sync(s, h, off) : 0;
+	int r = done > 0 && (flags & O_DSYNC) ? vfs_write_sync(s, h, off, (uint64_t)done) : 0;
 
 	return r ? r : done;
 }
@@ -196,7 +198,7 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 	ssize_t n;
 
 	if (!w) {
-		vfs_write_failed(ops_vfs(req), ops_handle(fi), off, -ENOMEM);
+		vfs_write_failed(ops_vfs(req), ops_handle(fi), off, len, -ENOMEM);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -205,7 +207,7 @@ static void park_write(fuse_req_t req, struct fuse_bufvec *in, uint64_t off, siz
 	out.buf[0].mem = w->data;
 	n = fuse_buf_copy(&out, in, 0);
 	if (n != (ssize_t)len) {
-		vfs_write_failed(w->s, w->h, off, n < 0 ? (int)n : -EIO);
+		vfs_write_failed(w->s, w->h, off, len, n < 0 ? (int)n : -EIO);
 		fuse_reply_err(req, n < 0 ? (int)-n : EIO);
 		free(w);
 		return;
@@ -230,7 +232,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 		return;
 	}
 	if (r) {
-		vfs_write_failed(s, ops_handle(fi), (uint64_t)off, r);
+		vfs_write_failed(s, ops_handle(fi), (uint64_t)off, len, r);
 		fuse_reply_err(req, -r);
 		return;
 	}

@@ -141,6 +141,23 @@ const struct mount_entry *mounts_find(const struct mount_list *list, const char 
 	return found;
 }
 
+const struct mount_entry *mounts_above(const struct mount_list *list, const char *path)
+{
+	const struct mount_entry *found = NULL;
+	size_t best = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		size_t len = strlen(list->v[i].path);
+
+		if (len < best || strncmp(path, list->v[i].path, len) ||
+		    (path[len] && path[len] != '/'))
+			continue;
+		found = &list->v[i];
+		best = len;
+	}
+	return found;
+}
+
 const struct mount_entry *mounts_only(const struct mount_list *list, uid_t uid)
 {
 	const struct mount_entry *own = NULL;

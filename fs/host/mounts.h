@@ -25,6 +25,9 @@ void mounts_free(struct mount_list *list); /* its entries, not list itself */
 /* The topmost mount at that absolute path; NULL: none. */
 const struct mount_entry *mounts_find(const struct mount_list *list, const char *path);
 
+/* The mount that an absolute path lies on, by its text: path or what is above it; NULL: none. */
+const struct mount_entry *mounts_above(const struct mount_list *list, const char *path);
+
 /* The only mount of uid, else the only mount at all; NULL: none or several. */
 const struct mount_entry *mounts_only(const struct mount_list *list, uid_t uid);
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -15,15 +16,29 @@
 
 struct answer {
 	int err;
+	struct stat st;
 	char path[PATH_MAX];
 };
 
-static void answer(const char *path, int fd)
+static bool find_name(const char *path, struct answer *a)
+{
+	return realpath(path, a->path) != NULL;
+}
+
+static bool find_stat(const char *path, struct answer *a)
+{
+	return stat(path, &a->st) == 0;
+}
+
+/* The child. */
+static void answer(bool (*find)(const char *path, struct answer *a), const char *path, int fd)
 {
 	static struct answer a;
 	uint64_t written;
 
-	if (!realpath(path, a.path))
+	/* Ctrl-C ends it, whatever the parent does with it. */
+	signal(SIGINT, SIG_DFL);
+	if (!find(path, &a))
 		a.err = errno;
 	fdio_write(fd, &a, sizeof(a), &written);
 	_exit(0);
@@ -52,24 +67,22 @@ static int await(int fd, struct answer *ret)
 	return 0;
 }
 
-char *real_path(const char *path)
+/* Ask by a child. 0, or the errno. */
+static int ask(bool (*find)(const char *path, struct answer *a), const char *path,
+	       struct answer *ret)
 {
-	struct answer *a = malloc(sizeof(*a));
-	int fds[2], err = ENOMEM;
-	char *ret = NULL;
+	int fds[2], err;
 	pid_t child;
 
-	if (!a || pipe2(fds, O_CLOEXEC)) {
-		err = a ? errno : ENOMEM;
-		goto out;
-	}
+	if (pipe2(fds, O_CLOEXEC))
+		return errno;
 	child = fork();
 	if (!child)
-		answer(path, fds[1]);
+		answer(find, path, fds[1]);
 	err = child < 0 ? errno : 0;
 	close(fds[1]);
 	if (!err)
-		err = await(fds[0], a);
+		err = await(fds[0], ret);
 	close(fds[0]);
 	if (err && child > 0)
 		kill(child, SIGKILL);
@@ -77,12 +90,29 @@ char *real_path(const char *path)
 	if (child > 0)
 		while (waitpid(child, NULL, err ? WNOHANG : 0) < 0 && errno == EINTR)
 			;
-	if (!err)
-		err = a->err;
-	if (!err && !(ret = strdup(a->path)))
+	return err ? err : ret->err;
+}
+
+char *real_path(const char *path)
+{
+	struct answer *a = malloc(sizeof(*a));
+	int err = a ? ask(find_name, path, a) : ENOMEM;
+	char *ret = err ? NULL : strdup(a->path);
+
+	if (!err && !ret)
 		err = ENOMEM;
-out:
 	free(a);
 	errno = err;
 	return ret;
+}
+
+int real_stat(const char *path, struct stat *ret)
+{
+	struct answer *a = malloc(sizeof(*a));
+	int err = a ? ask(find_stat, path, a) : ENOMEM;
+
+	if (!err)
+		*ret = a->st;
+	free(a);
+	return -err;
 }

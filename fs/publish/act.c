@@ -274,7 +274,11 @@ static const char *next_to_delete(const struct publish *p)
 	 */
 	if (p->now.dropped)
 		return p->outcome.file_id[0] && !p->outcome.kept ? p->outcome.file_id : NULL;
-	return p->now.superseded_count && !p->pr->cfg.keep_old ? p->now.superseded[0] : NULL;
+	for (size_t k = 0; k < p->now.superseded_count; k++)
+		if (!p->pr->cfg.keep_old ||
+		    (!p->pr->cfg.no_delete && staged_moves(p->staged, p->now.superseded[k])))
+			return p->now.superseded[k];
+	return NULL;
 }
 
 static void end_cleanup(struct publish *p)

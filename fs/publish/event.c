@@ -28,13 +28,19 @@ struct publish_call *publish_call_new(struct publish *p, enum event_kind kind)
 	return c;
 }
 
-void publish_call_free(struct publish_call *c)
+/* All but the reference to the publication. */
+static void release_call(struct publish_call *c)
 {
 	staged_unref(c->staged);
-	publish_unref_later(c->p);
 	if (c->ev)
 		publish_event_free(c->ev);
 	free(c);
+}
+
+void publish_call_free(struct publish_call *c)
+{
+	publish_unref_later(c->p);
+	release_call(c);
 }
 
 struct event *publish_event_new(enum event_kind kind)
@@ -74,9 +80,12 @@ void publish_event_file(struct event *ev, const struct api_file *file)
 
 void publish_post_reply(struct publish_call *c, struct event *ev)
 {
+	struct publish *p = c->p;
+
 	ev->epoch = c->epoch;
 	ev->index = c->index;
 	ev->version = c->version;
-	publish_post(c->p, ev);
-	publish_call_free(c);
+	/* Before the post: never the last reference to the staged file, whose end blocks. */
+	release_call(c);
+	publish_post_last(p, ev);
 }

@@ -48,9 +48,9 @@ void publish_fail_errno(struct publish *p, int err, const char *what);
 void publish_fail_local(struct publish *p, int err, const char *what);
 /* The same for -ENOMEM while starting a request. */
 void publish_fail_memory(struct publish *p);
-/* Cancel the Upload and fail: the staged file is not what was written. */
-/* A line is no JSON object. */
+/* Cancel the Upload and fail: a line is no JSON object. */
 void publish_fail_line(struct publish *p);
+/* The same: the staged file is not what was written. */
 void publish_fail_damaged(struct publish *p);
 /* Go to PHASE_VERIFYING and hash the staged file again; publish_verified() reports. */
 void publish_verify(struct publish *p);

@@ -250,6 +250,18 @@ static bool goes_on_locked(const struct publish *p)
 	return p->in.reopen || (p->in.retry && again && !p->in.aborted && !p->in.dropped);
 }
 
+/* Under publisher.lock: a force that came too late for this try is for the next one. */
+static void end_force_locked(struct publish *p)
+{
+	bool late = p->in.forced && !p->now.forced;
+
+	if (late && p->doubt.unknown && p->outcome.kind == OUTCOME_FAILED && p->in.sealed)
+		p->in.retry = true;
+	if (!late || !goes_on_locked(p))
+		p->in.forced = false;
+	p->now.forced = false;
+}
+
 void publish_finish(struct publish *p, enum publish_outcome outcome)
 {
 	struct publish_result r = {
@@ -265,8 +277,6 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 		.expires_at = p->outcome.expires_at,
 		.kept = p->outcome.kept,
 	};
-	bool forced;
-
 	p->phase = PHASE_ENDED;
 	p->outcome.kind = outcome;
 	publish_snapshot(p);
@@ -274,17 +284,14 @@ void publish_finish(struct publish *p, enum publish_outcome outcome)
 	if (p->owner.ended)
 		p->owner.ended(p->owner.arg, p, &r);
 	set_telling(p, false);
-	forced = p->now.forced;
-	p->now.retry = p->now.forced = false;
 	pthread_mutex_lock(&p->pr->lock);
 	/* In doubt it is asked still. */
 	p->observed.asked = p->doubt.unknown;
 	/* Closed anew while the abort was under way, too early to ask for a retry: retry now. */
 	if (outcome == OUTCOME_ABORTED && p->in.sealed && !p->in.aborted && !p->in.reopen)
 		p->in.retry = true;
-	/* A force that came too late for this try is for the next one. */
-	if (forced || !goes_on_locked(p))
-		p->in.forced = false;
+	end_force_locked(p);
+	p->now.retry = false;
 	if (!goes_on_locked(p)) {
 		p->observed.info.under_way = false;
 		p->in.retry = false;

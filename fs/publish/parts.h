@@ -47,6 +47,7 @@ struct parts {
 	unsigned sending;    /* under way, the live one included */
 	uint64_t sending_ms; /* when the first Part of this Upload left, monotonic; 0: none did */
 	struct publish_live live;
+	bool stray; /* a Part was sent whose reply never came: the service may begin with it late */
 	atomic_ullong moving; /* bytes of Parts under way that have left; any thread */
 };
 

@@ -40,18 +40,37 @@ void publish_queue_locked(struct publish *p)
 	pthread_cond_signal(&pr->wake);
 }
 
+static void add_event_locked(struct publish *p, struct event *ev)
+{
+	ev->next = NULL;
+	*p->events_tail = ev;
+	p->events_tail = &ev->next;
+}
+
 void publish_post(struct publish *p, struct event *ev)
 {
 	struct publisher *pr = p->pr;
 
 	pthread_mutex_lock(&pr->lock);
-	if (ev) {
-		ev->next = NULL;
-		*p->events_tail = ev;
-		p->events_tail = &ev->next;
-	}
+	if (ev)
+		add_event_locked(p, ev);
 	publish_queue_locked(p);
 	pthread_mutex_unlock(&pr->lock);
+}
+
+void publish_post_last(struct publish *p, struct event *ev)
+{
+	struct publisher *pr = p->pr;
+	bool later;
+
+	pthread_mutex_lock(&pr->lock);
+	add_event_locked(p, ev);
+	later = !pr->stop;
+	p->unrefs_due += later;
+	publish_queue_locked(p);
+	pthread_mutex_unlock(&pr->lock);
+	if (!later)
+		publish_unref(p);
 }
 
 void publish_side_call(struct publisher *pr, int delta)
@@ -120,7 +139,7 @@ void publish_drop_parts(struct publish *p)
 	p->parts.v = NULL;
 	p->parts.count = 0;
 	p->parts.sending = 0;
-	p->parts.live.on = false;
+	p->parts.live.on = p->parts.stray = false;
 }
 
 int publish_supersede(struct publish *p, const char *file_id)

@@ -49,7 +49,7 @@ struct publish {
 	struct event *events, **events_tail;
 	struct publish *run_next; /* run queue */
 	bool run_queued;
-	unsigned unrefs_due; /* references that publish_unref_later() gave back */
+	unsigned unrefs_due; /* references that other threads gave back */
 	struct publish *all_prev, *all_next;
 	struct observed observed;
 
@@ -66,7 +66,7 @@ struct publish {
 	struct recorded recorded;
 	struct sync sync;
 	struct doubt doubt;
-	struct same same;
+	struct same_content same;
 	char md5[DIGEST_HEX_SIZE];
 	char md5_then[DIGEST_HEX_SIZE]; /* of the bytes when they were written; "": not known */
 	bool unproven;			/* recovered: to be compared with md5_then first */
@@ -77,6 +77,8 @@ struct publish {
 
 /* Queue ev, which it takes, and wake the thread. NULL: only wake. Any thread. */
 void publish_post(struct publish *p, struct event *ev);
+/* Queue ev, which it takes, and give back a reference to p, which one look does. Any thread. */
+void publish_post_last(struct publish *p, struct event *ev);
 /* Under publisher.lock. False: the last reference goes right now. */
 bool publish_take_ref(struct publish *p);
 /* Under publisher.lock: put p on the run queue and wake the thread. */

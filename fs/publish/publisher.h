@@ -42,7 +42,8 @@ struct publisher_config {
 	unsigned parallel;  /* Parts of one file handed to the queue at once */
 	uint64_t part_size; /* bytes; the staging area's */
 	uint64_t live_step; /* bytes of a live Part handed on together; 0: 1 MiB */
-	bool keep_old;	    /* do not delete superseded Files */
+	bool keep_old;	    /* do not delete superseded Files, but those that a rename moves */
+	bool no_delete;	    /* with keep_old: not even those */
 	bool sync_always;   /* sync the data before each complete */
 	bool resend;	    /* send bytes, too, that the File they replace has already */
 	/*
@@ -170,9 +171,9 @@ int publish_set_mime(struct publish *p, const char *mime_type); /* copied */
 int publish_set_expiry(struct publish *p, uint64_t seconds);
 /*
  * The lines have to be JSON objects (net/base/jsonl.h), or not: a fault fails with -EINVAL before a
- * File is made.
+ * File is made. Survives kill -9 when it returns. 0 or negative errno: then nothing changed.
  */
-void publish_set_check(struct publish *p, bool on);
+int publish_set_check(struct publish *p, bool on);
 /*
  * The name is temporary, and its rename is going to replace this File: bytes that it has already
  * are not sent before it is known whether they differ.
@@ -206,7 +207,10 @@ void publish_reap(struct publish *p);
  */
 int publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t gid);
 
-/* Send again after the next listing without its File, which ends a doubt. */
+/*
+ * If in doubt: send again after the next listing without its File, the one that is under way
+ * included. A try that is about to fail is followed by another one.
+ */
 void publish_force(struct publish *p);
 /* Publish the file, closed and staged_seal()ed by the caller, under its name. Ends a hold. */
 void publish_seal(struct publish *p);
@@ -253,8 +257,7 @@ void publish_drop(struct publish *p);
 
 /*
  * A wait. cb runs on the publisher thread (or that of publisher_stop() or publisher_end_waits())
- * exactly once, unless
- * publish_wait_cancel() returns true.
+ * exactly once, unless publish_wait_cancel() returns true.
  */
 enum publish_until {
 	UNTIL_ENDED,	/* the publication ended, or was not under way */

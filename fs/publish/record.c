@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fs/publish/inputs.h"
+#include "fs/publish/observe.h"
 #include "fs/publish/publication.h"
 #include "fs/publish/publisher_impl.h"
 #include "fs/publish/refused.h"
@@ -171,6 +172,7 @@ static int save_record(struct publish *p)
 	r.superseded_count = latest.superseded_count;
 	r.mime_type = latest.mime;
 	r.expires_after = latest.expires_after;
+	r.check = latest.check;
 	r.declared = latest.declared;
 	r.mode = latest.mode;
 	r.uid = latest.uid;
@@ -229,7 +231,8 @@ void publish_save_step(struct publish *p)
 
 void publish_save_md5(struct publish *p)
 {
-	if (p->recorded.md5_unsaved)
+	/* The close that waits for the sync has it saved. */
+	if (p->recorded.md5_unsaved && !(p->sync.under_way && publish_wants_durable(p)))
 		publish_save_record(p, false);
 }
 
@@ -299,6 +302,7 @@ static int load_parts(struct publish *p, const struct record *r)
 	p->parts.v = calloc(p->parts.count + 1, sizeof(*p->parts.v));
 	if (!p->parts.v)
 		return -ENOMEM;
+	p->parts.stray = true; /* as far as this daemon knows */
 	for (size_t i = 0; i < r->part_count; i++) {
 		uint32_t index = r->parts[i].index;
 

@@ -96,6 +96,13 @@ static void refused(struct publish *p, const struct api_error *err, enum errmap_
 	}
 }
 
+/* True if an attempt was sent to which no usable answer came. */
+static bool left_stray(const struct api_error *err)
+{
+	return err->attempts > 1 ||
+	       (err->attempts && err->kind != API_OK && err->kind != API_ERR_HTTP);
+}
+
 static void handle_part(struct publish *p, const struct event *ev)
 {
 	uint32_t version = ev->version;
@@ -111,6 +118,7 @@ static void handle_part(struct publish *p, const struct event *ev)
 	part->req = NULL;
 	part->state = PART_NONE;
 	p->parts.sending--;
+	p->parts.stray |= p->phase == PHASE_OPEN && left_stray(&ev->api_err);
 	p->failure.complete_refused = false;
 	/* A probed Upload is given up anyway. A live Part that is not right is sent again. */
 	if (p->phase != PHASE_OPEN || !right)
@@ -206,12 +214,23 @@ void publish_verified(struct publish *p)
 }
 
 /*
+ * True if a Part may have been refused for its place only: the service began with an abandoned one
+ * after it. In a new Upload there is none.
+ */
+static bool is_overtaken(const struct publish *p)
+{
+	return publish_in_sequence(p) && p->parts.stray && !p->failure.complete_refused;
+}
+
+/*
  * The answer to cancel tells whether the refused Upload was alive. If so, report the refusal; if it
- * was dead, make a new Upload.
+ * was dead, or a Part was overtaken, make a new Upload.
  */
 static void handle_probed(struct publish *p, const struct event *ev)
 {
-	bool alive = ev->api_err.kind == API_OK, dead = publish_is_refusal(&ev->api_err);
+	bool overtaken = is_overtaken(p);
+	bool alive = ev->api_err.kind == API_OK && !overtaken;
+	bool dead = publish_is_refusal(&ev->api_err) || overtaken;
 
 	if (p->doubt.unknown) {
 		publish_doubt_cancelled(p, ev);
@@ -227,7 +246,9 @@ static void handle_probed(struct publish *p, const struct event *ev)
 		publish_fail_api(p, &p->failure.first_err);
 		return;
 	}
-	log_info("%s/%s: the Upload is gone, a new one is made", p->now.purpose, p->now.path);
+	log_info("%s/%s: %s, a new one is made", p->now.purpose, p->now.path,
+		 overtaken ? "the Upload refuses a Part that an abandoned one may have overtaken"
+			   : "the Upload is gone");
 	if (!p->now.sealed)
 		p->retry.stream_failed = true; /* send each byte at most twice */
 }

@@ -57,7 +57,11 @@ static struct publish *publish_alloc(struct publisher *pr, const struct publish_
 
 static void publish_link(struct publish *p)
 {
-	struct staged_hooks hooks = { hook_wake, hook_wake, hook_wake, p };
+	struct staged_hooks hooks = { .on_fill = hook_wake,
+				      .on_quiet = hook_wake,
+				      .on_digest = hook_wake,
+				      .arg = p,
+				      .hashes_short = true };
 
 	staged_keep(p->staged);
 	pthread_mutex_lock(&p->pr->lock);
@@ -158,10 +162,20 @@ int publish_set_expiry(struct publish *p, uint64_t seconds)
 	return err;
 }
 
-void publish_set_check(struct publish *p, bool on)
+int publish_set_check(struct publish *p, bool on)
 {
-	staged_set_check(p->staged, on);
-	WITH_INPUTS(p, in->changed |= in->check != on; in->check = on);
+	int err = 0;
+
+	publish_lock_record(p);
+	if (p->in.check != on) {
+		err = staged_save_check(p->staged, on);
+		if (!err) {
+			staged_set_check(p->staged, on);
+			WITH_INPUTS(p, in->check = on);
+		}
+	}
+	publish_unlock_record(p);
+	return err;
 }
 
 void publish_set_likely(struct publish *p, const char *file_id)
@@ -360,7 +374,8 @@ void publish_take_back(struct publish *p, const char *file_id)
 
 void publish_force(struct publish *p)
 {
-	WITH_INPUTS(p, in->forced = true);
+	/* A doubt that is yet to come is none that the user knew of. */
+	WITH_INPUTS(p, in->forced |= p->observed.info.in_doubt);
 }
 
 void publish_drop(struct publish *p)

@@ -65,7 +65,7 @@ static bool fits(const struct publish *p, const struct known_file *k)
 	       alike_lifetime(k->expires_after, p->now.expires_after);
 }
 
-static bool take(struct publish *p, const char *file_id)
+static bool expect(struct publish *p, const char *file_id)
 {
 	struct known_file k;
 
@@ -84,7 +84,7 @@ static bool take(struct publish *p, const char *file_id)
 /* Choose the File anew when others are replaced, or under another name. */
 static void look(struct publish *p)
 {
-	struct same *s = &p->same;
+	struct same_content *s = &p->same;
 	bool found = false;
 
 	if (s->looked && s->choices == p->now.choices && s->renames == p->now.renames)
@@ -98,14 +98,14 @@ static void look(struct publish *p)
 	s->file_id[0] = '\0';
 	known_release(&s->known);
 	for (size_t i = p->now.superseded_count; !found && i > 0; i--)
-		found = take(p, p->now.superseded[i - 1]);
+		found = expect(p, p->now.superseded[i - 1]);
 	if (!found)
-		take(p, p->now.likely);
+		expect(p, p->now.likely);
 }
 
 void publish_same_view(struct publish *p, struct publish_view *v)
 {
-	const struct same *s = &p->same;
+	const struct same_content *s = &p->same;
 
 	if (p->pr->cfg.resend || !p->pr->cfg.db || v->phase == PHASE_ENDED)
 		return;

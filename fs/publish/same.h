@@ -18,7 +18,7 @@ struct publish;
 struct publish_view;
 
 /* The File that the bytes may equal. */
-struct same {
+struct same_content {
 	char file_id[API_ID_MAX + 1]; /* "": none */
 	struct known_file known;      /* if there is one */
 	bool looked;		      /* for it, with the following inputs: */

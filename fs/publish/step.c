@@ -106,7 +106,12 @@ static bool view_lines(struct publish *p, struct publish_view *v)
 /* Note the MD5 of a sealed file, once it is known. */
 static void view_md5(struct publish *p, struct publish_view *v)
 {
-	int r = p->spoiled ? 0 : staged_md5(p->staged, p->md5);
+	int r = 0;
+
+	if (!p->spoiled) {
+		staged_hash_short(p->staged);
+		r = staged_md5(p->staged, p->md5);
+	}
 
 	if (p->unproven && r != -EAGAIN)
 		compare(p, r);

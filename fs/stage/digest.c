@@ -25,6 +25,8 @@
  * this bounds the waste to about HASH_WASTE times the file.
  */
 #define HASH_WASTE 8
+/* A closed file with no more to hash is hashed by its owner: a worker's wake-up takes longer. */
+#define HASH_SHORT (32U << 10)
 
 _Static_assert(HASH_SNAPSHOT % HASH_STRETCH == 0, "stretches end where snapshots are taken");
 
@@ -51,7 +53,16 @@ static enum hash_need hash_need(const struct staged *st)
 	return left < HASH_ALONE && staging_files(st->sg) > 1 ? HASH_LATER : HASH_NOW;
 }
 
-void staged_hash_wake(struct staged *st)
+/* True if staged_hash_short() is to hash the rest. */
+static bool is_short(const struct staged *st)
+{
+	const struct staged_hash *h = &st->hash;
+
+	return staged_final(st) && h->queued == HASH_NO && !h->told && !h->err &&
+	       st->size - h->pos <= HASH_SHORT;
+}
+
+static void queue(struct staged *st)
 {
 	struct staged_hash *h = &st->hash;
 	enum hash_need need;
@@ -63,6 +74,12 @@ void staged_hash_wake(struct staged *st)
 		pool_queue(st->sg->pool, &h->job.job);
 	else
 		pool_queue_later(st->sg->pool, &h->job.job);
+}
+
+void staged_hash_wake(struct staged *st)
+{
+	if (!st->hooks.hashes_short || !is_short(st))
+		queue(st);
 }
 
 void staged_hash_sealed(struct staged *st)
@@ -112,7 +129,7 @@ void staged_rehash(struct staged *st)
 	pthread_mutex_lock(&st->lock);
 	staged_hash_touch(st, 0);
 	staged_hash_sealed(st);
-	staged_hash_wake(st);
+	queue(st);
 	pthread_mutex_unlock(&st->lock);
 }
 
@@ -205,23 +222,36 @@ static struct staged *staged_of(struct lane_job *job)
 	return (struct staged *)((char *)job - offsetof(struct staged, hash.job));
 }
 
+static bool begin_stretch(struct staged *st, struct lane_stretch *ret)
+{
+	struct staged_hash *h = &st->hash;
+
+	if (!start_stretch(st))
+		return false;
+	*ret = (struct lane_stretch){
+		.fd = h->fd,
+		.d = h->cur,
+		.lines = h->checks ? &st->check.lines : NULL,
+		.pos = h->pos,
+		.end = h->busy_end,
+	};
+	return true;
+}
+
+/* All that was closed is hashed, or can't be. */
+static bool is_hashed(const struct staged *st)
+{
+	return staged_final(st) && (st->hash.err || st->hash.pos == st->size);
+}
+
 static bool lane_begin(struct lane_job *job, struct lane_stretch *ret)
 {
 	struct staged *st = staged_of(job);
-	struct staged_hash *h = &st->hash;
 	bool ok;
 
 	pthread_mutex_lock(&st->lock);
-	h->queued = HASH_NOW;
-	ok = start_stretch(st);
-	if (ok)
-		*ret = (struct lane_stretch){
-			.fd = h->fd,
-			.d = h->cur,
-			.lines = h->checks ? &st->check.lines : NULL,
-			.pos = h->pos,
-			.end = h->busy_end,
-		};
+	st->hash.queued = HASH_NOW;
+	ok = begin_stretch(st, ret);
 	pthread_mutex_unlock(&st->lock);
 	return ok;
 }
@@ -235,7 +265,7 @@ static bool lane_end(struct lane_job *job, uint64_t pos, int rc)
 	pthread_mutex_lock(&st->lock);
 	if (h->busy)
 		end_stretch(st, pos, rc);
-	if (staged_final(st) && !h->told && (h->err || h->pos == st->size)) {
+	if (!h->told && is_hashed(st)) {
 		h->told = true;
 		/* Clear queued first: a seal while the hook runs queues the job again. */
 		h->queued = HASH_NO;
@@ -247,6 +277,55 @@ static bool lane_end(struct lane_job *job, uint64_t pos, int rc)
 		pool_queue_later(st->sg->pool, &job->job);
 	pthread_mutex_unlock(&st->lock);
 	return need == HASH_NOW;
+}
+
+/* Hash all of l on this thread. Returns where it ended; *ret_err as of lane_job. */
+static uint64_t hash_here(const struct lane_stretch *l, int *ret_err)
+{
+	unsigned char buf[HASH_SHORT];
+	uint64_t pos = l->pos;
+
+	*ret_err = 0;
+	while (pos < l->end && !*ret_err) {
+		size_t want = l->end - pos < sizeof(buf) ? (size_t)(l->end - pos) : sizeof(buf);
+		ssize_t n = pread(l->fd, buf, want, (off_t)pos);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			*ret_err = n ? -errno : -ENODATA;
+			break;
+		}
+		*ret_err = digest_update(l->d, buf, (size_t)n);
+		if (l->lines)
+			jsonl_feed(l->lines, buf, (size_t)n);
+		pos += (uint64_t)n;
+	}
+	return pos;
+}
+
+void staged_hash_short(struct staged *st)
+{
+	struct staged_hash *h = &st->hash;
+	struct lane_stretch l;
+	uint64_t pos;
+	int err;
+
+	pthread_mutex_lock(&st->lock);
+	while (is_short(st) && begin_stretch(st, &l)) {
+		/* Keeps the job away from the pool. */
+		h->queued = HASH_NOW;
+		pthread_mutex_unlock(&st->lock);
+		pos = hash_here(&l, &err);
+		pthread_mutex_lock(&st->lock);
+		end_stretch(st, pos, err);
+		h->queued = HASH_NO;
+	}
+	if (h->queued == HASH_NO && is_hashed(st))
+		h->told = true;
+	else
+		queue(st);
+	pthread_mutex_unlock(&st->lock);
 }
 
 void staged_hash_init(struct staged *st)

@@ -110,6 +110,43 @@ static bool row_counts(const struct record *r)
 }
 
 /*
+ * Bytes that were to replace a File and that no sync had promised: the File stays what the name is,
+ * as if nothing had been written. Bytes in doubt may be a File all the same.
+ */
+static bool gives_way(const struct record *r)
+{
+	bool unmade = r->state == RECORD_WRITING || r->state == RECORD_ABORTED ||
+		      r->state == RECORD_HELD || r->state == RECORD_SEALED;
+
+	return unmade && r->superseded_count && !r->synced && !r->in_doubt && !r->file_id;
+}
+
+/* The row is removed, or aborted and supersedes nothing, from this commit on. */
+static int give_up_bytes(struct staging *sg, const char *id, struct record *r)
+{
+	bool removed = gives_way(r);
+	int rc;
+
+	if (removed)
+		log_warn("%s/%s: nothing is left of bytes that were not synced; the File that they "
+			 "were to replace stays",
+			 r->purpose, r->path);
+	r->state = removed ? RECORD_REMOVED : RECORD_ABORTED;
+	r->synced = false;
+	r->size = 0;
+	for (size_t i = 0; i < r->superseded_count; i++)
+		free(r->superseded[i]);
+	r->superseded_count = 0;
+	rc = statedb_begin_freeing(sg->db);
+	if (rc)
+		return rc;
+	files_save(sg->db, id, r);
+	if (removed)
+		files_set_removed(sg->db, id);
+	return statedb_commit(sg->db, NULL);
+}
+
+/*
  * A row without data, after a crash between two steps, a power cut or a removal by hand: it must
  * not replace a File.
  */
@@ -126,19 +163,15 @@ static int without_data(struct staging *sg, const char *id, struct record *r)
 		rc = statedb_commit(sg->db, NULL);
 		return rc ? rc : -ENOENT;
 	}
+	rc = row_counts(r) ? 0 : give_up_bytes(sg, id, r);
+	if (rc)
+		return rc;
 	fd = datadir_open_file(sg->data, id, O_RDWR | O_CREAT | O_EXCL);
 	if (fd < 0)
 		return fdio_told(fd);
 	close(fd);
 	/* The MD5 of the row will show that these are not its bytes. */
 	r->synced = false;
-	if (row_counts(r))
-		return 0;
-	r->state = RECORD_ABORTED;
-	r->size = 0;
-	for (size_t i = 0; i < r->superseded_count; i++)
-		free(r->superseded[i]);
-	r->superseded_count = 0;
 	return 0;
 }
 
@@ -177,6 +210,10 @@ int staged_open(struct staging *sg, const char *id, struct record *ret_record, s
 	distrust(&r, size);
 	st->has_row = true;
 	atomic_store(&st->copy, r.copy);
+	if (r.copy && r.moved && !(st->moved = strdup(r.moved))) {
+		rc = -ENOMEM;
+		goto err_staged;
+	}
 	/* An earlier daemon may have written it without a sync. */
 	atomic_store(&st->saved, statedb_seq(sg->db));
 	rc = extents_add(&st->written, 0, size);
@@ -241,6 +278,7 @@ void staged_unref(struct staged *st)
 		staging_count(st->sg, -1);
 	extents_release(&st->written);
 	free(st->versions);
+	free(st->moved);
 	pthread_cond_destroy(&st->hooks_idle);
 	pthread_mutex_destroy(&st->lock);
 	pthread_mutex_destroy(&st->sync_lock);

@@ -127,6 +127,11 @@ bool staged_watch_right(struct staged *st, uint32_t id, uint32_t *ret_version);
  * errno: reading failed, until the file is changed or sealed anew.
  */
 int staged_md5(struct staged *st, char ret_hex[DIGEST_HEX_SIZE]);
+/*
+ * Hash what is left of a sealed file on the calling thread if that is short; else, and where a
+ * worker has begun, the workers do it. on_digest does not tell of the former. Reads the data.
+ */
+void staged_hash_short(struct staged *st);
 /* Hash a sealed file again from its first byte, to find damage on disk. on_digest tells the end. */
 void staged_rehash(struct staged *st);
 
@@ -166,6 +171,7 @@ struct staged_hooks {
 	/* The MD5 of a sealed file is known, or failed: once for each staged_seal() that seals. */
 	void (*on_digest)(void *arg);
 	void *arg;
+	bool hashes_short; /* arg calls staged_hash_short() after each staged_seal() */
 };
 /*
  * Set the hooks once, before the first write. Clear them with NULL before arg goes away: the call
@@ -236,10 +242,12 @@ int staged_rename(struct staged *st, const struct staged_place *to);
 /*
  * Mark st as the copy of a File that was not changed: until complete is asked, the next mount drops
  * it, for the File stands. Its first change ends the mark, by a commit before that. 0 or negative
- * errno.
+ * errno. moved: the File's id, if a rename is going to move it; or NULL.
  */
-int staged_mark_copy(struct staged *st);
+int staged_mark_copy(struct staged *st, const char *moved);
 bool staged_is_copy(const struct staged *st);
+/* True if st is the copy that a rename made of that File: it goes, whatever else is kept. */
+bool staged_moves(struct staged *st, const char *file_id);
 /*
  * The commit that says that st is a File (or empty for good) removes all other staged files of its
  * name, too. False takes that back.
@@ -253,6 +261,8 @@ int staged_save_wishes(struct staged *st, const char *mime_type, uint64_t expire
 		       uint64_t declared);
 /* The same for its mode, owner and group. */
 int staged_save_owner(struct staged *st, uint32_t mode, uint32_t uid, uint32_t gid);
+/* The same for whether its lines have to be JSON objects. */
+int staged_save_check(struct staged *st, bool on);
 /* Its row gets another name otherwise (attrs_dir_move()): saves leave that alone from now on. */
 void staged_placed(struct staged *st);
 /* The same for an unlink: the next mount publishes nothing of it. 0 or negative errno. */

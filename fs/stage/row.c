@@ -52,7 +52,7 @@ static int write_row(struct staged *st, const struct record *given)
 	if (!rc)
 		rc = files_set_owner(db, st->id, r->mode, r->uid, r->gid);
 	if (!rc && atomic_load(&st->copy))
-		rc = files_set_copy(db, st->id, true);
+		rc = files_set_copy(db, st->id, true, st->moved);
 	takes = st->takes_place && (r->state == RECORD_COMPLETED || r->state == RECORD_EMPTY);
 	if (!rc && takes)
 		rc = files_take_place(db, st->id);
@@ -118,7 +118,7 @@ int staged_save_writing(struct staged *st, const struct record *r)
 }
 
 /* Under record_lock: commit the mark. */
-static int save_copy(struct staged *st, bool copy)
+static int save_copy(struct staged *st, bool copy, const char *moved)
 {
 	struct statedb *db = st->sg->db;
 	uint64_t seq;
@@ -126,25 +126,46 @@ static int save_copy(struct staged *st, bool copy)
 
 	if (rc)
 		return rc;
-	files_set_copy(db, st->id, copy);
+	files_set_copy(db, st->id, copy, moved);
 	rc = statedb_commit(db, &seq);
 	if (!rc)
 		atomic_store(&st->saved, seq);
 	return rc;
 }
 
-int staged_mark_copy(struct staged *st)
+/* Under record_lock. moved is consumed. */
+static void set_copy(struct staged *st, bool copy, char *moved)
 {
-	int rc = 0;
+	free(st->moved);
+	st->moved = moved;
+	atomic_store(&st->copy, copy);
+}
+
+int staged_mark_copy(struct staged *st, const char *moved)
+{
+	char *id = moved ? strdup(moved) : NULL;
+	int rc = moved && !id ? -ENOMEM : 0;
 
 	pthread_mutex_lock(&st->record_lock);
 	/* The first save writes the mark. */
-	if (st->has_row && staged_has_name(st))
-		rc = save_copy(st, true);
+	if (!rc && st->has_row && staged_has_name(st))
+		rc = save_copy(st, true, id);
 	if (!rc)
-		atomic_store(&st->copy, true);
+		set_copy(st, true, id);
+	else
+		free(id);
 	pthread_mutex_unlock(&st->record_lock);
 	return rc;
+}
+
+bool staged_moves(struct staged *st, const char *file_id)
+{
+	bool ret;
+
+	pthread_mutex_lock(&st->record_lock);
+	ret = st->moved && !strcmp(st->moved, file_id);
+	pthread_mutex_unlock(&st->record_lock);
+	return ret;
 }
 
 bool staged_is_copy(const struct staged *st)
@@ -160,9 +181,9 @@ int staged_disown(struct staged *st)
 		return 0;
 	pthread_mutex_lock(&st->record_lock);
 	if (st->has_row && staged_has_name(st))
-		rc = save_copy(st, false);
+		rc = save_copy(st, false, NULL);
 	if (!rc)
-		atomic_store(&st->copy, false);
+		set_copy(st, false, NULL);
 	pthread_mutex_unlock(&st->record_lock);
 	return rc;
 }
@@ -248,6 +269,16 @@ int staged_save_owner(struct staged *st, uint32_t mode, uint32_t uid, uint32_t g
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
 	files_set_owner(st->sg->db, st->id, mode, uid, gid);
+	return commit_columns(st);
+}
+
+int staged_save_check(struct staged *st, bool on)
+{
+	int rc = begin_columns(st);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	files_set_check(st->sg->db, st->id, on);
 	return commit_columns(st);
 }
 

@@ -31,6 +31,7 @@ struct staged {
 	bool placed;	  /* staged_rename() wrote its name: saves leave that alone; record_lock */
 	bool takes_place; /* staged_intend(); record_lock */
 	atomic_bool copy; /* see staged_mark_copy(); changed under record_lock */
+	char *moved;	  /* see staged_moves(); allocated, or NULL; record_lock */
 	bool firm; /* the row tells of closed bytes that are synced: it is believed; record_lock */
 	atomic_uint_fast64_t saved; /* number of the commit that wrote the row last; 0: none */
 	/* Number of the commit that has to be durable before bytes change; 0: none. */

@@ -74,6 +74,9 @@ int files_define(struct statedb *db)
 		" upload_id TEXT NOT NULL, UNIQUE (file, upload_id));"
 		"CREATE TABLE IF NOT EXISTS copy ("
 		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE) WITHOUT ROWID;"
+		"CREATE TABLE IF NOT EXISTS moved ("
+		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE,"
+		" file_id TEXT NOT NULL) WITHOUT ROWID;"
 		"CREATE TABLE IF NOT EXISTS doubt ("
 		" file TEXT PRIMARY KEY REFERENCES file ON DELETE CASCADE,"
 		" md5 TEXT, expires_at INTEGER NOT NULL) WITHOUT ROWID;"
@@ -197,12 +200,12 @@ static int save_refusal(struct statedb *db, const char *id, const struct record 
 			   NULL);
 }
 
-static int save_check(struct statedb *db, const char *id, const struct record *r)
+int files_set_check(struct statedb *db, const char *id, bool on)
 {
 	static const char set[] = "INSERT OR IGNORE INTO checked (file) VALUES (?1)";
 	static const char clear[] = "DELETE FROM checked WHERE file = ?1";
 
-	return statedb_run(db, r->check ? set : clear, STATEDB_ARGS(statedb_text(id)), NULL);
+	return statedb_run(db, on ? set : clear, STATEDB_ARGS(statedb_text(id)), NULL);
 }
 
 int files_save(struct statedb *db, const char *id, const struct record *r)
@@ -227,7 +230,7 @@ int files_save(struct statedb *db, const char *id, const struct record *r)
 	if (!rc)
 		rc = save_refusal(db, id, r);
 	if (!rc)
-		rc = save_check(db, id, r);
+		rc = files_set_check(db, id, r->check);
 	return rc ? rc : save_doubt(db, id, r);
 }
 
@@ -286,13 +289,22 @@ int files_add_superseded(struct statedb *db, const char *id, const char *file_id
 			   STATEDB_ARGS(statedb_text(id), statedb_text(file_id)), NULL);
 }
 
-int files_set_copy(struct statedb *db, const char *id, bool copy)
+int files_set_copy(struct statedb *db, const char *id, bool copy, const char *moved)
 {
 	static const char set[] = "INSERT OR IGNORE INTO copy (file)"
 				  " SELECT id FROM file WHERE id = ?1";
+	static const char set_moved[] = "INSERT OR REPLACE INTO moved (file, file_id)"
+					" SELECT id, ?2 FROM file WHERE id = ?1";
+	int rc = statedb_run(db, copy ? set : "DELETE FROM copy WHERE file = ?1",
+			     STATEDB_ARGS(statedb_text(id)), NULL);
 
-	return statedb_run(db, copy ? set : "DELETE FROM copy WHERE file = ?1",
-			   STATEDB_ARGS(statedb_text(id)), NULL);
+	if (rc)
+		return rc;
+	if (copy && moved)
+		return statedb_run(db, set_moved,
+				   STATEDB_ARGS(statedb_text(id), statedb_text(moved)), NULL);
+	return statedb_run(db, "DELETE FROM moved WHERE file = ?1", STATEDB_ARGS(statedb_text(id)),
+			   NULL);
 }
 
 int files_reopen(struct statedb *db, const char *id, uint64_t size)

@@ -87,6 +87,7 @@ struct record {
 	uint32_t mtime_ns;
 	int64_t created_s; /* time the row was written, for human readers */
 	bool copy;	   /* files_set_copy() marked it; files_save() leaves the mark alone */
+	char *moved;	   /* with the mark: the File that goes with a rename, or NULL */
 };
 
 void record_init(struct record *r);    /* zero *r */
@@ -107,6 +108,8 @@ int files_set_place(struct statedb *db, const char *id, const char *purpose, con
 /* What the next File is to have. mime_type may be NULL. */
 int files_set_wishes(struct statedb *db, const char *id, const char *mime_type,
 		     uint64_t expires_after, uint64_t declared);
+/* Whether its lines have to be JSON objects. */
+int files_set_check(struct statedb *db, const char *id, bool on);
 int files_set_owner(struct statedb *db, const char *id, uint32_t mode, uint32_t uid, uint32_t gid);
 int files_set_mtime(struct statedb *db, const char *id, int64_t s, uint32_t ns);
 int files_set_removed(struct statedb *db, const char *id); /* the state then reads as REMOVED */
@@ -117,9 +120,10 @@ int files_add_superseded(struct statedb *db, const char *id, const char *file_id
 int files_spare(struct statedb *db, const char *id, const char *file_id);
 /*
  * In a transaction: mark the row as a copy of a File that was not changed, or end that mark. A copy
- * whose complete was not asked reads as REMOVED and supersedes nothing: the File stands.
+ * whose complete was not asked reads as REMOVED and supersedes nothing: the File stands. moved: of
+ * a rename, the superseded File that it takes the name from; or NULL.
  */
-int files_set_copy(struct statedb *db, const char *id, bool copy);
+int files_set_copy(struct statedb *db, const char *id, bool copy, const char *moved);
 /*
  * In a transaction: the row says WRITING again, with so many bytes. Its File becomes a superseded
  * one; its Upload and doubt stay.

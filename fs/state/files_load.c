@@ -37,10 +37,10 @@ static void free_ids(char **ids, size_t count)
 
 void record_release(struct record *r)
 {
-	char *const strings[] = { r->purpose,	     r->path,	    r->filename, r->mime_type,
-				  r->upload_id,	     r->md5,	    r->file_id,	 r->error,
-				  r->request_id,     r->doubt_md5,  r->era,	 r->refused_print,
-				  r->upload_purpose, r->upload_mime };
+	char *const strings[] = { r->purpose,	     r->path,	     r->filename, r->mime_type,
+				  r->upload_id,	     r->md5,	     r->file_id,  r->error,
+				  r->request_id,     r->doubt_md5,   r->era,	  r->refused_print,
+				  r->upload_purpose, r->upload_mime, r->moved };
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		free(strings[i]);
@@ -191,6 +191,13 @@ static int load_doubt(void *arg, const struct statedb_row *row)
 	return copy_text(row, 0, &r->doubt_md5);
 }
 
+static int load_moved(void *arg, const struct statedb_row *row)
+{
+	struct record *r = arg;
+
+	return copy_text(row, 0, &r->moved);
+}
+
 static int load_refusal(void *arg, const struct statedb_row *row)
 {
 	struct record *r = arg;
@@ -244,6 +251,9 @@ static int load(struct statedb *db, const char *id, struct loading *l)
 	if (!rc)
 		rc = statedb_each(db, "SELECT print, kind, status FROM refusal WHERE file = ?1",
 				  args, load_refusal, &l->r);
+	if (!rc && l->r.copy)
+		rc = statedb_each(db, "SELECT file_id FROM moved WHERE file = ?1", args, load_moved,
+				  &l->r);
 	if (!rc)
 		drop_copy(&l->r);
 	return rc;
@@ -322,13 +332,16 @@ int files_each(struct statedb *db, enum files_which which, int (*fn)(void *arg, 
 	       void *arg)
 {
 	static const char *const sql[] = {
-		[FILES_STAGED] = "SELECT id FROM file WHERE NOT set_aside ORDER BY id",
+		/* Of one name the File that exists (4) steps aside for bytes to be published. */
+		[FILES_STAGED] = "SELECT id FROM file WHERE NOT set_aside"
+				 " ORDER BY state = 4, id",
 		[FILES_SET_ASIDE] = "SELECT id FROM file WHERE set_aside ORDER BY id",
 		[FILES_DOOMED] = "SELECT id FROM doomed ORDER BY id",
 	};
 	struct id_list l = { NULL, 0 };
 	int rc;
 
+	_Static_assert(RECORD_COMPLETED == 4, "a state in the text of a query");
 	/* Read the whole list first: fn changes rows. */
 	statedb_lock(db);
 	rc = statedb_each(db, sql[which], NULL, list_id, &l);

@@ -62,9 +62,8 @@ static void truncated(struct vfs *s, struct handle *h, uint64_t before, uint64_t
 
 	h->wrote = true;
 	h->writer_killed = h->writer_killed && size > 0;
-	/* The failed bytes lie behind the new end: no loss. */
-	if (size <= l->write_err_at)
-		l->write_err = 0;
+	lost_move(&l->lost, &h->lost);
+	lost_cut(&l->lost, size);
 	side_changed(l);
 	h->inode->mtime = clock_wall_ts();
 	h->inode->has_mtime = true;

@@ -33,10 +33,20 @@ static enum line_check inherited(const struct vfs *s, const struct inode *dir)
 	return s->cfg.check_jsonl && has_lines(purpose) ? CHECK_JSONL : CHECK_UNSET;
 }
 
-static void apply(struct staged_side *l, enum line_check check)
+static int apply(struct staged_side *l, enum line_check check)
 {
-	l->check = check;
-	publish_set_check(l->pub, check == CHECK_JSONL);
+	int r = publish_set_check(l->pub, check == CHECK_JSONL);
+
+	if (!r)
+		l->check = check;
+	return r;
+}
+
+/* The same where no error can be told. */
+static void inherit(struct inode *i, enum line_check check)
+{
+	if (apply(i->side, check))
+		log_error("%s/%s: the check of its lines is not set", i->purpose, i->name);
 }
 
 void check_begin(struct vfs *s, struct inode *i)
@@ -44,22 +54,22 @@ void check_begin(struct vfs *s, struct inode *i)
 	enum line_check check = inherited(s, i->parent);
 
 	if (check)
-		apply(i->side, check);
+		inherit(i, check);
 }
 
 void check_moved(struct vfs *s, struct inode *i, const struct inode *dir)
 {
 	if (!i->side->check_set && inherited(s, dir) != i->side->check)
-		apply(i->side, inherited(s, dir));
+		inherit(i, inherited(s, dir));
 }
 
 static int set_file(struct staged_side *l, enum line_check check)
 {
-	if (!l || l->dropped)
-		return -EPERM; /* a File can't be changed */
-	l->check_set = true;
-	apply(l, check);
-	return 0;
+	int r = !l || l->dropped ? -EPERM : apply(l, check); /* a File can't be changed */
+
+	if (!r)
+		l->check_set = true;
+	return r;
 }
 
 static int set_dir(struct vfs *s, struct inode *dir, enum line_check check)

@@ -46,9 +46,9 @@ static enum close_kind judge_close(struct handle *h, bool opener, int *ret_err)
 	*ret_err = 0;
 	if (!l || l->dropped || !opener)
 		return CLOSE_NOTHING;
-	if (l->write_err) {
+	if (l->lost.err) {
 		/* Bytes are missing: publish no File. */
-		*ret_err = l->write_err;
+		*ret_err = l->lost.err;
 		return CLOSE_NOTHING;
 	}
 	if ((l->dirty || l->touched) && (l->killed || handle_has_killed(h->s, h->inode, h))) {

@@ -51,7 +51,7 @@ static void end(struct staging_in *in, int err)
 	/* Another call may have made the local side first. */
 	if (!err && !in->inode->side) {
 		/* Before the first row: until a change the File stands. */
-		staged_mark_copy(in->st);
+		staged_mark_copy(in->st, NULL);
 		err = side_make(s, in->inode, in->st, NULL);
 		in->st = NULL;
 		if (!err)

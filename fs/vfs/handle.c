@@ -80,6 +80,7 @@ void handle_free(struct handle *h)
 	if (h->text_fd >= 0)
 		close(h->text_fd);
 	writer_free(h->writer);
+	lost_clear(&h->lost);
 	free(h);
 }
 
@@ -117,10 +118,10 @@ bool handle_has_killed(struct vfs *s, const struct inode *i, const struct handle
 static void last_writer_gone(struct vfs *s, struct inode *i)
 {
 	struct staged_side *l = i->side;
-	int write_err = l->write_err;
+	int write_err = l->lost.err;
 
 	if (write_err) {
-		l->write_err = 0;
+		lost_clear(&l->lost);
 		l->killed = true;
 		l->kills++;
 	}

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/work/lost.h"
+
 struct fetch;
 struct inode;
 struct staged;
@@ -29,6 +31,8 @@ struct handle {
 	unsigned kills;
 	/* the last close was by a killed process and published nothing */
 	bool closer_killed;
+	/* bytes whose write failed before there was a local side: see vfs_write_failed() */
+	struct lost lost;
 	bool outdated;	     /* the File's size changed since the open: its content is another */
 	bool writer_killed;  /* a process that wrote here was killed, whoever closes later */
 	uint64_t last_owner; /* lock owner of the last write; 0: unknown */

@@ -77,9 +77,9 @@ static int cut_local(struct staged_side *l)
 	if (r)
 		return r;
 	l->killed = false;
-	l->write_err = 0;
+	lost_clear(&l->lost);
 	l->abort_reported = false;
-	l->dirty = l->pristine = l->recovered = false;
+	l->dirty = l->pristine = l->old = false;
 	/* All bytes are new: they may be a copy of another source. */
 	l->predicted = l->predict_next = 0;
 	l->predict_tries = 0;
@@ -367,8 +367,11 @@ void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, i
 		i->unseen = i->unseen && r;
 	} else if (!r) {
 		r = create_new(s, dir, name, mode, flags, who, w, &st, &h);
-		if (h)
+		if (h) {
 			vfs_fill(s, h->inode, &e);
+			/* A write takes these bits, which the kernel does not see. */
+			e.new_file = s->cfg.list_ttl_s && !(mode & (S_ISUID | S_ISGID));
+		}
 	}
 	pthread_mutex_unlock(&s->lock);
 	staged_unref(st);

@@ -40,7 +40,6 @@ struct renaming {
 	bool interrupted;    /* its caller was killed: end it unless complete was asked */
 	bool wants_file;     /* the name moves once its File exists */
 	struct rename_intent intent;
-	char *former; /* with keep_old: id of the File to delete; the overwritten one stays */
 	vfs_done_cb *cb;
 	void *arg;
 	char *new_name;
@@ -65,7 +64,6 @@ static void rename_end(struct renaming *n, int err)
 	side_release(n->s, out);
 	n->cb(n->arg, err);
 	intent_release(&n->intent);
-	free(n->former);
 	free(n->new_name);
 	free(n);
 }
@@ -135,8 +133,6 @@ static void rename_published(void *arg, int err)
 		err = -ENOENT;
 	pthread_mutex_unlock(&s->lock);
 	side_release(s, out);
-	if (!err && n->former)
-		vfs_delete_unwanted(s, n->former);
 	rename_end(n, err);
 }
 
@@ -262,7 +258,7 @@ static int begin_intent(struct vfs *s, struct renaming *n, struct inode *i, stru
 	n->wants_file = true;
 	intent_open(s, t, i->side);
 	staged_intend(i->side->st, !t->noreplace);
-	r = n->was_file ? staged_mark_copy(i->side->st) : 0;
+	r = n->was_file ? staged_mark_copy(i->side->st, i->file_id) : 0;
 	if (!r)
 		r = side_moved(s, i, other);
 	if (r) {
@@ -305,7 +301,7 @@ static int rename_file(struct vfs *s, struct renaming *n, struct inode *i, struc
 	if (info.outcome == OUTCOME_COMPLETED && i->file_id) {
 		/* Published but still open: publish again under the new name. */
 		n->was_file = true;
-		r = l->killed ? 0 : staged_mark_copy(l->st);
+		r = l->killed ? 0 : staged_mark_copy(l->st, i->file_id);
 		if (r)
 			return r;
 		if (side_reopen(l)) {
@@ -429,9 +425,6 @@ static void rename_step(struct renaming *n)
 		n->inode = i;
 		inode_ref(i);
 	}
-	/* Without keep_old the new File supersedes it. */
-	if (!r && next == RENAME_PUBLISH && n->was_file && s->cfg.keep_old && i->file_id)
-		n->former = strdup(i->file_id);
 	if (!r && (next == RENAME_WAIT || next == RENAME_PUBLISH)) {
 		/* What was held under a temporary name stays so under another one. */
 		n->w.until = next == RENAME_WAIT ? UNTIL_WRITABLE
@@ -473,8 +466,8 @@ void vfs_rename_interrupted(struct vfs *s, const void *arg)
 		;
 	if (n) {
 		n->interrupted = true;
-		if (n->intent.side)
-			publish_withdraw(n->intent.side->pub);
+		if (n->intent.side && !publish_withdraw(n->intent.side->pub))
+			intent_orphan(s, &n->intent);
 	}
 	pthread_mutex_unlock(&s->lock);
 }

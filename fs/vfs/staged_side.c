@@ -108,10 +108,10 @@ static bool replaces(const struct rename_intent *t, const struct inode *other)
 {
 	if (other->kind != INODE_FILE || t->noreplace)
 		return false;
-	/* Written since the crash: the rename came before that. */
-	if (t->recovered && other->side)
-		return other->side->recovered;
-	return !t->recovered || !other->file_id || intent_dooms(t, other->file_id);
+	/* Written since the death of the caller: the rename came before that. */
+	if (t->late && other->side)
+		return other->side->old;
+	return !t->late || !other->file_id || intent_dooms(t, other->file_id);
 }
 
 /* Move i to its new name; beside what has to stay there: to a name of its own. Under lock. */
@@ -164,6 +164,19 @@ static struct staged_side *commit_intent(struct vfs *s, struct inode *i, const c
 	return out;
 }
 
+/* As side_release(), without waiting for the disk: the publisher's thread must not. */
+static void forget(struct staged_side *l)
+{
+	if (!l)
+		return;
+	publish_unref(l->pub);
+	staged_unref(l->st);
+	free_superseded(l);
+	free(l->superseded_files);
+	lost_clear(&l->lost);
+	free(l);
+}
+
 /* The File exists: the names change before the Files it replaces are deleted. */
 static void on_appeared(void *arg, struct publish *pub, const char *file_id)
 {
@@ -179,7 +192,7 @@ static void on_appeared(void *arg, struct publish *pub, const char *file_id)
 		victim = commit_intent(s, o->inode, file_id, &unwanted);
 	}
 	pthread_mutex_unlock(&s->lock);
-	side_release(s, victim);
+	forget(victim);
 	if (unwanted && !s->cfg.keep_old)
 		vfs_delete_unwanted(s, unwanted);
 	free(unwanted);
@@ -223,7 +236,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 			out = side_settle(s, o->inode);
 		}
 		pthread_mutex_unlock(&s->lock);
-		side_release(s, out);
+		forget(out);
 		return;
 	}
 	if (r->outcome == OUTCOME_COMPLETED && wanted)
@@ -241,7 +254,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		aims = o->inode->parent && r->outcome == OUTCOME_COMPLETED && wanted
 			       ? intent_at(s, o->inode->parent, o->inode->name)
 			       : NULL;
-		if (aims && aims->side != l && !aims->noreplace && !aims->recovered &&
+		if (aims && aims->side != l && !aims->noreplace && !aims->late &&
 		    intent_doom(aims, r->file_id))
 			log_error("out of memory: %s stays beside the renamed file", r->file_id);
 		if (r->outcome == OUTCOME_EMPTY && wanted)
@@ -252,8 +265,8 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 			staged_rest(l->st, 2);
 	}
 	pthread_mutex_unlock(&s->lock);
-	side_release(s, out);
-	side_release(s, victim);
+	forget(out);
+	forget(victim);
 	if (unwanted && !s->cfg.keep_old)
 		vfs_delete_unwanted(s, unwanted);
 	free(unwanted);
@@ -309,7 +322,8 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 		snprintf(l->md5, sizeof(l->md5), "%s", r->md5);
 	/* Set it now: the publisher reports it a moment later. */
 	l->killed = r && (r->state == RECORD_WRITING || r->state == RECORD_ABORTED);
-	l->recovered = r != NULL;
+	/* What was closed may be newer than a rename to it: it is never dropped for one. */
+	l->old = l->killed || (r && r->state == RECORD_EMPTY);
 	/* Count the writers that opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
@@ -376,15 +390,9 @@ static void free_bytes(struct vfs *s, struct staged_side *l)
 
 void side_release(struct vfs *s, struct staged_side *l)
 {
-	if (!l)
-		return;
-	if (l->dropped && !l->has_readers)
+	if (l && l->dropped && !l->has_readers)
 		free_bytes(s, l);
-	publish_unref(l->pub);
-	staged_unref(l->st);
-	free_superseded(l);
-	free(l->superseded_files);
-	free(l);
+	forget(l);
 }
 
 struct adopting {
@@ -484,7 +492,7 @@ enum publish_until side_held_until(const struct vfs *s)
 
 void side_changed(struct staged_side *l)
 {
-	l->pristine = l->recovered = false;
+	l->pristine = l->old = false;
 	l->dirty = !l->dropped;
 }
 

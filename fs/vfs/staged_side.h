@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "fs/publish/publisher.h"
+#include "fs/work/lost.h"
 #include "net/base/digest.h"
 
 struct vfs_caller;
@@ -33,19 +34,18 @@ struct staged_side {
 	bool dirty;			   /* written since the last publishing close */
 	unsigned seals;			   /* count of closes; a change shows a close in between */
 	bool pristine;			   /* equals the File's content: unchanged so far */
-	bool touched;	/* created or cut to nothing, not closed since: perhaps empty */
-	bool killed;	/* a writer was killed: do not publish */
-	bool recovered; /* as an earlier daemon left it */
-	bool moved;	/* renamed: the File that it would replace has another name */
-	unsigned kills; /* count of kills; see struct handle */
-	/* negative errno of a failed write not made good since; or 0 */
-	int write_err;
-	uint64_t write_err_at; /* offset of the failed write, in bytes */
-	bool abort_reported;   /* a close returned EIO because a writer was killed */
-	bool expiry_set;       /* the lifetime was set by an attribute */
-	uint8_t check;	       /* enum line_check (check.h): what its lines have to be */
-	bool check_set;	       /* by an attribute */
-	bool dropped;	       /* removed: publish nothing any more */
+	bool touched; /* created or cut to nothing, not closed since: perhaps empty */
+	bool killed;  /* a writer was killed: do not publish */
+	/* left so at the death of a rename's caller, or unclosed by an earlier daemon */
+	bool old;
+	bool moved;	     /* renamed: the File that it would replace has another name */
+	unsigned kills;	     /* count of kills; see struct handle */
+	struct lost lost;    /* bytes whose write failed: nothing is published without them */
+	bool abort_reported; /* a close returned EIO because a writer was killed */
+	bool expiry_set;     /* the lifetime was set by an attribute */
+	uint8_t check;	     /* enum line_check (check.h): what its lines have to be */
+	bool check_set;	     /* by an attribute */
+	bool dropped;	     /* removed: publish nothing any more */
 	unsigned predict_tries;
 	uint64_t predict_next;	 /* size in bytes at which to look again */
 	uint64_t look;		 /* ticket of the last look; answers to older ones are ignored */
@@ -65,6 +65,7 @@ struct staged_side {
 int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct record *r);
 /* Take the local side out of i, under lock. Give it to side_release() without the lock. */
 struct staged_side *side_take(struct vfs *s, struct inode *i);
+/* May block for a sync of the store, so that the space of a removed file is free at once. */
 void side_release(struct vfs *s, struct staged_side *l);
 /*
  * Take the local side out and hand its bytes to the cache, if nothing needs the side any more.

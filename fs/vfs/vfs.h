@@ -130,6 +130,8 @@ struct vfs_entry {
 	struct stat st;
 	/* the kernel may cache the entry for a moment: nobody here writes the file */
 	bool settled;
+	/* it was just made: the kernel may cache its attributes, which only the kernel changes */
+	bool new_file;
 };
 
 typedef void vfs_entry_cb(void *arg, int err, const struct vfs_entry *e);
@@ -225,19 +227,20 @@ int vfs_write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t len,
 void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, uint64_t done,
 		   const struct vfs_caller *who, uint64_t lock_owner);
 /*
- * Note a write that was refused or landed nothing. Until these bytes are written or the file is
- * made anew, every close publishes nothing and returns err.
+ * Note that the bytes [off, off + len) were refused or did not land. Until all of them are written,
+ * or the file is cut below them or made anew, every close publishes nothing and returns err; but
+ * where nothing was changed yet, the File stands, and that begins with the first change through h.
  */
-void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, int err);
+void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int err);
 void vfs_wait_writable(struct vfs *s, struct handle *h, vfs_done_cb *cb, void *arg);
 /* -EBUSY as for vfs_write_begin(). */
 int vfs_fallocate(struct vfs *s, struct handle *h, int mode, uint64_t off, uint64_t len);
 int vfs_fsync(struct vfs *s, struct handle *h);
 /*
- * Finish a write with O_DSYNC: sync the bytes at off and their record to stable storage. Blocks on
+ * Finish a write with O_DSYNC: sync the bytes [off, off + len) and their record. Blocks on
  * the local disk without a lock. An error spoils the file as vfs_write_failed() does.
  */
-int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off);
+int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off, uint64_t len);
 
 /*
  * Close one descriptor. w comes from vfs_wait_new() (NULL: out of memory) and is consumed.

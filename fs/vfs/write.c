@@ -86,6 +86,7 @@ static int write_begin(struct vfs *s, struct handle *h, uint64_t off, uint64_t l
 	 */
 	if (!r) {
 		h->wrote = true;
+		lost_move(&l->lost, &h->lost);
 		side_changed(l);
 		vfs_drop_privileges(s, h->inode, who);
 	} else {
@@ -138,9 +139,7 @@ void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, 
 	if (other)
 		h->last_pid = 0;
 	h->last_tid = who->tid;
-	/* The bytes that failed before are written now. */
-	if (done && off <= i->side->write_err_at && i->side->write_err_at < off + done)
-		i->side->write_err = 0;
+	lost_mend(&i->side->lost, off, done);
 	writer_note_owner(h->writer, lock_owner);
 	pthread_mutex_unlock(&s->lock);
 	if (other)
@@ -149,7 +148,7 @@ void vfs_write_end(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, 
 		side_predict(s, h, off, off + done, who);
 }
 
-void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, int err)
+void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, uint64_t len, int err)
 {
 	struct staged_side *l;
 
@@ -158,8 +157,9 @@ void vfs_write_failed(struct vfs *s, struct handle *h, uint64_t off, int err)
 	if (l && !l->dropped && h->may_write) {
 		h->wrote = true;
 		l->dirty = true;
-		l->write_err = err;
-		l->write_err_at = off;
+		lost_add(&l->lost, off, len, err);
+	} else if (!l && h->may_write) {
+		lost_add(&h->lost, off, len, err);
 	}
 	pthread_mutex_unlock(&s->lock);
 }
@@ -210,6 +210,7 @@ static void allocated(struct vfs *s, struct handle *h, unsigned seals, uint64_t 
 	struct staged_side *l = h->inode->side;
 
 	h->wrote = true;
+	lost_move(&l->lost, &h->lost);
 	h->inode->mtime = clock_wall_ts();
 	h->inode->has_mtime = true;
 	/* A close since then publishes the change already. */
@@ -278,13 +279,13 @@ static int sync_all(struct staged *st, struct publish *pub)
 	return r == -ENOENT ? 0 : r;
 }
 
-int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off)
+int vfs_write_sync(struct vfs *s, struct handle *h, uint64_t off, uint64_t len)
 {
 	/* The local side stays as long as a handle that may write is open. */
 	int r = sync_all(h->inode->side->st, h->inode->side->pub);
 
 	if (r)
-		vfs_write_failed(s, h, off, r);
+		vfs_write_failed(s, h, off, len, r);
 	return r;
 }
 
@@ -298,7 +299,7 @@ int vfs_fsync(struct vfs *s, struct handle *h)
 	st = h->inode->side ? staged_ref(h->inode->side->st) : NULL;
 	if (st)
 		pub = publish_ref(h->inode->side->pub);
-	lost = h->inode->side ? h->inode->side->write_err : 0;
+	lost = h->inode->side ? h->inode->side->lost.err : 0;
 	pthread_mutex_unlock(&s->lock);
 	if (!st)
 		return 0;

@@ -462,7 +462,9 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 	t->w.until = s->cfg.close_async ? UNTIL_DURABLE : UNTIL_ENDED;
 	publish_get_info(l->pub, &info);
 	if (info.outcome == OUTCOME_COMPLETED || (info.under_way && strcmp(info.status, "held"))) {
-		publish_wait(l->pub, &t->w); /* published, or being published */
+		/* Published, or being published: perhaps it is only looked for. */
+		publish_force(l->pub);
+		publish_wait(l->pub, &t->w);
 		return 1;
 	}
 	r = publish_declare(l->pub, 0);
@@ -470,7 +472,7 @@ static int set_publish(struct vfs *s, struct inode *i, const char *v, struct set
 		return r;
 	l->killed = l->dirty = l->touched = l->pristine = false;
 	l->seals++;
-	l->write_err = 0;
+	lost_clear(&l->lost);
 	l->abort_reported = false;
 	l->declared = 0;
 	publish_force(l->pub);

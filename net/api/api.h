@@ -95,8 +95,9 @@ struct api_error {
 	/*
 	 * An attempt before the last one, or the last, was sent whole but its
 	 * reply was lost or garbled: the server may have done the work. For a
-	 * create and a complete also after a 5xx, 408 or 409, which a proxy may
-	 * have answered. May be set with API_OK.
+	 * create and a complete also after anything but a 2xx or a refusal (a
+	 * 1xx, 3xx, 5xx, 408 or 409), which a proxy may have answered. May be
+	 * set with API_OK.
 	 */
 	bool maybe_applied;
 	char code[64];	      /* error.code of the API, or "" */

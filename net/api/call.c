@@ -188,6 +188,15 @@ static void judge_failure(struct api_req *req, const struct http_result *res, st
 		v->max_retries = API_GARBLED_RETRIES;
 }
 
+/*
+ * Neither done nor refused: a redirect may lead to what was made (303), and what stands between us
+ * and the service may answer anything in its place.
+ */
+static bool is_no_answer(int status)
+{
+	return status < 400 || status >= 500 || status == 408 || status == 409;
+}
+
 static void judge_refusal(struct api_req *req, const struct http_result *res, struct hq_verdict *v)
 {
 	struct api_error *err = &req->err;
@@ -204,8 +213,7 @@ static void judge_refusal(struct api_req *req, const struct http_result *res, st
 	if (req->may_be_absent && status == 501)
 		v->retry = false;
 	/* A request sent only once and not sent whole was not done. */
-	if (req->lasting && (status >= 500 || status == 408 || status == 409) &&
-	    (!req->once || res->sent_whole))
+	if (req->lasting && is_no_answer(status) && (!req->once || res->sent_whole))
 		err->maybe_applied = true;
 }
 

@@ -136,9 +136,8 @@ static unsigned sort_out(struct digest_piece *p, unsigned count, size_t *ret_blo
 	return n;
 }
 
-/* Of at most as many pieces as lanes. */
-static int update_lanes(const struct md5_way *way, const struct digest_piece *pieces,
-			unsigned count)
+/* Of at most as many pieces as md5_best() has lanes. */
+static int update_lanes(const struct digest_piece *pieces, unsigned count)
 {
 	struct digest_piece p[DIGEST_LANES_MAX];
 	size_t blocks;
@@ -149,7 +148,7 @@ static int update_lanes(const struct md5_way *way, const struct digest_piece *pi
 	for (i = 0; i < count && !rc; i++)
 		rc = fill_block(&p[i]);
 	while (!rc && (n = sort_out(p, count, &blocks)) > 1)
-		run_blocks(way, p, n, blocks);
+		run_blocks(md5_for(n), p, n, blocks);
 	/* One is left, and what is less than a block. */
 	for (i = 0; i < count && !rc; i++)
 		rc = digest_update(p[i].d, p[i].data, p[i].len);
@@ -158,13 +157,12 @@ static int update_lanes(const struct md5_way *way, const struct digest_piece *pi
 
 int digest_update_many(const struct digest_piece *pieces, unsigned count)
 {
-	const struct md5_way *way = md5_best();
-	unsigned n;
+	unsigned n, lanes = digest_lanes();
 	int rc = 0;
 
 	for (; count && !rc; pieces += n, count -= n) {
-		n = count < way->lanes ? count : way->lanes;
-		rc = update_lanes(way, pieces, n);
+		n = count < lanes ? count : lanes;
+		rc = update_lanes(pieces, n);
 	}
 	return rc;
 }

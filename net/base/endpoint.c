@@ -81,10 +81,10 @@ int endpoint_parse(const char *text, struct endpoint *ret)
 	return parse_address(text, colon ? (size_t)(colon - text) : 0, port, ret);
 }
 
-/* Remove a unix socket whose listener is gone. */
+/* Remove a unix socket whose listener is gone. One that accepts nobody is not waited for. */
 static void remove_stale(const struct endpoint *e)
 {
-	int fd = socket(e->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(e->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return;

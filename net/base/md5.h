@@ -30,11 +30,16 @@ struct md5_way {
 	void (*run)(struct md5_lanes *l, size_t blocks);
 };
 
-/* All ways that were built in, the fastest for many messages first; the last has one lane. */
+/*
+ * All ways that were built in, the one with the most lanes first; the last has one lane. Of those
+ * with enough lanes for some messages, the last usable one takes the least time.
+ */
 const struct md5_way *md5_ways(size_t *ret_count);
 /* The first usable one. */
 const struct md5_way *md5_best(void);
 /* The first usable one for one message. */
 const struct md5_way *md5_single(void);
+/* The usable one that takes the least time for count messages: fewer lanes are faster. */
+const struct md5_way *md5_for(unsigned count);
 
 #endif

@@ -9,6 +9,7 @@ import accounts  # noqa: E402
 import harness  # noqa: E402
 
 WORLD = pytest.StashKey()
+FAILED = pytest.StashKey()
 
 
 @pytest.fixture
@@ -16,6 +17,8 @@ def world(request):
     world = harness.World()
     request.node.stash[WORLD] = world
     yield world
+    if request.node.stash.get(FAILED, False):
+        world.let_go()
     world.close()
 
 
@@ -49,6 +52,8 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     world = item.stash.get(WORLD, None)
+    if report.failed:
+        item.stash[FAILED] = True
     if report.when == "call" and report.failed and world:
         for name, text in world.logs():
             report.sections.append((name, text))

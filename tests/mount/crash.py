@@ -86,12 +86,15 @@ class CrashMount(Mount):
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def notes(self, word):
+    def all_notes(self):
         try:
             with open(self.notes_path, encoding="ascii") as f:
-                return [x.split(" ", 1)[1].strip() for x in f if x.startswith(word + " ")]
+                return f.read().splitlines()
         except FileNotFoundError:
             return []
+
+    def notes(self, word):
+        return [x.split(" ", 1)[1].strip() for x in self.all_notes() if x.startswith(word + " ")]
 
     def detach(self):
         if is_mounted(self.mnt):

@@ -24,7 +24,8 @@
  *
  * Into the notes goes a line for each Upload that a row of the store names
  * ("upload ID"), so that a test knows which ones could be known to the next
- * mount, one for each sync, and one for the step it ended with ("step 17: before add_handle").
+ * mount, one for each commit ("commit store"), one when a sync of the WAL begins ("syncing wal"),
+ * one after each sync, and one for the step it ended with ("step 17: before add_handle").
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -170,6 +171,7 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
 		return n;
 	if (pending_len && n == PAGE)
 		note(pending);
+	note("commit store\n");
 	pending_len = 0;
 	last = false;
 	step("after", "commit", "");
@@ -194,6 +196,8 @@ int fdatasync(int fd)
 		errno = EIO;
 		return -1;
 	}
+	if (is_wal(fd))
+		note("syncing wal\n");
 	r = real(fd);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, name, sizeof(name) - 1);

@@ -33,6 +33,18 @@ def renameat2(old, new, flags):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), old)
 
 
+def terminated(argv, condition, what):
+    """argv ends by SIGTERM once the condition holds."""
+    proc = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(condition, what)
+        proc.terminate()
+        assert proc.wait(harness.DEADLINE) == -15
+    finally:
+        proc.kill()
+        proc.wait()
+
+
 def contents(server):
     """(name, bytes) of each File; None while one is being deleted."""
     try:
@@ -120,16 +132,19 @@ def test_source_is_written(server, begun, change):
     wait_until(lambda: contents(server) == [("g", want)], "the File has it")
 
 
+def killed_mv(server, f, g):
+    """mv, killed once complete was asked."""
+    server.faults([{"op": "complete", "match": "g", "action": "status", "status": 503,
+                    "times": 0}])
+    terminated(["mv", f, g], lambda: server.journal(op="complete", status=503),
+               "complete is asked")
+
+
 @pytest.fixture
 def asked(server, files):
     """The same, killed after complete was asked: the rename goes on, and locks nothing."""
     mount, f, g = files
-    server.faults([{"op": "complete", "match": "g", "action": "status", "status": 503,
-                    "times": 0}])
-    proc = subprocess.Popen(["mv", f, g], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="complete", status=503), "complete is asked")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    killed_mv(server, f, g)
     assert (get(f), get(g)) == (b"source", b"target")
     # That of the target works.
     server.faults([{"op": "complete", "match": server.uploads(status="pending")[0]["id"],
@@ -137,29 +152,69 @@ def asked(server, files):
     return mount, f, g
 
 
-def test_target_is_written(server, asked):
-    """Its close publishes, and the rename replaces that File."""
+def renamed_beside(mount, server, newer):
+    """f was renamed to g beside the newer File g, which keeps the name."""
+    wait_until(lambda: contents(server) == sorted([("g", b"source"), ("g", newer)]), "both are there")
+    names = wait_until(lambda: len(names := sorted(os.listdir(mount.path("batch")))) == 2 and names,
+                       "two names are left")
+    assert names[0] == "g" and names[1].startswith("g~"), names
+    return get(mount.path("batch", "g")) == newer and get(mount.path("batch", names[1])) == b"source"
+
+
+@pytest.mark.parametrize("how", ["overwritten", "removed and made", "changed"])
+def test_target_is_written(server, asked, how):
+    """What was written since the caller's death is newer than the rename, and stays."""
     mount, f, g = asked
-    put(g, b"written meanwhile", os.O_WRONLY | os.O_TRUNC)
+    if how == "removed and made":
+        os.unlink(g)
+    put(g, b"newer!", os.O_WRONLY | os.O_CREAT | (0 if how == "changed" else os.O_TRUNC))
     assert xattr(g, "status") == "completed" and get(f) == b"source"
-    assert contents(server) == [("f", b"source"), ("g", b"written meanwhile")]
+    assert contents(server) == [("f", b"source"), ("g", b"newer!")]
     server.faults([])
-    wait_until(lambda: contents(server) == [("g", b"source")], "it is renamed")
-    wait_until(lambda: os.listdir(mount.path("batch")) == ["g"], "one name is left")
-    assert get(g) == b"source"
+    assert renamed_beside(mount, server, b"newer!")
+    mount.kill()
+    mount.remount()
+    assert renamed_beside(mount, server, b"newer!")
 
 
 def test_target_is_being_written(server, asked):
-    """What was not closed goes with the rename; its writer keeps its bytes."""
-    mount, _, g = asked
+    """The same before its close; a daemon that dies then leaves it aborted."""
+    mount, f, g = asked
     with open(os.open(g, os.O_RDWR | os.O_TRUNC), "r+b", buffering=0) as out:
         out.write(b"half")
         server.faults([])
-        wait_until(lambda: contents(server) == [("g", b"source")], "it is renamed")
-        assert os.pread(out.fileno(), 9, 0) == b"half"
-    assert contents(server) == [("g", b"source")]
+        wait_until(lambda: ("g", b"source") in (contents(server) or []), "it is renamed")
+        wait_until(lambda: not os.path.exists(f), "the name has moved")
+        assert get(g) == b"half" and os.pread(out.fileno(), 9, 0) == b"half"
+    assert renamed_beside(mount, server, b"half")
+
+
+def test_target_was_closed_before_a_crash(server, files):
+    """The next daemon knows the rename and the newer bytes, and drops neither."""
+    mount, f, g = files
+    killed_mv(server, f, g)
+    writing = Later(put, g, b"newer!")
+    wait_until(lambda: [x["state"] for x in harness.records(mount.state)] == ["completing"] * 2,
+               "both are asked for")
+    mount.kill()
+    with pytest.raises(OSError):
+        writing.result()
+    server.faults([])
+    mount.remount()
+    assert renamed_beside(mount, server, b"newer!")
+
+
+def test_what_stood_before_goes_with_the_rename(server, files):
+    """Bytes at the target that are no File, not written since the caller's death."""
+    mount, f, g = files
+    python("import os, sys\nos.write(os.open(sys.argv[1], os.O_WRONLY), b'half')\n"
+           "os.kill(os.getpid(), 9)", g, check=False)
+    wait_until(lambda: xattr(g, "status") == "aborted", "its writer was killed")
+    killed_mv(server, f, g)
+    server.faults([])
+    wait_until(lambda: contents(server) == [("g", b"source")], "it is renamed")
     wait_until(lambda: os.listdir(mount.path("batch")) == ["g"], "one name is left")
-    assert get(g) == b"source"
+    assert get(g) == b"source" and harness.records(mount.state) == []
 
 
 def test_source_is_changed(server, asked):
@@ -189,10 +244,8 @@ def test_source_of_a_killed_caller_is_removed(world, server, files):
     """After EINTR the name can be removed and made anew."""
     mount, f, g = files
     server.faults([{"op": "create", "match": "g", "action": "status", "status": 503, "times": 0}])
-    proc = subprocess.Popen(["mv", f, g], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="create", status=503), "it asks for an Upload")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    terminated(["mv", f, g], lambda: server.journal(op="create", status=503),
+               "it asks for an Upload")
     wait_until(lambda: xattr(f, "status") == "completed", "the rename is given up")
     server.faults([])
     assert sorted(os.listdir(mount.path("batch"))) == ["f", "g"]
@@ -357,6 +410,32 @@ def test_cut_in_doubt(server, files, fate):
     assert get(g) == b"source"
 
 
+@pytest.mark.parametrize("keeps", ["keep_old", "no_delete"])
+def test_cut_with_keep_old(world, server, keeps):
+    """What is renamed is no old File: the next daemon deletes it, unless that may delete nothing."""
+    mount = world.mount(server, "keep_old", list_ttl="1")
+    mount.may_fail = True
+    f, g = mount.path("batch", "f"), mount.path("batch", "g")
+    for path, data in ((f, b"source"), (g, b"target")):
+        put(path, data)
+        wait_let_go(mount, path)
+    server.faults([{"op": "complete", "action": "drop", "times": 0}, LIST_FAILS])
+    rename = Later(os.rename, f, g)
+    wait_until(lambda: server.journal(op="complete", fault="drop"), "complete is asked")
+    mount.kill()
+    with pytest.raises(OSError):
+        rename.result()
+    server.faults([])
+    mount.flags = [keeps]
+    mount.remount()
+    left = [("f", b"source")] if keeps == "no_delete" else []
+    want = [*left, ("g", b"source"), ("g", b"target")]
+    wait_until(lambda: harness.records(mount.state) == [], "it is over")
+    assert contents(server) == want
+    wait_until(lambda: len(os.listdir(mount.path("batch"))) == len(want), "and shown")
+    assert get(g) == b"source"
+
+
 def test_rm_of_aborted_bytes_in_doubt(world, server, files):
     """Neither the bytes nor the File that they may have become take the File before with them."""
     mount, f, _ = files
@@ -403,10 +482,8 @@ def test_written_after_a_killed_rm(server, files, closed):
     """What was written after the death of rm(1) stays; the File of before goes."""
     mount, f, _ = files
     server.faults([{"op": "delete", "action": "status", "status": 503, "times": 0}])
-    proc = subprocess.Popen(["rm", f], stderr=subprocess.DEVNULL)
-    wait_until(lambda: server.journal(op="delete", status=503), "it asks for the deletion")
-    proc.terminate()
-    assert proc.wait(harness.DEADLINE) == -15
+    terminated(["rm", f], lambda: server.journal(op="delete", status=503),
+               "it asks for the deletion")
     with open(f, "wb", buffering=0) as out:
         out.write(b"anew")
         if not closed:

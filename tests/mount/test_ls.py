@@ -59,6 +59,26 @@ def test_ls_elsewhere(world, server, mount):
     assert "no file of an uploadfs mount" in cli(world, "ls", "/etc/hostname", code=4).stderr
     cli(world, "ls", code=2)
     cli(world, "ls", "--json", "--tsv", mount.mnt, code=2)
+    # Nothing to list is no success where no mount is.
+    os.mkdir(world.path("empty"))
+    os.mkfifo(world.path("fifo"))
+    os.symlink("nowhere", world.path("dangling"))
+    os.mkdir(mount.path("batch", "empty"))
+    for name in ("ls", "fetch"):
+        assert "on no uploadfs mount" in cli(world, name, world.path("empty"), code=4).stderr
+        assert "no file of an" in cli(world, name, world.path("fifo"), code=4).stderr
+        assert "No such file" in cli(world, name, world.path("dangling"), code=1).stderr
+        cli(world, name, mount.path("batch", "empty"))
+
+
+def test_links_to_a_mount(world, mount):
+    """A link that is named is followed, to a directory or a file; one below is not."""
+    bash('echo x > "$1"', mount.path("batch", "f"))
+    os.symlink(mount.path("batch"), world.path("data"))
+    os.symlink(mount.path("batch", "f"), world.path("one"))
+    for link in ("data", "one"):
+        assert xattr(mount.path("batch", "f"), "file_id") in cli(world, "ls", world.path(link)).stdout
+        assert cli(world, "fetch", world.path(link)).stdout == "1 files, 2 B\n"
 
 
 def test_fetch(world, server, mount):

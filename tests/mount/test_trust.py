@@ -4,6 +4,7 @@ import os
 import signal
 import struct
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -201,13 +202,20 @@ def test_a_descriptor_that_hangs(world, server, hangfs):
 @pytest.mark.plain
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a FUSE mount")
 def test_a_path_whose_server_is_down(world, hangfs):
-    """The mount is refused in words; it does not wait for ever."""
+    """The mount, a mountpoint, the subcommands: refused in words; nothing waits for ever."""
     path, proc = hangfs
+    source, below = "local:" + world.path("srv"), os.path.join(os.path.dirname(path), "x")
     os.kill(proc.pid, signal.SIGSTOP)
     os.mkdir(world.path("m"))
-    result = run([os.path.join(BUILD, "uploadfs"), "local:" + world.path("srv"), world.path("m"), "-o",
-                  "state_dir=" + os.path.join(os.path.dirname(path), "x")], check=False)
-    assert result.returncode == 2 and "its file system does not answer" in result.stderr
+    runs = [([source, world.path("m"), "-o", "state_dir=" + below], 2),
+            ([source, below, "-o", "state_dir=" + world.path("state")], 2),
+            (["doctor", "-o", "state_dir=" + world.path("state"), source, below], 2),
+            (["wait", below], 4), (["ls", below], 4), (["fetch", below], 4)]
+    with ThreadPoolExecutor(len(runs)) as pool:
+        for (words, code), result in zip(runs, pool.map(
+                lambda x: run([os.path.join(BUILD, "uploadfs"), *x[0]], check=False), runs)):
+            assert result.returncode == code, words
+            assert "its file system does not answer" in result.stderr, words
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, and another user")

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from harness import (assert_published, bash, copy_when_room, make_file, md5, python, run,
+from harness import (MIB, assert_published, bash, copy_when_room, make_file, md5, python, run,
                      wait_let_go, wait_until, xattr)
 
 
@@ -96,6 +96,62 @@ def test_staging_full_leaves_no_part_of_a_file(world, server):
     make_file(source, 1_000_000)
     copy_when_room(source, dest)
     assert_published(server, dest, source)
+
+
+def test_write_that_failed_before_the_content_came(world, server, published):
+    """A later write does not make it good: the File stays as it is until the bytes are written."""
+    source, _, file_id = published
+    mount = world.mount(server, "cache_size=0")
+    mount.may_fail = True
+    dest = mount.path("batch", "f.jsonl")
+    server.faults([{"op": "content", "action": "status", "status": 403, "times": 0}])
+    fd = os.open(dest, os.O_WRONLY)
+    with pytest.raises(PermissionError):
+        os.pwrite(fd, b"first", 0)
+    server.faults([])
+    os.pwrite(fd, b"second", 100)
+    for call in os.fsync, os.close:
+        with pytest.raises(PermissionError):
+            call(os.dup(fd) if call == os.close else fd)
+    assert [x["id"] for x in server.files()] == [file_id]
+    os.pwrite(fd, b"first", 0)
+    os.close(fd)
+    with open(source, "r+b") as f:
+        f.write(b"first")
+        f.seek(100)
+        f.write(b"second")
+    assert_published(server, dest, source)
+
+
+def test_each_write_that_failed_counts(world, server):
+    """One of them was repeated: nothing is published without the bytes of the other."""
+    mount = world.mount(server, "staging_size=3M,part_size=1M")
+    mount.may_fail = True
+    dest, other = mount.path("batch", "f"), mount.path("batch", "other")
+    with open(other, "wb") as out:
+        out.truncate(2500000)
+        fd = two_failed_writes(dest)
+        os.unlink(other)
+    wait_until(lambda: repeated(fd, MIB), "there is room")
+    with pytest.raises(OSError, match="No space left"):
+        os.close(fd)
+    wait_until(lambda: xattr(dest, "status") == "aborted", "it is given up")
+    assert server.files(filename="f") == []
+
+
+def two_failed_writes(path):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    for at in 0, MIB:
+        with pytest.raises(OSError, match="No space left"):
+            os.pwrite(fd, b"x" * MIB, at)
+    return fd
+
+
+def repeated(fd, at):
+    try:
+        return os.pwrite(fd, b"x" * MIB, at) == MIB
+    except OSError:
+        return False
 
 
 def test_temporary_name_made_first_and_written_later(world, server):

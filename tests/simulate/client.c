@@ -10,6 +10,7 @@
 #include "tests/simulate/kernel.h"
 #include "tests/simulate/model.h"
 #include "tests/simulate/sim.h"
+#include "tests/simulate/stranger.h"
 
 #define READ_MAX 16384
 
@@ -19,6 +20,11 @@ struct name {
 	bool tangled;	       /* a rename went on without its caller: all may come of it */
 	bool renames;	       /* what was no File has left it */
 	struct mays hidden;    /* Files that what was renamed to it should have replaced */
+	/* Of another host: it made a File of that name; it deleted one, of any host. */
+	bool shared, robbed;
+	bool busy;	 /* an operation on the name is under way */
+	bool unbounded;	 /* one may go on without its caller */
+	unsigned grants; /* how many Files of others the operations so far may have deleted */
 };
 
 struct client {
@@ -83,6 +89,136 @@ void clients_host_died(unsigned host, bool cut)
 		}
 }
 
+/* ---- another host ---- */
+
+void clients_stranger_came(const struct sim_file *f)
+{
+	unsigned who = f->deleted ? f->deleter : f->maker;
+
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned k = 0; k < NAMES; k++) {
+			struct name *n = &clients[i].names[k];
+
+			if (clients[i].p.host == who || strcmp(n->path, f->filename))
+				continue;
+			n->shared = true;
+			n->robbed |= f->deleted;
+		}
+}
+
+static void grant(const struct client *c, const struct name *n)
+{
+	for (struct sim_file *f = service_files(); f; f = f->next)
+		if (f->listed & 1U << c->p.host && !strcmp(f->filename, n->path))
+			f->doomed |= 1U << c->p.host;
+}
+
+static void set_busy(struct name *n)
+{
+	n->busy = true;
+	n->grants += n->shared;
+}
+
+static void set_idle(const struct client *c, struct name *n, int err)
+{
+	n->busy = false;
+	if (!n->shared)
+		return;
+	grant(c, n);
+	n->unbounded |= err == -EINTR || err == -ENOTCONN;
+}
+
+bool names_can_doom(struct sim_file *f, unsigned host)
+{
+	/* Without content nothing tells it from ours. */
+	if (conf.refuse && service_has_twin(f, host))
+		return true;
+	if (!(f->listed & 1U << host))
+		return false;
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned k = 0; k < NAMES; k++) {
+			struct name *n = &clients[i].names[k];
+
+			if (clients[i].p.host != host || strcmp(n->path, f->filename))
+				continue;
+			if (n->unbounded)
+				return true;
+			if (n->grants && (n->busy || f->doomed & 1U << host)) {
+				n->grants--;
+				return true;
+			}
+		}
+	return false;
+}
+
+static bool may_move(const struct name *n, const struct version *v)
+{
+	if (!n->busy && !n->unbounded)
+		return false;
+	for (const struct sim_file *f = service_files(); f; f = f->next)
+		if (!strcmp(f->filename, n->path) && version_of(f->data, f->len) == v)
+			return true;
+	return false;
+}
+
+bool names_can_move(struct version *v, unsigned host)
+{
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned k = 0; k < NAMES && !v->renamed; k++)
+			v->renamed = clients[i].p.host == host && may_move(&clients[i].names[k], v);
+	return v->renamed;
+}
+
+/* The File that a name of v is, as its file_id has it, is one of v. */
+static void check_id(struct client *c, struct name *n, uint64_t ino, const struct version *v)
+{
+	const struct sim_file *f;
+	char id[64];
+
+	if ((!conf.stranger && conf.hosts == 1) || k_file_id(&c->p, ino, id, sizeof(id)))
+		return;
+	f = service_files();
+	while (f && strcmp(f->id, id))
+		f = f->next;
+	if (!f)
+		wrong("%s is %s, which never was", n->path, id);
+	if (version_of(f->data, f->len) == v)
+		return;
+	if (!conf.refuse || !service_has_twin(f, c->p.host))
+		wrong("%s is v%u, and its File is %s of host %u", n->path, v->nr, id, f->maker);
+	/* Inferred, and wrong. */
+	n->tangled = true;
+}
+
+/*
+ * A File of n that its daemon has not got an answer about, or could not delete: where the name has
+ * nothing, it shows until it is found, or for good. Where another host deletes Files, any older
+ * one.
+ */
+static bool is_astray(const struct name *n, const unsigned char *data, size_t len)
+{
+	for (const struct sim_file *f = service_files(); f; f = f->next)
+		if ((f->astray || n->robbed) && f->len == len && !memcmp(f->data, data, len) &&
+		    !strcmp(f->filename, n->path))
+			return true;
+	return false;
+}
+
+/* What another host has written, or has made a File of by this name. */
+static bool is_strangers(const struct client *c, const struct name *n, const unsigned char *data,
+			 size_t len)
+{
+	const struct version *v = version_of(data, len);
+
+	if (v && v->host != c->p.host)
+		return v->closing;
+	for (const struct sim_file *f = service_files(); v && f; f = f->next)
+		if (f->maker != c->p.host && !strcmp(f->filename, n->path) && f->len == len &&
+		    !memcmp(f->data, data, len))
+			return true;
+	return false;
+}
+
 bool names_can_lose(const struct sim_file *f, unsigned host)
 {
 	const struct version *v = version_of(f->data, f->len);
@@ -135,13 +271,17 @@ static void tell(const struct client *c, struct name *n, const char *what, long 
 /* Where a list may fail, a File that the daemon has not seen yet may be missing. */
 static bool may_be_missing(const struct name *n)
 {
-	if (n->tangled)
+	if (n->tangled || n->robbed)
 		return true;
 	if (!conf.list_faults || !conf.net_faults)
 		return false;
-	for (unsigned i = 0; i < n->now.n; i++)
-		if (version_at(n->now.v[i].nr)->closing)
+	for (unsigned i = 0; i < n->now.n; i++) {
+		const struct version *v = version_at(n->now.v[i].nr);
+
+		/* It may be no more than the File that it began with. */
+		if (v->closing || (v->base && n->now.v[i].min <= v->base))
 			return true;
+	}
 	return n->now.all;
 }
 
@@ -150,6 +290,10 @@ static void look(struct client *c, struct name *n, const unsigned char *data, si
 	int at = mays_find(&n->now, data, len);
 	char may[300];
 
+	if (at < 0 && data && n->shared && is_strangers(c, n, data, len))
+		return;
+	if (at < 0 && data && (n->robbed || mays_has(&n->now, 0)) && is_astray(n, data, len))
+		return;
 	if (at < 0 && !n->tangled && (data || !may_be_missing(n))) {
 		mays_text(&n->now, may, sizeof(may));
 		wrong("%s of host %u %s \"%.*s\" (%zu bytes), may be: %s", n->path, c->p.host,
@@ -185,6 +329,13 @@ static ssize_t read_all(struct client *c, struct sim_handle *h, unsigned char *b
 	return n < 0 ? n : (ssize_t)got;
 }
 
+static bool is_clean(const struct name *n)
+{
+	return !n->tangled && n->now.n == 1 && !n->now.all && n->now.v[0].nr &&
+	       !n->now.v[0].loose && version_at(n->now.v[0].nr)->closed &&
+	       n->now.v[0].min == version_at(n->now.v[0].nr)->len;
+}
+
 static void op_read(struct client *c, struct name *n)
 {
 	unsigned life = c->life;
@@ -209,17 +360,12 @@ static void op_read(struct client *c, struct name *n)
 	tell(c, n, "read", got);
 	if (got >= 0)
 		look(c, n, buf, (size_t)got);
+	if (got > 0 && is_clean(n) && version_of(buf, (size_t)got) == version_at(n->now.v[0].nr))
+		check_id(c, n, ino, version_at(n->now.v[0].nr));
 	free(buf);
 	k_flush(&c->p, &h);
 	k_release(&c->p, &h);
 	k_forget(&c->p, ino, life);
-}
-
-static bool is_clean(const struct name *n)
-{
-	return !n->tangled && n->now.n == 1 && !n->now.all && n->now.v[0].nr &&
-	       !n->now.v[0].loose && version_at(n->now.v[0].nr)->closed &&
-	       n->now.v[0].min == version_at(n->now.v[0].nr)->len;
 }
 
 /*
@@ -230,12 +376,14 @@ static void behind(const struct name *n, struct mays *ret)
 {
 	mays_only(ret, 0, 0, 0, false);
 	mays_join(ret, &n->hidden);
-	mays_add_files(ret, n->path, is_clean(n) && !conf.net_faults ? n->now.v[0].nr : 0);
+	mays_add_files(ret, n->path,
+		       is_clean(n) && !conf.net_faults && !n->shared ? n->now.v[0].nr : 0);
 }
 
 static void op_unlink(struct client *c, struct name *n)
 {
 	struct mays was = n->now, after = { .n = 0 };
+	bool was_file = is_clean(n) && !conf.close_async;
 	uint64_t ino;
 	int err = find(c, n, &ino);
 
@@ -244,8 +392,11 @@ static void op_unlink(struct client *c, struct name *n)
 	behind(n, &after);
 	mays_join(&n->now, &after);
 	mays_join(&n->safe, &after);
+	set_busy(n);
 	err = k_unlink(&c->p, c->dir_ino, n->name);
-	if (err == -ENOENT && !mays_has(&was, 0) && !may_be_missing(n) && !conf.net_faults)
+	set_idle(c, n, err);
+	if (err == -ENOENT && !n->shared && !mays_has(&was, 0) && !may_be_missing(n) &&
+	    !conf.net_faults)
 		wrong("%s is missing", n->path);
 	if (!err || err == -ENOENT) {
 		/* What could not be deleted, or is made although it came too late. */
@@ -254,7 +405,9 @@ static void op_unlink(struct client *c, struct name *n)
 		if (conf.net_faults || conf.close_async)
 			mays_join(&after, &was);
 		n->now = after;
-		n->safe = after;
+		/* What was no File is only gone for good once the directory is synced. */
+		if (was_file)
+			n->safe = after;
 		unsure(n);
 	}
 	tell(c, n, "unlink", err);
@@ -285,8 +438,20 @@ static void op_rename(struct client *c, struct name *n, struct name *to)
 	mays_join(&to->safe, &n->safe);
 	mays_join(&n->now, &after);
 	mays_join(&n->safe, &after);
+	/* It may be a File of another host that moves. */
+	if (n->shared) {
+		mays_add_files(&from_now, n->path, 0);
+		mays_join(&to->now, &from_now);
+		to->shared = true;
+		to->robbed |= n->robbed;
+	}
+	set_busy(n);
+	set_busy(to);
 	err = k_rename(&c->p, c->dir_ino, n->name, to->name);
-	if (err == -ENOENT && !mays_has(&from_now, 0) && !may_be_missing(n) && !conf.net_faults)
+	set_idle(c, n, err);
+	set_idle(c, to, err);
+	if (err == -ENOENT && !n->shared && !mays_has(&from_now, 0) && !may_be_missing(n) &&
+	    !conf.net_faults)
 		wrong("%s is missing", n->path);
 	if (err == -EINTR)
 		n->tangled = to->tangled = true;
@@ -319,13 +484,43 @@ struct writing {
 	bool failed;
 };
 
+/*
+ * What a name that others write, too, is now: a whole version, or NULL. Its inode is for the caller
+ * to forget.
+ */
+static struct version *peek(struct client *c, struct name *n, uint64_t *ret_ino)
+{
+	unsigned life = c->life;
+	unsigned char *buf;
+	struct version *v;
+	struct sim_handle h;
+	ssize_t got;
+
+	if (find(c, n, ret_ino))
+		return NULL;
+	if (k_open(&c->p, *ret_ino, O_RDONLY, &h)) {
+		k_forget(&c->p, *ret_ino, life);
+		return NULL;
+	}
+	buf = malloc(READ_MAX + 1);
+	got = read_all(c, &h, buf);
+	v = got > 0 ? version_of(buf, (size_t)got) : NULL;
+	free(buf);
+	k_flush(&c->p, &h);
+	k_release(&c->p, &h);
+	if (v && v->closed && v->len <= 10000)
+		return v;
+	k_forget(&c->p, *ret_ino, life);
+	return NULL;
+}
+
 /* Opens, makes, or opens for more. */
 static int begin(struct writing *w, bool append)
 {
 	struct client *c = w->c;
 	struct name *n = w->n;
 	struct mays was = n->now;
-	int err = find(c, n, &w->ino);
+	int err = w->ino ? 0 : find(c, n, &w->ino);
 
 	if (err && err != -ENOENT)
 		return err;
@@ -333,10 +528,12 @@ static int begin(struct writing *w, bool append)
 		return err;
 	mays_add(&n->now, w->v->nr, w->done, w->done, false);
 	mays_add(&n->safe, w->v->nr, 0, w->v->len, true);
+	set_busy(n);
 	if (err)
 		err = k_create(&c->p, c->dir_ino, n->name, &w->h);
 	else
 		err = k_open(&c->p, w->ino, append ? O_WRONLY : O_WRONLY | O_TRUNC, &w->h);
+	set_idle(c, n, err);
 	if (!err)
 		w->ino = w->h.ino;
 	if (err && err != -ENOTCONN && !disk_has_failed(c->p.host))
@@ -384,8 +581,19 @@ static void sync_it(struct writing *w)
 static bool has_file(const struct writing *w)
 {
 	for (const struct sim_file *f = service_files(); f; f = f->next)
-		if (!f->deleted && version_of(f->data, f->len) == w->v &&
+		if ((!f->deleted || f->deleter != w->c->p.host) &&
+		    version_of(f->data, f->len) == w->v && f->maker == w->c->p.host &&
 		    !strcmp(f->filename, w->n->path))
+			return true;
+	return false;
+}
+
+/* Without content a File of another host may have been inferred to be ours. */
+static bool may_have_inferred(const struct writing *w)
+{
+	for (const struct sim_file *f = service_files(); f; f = f->next)
+		if (conf.refuse && f->maker != w->c->p.host && f->len == w->v->len &&
+		    !strcmp(f->filename, w->n->path) && service_has_twin(f, w->c->p.host))
 			return true;
 	return false;
 }
@@ -397,7 +605,7 @@ static void check_closed(struct writing *w, int err)
 	if (err == -ENOTCONN)
 		return;
 	if (!err) {
-		if (!conf.close_async && !w->n->tangled && !has_file(w))
+		if (!conf.close_async && !w->n->tangled && !has_file(w) && !may_have_inferred(w))
 			wrong("close of %s is 0, and there is no File of v%u", w->n->path, v->nr);
 		v->closed = true;
 		mays_only(&w->n->safe, v->nr, v->len, v->len, false);
@@ -429,6 +637,8 @@ static void finish(struct writing *w)
 	else if (!err && !c->p.killed && w->done > w->base)
 		wrong("close of %s is 0, and not all was written", w->n->path);
 	tell(c, w->n, "close", err);
+	if (!err && whole)
+		check_id(c, w->n, w->ino, w->v);
 	k_release(&c->p, &w->h);
 	k_forget(&c->p, w->ino, c->life);
 }
@@ -439,11 +649,13 @@ static void op_write(struct client *c, struct name *n, bool append)
 	struct writing w = { .c = c, .n = n };
 	struct version *base = NULL;
 
-	if (append && !is_clean(n))
-		return;
-	if (append)
+	if (append && n->shared)
+		base = peek(c, n, &w.ino);
+	else if (append && is_clean(n))
 		base = version_at(n->now.v[0].nr);
-	if (base && base->len > 10000)
+	if (append && !base)
+		return;
+	if (base && base->len > 10000 && !w.ino)
 		return;
 	w.base = w.done = base ? base->len : 0;
 	w.v = version_new(c->p.host, base, sizes[any(c, 7)]);
@@ -534,7 +746,7 @@ void clients_start(void)
 				mays_only(&n->now, 0, 0, 0, false);
 				mays_only(&n->safe, 0, 0, 0, false);
 				/* A File that is made after its cancel may take any name. */
-				n->tangled = conf.race && conf.net_faults;
+				n->tangled = conf.race && (conf.net_faults || conf.kills);
 			}
 			co_detach(co_start(ARENA_WORLD, "client", client_main, c));
 		}
@@ -555,24 +767,26 @@ static void check_name(const struct client *c, const struct name *n)
 	unsigned mine = 0, others = 0;
 	const struct may *m = &n->now.v[0];
 
-	if (n->tangled || n->now.n != 1 || n->now.all || m->loose || conf.race || conf.hosts > 1)
+	if (n->tangled || n->now.n != 1 || n->now.all || m->loose || conf.race)
 		return;
 	if (m->nr && !version_at(m->nr)->closed)
 		return;
 	for (const struct sim_file *f = service_files(); f; f = f->next) {
 		const struct version *v = version_of(f->data, f->len);
 
-		if (f->deleted || strcmp(f->filename, n->path))
+		if ((f->deleted && !(n->robbed && f->deleter != c->p.host)) ||
+		    strcmp(f->filename, n->path))
 			continue;
 		if (v->nr == m->nr)
 			mine++;
 		else
 			others++, trace("%s \"%s\" is v%u", f->id, f->filename, v->nr);
 	}
-	if (m->nr && version_at(m->nr)->closed && mine != 1 && host_drained(c->p.host))
+	if (m->nr && version_at(m->nr)->closed && (mine < 1 || (mine > 1 && !n->shared)) &&
+	    host_drained(c->p.host))
 		wrong("%s is v%u in the end, of which there are %u Files", n->path, m->nr, mine);
-	if (others && host_drained(c->p.host) && !n->renames && !conf.keep_old && !conf.cuts &&
-	    !conf.net_faults && !conf.lag_ms)
+	if (others && !n->shared && host_drained(c->p.host) && !n->renames && !conf.keep_old &&
+	    !conf.cuts && !conf.net_faults && !conf.lag_ms)
 		wrong("%s is v%u in the end, and there are %u other Files", n->path, m->nr, others);
 }
 

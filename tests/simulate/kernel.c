@@ -26,7 +26,8 @@ enum request {
 	R_FSYNC,
 	R_TRUNCATE,
 	R_UNLINK,
-	R_RENAME
+	R_RENAME,
+	R_FILE_ID
 };
 
 /* In the world's memory. fuse_req_t points to one. */
@@ -340,6 +341,9 @@ static void *run(void *arg)
 	case R_RENAME:
 		ops_table.rename(r, r->ino, r->name, r->ino, r->to, 0);
 		break;
+	case R_FILE_ID:
+		ops_table.getxattr(r, r->ino, "user.upload.file_id", r->len);
+		break;
 	default:
 		run_file(r);
 		break;
@@ -544,6 +548,17 @@ int k_fsync(struct sim_process *p, struct sim_handle *h)
 int k_truncate(struct sim_process *p, struct sim_handle *h, uint64_t size)
 {
 	return plain(R_TRUNCATE, p, h, size);
+}
+
+int k_file_id(struct sim_process *p, uint64_t ino, char *ret, size_t size)
+{
+	struct fuse_req r = {
+		.what = R_FILE_ID, .who = p, .ino = ino, .out = ret, .len = size - 1
+	};
+	int err = ask(&r);
+
+	ret[err ? 0 : r.got] = '\0';
+	return err;
 }
 
 int k_unlink(struct sim_process *p, uint64_t dir, const char *name)

@@ -41,6 +41,8 @@ int k_flush(struct sim_process *p, struct sim_handle *h);
 int k_release(struct sim_process *p, struct sim_handle *h);
 int k_fsync(struct sim_process *p, struct sim_handle *h);
 int k_truncate(struct sim_process *p, struct sim_handle *h, uint64_t size);
+/* user.upload.file_id; 0 or negative errno. */
+int k_file_id(struct sim_process *p, uint64_t ino, char *ret, size_t size);
 int k_unlink(struct sim_process *p, uint64_t dir, const char *name);
 int k_rename(struct sim_process *p, uint64_t dir, const char *from, const char *to);
 

@@ -26,13 +26,14 @@
 #include "tests/simulate/sched.h"
 #include "tests/simulate/service.h"
 #include "tests/simulate/sim.h"
+#include "tests/simulate/stranger.h"
 #include "tests/simulate/sys.h"
 
 #define STEPS_MAX 3000000 /* of a run */
 #define CALM_MS (20ULL * 86400000)
 
 struct sim_conf conf;
-static bool digests, lying_disk;
+static bool digests, lying_disk, alone;
 
 static struct totals {
 	uint64_t seeds, steps, kills, cuts;
@@ -65,6 +66,12 @@ static void configure(uint64_t seed)
 	conf.keep_old = luck_chance(LUCK_WORLD, 100);
 	conf.close_async = luck_chance(LUCK_WORLD, 150);
 	conf.sync_always = luck_chance(LUCK_WORLD, 150);
+	if (!alone && luck_chance(LUCK_STRANGER, 600))
+		conf.stranger = 20 + luck_any(LUCK_STRANGER, 300);
+	if (!alone && luck_chance(LUCK_STRANGER, 300)) {
+		conf.hosts = HOSTS;
+		conf.clients = (conf.clients + 1) / 2;
+	}
 }
 
 static void strike(void)
@@ -208,6 +215,7 @@ static void reset(void)
 	host_reset();
 	clients_reset();
 	model_reset();
+	stranger_reset();
 }
 
 /* True: all was well. */
@@ -217,13 +225,14 @@ static bool run(uint64_t seed)
 	luck_start(seed);
 	reset();
 	configure(seed);
-	trace("seed %llu: clients %u, ops %u, kills %u, cuts %u, net %u, disk %u, preempt %u, "
-	      "lag %llu, part %llu, race %d, refuse %d, with_upload %d, keep_old %d, async %d, "
-	      "always %d",
-	      (unsigned long long)seed, conf.clients, conf.ops, conf.kills, conf.cuts,
-	      conf.net_faults, conf.disk_faults, conf.preempt, (unsigned long long)conf.lag_ms,
-	      (unsigned long long)conf.part_size, conf.race, conf.refuse, conf.with_upload,
-	      conf.keep_old, conf.close_async, conf.sync_always);
+	trace("seed %llu: hosts %u, clients %u, ops %u, kills %u, cuts %u, net %u, disk %u",
+	      (unsigned long long)seed, conf.hosts, conf.clients, conf.ops, conf.kills, conf.cuts,
+	      conf.net_faults, conf.disk_faults);
+	trace("preempt %u, lag %llu, part %llu, race %d, refuse %d, with_upload %d, keep_old %d, "
+	      "async %d, always %d, stranger %u",
+	      conf.preempt, (unsigned long long)conf.lag_ms, (unsigned long long)conf.part_size,
+	      conf.race, conf.refuse, conf.with_upload, conf.keep_old, conf.close_async,
+	      conf.sync_always, conf.stranger);
 	if (setjmp(luck_back)) {
 		co_reset();
 		arena_enter(ARENA_BASE);
@@ -248,7 +257,7 @@ static void kind_of(const char *text, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-static const char *const kinds = "ondk"; /* of choices, as --skip names them */
+static const char *const kinds = "ondks"; /* of choices, as --skip names them */
 
 struct kept {
 	unsigned from, to;
@@ -358,7 +367,7 @@ static bool run_seed(uint64_t seed, bool shrinks)
 	return false;
 }
 
-/* A seed a line; '#' begins a comment. */
+/* A seed a line, "alone" behind it: without other hosts; '#' begins a comment. */
 static bool run_file(const char *path)
 {
 	FILE *f = fopen(path, "r");
@@ -369,9 +378,14 @@ static bool run_file(const char *path)
 		perror(path);
 		return false;
 	}
-	while (fgets(line, sizeof(line), f))
-		if (line[0] >= '0' && line[0] <= '9')
-			ok &= run_seed(strtoull(line, NULL, 10), false);
+	while (fgets(line, sizeof(line), f)) {
+		if (line[0] < '0' || line[0] > '9')
+			continue;
+		line[strcspn(line, "#")] = '\0';
+		alone = strstr(line, "alone");
+		ok &= run_seed(strtoull(line, NULL, 10), false);
+	}
+	alone = false;
 	fclose(f);
 	return ok;
 }
@@ -412,6 +426,8 @@ int main(int argc, char **argv)
 			trace_loud = true;
 		else if (!strcmp(argv[i], "--lying-disk"))
 			lying_disk = true;
+		else if (!strcmp(argv[i], "--alone"))
+			alone = true;
 		else if (!strcmp(argv[i], "--digests"))
 			digests = true;
 		else if (!strcmp(argv[i], "--keep-on"))
@@ -433,7 +449,7 @@ int main(int argc, char **argv)
 		if (!ok) {
 			fprintf(stderr, "usage: simulate [--seed N] [--first N] [--count N] "
 					"[--seconds S] [--regressions FILE] [--trace] "
-					"[--keep-on] [--digests] [--lying-disk] "
+					"[--keep-on] [--digests] [--lying-disk] [--alone] "
 					"[--skip K:FROM-TO,...]\n");
 			return 2;
 		}

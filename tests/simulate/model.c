@@ -39,6 +39,7 @@ struct version *version_new(unsigned host, const struct version *base, size_t mo
 		add_version();
 	v = add_version();
 	v->host = host;
+	v->base = at;
 	v->len = at + more;
 	v->data = malloc(v->len + 1);
 	if (at)

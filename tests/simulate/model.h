@@ -14,7 +14,7 @@
 struct version {
 	unsigned nr, host;
 	unsigned char *data;
-	size_t len;
+	size_t len, base; /* base: of another version's File, which it begins with */
 	bool closing; /* its close was asked, and all was written: a File of it may come to be */
 	bool closed;  /* the close was 0 */
 	bool renamed; /* that makes new Files of it */
@@ -33,7 +33,7 @@ struct may {
 	bool loose;
 };
 
-#define MAYS 16
+#define MAYS 32
 struct mays {
 	struct may v[MAYS];
 	unsigned n;
@@ -52,5 +52,9 @@ void mays_text(const struct mays *m, char *ret, size_t size);
 
 /* client.c: the names of all clients. False: f is what some name certainly is. */
 bool names_can_lose(const struct sim_file *f, unsigned host);
+/* True: f, which host did not make, is or was what a name of that host stands for. */
+bool names_can_doom(struct sim_file *f, unsigned host);
+/* True: host renames or has renamed a File of v, which another one wrote. */
+bool names_can_move(struct version *v, unsigned host);
 
 #endif

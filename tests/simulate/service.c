@@ -9,6 +9,7 @@
 #include "net/base/digest.h"
 #include "tests/simulate/call.h"
 #include "tests/simulate/sim.h"
+#include "tests/simulate/stranger.h"
 
 #define TTL_S 3600
 #define RACE_MS 8000
@@ -107,8 +108,8 @@ static struct sim_file *file_find(const char *id)
 	return f;
 }
 
-static struct sim_file *file_add(const char *filename, unsigned char *data, size_t len,
-				 unsigned maker)
+struct sim_file *service_add_file(const char *filename, unsigned char *data, size_t len,
+				  unsigned maker)
 {
 	struct sim_file *f = calloc(1, sizeof(*f));
 
@@ -123,6 +124,34 @@ static struct sim_file *file_add(const char *filename, unsigned char *data, size
 	*files_last = f;
 	files_last = &f->next;
 	return f;
+}
+
+const char *service_upload_at(unsigned nth, size_t *ret_len)
+{
+	unsigned n = 0;
+
+	for (struct upload *up = uploads; up; up = up->next)
+		n += up->status == API_UPLOAD_PENDING;
+	if (!n)
+		return NULL;
+	nth %= n;
+	for (struct upload *up = uploads; up; up = up->next) {
+		if (up->status != API_UPLOAD_PENDING || nth--)
+			continue;
+		*ret_len = (size_t)up->bytes;
+		return up->filename;
+	}
+	return NULL;
+}
+
+bool service_has_twin(const struct sim_file *f, unsigned host)
+{
+	for (struct upload *up = uploads; up; up = up->next)
+		if (up->maker == host && up->bytes == f->len &&
+		    !strcmp(up->filename, f->filename) &&
+		    (up->created_at == f->created_at || !conf.with_upload))
+			return true;
+	return false;
 }
 
 static void view_upload(struct call *c, const struct upload *up)
@@ -159,6 +188,7 @@ static void do_create(struct call *c)
 	up->next = uploads;
 	uploads = up;
 	view_upload(c, up);
+	stranger_races(up->filename, (size_t)up->bytes);
 }
 
 static struct upload *pending(struct call *c)
@@ -262,7 +292,7 @@ static void do_complete(struct call *c)
 		free(data);
 		return;
 	}
-	up->file = file_add(up->filename, data, len, up->maker);
+	up->file = service_add_file(up->filename, data, len, up->maker);
 	snprintf(up->file->upload, sizeof(up->file->upload), "%s", up->id);
 	if (conf.with_upload)
 		up->file->created_at = up->created_at;
@@ -293,7 +323,7 @@ static void do_upload(struct call *c)
 		refuse(c, 400, "not the bytes that were hashed");
 		return;
 	}
-	f = file_add(c->filename, c->body, c->len, c->host);
+	f = service_add_file(c->filename, c->body, c->len, c->host);
 	c->body = NULL;
 	service_view(f, &c->file);
 	check_made(f);
@@ -342,7 +372,7 @@ static void do_list(struct call *c)
 		if (after && at == c->limit)
 			c->more = true;
 		else if (after)
-			c->page[at++] = f;
+			c->page[at++] = f, f->listed |= 1U << c->host;
 		after |= !strcmp(f->id, c->id);
 	}
 	c->page_count = at;
@@ -385,6 +415,20 @@ static void work(struct call *c)
 
 /* ---- what may go wrong ---- */
 
+/* The File that c made, or was to delete: its daemon does not know how that ended. */
+static void go_astray(const struct call *c)
+{
+	const struct upload *up = c->op == OP_COMPLETE ? upload_find(c->id) : NULL;
+	struct sim_file *f = up ? up->file : NULL;
+
+	if (c->op == OP_DELETE)
+		f = file_find(c->id);
+	else if (c->op == OP_UPLOAD && c->file.id)
+		f = file_find(c->file.id);
+	if (f)
+		f->astray = true;
+}
+
 static void lose(struct call *c)
 {
 	static const int statuses[] = { 500, 503, 502, 504 };
@@ -418,9 +462,14 @@ static void misfire(struct call *c)
 	static const int statuses[] = { 500, 503, 404, 400, 401, 429 };
 	unsigned how = luck_any(LUCK_NET, 100);
 
+	if (c->op == OP_DELETE)
+		go_astray(c);
+	if (c->op == OP_COMPLETE && upload_find(c->id))
+		stranger_races(upload_find(c->id)->filename, (size_t)upload_find(c->id)->bytes);
 	if (how < 40) {
 		work(c);
 		lose(c);
+		go_astray(c);
 		trace("net: the reply to %s is lost", call_name(c));
 	} else if (how < 75) {
 		lose(c);
@@ -461,6 +510,7 @@ static void run_laters(bool all)
 			up->status = API_UPLOAD_PENDING;
 		trace("service: %s that went on alone", call_name(l->call));
 		work(l->call);
+		go_astray(l->call);
 	}
 }
 
@@ -497,6 +547,8 @@ bool service_step(void)
 	run_laters(false);
 	if (!n)
 		return false;
+	if (!calm && conf.stranger && luck_chance(LUCK_STRANGER, conf.stranger))
+		stranger_step();
 	k = luck_any(LUCK_NET, n);
 	while (c->state != CALL_SENT || k--)
 		c = c->next;
@@ -527,6 +579,6 @@ void service_forget(unsigned host)
 		if (c->op == OP_COMPLETE && luck_chance(LUCK_NET, 300))
 			go_on_later(c);
 		else
-			work(c);
+			work(c), go_astray(c);
 	}
 }

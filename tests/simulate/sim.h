@@ -18,7 +18,8 @@
 
 /* A stream of numbers for each kind of choice: leaving out one choice shifts no other stream. */
 enum luck { LUCK_WORLD, LUCK_ORDER, LUCK_NET, LUCK_DISK, LUCK_RANDOM, LUCK_CLIENT };
-#define LUCKS (LUCK_CLIENT + HOSTS * CLIENTS)
+#define LUCK_STRANGER (LUCK_CLIENT + HOSTS * CLIENTS)
+#define LUCKS (LUCK_STRANGER + 1)
 
 void luck_start(uint64_t seed);
 uint64_t luck_bits(unsigned stream);
@@ -26,7 +27,7 @@ unsigned luck_any(unsigned stream, unsigned n); /* below n */
 bool luck_chance(unsigned stream, unsigned per_mille);
 
 /* Choices that can be left out, to shrink a failure. */
-enum choice { CHOICE_OP, CHOICE_NET, CHOICE_DISK, CHOICE_KILL, CHOICES };
+enum choice { CHOICE_OP, CHOICE_NET, CHOICE_DISK, CHOICE_KILL, CHOICE_STRANGER, CHOICES };
 bool choice_made(enum choice kind); /* counts; false: this one is left out */
 void choice_skip(enum choice kind, unsigned from, unsigned to); /* numbers [from, to) */
 void choice_skip_clear(void);
@@ -72,6 +73,7 @@ struct sim_conf {
 	unsigned hosts, clients, ops;		       /* ops of each client */
 	unsigned kills, cuts, net_faults, disk_faults; /* per mille */
 	unsigned preempt;
+	unsigned stranger; /* per mille of the steps of the service; 0: there is none */
 	uint64_t lag_ms, part_size;
 	bool lying_disk; /* syncs do nothing: the oracle has to notice */
 	bool signals;	 /* end processes */

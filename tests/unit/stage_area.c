@@ -199,7 +199,9 @@ static void on_digest(void *arg)
 
 void stage_hooks_init(struct stage_hooks *h, struct staged *st)
 {
-	const struct staged_hooks hooks = { on_fill, on_quiet, on_digest, h };
+	const struct staged_hooks hooks = {
+		.on_fill = on_fill, .on_quiet = on_quiet, .on_digest = on_digest, .arg = h
+	};
 
 	memset(h, 0, sizeof(*h));
 	pthread_mutex_init(&h->lock, NULL);

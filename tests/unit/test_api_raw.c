@@ -884,6 +884,45 @@ static void test_5xx_may_be_applied(void **state)
 	assert_true(w.err.maybe_applied);
 }
 
+/* The status is the number behind "upload_". */
+static bool redirect_by_id(struct raw_server *s, int c, const struct raw_request *rq)
+{
+	const char *at = strstr(rq->head, "upload_");
+
+	(void)s;
+	note(rq);
+	raw_reply(c, at ? (int)strtoul(at + 7, NULL, 10) : 500,
+		  "Location: /v1/files/file-1\r\n"
+		  "Connection: close\r\n",
+		  "{}");
+	return false; /* a 304 has no body: what follows it is no reply */
+}
+
+/* Neither success nor refusal: complete was perhaps carried out, and is not sent again. */
+static void test_no_answer_may_be_applied(void **state)
+{
+	static const int statuses[] = { 101, 300, 301, 302, 303, 304, 307, 308, 600, 999 };
+	const char *part_id = "part_1";
+	struct api_wait w;
+	char id[32];
+
+	(void)state;
+	start(redirect_by_id, 2);
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+		snprintf(id, sizeof(id), "upload_%d", statuses[i]);
+		api_wait_init(&w);
+		assert_true(api_wait_for(&w, api_upload_complete(api, id, &part_id, 1, NULL, 10,
+								 api_wait_upload, &w)));
+		assert_int_equal(w.err.http_status, statuses[i]);
+		assert_int_equal(w.err.attempts, 1);
+		assert_true(w.err.maybe_applied);
+	}
+	api_wait_init(&w);
+	assert_true(api_wait_for(&w, api_upload_complete(api, "upload_400", &part_id, 1, NULL, 10,
+							 api_wait_upload, &w)));
+	assert_false(w.err.maybe_applied);
+}
+
 /* ---- silence ---- */
 
 static bool silent(struct raw_server *s, int c, const struct raw_request *rq)
@@ -1164,6 +1203,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_applied, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_5xx_may_be_applied, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_answer_may_be_applied, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stuck_body, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_brief_list, setup, teardown),

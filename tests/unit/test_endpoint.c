@@ -85,11 +85,41 @@ static void test_sockets(void **state)
 	assert_int_equal(endpoint_parse(longest, &e), -EINVAL);
 }
 
+/* A listener that accepts nobody, perhaps another user's, is not waited for. */
+static void test_full_queue(void **state)
+{
+	char dir[] = "/tmp/endpoint-XXXXXX", path[64];
+	int fd, again, callers[3];
+	struct endpoint e;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/s", dir);
+	assert_int_equal(endpoint_parse(path, &e), 0);
+	assert_int_equal(endpoint_listen(&e, &fd), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	for (size_t i = 0; i < 3; i++) {
+		callers[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		assert_true(callers[i] >= 0);
+		if (connect(callers[i], (const struct sockaddr *)&e.addr, e.len))
+			assert_int_equal(errno, EAGAIN);
+	}
+	alarm(30); /* instead of waiting for ever */
+	assert_int_equal(endpoint_listen(&e, &again), -EADDRINUSE);
+	alarm(0);
+	for (size_t i = 0; i < 3; i++)
+		close(callers[i]);
+	close(fd);
+	endpoint_remove(&e);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_sockets),
+		cmocka_unit_test(test_full_queue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

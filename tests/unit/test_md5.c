@@ -87,6 +87,28 @@ static void test_ways(void **state)
 	}
 }
 
+/* As few lanes as do, where a way with fewer exists: lanes that are empty take time, too. */
+static void test_way_for(void **state)
+{
+	const struct md5_way *w, *got;
+	unsigned count;
+	size_t n, i;
+
+	(void)state;
+	w = md5_ways(&n);
+	assert_ptr_equal(md5_for(0), md5_single());
+	assert_ptr_equal(md5_for(1), md5_single());
+	for (count = 2; count <= MD5_LANES_MAX; count++) {
+		got = md5_for(count);
+		assert_true(got->usable());
+		assert_true(got->lanes >= count || got == md5_best());
+		/* Eight lanes of the newer instructions take less time than four of the older. */
+		for (i = 0; i < n; i++)
+			if (w[i].lanes >= count && w[i].usable())
+				assert_true(got->lanes <= w[i].lanes || got > &w[i]);
+	}
+}
+
 #define MESSAGES 40
 
 /* Messages of random lengths in random pieces, a random set of them in each call. */
@@ -180,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_way_for),
 		cmocka_unit_test(test_many),
 #ifdef WITH_LONG
 		cmocka_unit_test(test_long),

@@ -105,6 +105,19 @@ static void test_find_and_only(void **state)
 	assert_null(mounts_find(&list, "/a/"));
 }
 
+static void test_above(void **state)
+{
+	(void)state;
+	take("36 35 0:50 / /mnt rw - fuse.uploadfs a rw,user_id=0,group_id=0");
+	take("37 36 0:51 / /mnt/b rw - fuse.uploadfs b rw,user_id=0,group_id=0");
+	take("38 36 0:52 / /mnt rw - fuse.uploadfs c rw,user_id=0,group_id=0");
+	assert_string_equal(mounts_above(&list, "/mnt/b/x")->source, "b");
+	assert_string_equal(mounts_above(&list, "/mnt/b")->source, "b");
+	assert_string_equal(mounts_above(&list, "/mnt/bc")->source, "c");
+	assert_null(mounts_above(&list, "/mn"));
+	assert_null(mounts_above(&list, "mnt"));
+}
+
 static void test_the_real_table(void **state)
 {
 	(void)state;
@@ -118,6 +131,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_other_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_short_escapes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_find_and_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_above, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_real_table, setup, teardown),
 	};
 

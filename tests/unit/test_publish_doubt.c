@@ -404,6 +404,105 @@ static void test_created_at_is_learned(void **state)
 	rig_close(&g, pubs, 2);
 }
 
+/* ---- user.upload.publish ---- */
+
+/* The service answers a complete with success, and no File comes of it. */
+static void spoil_one_complete(void)
+{
+	struct api_error err = fake_api_error(API_ERR_BAD_REPLY, 200, "", "nonsense");
+
+	fake_api_fail(g.api, FAKE_COMPLETE, 1, 1, &err);
+}
+
+static void end_forced(struct pub *f)
+{
+	struct pub *const pubs[] = { f };
+
+	assert_int_equal(fake_api_files(g.api), 1);
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
+	assert_int_equal(fake_api_calls(g.api, FAKE_COMPLETE), 2);
+	rig_close(&g, pubs, 1);
+}
+
+static bool is_looked_for(void *arg)
+{
+	unsigned before = *(unsigned *)arg;
+
+	return fake_api_calls(g.api, FAKE_LIST) > before;
+}
+
+/* A look by itself is under way: its end is not the answer to what was asked meanwhile. */
+static void test_forced_while_it_is_looked_for(void **state)
+{
+	struct told told;
+	unsigned looks;
+	struct pub f;
+
+	(void)state;
+	g.hurry = true;
+	spoil_one_complete();
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, BYTES, 1);
+	assert_int_equal(pub_close(&f), -EIO);
+	fake_api_hold(g.api, FAKE_LIST, FAKE_HOLD_WORK);
+	looks = fake_api_calls(g.api, FAKE_LIST);
+	rig_wait(&g, f.p, is_looked_for, &looks);
+	assert_true(pub_info(&f).under_way);
+	publish_force(f.p);
+	pub_wait(&f, &told, UNTIL_ENDED);
+	fake_api_release(g.api, FAKE_LIST);
+	assert_int_equal(told_err(&told), 0);
+	end_forced(&f);
+}
+
+static void (*pub_ended)(void *arg, struct publish *p, const struct publish_result *r);
+
+static void force_at_the_end(void *arg, struct publish *p, const struct publish_result *r)
+{
+	pub_ended(arg, p, r);
+	p->owner.ended = pub_ended;
+	publish_force(p);
+}
+
+/* The look has decided to fail: another one follows. */
+static void test_forced_too_late_for_a_look(void **state)
+{
+	struct pub f;
+
+	(void)state;
+	g.hurry = true;
+	spoil_one_complete();
+	pub_new(&g, &f, "a", NULL, NULL);
+	pub_ended = f.p->owner.ended;
+	f.p->owner.ended = force_at_the_end;
+	stage_fill(f.st, 0, BYTES, 1);
+	assert_int_equal(pub_close(&f), 0);
+	end_forced(&f);
+}
+
+/* What was asked before the doubt does not end it. */
+static void test_forced_before_the_doubt(void **state)
+{
+	struct pub f;
+	struct pub *const pubs[] = { &f };
+
+	(void)state;
+	g.hurry = true;
+	spoil_one_complete();
+	fake_api_hold(g.api, FAKE_COMPLETE, FAKE_HOLD_WORK);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, BYTES, 1);
+	staged_seal(f.st);
+	publish_seal(f.p);
+	assert_true(fake_api_wait_calls(g.api, FAKE_COMPLETE, 1));
+	publish_force(f.p);
+	fake_api_release(g.api, FAKE_COMPLETE);
+	pub_wait_ends(&f, 1);
+	assert_int_equal(pub_info(&f).err, -EIO);
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 1);
+	rig_close(&g, pubs, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -416,6 +515,9 @@ int main(void)
 		cmocka_unit_test_setup(test_lifetime, setup),
 		cmocka_unit_test_setup(test_never_the_same_second, setup),
 		cmocka_unit_test_setup(test_created_at_is_learned, setup),
+		cmocka_unit_test_setup(test_forced_while_it_is_looked_for, setup),
+		cmocka_unit_test_setup(test_forced_too_late_for_a_look, setup),
+		cmocka_unit_test_setup(test_forced_before_the_doubt, setup),
 	};
 
 	rig_init();

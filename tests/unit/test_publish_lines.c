@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "fs/state/files.h"
 #include "tests/unit/publish_rig.h"
 
 #define LINES 40000 /* many Parts and stretches */
@@ -134,6 +135,28 @@ static void test_switched(void **state)
 	finish(&f);
 }
 
+/* The row has it when the call returns, with no help of the publisher's thread. */
+static void test_recorded(void **state)
+{
+	struct record r;
+	struct pub f;
+
+	(void)state;
+	pub_new(&g, &f, "a", NULL, NULL);
+	put_lines(&f);
+	put(&f, 2, "{{");
+	publish_set_check(f.p, true);
+	assert_int_equal(pub_close(&f), -EINVAL);
+	pub_reopen(&f);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(publish_set_check(f.p, i % 2), 0);
+		assert_int_equal(files_load(g.area.db, staged_id(f.st), &r), 0);
+		assert_int_equal(r.check, i % 2);
+		record_release(&r);
+	}
+	finish(&f);
+}
+
 /* The next daemon neither sends it nor forgets why; what was closed before that is checked. */
 static void test_restart(void **state)
 {
@@ -182,6 +205,7 @@ int main(void)
 		cmocka_unit_test_setup(test_faults, setup),
 		cmocka_unit_test_setup(test_streamed, setup),
 		cmocka_unit_test_setup(test_switched, setup),
+		cmocka_unit_test_setup(test_recorded, setup),
 		cmocka_unit_test_setup(test_restart, setup),
 		cmocka_unit_test_setup(test_held, setup),
 	};

@@ -1,5 +1,6 @@
 /* uses: fake_api */
 /* parallel=1: Parts arrive one after the other, in ascending order, whatever becomes of them. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -148,6 +149,83 @@ static void test_part_refused_once(void **state)
 	finish(&f);
 }
 
+/* nth: the Part whose reply does not come; the one sent in its place is refused. */
+static void lose_then_refuse(unsigned nth, const struct api_error *lost, unsigned refusals)
+{
+	struct api_error err = fake_api_error(API_ERR_HTTP, 400, "", "overtaken");
+
+	fake_api_fail(g.api, FAKE_PART, nth, 1, lost);
+	fake_api_fail(g.api, FAKE_PART, nth + 1, refusals, &err);
+}
+
+/* The service began with an abandoned Part after the one that was sent in its place. */
+static void test_overtaken(void **state)
+{
+	struct api_error lost = fake_api_error(API_ERR_BAD_REPLY, 200, "", "no Part");
+	struct pub f;
+
+	(void)state;
+	lose_then_refuse(2, &lost, 1);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 3 * RIG_PART, 1);
+	assert_int_equal(pub_close(&f), 0);
+	check_sent("0 1 1 0 1 2");
+	check_complete(0, 3);
+	pub_check_file(&f, "a");
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
+	assert_int_equal(fake_api_calls(g.api, FAKE_CANCEL), 1);
+	finish(&f);
+}
+
+/* The request queue sent the Part twice. */
+static void test_overtaken_by_its_own_retry(void **state)
+{
+	struct api_error err = fake_api_error(API_ERR_HTTP, 400, "", "overtaken");
+	struct pub f;
+
+	(void)state;
+	err.attempts = 2;
+	fake_api_fail(g.api, FAKE_PART, 2, 1, &err);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 3 * RIG_PART, 1);
+	assert_int_equal(pub_close(&f), 0);
+	check_sent("0 1 0 1 2");
+	pub_check_file(&f, "a");
+	finish(&f);
+}
+
+/* A new Upload has no abandoned Part: what it refuses is refused. */
+static void test_refused_in_a_new_upload(void **state)
+{
+	struct api_error lost = fake_api_error(API_ERR_BAD_REPLY, 200, "", "no Part");
+	struct pub f;
+
+	(void)state;
+	lose_then_refuse(1, &lost, 2);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 2 * RIG_PART, 1);
+	assert_int_equal(pub_close(&f), -EINVAL);
+	check_sent("0 0 0");
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 2);
+	finish(&f);
+}
+
+/* Each Part was answered: the refusal is told at once. */
+static void test_refused_without_a_stray(void **state)
+{
+	struct api_error err = fake_api_error(API_ERR_HTTP, 400, "", "too small");
+	struct pub f;
+
+	(void)state;
+	fake_api_fail(g.api, FAKE_PART, 2, 1, &err);
+	pub_new(&g, &f, "a", NULL, NULL);
+	stage_fill(f.st, 0, 2 * RIG_PART, 1);
+	assert_int_equal(pub_close(&f), -EINVAL);
+	check_sent("0 1");
+	assert_int_equal(fake_api_calls(g.api, FAKE_CREATE), 1);
+	finish(&f);
+}
+
 static bool two_recorded(void *arg)
 {
 	struct record r;
@@ -205,6 +283,10 @@ int main(void)
 		cmocka_unit_test_setup(test_rewritten_after_it_was_sent, setup),
 		cmocka_unit_test_setup(test_rewritten_while_a_later_one_is_sent, setup),
 		cmocka_unit_test_setup(test_part_refused_once, setup),
+		cmocka_unit_test_setup(test_overtaken, setup),
+		cmocka_unit_test_setup(test_overtaken_by_its_own_retry, setup),
+		cmocka_unit_test_setup(test_refused_in_a_new_upload, setup),
+		cmocka_unit_test_setup(test_refused_without_a_stray, setup),
 		cmocka_unit_test_setup(test_taken_up, setup),
 	};
 

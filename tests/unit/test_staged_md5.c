@@ -193,6 +193,91 @@ static void test_read_error(void **state)
 	done(st);
 }
 
+static void own_short(struct staged *st)
+{
+	pthread_mutex_lock(&st->lock);
+	st->hooks.hashes_short = true;
+	pthread_mutex_unlock(&st->lock);
+}
+
+/* Sealed and short: no worker has it, and it is hashed when its owner wants it. */
+static void check_short(struct staged *st)
+{
+	char want[DIGEST_HEX_SIZE], got[DIGEST_HEX_SIZE];
+	unsigned told = stage_hooks_get(&hooks, &hooks.digest);
+
+	assert_true(staged_seal(st));
+	assert_true(at_rest(st));
+	assert_int_equal(staged_md5(st, got), -EAGAIN);
+	staged_hash_short(st);
+	assert_true(at_rest(st));
+	assert_int_equal(staged_md5(st, got), 0);
+	stage_md5_of(staged_fd(st), staged_size(st), want);
+	assert_string_equal(got, want);
+	assert_int_equal(stage_hooks_get(&hooks, &hooks.digest), told);
+}
+
+static void test_short(void **state)
+{
+	struct staged *st = fresh();
+
+	(void)state;
+	own_short(st);
+	stage_fill(st, 0, 10000, 1);
+	/* Not before the seal. */
+	staged_hash_short(st);
+	assert_int_equal(position(st), 0);
+	check_short(st);
+	staged_unseal(st);
+	stage_fill(st, 5000, 100, 2);
+	check_short(st);
+	staged_unseal(st);
+	assert_int_equal(staged_truncate(st, 32768), 0);
+	check_short(st);
+	/* Once more for the same seal: nothing. */
+	staged_hash_short(st);
+	assert_int_equal(position(st), 32768);
+	/* The rest of a long file, of which a worker had the beginning. */
+	staged_unseal(st);
+	stage_fill(st, 10000, 2 * MIB, 3);
+	stage_wait(known, st);
+	stage_fill(st, 10000 + 2 * MIB, 20000, 4);
+	stage_wait(at_rest, st);
+	check_short(st);
+	done(st);
+}
+
+/* What is not short, and what can't be read. */
+static void test_short_or_not(void **state)
+{
+	struct staged *st = fresh();
+	char hex[DIGEST_HEX_SIZE];
+
+	(void)state;
+	own_short(st);
+	assert_true(staged_seal(st));
+	staged_hash_short(st);
+	assert_int_equal(staged_md5(st, hex), 0);
+	assert_string_equal(hex, "d41d8cd98f00b204e9800998ecf8427e");
+	staged_unseal(st);
+	stage_fill(st, 0, 10000, 1);
+	assert_int_equal(ftruncate(staged_fd(st), 5000), 0);
+	assert_true(staged_seal(st));
+	staged_hash_short(st);
+	assert_int_equal(staged_md5(st, hex), -ENODATA);
+	staged_unseal(st);
+	stage_fill(st, 0, 10000, 2);
+	check_short(st);
+	staged_unseal(st);
+	stage_fill(st, 0, 100000, 3);
+	assert_int_equal(stage_hooks_get(&hooks, &hooks.digest), 0);
+	assert_true(staged_seal(st));
+	staged_hash_short(st);
+	stage_hooks_wait(&hooks, &hooks.digest, 1);
+	stage_check_md5(st);
+	done(st);
+}
+
 /* Gone while it is hashed; the area outlives it, and nothing of it is left. */
 static void test_unref_while_hashing(void **state)
 {
@@ -328,6 +413,8 @@ int main(void)
 		cmocka_unit_test(test_follows_writes),
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_read_error),
+		cmocka_unit_test(test_short),
+		cmocka_unit_test(test_short_or_not),
 		cmocka_unit_test(test_unref_while_hashing),
 		cmocka_unit_test(test_concurrent_writers),
 	};

@@ -376,7 +376,7 @@ static void test_clear_waits(void **state)
 {
 	struct staged *st = fresh(PART);
 	struct slow s = { .st = st };
-	const struct staged_hooks slow = { slow_hook, NULL, NULL, &s };
+	const struct staged_hooks slow = { .on_fill = slow_hook, .arg = &s };
 	pthread_t writer, clearer;
 	void *bad;
 

@@ -283,6 +283,50 @@ static void test_sweep(void **state)
 }
 
 /*
+ * Bytes that were to replace a File, and of which a power cut left nothing, are as good as never
+ * written: the File is what the name is, also for the mount after the next. What a sync had
+ * promised comes back as aborted, and supersedes nothing.
+ */
+static void test_no_data_over_a_file(void **state)
+{
+	static const enum record_state states[] = { RECORD_WRITING, RECORD_ABORTED, RECORD_HELD,
+						    RECORD_SEALED };
+	static const char id[] = "00000000000000aa";
+	char old[] = "file-old", *superseded[] = { old };
+	struct staged *st = NULL;
+	struct stage_area a;
+	struct record r;
+
+	(void)state;
+	stage_area_open(&a, PART);
+	for (size_t i = 0; i < 2 * sizeof(states) / sizeof(states[0]); i++) {
+		bool synced = i % 2;
+
+		r = make_record(states[i / 2], 4);
+		r.superseded = superseded;
+		r.superseded_count = 1;
+		r.synced = synced;
+		save_plain(&a, id, r);
+		for (unsigned mount = 0; mount < 2; mount++) {
+			assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+			assert_int_equal(r.state, synced ? RECORD_ABORTED : RECORD_REMOVED);
+			assert_int_equal(r.superseded_count, 0);
+			assert_false(r.synced);
+			assert_int_equal(staged_size(st), 0);
+			record_release(&r);
+			staged_keep(st);
+			staged_unref(st);
+			stage_area_reopen(&a);
+		}
+		assert_int_equal(statedb_begin(a.db), 0);
+		assert_int_equal(files_drop(a.db, id), 0);
+		assert_int_equal(statedb_commit(a.db, NULL), 0);
+		stage_area_reopen(&a);
+	}
+	stage_area_close(&a);
+}
+
+/*
  * A row whose data is gone supersedes nothing; of one that is a File nothing is left, unless it has
  * Files to delete.
  */
@@ -792,11 +836,13 @@ static void test_copy(void **state)
 		assert_int_equal(staged_create(a.sg, &st), 0);
 		snprintf(id, sizeof(id), "%s", staged_id(st));
 		stage_fill(st, 0, 100, 1);
-		assert_int_equal(staged_mark_copy(st), 0);
+		assert_int_equal(staged_mark_copy(st, "file-moved"), 0);
 		save(st, s, 100);
 		if (changed)
 			stage_fill(st, 0, 10, 2);
 		assert_int_equal(staged_is_copy(st), !changed);
+		assert_int_equal(staged_moves(st, "file-moved"), !changed);
+		assert_false(staged_moves(st, "file-other"));
 		staged_keep(st);
 		staged_unref(st);
 		reload(&a, id, &r);
@@ -804,7 +850,12 @@ static void test_copy(void **state)
 						  ? s
 						  : RECORD_REMOVED);
 		assert_int_equal(r.copy, !changed);
+		assert_int_equal(!r.moved, changed);
 		record_release(&r);
+		assert_int_equal(staged_open(a.sg, id, &r, &st), 0);
+		assert_int_equal(staged_moves(st, "file-moved"), !changed);
+		record_release(&r);
+		staged_unref(st);
 		stage_area_close(&a);
 	}
 }
@@ -820,7 +871,7 @@ static void test_copy_sealed(void **state)
 	stage_area_open(&a, PART);
 	assert_int_equal(staged_create(a.sg, &st), 0);
 	stage_fill(st, 0, 100, 1);
-	assert_int_equal(staged_mark_copy(st), 0);
+	assert_int_equal(staged_mark_copy(st, NULL), 0);
 	staged_seal(st);
 	assert_int_equal(staged_write_begin(st, 0, 10, &fd), -EBUSY);
 	assert_int_equal(staged_truncate(st, 10), -EBUSY);
@@ -846,6 +897,7 @@ int main(void)
 		cmocka_unit_test(test_open_damaged),
 		cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_no_data),
+		cmocka_unit_test(test_no_data_over_a_file),
 		cmocka_unit_test(test_bad_config),
 		cmocka_unit_test(test_size_max),
 		cmocka_unit_test(test_reserve),
