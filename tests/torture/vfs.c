@@ -125,7 +125,7 @@ static int put(struct vfs *s, struct handle *h, char seed)
 	int fd, err = vfs_write_begin(s, h, 0, SIZE, &who, &fd);
 
 	if (err) {
-		vfs_write_failed(s, h, 0, err);
+		vfs_write_failed(s, h, 0, SIZE, err);
 		return err;
 	}
 	for (size_t i = 0; i < SIZE; i++)
