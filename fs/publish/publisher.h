@@ -299,6 +299,7 @@ struct publish_info {
 	uint64_t since_ms, sending_ms, retry_ms;
 	char upload_id[API_ID_MAX + 1], file_id[API_ID_MAX + 1], request_id[128];
 	char md5[DIGEST_HEX_SIZE];
+	char mime_type[128]; /* wished for; "": by the name's ending */
 	char error[640];
 };
 void publish_get_info(struct publish *p, struct publish_info *ret);

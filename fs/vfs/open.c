@@ -79,7 +79,7 @@ static int cut_local(struct staged_side *l)
 	l->killed = false;
 	lost_clear(&l->lost);
 	l->abort_reported = false;
-	l->dirty = l->pristine = l->old = false;
+	l->dirty = l->pristine = l->recovered = false;
 	/* All bytes are new: they may be a copy of another source. */
 	l->predicted = l->predict_next = 0;
 	l->predict_tries = 0;

@@ -127,7 +127,7 @@ static void test_scan(void **state)
 	make_data("data", "no-record", "1");
 	make_data("data/damaged", "orphan", "12");
 	make_data("data", "00000000000000aa", "123");
-	/* What is a File (b) comes last of those with a name. */
+	/* The one that is a File last. */
 	check_seen("a:0001:0 c:0010:5 b:0000:0 d:0100:0 orphan:1100:2 00000000000000aa:1000:3 ");
 	assert_int_equal(kept_scan(dir, note, &s), -EINTR);
 	assert_string_equal(s.text, "a:0001:0 c:0010:5 ");

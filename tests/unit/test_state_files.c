@@ -331,27 +331,13 @@ static void test_each(void **state)
 	check_each(FILES_DOOMED, 0, "a b d t ");
 }
 
-/* Of one name a File that exists comes last: the bytes to be published have the name. */
-static void test_each_completed(void **state)
-{
-	struct record r = make();
-
-	(void)state;
-	save("b", &r);
-	r.state = RECORD_COMPLETED;
-	save("a", &r);
-	r.state = RECORD_EMPTY;
-	save("c", &r);
-	check_each(FILES_STAGED, 0, "b c a ");
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_round_trip),	TEST(test_refused), TEST(test_columns),
-		TEST(test_transaction), TEST(test_each),    TEST(test_each_completed),
+		TEST(test_transaction), TEST(test_each),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
