@@ -127,13 +127,12 @@ static void test_scan(void **state)
 	make_data("data", "no-record", "1");
 	make_data("data/damaged", "orphan", "12");
 	make_data("data", "00000000000000aa", "123");
-	/* The one that is a File last. */
-	check_seen("a:0001:0 c:0010:5 b:0000:0 d:0100:0 orphan:1100:2 00000000000000aa:1000:3 ");
+	check_seen("a:0001:0 b:0000:0 c:0010:5 d:0100:0 orphan:1100:2 00000000000000aa:1000:3 ");
 	assert_int_equal(kept_scan(dir, note, &s), -EINTR);
-	assert_string_equal(s.text, "a:0001:0 c:0010:5 ");
+	assert_string_equal(s.text, "a:0001:0 b:0000:0 ");
 	/* Data without a record is datadir_open()'s; here it would stay. */
 	make_record(false, "no-record", RECORD_EMPTY);
-	check_seen("a:0001:0 c:0010:5 no-record:0000:1 b:0000:0 d:0100:0 orphan:1100:2 "
+	check_seen("a:0001:0 b:0000:0 c:0010:5 no-record:0000:1 d:0100:0 orphan:1100:2 "
 		   "00000000000000aa:1000:3 ");
 }
 
