@@ -380,8 +380,8 @@ static void test_each(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_round_trip),	TEST(test_refused),	TEST(test_columns),
-		TEST(test_save_over),	TEST(test_transaction), TEST(test_each),
+		TEST(test_round_trip), TEST(test_refused),     TEST(test_columns),
+		TEST(test_save_over),  TEST(test_transaction), TEST(test_each),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
