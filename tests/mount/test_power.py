@@ -6,7 +6,7 @@ import urllib.error
 
 import pytest
 
-from harness import python, wait_until, xattr
+from harness import python, records, wait_until, xattr
 from power import Disk
 
 pytestmark = [pytest.mark.plain,
@@ -134,6 +134,18 @@ def test_removed_bytes(computer, how):
         before, after = [("f", DATA), ("g", OTHER)], [("f", OTHER)]
     assert left in (before, after)
     assert not computer.contents()
+
+
+@pytest.mark.parametrize("close", ["sync", "async"])
+def test_removed_file(world, server, disk, close):
+    """A File that was removed does not come back by the row of its publication."""
+    computer = Computer(world, server, disk, close=close)
+    put(computer.path(), DATA)
+    wait_until(lambda: not records(computer.mount.state), "it is cached content")
+    os.unlink(computer.path())
+    assert not computer.contents()
+    computer.power_cut()
+    assert not computer.there() and not computer.contents()
 
 
 @pytest.mark.parametrize("then", ["nothing", "chmod", "written on"])
