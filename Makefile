@@ -93,13 +93,14 @@ FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRCS := tests/fuzz/support.c $(wildcard fs/config/*.c) \
 	$(addprefix fs/host/,mountpoint.c mounts.c place.c real.c statedir.c) fs/tree/names.c \
 	$(addprefix fs/cli/,view.c columns.c health.c cli.c mount.c) $(wildcard fs/state/*.c) \
-	fs/work/pool.c $(addprefix net/server/,multipart.c route.c form.c) $(wildcard net/base/*.c) \
+	fs/work/pool.c $(addprefix net/server/,multipart.c range.c route.c form.c) $(wildcard net/base/*.c) \
 	$(addprefix net/http/,backoff.c bucket.c head.c network.c url.c) \
 	$(addprefix net/api/,error.c json.c page.c text.c)
-# make torture: scenes above the service in memory.
+# make torture: scenes above the service in memory, and scenes of net.
 TORTURE_CORE := tests/torture/torture.c tests/torture/inject.c
-TORTURE_FS := $(filter-out $(TORTURE_CORE),$(sort $(wildcard tests/torture/*.c)))
-TORTURE_BINS := $(OUT)/bin/torture-fs
+TORTURE_NET := tests/torture/scenes_net.c tests/torture/net_api.c tests/torture/net_server.c
+TORTURE_FS := $(filter-out $(TORTURE_CORE) $(TORTURE_NET),$(sort $(wildcard tests/torture/*.c)))
+TORTURE_BINS := $(OUT)/bin/torture-fs $(OUT)/bin/torture-net
 SIM_SRCS := $(sort $(wildcard tests/simulate/*.c))
 PRODUCT_SRCS := $(NET_SRCS) $(SERVER_SRCS) $(FS_SRCS) $(MAIN_SRCS)
 # Not with a sanitizer, whose own library wants to be the first one preloaded.
@@ -365,6 +366,7 @@ $(OUT)/torture/%.a: $(OUT)/%.a tests/torture/calls.syms
 
 TORTURE_LIBS := $(patsubst $(OUT)/%,$(OUT)/torture/%,$(LIBS))
 $(OUT)/bin/torture-fs: $(call obj,$(TORTURE_FS) $(FAKE_API_SRCS))
+$(OUT)/bin/torture-net: $(call obj,$(TORTURE_NET))
 $(TORTURE_BINS): $(call obj,$(TORTURE_CORE)) $(OUT)/libunit.a $(TORTURE_LIBS)
 	@mkdir -p $(@D)
 	@echo '  LINK    $@'

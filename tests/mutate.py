@@ -26,15 +26,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The quickest and most telling first.
 UNITS = {
     "fs/publish": ["test_publish_state", "test_doubt", "test_layout", "test_publish_budget",
+                   "test_publish_spoiled",
                    "test_publish_doubt", "test_publish_refused", "test_publish_sequence",
                    "test_publish", "test_publish_whole", "test_publish_live",
                    "test_publish_durable", "test_publish_same", "test_publish_faults",
                    "test_two_hosts"],
     "fs/stage": ["test_staged_write", "test_staging", "test_md5", "test_jsonl", "test_staged_watch",
                  "test_offline", "test_staged_md5", "test_publish_durable", "test_publish_same",
-                 "test_publish"],
-    "fs/state": ["test_state", "test_state_files", "test_state_attrs", "test_staging",
-                 "test_cache"],
+                 "test_publish", "test_publish_spoiled"],
+    "fs/state": ["test_state", "test_state_faults", "test_state_files", "test_state_attrs",
+                 "test_staging", "test_cache"],
     "fs/vfs": ["test_names"],
 }
 TEST_TIMEOUT = 60

@@ -222,6 +222,37 @@ static int check_target_outside(const struct opts *o, const char *path, const ch
 	return rc;
 }
 
+/* A socket under the mountpoint would be hidden, and its removal would ask the ending daemon. */
+static int check_socket(const struct opts *o)
+{
+	char *real;
+	int rc;
+
+	if (!o->metrics_text || *o->metrics_text != '/')
+		return 0;
+	real = absolute(o->metrics_text);
+	if (!real && errno == ETIMEDOUT)
+		return no_answer(o->metrics_text, "metrics_listen");
+	rc = check_outside(o, real ? real : o->metrics_text, "metrics_listen");
+	free(real);
+	return rc;
+}
+
+/*
+ * The file server of shared_cache may hang: that is no error here, and the directory itself is
+ * looked at by a thread that may hang, too.
+ */
+static int resolve_shared(struct opts *o)
+{
+	int rc = make_absolute(&o->shared_cache, "shared_cache", true);
+	char *real = !rc && o->shared_cache ? real_path(o->shared_cache) : NULL;
+
+	if (!rc && o->shared_cache)
+		rc = check_outside(o, real ? real : o->shared_cache, "shared_cache");
+	free(real);
+	return rc;
+}
+
 static int resolve_paths(struct opts_draft *d)
 {
 	struct opts *o = d->o;
@@ -247,13 +278,10 @@ static int resolve_paths(struct opts_draft *d)
 	for (i = 0; !rc && i < count; i++)
 		rc = opts_say_origin(d->origins, paths[i].what,
 				     check_target_outside(o, *paths[i].path, paths[i].what));
-	/* Its file server may hang: the directory itself is looked at by a thread that may, too. */
 	if (!rc)
-		rc = opts_say_origin(d->origins, "shared_cache",
-				     make_absolute(&o->shared_cache, "shared_cache", true));
-	if (!rc && o->shared_cache)
-		rc = opts_say_origin(d->origins, "shared_cache",
-				     check_outside(o, o->shared_cache, "shared_cache"));
+		rc = opts_say_origin(d->origins, "shared_cache", resolve_shared(o));
+	if (!rc)
+		rc = opts_say_origin(d->origins, "metrics_listen", check_socket(o));
 	/* SSL_CERT_DIR may be a list. */
 	if (!rc && o->network.ca_dir && !strchr(o->network.ca_dir, ':'))
 		rc = make_absolute(&o->network.ca_dir, "SSL_CERT_DIR", false);

@@ -35,7 +35,8 @@ static char *existing(const char *path)
 	char *at = strdup(path), *slash;
 	struct stat st;
 
-	while (at && stat(at, &st) < 0 && (slash = strrchr(at, '/')) != NULL)
+	/* "/" itself may be one that can't be asked. */
+	while (at && strcmp(at, "/") != 0 && stat(at, &st) < 0 && (slash = strrchr(at, '/')))
 		*(slash == at ? slash + 1 : slash) = '\0';
 	return at;
 }

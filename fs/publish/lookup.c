@@ -19,6 +19,7 @@
 #include "fs/remote/walk.h"
 #include "fs/stage/file.h"
 #include "fs/state/known.h"
+#include "fs/state/store.h"
 #include "net/base/clock.h"
 #include "net/base/digest.h"
 
@@ -345,12 +346,15 @@ void publish_file_exists(struct publish *p, const struct event *ev)
 	p->phase = PHASE_CLEANUP;
 	/* No doubt of another file takes it for its own, also once this row is gone. */
 	if (p->pr->cfg.db && !p->outcome.kept)
-		known_claim(p->pr->cfg.db, ev->id, staged_id(p->staged));
+		known_claim_later(p->pr->cfg.db, ev->id, staged_id(p->staged));
 	/*
 	 * Save before the File is announced: a file removed after that must not return after a
 	 * crash.
 	 */
 	publish_save_file(p);
+	/* Of a row that is gone, too. */
+	if (p->pr->cfg.db)
+		statedb_flush(p->pr->cfg.db);
 	if (p->owner.appeared && !p->now.dropped && !ev->failed)
 		p->owner.appeared(p->owner.arg, p, p->outcome.file_id);
 }

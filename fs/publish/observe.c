@@ -4,6 +4,7 @@
 #include "fs/publish/observe.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,6 +213,7 @@ void publish_get_info(struct publish *p, struct publish_info *ret)
 	/* The thread may not have looked at the close yet: tell the status it leads to. */
 	else if (ret->under_way && !p->in.aborted)
 		ret->status = p->in.held ? "held" : "publishing";
+	snprintf(ret->mime_type, sizeof(ret->mime_type), "%s", p->in.mime ? p->in.mime : "");
 	pthread_mutex_unlock(&p->pr->lock);
 }
 

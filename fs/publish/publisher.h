@@ -214,6 +214,9 @@ int publish_set_owner(struct publish *p, uint32_t mode, uint32_t uid, uint32_t g
 void publish_force(struct publish *p);
 /* Publish the file, closed and staged_seal()ed by the caller, under its name. Ends a hold. */
 void publish_seal(struct publish *p);
+/* The same; publish_wait() or publish_wake() has to follow, and is when the thread looks at it. */
+void publish_seal_first(struct publish *p);
+void publish_wake(struct publish *p);
 /*
  * The same for a temporary name, but complete waits for a rename, at most timeout_s: then the file
  * is published under the name it has. filename, copied: for the Upload. 0 or -ENOMEM.
@@ -299,6 +302,7 @@ struct publish_info {
 	uint64_t since_ms, sending_ms, retry_ms;
 	char upload_id[API_ID_MAX + 1], file_id[API_ID_MAX + 1], request_id[128];
 	char md5[DIGEST_HEX_SIZE];
+	char mime_type[128]; /* wished for; "": by the name's ending */
 	char error[640];
 };
 void publish_get_info(struct publish *p, struct publish_info *ret);

@@ -250,12 +250,33 @@ static void seal_locked(struct publish *p, bool held)
 	p->observed.info.under_way = true;
 }
 
-void publish_seal(struct publish *p)
+static void seal(struct publish *p, bool look)
 {
 	char *old;
 
-	WITH_INPUTS(p, old = in->hold_name; in->hold_name = NULL; seal_locked(p, false));
+	pthread_mutex_lock(&p->pr->lock);
+	old = p->in.hold_name;
+	p->in.hold_name = NULL;
+	seal_locked(p, false);
+	if (look)
+		publish_queue_locked(p);
+	pthread_mutex_unlock(&p->pr->lock);
 	free(old);
+}
+
+void publish_seal(struct publish *p)
+{
+	seal(p, true);
+}
+
+void publish_seal_first(struct publish *p)
+{
+	seal(p, false);
+}
+
+void publish_wake(struct publish *p)
+{
+	publish_post(p, NULL);
 }
 
 int publish_hold(struct publish *p, const char *filename, unsigned timeout_s)

@@ -38,7 +38,7 @@ void publish_note_known(struct publish *p, const struct event *ev)
 	memcpy(k.md5, p->md5, sizeof(k.md5));
 	err = staged_prefixes(p->staged, &k.step, &k.prefixes, &k.prefix_count);
 	if (!err)
-		err = known_put(p->pr->cfg.db, ev->id, staged_id(p->staged), &k);
+		err = known_put_later(p->pr->cfg.db, ev->id, staged_id(p->staged), &k);
 	if (err)
 		log_debug("%s: its MD5 is not kept: %s", ev->id, strerror(-err));
 	free(k.prefixes);

@@ -36,6 +36,7 @@ static int write_row(struct staged *st, const struct record *given)
 {
 	struct record copy = *given, *r = &copy; /* borrows all its strings */
 	struct statedb *db = st->sg->db;
+	struct files_lists lists = st->lists;
 	uint64_t seq;
 	bool takes;
 	int rc;
@@ -45,12 +46,8 @@ static int write_row(struct staged *st, const struct record *given)
 	rc = st->has_row ? statedb_begin_freeing(db) : statedb_begin(db);
 	if (rc)
 		return rc;
-	rc = files_save(db, st->id, r);
 	/* staged_rename() may have set a newer name than the publication knows. */
-	if (!rc && !st->placed)
-		rc = files_set_place(db, st->id, r->purpose, r->path);
-	if (!rc)
-		rc = files_set_owner(db, st->id, r->mode, r->uid, r->gid);
+	rc = files_save_over(db, st->id, r, FILES_OWNER | (st->placed ? 0U : FILES_PLACE), &lists);
 	if (!rc && atomic_load(&st->copy))
 		rc = files_set_copy(db, st->id, true, st->moved);
 	takes = st->takes_place && (r->state == RECORD_COMPLETED || r->state == RECORD_EMPTY);
@@ -64,6 +61,7 @@ static int write_row(struct staged *st, const struct record *given)
 	if (rc)
 		return rc;
 	st->has_row = true;
+	st->lists = lists;
 	atomic_store(&st->saved, seq);
 	st->takes_place = st->takes_place && !takes;
 	if (r->state == RECORD_WRITING)
@@ -96,6 +94,7 @@ static int reopen_row(struct staged *st, const struct record *r)
 	rc = statedb_begin_freeing(db);
 	if (rc)
 		return rc;
+	st->lists.exact = false;
 	files_reopen(db, st->id, r->size);
 	for (size_t i = 0; i < r->superseded_count; i++)
 		files_add_superseded(db, st->id, r->superseded[i]);
@@ -211,6 +210,7 @@ int staged_rename(struct staged *st, const struct staged_place *to)
 	rc = statedb_begin(db);
 	if (rc)
 		goto out;
+	st->lists.exact = false;
 	files_set_place(db, st->id, to->purpose, to->path);
 	for (; superseded && *superseded; superseded++)
 		files_add_superseded(db, st->id, *superseded);
@@ -278,6 +278,7 @@ int staged_save_check(struct staged *st, bool on)
 
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
+	st->lists.exact = false;
 	files_set_check(st->sg->db, st->id, on);
 	return commit_columns(st);
 }
@@ -315,7 +316,7 @@ static int drop_row(struct staged *st)
 	files_drop(db, st->id);
 	rc = statedb_commit(db, &seq);
 	if (!rc) {
-		st->has_row = false;
+		st->has_row = st->lists.exact = false;
 		atomic_store(&st->saved, 0);
 		open_bytes(st, seq);
 	}

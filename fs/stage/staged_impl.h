@@ -15,6 +15,7 @@
 #include "fs/stage/file.h"
 #include "fs/stage/follow.h"
 #include "fs/stage/prefix.h"
+#include "fs/state/files.h"
 #include "fs/work/extents.h"
 #include "net/base/digest.h"
 
@@ -28,6 +29,7 @@ struct staged {
 
 	pthread_mutex_t record_lock; /* one save at a time; also around give */
 	bool has_row;		     /* under it */
+	struct files_lists lists;    /* of the row; under record_lock */
 	bool placed;	  /* staged_rename() wrote its name: saves leave that alone; record_lock */
 	bool takes_place; /* staged_intend(); record_lock */
 	atomic_bool copy; /* see staged_mark_copy(); changed under record_lock */

@@ -149,25 +149,63 @@ static bool is_set(struct attrs *a, const char *file_id, const struct attr_set *
 	return same;
 }
 
-static int write_set(struct attrs *a, const char *file_id, const struct attr_set *set)
+static int put_row(struct statedb *s, const char *file_id, const struct attr_set *set)
 {
 	static const char sql[] = "INSERT OR REPLACE INTO attr (file_id, mode, uid, gid, has_mtime,"
 				  " mtime_s, mtime_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+	return statedb_run(s, sql,
+			   STATEDB_ARGS(statedb_text(file_id), statedb_int(set->mode),
+					statedb_int(set->uid), statedb_int(set->gid),
+					statedb_int(set->has_mtime), statedb_int(set->mtime_s),
+					statedb_int(set->mtime_ns)),
+			   NULL);
+}
+
+static int write_now(struct attrs *a, const char *file_id, const struct attr_set *set)
+{
 	int rc = statedb_begin(a->store);
 
 	if (rc)
 		return rc;
-	statedb_run(a->store, sql,
-		    STATEDB_ARGS(statedb_text(file_id), statedb_int(set->mode),
-				 statedb_int(set->uid), statedb_int(set->gid),
-				 statedb_int(set->has_mtime), statedb_int(set->mtime_s),
-				 statedb_int(set->mtime_ns)),
-		    NULL);
+	put_row(a->store, file_id, set);
 	return statedb_commit(a->store, NULL);
 }
 
+struct later {
+	struct statedb_later base;
+	struct attr_set set;
+	char file_id[];
+};
+
+static int run_later(struct statedb *s, struct statedb_later *base)
+{
+	struct later *l = (struct later *)base;
+
+	return put_row(s, l->file_id, &l->set);
+}
+
+static void free_later(struct statedb_later *base)
+{
+	free(base);
+}
+
+static int write_later(struct attrs *a, const char *file_id, const struct attr_set *set)
+{
+	size_t len = strlen(file_id) + 1;
+	struct later *l = malloc(sizeof(*l) + len);
+
+	if (!l)
+		return -ENOMEM;
+	l->base = (struct statedb_later){ run_later, free_later, NULL };
+	l->set = *set;
+	memcpy(l->file_id, file_id, len);
+	statedb_later(a->store, &l->base);
+	return 0;
+}
+
 /* Change the store first, then memory: an error leaves both as they were. */
-static int set_locked(struct attrs *a, const char *file_id, const struct attr_set *set)
+static int set_locked(struct attrs *a, const char *file_id, const struct attr_set *set, bool later)
 {
 	struct entry *fresh, **at;
 	int rc;
@@ -177,7 +215,7 @@ static int set_locked(struct attrs *a, const char *file_id, const struct attr_se
 	fresh = entry_new(file_id, set);
 	if (!fresh)
 		return -ENOMEM;
-	rc = write_set(a, file_id, set);
+	rc = later ? write_later(a, file_id, set) : write_now(a, file_id, set);
 	if (rc) {
 		free(fresh);
 		return rc;
@@ -192,16 +230,26 @@ static int set_locked(struct attrs *a, const char *file_id, const struct attr_se
 	return 0;
 }
 
-int attrs_set(struct attrs *a, const char *file_id, const struct attr_set *set)
+static int set(struct attrs *a, const char *file_id, const struct attr_set *given, bool later)
 {
-	struct attr_set clean = *set;
+	struct attr_set clean = *given;
 	int rc;
 
 	attrs_clean(&clean);
 	pthread_mutex_lock(&a->set_lock);
-	rc = set_locked(a, file_id, &clean);
+	rc = set_locked(a, file_id, &clean, later);
 	pthread_mutex_unlock(&a->set_lock);
 	return rc;
+}
+
+int attrs_set(struct attrs *a, const char *file_id, const struct attr_set *given)
+{
+	return set(a, file_id, given, false);
+}
+
+int attrs_set_later(struct attrs *a, const char *file_id, const struct attr_set *given)
+{
+	return set(a, file_id, given, true);
 }
 
 static void delete_row(struct attrs *a, const char *file_id)

@@ -39,6 +39,8 @@ bool attrs_get(struct attrs *a, const char *file_id, struct attr_set *ret);
  * nothing. Setting equal attributes writes nothing.
  */
 int attrs_set(struct attrs *a, const char *file_id, const struct attr_set *set);
+/* The same, with the row in the next transaction (statedb_later()). 0 or -ENOMEM. */
+int attrs_set_later(struct attrs *a, const char *file_id, const struct attr_set *set);
 /*
  * Forget a File. Memory forgets it in any case; after an error of the store it is back at the next
  * open.
@@ -62,6 +64,9 @@ void attrs_sweep_end(struct attrs *a, bool (*keep)(void *arg, const char *file_i
  */
 int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
 		  const struct attr_set *set);
+/* The same with the next transaction (statedb_later()). 0, -EINVAL, -ENAMETOOLONG, -ENOMEM. */
+int attrs_dir_set_later(struct attrs *a, const char *purpose, const char *path,
+			const struct attr_set *set);
 /* Forget a directory; directories below it stay. 0 also if it is unknown. */
 int attrs_dir_forget(struct attrs *a, const char *purpose, const char *path);
 /*

@@ -81,12 +81,23 @@ static int begin_at(struct statedb *s, const char *purpose, const char *path, bo
 
 /* ---- changes ---- */
 
-int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
-		  const struct attr_set *set)
+static int set_row(struct statedb *s, int64_t id, const struct attr_set *clean)
 {
 	static const char sql[] =
 		"UPDATE dir SET kept = 1, mode = ?2, uid = ?3, gid = ?4, has_mtime = ?5,"
 		" mtime_s = ?6, mtime_ns = ?7 WHERE id = ?1";
+
+	return statedb_run(s, sql,
+			   STATEDB_ARGS(statedb_int(id), statedb_int(clean->mode),
+					statedb_int(clean->uid), statedb_int(clean->gid),
+					statedb_int(clean->has_mtime), statedb_int(clean->mtime_s),
+					statedb_int(clean->mtime_ns)),
+			   NULL);
+}
+
+int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
+		  const struct attr_set *set)
+{
 	struct statedb *s = attrs_store(a);
 	struct attr_set clean = *set;
 	int64_t id = 0;
@@ -95,12 +106,63 @@ int attrs_dir_set(struct attrs *a, const char *purpose, const char *path,
 	if (rc)
 		return rc;
 	attrs_clean(&clean);
-	statedb_run(s, sql,
-		    STATEDB_ARGS(statedb_int(id), statedb_int(clean.mode), statedb_int(clean.uid),
-				 statedb_int(clean.gid), statedb_int(clean.has_mtime),
-				 statedb_int(clean.mtime_s), statedb_int(clean.mtime_ns)),
-		    NULL);
+	set_row(s, id, &clean);
 	return statedb_commit(s, NULL);
+}
+
+struct later {
+	struct statedb_later base;
+	struct attr_set set;
+	char *purpose, *path;
+};
+
+static int run_later(struct statedb *s, struct statedb_later *base)
+{
+	struct later *l = (struct later *)base;
+	char *copy = NULL;
+	int64_t id = 0;
+	int rc = copy_path(l->path, &copy);
+
+	if (!rc)
+		rc = walk(s, l->purpose, copy, true, &id);
+	free(copy);
+	return rc ? rc : set_row(s, id, &l->set);
+}
+
+static void free_later(struct statedb_later *base)
+{
+	struct later *l = (struct later *)base;
+
+	free(l->purpose);
+	free(l->path);
+	free(l);
+}
+
+int attrs_dir_set_later(struct attrs *a, const char *purpose, const char *path,
+			const struct attr_set *set)
+{
+	struct later *l;
+	char *checked;
+	int rc = copy_path(path, &checked);
+
+	if (rc)
+		return rc;
+	l = calloc(1, sizeof(*l));
+	if (!l) {
+		free(checked);
+		return -ENOMEM;
+	}
+	l->base = (struct statedb_later){ run_later, free_later, NULL };
+	l->set = *set;
+	attrs_clean(&l->set);
+	l->path = checked;
+	l->purpose = strdup(purpose);
+	if (!l->purpose) {
+		free_later(&l->base);
+		return -ENOMEM;
+	}
+	statedb_later(attrs_store(a), &l->base);
+	return 0;
 }
 
 /* Remove the row and its ancestors as long as they are not kept and hold nothing, no numbers. */

@@ -97,7 +97,7 @@ int files_define(struct statedb *db)
 
 /* ---- writing ---- */
 
-static int save_row(struct statedb *db, const char *id, const struct record *r)
+static int save_row(struct statedb *db, const char *id, const struct record *r, unsigned what)
 {
 	static const char sql[] =
 		"INSERT INTO file (id, state, set_aside, purpose, path, removed, mode, uid, gid,"
@@ -113,7 +113,12 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 		" expires_after = ?16, upload_id = ?17, upload_bytes = ?18, upload_created = ?19,"
 		" upload_created_at = ?20, md5 = ?21, file_id = ?22, err = ?23, error = ?24,"
 		" request_id = ?25, in_doubt = ?26, created = ?27, synced = ?28, era = ?29,"
-		" upload_purpose = ?30, upload_mime = ?31, upload_expiry = ?32";
+		" upload_purpose = ?30, upload_mime = ?31, upload_expiry = ?32,"
+		" purpose = CASE WHEN ?33 THEN ?3 ELSE purpose END,"
+		" path = CASE WHEN ?33 THEN ?4 ELSE path END,"
+		" mode = CASE WHEN ?34 THEN ?5 ELSE mode END,"
+		" uid = CASE WHEN ?34 THEN ?6 ELSE uid END,"
+		" gid = CASE WHEN ?34 THEN ?7 ELSE gid END";
 
 	return statedb_run(
 		db, sql,
@@ -130,8 +135,30 @@ static int save_row(struct statedb *db, const char *id, const struct record *r)
 			     statedb_text(r->request_id), statedb_int(r->in_doubt),
 			     statedb_int(r->created_s), statedb_int(r->synced),
 			     statedb_text(r->era), statedb_text(r->upload_purpose),
-			     statedb_text(r->upload_mime), statedb_int((int64_t)r->upload_expiry)),
+			     statedb_text(r->upload_mime), statedb_int((int64_t)r->upload_expiry),
+			     statedb_int(what & FILES_PLACE), statedb_int(what & FILES_OWNER)),
 		NULL);
+}
+
+/* Lists of which the row may have some: the others need no statement to be empty. */
+enum {
+	LIST_PARTS = 1,
+	LIST_SUPERSEDED = 2,
+	LIST_ABANDONED = 4,
+	LIST_DOUBT = 8,
+	LIST_STRANGERS = 16,
+	LIST_REFUSAL = 32,
+	LIST_CHECKED = 64,
+	LIST_ALL = 127
+};
+
+static unsigned lists_of(const struct record *r)
+{
+	return (r->part_count ? LIST_PARTS : 0U) | (r->superseded_count ? LIST_SUPERSEDED : 0U) |
+	       (r->abandoned_count ? LIST_ABANDONED : 0U) |
+	       (r->doubt_md5 || r->expires_at ? LIST_DOUBT : 0U) |
+	       (r->stranger_count ? LIST_STRANGERS : 0U) | (r->refused ? LIST_REFUSAL : 0U) |
+	       (r->check ? LIST_CHECKED : 0U);
 }
 
 static int save_ids(struct statedb *db, const char *clear, const char *add, const char *id,
@@ -163,26 +190,43 @@ static int save_parts(struct statedb *db, const char *id, const struct record *r
 static const char add_superseded[] = "INSERT OR IGNORE INTO superseded (file, file_id)"
 				     " SELECT id, ?2 FROM file WHERE id = ?1";
 
+static int save_superseded(struct statedb *db, const char *id, const struct record *r)
+{
+	static const char clear[] = "DELETE FROM superseded WHERE file = ?1";
+
+	return save_ids(db, clear, add_superseded, id, r->superseded, r->superseded_count);
+}
+
+static int save_abandoned(struct statedb *db, const char *id, const struct record *r)
+{
+	static const char clear[] = "DELETE FROM abandoned WHERE file = ?1";
+	static const char add[] = "INSERT OR IGNORE INTO abandoned (file, upload_id)"
+				  " VALUES (?1, ?2)";
+
+	return save_ids(db, clear, add, id, r->abandoned, r->abandoned_count);
+}
+
 static int save_doubt(struct statedb *db, const char *id, const struct record *r)
 {
 	static const char clear[] = "DELETE FROM doubt WHERE file = ?1";
 	static const char add[] = "INSERT OR REPLACE INTO doubt (file, md5, expires_at)"
 				  " VALUES (?1, ?2, ?3)";
-	static const char clear_strangers[] = "DELETE FROM stranger WHERE file = ?1";
-	static const char add_stranger[] = "INSERT OR IGNORE INTO stranger (file, file_id)"
-					   " VALUES (?1, ?2)";
-	int rc;
 
-	if (r->doubt_md5 || r->expires_at)
-		rc = statedb_run(db, add,
-				 STATEDB_ARGS(statedb_text(id), statedb_text(r->doubt_md5),
-					      statedb_int(r->expires_at)),
-				 NULL);
-	else
-		rc = statedb_run(db, clear, STATEDB_ARGS(statedb_text(id)), NULL);
-	return rc ? rc
-		  : save_ids(db, clear_strangers, add_stranger, id, r->strangers,
-			     r->stranger_count);
+	if (!r->doubt_md5 && !r->expires_at)
+		return statedb_run(db, clear, STATEDB_ARGS(statedb_text(id)), NULL);
+	return statedb_run(db, add,
+			   STATEDB_ARGS(statedb_text(id), statedb_text(r->doubt_md5),
+					statedb_int(r->expires_at)),
+			   NULL);
+}
+
+static int save_strangers(struct statedb *db, const char *id, const struct record *r)
+{
+	static const char clear[] = "DELETE FROM stranger WHERE file = ?1";
+	static const char add[] = "INSERT OR IGNORE INTO stranger (file, file_id)"
+				  " VALUES (?1, ?2)";
+
+	return save_ids(db, clear, add, id, r->strangers, r->stranger_count);
 }
 
 static int save_refusal(struct statedb *db, const char *id, const struct record *r)
@@ -208,30 +252,51 @@ int files_set_check(struct statedb *db, const char *id, bool on)
 	return statedb_run(db, on ? set : clear, STATEDB_ARGS(statedb_text(id)), NULL);
 }
 
-int files_save(struct statedb *db, const char *id, const struct record *r)
+static int save_check(struct statedb *db, const char *id, const struct record *r)
 {
-	static const char clear_superseded[] = "DELETE FROM superseded WHERE file = ?1";
-	static const char clear_abandoned[] = "DELETE FROM abandoned WHERE file = ?1";
-	static const char add_abandoned[] = "INSERT OR IGNORE INTO abandoned (file, upload_id)"
-					    " VALUES (?1, ?2)";
+	return files_set_check(db, id, r->check);
+}
+
+static int save_lists(struct statedb *db, const char *id, const struct record *r, unsigned lists)
+{
+	static const struct {
+		unsigned list;
+		int (*save)(struct statedb *db, const char *id, const struct record *r);
+	} all[] = {
+		{ LIST_PARTS, save_parts },	    { LIST_SUPERSEDED, save_superseded },
+		{ LIST_ABANDONED, save_abandoned }, { LIST_DOUBT, save_doubt },
+		{ LIST_STRANGERS, save_strangers }, { LIST_REFUSAL, save_refusal },
+		{ LIST_CHECKED, save_check },
+	};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < sizeof(all) / sizeof(all[0]); i++)
+		if (lists & all[i].list)
+			rc = all[i].save(db, id, r);
+	return rc;
+}
+
+int files_save_over(struct statedb *db, const char *id, const struct record *r, unsigned what,
+		    struct files_lists *lists)
+{
+	unsigned had = lists->exact ? lists->some : LIST_ALL, has = lists_of(r);
 	int rc;
 
 	if ((unsigned)r->state > RECORD_REMOVED || !r->purpose || !r->path)
 		return -EINVAL;
-	rc = save_row(db, id, r);
+	rc = save_row(db, id, r, what);
 	if (!rc)
-		rc = save_parts(db, id, r);
+		rc = save_lists(db, id, r, had | has);
 	if (!rc)
-		rc = save_ids(db, clear_superseded, add_superseded, id, r->superseded,
-			      r->superseded_count);
-	if (!rc)
-		rc = save_ids(db, clear_abandoned, add_abandoned, id, r->abandoned,
-			      r->abandoned_count);
-	if (!rc)
-		rc = save_refusal(db, id, r);
-	if (!rc)
-		rc = files_set_check(db, id, r->check);
-	return rc ? rc : save_doubt(db, id, r);
+		*lists = (struct files_lists){ .exact = true, .some = has };
+	return rc;
+}
+
+int files_save(struct statedb *db, const char *id, const struct record *r)
+{
+	struct files_lists lists = { .exact = false };
+
+	return files_save_over(db, id, r, 0, &lists);
 }
 
 int files_set_place(struct statedb *db, const char *id, const char *purpose, const char *path)

@@ -103,6 +103,21 @@ int files_define(struct statedb *db);
  * columns. -EINVAL: no purpose or path.
  */
 int files_save(struct statedb *db, const char *id, const struct record *r);
+/*
+ * What a save has left in the lists. Keep it only if the transaction is committed; zero it with
+ * each other change of the lists of the row, and at first.
+ */
+struct files_lists {
+	bool exact;
+	unsigned some;
+};
+enum { FILES_PLACE = 1, FILES_OWNER = 2 }; /* purpose and path; mode, uid and gid */
+/*
+ * The same, with what of the vfs side's columns too. *lists: as the save before left it, so that
+ * lists which are and stay empty cost nothing.
+ */
+int files_save_over(struct statedb *db, const char *id, const struct record *r, unsigned what,
+		    struct files_lists *lists);
 /* In a transaction: set columns of the vfs side. Without a row nothing happens. */
 int files_set_place(struct statedb *db, const char *id, const char *purpose, const char *path);
 /* What the next File is to have. mime_type may be NULL. */

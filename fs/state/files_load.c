@@ -332,16 +332,13 @@ int files_each(struct statedb *db, enum files_which which, int (*fn)(void *arg, 
 	       void *arg)
 {
 	static const char *const sql[] = {
-		/* Of one name the File that exists (4) steps aside for bytes to be published. */
-		[FILES_STAGED] = "SELECT id FROM file WHERE NOT set_aside"
-				 " ORDER BY state = 4, id",
+		[FILES_STAGED] = "SELECT id FROM file WHERE NOT set_aside ORDER BY id",
 		[FILES_SET_ASIDE] = "SELECT id FROM file WHERE set_aside ORDER BY id",
 		[FILES_DOOMED] = "SELECT id FROM doomed ORDER BY id",
 	};
 	struct id_list l = { NULL, 0 };
 	int rc;
 
-	_Static_assert(RECORD_COMPLETED == 4, "a state in the text of a query");
 	/* Read the whole list first: fn changes rows. */
 	statedb_lock(db);
 	rc = statedb_each(db, sql[which], NULL, list_id, &l);

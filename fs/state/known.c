@@ -29,8 +29,8 @@ int known_define(struct statedb *db)
 				  " prefixes BLOB NOT NULL, maker TEXT NOT NULL)");
 }
 
-int known_put(struct statedb *db, const char *file_id, const char *maker,
-	      const struct known_file *k)
+static int put_row(struct statedb *db, const char *file_id, const char *maker,
+		   const struct known_file *k)
 {
 	static const char put[] =
 		"INSERT OR REPLACE INTO known (file_id, filename, purpose, mime_type,"
@@ -39,35 +39,119 @@ int known_put(struct statedb *db, const char *file_id, const char *maker,
 	static const char trim[] = "DELETE FROM known WHERE number <="
 				   " (SELECT max(number) FROM known) - ?1";
 	const void *prefixes = k->prefix_count ? (const void *)k->prefixes : "";
-	int rc = statedb_begin(db);
+	int rc = statedb_run(db, put,
+			     STATEDB_ARGS(statedb_text(file_id), statedb_text(k->filename),
+					  statedb_text(k->purpose), statedb_text(k->mime_type),
+					  statedb_int((int64_t)k->expires_after),
+					  statedb_int((int64_t)k->bytes), statedb_text(k->md5),
+					  statedb_int((int64_t)k->step),
+					  statedb_blob(prefixes, k->prefix_count * DIGEST_SIZE),
+					  statedb_text(maker)),
+			     NULL);
 
-	if (rc)
-		return rc;
-	statedb_run(db, put,
-		    STATEDB_ARGS(statedb_text(file_id), statedb_text(k->filename),
-				 statedb_text(k->purpose), statedb_text(k->mime_type),
-				 statedb_int((int64_t)k->expires_after),
-				 statedb_int((int64_t)k->bytes), statedb_text(k->md5),
-				 statedb_int((int64_t)k->step),
-				 statedb_blob(prefixes, k->prefix_count * DIGEST_SIZE),
-				 statedb_text(maker)),
-		    NULL);
-	statedb_run(db, trim, STATEDB_ARGS(statedb_int(KNOWN_MAX)), NULL);
-	return statedb_commit(db, NULL);
+	return rc ? rc : statedb_run(db, trim, STATEDB_ARGS(statedb_int(KNOWN_MAX)), NULL);
 }
 
-int known_claim(struct statedb *db, const char *file_id, const char *maker)
+static int claim_row(struct statedb *db, const char *file_id, const char *maker)
+{
+	return statedb_run(db,
+			   "INSERT OR IGNORE INTO known (file_id, filename, purpose, mime_type,"
+			   " expires_after, bytes, md5, step, prefixes, maker)"
+			   " VALUES (?1, '', '', '', 0, 0, '', 0, x'', ?2)",
+			   STATEDB_ARGS(statedb_text(file_id), statedb_text(maker)), NULL);
+}
+
+int known_put(struct statedb *db, const char *file_id, const char *maker,
+	      const struct known_file *k)
 {
 	int rc = statedb_begin(db);
 
 	if (rc)
 		return rc;
-	statedb_run(db,
-		    "INSERT OR IGNORE INTO known (file_id, filename, purpose, mime_type,"
-		    " expires_after, bytes, md5, step, prefixes, maker)"
-		    " VALUES (?1, '', '', '', 0, 0, '', 0, x'', ?2)",
-		    STATEDB_ARGS(statedb_text(file_id), statedb_text(maker)), NULL);
+	put_row(db, file_id, maker, k);
 	return statedb_commit(db, NULL);
+}
+
+struct later {
+	struct statedb_later base;
+	char *file_id, *maker;
+	struct known_file k; /* without a filename: only a claim */
+};
+
+static int run_later(struct statedb *db, struct statedb_later *base)
+{
+	struct later *l = (struct later *)base;
+
+	if (l->k.filename)
+		return put_row(db, l->file_id, l->maker, &l->k);
+	return claim_row(db, l->file_id, l->maker);
+}
+
+static void free_later(struct statedb_later *base)
+{
+	struct later *l = (struct later *)base;
+
+	known_release(&l->k);
+	free(l->file_id);
+	free(l->maker);
+	free(l);
+}
+
+/* NULL: no memory. */
+static struct later *later_new(const char *file_id, const char *maker)
+{
+	struct later *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->base.run = run_later;
+	l->base.free = free_later;
+	l->file_id = strdup(file_id);
+	l->maker = strdup(maker);
+	if (l->file_id && l->maker)
+		return l;
+	free_later(&l->base);
+	return NULL;
+}
+
+/* Copy all that *from points to. False: no memory; known_release() then. */
+static bool copy_known(const struct known_file *from, struct known_file *ret)
+{
+	size_t len = from->prefix_count * DIGEST_SIZE;
+
+	*ret = *from;
+	ret->filename = strdup(from->filename);
+	ret->purpose = strdup(from->purpose);
+	ret->mime_type = strdup(from->mime_type);
+	ret->prefixes = malloc(len + 1);
+	if (ret->prefixes && len)
+		memcpy(ret->prefixes, from->prefixes, len);
+	return ret->filename && ret->purpose && ret->mime_type && ret->prefixes;
+}
+
+int known_put_later(struct statedb *db, const char *file_id, const char *maker,
+		    const struct known_file *k)
+{
+	struct later *l = later_new(file_id, maker);
+
+	if (!l)
+		return -ENOMEM;
+	if (!copy_known(k, &l->k)) {
+		free_later(&l->base);
+		return -ENOMEM;
+	}
+	statedb_later(db, &l->base);
+	return 0;
+}
+
+int known_claim_later(struct statedb *db, const char *file_id, const char *maker)
+{
+	struct later *l = later_new(file_id, maker);
+
+	if (!l)
+		return -ENOMEM;
+	statedb_later(db, &l->base);
+	return 0;
 }
 
 int known_drop(struct statedb *db, const char *file_id)

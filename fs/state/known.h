@@ -39,8 +39,14 @@ int known_define(struct statedb *db);
 /* Set the row of a File. maker: the id of the staged file that became it. 0 or negative errno. */
 int known_put(struct statedb *db, const char *file_id, const char *maker,
 	      const struct known_file *k);
-/* Note the maker of a File of uncertain bytes, unless it has a row. 0 or negative errno. */
-int known_claim(struct statedb *db, const char *file_id, const char *maker);
+/* The same with the next transaction (statedb_later()). 0 or -ENOMEM. */
+int known_put_later(struct statedb *db, const char *file_id, const char *maker,
+		    const struct known_file *k);
+/*
+ * Note the maker of a File of uncertain bytes with the next transaction, unless it has a row. 0 or
+ * -ENOMEM.
+ */
+int known_claim_later(struct statedb *db, const char *file_id, const char *maker);
 /* The File was deleted. 0 or negative errno. */
 int known_drop(struct statedb *db, const char *file_id);
 /* Read a row; the caller releases *ret. -ENOENT; -EBADMSG: no valid bytes; -ENOMEM. */

@@ -154,9 +154,29 @@ int statedb_prepare(struct statedb *s)
 	return prepare(s, rollback_sql, &stmt);
 }
 
-static int begin(struct statedb *s, bool freeing)
+static int begin_joined(struct statedb *s)
 {
 	static const char sql[] = "BEGIN IMMEDIATE";
+	int join, err = run_rows(s, sql, NULL, NULL, NULL);
+
+	/* What gives room back does not have to share the reserve. */
+	if (err || !statedb_has_later(s) || !statedb_beyond_reserve(s))
+		return err;
+	join = statedb_join(s);
+	if (!join)
+		return 0;
+	/* The caller's change does not fail with those of others. */
+	roll_back(s);
+	statedb_drop_later(s->joined, join);
+	s->joined = NULL;
+	s->failed = 0;
+	if (!sqlite3_get_autocommit(s->db))
+		return -ENOMEM;
+	return run_rows(s, sql, NULL, NULL, NULL);
+}
+
+static int begin(struct statedb *s, bool freeing)
+{
 	int err = statedb_error(s);
 
 	if (err)
@@ -170,7 +190,7 @@ static int begin(struct statedb *s, bool freeing)
 	if (!err)
 		err = statedb_make_room(s, freeing);
 	if (!err)
-		err = run_rows(s, sql, NULL, NULL, NULL);
+		err = begin_joined(s);
 	if (err)
 		pthread_mutex_unlock(&s->lock);
 	return err;
@@ -202,6 +222,7 @@ int statedb_commit(struct statedb *s, uint64_t *ret_seq)
 			*ret_seq = s->committed;
 		pthread_mutex_unlock(&s->wal_lock);
 	}
+	statedb_end_joined(s, !err);
 	pthread_mutex_unlock(&s->lock);
 	return err;
 }
@@ -209,7 +230,22 @@ int statedb_commit(struct statedb *s, uint64_t *ret_seq)
 void statedb_rollback(struct statedb *s)
 {
 	roll_back(s);
+	statedb_end_joined(s, false);
 	pthread_mutex_unlock(&s->lock);
+}
+
+int statedb_flush(struct statedb *s)
+{
+	int rc;
+
+	if (!statedb_has_later(s))
+		return 0;
+	rc = statedb_begin(s);
+	if (!rc)
+		rc = statedb_commit(s, NULL);
+	if (rc)
+		statedb_drop_later(statedb_take_later(s), rc);
+	return rc;
 }
 
 int statedb_define(struct statedb *s, const char *sql)

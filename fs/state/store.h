@@ -68,6 +68,22 @@ int statedb_begin_freeing(struct statedb *s);
 int statedb_commit(struct statedb *s, uint64_t *ret_seq);
 void statedb_rollback(struct statedb *s);
 
+/*
+ * A change that goes along with the next transaction, whoever makes it: run() is called in it, with
+ * statements and no more, then free(). After an error in run() it is dropped, with a warning in the
+ * log; if the transaction comes to nothing it waits for the next one. Whoever needs it in the store
+ * by some time calls statedb_flush() then; readers of the store don't see it before. It costs less
+ * than a transaction of its own.
+ */
+struct statedb_later {
+	int (*run)(struct statedb *s, struct statedb_later *l);
+	void (*free)(struct statedb_later *l);
+	struct statedb_later *next;
+};
+void statedb_later(struct statedb *s, struct statedb_later *l);
+/* Commit what statedb_later() has left, if there is some. 0, or negative errno: it is dropped. */
+int statedb_flush(struct statedb *s);
+
 /* Take the lock without a transaction, for reading. */
 void statedb_lock(struct statedb *s);
 void statedb_unlock(struct statedb *s);

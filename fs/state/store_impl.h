@@ -1,8 +1,8 @@
 /*
  * store_impl: shared by store_error.c (errors), store_room.c (room in the WAL), store.c
- * (transactions, SQL), store_wal.c (syncs, its thread), store_copy.c (the copy of the WAL into the
- * database) and store_open.c (opening, damage). Private to these. Lock order:
- * store.lock, then store.copy_lock, then store.wal_lock.
+ * (transactions, SQL), store_later.c (changes that join them), store_wal.c (syncs, its thread),
+ * store_copy.c (the copy of the WAL into the database) and store_open.c (opening, damage). Private
+ * to these. Lock order: store.lock, then store.copy_lock, then store.wal_lock.
  */
 #ifndef UPLOADFS_FS_STATE_STORE_IMPL_H
 #define UPLOADFS_FS_STATE_STORE_IMPL_H
@@ -38,7 +38,8 @@ struct statedb {
 	sqlite3 *db;
 	struct statedb_prepared prepared[STATEDB_STATEMENTS_MAX];
 	unsigned prepared_count;
-	int failed; /* the first error of a statement in this transaction */
+	int failed;		      /* the first error of a statement in this transaction */
+	struct statedb_later *joined; /* of others, in this transaction */
 
 	uint64_t wal_size; /* allocated bytes of the WAL, as far as we grew it; 0: never grown */
 	uint64_t full_ms;  /* clock_mono_ms() of the last checkpoint that failed on a full disk */
@@ -53,15 +54,16 @@ struct statedb {
 	bool pinned;
 	uint64_t copied; /* bytes of the WAL that are in the database; while pinned */
 
-	pthread_mutex_t wal_lock; /* protects the fields below */
-	pthread_cond_t synced;	  /* signals changes of durable, syncing, broken */
-	pthread_cond_t work;	  /* wakes the thread: stop, or a checkpoint is due */
-	uint64_t committed;	  /* number of the last commit */
-	uint64_t durable;	  /* commits up to this one survive a power cut */
-	uint64_t wal_bytes;	  /* used in the WAL since its last checkpoint */
-	bool syncing;		  /* a thread is in fdatasync() */
-	int broken;		  /* 0, or -EIO, which is final */
-	bool sync_now;		  /* the thread is to sync the WAL */
+	pthread_mutex_t wal_lock;    /* protects the fields below */
+	pthread_cond_t synced;	     /* signals changes of durable, syncing, broken */
+	pthread_cond_t work;	     /* wakes the thread: stop, or a checkpoint is due */
+	uint64_t committed;	     /* number of the last commit */
+	uint64_t durable;	     /* commits up to this one survive a power cut */
+	uint64_t wal_bytes;	     /* used in the WAL since its last checkpoint */
+	bool syncing;		     /* a thread is in fdatasync() */
+	int broken;		     /* 0, or -EIO, which is final */
+	struct statedb_later *later; /* for the next transaction, oldest first */
+	bool sync_now;		     /* the thread is to sync the WAL */
 	bool stop;
 	bool has_thread;
 	pthread_t thread;
@@ -82,6 +84,16 @@ int statedb_failed_at(struct statedb *s, sqlite3 *db, int code);
 /* Refuse every change from now on. */
 void statedb_break(struct statedb *s, const char *what);
 
+/* store_later.c */
+/* Run what statedb_later() left, in a transaction that has just begun. 0 or negative errno. */
+int statedb_join(struct statedb *s);
+/* The transaction has ended: what joined it is done, or waits for the next. Under lock. */
+void statedb_end_joined(struct statedb *s, bool committed);
+bool statedb_has_later(struct statedb *s);
+struct statedb_later *statedb_take_later(struct statedb *s);
+/* Free them, undone if err. */
+void statedb_drop_later(struct statedb_later *all, int err);
+
 /* store_room.c */
 /*
  * Make room in the WAL for one transaction: grow it, or empty it where the disk is full. freeing:
@@ -89,6 +101,8 @@ void statedb_break(struct statedb *s, const char *what);
  * reserve is left. Under lock. Blocks on the disk only where that is nearly full.
  */
 int statedb_make_room(struct statedb *s, bool freeing);
+/* After it: true if the transaction needs nothing of the reserve. Under lock. */
+bool statedb_beyond_reserve(struct statedb *s);
 /* store_copy.c */
 int statedb_copy_open(struct statedb *s); /* call after the first read of the database */
 void statedb_copy_close(struct statedb *s);

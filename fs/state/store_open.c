@@ -404,8 +404,10 @@ int statedb_open_as_is(const char *dir, struct statedb **ret)
 
 void statedb_close(struct statedb *s)
 {
-	if (s)
-		free_store(s, statedb_error(s) != 0);
+	if (!s)
+		return;
+	statedb_flush(s);
+	free_store(s, statedb_error(s) != 0);
 }
 
 bool statedb_is_intact(const struct statedb *s)

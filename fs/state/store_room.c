@@ -123,6 +123,11 @@ static void empty_on_full_disk(struct statedb *s)
 	s->full_ms = statedb_copy_rest(s) ? now : 0;
 }
 
+bool statedb_beyond_reserve(struct statedb *s)
+{
+	return !s->wal_size || used_bytes(s) + CHANGE_BYTES + RESERVE_BYTES <= s->wal_size;
+}
+
 int statedb_make_room(struct statedb *s, bool freeing)
 {
 	uint64_t want = freeing ? CHANGE_BYTES : CHANGE_BYTES + RESERVE_BYTES;

@@ -91,7 +91,7 @@ static struct rename_intent *make_intent(struct vfs *s, const struct record *r)
 	}
 	t->dir = dir->ino;
 	t->name = last;
-	t->recovered = t->late = true;
+	t->recovered = true;
 	return t;
 }
 

@@ -48,15 +48,19 @@ bool vfs_recall(struct vfs *s, struct inode *i)
 	return known;
 }
 
-static void remember_dir(struct vfs *s, struct inode *i)
+static void remember_dir(struct vfs *s, struct inode *i, bool later)
 {
 	struct attr_set a = attr_of(i);
 	char *path;
+	int r = 0;
 
 	if (!s->cfg.attrs || !i->kept || i->fixed || i->special || !i->purpose ||
 	    inode_path(i, &path))
 		return;
-	if (*path && attrs_dir_set(s->cfg.attrs, i->purpose, path, &a))
+	if (*path)
+		r = (later ? attrs_dir_set_later : attrs_dir_set)(s->cfg.attrs, i->purpose, path,
+								  &a);
+	if (r)
 		log_warn("%s/%s: the directory will not be remembered", i->purpose, path);
 	free(path);
 }
@@ -68,8 +72,16 @@ void vfs_remember(struct vfs *s, struct inode *i)
 	if (!s->cfg.attrs)
 		return;
 	if (i->kind == INODE_DIR)
-		remember_dir(s, i);
+		remember_dir(s, i, false);
 	else if (i->file_id && attrs_set(s->cfg.attrs, i->file_id, &a))
+		log_warn("%s: its mode and times will not be remembered", i->file_id);
+}
+
+void vfs_remember_later(struct vfs *s, struct inode *i)
+{
+	struct attr_set a = attr_of(i);
+
+	if (s->cfg.attrs && attrs_set_later(s->cfg.attrs, i->file_id, &a))
 		log_warn("%s: its mode and times will not be remembered", i->file_id);
 }
 
@@ -153,12 +165,22 @@ void vfs_keep_dir(struct vfs *s, struct inode *dir)
 	vfs_remember(s, dir);
 }
 
-void vfs_keep_changed(struct vfs *s)
+static void keep_changed(struct vfs *s, bool later)
 {
 	struct inode *dir;
 
 	while ((dir = inode_take_changed(s->table)) != NULL)
-		remember_dir(s, dir);
+		remember_dir(s, dir, later);
+}
+
+void vfs_keep_changed(struct vfs *s)
+{
+	keep_changed(s, false);
+}
+
+void vfs_keep_changed_later(struct vfs *s)
+{
+	keep_changed(s, true);
 }
 
 /* Runs in one thread before the mount: no lock is needed. */

@@ -13,6 +13,8 @@ struct vfs;
 /* Load the attributes set on i's File. False: none are known, the File was not made here. */
 bool vfs_recall(struct vfs *s, struct inode *i);
 void vfs_remember(struct vfs *s, struct inode *i); /* store a File's attributes, or a directory */
+/* Store a File's attributes with the next transaction (statedb_later()). */
+void vfs_remember_later(struct vfs *s, struct inode *i);
 void vfs_forget_file(struct vfs *s, const char *file_id);
 /*
  * Around a whole listing: begin, mark each File, end. vfs_sweep_end() forgets the unmarked Files,
@@ -35,6 +37,8 @@ void vfs_keep_dir(struct vfs *s, struct inode *dir);
  * entries.
  */
 void vfs_keep_changed(struct vfs *s);
+/* The same with the next transaction (statedb_later()). */
+void vfs_keep_changed_later(struct vfs *s);
 void vfs_load_dirs(struct vfs *s);
 
 #endif

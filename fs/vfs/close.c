@@ -97,7 +97,8 @@ static enum close_kind decide_close(struct vfs *s, struct handle *h, bool opener
 	kind = judge_close(h, opener, err);
 	if (kind == CLOSE_ENDS) {
 		h->wrote = false;
-		side_seal(s, h->inode);
+		/* One look for the seal and the wait. */
+		side_seal_first(s, h->inode);
 	}
 	return kind;
 }
@@ -160,6 +161,7 @@ void vfs_flush(struct vfs *s, struct handle *h, const struct vfs_caller *who, ui
 		note_killed(h, opener, who->tid, pid, lock_owner);
 	kind = decide_close(s, h, opener, &err);
 	if (kind != CLOSE_NOTHING && w->cancelled) {
+		publish_wake(h->inode->side->pub);
 		kind = CLOSE_NOTHING;
 		err = -EINTR;
 	}

@@ -7,7 +7,6 @@
 
 #include "fs/vfs/intent.h"
 #include "fs/publish/publisher.h"
-#include "fs/stage/file.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/staged_side.h"
 #include "fs/vfs/vfs_impl.h"
@@ -21,18 +20,6 @@ void intent_open(struct vfs *s, struct rename_intent *t, struct staged_side *sid
 		t->next->pprev = &t->next;
 	t->pprev = &s->intents;
 	s->intents = t;
-}
-
-void intent_orphan(struct vfs *s, struct rename_intent *t)
-{
-	const struct inode *dir = inode_get(s->table, t->dir);
-	const struct inode *other = dir ? inode_find(s->table, dir, t->name) : NULL;
-
-	t->late = true;
-	/* The commit of its File must not remove rows of what is written from now on. */
-	staged_intend(t->side->st, false);
-	if (other && other->side && other->side != t->side)
-		other->side->old = true;
 }
 
 void intent_close(struct rename_intent *t)

@@ -24,16 +24,13 @@ struct rename_intent {
 	uint64_t dir;			     /* inode number of the new directory */
 	const char *name;		     /* new name in dir */
 	bool noreplace;
-	bool recovered; /* an earlier daemon's */
-	bool late;	/* its caller is dead: what was written since at the target stays */
+	bool recovered; /* an earlier daemon's: what was written since at the target stays */
 	bool taken;	/* a File came to the target of a noreplace intent, in time to give it up */
 	bool done;	/* true after the name has moved */
 	char **victims; /* Files at the target that the new File supersedes */
 	size_t victim_count;
 };
 
-/* Nobody waits for t any more, and it can't be given up. */
-void intent_orphan(struct vfs *s, struct rename_intent *t);
 /* side, which has none, publishes under the intent's name from now on. */
 void intent_open(struct vfs *s, struct rename_intent *t, struct staged_side *side);
 /* Under its own name again. NULL, and one not open, is a no-op. */

@@ -425,24 +425,25 @@ static struct inode *deepest(struct inode *i)
 	return i;
 }
 
-static bool is_swept(const struct inode *i, uint32_t number, uint64_t now)
+/* A File that is open for writing keeps its name: what is written to it is published there. */
+static bool is_swept(const struct vfs *s, const struct inode *i, uint32_t number, uint64_t now)
 {
 	if (i->special)
 		return false;
 	if (i->kind == INODE_DIR)
 		return !i->child && !i->fixed && !i->kept;
-	return !i->side && i->seen != number && !is_fresh(i, now);
+	return !i->side && i->seen != number && !is_fresh(i, now) && !is_open_for_writing(s, i);
 }
 
 /* Remove the Files that the listing did not name, and directories that are then empty. */
-static void sweep(struct inode_table *t, uint32_t number, uint64_t now)
+static void sweep(struct vfs *s, uint32_t number, uint64_t now)
 {
-	struct inode *root = inode_root(t), *i = deepest(root), *next;
+	struct inode *root = inode_root(s->table), *i = deepest(root), *next;
 
 	for (; i != root; i = next) {
 		next = i->next ? deepest(i->next) : i->parent;
-		if (is_swept(i, number, now))
-			inode_unlink(t, i);
+		if (is_swept(s, i, number, now))
+			inode_unlink(s->table, i);
 	}
 }
 
@@ -493,10 +494,10 @@ void vfs_apply_listing(void *arg, const struct listing_files *files)
 	if (!files->first)
 		each_file(s, files, mark);
 	if (all)
-		sweep(s->table, files->number, now);
+		sweep(s, files->number, now);
 	each_file(s, files, show);
 	if (files->first && files->whole)
-		sweep(s->table, files->number, now);
+		sweep(s, files->number, now);
 	/* Drop entries noted for this listing only. */
 	if (s->superseded_noted)
 		vfs_forget_gone_until(s, now);

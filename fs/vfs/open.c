@@ -10,6 +10,7 @@
 #include "fs/proc/writer.h"
 #include "fs/publish/publisher.h"
 #include "fs/stage/file.h"
+#include "fs/state/store.h"
 #include "fs/tree/inode.h"
 #include "fs/vfs/attrs_kept.h"
 #include "fs/vfs/control.h"
@@ -79,7 +80,7 @@ static int cut_local(struct staged_side *l)
 	l->killed = false;
 	lost_clear(&l->lost);
 	l->abort_reported = false;
-	l->dirty = l->pristine = l->old = false;
+	l->dirty = l->pristine = l->recovered = false;
 	/* All bytes are new: they may be a copy of another source. */
 	l->predicted = l->predict_next = 0;
 	l->predict_tries = 0;
@@ -125,14 +126,15 @@ static int open_writing(struct vfs *s, struct inode *i, int flags, const struct 
 			cut_now(s, i, who);
 		return r;
 	}
+	/*
+	 * Removed and reopened through /proc/PID/fd, or removed elsewhere since the caller's
+	 * lookup: there is no name to publish under. The kernel looks the name up again.
+	 */
+	if (!i->parent && (flags & O_TRUNC || !i->unlisted))
+		return -ESTALE;
 	/* Fetch the content at the first write: touch(1) needs none. */
 	if (!(flags & O_TRUNC))
 		return 0;
-	/*
-	 * The file was removed and reopened through /proc/PID/fd: it has no name to publish under.
-	 */
-	if (!i->parent)
-		return -ESTALE;
 	r = side_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r == 0)
@@ -325,6 +327,8 @@ static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t
 	i->uid = who->uid;
 	i->gid = who->gid;
 	vfs_inherit_group(dir, i);
+	/* With the first row of the file. */
+	vfs_keep_changed_later(s);
 	r = side_make(s, i, *st, NULL);
 	*st = NULL;
 	if (r) {
@@ -337,7 +341,6 @@ static int create_new(struct vfs *s, struct inode *dir, const char *name, mode_t
 	if (!*ret)
 		return -ENOMEM;
 	i->nlookup++;
-	vfs_keep_changed(s);
 	return 0;
 }
 
@@ -367,6 +370,8 @@ void vfs_create(struct vfs *s, uint64_t parent, const char *name, mode_t mode, i
 		i->unseen = i->unseen && r;
 	} else if (!r) {
 		r = create_new(s, dir, name, mode, flags, who, w, &st, &h);
+		if (s->cfg.db)
+			statedb_flush(s->cfg.db);
 		if (h) {
 			vfs_fill(s, h->inode, &e);
 			/* A write takes these bits, which the kernel does not see. */

@@ -466,8 +466,8 @@ void vfs_rename_interrupted(struct vfs *s, const void *arg)
 		;
 	if (n) {
 		n->interrupted = true;
-		if (n->intent.side && !publish_withdraw(n->intent.side->pub))
-			intent_orphan(s, &n->intent);
+		if (n->intent.side)
+			publish_withdraw(n->intent.side->pub);
 	}
 	pthread_mutex_unlock(&s->lock);
 }

@@ -79,7 +79,8 @@ static int note_file(struct vfs *s, struct inode *i, struct publish *pub,
 	i->filename = NULL;
 	/* The File is new: no listing has named it. */
 	i->seen = 0;
-	vfs_remember(s, i);
+	/* Until then the row `completed` has them. */
+	vfs_remember_later(s, i);
 	return 0;
 }
 
@@ -108,10 +109,10 @@ static bool replaces(const struct rename_intent *t, const struct inode *other)
 {
 	if (other->kind != INODE_FILE || t->noreplace)
 		return false;
-	/* Written since the death of the caller: the rename came before that. */
-	if (t->late && other->side)
-		return other->side->old;
-	return !t->late || !other->file_id || intent_dooms(t, other->file_id);
+	/* Written since the crash: the rename came before that. */
+	if (t->recovered && other->side)
+		return other->side->recovered;
+	return !t->recovered || !other->file_id || intent_dooms(t, other->file_id);
 }
 
 /* Move i to its new name; beside what has to stay there: to a name of its own. Under lock. */
@@ -254,7 +255,7 @@ static void on_ended(void *arg, struct publish *pub, const struct publish_result
 		aims = o->inode->parent && r->outcome == OUTCOME_COMPLETED && wanted
 			       ? intent_at(s, o->inode->parent, o->inode->name)
 			       : NULL;
-		if (aims && aims->side != l && !aims->noreplace && !aims->late &&
+		if (aims && aims->side != l && !aims->noreplace && !aims->recovered &&
 		    intent_doom(aims, r->file_id))
 			log_error("out of memory: %s stays beside the renamed file", r->file_id);
 		if (r->outcome == OUTCOME_EMPTY && wanted)
@@ -322,8 +323,7 @@ int side_make(struct vfs *s, struct inode *i, struct staged *st, const struct re
 		snprintf(l->md5, sizeof(l->md5), "%s", r->md5);
 	/* Set it now: the publisher reports it a moment later. */
 	l->killed = r && (r->state == RECORD_WRITING || r->state == RECORD_ABORTED);
-	/* What was closed may be newer than a rename to it: it is never dropped for one. */
-	l->old = l->killed || (r && r->state == RECORD_EMPTY);
+	l->recovered = r != NULL;
 	/* Count the writers that opened the File before it had a local side. */
 	for (const struct handle *h = s->handles; h; h = h->next)
 		l->writers += h->inode == i && h->may_write;
@@ -459,10 +459,12 @@ struct staged_side *side_settle(struct vfs *s, struct inode *i)
 		return NULL;
 	leave_to_readers(s, i);
 	to_cache(s, i, info.md5);
+	if (s->cfg.db)
+		statedb_flush(s->cfg.db);
 	return side_take(s, i);
 }
 
-void side_seal(struct vfs *s, struct inode *i)
+static void seal_side(struct vfs *s, struct inode *i, bool first)
 {
 	struct staged_side *l = i->side;
 	struct publish_info info;
@@ -480,9 +482,19 @@ void side_seal(struct vfs *s, struct inode *i)
 	if (side_path(s, i, &purpose, &path) == 0)
 		hold = side_hold_name(i, path);
 	if (!hold || publish_hold(l->pub, hold, s->cfg.hold_timeout_s))
-		publish_seal(l->pub);
+		(first ? publish_seal_first : publish_seal)(l->pub);
 	free(hold);
 	free(path);
+}
+
+void side_seal(struct vfs *s, struct inode *i)
+{
+	seal_side(s, i, false);
+}
+
+void side_seal_first(struct vfs *s, struct inode *i)
+{
+	seal_side(s, i, true);
 }
 
 enum publish_until side_held_until(const struct vfs *s)
@@ -492,7 +504,7 @@ enum publish_until side_held_until(const struct vfs *s)
 
 void side_changed(struct staged_side *l)
 {
-	l->pristine = l->old = false;
+	l->pristine = l->recovered = false;
 	l->dirty = !l->dropped;
 }
 

@@ -34,10 +34,9 @@ struct staged_side {
 	bool dirty;			   /* written since the last publishing close */
 	unsigned seals;			   /* count of closes; a change shows a close in between */
 	bool pristine;			   /* equals the File's content: unchanged so far */
-	bool touched; /* created or cut to nothing, not closed since: perhaps empty */
-	bool killed;  /* a writer was killed: do not publish */
-	/* left so at the death of a rename's caller, or unclosed by an earlier daemon */
-	bool old;
+	bool touched;	     /* created or cut to nothing, not closed since: perhaps empty */
+	bool killed;	     /* a writer was killed: do not publish */
+	bool recovered;	     /* as an earlier daemon left it */
 	bool moved;	     /* renamed: the File that it would replace has another name */
 	unsigned kills;	     /* count of kills; see struct handle */
 	struct lost lost;    /* bytes whose write failed: nothing is published without them */
@@ -74,6 +73,8 @@ void side_release(struct vfs *s, struct staged_side *l);
 struct staged_side *side_settle(struct vfs *s, struct inode *i);
 /* End the writing: seal the staged file and publish it. Under lock. */
 void side_seal(struct vfs *s, struct inode *i);
+/* The same; publish_wait() or publish_wake() has to follow. */
+void side_seal_first(struct vfs *s, struct inode *i);
 /* Make the staged file writable again. 0, or -EBUSY while it is being published. Under lock. */
 int side_reopen(struct staged_side *l);
 /* A close under a temporary name waits until then. */

@@ -171,7 +171,9 @@ static int value_purpose(const struct facts *f, char *buf, size_t size)
 
 static int value_mime(const struct facts *f, char *buf, size_t size)
 {
-	return text(buf, size, api_mime_type(f->name));
+	const char *wished = f->local ? f->info.mime_type : "";
+
+	return text(buf, size, *wished ? wished : api_mime_type(f->name));
 }
 
 static int value_created(const struct facts *f, char *buf, size_t size)

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "net/base/log.h"
 #include "net/server/files.h"
+#include "net/server/range.h"
 #include "net/server/request.h"
 #include "net/server/store.h"
 
@@ -101,54 +101,6 @@ static ssize_t download_read(void *cls, uint64_t pos, char *out, size_t max)
 	return n;
 }
 
-static const char *take_number(const char *p, uint64_t *ret, bool *found)
-{
-	char *end;
-
-	*found = *p >= '0' && *p <= '9';
-	if (!*found)
-		return p;
-	errno = 0;
-	*ret = strtoull(p, &end, 10);
-	if (errno)
-		*ret = UINT64_MAX;
-	return end;
-}
-
-/*
- * Parse a range of bytes. 0, -ENOENT (no range to honour: none, several, or another unit), -ERANGE
- * (the range lies outside the File).
- */
-static int parse_range(const char *header, uint64_t size, uint64_t *ret_start, uint64_t *ret_len)
-{
-	static const char unit[] = "bytes=";
-	uint64_t first = 0, last = UINT64_MAX;
-	bool has_first, has_last;
-	const char *p;
-
-	if (!header || strncasecmp(header, unit, strlen(unit)))
-		return -ENOENT;
-	p = take_number(header + strlen(unit), &first, &has_first);
-	if (*p != '-')
-		return -ENOENT;
-	p = take_number(p + 1, &last, &has_last);
-	if (*p || (!has_first && !has_last) || (has_first && has_last && last < first))
-		return -ENOENT;
-	if (!has_first) {
-		if (!last || !size)
-			return -ERANGE;
-		first = last < size ? size - last : 0;
-		last = UINT64_MAX;
-	}
-	if (first >= size)
-		return -ERANGE;
-	if (last >= size)
-		last = size - 1;
-	*ret_start = first;
-	*ret_len = last - first + 1;
-	return 0;
-}
-
 static bool ignores_range(const struct request *rq)
 {
 	return rq->srv->no_range || (rq->fault && rq->fault->action == FAULT_NO_RANGE);
@@ -164,7 +116,7 @@ static int choose_range(struct request *rq, struct download *d)
 		rq->faulted |= rq->fault && rq->fault->action == FAULT_NO_RANGE;
 		return 0;
 	}
-	err = parse_range(request_header(rq, "Range"), d->f->bytes, &d->start, &d->len);
+	err = range_parse(request_header(rq, "Range"), d->f->bytes, &d->start, &d->len);
 	if (err == -ERANGE)
 		return refuse(&rq->refusal, 416, NULL, NULL,
 			      "The range does not lie in the File of %" PRIu64 " bytes.",

@@ -76,9 +76,12 @@ def test_kept_of_what_is_no_file(mount):
         for path in (empty, half):
             os.chmod(path, mode)
             os.utime(path, ns=(10**18, 10**18 + number * 10**9 + 123456789))
+            os.setxattr(path, "user.upload.mime_type", b"text/x-%d" % number)
+            assert xattr(path, "mime_type") == f"text/x-{number}"
         mount.umount()
         mount.remount()
         for path in (empty, half):
+            assert xattr(path, "mime_type") == f"text/x-{number}"
             st = os.stat(path)
             assert st.st_mode & 0o777 == mode
             assert st.st_mtime_ns == 10**18 + number * 10**9 + 123456789

@@ -19,8 +19,9 @@ def test_200_mib_in_64_mib_parts(world):
     One Upload; parts of 64, 64, 64 and 8 MiB, in parallel; the right MD5. cp is
     stopped in the middle: the first part arrives while the rest is not yet written.
     """
-    # Each reply takes half a second, so that parts sent in parallel are seen to overlap.
-    server = world.server("--latency", "500")
+    server = world.server()
+    # Its reply takes a while, so that parts sent in parallel are seen to overlap.
+    server.faults([{"op": "part", "nth": 2, "action": "delay", "seconds": 3}])
     mount = world.mount(server, part_size="64M", parallel="4")
     source = make_file(world.path("train.jsonl"), 200 * MIB)
     dest = mount.path("fine-tune", "train.jsonl")

@@ -132,19 +132,14 @@ def test_source_is_written(server, begun, change):
     wait_until(lambda: contents(server) == [("g", want)], "the File has it")
 
 
-def killed_mv(server, f, g):
-    """mv, killed once complete was asked."""
-    server.faults([{"op": "complete", "match": "g", "action": "status", "status": 503,
-                    "times": 0}])
-    terminated(["mv", f, g], lambda: server.journal(op="complete", status=503),
-               "complete is asked")
-
-
 @pytest.fixture
 def asked(server, files):
     """The same, killed after complete was asked: the rename goes on, and locks nothing."""
     mount, f, g = files
-    killed_mv(server, f, g)
+    server.faults([{"op": "complete", "match": "g", "action": "status", "status": 503,
+                    "times": 0}])
+    terminated(["mv", f, g], lambda: server.journal(op="complete", status=503),
+               "complete is asked")
     assert (get(f), get(g)) == (b"source", b"target")
     # That of the target works.
     server.faults([{"op": "complete", "match": server.uploads(status="pending")[0]["id"],
@@ -152,69 +147,29 @@ def asked(server, files):
     return mount, f, g
 
 
-def renamed_beside(mount, server, newer):
-    """f was renamed to g beside the newer File g, which keeps the name."""
-    wait_until(lambda: contents(server) == sorted([("g", b"source"), ("g", newer)]), "both are there")
-    names = wait_until(lambda: len(names := sorted(os.listdir(mount.path("batch")))) == 2 and names,
-                       "two names are left")
-    assert names[0] == "g" and names[1].startswith("g~"), names
-    return get(mount.path("batch", "g")) == newer and get(mount.path("batch", names[1])) == b"source"
-
-
-@pytest.mark.parametrize("how", ["overwritten", "removed and made", "changed"])
-def test_target_is_written(server, asked, how):
-    """What was written since the caller's death is newer than the rename, and stays."""
+def test_target_is_written(server, asked):
+    """Its close publishes, and the rename replaces that File."""
     mount, f, g = asked
-    if how == "removed and made":
-        os.unlink(g)
-    put(g, b"newer!", os.O_WRONLY | os.O_CREAT | (0 if how == "changed" else os.O_TRUNC))
+    put(g, b"written meanwhile", os.O_WRONLY | os.O_TRUNC)
     assert xattr(g, "status") == "completed" and get(f) == b"source"
-    assert contents(server) == [("f", b"source"), ("g", b"newer!")]
-    server.faults([])
-    assert renamed_beside(mount, server, b"newer!")
-    mount.kill()
-    mount.remount()
-    assert renamed_beside(mount, server, b"newer!")
-
-
-def test_target_is_being_written(server, asked):
-    """The same before its close; a daemon that dies then leaves it aborted."""
-    mount, f, g = asked
-    with open(os.open(g, os.O_RDWR | os.O_TRUNC), "r+b", buffering=0) as out:
-        out.write(b"half")
-        server.faults([])
-        wait_until(lambda: ("g", b"source") in (contents(server) or []), "it is renamed")
-        wait_until(lambda: not os.path.exists(f), "the name has moved")
-        assert get(g) == b"half" and os.pread(out.fileno(), 9, 0) == b"half"
-    assert renamed_beside(mount, server, b"half")
-
-
-def test_target_was_closed_before_a_crash(server, files):
-    """The next daemon knows the rename and the newer bytes, and drops neither."""
-    mount, f, g = files
-    killed_mv(server, f, g)
-    writing = Later(put, g, b"newer!")
-    wait_until(lambda: [x["state"] for x in harness.records(mount.state)] == ["completing"] * 2,
-               "both are asked for")
-    mount.kill()
-    with pytest.raises(OSError):
-        writing.result()
-    server.faults([])
-    mount.remount()
-    assert renamed_beside(mount, server, b"newer!")
-
-
-def test_what_stood_before_goes_with_the_rename(server, files):
-    """Bytes at the target that are no File, not written since the caller's death."""
-    mount, f, g = files
-    python("import os, sys\nos.write(os.open(sys.argv[1], os.O_WRONLY), b'half')\n"
-           "os.kill(os.getpid(), 9)", g, check=False)
-    wait_until(lambda: xattr(g, "status") == "aborted", "its writer was killed")
-    killed_mv(server, f, g)
+    assert contents(server) == [("f", b"source"), ("g", b"written meanwhile")]
     server.faults([])
     wait_until(lambda: contents(server) == [("g", b"source")], "it is renamed")
     wait_until(lambda: os.listdir(mount.path("batch")) == ["g"], "one name is left")
-    assert get(g) == b"source" and harness.records(mount.state) == []
+    assert get(g) == b"source"
+
+
+def test_target_is_being_written(server, asked):
+    """What was not closed goes with the rename; its writer keeps its bytes."""
+    mount, _, g = asked
+    with open(os.open(g, os.O_RDWR | os.O_TRUNC), "r+b", buffering=0) as out:
+        out.write(b"half")
+        server.faults([])
+        wait_until(lambda: contents(server) == [("g", b"source")], "it is renamed")
+        assert os.pread(out.fileno(), 9, 0) == b"half"
+    assert contents(server) == [("g", b"source")]
+    wait_until(lambda: os.listdir(mount.path("batch")) == ["g"], "one name is left")
+    assert get(g) == b"source"
 
 
 def test_source_is_changed(server, asked):

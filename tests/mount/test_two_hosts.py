@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from accounts import post_file
+from accounts import delete_file, post_file
 from harness import MIB, SLOW, make_file, md5, records, run, wait_until, xattr
 from odd import Odd
 
@@ -113,6 +113,34 @@ def test_opened_by_a_name_that_went_to_another(world, server, here):
     with open(here.path("batch", "f~" + newer), "ab") as f:
         f.write(b", changed")
     assert sorted(x["filename"] for x in server.files()) == ["f", "f~" + newer]
+
+
+def test_removed_elsewhere_before_it_is_written(server, here):
+    """A File open to be written keeps its name; one that the kernel only looked up can't be opened."""
+    held, looked_up = here.path("batch", "held"), here.path("batch", "looked-up")
+    for path in (held, looked_up):
+        post_file(server, os.path.basename(path), b"x" * 1000)
+        wait_until(lambda path=path: os.path.exists(path), "the File shows")
+        # Into the cache: the service won't have it at the first write.
+        assert md5(path)
+    inode = os.open(looked_up, os.O_PATH)
+    try:
+        with open(held, "ab") as f:
+            for x in server.files():
+                delete_file(server, x["id"])
+            wait_until(lambda: os.listdir(here.path("batch")) == ["held"], "a list without both")
+            f.write(b"more")
+        # Nothing that is written is lost without an error.
+        assert [(x["id"], x["bytes"]) for x in server.files()] == [(xattr(held, "file_id"), 1004)]
+        with pytest.raises(OSError) as exc:
+            os.close(os.open(f"/proc/self/fd/{inode}", os.O_WRONLY | os.O_APPEND))
+        assert exc.value.errno in (errno.ESTALE, errno.ENOENT)
+    finally:
+        os.close(inode)
+    with open(looked_up, "ab") as f:
+        f.write(b"new")
+    assert sorted((x["filename"], x["bytes"]) for x in server.files()) == [("held", 1004),
+                                                                         ("looked-up", 3)]
 
 
 def exchange(odd, here, name, gone):

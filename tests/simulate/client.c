@@ -402,7 +402,7 @@ static void op_unlink(struct client *c, struct name *n)
 		/* What could not be deleted, or is made although it came too late. */
 		if (conf.net_faults)
 			mays_add_files(&after, n->path, 0);
-		if (conf.net_faults || conf.close_async)
+		if (conf.net_faults)
 			mays_join(&after, &was);
 		n->now = after;
 		/* What was no File is only gone for good once the directory is synced. */

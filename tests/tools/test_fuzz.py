@@ -15,7 +15,7 @@ import fuzz  # noqa: E402
 import sanitizer  # noqa: E402
 
 BUILD = os.environ.get("UPLOADFS_BUILD_TOP") or os.path.join(ROOT, "build")
-RUNS = 10000
+RUNS = 9400
 # Those that write a file and open it take a hundred times as long.
 FEW = {"fuzz_state": 100, "fuzz_words": 1000, "fuzz_status": 1000}
 

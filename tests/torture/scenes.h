@@ -9,5 +9,6 @@ void scene_publish(void); /* a File of three Parts that supersedes another */
 void scene_whole(void);	  /* the same by POST /files */
 void scene_fetch(void);	  /* content read and cached */
 void scene_texts(void);	  /* words of -o, and JSON */
+void scene_vfs(void); /* a daemon: its start, files made, listed, read, moved, removed; its end */
 
 #endif

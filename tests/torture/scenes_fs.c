@@ -14,5 +14,6 @@ const struct scene torture_scenes[] = {
 	{ "fetch", scene_fetch, 0 },
 	{ "texts", scene_texts, MEMORY },
 	{ "whole", scene_whole, 0 },
+	{ "vfs", scene_vfs, BUT_THREADS | THREADS },
 	{ 0 },
 };

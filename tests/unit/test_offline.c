@@ -210,6 +210,30 @@ static void test_close(void **state)
 	assert_int_equal(looked, 1);
 }
 
+/* What `recover publish` takes by itself, and what only by its name. */
+static void test_closed(void **state)
+{
+	static const enum record_state closed[] = { RECORD_HELD, RECORD_SEALED, RECORD_COMPLETING,
+						    RECORD_FAILED };
+	struct kept k = { 0 };
+
+	(void)state;
+	for (unsigned s = 0; s <= RECORD_REMOVED; s++) {
+		bool want = false;
+
+		for (unsigned i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+			want |= s == closed[i];
+		k.r.state = (enum record_state)s;
+		assert_int_equal(kept_is_closed(&k), want);
+		k.set_aside = true;
+		assert_false(kept_is_closed(&k));
+		k.set_aside = false;
+		k.err = -EBADMSG;
+		assert_false(kept_is_closed(&k));
+		k.err = 0;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +242,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close, setup, teardown),
+		cmocka_unit_test(test_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -650,6 +650,16 @@ static void test_outside(void **state)
 	fails(line, "lies under the mountpoint");
 	snprintf(line, sizeof(line), "local:/x MNT -o log_file=%.4000s/l", mnt);
 	fails(line, "lies under the mountpoint");
+	snprintf(line, sizeof(line), "local:/x MNT -o metrics_listen=%.4000s/s", mnt);
+	fails(line, "lies under the mountpoint");
+	snprintf(line, sizeof(line), "%.4000s-link", mnt);
+	assert_int_equal(symlink(mnt, line), 0);
+	snprintf(line, sizeof(line), "local:/x MNT -o metrics_listen=%.4000s-link/s", mnt);
+	fails(line, "lies under the mountpoint");
+	snprintf(line, sizeof(line), "local:/x MNT -o shared_cache=%.4000s-link", mnt);
+	fails(line, "lies under the mountpoint");
+	snprintf(line, sizeof(line), "%.4000s-link", mnt);
+	assert_int_equal(unlink(line), 0);
 	snprintf(line, sizeof(line), "local:%.4000s2 MNT", mnt);
 	runs(line, &o);
 	opts_release(&o);

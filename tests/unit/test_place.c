@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,13 @@ static int fail_with(int err)
 {
 	errno = err;
 	return -1;
+}
+
+static bool no_stat;
+
+int stat(const char *path, struct stat *ret)
+{
+	return no_stat ? fail_with(EIO) : fstatat(AT_FDCWD, path, ret, 0);
 }
 
 int flock(int fd, int how)
@@ -223,10 +231,25 @@ static void test_default(void **state)
 	free(path);
 }
 
+/* A disk that answers nothing, the root directory included: the look ends all the same. */
+static void test_no_answer(void **state)
+{
+	struct place p;
+
+	(void)state;
+	no_stat = true;
+	alarm(30);
+	place_look("/a/b/c", &p);
+	alarm(0);
+	no_stat = false;
+	assert_int_equal(p.kind, PLACE_LOCAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_try, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_default, setup, teardown),
 	};

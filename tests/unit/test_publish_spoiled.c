@@ -136,6 +136,34 @@ static void test_synced_all_the_same(void **state)
 	rig_close(&g, NULL, 0);
 }
 
+/* A row that says more than an MD5 has: it is not taken. The sanitizer sees what was. */
+static void test_long_md5(void **state)
+{
+	char md5[DIGEST_HEX_SIZE], *was, longer[DIGEST_HEX_SIZE + 1];
+	struct record r;
+	struct pub f;
+
+	(void)state;
+	close_in_vain(&f, true, md5);
+	memset(longer, 'a', DIGEST_HEX_SIZE);
+	longer[DIGEST_HEX_SIZE] = '\0';
+	assert_true(rig_load_record(&g, id, &r));
+	was = r.doubt_md5;
+	r.state = RECORD_COMPLETING;
+	r.in_doubt = 1;
+	r.doubt_md5 = longer;
+	rig_save_record(&g, id, &r);
+	r.doubt_md5 = was;
+	record_release(&r);
+	rig_restart(&g);
+	pub_recover(&g, &f, id, "a", NULL);
+	pub_wait_status(&f, "completed");
+	pub_check_file(&f, "a");
+	crash(&f);
+	rig_restart(&g);
+	rig_close(&g, NULL, 0);
+}
+
 /* Synced, and believed: the difference is seen when they are hashed to be sent. */
 static void test_damage(void **state)
 {
@@ -156,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_power_cut, setup),
 		cmocka_unit_test_setup(test_synced_all_the_same, setup),
+		cmocka_unit_test_setup(test_long_md5, setup),
 		cmocka_unit_test_setup(test_damage, setup),
 	};
 

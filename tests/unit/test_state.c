@@ -183,10 +183,96 @@ static void test_failed_statement(void **state)
 	statedb_close(s);
 }
 
+struct later {
+	struct statedb_later base;
+	const char *k;
+	int64_t n;
+	unsigned *freed;
+};
+
+static int later_run(struct statedb *s, struct statedb_later *base)
+{
+	struct later *l = (struct later *)base;
+
+	return put_row(s, l->k, l->n);
+}
+
+static void later_free(struct statedb_later *base)
+{
+	(*((struct later *)base)->freed)++;
+	free(base);
+}
+
+static void put_later(struct statedb *s, const char *k, int64_t n, unsigned *freed)
+{
+	struct later *l = malloc(sizeof(*l));
+
+	assert_non_null(l);
+	*l = (struct later){ { later_run, later_free, NULL }, k, n, freed };
+	statedb_later(s, &l->base);
+}
+
+/* It goes with the next transaction, in order, and waits for another one if that is rolled back. */
+static void test_later(void **state)
+{
+	struct statedb *s = reopen(NULL);
+	unsigned freed = 0;
+	uint64_t seq;
+
+	(void)state;
+	put_later(s, "a", 1, &freed);
+	put_later(s, "b", 2, &freed);
+	assert_int_equal(count(s), 0);
+	assert_int_equal(statedb_begin(s), 0);
+	assert_int_equal(statedb_run(s, "UPDATE t SET n = n + 10", NULL, NULL), 0);
+	statedb_rollback(s);
+	assert_true(count(s) == 0 && freed == 0);
+	/* A statement that fails takes nothing of others along. */
+	assert_int_equal(put(s, "a", 3, NULL), -EEXIST);
+	put_later(s, "c", 3, &freed);
+	assert_true(count(s) == 0 && freed == 0);
+	assert_int_equal(statedb_begin(s), 0);
+	assert_int_equal(statedb_run(s, "UPDATE t SET n = n + 10", NULL, NULL), 0);
+	assert_int_equal(statedb_commit(s, &seq), 0);
+	assert_true(get(s, "a") == 11 && get(s, "b") == 12 && get(s, "c") == 13 && freed == 3);
+	/* Nothing is left: no commit. */
+	assert_int_equal(statedb_flush(s), 0);
+	assert_int_equal(statedb_seq(s), seq);
+	put_later(s, "d", 4, &freed);
+	assert_int_equal(statedb_flush(s), 0);
+	assert_true(statedb_seq(s) == seq + 1 && get(s, "d") == 4 && freed == 4);
+	/* The end is a last chance. */
+	put_later(s, "e", 5, &freed);
+	s = reopen(s);
+	assert_true(get(s, "e") == 5 && freed == 5);
+	statedb_close(s);
+}
+
+/* What fails is dropped, and the transaction it went with is committed. */
+static void test_later_fails(void **state)
+{
+	struct statedb *s = reopen(NULL);
+	unsigned freed = 0;
+
+	(void)state;
+	assert_int_equal(put(s, "a", 1, NULL), 0);
+	put_later(s, "b", 2, &freed);
+	put_later(s, "a", 2, &freed);
+	put_later(s, "c", 2, &freed);
+	assert_int_equal(put(s, "d", 4, NULL), 0);
+	assert_true(freed == 3 && count(s) == 2 && get(s, "a") == 1 && get(s, "d") == 4);
+	assert_int_equal(put(s, "e", 5, NULL), 0);
+	assert_int_equal(statedb_error(s), 0);
+	s = reopen(s);
+	assert_int_equal(count(s), 3);
+	statedb_close(s);
+}
+
 /* In a child: commits rows up to n, begins one more, and dies. */
 static void die_after(int64_t n)
 {
 	struct statedb *s = NULL;
+	unsigned freed = 0;
 	char k[32];
 
 	if (statedb_open(dir, &s) || define(s))
@@ -196,6 +282,7 @@ static void die_after(int64_t n)
 		if (put(s, k, i, NULL))
 			_exit(2);
 	}
+	put_later(s, "not yet either", 1, &freed);
 	if (statedb_begin(s) || put_row(s, "not yet", 1))
 		_exit(3);
 	raise(SIGKILL);
@@ -789,6 +876,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_reopen),
 		TEST(test_failed_statement),
+		TEST(test_later),
+		TEST(test_later_fails),
 		TEST(test_kill),
 		TEST(test_second_process),
 		TEST(test_failed_sync),

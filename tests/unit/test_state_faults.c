@@ -82,7 +82,7 @@ static void test_unread_page(void **state)
 {
 	struct stage_area a;
 	struct statedb *s = NULL;
-	char k[32], uuid[64];
+	char k[64], uuid[64];
 
 	(void)state;
 	stage_area_open(&a, PART);
