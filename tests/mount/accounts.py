@@ -7,6 +7,7 @@ uploads-server that does not run.
 """
 import http.server
 import json
+import operator
 import os
 import re
 import secrets
@@ -65,6 +66,9 @@ class Filler:
 
     def close(self):
         os.close(self.dir)
+
+
+CREATED_AT = operator.itemgetter("created_at")
 
 
 class Account:
@@ -136,15 +140,15 @@ class Account:
         """The body of a list, or None when the File of `after` is not there."""
         with self.lock:
             want = query.get("purpose")
-            files = [x for x in self.files if want in (None, x["purpose"])]
-            files.sort(key=lambda x: x["created_at"])  # stable: the later of two is the newer
+            files = [x for x in self.files if x["purpose"] == want] if want else self.files[:]
+            files.sort(key=CREATED_AT)  # stable: the later of two is the newer
             if query.get("order", "desc") == "desc":
                 files.reverse()
             if "after" in query:
-                at = [n for n, x in enumerate(files) if x["id"] == query["after"]]
-                if not at:
+                at = next((n for n, x in enumerate(files) if x["id"] == query["after"]), None)
+                if at is None:
                     return None
-                files = files[at[0] + 1:]
+                files = files[at + 1:]
             limit = min(int(query.get("limit", 10000)), self.page_max)
             page = files[:limit]
             self.pages.append(len(page))
