@@ -53,12 +53,16 @@ static bool wait_is_over(const struct publish *p, const struct publish_wait *w)
 {
 	if (w->until == UNTIL_PROVEN)
 		return !p->observed.unproven;
-	if (!p->observed.info.under_way)
+	if (!p->observed.info.under_way || (w->until == UNTIL_OPENABLE && p->in.dropped))
+		return true;
+	/* The look for the File of a removed file may take an hour: nobody waits for that. */
+	if (w->until == UNTIL_ENDED && p->in.dropped && p->observed.info.in_doubt)
 		return true;
 	if (w->until == UNTIL_DURABLE)
 		return p->observed.durable;
 	return p->observed.kept &&
-	       (w->until == UNTIL_KEPT || (w->until == UNTIL_WRITABLE && p->in.held));
+	       (w->until == UNTIL_KEPT ||
+		((w->until == UNTIL_WRITABLE || w->until == UNTIL_OPENABLE) && p->in.held));
 }
 
 /* Unlink the waits that are over, then call them without the lock. */

@@ -263,10 +263,11 @@ void publish_drop(struct publish *p);
  * exactly once, unless publish_wait_cancel() returns true.
  */
 enum publish_until {
-	UNTIL_ENDED,	/* the publication ended, or was not under way */
+	UNTIL_ENDED,	/* the publication ended, was not under way, or is dropped in doubt */
 	UNTIL_KEPT,	/* the record of a sealed file tells of it: it survives a kill */
 	UNTIL_DURABLE,	/* data and record of a sealed file are on stable storage */
 	UNTIL_WRITABLE, /* publish_reopen() may succeed: as UNTIL_ENDED, or held and kept */
+	UNTIL_OPENABLE, /* as UNTIL_WRITABLE, or dropped: a doubt may last for an hour then */
 	UNTIL_PROVEN	/* the bytes of an earlier daemon were compared with their MD5 */
 };
 struct publish_wait {

@@ -118,6 +118,9 @@ static int open_writing(struct vfs *s, struct inode *i, int flags, const struct 
 		if (!(flags & O_TRUNC))
 			return 0;
 		r = cut_local(i->side);
+		/* The name was removed meanwhile: the kernel looks it up again. */
+		if (r == -EBUSY && i->side->dropped)
+			return -ESTALE;
 		if (r == -EBUSY) {
 			*ret = OPEN_WAIT;
 			return 0;
@@ -219,7 +222,7 @@ static int open_locked(struct vfs *s, uint64_t ino, int flags, struct writer *w,
 	if (r)
 		return r;
 	if (ret->step == OPEN_WAIT) {
-		wait_until(o, i, UNTIL_WRITABLE);
+		wait_until(o, i, UNTIL_OPENABLE);
 		return 0;
 	}
 	/* The file was removed after the lookup: fail instead of showing an empty file. */

@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -502,3 +503,25 @@ def test_no_http(world, odd, kind):
         os.listdir(mount.path("batch"))
     assert caught.value.errno == errno.EIO
     assert "check the disk" not in mount.log()
+
+
+def test_removed_while_an_open_waits_for_a_doubt(world, odd):
+    """An open that truncates waits for the doubt; a removal ends that wait, not the doubt's hour."""
+    odd.twist["list"] = hide
+    odd.twist["complete"] = lambda reply, nth: b"OK" if nth == 0 else reply
+    mount = doubtful(world, odd)
+    path = mount.path("batch", "f")
+    with ThreadPoolExecutor(2) as pool:
+        writer = pool.submit(run, ["bash", "-c", 'echo x > "$1"', "-", path], check=False)
+        wait_until(lambda: odd.count("complete") == 1, "complete is asked")
+        opener = subprocess.Popen(["bash", "-c", 'exec 3> "$1"; echo opened; read -r', "-", path],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            wait_until(lambda: "request_wait" in open(f"/proc/{opener.pid}/wchan").read(),
+                       "the open waits")
+            os.unlink(path)
+            assert opener.stdout.readline() == b"opened\n"
+        finally:
+            opener.kill()
+            opener.communicate()
+            assert writer.result().returncode == 0
