@@ -28,6 +28,8 @@
 #include "net/base/clock.h"
 #include "net/base/log.h"
 
+#define AGAIN_MS 200
+
 /* True if a sent Part must be resent. gap: a Part before it is missing. */
 static bool is_stale(const struct publish *p, uint32_t i, bool sealed, bool gap)
 {
@@ -368,7 +370,7 @@ static void earliest(uint64_t *at, uint64_t when)
 
 static void set_timer(struct publish *p)
 {
-	uint64_t at = 0;
+	uint64_t at = 0, now = clock_mono_ms();
 
 	if (p->now.held)
 		earliest(&at, p->now.hold_deadline_ms);
@@ -376,11 +378,12 @@ static void set_timer(struct publish *p)
 		earliest(&at, p->doubt.look_due_ms);
 	if (p->phase == PHASE_OPEN)
 		earliest(&at, p->upload.deadline_ms);
-	if (p->phase == PHASE_IDLE && p->upload.not_before_ms > clock_mono_ms())
+	if (p->phase == PHASE_IDLE && p->upload.not_before_ms > now)
 		earliest(&at, p->upload.not_before_ms);
 	if (p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_FAILED && p->now.sealed)
 		earliest(&at, p->retry.due_ms);
-	p->wake_ms = at;
+	/* This step has seen that time, and waits for something else: an Upload's end, for a hash. */
+	p->wake_ms = at && at <= now ? now + AGAIN_MS : at;
 }
 
 /* Answer the closes that wait for less than the end. */
