@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -76,6 +77,8 @@ static int ask(bool (*find)(const char *path, struct answer *a), const char *pat
 
 	if (pipe2(fds, O_CLOEXEC))
 		return errno;
+	/* The child of a sanitizer's build writes what it finds buffered, too. */
+	fflush(stdout);
 	child = fork();
 	if (!child)
 		answer(find, path, fds[1]);
