@@ -207,6 +207,30 @@ void publish_snapshot(struct publish *p)
 	pthread_mutex_unlock(&p->pr->lock);
 }
 
+/* Under publisher.lock. */
+static bool unmakes(const struct publish *p, const struct api_file *f)
+{
+	const struct publish_info *info = &p->observed.info;
+
+	if (!p->in.dropped || !info->under_way || info->in_doubt)
+		return false;
+	if (info->file_id[0])
+		return !strcmp(info->file_id, f->id);
+	return info->upload_bytes == f->bytes && !strcmp(p->in.path, f->filename) &&
+	       !strcmp(p->in.purpose, f->purpose);
+}
+
+bool publisher_unmakes(struct publisher *pr, const struct api_file *f)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&pr->lock);
+	for (const struct publish *p = pr->dropped ? pr->all : NULL; p && !found; p = p->all_next)
+		found = unmakes(p, f);
+	pthread_mutex_unlock(&pr->lock);
+	return found;
+}
+
 void publish_get_info(struct publish *p, struct publish_info *ret)
 {
 	pthread_mutex_lock(&p->pr->lock);

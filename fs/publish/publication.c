@@ -296,6 +296,8 @@ void publish_unref(struct publish *p)
 		return;
 	staged_set_hooks(p->staged, NULL);
 	pthread_mutex_lock(&p->pr->lock);
+	if (p->all_prev || p->pr->all == p)
+		p->pr->dropped -= p->in.dropped;
 	if (p->all_prev)
 		p->all_prev->all_next = p->all_next;
 	else if (p->pr->all == p)

@@ -257,6 +257,11 @@ bool publish_is_unproven(struct publish *p);
  * superseded, stay.
  */
 void publish_drop(struct publish *p);
+/*
+ * True if f is probably the File of a removed file that goes once the reply about it came: one of
+ * that name and size, while a removed file is being published. A doubt does not count.
+ */
+bool publisher_unmakes(struct publisher *pr, const struct api_file *f);
 
 /*
  * A wait. cb runs on the publisher thread (or that of publisher_stop() or publisher_end_waits())

@@ -42,6 +42,7 @@ struct publisher {
 	struct service service;
 	struct publish *run_head, **run_tail;
 	struct publish *all;
+	unsigned dropped; /* of them, in.dropped */
 	bool stop, stepping;
 	char key_print[DIGEST_HEX_SIZE]; /* under the lock */
 	atomic_bool draining;		 /* what fails now is for the next daemon */

@@ -65,6 +65,7 @@ static void publish_link(struct publish *p)
 
 	staged_keep(p->staged);
 	pthread_mutex_lock(&p->pr->lock);
+	p->pr->dropped += p->in.dropped;
 	p->all_next = p->pr->all;
 	if (p->all_next)
 		p->all_next->all_prev = p;
@@ -401,5 +402,5 @@ void publish_force(struct publish *p)
 
 void publish_drop(struct publish *p)
 {
-	WITH_INPUTS(p, in->dropped = true);
+	WITH_INPUTS(p, p->pr->dropped += !in->dropped; in->dropped = true);
 }

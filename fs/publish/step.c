@@ -382,7 +382,7 @@ static void set_timer(struct publish *p)
 		earliest(&at, p->upload.not_before_ms);
 	if (p->phase == PHASE_ENDED && p->outcome.kind == OUTCOME_FAILED && p->now.sealed)
 		earliest(&at, p->retry.due_ms);
-	/* This step has seen that time, and waits for something else: an Upload's end, for a hash. */
+	/* This step has seen that time, and waits for something else, as a hash. */
 	p->wake_ms = at && at <= now ? now + AGAIN_MS : at;
 }
 

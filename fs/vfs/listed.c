@@ -202,8 +202,8 @@ static bool find_place(struct vfs *s, const struct api_file *f, struct inode *to
 }
 
 /*
- * True if f, to be shown at p, is probably the File that `other`, which stands there, or a rename
- * to p is becoming.
+ * True if f, to be shown at p, is probably the File that `other`, which stands there, a rename to p
+ * or a removed file is becoming.
  */
 static bool is_being_completed(struct vfs *s, const struct place *p, const struct inode *other,
 			       const struct api_file *f)
@@ -211,6 +211,8 @@ static bool is_being_completed(struct vfs *s, const struct place *p, const struc
 	const struct rename_intent *t;
 
 	if (other && other->side && is_becoming(other->side, f))
+		return true;
+	if (publisher_unmakes(s->cfg.publisher, f))
 		return true;
 	t = intent_at(s, p->dir, p->name);
 	if (!t || intent_dooms(t, f->id) || !is_becoming(t->side, f))

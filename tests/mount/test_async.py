@@ -270,3 +270,17 @@ def test_removed_in_doubt_then_killed(world, server):
     wait_until(lambda: not server.files(), "the File is deleted")
     wait_until(lambda: data_is_empty(mount.state), "nothing is left of it")
     assert os.listdir(mount.path("batch")) == []
+
+
+def test_removed_while_it_becomes_a_file(world, server):
+    """What a listing finds of it before the reply to complete came does not show."""
+    mount = world.mount(server, close="async", list_ttl="0")
+    server.faults([{"op": "complete", "action": "delay", "seconds": 2}])
+    path = mount.path("batch", "f")
+    with open(path, "wb") as out:
+        out.write(b"content")
+    wait_until(server.files, "the service has it")
+    os.unlink(path)
+    assert os.listdir(mount.path("batch")) == [] and not os.path.exists(path)
+    wait_until(lambda: not server.files(), "it is deleted")
+    assert os.listdir(mount.path("batch")) == []
