@@ -101,6 +101,8 @@ void clients_stranger_came(const struct sim_file *f)
 
 			if (clients[i].p.host == who || strcmp(n->path, f->filename))
 				continue;
+			/* An operation under way may find it at the name. */
+			n->grants += n->busy && !n->shared;
 			n->shared = true;
 			n->robbed |= f->deleted;
 		}
@@ -159,6 +161,14 @@ static bool may_move(const struct name *n, const struct version *v)
 		if (!strcmp(f->filename, n->path) && version_of(f->data, f->len) == v)
 			return true;
 	return false;
+}
+
+/* A rename from that path makes Files of the versions there. */
+static void names_move(const char *path)
+{
+	for (const struct sim_file *f = service_files(); f; f = f->next)
+		if (!strcmp(f->filename, path) && version_of(f->data, f->len))
+			version_of(f->data, f->len)->renamed = true;
 }
 
 bool names_can_move(struct version *v, unsigned host)
@@ -438,8 +448,9 @@ static void op_rename(struct client *c, struct name *n, struct name *to)
 	mays_join(&to->safe, &n->safe);
 	mays_join(&n->now, &after);
 	mays_join(&n->safe, &after);
-	/* It may be a File of another host that moves. */
+	/* It may be a File of another host that moves, however late its complete is. */
 	if (n->shared) {
+		names_move(n->path);
 		mays_add_files(&from_now, n->path, 0);
 		mays_join(&to->now, &from_now);
 		to->shared = true;
