@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+
 #include "net/base/clock.h"
 #include "net/base/digest.h"
 
@@ -254,14 +256,16 @@ static bool parts_join(struct api_req *r, const struct upload *up, struct blob *
 	return true;
 }
 
+/* By OpenSSL alone: the service does not fail where the program's allocations do. */
 static bool md5_matches(const struct blob *blob, const char *md5)
 {
-	struct digest *d = fake_need(digest_new());
-	char hex[DIGEST_HEX_SIZE] = "";
+	unsigned char sum[DIGEST_SIZE];
+	char hex[DIGEST_HEX_SIZE];
 
-	if (digest_update(d, blob->data, blob->len) || digest_hex(d, hex))
+	if (EVP_Digest(blob->data, blob->len, sum, NULL, EVP_md5(), NULL) != 1)
 		abort();
-	digest_free(d);
+	for (unsigned i = 0; i < DIGEST_SIZE; i++)
+		snprintf(hex + 2 * i, 3, "%02x", sum[i]);
 	return !strcmp(hex, md5);
 }
 
