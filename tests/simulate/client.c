@@ -654,11 +654,26 @@ static void finish(struct writing *w)
 	k_forget(&c->p, w->ino, c->life);
 }
 
+/* Another host's File came before the open: it is not known what would be written to. */
+static void leave(struct writing *w, const struct mays *was)
+{
+	struct name *n = w->n;
+
+	n->now = *was;
+	mays_add_files(&n->now, n->path, 0);
+	mays_add_files(&n->safe, n->path, 0);
+	k_flush(&w->c->p, &w->h);
+	k_release(&w->c->p, &w->h);
+	k_forget(&w->c->p, w->ino, w->c->life);
+}
+
 static void op_write(struct client *c, struct name *n, bool append)
 {
 	static const unsigned sizes[] = { 12, 12, 40, 40, 300, 1500, 5000 };
 	struct writing w = { .c = c, .n = n };
 	struct version *base = NULL;
+	struct mays was = n->now;
+	bool alone = !n->shared;
 
 	if (append && n->shared)
 		base = peek(c, n, &w.ino);
@@ -672,6 +687,10 @@ static void op_write(struct client *c, struct name *n, bool append)
 	w.v = version_new(c->p.host, base, sizes[any(c, 7)]);
 	if (begin(&w, append))
 		return;
+	if (append && alone && n->shared) {
+		leave(&w, &was);
+		return;
+	}
 	while (w.done < w.v->len) {
 		if (put(&w))
 			break;
