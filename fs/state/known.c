@@ -61,17 +61,6 @@ static int claim_row(struct statedb *db, const char *file_id, const char *maker)
 			   STATEDB_ARGS(statedb_text(file_id), statedb_text(maker)), NULL);
 }
 
-int known_put(struct statedb *db, const char *file_id, const char *maker,
-	      const struct known_file *k)
-{
-	int rc = statedb_begin(db);
-
-	if (rc)
-		return rc;
-	put_row(db, file_id, maker, k);
-	return statedb_commit(db, NULL);
-}
-
 struct later {
 	struct statedb_later base;
 	char *file_id, *maker;

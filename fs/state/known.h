@@ -36,10 +36,10 @@ void known_release(struct known_file *k);
 
 /* Make the missing table. Call once, before all else. */
 int known_define(struct statedb *db);
-/* Set the row of a File. maker: the id of the staged file that became it. 0 or negative errno. */
-int known_put(struct statedb *db, const char *file_id, const char *maker,
-	      const struct known_file *k);
-/* The same with the next transaction (statedb_later()). 0 or -ENOMEM. */
+/*
+ * Set the row of a File with the next transaction (statedb_later()). maker: the id of the staged
+ * file that became it. 0 or -ENOMEM.
+ */
 int known_put_later(struct statedb *db, const char *file_id, const char *maker,
 		    const struct known_file *k);
 /*

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "fs/state/known.h"
+#include "fs/state/store.h"
 #include "tests/unit/publish_rig.h"
 
 #define KIB 1024ULL
@@ -283,7 +284,8 @@ static void test_other_parts(void **state)
 		memmove(k.prefixes + i * DIGEST_SIZE, k.prefixes + (2 * i + 1) * DIGEST_SIZE,
 			DIGEST_SIZE);
 	k.step *= 2;
-	assert_int_equal(known_put(g.area.db, first, "another", &k), 0);
+	assert_int_equal(known_put_later(g.area.db, first, "another", &k), 0);
+	assert_int_equal(statedb_flush(g.area.db), 0);
 	known_release(&k);
 	rig_crash(&g, NULL, 0);
 	rig_restart(&g);
